@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# twinvm: `make` builds into build/, `make help` lists the targets.
+SHELL := /bin/bash
+B ?= build
+ROOMS := common hv checkpoint replicator netbuffer failover daemon cli
+CC ?= gcc
+PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson
+
+# A missing library is a hard, clear error, never a silent loss of a feature.
+NOBUILD := help deps clean demo test test-lab lint-deps
+ifneq ($(filter-out $(NOBUILD),$(or $(MAKECMDGOALS),all)),)
+MISSING := $(strip $(foreach p,$(PKGS),$(shell pkg-config --exists $(p) || echo $(p))))
+ifneq ($(MISSING),)
+$(error missing libraries: $(MISSING); run 'make deps' (as root on Debian) to install them)
+endif
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wvla -Wimplicit-fallthrough -Wno-format-truncation -Werror
+CFLAGS ?= -O2 -g
+CFLAGS_ALL := -std=gnu11 $(WARN) -D_GNU_SOURCE -I. -I$(B)/gen $(CFLAGS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) -pthread
+LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
+ifdef SAN
+CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer
+LDLIBS += -fsanitize=$(SAN)
+endif
+
+PROTO := $(wildcard replicator/*.proto)
+GEN_C := $(PROTO:%.proto=$(B)/gen/%.pb-c.c)
+LIB_SRC := $(foreach r,$(filter-out daemon cli,$(ROOMS)),$(wildcard $(r)/*.c)) $(filter-out daemon/main.c,$(wildcard daemon/*.c))
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o) $(GEN_C:$(B)/gen/%.c=$(B)/obj/gen/%.o)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
+TOOL_SRC := $(wildcard tests/tools/*.c)
+TOOL_BIN := $(TOOL_SRC:tests/tools/%.c=$(B)/tools/%)
+BENCH_SRC := $(wildcard bench/*.c)
+BENCH_BIN := $(BENCH_SRC:bench/%.c=$(B)/bench/%)
+
+.PHONY: all
+all: $(B)/twinvmd $(B)/twinvm
+
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h &: %.proto
+	@mkdir -p $(B)/gen
+	protoc-c --c_out=$(B)/gen $<
+$(B)/obj/gen/%.o: $(B)/gen/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -w -MMD -MP -c -o $@ $<
+$(B)/obj/%.o: %.c | $(GEN_C)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+$(B)/libtwinvm.a: $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/twinvmd: $(B)/obj/daemon/main.o $(B)/libtwinvm.a
+	$(CC) -o $@ $^ $(LDLIBS)
+$(B)/twinvm: $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c)) $(B)/libtwinvm.a
+	$(CC) -o $@ $^ $(LDLIBS)
+$(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libtwinvm.a
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(LDLIBS) -lcmocka
+$(B)/tools/%: $(B)/obj/tests/tools/%.o $(B)/libtwinvm.a
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(LDLIBS)
+$(B)/bench/%: $(B)/obj/bench/%.o $(B)/libtwinvm.a
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(LDLIBS)
+
+.PHONY: unit tools clean help
+unit: $(UNIT_BIN)
+tools: $(TOOL_BIN)
+clean:
+	rm -rf $(B)
+-include $(wildcard Makefile.d/*.mk)
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+.SECONDARY:

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * checkpoint: one epoch as bytes. Encodes captured pages and device state into records, checks and
+ * applies records to a replica's memory. Knows neither QEMU nor sockets: memory is reached through
+ * struct ckpt_mem. Format: docs/WIRE.md, "Page records".
+ *
+ * Primary: ckpt_enc_new, then per epoch ckpt_enc_page... in ascending (block, offset) order and
+ *   ckpt_enc_state. Backup: ckpt_dec_new, per epoch ckpt_dec_begin, ckpt_dec_add..., ckpt_dec_verify
+ *   (whole epoch checked, nothing touched), then ckpt_dec_apply (cannot fail for reasons of format).
+ * Return codes: see common.h. One thread at a time per struct.
+ */
+#ifndef CHECKPOINT_H
+#define CHECKPOINT_H
+
+#include "common/common.h"
+
+#define CKPT_RECORD_HEADER_BYTES 32u
+/* Largest device state accepted, and largest record payload: lengths are checked before memory is taken. */
+#define CKPT_MAX_STATE_BYTES (64u << 20)
+#define CKPT_MAX_BLOCKS 64u
+
+enum ckpt_encoding {
+	CKPT_ZERO = 0,     /* page of zeroes, no payload */
+	CKPT_RAW = 1,      /* payload is the page */
+	CKPT_LZ4 = 2,      /* LZ4 block of the page */
+	CKPT_XOR_LZ4 = 3,  /* LZ4 block of (page XOR what the receiver has there now) */
+};
+
+/* The replica's memory as the decoder sees it. */
+struct ckpt_mem {
+	void *arg;
+	unsigned blocks;
+	uint64_t (*block_bytes)(void *arg, uint32_t block);
+	/* Pointer to the block's memory if it is mapped, else NULL: then read and write are used. */
+	uint8_t *(*map)(void *arg, uint32_t block);
+	int (*read)(void *arg, uint32_t block, uint64_t offset, void *p, size_t n);
+	int (*write)(void *arg, uint32_t block, uint64_t offset, const void *p, size_t n);
+};
+
+struct ckpt_stats {
+	uint64_t pages, zero_pages, raw_pages, lz4_pages, xor_pages;
+	uint64_t raw_bytes;  /* what would go over the wire without encoding */
+	uint64_t wire_bytes; /* what goes */
+};
+
+/* ---- encoder ---- */
+struct ckpt_enc;
+/* cache_bytes of page contents are kept as XOR bases (at least recently used, bounded; 0: no deltas).
+ * All memory is taken here. */
+int ckpt_enc_new(size_t cache_bytes, struct ckpt_enc **out) TV_MUST_CHECK;
+void ckpt_enc_free(struct ckpt_enc *enc);
+/* Forgets all bases: the receiver starts from nothing. Also forgets the last device state. */
+void ckpt_enc_reset(struct ckpt_enc *enc);
+/* Appends one record for a page to out. -ENOBUFS when out is full (then nothing changed: send what is there
+ * and call again). CKPT_RECORD_HEADER_BYTES + TV_PAGE_BYTES are always enough. */
+int ckpt_enc_page(struct ckpt_enc *enc, uint32_t block, uint64_t offset, const void *page,
+		  struct tv_buf *out) TV_MUST_CHECK;
+/*
+ * Appends the device state as one or more records (block CKPT_BLOCK_STATE, pieces of at most 256 KiB,
+ * XOR against the last state sent where it helps). The last records of an epoch.
+ */
+#define CKPT_BLOCK_STATE 0xffffu
+int ckpt_enc_state(struct ckpt_enc *enc, const void *state, size_t bytes, struct tv_buf *out) TV_MUST_CHECK;
+/* Counters since the start. */
+void ckpt_enc_stats(const struct ckpt_enc *enc, struct ckpt_stats *out);
+
+/* ---- decoder ---- */
+struct ckpt_dec;
+/*
+ * memory_bytes of encoded records are kept in memory for an epoch that is not committed yet; what
+ * is more goes to an unlinked file in spool_dir, up to spool_bytes, then -ENOSPC.
+ */
+int ckpt_dec_new(const struct ckpt_mem *mem, size_t memory_bytes, const char *spool_dir,
+		 uint64_t spool_bytes, struct ckpt_dec **out) TV_MUST_CHECK;
+void ckpt_dec_free(struct ckpt_dec *dec);
+/* Starts an epoch; drops what an unfinished one had left. */
+void ckpt_dec_begin(struct ckpt_dec *dec);
+/* Adds received bytes: any split, also in the middle of a record. Only bounds are checked here. */
+int ckpt_dec_add(struct ckpt_dec *dec, const void *p, size_t n) TV_MUST_CHECK;
+/*
+ * Checks the whole epoch against the replica as it is: every header, every length, ascending order
+ * (so no page twice), every hash of decoded contents, the device state complete, and that the number
+ * of records and the checksum over all record bytes are what the sender counted. Touches nothing.
+ * TV_E_CORRUPT or TV_E_PROTOCOL with a sentence that names record and reason.
+ */
+int ckpt_dec_verify(struct ckpt_dec *dec, uint64_t records, uint64_t checksum, struct tv_err *e)
+	TV_MUST_CHECK;
+/* Applies a verified epoch: pages into the replica, the device state becomes the current one. Only
+ * the replica's own write can fail it (then the replica is lost). */
+int ckpt_dec_apply(struct ckpt_dec *dec) TV_MUST_CHECK;
+/* First copy: decodes, checks and applies records one by one as they come, no epoch needed. */
+int ckpt_dec_stream(struct ckpt_dec *dec, const void *p, size_t n, struct tv_err *e) TV_MUST_CHECK;
+/* The device state of the last applied epoch; valid until the next apply. NULL before the first. */
+const uint8_t *ckpt_dec_state(const struct ckpt_dec *dec, size_t *bytes);
+void ckpt_dec_stats(const struct ckpt_dec *dec, struct ckpt_stats *out);
+
+/* Running checksum over an epoch's record bytes, the same on both sides (XXH3, 64 bits). */
+struct ckpt_sum;
+struct ckpt_sum *ckpt_sum_new(void);
+void ckpt_sum_free(struct ckpt_sum *s);
+void ckpt_sum_reset(struct ckpt_sum *s);
+void ckpt_sum_add(struct ckpt_sum *s, const void *p, size_t n);
+uint64_t ckpt_sum_value(const struct ckpt_sum *s);
+
+#endif

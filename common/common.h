@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * common: what every room uses and no room owns: errors with a sentence, time, logging, clean-up
+ * attributes, and bounded byte buffers. Knows no other room.
+ *
+ * Return codes. Functions that can fail return int: 0, or a negative code. A negative errno means
+ * what errno means; the project's own codes start at -10000, far from any errno. Functions at the
+ * edge of a room also take a struct tv_err that carries a sentence for a person: what failed, where,
+ * and what to do about it.
+ */
+#ifndef TV_COMMON_H
+#define TV_COMMON_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define TV_MUST_CHECK __attribute__((warn_unused_result))
+#define TV_PRINTF(a, b) __attribute__((format(printf, a, b)))
+
+#define TV_PAGE_BYTES 4096u
+#define TV_PAGE_SHIFT 12
+
+#define TV_NS_PER_MS INT64_C(1000000)
+#define TV_NS_PER_S INT64_C(1000000000)
+
+/* The project's own error codes, used where no errno says it well enough. */
+enum {
+	TV_E_REFUSED = -10001,   /* refused to keep the data safe: exit status 3 */
+	TV_E_AMBIGUOUS = -10002, /* more than one thing answers to that name */
+	TV_E_PROTOCOL = -10003,  /* the peer said something the format does not allow */
+	TV_E_VERSION = -10004,   /* the peer speaks another protocol version */
+	TV_E_CORRUPT = -10005,   /* a checksum does not match its data */
+	TV_E_QMP = -10006,       /* QEMU answered a command with an error */
+	TV_E_GONE = -10007,      /* the VM's process has ended */
+	TV_E_LOST = -10008,      /* somebody else won a compare-and-swap */
+};
+
+/* A sentence for a person. Zero-initialise it ({0}); text is always NUL-terminated. */
+struct tv_err {
+	char text[640];
+};
+
+/* Fills e (which may be NULL) and returns rc, so that a failing function can say it in one line. */
+int tv_fail(struct tv_err *e, int rc, const char *fmt, ...) TV_PRINTF(3, 4);
+/* Puts "fmt: " before what e already says; returns rc. */
+int tv_fail_prefix(struct tv_err *e, int rc, const char *fmt, ...) TV_PRINTF(3, 4);
+/* Name of a code from this header or of an errno ("ENOENT"-like sentence); never NULL. */
+const char *tv_strerror(int rc);
+
+/* Monotonic time of this host in ns; never compared with another host's. */
+int64_t tv_now_ns(void);
+
+enum tv_level { TV_DEBUG, TV_INFO, TV_WARN, TV_ERROR };
+/*
+ * One line on stderr: time, level, the tag set for this process, text. Never called between pause
+ * and resume. tv_log_level drops what is below it (TV_INFO unless TWINVM_DEBUG is set).
+ */
+void tv_log_init(const char *tag);
+void tv_log(enum tv_level level, const char *fmt, ...) TV_PRINTF(2, 3);
+
+void tv_close_fd(int *fd);
+void tv_free_ptr(void *p);
+#define TV_CLOSE __attribute__((cleanup(tv_close_fd)))
+#define TV_FREE __attribute__((cleanup(tv_free_ptr)))
+
+/*
+ * A byte buffer that grows up to limit_bytes and then says -ENOBUFS. bytes is what is used.
+ * tv_buf_init takes no memory; tv_buf_dispose frees and leaves an empty buffer.
+ */
+struct tv_buf {
+	uint8_t *data;
+	size_t bytes, room_bytes, limit_bytes;
+};
+void tv_buf_init(struct tv_buf *b, size_t limit_bytes);
+void tv_buf_dispose(struct tv_buf *b);
+int tv_buf_reserve(struct tv_buf *b, size_t more_bytes) TV_MUST_CHECK;
+int tv_buf_add(struct tv_buf *b, const void *p, size_t n) TV_MUST_CHECK;
+
+/* Little-endian access to unaligned bytes. */
+static inline void tv_put_le16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)v;
+	p[1] = (uint8_t)(v >> 8);
+}
+static inline void tv_put_le32(uint8_t *p, uint32_t v)
+{
+	tv_put_le16(p, (uint16_t)v);
+	tv_put_le16(p + 2, (uint16_t)(v >> 16));
+}
+static inline void tv_put_le64(uint8_t *p, uint64_t v)
+{
+	tv_put_le32(p, (uint32_t)v);
+	tv_put_le32(p + 4, (uint32_t)(v >> 32));
+}
+static inline uint16_t tv_get_le16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] | p[1] << 8);
+}
+static inline uint32_t tv_get_le32(const uint8_t *p)
+{
+	return tv_get_le16(p) | (uint32_t)tv_get_le16(p + 2) << 16;
+}
+static inline uint64_t tv_get_le64(const uint8_t *p)
+{
+	return tv_get_le32(p) | (uint64_t)tv_get_le32(p + 4) << 32;
+}
+
+/* Whole read/write, restarted on EINTR and short counts. 0 or -errno; -EPIPE at end of file. */
+int tv_write_all(int fd, const void *p, size_t n) TV_MUST_CHECK;
+int tv_read_all(int fd, void *p, size_t n) TV_MUST_CHECK;
+/* Reads a file up to limit_bytes; *out is NUL-terminated and the caller's to free. */
+int tv_read_file(const char *path, size_t limit_bytes, char **out, size_t *bytes) TV_MUST_CHECK;
+/* Replaces a file atomically and durably: temporary file, fsync, rename, fsync of the folder. */
+int tv_write_file(const char *path, const void *p, size_t n) TV_MUST_CHECK;
+/* mkdir -p with mode 0700. */
+int tv_mkdirs(const char *path) TV_MUST_CHECK;
+/* Random bytes as lower-case hex; out takes 2 * n + 1. */
+void tv_random_hex(char *out, size_t n);
+/* Starting time of a process in clock ticks since boot (/proc/PID/stat field 22), 0 when gone. */
+uint64_t tv_pid_start_ticks(pid_t pid);
+
+/*
+ * Fault points for tests: TV_FAULT("name") is true when the environment variable TWINVM_FAULT
+ * names it ("name" or "name:N" for the Nth hit). The list of names is docs/FAULTS.md.
+ */
+bool tv_fault(const char *name);
+
+#endif

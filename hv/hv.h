@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hv: the hypervisor as twinvm sees it. Hides QMP, ptrace injection, userfaultfd, pagemap,
+ * command-line rewriting and QEMU's stream format.
+ *
+ * Call order on the primary:   hv_find, hv_attach, [hv_net_hold], then any number of
+ *   hv_harvest + hv_copy (VM running, first copy) and of
+ *   hv_pause, hv_state_begin, hv_harvest + hv_copy, hv_state_end, hv_resume (an epoch),
+ *   then hv_detach, which runs after any failure too and leaves no trace in the VM.
+ * Call order on the backup:    hv_standby_start, hv_standby_write..., hv_standby_promote or
+ *   hv_standby_kill.
+ *
+ * Threads: one thread at a time per struct. Nothing here uses libevent; calls block, bounded by the
+ * time-outs said with each. The calls marked HOT allocate nothing, log nothing and take no lock.
+ * Ownership: what a function hands out by const pointer lives as long as the struct it came from.
+ * Return codes: see common.h.
+ */
+#ifndef HV_H
+#define HV_H
+
+#include "common/common.h"
+#include <jansson.h>
+
+/* ---- addresses: one-field structs, so that the compiler catches a mix-up ---- */
+struct hv_hva { /* address in the QEMU process */
+	uint64_t v;
+};
+
+/* ---- finding a VM ---- */
+struct hv_vm_id {
+	pid_t pid;
+	uint64_t start_ticks; /* of the process: pid and start together are never reused */
+	char name[128];       /* from -name, "" when it has none */
+	char qmp_path[108];   /* "" when it has no QMP UNIX socket */
+};
+
+/*
+ * Finds a running QEMU by name (-name), pid, or QMP socket path among the processes of /proc.
+ * skip(pid, arg), may be NULL, leaves processes out (our own standbys).
+ * -ENOENT none of that name; TV_E_AMBIGUOUS several (the sentence lists their pids);
+ * -ENOTSUP it has no QMP UNIX socket (the sentence says which option to start it with).
+ */
+int hv_find(const char *what, bool (*skip)(pid_t pid, void *arg), void *arg, struct hv_vm_id *out,
+	    struct tv_err *e) TV_MUST_CHECK;
+/* All QEMU processes of this host, at most max; returns how many there are in *n. */
+int hv_list(struct hv_vm_id *out, unsigned max, unsigned *n) TV_MUST_CHECK;
+
+/* ---- kernel and QEMU features, probed once ---- */
+struct hv_features {
+	bool uffd_wp_async;     /* userfaultfd with UFFD_FEATURE_WP_ASYNC */
+	bool pagemap_scan;      /* PAGEMAP_SCAN ioctl with PM_SCAN_WP_MATCHING, self-tested */
+	bool discard_reported;  /* a MADV_DONTNEED page is reported as written (needed for balloon) */
+	bool kvm_usable;        /* /dev/kvm and vmx or svm in /proc/cpuinfo */
+	char why[256];          /* what is missing and how to mend it, "" when all is there */
+};
+/* Runs the kernel self-test in this process (maps some pages, protects, writes, scans). */
+int hv_kernel_probe(struct hv_features *out);
+
+/* ---- refusals: everything that stands in the way, said at once ---- */
+#define HV_MAX_REFUSALS 16
+struct hv_refusals {
+	unsigned n;
+	char text[HV_MAX_REFUSALS][256]; /* each names the device or setting and the remedy */
+};
+
+/* ---- an attached VM ---- */
+struct hv_vm;
+
+#define HV_MAX_BLOCKS 64
+struct hv_block {
+	char name[256];  /* RAMBlock idstr */
+	uint64_t bytes;  /* used length, a multiple of the page size (rounded up) */
+	struct hv_hva host;
+	bool main_ram;   /* the machine's main memory, "pc.ram" for short */
+};
+
+struct hv_opts {
+	bool two_step; /* scan first, protect only dirty clusters: forced on; else chosen by KVM */
+};
+
+/*
+ * Attaches to a running VM: connects QMP (one client at a time: -EBUSY when another holds the
+ * socket, the sentence says so), checks that it can be protected (TV_E_REFUSED, refusals filled
+ * with all reasons), finds its RAM blocks, injects one userfaultfd and registers all blocks for
+ * asynchronous write protection. Nothing is write-protected yet: the first harvest reports every
+ * populated page. On failure everything is undone and *out stays NULL. At most a few seconds.
+ */
+int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
+	      struct hv_refusals *refusals, struct tv_err *e) TV_MUST_CHECK;
+/*
+ * Lets the VM go: resumes it if hv_pause had paused it, removes filters, chardevs, fd sets and the
+ * userfaultfd, closes QMP, frees vm. NULL is allowed.
+ */
+void hv_detach(struct hv_vm *vm);
+/*
+ * Cleans up after a process that died while attached, from another process: removes every filter,
+ * chardev and fd set named "twinvm-..." from the VM and resumes it if resume is set. Idempotent.
+ * TV_E_GONE when the VM is gone.
+ */
+int hv_cleanup(const struct hv_vm_id *id, bool resume, struct tv_err *e) TV_MUST_CHECK;
+
+const struct hv_block *hv_blocks(const struct hv_vm *vm, unsigned *n);
+/* Is it running under KVM? (chooses the harvest; for status) */
+bool hv_is_kvm(const struct hv_vm *vm);
+/* Everything the backup's side needs to start a standby, as JSON; the caller owns the reference.
+ * {"argv":[...], "machine":"pc-q35-7.2", "version":"7.2.22", "name":..., "ram_bytes":N,
+ *  "blocks":[{"name":..,"bytes":..,"main":bool}], "files":["/path/kernel",...],
+ *  "nics":[{"netdev":"n0","type":"tap","mac":".."}]} */
+json_t *hv_describe(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- dirty pages ---- */
+struct hv_run { /* a stretch of dirty pages inside one block */
+	uint32_t block;
+	uint32_t pages;
+	uint64_t offset; /* bytes from the start of the block, page aligned */
+};
+struct hv_cursor { /* where a harvest goes on; zero-initialise to start a round */
+	uint32_t block;
+	uint64_t offset;
+	bool done;
+};
+/*
+ * HOT. Finds written pages from the cursor on, in ascending (block, offset) order, and protects
+ * exactly those again, until max_pages or max_runs is reached or everything was scanned
+ * (cursor->done). A page written after it was reported is reported by a later round. Returns the
+ * number of runs or a negative errno (then nothing may be assumed and the VM needs a full copy).
+ */
+int hv_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs, unsigned max_runs,
+	       uint64_t max_pages) TV_MUST_CHECK;
+/* HOT. Copies the runs' pages one behind the other into dst. */
+int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst) TV_MUST_CHECK;
+
+/* ---- one epoch; time-outs: timeout_ms each, -ETIMEDOUT ---- */
+/* HOT. QMP stop; when it returns 0 no vCPU runs and no further frame comes. */
+int hv_pause(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
+/* HOT. Starts xen-save-devices-state (live: false) into the VM's memfd and does not wait. */
+int hv_state_begin(struct hv_vm *vm) TV_MUST_CHECK;
+/* HOT. Waits for its end; *bytes is the size of the state. */
+int hv_state_end(struct hv_vm *vm, int timeout_ms, size_t *bytes) TV_MUST_CHECK;
+/* HOT. QMP cont. */
+int hv_resume(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
+/* Reads the state saved last (valid until the next hv_state_begin); the VM may run meanwhile. */
+int hv_state_read(struct hv_vm *vm, void *dst, size_t bytes) TV_MUST_CHECK;
+
+/* ---- events, and the VM's end ---- */
+enum hv_event { HV_EV_SHUTDOWN, HV_EV_RESET, HV_EV_STOP, HV_EV_RESUME, HV_EV_PANIC, HV_EV_OTHER };
+/* Reads what QMP has said meanwhile, without waiting, and calls back for each event (those that our own
+ * stop and cont made are left out). Never between hv_pause and hv_resume. TV_E_GONE when QEMU ended. */
+int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, void *arg), void *arg)
+	TV_MUST_CHECK;
+/* The QMP socket, to wait on for hv_events; owned by vm. */
+int hv_fd(const struct hv_vm *vm);
+/* A pidfd of the QEMU process: readable when it has ended; owned by vm. */
+int hv_pidfd(const struct hv_vm *vm);
+/* query-status: is the VM running now (not paused by a person, not shut down)? 1, 0 or negative. */
+int hv_is_running(struct hv_vm *vm) TV_MUST_CHECK;
+
+/* ---- network output ---- */
+#define HV_MAX_NICS 8
+struct hv_net_port {
+	char netdev[64];
+	int capture_fd; /* frames the guest sends come out here; non-blocking UNIX stream socket */
+	int inject_fd;  /* frames written here go on to the world */
+	bool vnet_hdr;  /* each frame: be32 length, be32 vnet header length, bytes; else be32 length, bytes */
+};
+/*
+ * Hot-adds the filters on every NIC: two filter-redirector objects and two socket chardevs each,
+ * named twinvm-*, in the order that does not loop frames. The caller owns the fds in ports.
+ * -ENOTSUP with the device's name for vhost or multiqueue.
+ */
+int hv_net_hold(struct hv_vm *vm, struct hv_net_port ports[HV_MAX_NICS], unsigned *n,
+		struct tv_err *e) TV_MUST_CHECK;
+/* Removes them again; frames flow directly. The caller still reads capture_fd until this returns. */
+int hv_net_unhold(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- the standby, on the backup ---- */
+struct hv_standby;
+
+struct hv_standby_conf {
+	const char *dir;     /* run directory of this VM on this host; exists, private to us */
+	const char *bridge;  /* bridge that tap NICs join at promotion; NULL leaves that to the user */
+	const char *tap_prefix; /* names of created taps: prefix + number; NULL: "tv" + part of the id */
+	const char *vm_id;
+};
+/*
+ * Pure: rewrites the primary's command line into the standby's. Versioned machine type,
+ * suppress-vmdesc=on, send-configuration=off, main RAM as a shared memory-backend-file at
+ * ram_path, -incoming defer, QMP and every other socket, pid or log file into conf->dir, taps
+ * renamed, displays off, -daemonize and -S dropped. *out is a NULL-terminated vector, freed with
+ * hv_argv_free. TV_E_REFUSED names an option that cannot be carried over.
+ */
+int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const char *ram_path,
+		    const char *qmp_path, char ***out, struct tv_err *e) TV_MUST_CHECK;
+void hv_argv_free(char **argv);
+/*
+ * Checks this host (files, machine type, QEMU version, free memory), creates the RAM file in
+ * /dev/shm, starts the standby as a process of its own (own session, output to dir/standby.log;
+ * it outlives us), connects QMP, finds its RAM blocks and maps main RAM. -ENOMEM no room;
+ * -ENOTSUP machine type, version or a file is missing; each sentence says what.
+ */
+int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv_standby **out,
+		     struct tv_err *e) TV_MUST_CHECK;
+/* Direct pointer to a block's memory when it is mapped here (main RAM), else NULL. */
+uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block);
+/* Access to any block; block numbers are those of desc["blocks"]. -ERANGE outside the block. */
+int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p, size_t n)
+	TV_MUST_CHECK;
+int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p, size_t n)
+	TV_MUST_CHECK;
+unsigned hv_standby_blocks(const struct hv_standby *sb);
+uint64_t hv_standby_block_bytes(const struct hv_standby *sb, uint32_t block);
+pid_t hv_standby_pid(const struct hv_standby *sb);
+int hv_standby_pidfd(const struct hv_standby *sb);
+/* Name, pid and QMP socket of the standby, to hand on after promotion. */
+void hv_standby_id(const struct hv_standby *sb, struct hv_vm_id *out);
+/*
+ * Attaches the NICs' taps to the bridge, loads the device state and lets the VM run; QEMU
+ * announces itself (RARP, guest announce). Returns when it runs. On failure the standby is of no
+ * further use. At most timeout_ms.
+ */
+int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, int timeout_ms,
+		       struct tv_err *e) TV_MUST_CHECK;
+/* After promotion: forgets the VM, which runs on by itself. */
+void hv_standby_release(struct hv_standby *sb);
+/* Ends the standby QEMU and removes its files and taps. NULL is allowed. */
+void hv_standby_kill(struct hv_standby *sb);
+/* The same for one whose owner died: by pid and start time, and what lies in dir. */
+void hv_standby_reap(pid_t pid, uint64_t start_ticks, const char *dir);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * replicator: one connection between two hosts. TLS 1.3 with certificates on both sides, framed
+ * messages, priorities, bounded queues. Hides sockets, libevent's bufferevents and openssl.
+ *
+ * A frame is a 16-byte header (type, length, checksum: docs/WIRE.md) and a payload. Two types:
+ * control (one protobuf message, replicator/control.proto) and records (bytes of page records).
+ *
+ * Call order: repl_tls_new; repl_connect or repl_accept; callbacks come in the order opened,
+ * frame..., closed; closed comes once, is the last, and the owner then calls repl_free (also allowed
+ * inside closed). All calls and callbacks belong to the event_base's thread.
+ */
+#ifndef REPLICATOR_H
+#define REPLICATOR_H
+
+#include "common/common.h"
+#include "control.pb-c.h"
+#include <event2/event.h>
+
+#define REPL_PROTOCOL 1u
+#define REPL_MAX_CONTROL_BYTES (256u << 10)
+#define REPL_MAX_RECORDS_BYTES (1u << 20)
+
+struct repl_tls;
+/* Loads CA, own certificate and key (PEM files). The sentence names the file and what is wrong. */
+int repl_tls_new(const char *ca, const char *cert, const char *key, struct repl_tls **out,
+		 struct tv_err *e) TV_MUST_CHECK;
+void repl_tls_free(struct repl_tls *tls);
+
+struct repl_conn;
+struct repl_ops {
+	/* TLS is up and the peer's certificate is good; peer is its common name. */
+	void (*opened)(struct repl_conn *c, const char *peer, void *arg);
+	/* One control message; freed by the caller after return. */
+	void (*control)(struct repl_conn *c, const Twinvm__Control *msg, int64_t now_ns, void *arg);
+	/* Bytes of page records, at most REPL_MAX_RECORDS_BYTES. */
+	void (*records)(struct repl_conn *c, const uint8_t *p, size_t n, int64_t now_ns, void *arg);
+	/* The queue of bulk data fell below half its limit again. */
+	void (*drained)(struct repl_conn *c, void *arg);
+	/* The end. rc: -ECONNRESET or -EPIPE the peer's process ended or closed (its kernel lives),
+	 * -ETIMEDOUT, -EPROTO TLS failed (wrong certificate), TV_E_PROTOCOL, TV_E_CORRUPT... ; why is a
+	 * sentence that names the peer. */
+	void (*closed)(struct repl_conn *c, int rc, const char *why, void *arg);
+};
+struct repl_opts {
+	size_t queue_bytes;       /* limit of queued bulk data; 0: 4 MiB */
+	int handshake_timeout_ms; /* connect and handshake together; 0: 5000 */
+	const char *expect_peer;  /* common name the peer must have; NULL: any that the CA signed */
+};
+/* host: name or address; the name look-up must not block the loop. */
+int repl_connect(struct event_base *base, struct repl_tls *tls, const char *host, uint16_t port,
+		 const struct repl_opts *opts, const struct repl_ops *ops, void *arg,
+		 struct repl_conn **out, struct tv_err *e) TV_MUST_CHECK;
+/* Takes over fd, also on failure. */
+int repl_accept(struct event_base *base, struct repl_tls *tls, int fd, const struct repl_opts *opts,
+		const struct repl_ops *ops, void *arg, struct repl_conn **out, struct tv_err *e)
+	TV_MUST_CHECK;
+/* Drops the connection at once; no callback comes any more. NULL is allowed. */
+void repl_free(struct repl_conn *c);
+/* Sends what is queued, at most timeout_ms, then closes; closed comes with rc 0. */
+void repl_finish(struct repl_conn *c, int timeout_ms);
+
+/* Control messages go before all queued bulk data (at the next frame boundary) when urgent, else in
+ * order with it. -ENOTCONN; -EMSGSIZE over REPL_MAX_CONTROL_BYTES. */
+int repl_send(struct repl_conn *c, const Twinvm__Control *msg, bool urgent) TV_MUST_CHECK;
+/* Bulk data, copied, split into frames. -EAGAIN when the queue is full (nothing is taken): wait for drained. */
+int repl_send_records(struct repl_conn *c, const void *p, size_t n) TV_MUST_CHECK;
+size_t repl_queued_bytes(const struct repl_conn *c);
+/* Stops or resumes reading from the peer: back-pressure of the receiver. */
+void repl_read_enable(struct repl_conn *c, bool on);
+/* When the last byte of the peer arrived (tv_now_ns). */
+int64_t repl_last_rx_ns(const struct repl_conn *c);
+uint64_t repl_sent_bytes(const struct repl_conn *c);
+const char *repl_peer(const struct repl_conn *c);
+
+#endif
