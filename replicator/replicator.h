@@ -14,7 +14,7 @@
 #define REPLICATOR_H
 
 #include "common/common.h"
-#include "control.pb-c.h"
+#include "replicator/control.pb-c.h"
 #include <event2/event.h>
 
 #define REPL_PROTOCOL 1u
