@@ -73,6 +73,7 @@ static const struct row backup_table[FO_B_COUNT][FO_BE_COUNT] = {
 
 	/* No arbiter: a person decides, or the primary comes back. */
 	B(WAITING, FORCE, PROMOTING, FO_A_PROMOTE),
+	B(WAITING, TRAFFIC, STANDBY, 0),
 	B(WAITING, BYE, GONE, FO_A_DISCARD),
 
 	B(PROMOTING, PROMOTE_DONE, PROMOTED, FO_A_HAND_OVER),

@@ -105,7 +105,7 @@ void fo_ask_free(struct fo_ask *ask);
 #define FO_BACKUP_STATES(X)                                                                         \
 	X(SYNCING) X(STANDBY) X(ASKING) X(WAITING) X(PROMOTING) X(PROMOTED) X(GONE)
 #define FO_BACKUP_EVENTS(X)                                                                         \
-	X(FIRST_COMMIT) X(SILENCE) X(GRACE_OVER) X(TAKE_OVER) X(FORCE) X(WON) X(LOST) X(UNREACHABLE)  \
+	X(FIRST_COMMIT) X(SILENCE) X(TRAFFIC) X(GRACE_OVER) X(TAKE_OVER) X(FORCE) X(WON) X(LOST) X(UNREACHABLE)  \
 	X(BYE) X(PROMOTE_DONE) X(PROMOTE_FAILED)
 
 #define FO_ENUM_P(n) FO_P_##n,
