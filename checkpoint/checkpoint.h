@@ -41,6 +41,7 @@ struct ckpt_stats {
 	uint64_t pages, zero_pages, raw_pages, lz4_pages, xor_pages;
 	uint64_t raw_bytes;  /* what would go over the wire without encoding */
 	uint64_t wire_bytes; /* what goes */
+	uint64_t state_records; /* records of device state; records of all kinds: pages + state_records */
 };
 
 /* ---- encoder ---- */
