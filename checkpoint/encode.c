@@ -122,10 +122,10 @@ static uint32_t squeeze(struct ckpt_enc *enc, const uint8_t *src, uint32_t n, ui
 
 /*
  * Writes the payload of n bytes at src to dst (room for n) and says how in r. diff: the difference
- * to the base, or NULL. trust_diff: do not look further when the difference is worth sending.
+ * to the base, or NULL. enough: when the difference takes no more than this, look no further.
  */
 static void pack(struct ckpt_enc *enc, struct ckpt_rec *r, const uint8_t *src, uint32_t n,
-		 const uint8_t *diff, bool trust_diff, uint8_t *dst)
+		 const uint8_t *diff, uint32_t enough, uint8_t *dst)
 {
 	uint32_t limit = worth(n), bytes = 0, plain;
 
@@ -133,7 +133,7 @@ static void pack(struct ckpt_enc *enc, struct ckpt_rec *r, const uint8_t *src, u
 		bytes = squeeze(enc, diff, n, dst, limit);
 		r->encoding = CKPT_XOR_LZ4;
 		r->payload_bytes = bytes;
-		if (bytes && trust_diff)
+		if (bytes && bytes <= enough)
 			return;
 		limit = bytes ? bytes - 1 : limit;
 	}
@@ -165,7 +165,7 @@ static void pack_page(struct ckpt_enc *enc, struct ckpt_rec *r, const uint8_t *p
 	unsigned lines;
 
 	if (!base) {
-		pack(enc, r, page, TV_PAGE_BYTES, NULL, false, dst);
+		pack(enc, r, page, TV_PAGE_BYTES, NULL, 0, dst);
 		base = ckpt_cache_insert(enc->cache, r->block, r->offset);
 		if (base)
 			memcpy(base, page, TV_PAGE_BYTES);
@@ -178,7 +178,7 @@ static void pack_page(struct ckpt_enc *enc, struct ckpt_rec *r, const uint8_t *p
 		memcpy(dst, enc->same, enc->same_bytes);
 		return;
 	}
-	pack(enc, r, page, TV_PAGE_BYTES, enc->scratch, lines < FEW_LINES, dst);
+	pack(enc, r, page, TV_PAGE_BYTES, enc->scratch, lines < FEW_LINES ? TV_PAGE_BYTES : 0, dst);
 	memcpy(base, page, TV_PAGE_BYTES);
 }
 
@@ -256,8 +256,8 @@ int ckpt_enc_state(struct ckpt_enc *enc, const void *state, size_t bytes, struct
 			.aux = (uint64_t)n << 32 | bytes,
 		};
 
-		pack(enc, &r, src + pos, (uint32_t)n, state_diff(enc, src + pos, pos, n), false,
-		     out->data + out->bytes + CKPT_RECORD_HEADER_BYTES);
+		pack(enc, &r, src + pos, (uint32_t)n, state_diff(enc, src + pos, pos, n),
+		     (uint32_t)n / 8, out->data + out->bytes + CKPT_RECORD_HEADER_BYTES);
 		finish(enc, &r, out);
 		pos += n;
 	}

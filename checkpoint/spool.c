@@ -150,6 +150,11 @@ int ckpt_spool_add(struct ckpt_spool *s, const void *p, size_t n)
 	return rc;
 }
 
+int ckpt_spool_failed(const struct ckpt_spool *s)
+{
+	return s->failed;
+}
+
 static int read_file(struct ckpt_spool *s, uint64_t pos, uint8_t *p, size_t n)
 {
 	while (n) {
