@@ -13,11 +13,12 @@
  * network then loses: after a loss only a new first copy helps, and it begins with ckpt_enc_reset.
  * A base that is wrong all the same is found: the hash is of the page, not of the difference.
  *
- * Choice. Zero pages first, because guests free memory in bulk. With a base that differs little the
- * difference is all but sure to be the smallest and nothing else is tried. Otherwise both ways are
- * tried and the smaller wins; where neither saves an eighth the page goes as it is, since the
- * receiver's time for LZ4 would be spent for nothing. Guests rewrite pages with the contents they had:
- * the difference is zero and its LZ4 form is kept ready.
+ * Choice. Zero pages first, because guests free memory in bulk. With a base, zero bytes are counted
+ * in the difference and in the page: they are what LZ4 lives on, and counting is fifty times faster
+ * than trying. Fewer in the difference: the page was rewritten, only the page itself is tried.
+ * Mostly zero: only the difference. Between: both, and the smaller wins. Where nothing saves an
+ * eighth the page goes as it is, since the receiver's time for LZ4 would be spent for nothing.
+ * Guests rewrite pages with the contents they had: the difference is zero, its LZ4 form kept ready.
  *
  * Invariants: the cache's contents for a page are what was sent last, or absent (a zero page is
  * absent: a difference to zeroes is the page). A call that fails has changed nothing: room for the
@@ -33,8 +34,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a page's 64 lines: with fewer different than this, only the difference is tried. */
-#define FEW_LINES 32u
+/* With this many zero bytes in a page's difference, nothing else is tried. */
+#define MOSTLY_ZERO (TV_PAGE_BYTES * 3 / 4)
 
 struct ckpt_enc {
 	struct ckpt_cache *cache;
@@ -162,7 +163,7 @@ static void finish(struct ckpt_enc *enc, const struct ckpt_rec *r, struct tv_buf
 static void pack_page(struct ckpt_enc *enc, struct ckpt_rec *r, const uint8_t *page, uint8_t *dst)
 {
 	uint8_t *base = ckpt_cache_find(enc->cache, r->block, r->offset);
-	unsigned lines;
+	unsigned zeroes, page_zeroes;
 
 	if (!base) {
 		pack(enc, r, page, TV_PAGE_BYTES, NULL, 0, dst);
@@ -171,14 +172,15 @@ static void pack_page(struct ckpt_enc *enc, struct ckpt_rec *r, const uint8_t *p
 			memcpy(base, page, TV_PAGE_BYTES);
 		return;
 	}
-	lines = ckpt_xor_page(enc->scratch, page, base);
-	if (!lines) {
+	ckpt_xor_page(enc->scratch, page, base, &zeroes, &page_zeroes);
+	if (zeroes == TV_PAGE_BYTES) {
 		r->encoding = CKPT_XOR_LZ4;
 		r->payload_bytes = enc->same_bytes;
 		memcpy(dst, enc->same, enc->same_bytes);
 		return;
 	}
-	pack(enc, r, page, TV_PAGE_BYTES, enc->scratch, lines < FEW_LINES ? TV_PAGE_BYTES : 0, dst);
+	pack(enc, r, page, TV_PAGE_BYTES, zeroes < page_zeroes ? NULL : enc->scratch,
+	     zeroes >= MOSTLY_ZERO ? TV_PAGE_BYTES : 0, dst);
 	memcpy(base, page, TV_PAGE_BYTES);
 }
 

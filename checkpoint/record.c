@@ -8,6 +8,7 @@
 
 /* Sixteen bytes at any address: every machine we run on has such a register. */
 typedef uint64_t wide __attribute__((vector_size(16), aligned(1), may_alias));
+typedef uint8_t lanes __attribute__((vector_size(16)));
 #define LINE_BYTES 64u
 
 void ckpt_rec_put(uint8_t *p, const struct ckpt_rec *r)
@@ -151,24 +152,39 @@ void ckpt_xor(uint8_t *dst, const uint8_t *a, const uint8_t *b, size_t n)
 		dst[i] = a[i] ^ b[i];
 }
 
-unsigned ckpt_xor_page(uint8_t *dst, const uint8_t *a, const uint8_t *b)
+/* Adds one to each lane of count whose byte of v is zero (a comparison's true is -1). */
+static inline void count_zeroes(lanes *count, wide v)
 {
-	unsigned lines = 0;
+	*count -= (lanes)((lanes)v == 0);
+}
 
-	for (unsigned i = 0; i < TV_PAGE_BYTES; i += LINE_BYTES) {
-		const wide *x = (const wide *)(a + i), *y = (const wide *)(b + i);
-		wide *d = (wide *)(dst + i);
-		wide any = {0, 0};
+static unsigned sum_lanes(lanes count)
+{
+	unsigned sum = 0;
 
-		for (unsigned k = 0; k < LINE_BYTES / sizeof(wide); k++) {
-			wide v = x[k] ^ y[k];
+	for (unsigned i = 0; i < sizeof(count); i++)
+		sum += count[i];
+	return sum;
+}
 
-			d[k] = v;
-			any |= v;
+void ckpt_xor_page(uint8_t *dst, const uint8_t *page, const uint8_t *base, unsigned *zeroes_diff,
+		   unsigned *zeroes_page)
+{
+	*zeroes_diff = *zeroes_page = 0;
+	/* Half a page at a time: a lane is a byte and must not count to 256. */
+	for (unsigned half = 0; half < TV_PAGE_BYTES; half += TV_PAGE_BYTES / 2) {
+		lanes in_diff = {0}, in_page = {0};
+
+		for (unsigned i = half; i < half + TV_PAGE_BYTES / 2; i += sizeof(wide)) {
+			wide x = *(const wide *)(page + i), d = x ^ *(const wide *)(base + i);
+
+			*(wide *)(dst + i) = d;
+			count_zeroes(&in_diff, d);
+			count_zeroes(&in_page, x);
 		}
-		lines += (any[0] | any[1]) != 0;
+		*zeroes_diff += sum_lanes(in_diff);
+		*zeroes_page += sum_lanes(in_page);
 	}
-	return lines;
 }
 
 void ckpt_stats_count(struct ckpt_stats *s, const struct ckpt_rec *r)

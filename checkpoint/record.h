@@ -50,8 +50,9 @@ uint64_t ckpt_hash(const void *p, size_t n);
 bool ckpt_is_zero(const void *page);
 /* dst = a ^ b; dst may be a or b. */
 void ckpt_xor(uint8_t *dst, const uint8_t *a, const uint8_t *b, size_t n);
-/* dst = a ^ b; returns how many of the page's 64-byte lines differ. */
-unsigned ckpt_xor_page(uint8_t *dst, const uint8_t *a, const uint8_t *b);
+/* dst = page ^ base; how many bytes of dst and of page are zero. */
+void ckpt_xor_page(uint8_t *dst, const uint8_t *page, const uint8_t *base, unsigned *zeroes_diff,
+		   unsigned *zeroes_page);
 void ckpt_stats_count(struct ckpt_stats *s, const struct ckpt_rec *r);
 
 /* ---- cache.c: what the receiver has, as far as we remember ---- */
