@@ -69,7 +69,7 @@ static int verify(int ok, X509_STORE_CTX *store)
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
 	struct tls_peer *peer = SSL_get_ex_data(ssl, peer_index());
 	X509 *cert = X509_STORE_CTX_get_current_cert(store);
-	char name[TLS_NAME_BYTES] = "", what[TLS_NAME_BYTES + 64];
+	char name[TLS_NAME_BYTES] = "", what[2 * TLS_NAME_BYTES + 64];
 	bool named = cert && common_name(cert, name, sizeof(name));
 
 	if (!ok)
@@ -80,11 +80,9 @@ static int verify(int ok, X509_STORE_CTX *store)
 	if (!named)
 		return refuse(store, peer, "it has no usable common name", "");
 	if (peer->expect[0] && strcmp(name, peer->expect)) {
-		snprintf(what, sizeof(what), "it names host '%s'", name);
-		snprintf(peer->refused, sizeof(peer->refused), "%s, expected was '%s'", what,
+		snprintf(what, sizeof(what), "it names host '%s', expected was '%s'", name,
 			 peer->expect);
-		X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);
-		return 0;
+		return refuse(store, peer, what, "");
 	}
 	memcpy(peer->name, name, sizeof(name));
 	return 1;
