@@ -13,7 +13,7 @@
 #define HV_PREFIX "twinvm"
 /* For commands outside the hot path: QEMU's main loop can be busy for a while. */
 #define HV_CMD_MS 5000
-#define HV_IOVS 1024	 /* IOV_MAX */
+#define HV_IOVS 1024	/* IOV_MAX */
 #define HV_REGIONS 4096 /* ranges one PAGEMAP_SCAN call may report */
 
 struct hv_line { /* a QMP line made beforehand */
