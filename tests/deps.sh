@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Installs what building, the tests and the demo need on a bare Debian 12. Asks apt only when
+# something is missing, starts no service and says nothing when there is nothing to do.
+# usage: deps.sh [--check]      --check: list what is missing, install nothing; exit 1 if any is
+set -euo pipefail
+
+packages=(
+	# building
+	gcc make pkg-config libc6-dev
+	protobuf-c-compiler libprotobuf-c-dev libevent-dev libssl-dev liblz4-dev
+	libnl-3-dev libnl-route-3-dev libjansson-dev libxxhash-dev libcmocka-dev
+	# running VMs
+	qemu-system-x86
+	# the guest: its own packages are only unpacked, never installed (guest/mkguest.sh)
+	cpio gzip kmod binutils ca-certificates
+	# hosts in namespaces, the demo, the tests
+	iproute2 util-linux procps openssl jq
+)
+# What `make lint` uses if it is there; a bare machine in CI gets it too.
+lint_packages=(clang-format shellcheck)
+
+want=("${packages[@]}")
+[[ ${TWINVM_DEPS_LINT:-1} = 0 ]] || want+=("${lint_packages[@]}")
+
+missing=()
+for p in "${want[@]}"; do
+	status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
+	[[ $status = installed ]] || missing+=("$p")
+done
+
+if [[ ${1:-} = --check ]]; then
+	((${#missing[@]} == 0)) && exit 0
+	echo "missing packages: ${missing[*]}"
+	exit 1
+fi
+((${#missing[@]})) || exit 0
+
+if ((EUID != 0)); then
+	echo "deps: missing packages: ${missing[*]}; run 'make deps' as root" >&2
+	exit 1
+fi
+command -v apt-get >/dev/null || {
+	echo "deps: no apt-get here; install by hand what matches: ${missing[*]}" >&2
+	exit 1
+}
+
+mkdir -p build
+log=build/deps.log
+say_why() {
+	echo "deps: $1 failed; the last lines of $log:" >&2
+	tail -n 15 "$log" >&2
+	exit 1
+}
+echo "deps: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+: >"$log"
+# Fresh lists only when the ones here cannot name what we want.
+if ! apt-get -s -qq install --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
+	apt-get -qq -o Acquire::Retries=3 update >>"$log" 2>&1 || say_why "apt-get update"
+fi
+install=(apt-get -y -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends)
+"${install[@]}" "${missing[@]}" >>"$log" 2>&1 || {
+	# Stale lists name files that the archive no longer has: fetch them once more.
+	apt-get -qq -o Acquire::Retries=3 update >>"$log" 2>&1 || say_why "apt-get update"
+	"${install[@]}" "${missing[@]}" >>"$log" 2>&1 || say_why "apt-get install"
+}
