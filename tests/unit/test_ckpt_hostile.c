@@ -4,6 +4,7 @@
 
 #include <lz4.h>
 #include <xxhash.h>
+#include "checkpoint/record.h"
 
 /* A replica at epoch 1, and epoch 2 as the sender made it: every encoding is in it. */
 struct scene {
@@ -413,6 +414,20 @@ static void test_bad_lz4(void **state)
 	scene_dispose(&s);
 }
 
+/* A payload that decodes to less than a page is not taken for the rest of what was there before. */
+static void test_short_lz4(void **state)
+{
+	struct ckpt_rec r = {.encoding = CKPT_LZ4};
+	uint8_t page[TV_PAGE_BYTES] = {0}, dst[TV_PAGE_BYTES] = {0}, scratch[TV_PAGE_BYTES];
+	char packed[TV_PAGE_BYTES];
+
+	(void)state;
+	r.payload_bytes = (uint32_t)LZ4_compress_default((const char *)page, packed,
+							 TV_PAGE_BYTES - 1, sizeof(packed));
+	assert_null(ckpt_rec_check(&r));
+	assert_int_equal(ckpt_rec_decode(&r, (uint8_t *)packed, dst, dst, scratch), TV_E_CORRUPT);
+}
+
 /* The replica is not what the sender thinks: the difference must not be applied. */
 static void test_wrong_base(void **state)
 {
@@ -481,6 +496,7 @@ static void stream_refused(const struct epoch *ep, size_t bytes, int want, const
 			fail_msg("\"%s\" does not say \"%s\"", e.text, word);
 		assert_true(model_equal(&m, &zero));
 		assert_int_equal(ckpt_dec_stream(dec, "", 1, &e), want);
+		assert_non_null(strstr(e.text, "failed before"));
 		ckpt_dec_begin(dec);
 		assert_int_equal(ckpt_dec_stream(dec, "", 1, &e), 0);
 		assert_int_equal(ckpt_dec_stream_pending(dec), 1);
@@ -541,6 +557,7 @@ int main(void)
 		cmocka_unit_test(test_state_fields),
 		cmocka_unit_test(test_state_pieces),
 		cmocka_unit_test(test_bad_lz4),
+		cmocka_unit_test(test_short_lz4),
 		cmocka_unit_test(test_wrong_base),
 		cmocka_unit_test(test_wrong_state_base),
 		cmocka_unit_test(test_stream_refuses),
