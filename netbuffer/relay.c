@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Theory of operation
+ *
+ * QEMU writes each frame the guest sends into a port's capture socket; what we write into the port's
+ * inject socket goes on to the world. In between, frames of an epoch wait until it is committed.
+ *
+ * Which epoch? The barrier comes from another thread, while frames sent before it may still be unread
+ * in the socket. So an epoch is a stretch of the captured byte stream: while the VM is paused nothing is
+ * added, and the position "bytes read so far + bytes waiting in the socket (SIOCINQ)" is the same
+ * whenever it is computed. read() with its count, and SIOCINQ with that count, exclude each other by
+ * `lock`, which is held around these calls and a few assignments only: a barrier never waits for
+ * parsing or writing. Every frame knows the position at which it ends; the gate (gate.c) turns
+ * positions into "may leave". A frame that straddles a barrier (QEMU never does that) comes after it.
+ *
+ * Modes. Pass: the gate is open. nb_hold arms; the first barrier then closes the gate behind its own
+ * position, in the barrier's thread, atomically for all ports. From there nb_release opens it barrier by
+ * barrier, and nb_pass entirely. All that was read before the first barrier lies before its position,
+ * so a loop that still sees an open gate a moment later lets nothing out that should wait.
+ *
+ * One list per port holds both what waits for its epoch and what waits for room in the inject socket;
+ * order is kept by construction. All frames of all ports share one budget; a frame that does not fit
+ * is skipped whole as it comes and counted.
+ *
+ * Failures. A peer that closes, and a stream that makes no sense, kill the port: barriers fail from
+ * then on (nothing may be committed that is not held), `failed` is called once from the loop. A
+ * capture socket is read and discarded after that as long as it is open: QEMU blocks on a full one.
+ * What was captured before a capture socket's end still leaves when released.
+ *
+ * Limits: NB_MAX_PORTS ports, 128 KiB a frame, GATE_BARRIERS unreleased epochs, limit_bytes of frames.
+ */
+#include "netbuffer/relay.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <linux/sockios.h>
+
+#define DEFAULT_LIMIT_BYTES (8u << 20)
+
+/* ---- the barrier: any thread, hot ---- */
+
+/* The peer may have closed without the loop having read that far. */
+static int check_alive(struct nb *nb)
+{
+	struct pollfd fds[NB_MAX_PORTS];
+	unsigned i;
+	int r;
+
+	for (i = 0; i < nb->ports_n; i++) {
+		if (nb->ports[i].failed_rc)
+			return nb->ports[i].failed_rc;
+		fds[i] = (struct pollfd){.fd = nb->ports[i].capture_fd, .events = POLLRDHUP};
+	}
+	do {
+		r = poll(fds, nb->ports_n, 0);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	return r ? -EPIPE : 0;
+}
+
+static int find_positions(const struct nb *nb, uint64_t pos[])
+{
+	unsigned i;
+
+	for (i = 0; i < nb->ports_n; i++) {
+		int waiting = 0;
+
+		if (ioctl(nb->ports[i].capture_fd, SIOCINQ, &waiting))
+			return -errno;
+		pos[i] = nb->ports[i].read_pos + (uint64_t)waiting;
+	}
+	return 0;
+}
+
+static void set_gates(struct nb *nb, const uint64_t pos[], uint64_t epoch)
+{
+	unsigned i;
+
+	for (i = 0; i < nb->ports_n; i++) {
+		if (nb->armed)
+			gate_hold(&nb->ports[i].gate, pos[i], epoch);
+		else
+			gate_barrier(&nb->ports[i].gate, pos[i], epoch);
+	}
+	if (nb->armed) {
+		nb->mode = NB_HOLD;
+		nb->released_epoch = epoch;
+	}
+	nb->armed = false;
+	nb->announced = false;
+}
+
+static int barrier_locked(struct nb *nb, uint64_t epoch)
+{
+	uint64_t pos[NB_MAX_PORTS];
+	unsigned i;
+	int rc;
+
+	if (epoch <= nb->last_epoch)
+		return -EINVAL;
+	rc = check_alive(nb);
+	if (rc)
+		return rc;
+	for (i = 0; i < nb->ports_n; i++)
+		if (gate_full(&nb->ports[i].gate))
+			return -ENOSPC;
+	rc = find_positions(nb, pos);
+	if (rc)
+		return rc;
+	if (nb->armed || nb->mode == NB_HOLD)
+		set_gates(nb, pos, epoch);
+	nb->last_epoch = epoch;
+	return 0;
+}
+
+int nb_barrier(struct nb *nb, uint64_t epoch)
+{
+	int rc;
+
+	pthread_mutex_lock(&nb->lock);
+	rc = barrier_locked(nb, epoch);
+	pthread_mutex_unlock(&nb->lock);
+	return rc;
+}
+
+/* ---- the owner's other calls, in the loop ---- */
+
+static void flush_all(struct nb *nb)
+{
+	unsigned i;
+
+	for (i = 0; i < nb->ports_n; i++)
+		port_flush(&nb->ports[i]);
+}
+
+void nb_hold(struct nb *nb)
+{
+	pthread_mutex_lock(&nb->lock);
+	if (nb->mode == NB_PASS && !nb->armed) {
+		nb->armed = true;
+		nb->last_epoch = 0;
+	}
+	pthread_mutex_unlock(&nb->lock);
+}
+
+void nb_release(struct nb *nb, uint64_t epoch)
+{
+	unsigned i;
+
+	pthread_mutex_lock(&nb->lock);
+	if (nb->mode == NB_HOLD) {
+		for (i = 0; i < nb->ports_n; i++)
+			gate_release(&nb->ports[i].gate, epoch);
+		if (epoch > nb->last_epoch)
+			epoch = nb->last_epoch;
+		if (epoch > nb->released_epoch)
+			nb->released_epoch = epoch;
+	}
+	pthread_mutex_unlock(&nb->lock);
+	flush_all(nb);
+}
+
+void nb_pass(struct nb *nb)
+{
+	unsigned i;
+
+	pthread_mutex_lock(&nb->lock);
+	nb->mode = NB_PASS;
+	nb->armed = false;
+	nb->last_epoch = nb->released_epoch = 0;
+	for (i = 0; i < nb->ports_n; i++)
+		gate_pass(&nb->ports[i].gate);
+	pthread_mutex_unlock(&nb->lock);
+	flush_all(nb);
+}
+
+void nb_drop(struct nb *nb)
+{
+	unsigned i;
+
+	if (nb_mode(nb) == NB_PASS)
+		return;
+	nb->quiet = true;
+	relay_enter(nb);
+	for (i = 0; i < nb->ports_n; i++)
+		port_drop(&nb->ports[i]);
+	nb->quiet = false;
+	relay_leave(nb);
+}
+
+enum nb_mode nb_mode(const struct nb *nb)
+{
+	struct nb *n = (struct nb *)nb;
+	enum nb_mode mode;
+
+	pthread_mutex_lock(&n->lock);
+	mode = n->mode;
+	pthread_mutex_unlock(&n->lock);
+	return mode;
+}
+
+void nb_stats(struct nb *nb, struct nb_stats *out)
+{
+	unsigned i;
+
+	*out = nb->counts;
+	for (i = 0; i < nb->ports_n; i++) {
+		const struct nb_queue *q = &nb->ports[i].queue;
+		const struct nb_frame *f = queue_first(q);
+
+		out->held_frames += q->count;
+		out->held_bytes += q->bytes;
+		if (f && (!out->oldest_held_ns || f->arrived_ns < out->oldest_held_ns))
+			out->oldest_held_ns = f->arrived_ns;
+	}
+}
+
+bool nb_idle(struct nb *nb)
+{
+	unsigned i;
+
+	for (i = 0; i < nb->ports_n; i++)
+		if (!port_idle(&nb->ports[i]))
+			return false;
+	return true;
+}
+
+/* ---- beginning and end ---- */
+
+static void destroy(struct nb *nb)
+{
+	unsigned i;
+
+	for (i = 0; i < nb->ports_n; i++)
+		port_dispose(&nb->ports[i]);
+	pthread_mutex_destroy(&nb->lock);
+	free(nb);
+}
+
+static void close_all(const struct nb_port *ports, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		close(ports[i].capture_fd);
+		close(ports[i].inject_fd);
+	}
+}
+
+int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned n,
+		 const struct nb_conf *conf, struct nb **out, struct tv_err *e)
+{
+	struct nb *nb = n <= NB_MAX_PORTS ? calloc(1, sizeof(*nb)) : NULL;
+	unsigned i;
+	int rc = 0, r;
+
+	*out = NULL;
+	if (!nb) {
+		close_all(ports, n);
+		return tv_fail(e, n <= NB_MAX_PORTS ? -ENOMEM : -E2BIG,
+			       "cannot hold the output of %u network ports (at most %d)", n,
+			       NB_MAX_PORTS);
+	}
+	nb->base = base;
+	nb->conf = conf ? *conf : (struct nb_conf){0};
+	nb->budget.limit_bytes = nb->conf.limit_bytes ? nb->conf.limit_bytes : DEFAULT_LIMIT_BYTES;
+	pthread_mutex_init(&nb->lock, NULL);
+	/* Each port takes its fds over even when one before it has failed. */
+	for (i = 0; i < n; i++) {
+		r = port_init(&nb->ports[i], nb, &ports[i]);
+		nb->ports_n++;
+		if (r && !rc)
+			rc = tv_fail(e, r, "cannot watch the sockets of network port %s: %s",
+				     ports[i].name, strerror(-r));
+	}
+	if (rc)
+		destroy(nb);
+	else
+		*out = nb;
+	return rc;
+}
+
+void relay_enter(struct nb *nb)
+{
+	nb->depth++;
+	nb->now_ns = tv_now_ns();
+}
+
+void relay_leave(struct nb *nb)
+{
+	if (!--nb->depth && nb->freed)
+		destroy(nb);
+}
+
+void nb_free(struct nb *nb)
+{
+	unsigned i;
+
+	if (!nb)
+		return;
+	if (!nb->depth) {
+		destroy(nb);
+		return;
+	}
+	nb->freed = true;
+	for (i = 0; i < nb->ports_n; i++)
+		port_dispose(&nb->ports[i]);
+}
