@@ -149,6 +149,8 @@ static struct hv_vm *vm_new(const struct hv_vm_id *id)
 	vm->id = *id;
 	vm->pidfd = vm->pagemap_fd = vm->uffd = vm->state_fd = vm->write_fd = -1;
 	vm->fdset = -1;
+	for (unsigned i = 0; i < HV_MAX_NICS; i++)
+		vm->drain_fds[i] = -1;
 	return vm;
 }
 
@@ -194,7 +196,7 @@ void hv_detach(struct hv_vm *vm)
 		hv_qmp_close(vm->qmp);
 	}
 	hv_state_teardown(vm);
-	for (unsigned i = 0; i < HV_MAX_NICS && i < vm->n_ports; i++)
+	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		tv_close_fd(&vm->drain_fds[i]);
 	tv_close_fd(&vm->pidfd);
 	free(vm);

@@ -10,8 +10,15 @@
  * dirty, and only those stretches are walked again, protecting. What that second walk reports
  * counts: the first one is a hint, and a page that it missed stays dirty for the next round.
  *
+ * Memory that was never touched counts as written, and protecting it would cost page tables and
+ * huge pages. So every 2 MiB of private memory start as "virgin": as long as nothing is populated
+ * there, they are neither protected nor reported (they read as zero). Once something is, they are
+ * ordinary for ever, so that what is discarded later is reported. Shared memory is never virgin,
+ * because a page may be in the file without being mapped.
+ *
  * category_mask and return_mask are both PAGE_IS_WRITTEN: with others, older kernels miss entries.
  */
+#include "hv/proc.h"
 #include "hv/vm.h"
 
 #include <errno.h>
@@ -35,6 +42,9 @@ struct round {
 	unsigned n, max_runs;
 	uint64_t pages_left;
 };
+
+#define CHUNK_SHIFT 21
+#define CHUNK_BYTES (UINT64_C(1) << CHUNK_SHIFT)
 
 static long scan(struct hv_vm *vm, uint64_t flags, uint64_t start, uint64_t end, unsigned room,
 		 uint64_t max_pages, uint64_t *walk_end)
@@ -130,6 +140,75 @@ static int protect_clusters(struct round *r, uint64_t start, uint64_t end, uint6
 	return 0;
 }
 
+/* Number of the chunk of b that addr lies in. */
+static uint64_t chunk_of(const struct hv_block *b, uint64_t addr)
+{
+	return (addr >> CHUNK_SHIFT) - (b->host.v >> CHUNK_SHIFT);
+}
+
+/* Where the stretch of chunks that are alike from addr on ends. */
+static uint64_t stretch_end(const uint8_t *virgin, const struct hv_block *b, uint64_t addr,
+			    uint64_t end)
+{
+	uint64_t c = chunk_of(b, addr), last = chunk_of(b, end - 1);
+	uint8_t kind = virgin[c];
+
+	while (c <= last && virgin[c] == kind)
+		c++;
+	return c > last ? end : ((b->host.v >> CHUNK_SHIFT) + c) << CHUNK_SHIFT;
+}
+
+/* Looks what was populated in virgin [*at, end), makes that ordinary, moves *at to the first of it.
+ */
+static int wake_virgins(struct hv_vm *vm, uint8_t *virgin, const struct hv_block *b, uint64_t *at,
+			uint64_t end)
+{
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.start = *at,
+		.end = end,
+		.vec = (uintptr_t)vm->regions,
+		.vec_len = HV_REGIONS,
+		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+		.return_mask = PAGE_IS_PRESENT,
+	};
+	uint64_t first;
+	int n;
+
+	do {
+		n = ioctl(vm->pagemap_fd, PAGEMAP_SCAN, &arg);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	for (int i = 0; i < n; i++)
+		for (uint64_t c = chunk_of(b, vm->regions[i].start);
+		     c <= chunk_of(b, vm->regions[i].end - 1); c++)
+			virgin[c] = 0;
+	first = n ? vm->regions[0].start & ~(CHUNK_BYTES - 1) : end;
+	*at = first > *at ? first : *at;
+	return 0;
+}
+
+/* Harvests [*at, end) of the cursor's block as far as there is room. */
+static int harvest_block(struct round *r, uint64_t *at, uint64_t end)
+{
+	const struct hv_block *b = &r->vm->blocks[r->cursor->block];
+	uint8_t *virgin = r->vm->virgin[r->cursor->block];
+	int rc = 0;
+
+	while (!rc && *at < end && r->n < r->max_runs && r->pages_left) {
+		uint64_t start = *at, to = virgin ? stretch_end(virgin, b, start, end) : end;
+
+		if (virgin && virgin[chunk_of(b, start)])
+			rc = wake_virgins(r->vm, virgin, b, at, to);
+		else if (r->vm->two_step)
+			rc = protect_clusters(r, start, to, at);
+		else
+			rc = protect(r, start, to, at);
+	}
+	return rc;
+}
+
 int hv_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs, unsigned max_runs,
 	       uint64_t max_pages)
 {
@@ -145,12 +224,9 @@ int hv_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs, 
 		return -EINVAL;
 	while (cursor->block < vm->n_blocks && r.n < max_runs && r.pages_left) {
 		const struct hv_block *b = &vm->blocks[cursor->block];
-		uint64_t start = b->host.v + cursor->offset, end = b->host.v + b->bytes, at = start;
-		int rc = 0;
+		uint64_t at = b->host.v + cursor->offset, end = b->host.v + b->bytes;
+		int rc = harvest_block(&r, &at, end);
 
-		if (start < end)
-			rc = vm->two_step ? protect_clusters(&r, start, end, &at)
-					  : protect(&r, start, end, &at);
 		if (rc)
 			return rc;
 		cursor->offset = at - b->host.v;
@@ -214,6 +290,30 @@ static int register_block(struct hv_vm *vm, const struct hv_block *b, struct tv_
 				      : "");
 }
 
+/* Which blocks may have virgin chunks: those in private anonymous memory. */
+static int make_virgins(struct hv_vm *vm)
+{
+	struct hv_maps maps;
+	int rc = hv_maps_read(vm->id.pid, &maps);
+
+	for (unsigned i = 0; i < vm->n_blocks && !rc; i++) {
+		const struct hv_block *b = &vm->blocks[i];
+		const struct hv_map *m = hv_maps_at(&maps, b->host.v);
+		uint64_t chunks = chunk_of(b, b->host.v + b->bytes - 1) + 1;
+
+		if (!m || m->shared || *m->path || m->end < b->host.v + b->bytes ||
+		    b->bytes < CHUNK_BYTES)
+			continue;
+		vm->virgin[i] = malloc(chunks);
+		if (!vm->virgin[i])
+			rc = -ENOMEM;
+		else
+			memset(vm->virgin[i], 1, chunks);
+	}
+	hv_maps_dispose(&maps);
+	return rc;
+}
+
 int hv_dirty_setup(struct hv_vm *vm, struct tv_err *e)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = HV_UFFD_FEATURES};
@@ -230,6 +330,9 @@ int hv_dirty_setup(struct hv_vm *vm, struct tv_err *e)
 	if (!vm->regions || !vm->iovs)
 		return tv_fail(e, -ENOMEM, "no memory to track dirty pages");
 	memset(vm->regions, 0xff, 2 * HV_REGIONS * sizeof(*vm->regions)); /* fault it in now */
+	rc = make_virgins(vm);
+	if (rc)
+		return tv_fail(e, rc, "cannot look at QEMU's memory map: %s", tv_strerror(rc));
 	rc = hv_inject_uffd(vm->id.pid, vm->pidfd, &vm->uffd, e);
 	if (rc)
 		return rc;
@@ -251,6 +354,8 @@ void hv_dirty_teardown(struct hv_vm *vm)
 	tv_close_fd(&vm->pagemap_fd);
 	free(vm->regions);
 	free(vm->iovs);
+	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++)
+		free(vm->virgin[i]);
 	vm->regions = NULL;
 	vm->iovs = NULL;
 }

@@ -149,12 +149,16 @@ int hv_net_hold(struct hv_vm *vm, struct hv_net_port ports[HV_MAX_NICS], unsigne
 	if (vm->n_ports)
 		return tv_fail(e, -EALREADY, "the output of %s is held already", vm->id.name);
 	rc = list_ports(vm, ports, n, e);
-	for (; vm->n_ports < *n && !rc; vm->n_ports++)
-		rc = hold_port(vm, vm->n_ports, &ports[vm->n_ports], e);
+	/* Counted before it is tried: what of it was made is taken away again below. */
+	while (vm->n_ports < *n && !rc) {
+		unsigned i = vm->n_ports++;
+
+		rc = hold_port(vm, i, &ports[i], e);
+	}
 	if (!rc)
 		return 0;
 	if (vm->n_ports && hv_net_unhold(vm, &ignored))
-		tv_log(TV_WARN, "%s: %s", vm->id.name, ignored.text);
+		ignored.text[0] = '\0'; /* what was not made cannot be removed */
 	for (unsigned i = 0; i < *n; i++) {
 		tv_close_fd(&ports[i].capture_fd);
 		tv_close_fd(&ports[i].inject_fd);

@@ -72,12 +72,13 @@ static bool parse_line(char *line, struct hv_ramblock *b)
 	if (!w)
 		return false;
 	b->page_bytes = parse_size(w, unit);
-	while (isspace((unsigned char)*line))
-		line++;
 	/* The number was the whole rest: the block has no name. */
 	if (w == line)
 		return b->page_bytes != 0;
-	snprintf(b->name, sizeof(b->name), "%s", line);
+	line += strspn(line, " \t");
+	for (n = (unsigned)strlen(line); n && isspace((unsigned char)line[n - 1]); n--)
+		;
+	snprintf(b->name, sizeof(b->name), "%.*s", (int)n, line);
 	return b->page_bytes != 0 && b->used <= b->total;
 }
 

@@ -43,6 +43,7 @@ struct hv_vm {
 	/* HOT: nothing is allocated later */
 	struct page_region *regions;
 	struct iovec *iovs;
+	uint8_t *virgin[HV_MAX_BLOCKS]; /* per 2 MiB: see dirty.c; NULL: all was reported */
 };
 
 /* ---- state.c ---- */
