@@ -99,6 +99,9 @@ void hv_detach(struct hv_vm *vm);
  */
 int hv_cleanup(const struct hv_vm_id *id, bool resume, struct tv_err *e) TV_MUST_CHECK;
 
+/* Stops a VM for good from outside an attachment (it was fenced). TV_E_GONE when it has ended. */
+int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e) TV_MUST_CHECK;
+
 const struct hv_block *hv_blocks(const struct hv_vm *vm, unsigned *n);
 /* Is it running under KVM? (chooses the harvest; for status) */
 bool hv_is_kvm(const struct hv_vm *vm);

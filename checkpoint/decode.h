@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What decode.c (whole epochs) and stream.c (first copy) share. */
+#ifndef CHECKPOINT_DECODE_H
+#define CHECKPOINT_DECODE_H
+
+#include "checkpoint/record.h"
+
+struct ckpt_dec {
+	struct ckpt_mem mem;
+	struct ckpt_stats stats;
+	uint64_t zero_hash;
+	uint8_t *page;    /* decoded contents of one page */
+	uint8_t *base;    /* contents of the receiver that are not at hand in one piece */
+	uint8_t *scratch; /* a difference */
+
+	struct ckpt_spool *spool;
+	struct ckpt_sum *sum;
+	bool verified; /* what the spool holds may be applied */
+	bool dead;     /* an apply failed half way */
+
+	/* Device state: of the last applied epoch, and of the one being checked. */
+	struct ckpt_state {
+		uint8_t *data;
+		size_t bytes, room;
+	} now, next;
+
+	struct tv_buf carry; /* a streamed record that has not come completely */
+	uint64_t streamed;   /* records */
+	int stream_failed;
+};
+
+/* rc with "record N (block B, offset O): why". */
+int ckpt_dec_fail(struct tv_err *e, int rc, uint64_t number, const struct ckpt_rec *r,
+		  const char *why);
+/* Header of a page record against the replica: NULL or what is wrong. */
+const char *ckpt_dec_check_place(const struct ckpt_dec *dec, const struct ckpt_rec *r) TV_MUST_CHECK;
+/* Decodes a checked page record beside the replica and checks its hash; *out until the next call. */
+int ckpt_dec_page(struct ckpt_dec *dec, const struct ckpt_rec *r, const uint8_t *payload,
+		  const uint8_t **out) TV_MUST_CHECK;
+
+#endif

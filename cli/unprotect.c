@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cli/cli.h"
+
+#include <getopt.h>
+#include <stdio.h>
+
+static int run(struct cli *c, int argc, char **argv)
+{
+	static const struct option options[] = {CLI_COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+	json_t *last;
+	int opt, rc;
+
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		rc = cli_common_option(c, &cmd_unprotect, opt);
+		if (rc >= 0)
+			return rc;
+	}
+	if (optind != argc - 1)
+		return cli_usage(&cmd_unprotect);
+	rc = cli_call(c, json_pack("{ss ss}", "op", "unprotect", "vm", argv[optind]), NULL, &last);
+	if (!rc && c->json)
+		cli_print(c, json_pack("{ss sb}", "vm", argv[optind], "protected", 0));
+	else if (!rc)
+		printf("%s runs on, not protected any more\n", argv[optind]);
+	json_decref(last);
+	return rc;
+}
+
+const struct subcommand cmd_unprotect = {
+	"unprotect", "VM", "stop protecting a VM; it runs on, the standby goes away",
+	"What twinvm added to the VM is removed from it; the VM is not restarted.\n\n"
+	"  VM      its name, id (from twinvm status), pid, or QMP socket\n"
+	"  --json  one JSON object on stdout\n",
+	run,
+};

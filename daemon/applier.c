@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rule 2 lives here: an epoch touches the replica only after all of it was received and checked, and
+ * a promotion runs in the same thread, so it never sees an epoch half applied. The answer that an
+ * epoch is whole (the commit) goes out before it is applied: from then on this process can always
+ * finish it, and nobody promotes the standby but through this thread.
+ */
+#include "daemon/applier.h"
+#include "checkpoint/checkpoint.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#define EPOCH_MEMORY_BYTES (32u << 20)
+#define ANSWERS 64
+
+struct work {
+	TAILQ_ENTRY(work) link;
+	enum apply_kind kind;
+	uint64_t epoch, records, checksum;
+	size_t n;
+	uint8_t data[];
+};
+
+struct applier {
+	struct applier_conf conf;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	TAILQ_HEAD(work_queue, work) queue;
+	size_t queued_bytes;
+	bool stop, was_full;
+	struct apply_answer answers[ANSWERS];
+	unsigned ans_head, ans_tail;
+	bool drained;
+	int efd;
+	struct event *ev;
+	struct hv_standby *sb;
+	struct ckpt_dec *dec;
+	int pidfd;
+	bool failed; /* after a failure nothing is applied any more */
+};
+
+static uint64_t mem_block_bytes(void *arg, uint32_t block)
+{
+	return hv_standby_block_bytes(arg, block);
+}
+
+static uint8_t *mem_map(void *arg, uint32_t block)
+{
+	return hv_standby_map(arg, block);
+}
+
+static int mem_read(void *arg, uint32_t block, uint64_t offset, void *p, size_t n)
+{
+	return hv_standby_read(arg, block, offset, p, n);
+}
+
+static int mem_write(void *arg, uint32_t block, uint64_t offset, const void *p, size_t n)
+{
+	return hv_standby_write(arg, block, offset, p, n);
+}
+
+static void kick(struct applier *a)
+{
+	uint64_t one = 1;
+
+	if (write(a->efd, &one, sizeof(one)) < 0)
+		abort();
+}
+
+/* Few answers are ever open: one an epoch, and at most two epochs are in flight. A failure is told once. */
+static void answer(struct applier *a, const struct apply_answer *ans)
+{
+	pthread_mutex_lock(&a->lock);
+	if (a->ans_tail - a->ans_head < ANSWERS)
+		a->answers[a->ans_tail++ % ANSWERS] = *ans;
+	else
+		a->failed = true; /* a peer that floods epochs: the session dies of silence */
+	pthread_mutex_unlock(&a->lock);
+	kick(a);
+}
+
+static int start(struct applier *a, const struct work *w, struct apply_answer *ans)
+{
+	struct ckpt_mem mem = {.block_bytes = mem_block_bytes, .map = mem_map, .read = mem_read,
+			       .write = mem_write};
+	json_error_t je;
+	json_t *desc = json_loadb((const char *)w->data, w->n, 0, &je);
+	int rc;
+
+	if (!desc)
+		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s", je.text);
+	rc = hv_standby_start(desc, &a->conf.standby, &a->sb, &ans->e);
+	json_decref(desc);
+	if (rc)
+		return rc;
+	hv_standby_id(a->sb, &ans->vm);
+	mem.arg = a->sb;
+	mem.blocks = hv_standby_blocks(a->sb);
+	rc = ckpt_dec_new(&mem, EPOCH_MEMORY_BYTES, a->conf.spool_dir, a->conf.spool_bytes, &a->dec);
+	if (rc)
+		return tv_fail(&ans->e, rc, "decoder: %s", tv_strerror(rc));
+	pthread_mutex_lock(&a->lock);
+	a->pidfd = hv_standby_pidfd(a->sb);
+	pthread_mutex_unlock(&a->lock);
+	return 0;
+}
+
+static int promote(struct applier *a, struct apply_answer *ans)
+{
+	size_t n;
+	const uint8_t *state = a->dec ? ckpt_dec_state(a->dec, &n) : NULL;
+	int rc;
+
+	if (!state)
+		return tv_fail(&ans->e, -ENODATA, "no committed epoch");
+	rc = hv_standby_promote(a->sb, state, n, a->conf.promote_timeout_ms, &ans->e);
+	if (rc)
+		return rc;
+	hv_standby_id(a->sb, &ans->vm);
+	hv_standby_release(a->sb);
+	a->sb = NULL;
+	return 0;
+}
+
+/* One job. True when its answer is wanted. */
+static bool run(struct applier *a, const struct work *w, struct apply_answer *ans)
+{
+	*ans = (struct apply_answer){.kind = w->kind, .epoch = w->epoch};
+	if (a->failed && w->kind != APPLY_KILL)
+		return false;
+	switch (w->kind) {
+	case APPLY_START:
+		ans->rc = start(a, w, ans);
+		return true;
+	case APPLY_SYNC:
+		ans->rc = ckpt_dec_stream(a->dec, w->data, w->n, &ans->e);
+		return ans->rc;
+	case APPLY_BEGIN:
+		ckpt_dec_begin(a->dec);
+		return false;
+	case APPLY_EPOCH:
+		ans->rc = ckpt_dec_add(a->dec, w->data, w->n);
+		if (ans->rc)
+			tv_fail(&ans->e, ans->rc, "keeping epoch data: %s", tv_strerror(ans->rc));
+		return ans->rc;
+	case APPLY_END:
+		ans->rc = ckpt_dec_verify(a->dec, w->records, w->checksum, &ans->e);
+		if (ans->rc)
+			return true;
+		answer(a, ans); /* committed */
+		ans->rc = ckpt_dec_apply(a->dec);
+		if (ans->rc)
+			tv_fail(&ans->e, ans->rc, "applying an epoch: %s", tv_strerror(ans->rc));
+		return ans->rc;
+	case APPLY_PROMOTE:
+		ans->rc = promote(a, ans);
+		return true;
+	case APPLY_KILL:
+		hv_standby_kill(a->sb);
+		a->sb = NULL;
+		return true;
+	}
+	return false;
+}
+
+static void *apply_thread(void *arg)
+{
+	struct applier *a = arg;
+
+	for (;;) {
+		struct apply_answer ans;
+		struct work *w;
+
+		pthread_mutex_lock(&a->lock);
+		while (!a->stop && TAILQ_EMPTY(&a->queue))
+			pthread_cond_wait(&a->changed, &a->lock);
+		if (a->stop) {
+			pthread_mutex_unlock(&a->lock);
+			return NULL;
+		}
+		w = TAILQ_FIRST(&a->queue);
+		TAILQ_REMOVE(&a->queue, w, link);
+		pthread_mutex_unlock(&a->lock);
+		if (run(a, w, &ans)) {
+			if (ans.rc)
+				a->failed = true;
+			answer(a, &ans);
+		}
+		pthread_mutex_lock(&a->lock);
+		a->queued_bytes -= w->n;
+		if (a->was_full && a->queued_bytes < a->conf.queue_bytes / 2) {
+			a->was_full = false;
+			a->drained = true;
+			kick(a);
+		}
+		pthread_mutex_unlock(&a->lock);
+		free(w);
+	}
+}
+
+static void deliver(evutil_socket_t fd, short what, void *arg)
+{
+	struct applier *a = arg;
+	uint64_t n;
+
+	(void)what;
+	if (read(fd, &n, sizeof(n)) < 0)
+		return;
+	for (;;) {
+		struct apply_answer ans;
+		bool drained, have;
+
+		pthread_mutex_lock(&a->lock);
+		have = a->ans_head != a->ans_tail;
+		if (have)
+			ans = a->answers[a->ans_head++ % ANSWERS];
+		drained = a->drained;
+		a->drained = false;
+		pthread_mutex_unlock(&a->lock);
+		if (drained)
+			a->conf.drained(a->conf.arg);
+		if (!have)
+			return;
+		a->conf.answer(&ans, a->conf.arg);
+	}
+}
+
+int applier_new(struct event_base *base, const struct applier_conf *conf, struct applier **out)
+{
+	struct applier *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return -ENOMEM;
+	*a = (struct applier){.conf = *conf, .pidfd = -1};
+	pthread_mutex_init(&a->lock, NULL);
+	pthread_cond_init(&a->changed, NULL);
+	TAILQ_INIT(&a->queue);
+	a->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	a->ev = event_new(base, a->efd, EV_READ | EV_PERSIST, deliver, a);
+	if (a->efd < 0 || !a->ev || event_add(a->ev, NULL) ||
+	    pthread_create(&a->thread, NULL, apply_thread, a)) {
+		free(a); /* start-up: the process ends now */
+		return -ENOMEM;
+	}
+	*out = a;
+	return 0;
+}
+
+int applier_post(struct applier *a, enum apply_kind kind, const void *data, size_t n, uint64_t epoch,
+		 uint64_t records, uint64_t checksum)
+{
+	struct work *w = malloc(sizeof(*w) + n);
+
+	if (!w)
+		return -ENOMEM;
+	*w = (struct work){.kind = kind, .epoch = epoch, .records = records, .checksum = checksum, .n = n};
+	if (n)
+		memcpy(w->data, data, n);
+	pthread_mutex_lock(&a->lock);
+	TAILQ_INSERT_TAIL(&a->queue, w, link);
+	a->queued_bytes += n;
+	if (a->queued_bytes >= a->conf.queue_bytes)
+		a->was_full = true;
+	pthread_cond_signal(&a->changed);
+	pthread_mutex_unlock(&a->lock);
+	return 0;
+}
+
+bool applier_full(struct applier *a)
+{
+	bool full;
+
+	pthread_mutex_lock(&a->lock);
+	full = a->was_full;
+	pthread_mutex_unlock(&a->lock);
+	return full;
+}
+
+/*
+ * A whole epoch that waits in the queue is finished first: it is BEGIN..END with nothing missing, its
+ * commit may be said, and a newer state is a better one. Only the tail without an END goes.
+ */
+void applier_drop_queued(struct applier *a)
+{
+	struct work *w, *end = NULL;
+
+	pthread_mutex_lock(&a->lock);
+	TAILQ_FOREACH (w, &a->queue, link)
+		if (w->kind == APPLY_END)
+			end = w;
+	while ((w = TAILQ_LAST(&a->queue, work_queue)) && w != end) {
+		TAILQ_REMOVE(&a->queue, w, link);
+		a->queued_bytes -= w->n;
+		free(w);
+	}
+	pthread_mutex_unlock(&a->lock);
+}
+
+int applier_pidfd(struct applier *a)
+{
+	int fd;
+
+	pthread_mutex_lock(&a->lock);
+	fd = a->pidfd;
+	pthread_mutex_unlock(&a->lock);
+	return fd;
+}
+
+void applier_free(struct applier *a)
+{
+	struct work *w;
+
+	if (!a)
+		return;
+	pthread_mutex_lock(&a->lock);
+	a->stop = true;
+	pthread_cond_signal(&a->changed);
+	pthread_mutex_unlock(&a->lock);
+	pthread_join(a->thread, NULL);
+	while ((w = TAILQ_FIRST(&a->queue))) {
+		TAILQ_REMOVE(&a->queue, w, link);
+		free(w);
+	}
+	ckpt_dec_free(a->dec);
+	event_free(a->ev);
+	close(a->efd);
+	free(a);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The backup's apply thread: starts the standby, applies the first copy, checks and applies epochs,
+ * promotes. Jobs are done in the order posted; answers come back in the loop.
+ */
+#ifndef DAEMON_APPLIER_H
+#define DAEMON_APPLIER_H
+
+#include "common/common.h"
+#include "hv/hv.h"
+#include <event2/event.h>
+
+enum apply_kind {
+	APPLY_START,   /* text: description -> rc */
+	APPLY_SYNC,    /* bytes of the first copy; answered only when it fails */
+	APPLY_BEGIN,   /* epoch */
+	APPLY_EPOCH,   /* bytes of the epoch; answered only when it fails */
+	APPLY_END,     /* epoch, records, checksum -> APPLY_END as soon as checked, then applied */
+	APPLY_PROMOTE, /* -> rc */
+	APPLY_KILL,    /* the standby goes away -> 0 */
+};
+struct apply_answer {
+	enum apply_kind kind;
+	int rc;
+	uint64_t epoch;
+	struct tv_err e;
+	struct hv_vm_id vm; /* START, PROMOTE */
+};
+struct applier_conf {
+	struct hv_standby_conf standby;
+	const char *spool_dir;
+	uint64_t spool_bytes;
+	size_t queue_bytes; /* bytes waiting to be applied: above it applier_full is true */
+	int promote_timeout_ms;
+	void (*answer)(const struct apply_answer *a, void *arg);
+	void (*drained)(void *arg); /* below half of queue_bytes again */
+	void *arg;
+};
+struct applier;
+int applier_new(struct event_base *base, const struct applier_conf *conf, struct applier **out) TV_MUST_CHECK;
+/* Posts a job; data is copied. -ENOMEM. */
+int applier_post(struct applier *a, enum apply_kind kind, const void *data, size_t n, uint64_t epoch,
+		 uint64_t records, uint64_t checksum) TV_MUST_CHECK;
+bool applier_full(struct applier *a);
+/* Throws away what is queued but not begun (an epoch that will never be whole). */
+void applier_drop_queued(struct applier *a);
+/* Ends the thread after the job under way. The standby is left as it is. */
+void applier_free(struct applier *a);
+/* Readable when the standby's process has ended; -1 before START. */
+int applier_pidfd(struct applier *a);
+
+#endif

@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation
+ *
+ * One thread per protected VM talks to its QEMU: every call of hv/ blocks for as long as QEMU takes,
+ * and heartbeats must not wait for that. Commands come through a small ring, answers go back through
+ * another; both are bounded, as the loop has at most a few commands open.
+ *
+ * An epoch between hv_pause and hv_resume: barrier (one ioctl per NIC), start of QEMU's own state
+ * save, harvest and copy of dirty pages at the same time, end of the save. No allocation, no log, no
+ * blocking call, with one exception that is rule 6's: when more is dirty than the staging buffer
+ * holds, the VM stays paused while the first part is encoded and sent. That is a longer epoch and
+ * never a larger buffer.
+ *
+ * Failure: whatever fails between pause and resume, the VM is resumed first and told about later.
+ */
+#include "daemon/capture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define RING 16
+#define QMP_TIMEOUT_MS 20000
+#define MAX_SYNC_ROUNDS 24
+
+struct cap {
+	struct cap_conf conf;
+	struct encoder *en;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	int cmd_fd, ev_fd;
+	struct event *ev;
+	struct {
+		enum cap_cmd cmd;
+		uint64_t n;
+	} cmds[RING];
+	unsigned cmd_head, cmd_tail;
+	struct cap_event events[RING];
+	unsigned ev_head, ev_tail;
+	bool stop;
+	struct hv_vm *vm;
+	bool gone;
+};
+
+static void kick(int fd)
+{
+	uint64_t one = 1;
+
+	if (write(fd, &one, sizeof(one)) < 0)
+		abort();
+}
+
+/* PROGRESS may be dropped when the ring is full; everything else has a place (few are ever open). */
+static void emit(struct cap *c, const struct cap_event *ev)
+{
+	bool taken = false;
+
+	while (!taken) {
+		pthread_mutex_lock(&c->lock);
+		if (c->ev_tail - c->ev_head < RING) {
+			c->events[c->ev_tail++ % RING] = *ev;
+			taken = true;
+		}
+		taken = taken || c->stop || ev->kind == CAP_EV_PROGRESS;
+		pthread_mutex_unlock(&c->lock);
+		if (!taken) {
+			struct pollfd none = {-1, 0, 0};
+
+			poll(&none, 1, 1); /* the loop is behind; it always catches up or stops us */
+		}
+	}
+	kick(c->ev_fd);
+}
+
+static void fail(struct cap *c, int rc, const struct tv_err *e, const char *what)
+{
+	struct cap_event ev = {.kind = CAP_EV_FAILED, .rc = rc};
+
+	if (e && e->text[0])
+		tv_fail(&ev.e, rc, "%s: %s", what, e->text);
+	else
+		tv_fail(&ev.e, rc, "%s: %s", what, tv_strerror(rc));
+	emit(c, &ev);
+}
+
+static void do_attach(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_ATTACHED};
+	struct hv_refusals no = {0};
+	json_t *desc;
+
+	c->conf.page->attached = 1;
+	ev.rc = hv_attach(&c->conf.vm, &c->conf.opts, &c->vm, &no, &ev.e);
+	if (ev.rc) {
+		c->conf.page->attached = 0;
+		if (ev.rc == TV_E_REFUSED && no.n) {
+			size_t at = 0;
+
+			for (unsigned i = 0; i < no.n && at < sizeof(ev.e.text); i++)
+				at += (size_t)snprintf(ev.e.text + at, sizeof(ev.e.text) - at, "%s%s",
+						       i ? "; " : "", no.text[i]);
+		}
+		emit(c, &ev);
+		return;
+	}
+	desc = hv_describe(c->vm, &ev.e);
+	ev.text = desc ? json_dumps(desc, JSON_COMPACT) : NULL;
+	json_decref(desc);
+	if (!ev.text)
+		ev.rc = TV_E_QMP;
+	emit(c, &ev);
+}
+
+static void do_hold_net(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_NET_HELD};
+
+	ev.rc = hv_net_hold(c->vm, ev.ports, &ev.nports, &ev.e);
+	emit(c, &ev);
+}
+
+static uint64_t total_bytes(struct cap *c, const struct hv_block **blocks, unsigned *n)
+{
+	uint64_t sum = 0;
+
+	*blocks = hv_blocks(c->vm, n);
+	for (unsigned i = 0; i < *n; i++)
+		sum += (*blocks)[i].bytes;
+	return sum;
+}
+
+static double position(struct cap *c, const struct hv_cursor *cur)
+{
+	const struct hv_block *blocks;
+	unsigned n;
+	uint64_t all = total_bytes(c, &blocks, &n), at = cur->offset;
+
+	for (unsigned i = 0; i < cur->block && i < n; i++)
+		at += blocks[i].bytes;
+	return all ? (double)at / (double)all : 1;
+}
+
+static int fill(struct cap *c, struct slot *s, struct hv_cursor *cur)
+{
+	int n = hv_harvest(c->vm, cur, s->runs, s->max_runs, s->max_pages);
+
+	if (n < 0)
+		return n;
+	s->nruns = (unsigned)n;
+	for (int i = 0; i < n; i++)
+		s->npages += s->runs[i].pages;
+	return n ? hv_copy(c->vm, s->runs, s->nruns, s->pages) : 0;
+}
+
+/* One pass over the VM; pages written meanwhile are the next round's. */
+static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
+{
+	struct hv_cursor cur = {0};
+
+	*pages = 0;
+	while (!cur.done) {
+		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
+		struct slot *s = encoder_slot_get(c->en);
+		int rc;
+
+		if (!s)
+			return -ECANCELED;
+		s->epoch = 0;
+		s->first = *first;
+		*first = false;
+		rc = fill(c, s, &cur);
+		if (rc) {
+			s->nruns = 0;
+			encoder_slot_put(c->en, s);
+			return rc;
+		}
+		*pages += s->npages;
+		encoder_slot_put(c->en, s);
+		ev.progress = round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS : 0.95 * position(c, &cur);
+		emit(c, &ev);
+	}
+	return 0;
+}
+
+static void do_sync(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_SYNCED};
+	uint64_t pages = 0, before = UINT64_MAX;
+	struct slot *s;
+	bool first = true;
+	int worse = 0, rc;
+
+	/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch 1's. */
+	for (int round = 0; round < MAX_SYNC_ROUNDS && worse < 2; round++) {
+		rc = sync_round(c, round, &pages, &first);
+		if (rc) {
+			fail(c, rc, NULL, "copying the VM");
+			return;
+		}
+		if (pages <= 1024)
+			break;
+		worse += pages > before - before / 8;
+		before = pages;
+	}
+	s = encoder_slot_get(c->en);
+	if (!s) {
+		fail(c, -ECANCELED, NULL, "copying the VM");
+		return;
+	}
+	s->epoch = 0;
+	s->last = true;
+	encoder_slot_put(c->en, s);
+	emit(c, &ev);
+}
+
+struct paused { /* what the epoch's critical section leaves behind */
+	struct slot *slot;
+	uint64_t pages;
+	size_t state_bytes;
+	int rc;
+};
+
+/* HOT: everything between stop and cont. The VM's runs again when it returns, whatever happened. */
+static void capture_paused(struct cap *c, uint64_t epoch, struct slot *s, struct paused *out)
+{
+	struct hv_cursor cur = {0};
+	int rc, r;
+
+	s->epoch = epoch;
+	s->first = true;
+	out->rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	if (out->rc)
+		goto resume;
+	/* No vCPU runs and QEMU has answered: what the guest sent is in the sockets, and is this epoch's. */
+	out->rc = c->conf.barrier(c->conf.arg, epoch);
+	if (out->rc)
+		goto resume;
+	out->rc = hv_state_begin(c->vm);
+	if (out->rc)
+		goto resume;
+	rc = fill(c, s, &cur);
+	out->pages += s->npages;
+	while (!rc && !cur.done) {
+		/* More dirty pages than staging: the VM waits while they are sent (rule 6). */
+		encoder_slot_put(c->en, s);
+		s = encoder_slot_get(c->en);
+		if (!s) {
+			rc = -ECANCELED;
+			break;
+		}
+		s->epoch = epoch;
+		rc = fill(c, s, &cur);
+		out->pages += s->npages;
+	}
+	r = hv_state_end(c->vm, QMP_TIMEOUT_MS, &out->state_bytes);
+	out->rc = rc ? rc : r;
+resume:
+	out->slot = s;
+	r = hv_resume(c->vm, QMP_TIMEOUT_MS);
+	if (!out->rc)
+		out->rc = r;
+}
+
+static int read_state(struct cap *c, struct slot *s, size_t bytes)
+{
+	if (bytes > CKPT_MAX_STATE_BYTES)
+		return -EFBIG;
+	if (bytes > s->state_room_bytes) {
+		uint8_t *p = realloc(s->state, bytes + bytes / 4);
+
+		if (!p)
+			return -ENOMEM;
+		s->state = p;
+		s->state_room_bytes = bytes + bytes / 4;
+	}
+	s->state_bytes = bytes;
+	return hv_state_read(c->vm, s->state, bytes);
+}
+
+static void do_epoch(struct cap *c, uint64_t epoch)
+{
+	struct cap_event ev = {.kind = CAP_EV_CAPTURED, .epoch = epoch};
+	struct slot *s = encoder_slot_get(c->en); /* before the pause: never wait inside for a free one */
+	struct paused p = {0};
+
+	if (!s) {
+		fail(c, -ECANCELED, NULL, "capturing an epoch");
+		return;
+	}
+	ev.pause_start_ns = tv_now_ns();
+	c->conf.page->in_pause = 1;
+	capture_paused(c, epoch, s, &p);
+	c->conf.page->in_pause = 0;
+	ev.pause_ns = tv_now_ns() - ev.pause_start_ns;
+	ev.pages = p.pages;
+	if (!p.rc)
+		p.rc = read_state(c, p.slot, p.state_bytes);
+	if (p.rc) {
+		fail(c, p.rc, NULL, "capturing an epoch");
+		return; /* the slot stays taken: the session ends */
+	}
+	p.slot->last = true;
+	encoder_slot_put(c->en, p.slot);
+	emit(c, &ev);
+}
+
+static void on_vm_event(enum hv_event what, const char *name, void *arg)
+{
+	struct cap *c = arg;
+	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
+
+	(void)name;
+	emit(c, &ev);
+}
+
+static void vm_gone(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_VM_GONE};
+
+	if (c->gone)
+		return;
+	c->gone = true;
+	emit(c, &ev);
+}
+
+static void do_detach(struct cap *c, bool leave_stopped)
+{
+	struct cap_event ev = {.kind = CAP_EV_DETACHED};
+
+	if (c->vm && !c->gone && leave_stopped)
+		ev.rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	if (c->vm && !c->gone && !leave_stopped)
+		ev.rc = hv_net_unhold(c->vm, &ev.e);
+	if (!leave_stopped) {
+		hv_detach(c->vm);
+		c->vm = NULL;
+		c->conf.page->attached = 0;
+	}
+	emit(c, &ev);
+}
+
+static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
+{
+	struct cap_event ev = {.kind = CAP_EV_STOPPED};
+
+	if (c->gone && cmd != CAP_DETACH)
+		return;
+	switch (cmd) {
+	case CAP_ATTACH:
+		do_attach(c);
+		break;
+	case CAP_HOLD_NET:
+		do_hold_net(c);
+		break;
+	case CAP_SYNC:
+		do_sync(c);
+		break;
+	case CAP_EPOCH:
+		do_epoch(c, n);
+		break;
+	case CAP_STOP_VM:
+		ev.rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+		emit(c, &ev);
+		break;
+	case CAP_RESUME_VM:
+		ev.rc = hv_resume(c->vm, QMP_TIMEOUT_MS);
+		if (ev.rc)
+			fail(c, ev.rc, NULL, "resuming the VM");
+		break;
+	case CAP_DETACH:
+		do_detach(c, n != 0);
+		break;
+	}
+}
+
+/* Takes the next command; false when there is none. */
+static bool next_cmd(struct cap *c, enum cap_cmd *cmd, uint64_t *n)
+{
+	bool have;
+
+	pthread_mutex_lock(&c->lock);
+	have = c->cmd_head != c->cmd_tail;
+	if (have) {
+		*cmd = c->cmds[c->cmd_head % RING].cmd;
+		*n = c->cmds[c->cmd_head++ % RING].n;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return have;
+}
+
+static void *capture_thread(void *arg)
+{
+	struct cap *c = arg;
+
+	for (;;) {
+		struct pollfd p[3] = {{c->cmd_fd, POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
+		enum cap_cmd cmd;
+		uint64_t n;
+		bool stop;
+
+		if (c->vm && !c->gone) {
+			p[1].fd = hv_fd(c->vm);
+			p[2].fd = hv_pidfd(c->vm);
+		}
+		if (poll(p, 3, -1) < 0 && errno != EINTR)
+			abort();
+		if (p[0].revents && read(c->cmd_fd, &n, sizeof(n)) < 0)
+			n = 0;
+		/* What QEMU said before it ended (a shutdown, say) is heard before its end is. */
+		if (p[1].revents && hv_events(c->vm, on_vm_event, c) == TV_E_GONE)
+			vm_gone(c);
+		else if (p[2].revents)
+			vm_gone(c);
+		while (next_cmd(c, &cmd, &n))
+			run(c, cmd, n);
+		pthread_mutex_lock(&c->lock);
+		stop = c->stop;
+		pthread_mutex_unlock(&c->lock);
+		if (stop)
+			return NULL;
+	}
+}
+
+static void deliver(evutil_socket_t fd, short what, void *arg)
+{
+	struct cap *c = arg;
+	uint64_t n;
+
+	(void)what;
+	if (read(fd, &n, sizeof(n)) < 0)
+		return;
+	for (;;) {
+		struct cap_event ev;
+
+		pthread_mutex_lock(&c->lock);
+		if (c->ev_head == c->ev_tail) {
+			pthread_mutex_unlock(&c->lock);
+			return;
+		}
+		ev = c->events[c->ev_head++ % RING];
+		pthread_mutex_unlock(&c->lock);
+		c->conf.event(&ev, c->conf.arg);
+	}
+}
+
+int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en, struct cap **out)
+{
+	struct cap *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	*c = (struct cap){.conf = *conf, .en = en};
+	pthread_mutex_init(&c->lock, NULL);
+	c->cmd_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	c->ev_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	c->ev = event_new(base, c->ev_fd, EV_READ | EV_PERSIST, deliver, c);
+	if (c->cmd_fd < 0 || c->ev_fd < 0 || !c->ev || event_add(c->ev, NULL) ||
+	    pthread_create(&c->thread, NULL, capture_thread, c)) {
+		free(c); /* start-up: the process ends now, its fds with it */
+		return -ENOMEM;
+	}
+	*out = c;
+	return 0;
+}
+
+void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n)
+{
+	pthread_mutex_lock(&c->lock);
+	if (c->cmd_tail - c->cmd_head >= RING)
+		abort(); /* the loop never has so many open */
+	c->cmds[c->cmd_tail % RING].cmd = cmd;
+	c->cmds[c->cmd_tail++ % RING].n = n;
+	pthread_mutex_unlock(&c->lock);
+	kick(c->cmd_fd);
+}
+
+void cap_free(struct cap *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->stop = true;
+	pthread_mutex_unlock(&c->lock);
+	kick(c->cmd_fd);
+	pthread_join(c->thread, NULL);
+	event_free(c->ev);
+	close(c->cmd_fd);
+	close(c->ev_fd);
+	free(c);
+}
+
+int cap_page_map(const char *path, bool create, struct cap_page **out)
+{
+	TV_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+	struct cap_page *p;
+
+	if (fd < 0)
+		return -errno;
+	if (create && ftruncate(fd, TV_PAGE_BYTES))
+		return -errno;
+	if (!create && lseek(fd, 0, SEEK_END) < (off_t)sizeof(*p))
+		return -EBADMSG;
+	p = mmap(NULL, TV_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	if (create)
+		*p = (struct cap_page){.magic = CAP_PAGE_MAGIC};
+	*out = p;
+	return 0;
+}
+
+void cap_page_unmap(struct cap_page *page)
+{
+	if (page)
+		munmap(page, TV_PAGE_BYTES);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The capture thread: the only one that talks to the VM. It attaches, copies the whole VM, captures
+ * epochs and detaches, as the loop tells it to; answers come back in the loop, in order.
+ */
+#ifndef DAEMON_CAPTURE_H
+#define DAEMON_CAPTURE_H
+
+#include "daemon/encoder.h"
+#include "hv/hv.h"
+
+enum cap_cmd {
+	CAP_ATTACH,   /* -> CAP_EV_ATTACHED */
+	CAP_HOLD_NET, /* -> CAP_EV_NET_HELD */
+	CAP_SYNC,     /* -> CAP_EV_PROGRESS..., CAP_EV_SYNCED */
+	CAP_EPOCH,    /* n = epoch -> CAP_EV_CAPTURED */
+	CAP_STOP_VM,  /* for good: -> CAP_EV_STOPPED */
+	CAP_RESUME_VM,
+	CAP_DETACH,   /* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
+};
+enum cap_event_kind {
+	CAP_EV_ATTACHED, CAP_EV_NET_HELD, CAP_EV_PROGRESS, CAP_EV_SYNCED, CAP_EV_CAPTURED,
+	CAP_EV_STOPPED, CAP_EV_VM, CAP_EV_VM_GONE, CAP_EV_FAILED, CAP_EV_DETACHED,
+};
+struct cap_event {
+	enum cap_event_kind kind;
+	int rc;
+	struct tv_err e;
+	char *text;      /* ATTACHED: description as JSON; the receiver frees it */
+	double progress; /* PROGRESS */
+	uint64_t epoch, pages;
+	int64_t pause_start_ns, pause_ns;
+	struct hv_net_port ports[HV_MAX_NICS]; /* NET_HELD */
+	unsigned nports;
+	enum hv_event vm_event;
+};
+
+/*
+ * Lives in a file of the run directory, mapped by the replicator: tells whoever cleans up after it
+ * whether the VM was paused by us at the moment it died.
+ */
+struct cap_page {
+	uint64_t magic;
+	volatile uint32_t in_pause;
+	volatile uint32_t attached;
+};
+#define CAP_PAGE_MAGIC UINT64_C(0x656761706d767774) /* "twvmpage" */
+int cap_page_map(const char *path, bool create, struct cap_page **out) TV_MUST_CHECK;
+void cap_page_unmap(struct cap_page *page);
+
+struct cap;
+struct cap_conf {
+	struct hv_vm_id vm;
+	struct hv_opts opts;
+	struct cap_page *page;
+	/* HOT: sets the network barrier; called with the VM paused. */
+	int (*barrier)(void *arg, uint64_t epoch);
+	void (*event)(const struct cap_event *ev, void *arg);
+	void *arg;
+};
+int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en, struct cap **out)
+	TV_MUST_CHECK;
+void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n);
+/* Joins the thread (after encoder_stop); detaches first if still attached. */
+void cap_free(struct cap *c);
+
+#endif

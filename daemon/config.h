@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* twinvmd's configuration file: `key = value` lines, # comments. Keys: docs/CONFIG.md. */
+#ifndef DAEMON_CONFIG_H
+#define DAEMON_CONFIG_H
+
+#include "common/common.h"
+
+#define CONFIG_MAX_PEERS 64
+#define CONFIG_DEFAULT_PORT 7890
+
+struct config_peer {
+	char name[64];
+	char host[128];
+	uint16_t port;
+};
+struct config {
+	char path[256];
+	char host[64];        /* this host's name: common name of its certificate */
+	char listen_host[64];
+	uint16_t listen_port;
+	char socket[108];
+	char state_dir[200];
+	char run_dir[200];
+	char ca[256], cert[256], key[256];
+	char bridge[16];      /* "": taps of promoted VMs are left alone */
+	char arbiter[256];    /* default for protect; "none" */
+	int heartbeat_ms;
+	int epoch_ms;         /* default of protect --epoch */
+	char mode[16];        /* default of protect --mode */
+	uint64_t staging_bytes;
+	uint64_t cache_bytes;
+	uint64_t spool_bytes;
+	struct config_peer peers[CONFIG_MAX_PEERS];
+	unsigned peer_count;
+};
+/* The sentence names file, line and what is wrong. Unknown keys are errors. */
+int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
+/* A configured peer, or HOST[:PORT] as it stands. */
+int config_peer(const struct config *c, const char *name, struct config_peer *out, struct tv_err *e)
+	TV_MUST_CHECK;
+
+#endif

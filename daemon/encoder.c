@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/encoder.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define SLOTS 2
+#define PIECES 8
+#define PIECE_BYTES (256u << 10)
+#define STATE_RECORD_BYTES (256u << 10)
+
+struct encoder {
+	struct event_base *base;
+	bool (*deliver)(const struct piece *p, void *arg);
+	void *arg;
+	struct ckpt_enc *enc;
+	struct ckpt_sum *sum;
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool stop;
+	struct slot slots[SLOTS];
+	struct slot *queue[SLOTS]; /* filled slots, oldest first */
+	unsigned queued;
+	struct piece pieces[PIECES]; /* ring [sent, made) */
+	unsigned made, sent;
+	bool stalled; /* the loop did not take the oldest piece */
+	int efd;
+	struct event *ev;
+	struct tv_buf state_out;
+	uint64_t epoch_records, epoch_pages, epoch_wire_bytes;
+	struct ckpt_stats stats; /* under lock */
+};
+
+static void wake_loop(struct encoder *en)
+{
+	uint64_t one = 1;
+
+	if (write(en->efd, &one, sizeof(one)) < 0)
+		abort();
+}
+
+/* The next free piece; waits while the loop has not sent the older ones (rule 6). */
+static struct piece *piece_get(struct encoder *en)
+{
+	struct piece *p = NULL;
+
+	pthread_mutex_lock(&en->lock);
+	while (!en->stop && en->made - en->sent == PIECES)
+		pthread_cond_wait(&en->changed, &en->lock);
+	if (!en->stop)
+		p = &en->pieces[en->made % PIECES];
+	pthread_mutex_unlock(&en->lock);
+	if (p) {
+		p->buf.bytes = 0;
+		p->records = p->checksum = p->wire_bytes = p->pages = 0;
+	}
+	return p;
+}
+
+static void piece_put(struct encoder *en)
+{
+	pthread_mutex_lock(&en->lock);
+	en->made++;
+	ckpt_enc_stats(en->enc, &en->stats);
+	pthread_mutex_unlock(&en->lock);
+	wake_loop(en);
+}
+
+static void account(struct encoder *en, const struct piece *p)
+{
+	ckpt_sum_add(en->sum, p->buf.data, p->buf.bytes);
+	en->epoch_wire_bytes += p->buf.bytes;
+}
+
+/* All pages of a slot as RECORDS pieces. False: stopping. */
+static bool encode_pages(struct encoder *en, const struct slot *s)
+{
+	const uint8_t *page = s->pages;
+	struct piece *p = NULL;
+
+	for (unsigned i = 0; i < s->nruns; i++) {
+		const struct hv_run *r = &s->runs[i];
+
+		for (uint32_t k = 0; k < r->pages; k++, page += TV_PAGE_BYTES) {
+			uint64_t offset = r->offset + (uint64_t)k * TV_PAGE_BYTES;
+
+			while (!p || ckpt_enc_page(en->enc, r->block, offset, page, &p->buf)) {
+				if (p) {
+					account(en, p);
+					piece_put(en);
+				}
+				p = piece_get(en);
+				if (!p)
+					return false;
+				p->kind = PIECE_RECORDS;
+				p->epoch = s->epoch;
+			}
+			en->epoch_records++;
+		}
+	}
+	en->epoch_pages += s->npages;
+	if (p) {
+		account(en, p);
+		piece_put(en);
+	}
+	return true;
+}
+
+static bool encode_state(struct encoder *en, const struct slot *s)
+{
+	size_t done = 0;
+
+	en->state_out.bytes = 0;
+	if (ckpt_enc_state(en->enc, s->state, s->state_bytes, &en->state_out))
+		return false; /* only without memory: the session ends */
+	en->epoch_records += (s->state_bytes + STATE_RECORD_BYTES - 1) / STATE_RECORD_BYTES;
+	while (done < en->state_out.bytes) {
+		struct piece *p = piece_get(en);
+		size_t n = en->state_out.bytes - done;
+
+		if (!p)
+			return false;
+		n = n < PIECE_BYTES ? n : PIECE_BYTES;
+		p->kind = PIECE_RECORDS;
+		p->epoch = s->epoch;
+		if (tv_buf_add(&p->buf, en->state_out.data + done, n))
+			return false;
+		account(en, p);
+		piece_put(en);
+		done += n;
+	}
+	return true;
+}
+
+static bool marker(struct encoder *en, enum piece_kind kind, uint64_t epoch)
+{
+	struct piece *p = piece_get(en);
+
+	if (!p)
+		return false;
+	p->kind = kind;
+	p->epoch = epoch;
+	p->records = en->epoch_records;
+	p->pages = en->epoch_pages;
+	p->checksum = ckpt_sum_value(en->sum);
+	p->wire_bytes = en->epoch_wire_bytes;
+	piece_put(en);
+	return true;
+}
+
+static bool encode_slot(struct encoder *en, const struct slot *s)
+{
+	if (s->first) {
+		ckpt_sum_reset(en->sum);
+		en->epoch_records = en->epoch_pages = en->epoch_wire_bytes = 0;
+		if (s->epoch && !marker(en, PIECE_BEGIN, s->epoch))
+			return false;
+	}
+	if (!encode_pages(en, s))
+		return false;
+	if (!s->last)
+		return true;
+	if (!s->epoch)
+		return marker(en, PIECE_SYNC_END, 0);
+	return encode_state(en, s) && marker(en, PIECE_END, s->epoch);
+}
+
+static void *encoder_thread(void *arg)
+{
+	struct encoder *en = arg;
+
+	for (;;) {
+		struct slot *s;
+
+		pthread_mutex_lock(&en->lock);
+		while (!en->stop && !en->queued)
+			pthread_cond_wait(&en->changed, &en->lock);
+		if (en->stop) {
+			pthread_mutex_unlock(&en->lock);
+			return NULL;
+		}
+		s = en->queue[0];
+		memmove(en->queue, en->queue + 1, --en->queued * sizeof(*en->queue));
+		pthread_mutex_unlock(&en->lock);
+		if (!encode_slot(en, s)) {
+			encoder_stop(en);
+			return NULL;
+		}
+		pthread_mutex_lock(&en->lock);
+		s->busy = false;
+		pthread_cond_broadcast(&en->changed);
+		pthread_mutex_unlock(&en->lock);
+	}
+}
+
+static void offer(evutil_socket_t fd, short what, void *arg)
+{
+	struct encoder *en = arg;
+	uint64_t n;
+
+	(void)what;
+	if (read(fd, &n, sizeof(n)) < 0)
+		n = 0;
+	while (!en->stalled) {
+		struct piece *p = NULL;
+
+		pthread_mutex_lock(&en->lock);
+		if (en->sent != en->made)
+			p = &en->pieces[en->sent % PIECES];
+		pthread_mutex_unlock(&en->lock);
+		if (!p)
+			return;
+		if (!en->deliver(p, en->arg)) {
+			en->stalled = true;
+			return;
+		}
+		pthread_mutex_lock(&en->lock);
+		en->sent++;
+		pthread_cond_broadcast(&en->changed);
+		pthread_mutex_unlock(&en->lock);
+	}
+}
+
+void encoder_continue(struct encoder *en)
+{
+	if (!en->stalled)
+		return;
+	en->stalled = false;
+	wake_loop(en);
+}
+
+struct slot *encoder_slot_get(struct encoder *en)
+{
+	struct slot *s = NULL;
+
+	pthread_mutex_lock(&en->lock);
+	while (!en->stop && !s) {
+		for (unsigned i = 0; i < SLOTS && !s; i++)
+			if (!en->slots[i].busy)
+				s = &en->slots[i];
+		if (!s)
+			pthread_cond_wait(&en->changed, &en->lock);
+	}
+	if (en->stop)
+		s = NULL;
+	if (s) {
+		s->busy = true;
+		s->nruns = 0;
+		s->npages = s->state_bytes = 0;
+		s->first = s->last = false;
+	}
+	pthread_mutex_unlock(&en->lock);
+	return s;
+}
+
+void encoder_slot_put(struct encoder *en, struct slot *s)
+{
+	pthread_mutex_lock(&en->lock);
+	en->queue[en->queued++] = s;
+	pthread_cond_broadcast(&en->changed);
+	pthread_mutex_unlock(&en->lock);
+}
+
+void encoder_stats(struct encoder *en, struct ckpt_stats *out)
+{
+	pthread_mutex_lock(&en->lock);
+	*out = en->stats;
+	pthread_mutex_unlock(&en->lock);
+}
+
+static int slot_init(struct slot *s, uint64_t bytes)
+{
+	s->max_pages = bytes / TV_PAGE_BYTES;
+	s->max_runs = (unsigned)s->max_pages;
+	/* MAP_POPULATE: no page fault of ours between pause and resume. */
+	s->pages = mmap(NULL, s->max_pages * TV_PAGE_BYTES, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (s->pages == MAP_FAILED) {
+		s->pages = NULL;
+		return -ENOMEM;
+	}
+	s->runs = malloc(s->max_runs * sizeof(*s->runs));
+	if (!s->runs)
+		return -ENOMEM;
+	memset(s->runs, 0, s->max_runs * sizeof(*s->runs));
+	return 0;
+}
+
+int encoder_new(struct event_base *base, uint64_t staging_bytes, uint64_t cache_bytes,
+		bool (*deliver)(const struct piece *p, void *arg), void *arg, struct encoder **out)
+{
+	struct encoder *en = calloc(1, sizeof(*en));
+	int rc;
+
+	if (!en)
+		return -ENOMEM;
+	*en = (struct encoder){.base = base, .deliver = deliver, .arg = arg, .efd = -1};
+	pthread_mutex_init(&en->lock, NULL);
+	pthread_cond_init(&en->changed, NULL);
+	tv_buf_init(&en->state_out, CKPT_MAX_STATE_BYTES + (CKPT_MAX_STATE_BYTES >> 3));
+	rc = ckpt_enc_new(cache_bytes, &en->enc);
+	en->sum = ckpt_sum_new();
+	if (!en->sum && !rc)
+		rc = -ENOMEM;
+	for (unsigned i = 0; i < SLOTS && !rc; i++)
+		rc = slot_init(&en->slots[i], staging_bytes / SLOTS);
+	for (unsigned i = 0; i < PIECES && !rc; i++) {
+		tv_buf_init(&en->pieces[i].buf, PIECE_BYTES);
+		rc = tv_buf_reserve(&en->pieces[i].buf, PIECE_BYTES);
+	}
+	en->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	en->ev = event_new(base, en->efd, EV_READ | EV_PERSIST, offer, en);
+	if (!rc && (!en->ev || event_add(en->ev, NULL) ||
+		    pthread_create(&en->thread, NULL, encoder_thread, en)))
+		rc = -ENOMEM;
+	en->started = !rc;
+	if (rc) {
+		encoder_free(en);
+		return rc;
+	}
+	*out = en;
+	return 0;
+}
+
+void encoder_stop(struct encoder *en)
+{
+	pthread_mutex_lock(&en->lock);
+	en->stop = true;
+	pthread_cond_broadcast(&en->changed);
+	pthread_mutex_unlock(&en->lock);
+}
+
+void encoder_free(struct encoder *en)
+{
+	if (!en)
+		return;
+	if (en->started) {
+		encoder_stop(en);
+		pthread_join(en->thread, NULL);
+	}
+	if (en->ev)
+		event_free(en->ev);
+	tv_close_fd(&en->efd);
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct slot *s = &en->slots[i];
+
+		if (s->pages)
+			munmap(s->pages, s->max_pages * TV_PAGE_BYTES);
+		free(s->runs);
+		free(s->state);
+	}
+	for (unsigned i = 0; i < PIECES; i++)
+		tv_buf_dispose(&en->pieces[i].buf);
+	tv_buf_dispose(&en->state_out);
+	ckpt_enc_free(en->enc);
+	ckpt_sum_free(en->sum);
+	free(en);
+}

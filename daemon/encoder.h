@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Staging slots and the thread that encodes them. The capture thread fills slots, this thread turns
+ * them into records, the loop sends them. Everything between the three is bounded: two slots (the
+ * staging buffer halved), a fixed ring of output pieces. Full means that the one before waits.
+ */
+#ifndef DAEMON_ENCODER_H
+#define DAEMON_ENCODER_H
+
+#include "checkpoint/checkpoint.h"
+#include "hv/hv.h"
+#include <event2/event.h>
+
+struct slot {
+	uint8_t *pages;
+	uint64_t max_pages;
+	struct hv_run *runs;
+	unsigned max_runs;
+	/* filled by the capture thread: */
+	unsigned nruns;
+	uint64_t npages;
+	uint64_t epoch; /* 0: first copy */
+	bool first, last;
+	uint8_t *state; /* device state, with last */
+	size_t state_bytes, state_room_bytes;
+	bool busy;
+};
+
+enum piece_kind { PIECE_BEGIN, PIECE_RECORDS, PIECE_END, PIECE_SYNC_END };
+struct piece {
+	enum piece_kind kind;
+	uint64_t epoch;
+	struct tv_buf buf;  /* PIECE_RECORDS */
+	uint64_t records;   /* PIECE_END, PIECE_SYNC_END */
+	uint64_t checksum, wire_bytes, pages;
+};
+
+struct encoder;
+/* deliver runs in the loop; false: not taken now, offer again after encoder_continue. failed: in the
+ * loop too. All memory is taken and touched here. */
+int encoder_new(struct event_base *base, uint64_t staging_bytes, uint64_t cache_bytes,
+		bool (*deliver)(const struct piece *p, void *arg), void *arg, struct encoder **out)
+	TV_MUST_CHECK;
+/* Stops waiting on both sides: slot_get returns NULL from now on. */
+void encoder_stop(struct encoder *en);
+void encoder_free(struct encoder *en);
+/* HOT when a slot is free; waits otherwise. NULL after encoder_stop. */
+struct slot *encoder_slot_get(struct encoder *en);
+/* HOT. Hands a filled slot on. */
+void encoder_slot_put(struct encoder *en, struct slot *s);
+void encoder_continue(struct encoder *en);
+void encoder_stats(struct encoder *en, struct ckpt_stats *out);
+
+#endif

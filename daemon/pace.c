@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * remus: every epoch_ns, whatever the VM does (Cully et al., NSDI 2008, section 3).
+ * kemari: the first frame that has to wait asks for a checkpoint at once (Tamura et al., 2008); an
+ *   idle VM is checkpointed once a second, so that the lag stays bounded.
+ * adaptive: as kemari when the VM speaks, within the pause budget; when it does not, every
+ *   4 * epoch_ns: what it computes is kept, and nobody waits for it.
+ *
+ * Pause budget: the VM runs at least three times as long as it was paused, so that a VM that speaks
+ * all the time keeps three quarters of its time.
+ */
+#include "daemon/pace.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define RUN_TO_PAUSE 3
+#define KEMARI_IDLE_NS TV_NS_PER_S
+#define ADAPTIVE_IDLE_EPOCHS 4
+
+static const char *const names[] = {"remus", "kemari", "adaptive"};
+
+int pace_mode_parse(const char *text, enum pace_mode *out)
+{
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcmp(text, names[i])) {
+			*out = (enum pace_mode)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+const char *pace_mode_name(enum pace_mode m)
+{
+	return names[m];
+}
+
+void pace_captured(struct pace *p, int64_t start_ns, int64_t pause_ns)
+{
+	p->last_start_ns = start_ns;
+	p->last_end_ns = start_ns + pause_ns;
+	/* A mean over about eight epochs: one slow pause does not thin out the next ones. */
+	p->pause_ns = p->pause_ns ? p->pause_ns + (pause_ns - p->pause_ns) / 8 : pause_ns;
+}
+
+static int64_t max64(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+int64_t pace_due_ns(const struct pace *p, int64_t oldest_held_ns)
+{
+	int64_t earliest = p->last_end_ns + RUN_TO_PAUSE * p->pause_ns;
+
+	switch (p->mode) {
+	case PACE_REMUS:
+		return max64(p->last_start_ns + p->epoch_ns, p->last_end_ns + TV_NS_PER_MS);
+	case PACE_KEMARI:
+		if (oldest_held_ns)
+			return max64(oldest_held_ns, p->last_end_ns);
+		return p->last_start_ns + KEMARI_IDLE_NS;
+	case PACE_ADAPTIVE:
+		break;
+	}
+	if (oldest_held_ns)
+		return max64(oldest_held_ns, earliest);
+	return max64(p->last_start_ns + ADAPTIVE_IDLE_EPOCHS * p->epoch_ns, earliest);
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The VMs this host has a part in, in memory and as one JSON file each in state_dir/vms. */
+#include "daemon/daemon.h"
+#include "replicator/replicator.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct vm *vm_new(struct daemon *d, const char *id, const char *name, enum vm_role role)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	if (!vm)
+		abort(); /* a daemon without a kilobyte of memory cannot supervise; its replicators go on */
+	vm->d = d;
+	vm->role = role;
+	snprintf(vm->id, sizeof(vm->id), "%s", id);
+	snprintf(vm->name, sizeof(vm->name), "%s", name);
+	snprintf(vm->mode, sizeof(vm->mode), "%s", d->conf.mode);
+	snprintf(vm->arbiter, sizeof(vm->arbiter), "none");
+	vm->epoch_ms = d->conf.epoch_ms;
+	vm->generation = 1;
+	TAILQ_INSERT_TAIL(&d->vms, vm, link);
+	return vm;
+}
+
+static void file_of(const struct vm *vm, char *out, size_t room)
+{
+	snprintf(out, room, "%s/vms/%s.json", vm->d->conf.state_dir, vm->id);
+}
+
+void vm_drop(struct vm *vm)
+{
+	char path[300];
+
+	file_of(vm, path, sizeof(path));
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/%s/page", vm->d->conf.run_dir, vm->id);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/%s", vm->d->conf.run_dir, vm->id);
+	rmdir(path); /* stays when a promoted VM's socket and log lie in it */
+	TAILQ_REMOVE(&vm->d->vms, vm, link);
+	for (unsigned i = 0; i < vm->stash_n; i++) {
+		if (vm->drain[i])
+			event_free(vm->drain[i]);
+		close(vm->stash[i]);
+	}
+	if (vm->retry)
+		event_free(vm->retry);
+	json_decref(vm->stats);
+	free(vm);
+}
+
+struct vm *vm_by_id(struct daemon *d, const char *id)
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH (vm, &d->vms, link)
+		if (!strcmp(vm->id, id))
+			return vm;
+	return NULL;
+}
+
+struct vm *vm_find(struct daemon *d, const char *what, bool *several)
+{
+	struct vm *vm, *found = NULL;
+	char *end;
+	long pid = strtol(what, &end, 10);
+	bool is_pid = *what && !*end;
+
+	*several = false;
+	TAILQ_FOREACH (vm, &d->vms, link) {
+		if (strcmp(vm->name, what) != 0 && strcmp(vm->id, what) != 0 &&
+		    strcmp(vm->qemu.qmp_path, what) != 0 && !(is_pid && vm->qemu.pid == pid))
+			continue;
+		*several = found != NULL;
+		found = vm;
+	}
+	return found;
+}
+
+void vm_save(const struct vm *vm)
+{
+	json_t *o = json_pack("{ss ss ss si sI ss ss ss ss si ss ss ss si sI sb sb ss sb}", "id", vm->id, "name",
+			      vm->name, "role", vm->role == VM_PRIMARY ? "primary" : "backup", "pid",
+			      (int)vm->qemu.pid, "start_ticks", (json_int_t)vm->qemu.start_ticks, "qmp",
+			      vm->qemu.qmp_path, "dir", vm->dir, "peer_name", vm->peer_name, "peer_host",
+			      vm->peer_host, "peer_port", (int)vm->peer_port, "mode", vm->mode, "arbiter",
+			      vm->arbiter, "session", vm->session, "epoch_ms", vm->epoch_ms, "generation",
+			      (json_int_t)vm->generation, "wanted", vm->wanted, "was_protected",
+			      vm->was_protected, "reason", vm->reason, "fenced", vm->phase == VM_FENCED);
+	TV_FREE char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
+	char path[300];
+	int rc;
+
+	json_decref(o);
+	file_of(vm, path, sizeof(path));
+	rc = text ? tv_write_file(path, text, strlen(text)) : -ENOMEM;
+	if (rc)
+		tv_log(TV_ERROR, "%s: %s; a restart of twinvmd would not know of %s", path, tv_strerror(rc),
+		       vm->name);
+}
+
+static void text_of(json_t *o, const char *key, char *out, size_t room)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	snprintf(out, room, "%s", s ? s : "");
+}
+
+static json_int_t int_of(json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+static void load_one(struct daemon *d, const char *path)
+{
+	json_error_t je;
+	json_t *o = json_load_file(path, 0, &je);
+	char id[33], name[128], role[16];
+	struct vm *vm;
+
+	text_of(o, "id", id, sizeof(id));
+	text_of(o, "name", name, sizeof(name));
+	text_of(o, "role", role, sizeof(role));
+	if (!o || strlen(id) != 32) {
+		tv_log(TV_ERROR, "%s is damaged (%s): ignored", path, je.text);
+		json_decref(o);
+		return;
+	}
+	vm = vm_new(d, id, name, !strcmp(role, "backup") ? VM_BACKUP : VM_PRIMARY);
+	vm->qemu.pid = (pid_t)int_of(o, "pid");
+	vm->qemu.start_ticks = (uint64_t)int_of(o, "start_ticks");
+	snprintf(vm->qemu.name, sizeof(vm->qemu.name), "%s", name);
+	text_of(o, "qmp", vm->qemu.qmp_path, sizeof(vm->qemu.qmp_path));
+	text_of(o, "dir", vm->dir, sizeof(vm->dir));
+	text_of(o, "peer_name", vm->peer_name, sizeof(vm->peer_name));
+	text_of(o, "peer_host", vm->peer_host, sizeof(vm->peer_host));
+	vm->peer_port = (uint16_t)int_of(o, "peer_port");
+	text_of(o, "mode", vm->mode, sizeof(vm->mode));
+	text_of(o, "arbiter", vm->arbiter, sizeof(vm->arbiter));
+	text_of(o, "session", vm->session, sizeof(vm->session));
+	text_of(o, "reason", vm->reason, sizeof(vm->reason));
+	vm->epoch_ms = (int)int_of(o, "epoch_ms");
+	vm->generation = (uint64_t)int_of(o, "generation");
+	vm->wanted = json_is_true(json_object_get(o, "wanted"));
+	vm->was_protected = json_is_true(json_object_get(o, "was_protected"));
+	if (json_is_true(json_object_get(o, "fenced")))
+		vm->phase = VM_FENCED;
+	json_decref(o);
+}
+
+void registry_load(struct daemon *d)
+{
+	char folder[256], path[600];
+	struct dirent *ent;
+	DIR *dir;
+
+	snprintf(folder, sizeof(folder), "%s/vms", d->conf.state_dir);
+	dir = opendir(folder);
+	while (dir && (ent = readdir(dir))) {
+		size_t n = strlen(ent->d_name);
+
+		if (n != 37 || strcmp(ent->d_name + 32, ".json") != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", folder, ent->d_name);
+		load_one(d, path);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* The contract's fields with their neutral values; what the replicator said goes over them. */
+json_t *vm_status(const struct vm *vm)
+{
+	json_t *o = json_pack("{ss ss ss ss ss sI ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI sI sf "
+			      "ss ss si}",
+			      "name", vm->name, "id", vm->id, "role",
+			      vm->role == VM_PRIMARY ? "primary" : "backup", "peer", vm->peer_name, "state",
+			      vm->phase == VM_FENCED ? "stopped" : "alone", "generation",
+			      (json_int_t)vm->generation, "mode", vm->mode, "epoch_running", (json_int_t)0,
+			      "epoch_committed", (json_int_t)0, "lag_ms", 0.0, "uncommitted_bytes",
+			      (json_int_t)0, "oldest_held_frame_ms", 0.0, "pause_ms", "p50", 0.0, "p99", 0.0,
+			      "max", 0.0, "epoch_ms", "p50", 0.0, "dirty_pages", "p50", (json_int_t)0, "p99",
+			      (json_int_t)0, "raw_bytes", (json_int_t)0, "wire_bytes", (json_int_t)0,
+			      "held_frames", (json_int_t)0, "released_frames", (json_int_t)0, "disk_bytes",
+			      (json_int_t)0, "progress", 0.0, "reason", vm->reason, "arbiter", vm->arbiter,
+			      "pid", (int)vm->qemu.pid);
+
+	if (vm->stats && vm->phase == VM_RUNNING)
+		json_object_update(o, vm->stats);
+	else if (vm->stats) { /* last known counters of a session that ended */
+		const char *key;
+		json_t *v;
+
+		json_object_foreach(vm->stats, key, v)
+			if (strcmp(key, "state") != 0 && strcmp(key, "reason") != 0 &&
+			    strcmp(key, "progress") != 0)
+				json_object_set(o, key, v);
+	}
+	if (vm->phase == VM_RUNNING && vm->role == VM_PRIMARY && vm->was_protected && vm->stats) {
+		/* While a new synchronisation runs the VM is alone, and says why. */
+		const char *reason = json_string_value(json_object_get(vm->stats, "reason"));
+
+		if (!reason || !*reason)
+			json_object_set_new(o, "reason", json_string(
+				!strcmp(json_string_value(json_object_get(o, "state")), "protected")
+					? "" : vm->reason));
+	}
+	json_object_del(o, "op");
+	return o;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon's loop: two listening sockets, signals, and the end. */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void first_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
+{
+	struct daemon *d = arg;
+	const char *op = json_string_value(json_object_get(msg, "op"));
+
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+	if (op && !strcmp(op, "register"))
+		supervise_register(d, c, msg);
+	else
+		command_run(d, c, msg);
+}
+
+static void stranger_closed(struct ctl *c, void *arg)
+{
+	(void)arg;
+	ctl_free(c);
+}
+
+static void on_ctl(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct ctl_ops ops = {first_message, stranger_closed};
+	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct daemon *d = arg;
+	struct ctl *c;
+
+	(void)what;
+	if (conn >= 0 && ctl_new(d->base, conn, &ops, d, &c))
+		tv_log(TV_ERROR, "no memory for a control connection");
+}
+
+static void on_peer(evutil_socket_t fd, short what, void *arg)
+{
+	TV_CLOSE int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	struct daemon *d = arg;
+	struct tv_err e = {0};
+
+	(void)what;
+	if (conn >= 0 && supervise_accept(d, conn, &e))
+		tv_log(TV_WARN, "connection turned away: %s", e.text);
+}
+
+static void on_chld(evutil_socket_t sig, short what, void *arg)
+{
+	int status;
+	pid_t pid;
+
+	(void)sig;
+	(void)what;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		supervise_child_exit(arg, pid, status);
+}
+
+static void on_term(evutil_socket_t sig, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)sig;
+	(void)what;
+	tv_log(TV_INFO, "stopping; protected VMs and their replicators go on");
+	event_base_loopbreak(d->base);
+}
+
+/* Replicators read the file anew when they start; what is bound stays bound. */
+static void on_hup(evutil_socket_t sig, short what, void *arg)
+{
+	struct daemon *d = arg;
+	struct config fresh;
+	struct tv_err e = {0};
+
+	(void)sig;
+	(void)what;
+	if (config_load(d->conf.path, &fresh, &e)) {
+		tv_log(TV_ERROR, "%s; going on with the old configuration", e.text);
+		return;
+	}
+	d->conf = fresh;
+	tv_log(TV_INFO, "configuration read again");
+}
+
+static int listen_ctl(struct daemon *d, struct tv_err *e)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	char lock[128], folder[108];
+	char *slash;
+	int rc;
+
+	snprintf(folder, sizeof(folder), "%s", d->conf.socket);
+	slash = strrchr(folder, '/');
+	if (slash && slash != folder) {
+		*slash = 0;
+		rc = tv_mkdirs(folder);
+		if (rc)
+			return tv_fail(e, rc, "%s: %s", folder, tv_strerror(rc));
+	}
+	/* The lock, not the socket, tells whether another daemon lives: a socket outlives its owner. */
+	snprintf(lock, sizeof(lock), "%s.lock", d->conf.socket);
+	d->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (d->lock_fd < 0 || flock(d->lock_fd, LOCK_EX | LOCK_NB))
+		return tv_fail(e, -errno, errno == EWOULDBLOCK ? "another twinvmd serves %s" : "lock for %s failed",
+			       d->conf.socket);
+	unlink(d->conf.socket);
+	memcpy(a.sun_path, d->conf.socket, sizeof(a.sun_path));
+	d->socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (d->socket_fd < 0)
+		return tv_fail(e, -errno, "socket: %s", strerror(errno));
+	umask(0077);
+	if (bind(d->socket_fd, (struct sockaddr *)&a, sizeof(a)) || listen(d->socket_fd, 64))
+		return tv_fail(e, -errno, "%s: %s", d->conf.socket, strerror(errno));
+	return 0;
+}
+
+static int listen_peers(struct daemon *d, struct tv_err *e)
+{
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *ai;
+	char port[8];
+	int one = 1, r;
+
+	snprintf(port, sizeof(port), "%u", d->conf.listen_port);
+	r = getaddrinfo(d->conf.listen_host, port, &hints, &ai);
+	if (r)
+		return tv_fail(e, -EINVAL, "listen = %s: %s", d->conf.listen_host, gai_strerror(r));
+	d->listen_fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	setsockopt(d->listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	r = d->listen_fd < 0 || bind(d->listen_fd, ai->ai_addr, ai->ai_addrlen) || listen(d->listen_fd, 64);
+	freeaddrinfo(ai);
+	return r ? tv_fail(e, -errno, "listening on %s:%s: %s", d->conf.listen_host, port, strerror(errno)) : 0;
+}
+
+static int set_up(struct daemon *d, const char *config_path, struct tv_err *e)
+{
+	char vms[256];
+	int rc = config_load(config_path, &d->conf, e);
+
+	if (rc)
+		return rc;
+	snprintf(vms, sizeof(vms), "%s/vms", d->conf.state_dir);
+	rc = tv_mkdirs(vms);
+	if (rc)
+		return tv_fail(e, rc, "%s: %s", vms, tv_strerror(rc));
+	rc = tv_mkdirs(d->conf.run_dir);
+	if (rc)
+		return tv_fail(e, rc, "%s: %s", d->conf.run_dir, tv_strerror(rc));
+	rc = listen_ctl(d, e);
+	return rc ? rc : listen_peers(d, e);
+}
+
+int daemon_main(const char *config_path)
+{
+	static struct daemon daemon_state; /* outlives every callback */
+	struct daemon *d = &daemon_state;
+	struct tv_err e = {0};
+	char tag[80];
+
+	signal(SIGPIPE, SIG_IGN);
+	TAILQ_INIT(&d->vms);
+	if (set_up(d, config_path, &e)) {
+		fprintf(stderr, "twinvmd: %s\n", e.text);
+		return 1;
+	}
+	snprintf(tag, sizeof(tag), "%s twinvmd", d->conf.host);
+	tv_log_init(tag);
+	d->base = event_base_new();
+	d->accept_ctl = event_new(d->base, d->socket_fd, EV_READ | EV_PERSIST, on_ctl, d);
+	d->accept_peer = event_new(d->base, d->listen_fd, EV_READ | EV_PERSIST, on_peer, d);
+	d->chld = evsignal_new(d->base, SIGCHLD, on_chld, d);
+	d->term = evsignal_new(d->base, SIGTERM, on_term, d);
+	d->intr = evsignal_new(d->base, SIGINT, on_term, d);
+	d->hup = evsignal_new(d->base, SIGHUP, on_hup, d);
+	event_add(d->accept_ctl, NULL);
+	event_add(d->accept_peer, NULL);
+	event_add(d->chld, NULL);
+	event_add(d->term, NULL);
+	event_add(d->intr, NULL);
+	event_add(d->hup, NULL);
+	registry_load(d);
+	supervise_loaded(d);
+	tv_log(TV_INFO, "ready: %s, peers on %s:%u, commands on %s", d->conf.host, d->conf.listen_host,
+	       d->conf.listen_port, d->conf.socket);
+	event_base_dispatch(d->base);
+	unlink(d->conf.socket);
+	return 0;
+}

@@ -1,0 +1,707 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation: the replicator on the backup
+ *
+ * The daemon accepts a connection and hands it, TLS not yet begun, to a process of its own: whatever a
+ * peer sends can hurt this process only. After the peer's hello the process introduces itself to the
+ * daemon, which ends an older replica of the same VM first; then the standby is started, the first
+ * copy applied as it comes, and every epoch checked as a whole, acknowledged, and applied.
+ *
+ * Silence, or a connection that stays closed, makes the decision core ask the arbiter (without one: a
+ * person). From the moment it asks, no commit is acknowledged any more: the primary must not release
+ * output on the word of a backup that is about to run the VM itself.
+ *
+ * After promotion the VM is an ordinary QEMU of this host; the daemon is told and this process ends.
+ */
+#include "daemon/sink.h"
+
+#include "daemon/applier.h"
+#include "daemon/job.h"
+#include "replicator/replicator.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define QUEUE_BYTES (8u << 20)
+#define PROMOTE_TIMEOUT_MS 10000
+#define HELLO_TIMEOUT_NS (5 * TV_NS_PER_S) /* a peer that connects and says nothing is not waited for */
+
+struct sink {
+	struct job job;
+	struct event_base *base;
+	struct fo_times times;
+	struct report *report;
+	struct repl_tls *tls;
+	struct repl_conn *conn;
+	struct fo_arbiter *arbiter;
+	struct fo_ask *ask;
+	struct applier *applier;
+	struct event *tick, *grace, *retry, *standby_end;
+	char dir[256], tap_prefix[12];
+
+	enum fo_backup_state state;
+	bool hello, registered, welcomed, syncing, in_epoch, ending;
+	struct hv_vm_id vm;
+	char *description;
+	uint64_t epoch_open, epoch_committed, rx_bytes;
+	int64_t last_tick_ns, started_ns;
+	const char *outcome;
+	int exit_rc;
+	struct tv_err why;
+};
+
+static void arm(struct event *ev, int64_t ns)
+{
+	struct timeval tv = {ns / TV_NS_PER_S, (ns % TV_NS_PER_S + 999) / 1000};
+
+	event_add(ev, &tv);
+}
+
+static void on_event(struct sink *s, enum fo_backup_event ev);
+
+/* ---- reporting ---- */
+static const char *public_state(const struct sink *s)
+{
+	switch (s->state) {
+	case FO_B_SYNCING:
+		return "syncing";
+	case FO_B_PROMOTING:
+	case FO_B_ASKING:
+		return "promoting";
+	case FO_B_PROMOTED:
+		return "alone";
+	case FO_B_GONE:
+		return "stopped";
+	default:
+		return "protected";
+	}
+}
+
+static void send_stats(struct sink *s)
+{
+	report_send(s->report, json_pack("{ss ss ss sI sI sI sf ss}", "op", "stats", "state", public_state(s),
+					 "core", fo_backup_state_name(s->state), "epoch_running",
+					 (json_int_t)s->epoch_open, "epoch_committed",
+					 (json_int_t)s->epoch_committed, "wire_bytes", (json_int_t)s->rx_bytes,
+					 "progress", s->state == FO_B_SYNCING ? 0.0 : 1.0, "reason",
+					 s->why.text));
+}
+
+static void report_connected(struct report *r, void *arg)
+{
+	struct sink *s = arg;
+
+	if (!s->hello)
+		return;
+	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss}", "op", "register", "role", "backup",
+				 "vm_id", s->job.vm_id, "name", s->job.vm_name, "peer", s->job.peer_name,
+				 "pid", (json_int_t)getpid(), "generation", (json_int_t)s->job.generation,
+				 "session", s->job.session, "arbiter", s->job.arbiter, "standby_pid",
+				 (int)s->vm.pid, "dir", s->dir, "standby_start",
+				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path));
+	send_stats(s);
+}
+
+static void finish(struct sink *s)
+{
+	tv_log(TV_INFO, "session ends: %s%s%s", s->outcome, s->why.text[0] ? ": " : "", s->why.text);
+	if (s->hello)
+		report_send(s->report,
+			    json_pack("{ss ss si ss sI si sI ss}", "op", "done", "outcome", s->outcome, "rc",
+				      s->exit_rc, "text", s->why.text, "generation",
+				      (json_int_t)s->job.generation, "pid", (int)s->vm.pid, "start_ticks",
+				      (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path));
+	report_flush(s->report);
+	event_base_loopbreak(s->base);
+}
+
+static void set_why(struct sink *s, int rc, const char *text)
+{
+	if (!s->exit_rc)
+		s->exit_rc = rc;
+	if (!s->why.text[0])
+		snprintf(s->why.text, sizeof(s->why.text), "%s", text);
+}
+
+static void post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
+		 uint64_t records, uint64_t checksum);
+
+/* Ends the standby, if there is one, then the process. */
+static void discard(struct sink *s, const char *outcome)
+{
+	if (s->ending)
+		return;
+	s->ending = true;
+	s->outcome = outcome;
+	if (s->applier)
+		post(s, APPLY_KILL, NULL, 0, 0, 0, 0);
+	else
+		finish(s);
+}
+
+static void post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
+		 uint64_t records, uint64_t checksum)
+{
+	if (!applier_post(s->applier, kind, p, n, epoch, records, checksum))
+		return;
+	set_why(s, -ENOMEM, "no memory for received data");
+	s->outcome = "failed";
+	finish(s);
+}
+
+static void send_control(struct sink *s, Twinvm__Control *msg, bool urgent)
+{
+	int rc = s->conn ? repl_send(s->conn, msg, urgent) : -ENOTCONN;
+
+	if (rc)
+		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer_name, tv_strerror(rc));
+}
+
+static void refuse(struct sink *s, int rc, const char *text)
+{
+	Twinvm__Refuse r = TWINVM__REFUSE__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	tv_log(TV_WARN, "refusing %s: %s", s->job.vm_name, text);
+	r.code = rc;
+	r.text = (char *)text;
+	msg.msg_case = TWINVM__CONTROL__MSG_REFUSE;
+	msg.refuse = &r;
+	send_control(s, &msg, false);
+	set_why(s, rc, text);
+	s->state = FO_B_GONE;
+	s->ending = true;
+	s->outcome = "refused";
+	if (s->conn)
+		repl_finish(s->conn, 1000); /* on_closed goes on */
+	else
+		discard(s, "refused");
+}
+
+/* ---- decisions ---- */
+static void claim(struct sink *s)
+{
+	struct fo_claim c = {.generation = s->job.generation};
+
+	snprintf(c.vm_id, sizeof(c.vm_id), "%s", s->job.vm_id);
+	snprintf(c.self, sizeof(c.self), "%s", s->job.conf.host);
+	snprintf(c.peer, sizeof(c.peer), "%s", s->job.peer_name);
+	snprintf(c.session, sizeof(c.session), "%s", s->job.session);
+	fo_ask_start(s->ask, FO_ASK_PROMOTE, &c);
+}
+
+static void tell_fenced(struct sink *s)
+{
+	Twinvm__Fenced f = TWINVM__FENCED__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	f.generation = s->job.generation;
+	f.host = s->job.conf.host;
+	msg.msg_case = TWINVM__CONTROL__MSG_FENCED;
+	msg.fenced = &f;
+	if (s->conn)
+		send_control(s, &msg, true);
+}
+
+static void act(struct sink *s, unsigned a)
+{
+	if (a & FO_A_ASK_PROMOTE)
+		claim(s);
+	if (a & FO_A_ASK_LATER)
+		arm(s->retry, s->times.retry_ns);
+	if (a & FO_A_PROMOTE) {
+		if (!s->arbiter) /* a person, or the primary's own word, stands in for the record */
+			s->job.generation++;
+		tell_fenced(s);
+		applier_drop_queued(s->applier);
+		post(s, APPLY_PROMOTE, NULL, 0, 0, 0, 0);
+	}
+	if (a & FO_A_DISCARD)
+		discard(s, s->exit_rc ? "failed" : "discarded");
+	if (a & FO_A_HAND_OVER) {
+		s->ending = true;
+		s->outcome = "promoted";
+		s->exit_rc = 0;
+		finish(s);
+	}
+}
+
+static void on_event(struct sink *s, enum fo_backup_event ev)
+{
+	struct fo_step st = fo_backup_step(s->state, ev, s->arbiter != NULL);
+	enum fo_backup_state from = s->state;
+
+	s->state = (enum fo_backup_state)st.next;
+	if (from == s->state && !st.actions)
+		return;
+	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_backup_event_name(ev),
+	       fo_backup_state_name(from), fo_backup_state_name(s->state),
+	       (unsigned long long)s->job.generation, (unsigned long long)s->epoch_committed);
+	act(s, st.actions);
+	if (!s->ending)
+		send_stats(s);
+}
+
+static void on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why, void *arg)
+{
+	struct sink *s = arg;
+
+	(void)q;
+	if (s->ending)
+		return;
+	if (!rc) {
+		s->job.generation = rec->generation;
+		on_event(s, FO_BE_WON);
+		return;
+	}
+	tv_log(TV_WARN, "arbiter: %s", why);
+	if (rc == TV_E_LOST)
+		snprintf(s->why.text, sizeof(s->why.text), "%s", why);
+	on_event(s, rc == TV_E_LOST ? FO_BE_LOST : FO_BE_UNREACHABLE);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct sink *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (s->state == FO_B_ASKING)
+		claim(s);
+}
+
+static void on_grace(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	on_event(arg, FO_BE_GRACE_OVER);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct sink *s = arg;
+	int64_t now = tv_now_ns();
+	bool late = s->last_tick_ns && now - s->last_tick_ns > s->times.heartbeat_ns;
+
+	(void)fd;
+	(void)what;
+	s->last_tick_ns = now;
+	arm(s->tick, s->times.tick_ns);
+	if (!s->hello && !s->ending && now - s->started_ns > HELLO_TIMEOUT_NS) {
+		set_why(s, -ETIMEDOUT, "the peer connected and said nothing");
+		discard(s, "failed");
+		return;
+	}
+	/* A stall of our own is not the peer's silence: what waits in the socket is read first. */
+	if (!late && s->conn && s->welcomed && !s->ending &&
+	    now - repl_last_rx_ns(s->conn) > s->times.suspect_ns)
+		on_event(s, FO_BE_SILENCE);
+	if (now / s->times.heartbeat_ns != (now - s->times.tick_ns) / s->times.heartbeat_ns && !s->ending &&
+	    s->hello)
+		send_stats(s);
+}
+
+/* ---- the apply thread's answers ---- */
+static void on_standby_end(evutil_socket_t fd, short what, void *arg)
+{
+	struct sink *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (s->ending || s->state == FO_B_PROMOTING || s->state == FO_B_PROMOTED)
+		return;
+	set_why(s, TV_E_GONE, "the standby's QEMU process ended by itself; see standby.log in the run directory");
+	s->state = FO_B_GONE;
+	discard(s, "failed");
+}
+
+static void on_started(struct sink *s, const struct apply_answer *a)
+{
+	Twinvm__Welcome w = TWINVM__WELCOME__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	if (a->rc) {
+		refuse(s, a->rc, a->e.text);
+		return;
+	}
+	s->vm = a->vm;
+	s->standby_end = event_new(s->base, applier_pidfd(s->applier), EV_READ, on_standby_end, s);
+	event_add(s->standby_end, NULL);
+	report_connected(s->report, s); /* the daemon learns the standby's pid */
+	w.host = s->job.conf.host;
+	msg.msg_case = TWINVM__CONTROL__MSG_WELCOME;
+	msg.welcome = &w;
+	send_control(s, &msg, false);
+	s->welcomed = s->syncing = true;
+}
+
+static void on_verified(struct sink *s, const struct apply_answer *a)
+{
+	Twinvm__Committed c = TWINVM__COMMITTED__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	if (a->epoch <= s->epoch_committed)
+		return; /* the second answer for an epoch is a failed apply, handled by rc */
+	s->epoch_committed = a->epoch;
+	if (s->state == FO_B_SYNCING)
+		on_event(s, FO_BE_FIRST_COMMIT);
+	if (s->state != FO_B_STANDBY && s->state != FO_B_WAITING)
+		return; /* about to run the VM ourselves: not a word that releases output */
+	c.epoch = a->epoch;
+	c.generation = s->job.generation;
+	msg.msg_case = TWINVM__CONTROL__MSG_COMMITTED;
+	msg.committed = &c;
+	send_control(s, &msg, true);
+}
+
+static void replica_failed(struct sink *s, const struct apply_answer *a)
+{
+	tv_log(TV_ERROR, "replica of %s is lost at epoch %llu: %s", s->job.vm_name,
+	       (unsigned long long)a->epoch, a->e.text);
+	if (s->conn)
+		refuse(s, a->rc, a->e.text);
+	else {
+		set_why(s, a->rc, a->e.text);
+		discard(s, "failed");
+	}
+}
+
+static void on_apply(const struct apply_answer *a, void *arg)
+{
+	struct sink *s = arg;
+
+	if (a->kind == APPLY_KILL) {
+		finish(s);
+		return;
+	}
+	if (s->ending)
+		return;
+	switch (a->kind) {
+	case APPLY_START:
+		on_started(s, a);
+		break;
+	case APPLY_PROMOTE:
+		if (a->rc) {
+			set_why(s, a->rc, a->e.text);
+			tv_log(TV_ERROR, "promotion failed: %s", a->e.text);
+			on_event(s, FO_BE_PROMOTE_FAILED);
+			break;
+		}
+		s->vm = a->vm;
+		on_event(s, FO_BE_PROMOTE_DONE);
+		break;
+	default:
+		if (a->rc)
+			replica_failed(s, a);
+		else
+			on_verified(s, a);
+		break;
+	}
+}
+
+static void on_applier_drained(void *arg)
+{
+	struct sink *s = arg;
+
+	if (s->conn)
+		repl_read_enable(s->conn, true);
+}
+
+/* ---- messages ---- */
+static void violation(struct sink *s, const char *what)
+{
+	refuse(s, TV_E_PROTOCOL, what);
+}
+
+static bool good_id(const char *id, size_t digits)
+{
+	return strlen(id) == digits && strspn(id, "0123456789abcdef") == digits;
+}
+
+static void begin_standby(struct sink *s)
+{
+	struct applier_conf conf = {.spool_dir = s->dir, .spool_bytes = s->job.conf.spool_bytes,
+				    .queue_bytes = QUEUE_BYTES, .promote_timeout_ms = PROMOTE_TIMEOUT_MS,
+				    .answer = on_apply, .drained = on_applier_drained, .arg = s};
+
+	conf.standby = (struct hv_standby_conf){.dir = s->dir, .vm_id = s->job.vm_id,
+						.bridge = s->job.conf.bridge[0] ? s->job.conf.bridge : NULL,
+						.tap_prefix = s->tap_prefix};
+	if (applier_new(s->base, &conf, &s->applier)) {
+		refuse(s, -ENOMEM, "no memory on the backup");
+		return;
+	}
+	post(s, APPLY_START, s->description, strlen(s->description), 0, 0, 0);
+	/* Only now: the apply thread and the standby it starts keep the ordinary priority. */
+	job_raise_priority();
+}
+
+static void on_hello(struct sink *s, const Twinvm__Hello *h)
+{
+	char text[160];
+	int rc;
+
+	if (s->hello) {
+		violation(s, "a second hello");
+		return;
+	}
+	if (h->protocol != REPL_PROTOCOL) {
+		snprintf(text, sizeof(text), "speaks protocol version %u, the primary speaks %u: install the same "
+					     "twinvm on both hosts", REPL_PROTOCOL, h->protocol);
+		refuse(s, TV_E_VERSION, text);
+		return;
+	}
+	if (!good_id(h->vm_id, 32) || !good_id(h->session, 32) || !h->vm_name[0] ||
+	    strlen(h->vm_name) >= sizeof(s->job.vm_name) || strlen(h->arbiter) >= sizeof(s->job.arbiter) ||
+	    h->heartbeat_ms < 20 || h->heartbeat_ms > 60000) {
+		violation(s, "the hello's fields are not in order");
+		return;
+	}
+	strcpy(s->job.vm_id, h->vm_id);
+	strcpy(s->job.session, h->session);
+	strcpy(s->job.vm_name, h->vm_name);
+	strcpy(s->job.arbiter, h->arbiter);
+	s->job.generation = h->generation;
+	fo_times_init(&s->times, h->heartbeat_ms * TV_NS_PER_MS);
+	snprintf(s->tap_prefix, sizeof(s->tap_prefix), "tv%.6s", s->job.vm_id);
+	s->description = strdup(h->description);
+	rc = fo_arbiter_open(s->job.arbiter, &s->arbiter, &s->why);
+	if (!rc)
+		rc = job_dir(&s->job.conf, s->job.vm_id, s->dir, sizeof(s->dir));
+	if (!rc)
+		rc = fo_ask_new(s->base, s->arbiter, on_answer, s, &s->ask);
+	if (rc || !s->description) {
+		char copy[640];
+
+		snprintf(copy, sizeof(copy), "%s", s->why.text[0] ? s->why.text : tv_strerror(rc));
+		s->why.text[0] = 0;
+		refuse(s, rc ? rc : -ENOMEM, copy);
+		return;
+	}
+	s->hello = true;
+	report_connected(s->report, s); /* the daemon answers go or refuse */
+}
+
+static void on_epoch_begin(struct sink *s, const Twinvm__EpochBegin *m)
+{
+	if (s->syncing || s->in_epoch || m->epoch != s->epoch_open + 1 || m->generation != s->job.generation) {
+		violation(s, "an epoch out of order");
+		return;
+	}
+	s->in_epoch = true;
+	s->epoch_open = m->epoch;
+	post(s, APPLY_BEGIN, NULL, 0, m->epoch, 0, 0);
+}
+
+static void on_epoch_end(struct sink *s, const Twinvm__EpochEnd *m)
+{
+	if (!s->in_epoch || m->epoch != s->epoch_open || m->generation != s->job.generation) {
+		violation(s, "the end of an epoch that is not open");
+		return;
+	}
+	s->in_epoch = false;
+	post(s, APPLY_END, NULL, 0, m->epoch, m->records, m->checksum);
+}
+
+static void echo(struct sink *s, const Twinvm__Heartbeat *m)
+{
+	Twinvm__HeartbeatEcho e = TWINVM__HEARTBEAT_ECHO__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	/* No echo once we have asked: an echo renews the primary's lease. */
+	if (s->state != FO_B_SYNCING && s->state != FO_B_STANDBY && s->state != FO_B_WAITING)
+		return;
+	e.seq = m->seq;
+	e.sent_ns = m->sent_ns;
+	e.generation = m->generation;
+	msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT_ECHO;
+	msg.heartbeat_echo = &e;
+	send_control(s, &msg, true);
+}
+
+static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t now_ns, void *arg)
+{
+	struct sink *s = arg;
+
+	(void)c;
+	(void)now_ns;
+	if (s->ending)
+		return;
+	if (!s->welcomed && m->msg_case != TWINVM__CONTROL__MSG_HELLO &&
+	    m->msg_case != TWINVM__CONTROL__MSG_BYE) {
+		violation(s, "a message before the welcome");
+		return;
+	}
+	on_event(s, FO_BE_TRAFFIC);
+	switch (m->msg_case) {
+	case TWINVM__CONTROL__MSG_HELLO:
+		on_hello(s, m->hello);
+		return;
+	case TWINVM__CONTROL__MSG_SYNC_END:
+		s->syncing = false;
+		return;
+	case TWINVM__CONTROL__MSG_EPOCH_BEGIN:
+		on_epoch_begin(s, m->epoch_begin);
+		return;
+	case TWINVM__CONTROL__MSG_EPOCH_END:
+		on_epoch_end(s, m->epoch_end);
+		return;
+	case TWINVM__CONTROL__MSG_HEARTBEAT:
+		echo(s, m->heartbeat);
+		return;
+	case TWINVM__CONTROL__MSG_PAIRED:
+		return;
+	case TWINVM__CONTROL__MSG_TAKE_OVER:
+		set_why(s, 0, m->take_over->reason);
+		on_event(s, FO_BE_TAKE_OVER);
+		return;
+	case TWINVM__CONTROL__MSG_BYE:
+		set_why(s, 0, m->bye->reason);
+		if (!s->hello)
+			discard(s, "discarded");
+		else
+			on_event(s, FO_BE_BYE);
+		return;
+	default:
+		violation(s, "a message that has no place here");
+	}
+}
+
+static void on_records(struct repl_conn *c, const uint8_t *p, size_t n, int64_t now_ns, void *arg)
+{
+	struct sink *s = arg;
+
+	(void)now_ns;
+	if (s->ending)
+		return;
+	if (!s->syncing && !s->in_epoch) {
+		violation(s, "page records outside of an epoch");
+		return;
+	}
+	s->rx_bytes += n;
+	post(s, s->syncing ? APPLY_SYNC : APPLY_EPOCH, p, n, s->epoch_open, 0, 0);
+	if (applier_full(s->applier))
+		repl_read_enable(c, false); /* on_applier_drained goes on */
+}
+
+static void on_opened(struct repl_conn *c, const char *peer, void *arg)
+{
+	struct sink *s = arg;
+
+	(void)c;
+	snprintf(s->job.peer_name, sizeof(s->job.peer_name), "%s", peer);
+}
+
+static void on_closed(struct repl_conn *c, int rc, const char *why, void *arg)
+{
+	struct sink *s = arg;
+
+	repl_free(c);
+	s->conn = NULL;
+	if (s->ending) {
+		s->ending = false;
+		discard(s, s->outcome);
+		return;
+	}
+	if (!s->hello) {
+		set_why(s, rc, why);
+		tv_log(TV_WARN, "connection refused or broken: %s", why);
+		discard(s, "failed");
+		return;
+	}
+	tv_log(TV_WARN, "connection to %s closed: %s", s->job.peer_name, why);
+	if (s->state == FO_B_SYNCING) {
+		set_why(s, rc, why);
+		on_event(s, FO_BE_SILENCE);
+		return;
+	}
+	arm(s->grace, s->times.reconnect_grace_ns);
+}
+
+/* ---- the daemon's orders ---- */
+static void order_promote(struct sink *s)
+{
+	if (s->state == FO_B_WAITING || (!s->arbiter && !s->conn && s->state == FO_B_STANDBY)) {
+		s->state = FO_B_WAITING;
+		report_send(s->report, json_pack("{ss sb}", "op", "promote-answer", "ok", 1));
+		on_event(s, FO_BE_FORCE);
+		return;
+	}
+	report_send(s->report,
+		    json_pack("{ss sb ss}", "op", "promote-answer", "ok", 0, "text",
+			      s->state == FO_B_SYNCING ? "the first copy is not complete: there is nothing to run"
+			      : s->arbiter	       ? "the arbiter decides for this VM, and has not given it to us"
+						       : "the primary is alive: stop the VM there first"));
+}
+
+static void on_order(struct report *r, json_t *msg, void *arg)
+{
+	struct sink *s = arg;
+	const char *op = json_string_value(json_object_get(msg, "op"));
+
+	(void)r;
+	if (!op || s->ending)
+		return;
+	if (!strcmp(op, "go")) {
+		if (!s->registered)
+			begin_standby(s);
+		s->registered = true;
+	} else if (!strcmp(op, "refuse")) {
+		refuse(s, TV_E_REFUSED, json_string_value(json_object_get(msg, "text")));
+	} else if (!strcmp(op, "promote")) {
+		order_promote(s);
+	} else if (!strcmp(op, "discard")) {
+		set_why(s, 0, "replaced by a newer synchronisation");
+		if (s->conn) {
+			repl_free(s->conn);
+			s->conn = NULL;
+		}
+		if (s->state != FO_B_PROMOTING && s->state != FO_B_PROMOTED) {
+			s->state = FO_B_GONE;
+			discard(s, "discarded");
+		}
+	}
+}
+
+int sink_main(const char *job_text, int conn_fd)
+{
+	static const struct repl_ops ops = {on_opened, on_control, on_records, NULL, on_closed};
+	static struct sink sink; /* outlives every callback */
+	struct sink *s = &sink;
+	struct report_ops rops = {report_connected, on_order, s};
+	struct repl_opts opts = {0};
+	char tag[80];
+	int rc;
+
+	signal(SIGPIPE, SIG_IGN);
+	rc = job_from_text(job_text, &s->job, &s->why);
+	if (rc) {
+		tv_log(TV_ERROR, "%s", s->why.text);
+		return 1;
+	}
+	snprintf(tag, sizeof(tag), "%s sink", s->job.conf.host);
+	tv_log_init(tag);
+	s->base = event_base_new();
+	fo_times_init(&s->times, s->job.conf.heartbeat_ms * TV_NS_PER_MS);
+	s->tick = evtimer_new(s->base, on_tick, s);
+	s->grace = evtimer_new(s->base, on_grace, s);
+	s->retry = evtimer_new(s->base, on_retry, s);
+	rc = repl_tls_new(s->job.conf.ca, s->job.conf.cert, s->job.conf.key, &s->tls, &s->why);
+	if (!rc)
+		rc = report_new(s->base, s->job.conf.socket, &rops, &s->report);
+	if (!rc)
+		rc = repl_accept(s->base, s->tls, conn_fd, &opts, &ops, s, &s->conn, &s->why);
+	if (rc) {
+		tv_log(TV_ERROR, "%s", s->why.text[0] ? s->why.text : tv_strerror(rc));
+		return 1;
+	}
+	s->started_ns = tv_now_ns();
+	arm(s->tick, s->times.tick_ns);
+	event_base_dispatch(s->base);
+	applier_free(s->applier);
+	return s->exit_rc ? 1 : 0;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "hv/cmdline.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+bool hv_arg_is(const char *arg, const char *option)
+{
+	if (*arg != '-')
+		return false;
+	arg += arg[1] == '-' ? 2 : 1;
+	return !strcmp(arg, option);
+}
+
+/* Copies one part up to a single comma, undoing ",,"; returns what follows it, or NULL. */
+static const char *next_part(const char *p, char *part, size_t room)
+{
+	size_t n = 0;
+
+	for (; *p; p++) {
+		if (*p == ',') {
+			if (p[1] != ',')
+				break;
+			p++;
+		}
+		if (n + 1 < room)
+			part[n++] = *p;
+	}
+	part[n] = '\0';
+	return *p ? p + 1 : NULL;
+}
+
+static bool json_get(const char *arg, const char *key, char *out, size_t room)
+{
+	json_t *j = json_loads(arg, 0, NULL), *v = json_object_get(j, key);
+	bool found = true;
+
+	if (json_is_string(v))
+		snprintf(out, room, "%s", json_string_value(v));
+	else if (json_is_boolean(v))
+		snprintf(out, room, "%s", json_is_true(v) ? "on" : "off");
+	else if (json_is_integer(v))
+		snprintf(out, room, "%lld", (long long)json_integer_value(v));
+	else
+		found = false;
+	json_decref(j);
+	return found;
+}
+
+static bool part_matches(const char *part, bool first, const char *implied, const char *key,
+			 const char **value)
+{
+	const char *eq = strchr(part, '=');
+
+	if (eq && (size_t)(eq - part) == strlen(key) && !strncmp(part, key, strlen(key))) {
+		*value = eq + 1;
+		return true;
+	}
+	if (eq)
+		return false;
+	if (first && (!*key || (implied && !strcmp(key, implied)))) {
+		*value = part;
+		return true;
+	}
+	if (*key && !strcmp(part, key)) {
+		*value = "on";
+		return true;
+	}
+	if (*key && !strncmp(part, "no", 2) && !strcmp(part + 2, key)) {
+		*value = "off";
+		return true;
+	}
+	return false;
+}
+
+bool hv_opt_get(const char *arg, const char *implied, const char *key, char *out, size_t room)
+{
+	bool first = true, found = false;
+	char part[4096];
+
+	if (*arg == '{')
+		return json_get(arg, *key ? key : implied ? implied : "", out, room);
+	/* The last one counts, as in QEMU. */
+	while (arg) {
+		const char *value;
+
+		arg = next_part(arg, part, sizeof(part));
+		if (part_matches(part, first, implied, key, &value)) {
+			snprintf(out, room, "%s", value);
+			found = true;
+		}
+		first = false;
+	}
+	return found;
+}
+
+void hv_cmdline_name(char *const *argv, char *out, size_t room)
+{
+	*out = '\0';
+	for (unsigned i = 1; argv[i] && argv[i + 1]; i++)
+		if (hv_arg_is(argv[i], "name"))
+			hv_opt_get(argv[++i], "guest", "guest", out, room);
+}
+
+/* The path of -chardev socket,id=ID,path=P; empty for other kinds (fd=, host=). */
+static bool chardev_path(char *const *argv, const char *id, char *out, size_t room)
+{
+	char v[4096];
+
+	for (unsigned i = 1; argv[i] && argv[i + 1]; i++) {
+		if (!hv_arg_is(argv[i], "chardev"))
+			continue;
+		i++;
+		if (hv_opt_get(argv[i], "backend", "id", v, sizeof(v)) && !strcmp(v, id) &&
+		    hv_opt_get(argv[i], "backend", "backend", v, sizeof(v)) && !strcmp(v, "socket"))
+			return hv_opt_get(argv[i], "backend", "path", out, room);
+	}
+	return false;
+}
+
+static bool qmp_of_mon(char *const *argv, const char *arg, char *out, size_t room)
+{
+	char v[4096];
+
+	if (!hv_opt_get(arg, "chardev", "mode", v, sizeof(v)) || strcmp(v, "control"))
+		return false;
+	return hv_opt_get(arg, "chardev", "chardev", v, sizeof(v)) &&
+	       chardev_path(argv, v, out, room);
+}
+
+static bool qmp_of_arg(char *const *argv, const char *arg, char *out, size_t room)
+{
+	if (!strncmp(arg, "chardev:", 8))
+		return chardev_path(argv, arg + 8, out, room);
+	if (strncmp(arg, "unix:", 5))
+		return false;
+	next_part(arg + 5, out, room);
+	if (!strncmp(out, "path=", 5))
+		memmove(out, out + 5, strlen(out + 5) + 1);
+	return *out != '\0';
+}
+
+bool hv_cmdline_qmp(char *const *argv, unsigned nth, char *out, size_t room)
+{
+	for (unsigned i = 1; argv[i] && argv[i + 1]; i++) {
+		bool found = false;
+
+		if (hv_arg_is(argv[i], "qmp") || hv_arg_is(argv[i], "qmp-pretty"))
+			found = qmp_of_arg(argv, argv[++i], out, room);
+		else if (hv_arg_is(argv[i], "mon"))
+			found = qmp_of_mon(argv, argv[++i], out, room);
+		if (found && nth-- == 0)
+			return true;
+	}
+	*out = '\0';
+	return false;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading QEMU's command line. Pure. Private to hv/. */
+#ifndef HV_CMDLINE_H
+#define HV_CMDLINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Does arg ("-qmp", "--qmp") name this option ("qmp")? */
+bool hv_arg_is(const char *arg, const char *option);
+/*
+ * The value of key in an option's argument "a=b,c=d" (",," stands for a comma inside a value) or in
+ * a JSON object. The first part may go without a key; it answers to key "" and to implied (may be
+ * NULL). A key without value ("server") is "on", "nokey" is "off". False when it is not there.
+ */
+bool hv_opt_get(const char *arg, const char *implied, const char *key, char *out, size_t room);
+/* -name guest=X,... or X; "" when it has none. */
+void hv_cmdline_name(char *const *argv, char *out, size_t room);
+/*
+ * The nth QMP UNIX socket (from 0) of a command line, as written there: -qmp, -qmp-pretty,
+ * -mon with mode=control, and the chardevs they name. False when there are no more.
+ */
+bool hv_cmdline_qmp(char *const *argv, unsigned nth, char *out, size_t room);
+
+#endif

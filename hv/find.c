@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Finding VMs: every process whose executable is a QEMU system emulator is one. What its QMP socket
+ * is, its command line says; a socket that came in by file descriptor (libvirt) or from a
+ * -readconfig file cannot be seen there.
+ */
+#include "hv/find.h"
+#include "hv/cmdline.h"
+#include "hv/proc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_QMP 8
+
+/* Starting time from ROOT/PID/stat: field 22, counted behind the command's closing bracket. */
+static uint64_t start_ticks(const char *root, pid_t pid)
+{
+	TV_FREE char *text = NULL;
+	char path[512], *p;
+
+	snprintf(path, sizeof(path), "%s/%d/stat", root, (int)pid);
+	if (tv_read_file(path, 4096, &text, NULL) || !(p = strrchr(text, ')')))
+		return 0;
+	for (int field = 2; field < 22 && p; field++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoull(p, NULL, 10) : 0;
+}
+
+/*
+ * A path as QEMU wrote it, as one that we can connect to: relative to QEMU's folder, through
+ * /proc when it is too long for a socket address or lies in another mount namespace.
+ */
+static bool reachable_path(const char *root, pid_t pid, const char *raw, char *out, size_t room)
+{
+	char cwd[PATH_MAX], full[2 * PATH_MAX];
+	struct stat st;
+	int n;
+
+	if (*raw == '/')
+		snprintf(full, sizeof(full), "%s", raw);
+	else if (hv_proc_link(root, pid, "cwd", cwd, sizeof(cwd)))
+		snprintf(full, sizeof(full), "%s/%s", cwd,
+			 raw[0] == '.' && raw[1] == '/' ? raw + 2 : raw);
+	else
+		return false;
+	n = snprintf(out, room, "%s", full);
+	if (n < (int)room && !stat(out, &st))
+		return true;
+	if (*raw != '/')
+		n = snprintf(out, room, "%s/%d/cwd/%s", root, (int)pid, raw);
+	else
+		n = snprintf(out, room, "%s/%d/root%s", root, (int)pid, raw);
+	if (n < (int)room && !stat(out, &st))
+		return true;
+	/* Nothing is there; the plain path makes the better error message. */
+	return snprintf(out, room, "%s", full) < (int)room;
+}
+
+/* Fills out from a process; false when it is no VM. want_qmp, may be NULL, prefers that socket. */
+static bool look_at(const char *root, pid_t pid, const char *want_qmp, struct hv_vm_id *out,
+		    bool *is_wanted)
+{
+	TV_FREE char **argv = hv_proc_argv(root, pid);
+	char raw[4096], path[sizeof(out->qmp_path)];
+	struct stat want = {0}, have;
+
+	if (!argv || !hv_proc_is_qemu(root, pid, argv))
+		return false;
+	*out = (struct hv_vm_id){.pid = pid, .start_ticks = start_ticks(root, pid)};
+	*is_wanted = false;
+	hv_cmdline_name(argv, out->name, sizeof(out->name));
+	for (unsigned i = 0; i < MAX_QMP && hv_cmdline_qmp(argv, i, raw, sizeof(raw)); i++) {
+		if (!reachable_path(root, pid, raw, path, sizeof(path)))
+			continue;
+		if (!out->qmp_path[0])
+			memcpy(out->qmp_path, path, sizeof(path));
+		if (!want_qmp)
+			continue;
+		if (!strcmp(want_qmp, path) || !strcmp(want_qmp, raw) ||
+		    (!stat(want_qmp, &want) && !stat(path, &have) && want.st_ino == have.st_ino &&
+		     want.st_dev == have.st_dev)) {
+			memcpy(out->qmp_path, path, sizeof(path));
+			*is_wanted = true;
+		}
+	}
+	return true;
+}
+
+/* Calls back for every VM until it returns false. */
+static int each_vm(const char *root, const char *want_qmp,
+		   bool (*cb)(const struct hv_vm_id *id, bool is_wanted, void *arg), void *arg)
+{
+	DIR *d = opendir(root);
+	struct dirent *de;
+	struct hv_vm_id id;
+	bool is_wanted;
+
+	if (!d)
+		return -errno;
+	while ((de = readdir(d))) {
+		char *end;
+		long pid = strtol(de->d_name, &end, 10);
+
+		if (pid <= 0 || *end)
+			continue;
+		if (look_at(root, (pid_t)pid, want_qmp, &id, &is_wanted) &&
+		    !cb(&id, is_wanted, arg))
+			break;
+	}
+	closedir(d);
+	return 0;
+}
+
+struct list {
+	struct hv_vm_id *out;
+	unsigned n, max;
+};
+
+static bool add_to_list(const struct hv_vm_id *id, bool is_wanted, void *arg)
+{
+	struct list *l = arg;
+
+	(void)is_wanted;
+	if (l->n == l->max)
+		return false;
+	l->out[l->n++] = *id;
+	return true;
+}
+
+int hv_list_at(const char *root, struct hv_vm_id *out, unsigned max, unsigned *n)
+{
+	struct list l = {.out = out, .max = max};
+	int rc = each_vm(root, NULL, add_to_list, &l);
+
+	*n = l.n;
+	return rc;
+}
+
+struct search {
+	const char *what;
+	pid_t pid; /* 0: what is no number */
+	bool (*skip)(pid_t pid, void *arg);
+	void *skip_arg;
+	struct hv_vm_id *out;
+	unsigned matches, vms;
+	char pids[256];
+};
+
+static bool match(const struct hv_vm_id *id, bool is_wanted, void *arg)
+{
+	struct search *s = arg;
+	size_t used = strlen(s->pids);
+
+	if (s->skip && s->skip(id->pid, s->skip_arg))
+		return true;
+	s->vms++;
+	if (!is_wanted && strcmp(id->name, s->what) && (!s->pid || s->pid != id->pid))
+		return true;
+	s->matches++;
+	*s->out = *id;
+	snprintf(s->pids + used, sizeof(s->pids) - used, "%s%d", used ? ", " : "", (int)id->pid);
+	return true;
+}
+
+static int no_qmp(const struct hv_vm_id *id, struct tv_err *e)
+{
+	return tv_fail(e, -ENOTSUP,
+		       "%s%s(pid %d) has no QMP UNIX socket on its command line; start it with "
+		       "-qmp unix:/run/NAME.qmp,server=on,wait=off",
+		       id->name, *id->name ? " " : "the VM ", (int)id->pid);
+}
+
+int hv_find_at(const char *root, const char *what, bool (*skip)(pid_t pid, void *arg), void *arg,
+	       struct hv_vm_id *out, struct tv_err *e)
+{
+	struct search s = {.what = what, .skip = skip, .skip_arg = arg, .out = out};
+	char *end;
+	long pid = strtol(what, &end, 10);
+	int rc;
+
+	if (!*what)
+		return tv_fail(e, -EINVAL, "which VM? Give its name, its pid, or its QMP socket");
+	if (pid > 0 && pid <= INT_MAX && !*end)
+		s.pid = (pid_t)pid;
+	rc = each_vm(root, strchr(what, '/') ? what : NULL, match, &s);
+	if (rc)
+		return tv_fail(e, rc, "cannot read %s: %s", root, tv_strerror(rc));
+	if (!s.matches)
+		return tv_fail(e, -ENOENT, "no running QEMU answers to '%s' (%u VM%s on this host)",
+			       what, s.vms, s.vms == 1 ? "" : "s");
+	if (s.matches > 1)
+		return tv_fail(e, TV_E_AMBIGUOUS,
+			       "%u VMs answer to '%s': pids %s; say which by its pid", s.matches,
+			       what, s.pids);
+	return out->qmp_path[0] ? 0 : no_qmp(out, e);
+}
+
+int hv_find(const char *what, bool (*skip)(pid_t pid, void *arg), void *arg, struct hv_vm_id *out,
+	    struct tv_err *e)
+{
+	return hv_find_at("/proc", what, skip, arg, out, e);
+}
+
+int hv_list(struct hv_vm_id *out, unsigned max, unsigned *n)
+{
+	return hv_list_at("/proc", out, max, n);
+}

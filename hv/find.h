@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* hv_find and hv_list over a folder other than /proc, for tests. Private to hv/. */
+#ifndef HV_FIND_H
+#define HV_FIND_H
+
+#include "hv/hv.h"
+
+int hv_find_at(const char *root, const char *what, bool (*skip)(pid_t pid, void *arg), void *arg,
+	       struct hv_vm_id *out, struct tv_err *e) TV_MUST_CHECK;
+int hv_list_at(const char *root, struct hv_vm_id *out, unsigned max, unsigned *n) TV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "hv/proc.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CMDLINE_LIMIT (1u << 20)
+#define MAPS_LIMIT (64u << 20)
+
+char **hv_proc_argv(const char *root, pid_t pid)
+{
+	TV_FREE char *text = NULL;
+	char path[512], **argv, *copy;
+	size_t n = 0, args = 0, k = 0;
+
+	snprintf(path, sizeof(path), "%s/%d/cmdline", root, (int)pid);
+	if (tv_read_file(path, CMDLINE_LIMIT, &text, &n) || !n)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		args += text[i] == '\0';
+	/* The last argument may lack its NUL; tv_read_file put one there. */
+	args += text[n - 1] != '\0';
+	argv = malloc((args + 1) * sizeof(*argv) + n + 1);
+	if (!argv)
+		return NULL;
+	copy = (char *)(argv + args + 1);
+	memcpy(copy, text, n);
+	copy[n] = '\0';
+	for (char *p = copy; k < args; p += strlen(p) + 1)
+		argv[k++] = p;
+	argv[k] = NULL;
+	return argv;
+}
+
+bool hv_proc_link(const char *root, pid_t pid, const char *what, char *out, size_t room)
+{
+	char path[512];
+	ssize_t r;
+
+	snprintf(path, sizeof(path), "%s/%d/%s", root, (int)pid, what);
+	r = readlink(path, out, room - 1);
+	if (r < 0)
+		return false;
+	out[r] = '\0';
+	return true;
+}
+
+static bool is_qemu_name(const char *path)
+{
+	const char *base = strrchr(path, '/');
+
+	base = base ? base + 1 : path;
+	return !strncmp(base, "qemu-system-", 12) || !strncmp(base, "qemu-kvm", 8) ||
+	       !strcmp(base, "kvm");
+}
+
+bool hv_proc_is_qemu(const char *root, pid_t pid, char *const *argv)
+{
+	char exe[4096];
+
+	if (hv_proc_link(root, pid, "exe", exe, sizeof(exe)))
+		return is_qemu_name(exe);
+	return argv && argv[0] && is_qemu_name(argv[0]);
+}
+
+static bool parse_line(char *line, struct hv_map *m)
+{
+	char perm[8];
+	int at = 0;
+
+	*m = (struct hv_map){0};
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %*s %n", &m->start, &m->end,
+		   perm, &m->offset, &at) < 4 ||
+	    !at || m->end <= m->start)
+		return false;
+	m->readable = perm[0] == 'r';
+	m->writable = perm[1] == 'w';
+	m->shared = perm[3] == 's';
+	m->path = line + at;
+	return true;
+}
+
+int hv_maps_parse(const char *text, struct hv_maps *out)
+{
+	unsigned lines = 1;
+	char *p, *next;
+
+	*out = (struct hv_maps){0};
+	for (const char *c = text; *c; c++)
+		lines += *c == '\n';
+	out->text = strdup(text);
+	out->map = calloc(lines, sizeof(*out->map));
+	if (!out->text || !out->map) {
+		hv_maps_dispose(out);
+		return -ENOMEM;
+	}
+	for (p = out->text; p && *p; p = next) {
+		next = strchr(p, '\n');
+		if (next)
+			*next++ = '\0';
+		if (parse_line(p, &out->map[out->n]))
+			out->n++;
+	}
+	return 0;
+}
+
+int hv_maps_read(pid_t pid, struct hv_maps *out)
+{
+	TV_FREE char *text = NULL;
+	char path[64];
+	int rc;
+
+	*out = (struct hv_maps){0};
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	rc = tv_read_file(path, MAPS_LIMIT, &text, NULL);
+	return rc ? rc : hv_maps_parse(text, out);
+}
+
+void hv_maps_dispose(struct hv_maps *m)
+{
+	free(m->map);
+	free(m->text);
+	*m = (struct hv_maps){0};
+}
+
+const struct hv_map *hv_maps_at(const struct hv_maps *m, uint64_t addr)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		if (addr >= m->map[i].start && addr < m->map[i].end)
+			return &m->map[i];
+	return NULL;
+}
+
+bool hv_maps_cover(const struct hv_maps *m, uint64_t start, uint64_t bytes)
+{
+	uint64_t end = start + bytes;
+
+	if (end < start)
+		return false;
+	while (start < end) {
+		const struct hv_map *v = hv_maps_at(m, start);
+
+		if (!v || !v->readable)
+			return false;
+		start = v->end;
+	}
+	return true;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files behind hv.h share. Private to hv/. */
+#ifndef HV_VM_H
+#define HV_VM_H
+
+#include "hv/hv.h"
+#include "hv/kernel.h"
+#include "hv/qmp.h"
+
+#include <sys/uio.h>
+
+/* Everything that twinvm adds to a VM carries this prefix, so that hv_cleanup can find it. */
+#define HV_PREFIX "twinvm"
+/* For commands outside the hot path: QEMU's main loop can be busy for a while. */
+#define HV_CMD_MS 5000
+#define HV_IOVS 1024	/* IOV_MAX */
+#define HV_REGIONS 4096 /* ranges one PAGEMAP_SCAN call may report */
+
+struct hv_line { /* a QMP line made beforehand */
+	char text[192];
+	size_t bytes;
+};
+
+struct hv_vm {
+	struct hv_vm_id id;
+	struct hv_qmp *qmp;
+	int pidfd, pagemap_fd, uffd;
+	bool kvm, two_step;
+	bool paused; /* by hv_pause, and hv_resume is due */
+	struct hv_block blocks[HV_MAX_BLOCKS];
+	unsigned n_blocks;
+
+	/* device state: both are one memfd; QEMU shares write_fd's file position */
+	int state_fd, write_fd;
+	int64_t fdset; /* -1: none */
+	size_t state_bytes;
+	struct hv_line stop, save, cont;
+
+	/* network */
+	unsigned n_ports;
+	int drain_fds[HV_MAX_NICS]; /* copies of the ports' inject_fd, to see that QEMU read all */
+
+	/* HOT: nothing is allocated later */
+	struct page_region *regions;
+	struct iovec *iovs;
+};
+
+/* ---- state.c ---- */
+int hv_state_setup(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+void hv_state_teardown(struct hv_vm *vm);
+
+/* ---- dirty.c ---- */
+/* Registers all blocks with vm->uffd, opens pagemap, takes the memory that the hot path needs. */
+int hv_dirty_setup(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+void hv_dirty_teardown(struct hv_vm *vm);
+
+/* ---- inject.c ---- */
+/*
+ * Makes QEMU create a userfaultfd, takes it over and has QEMU close its own. *fd is ours. QEMU is
+ * interrupted for about 0.1 ms. -EAGAIN no thread could be caught in a system call, -EPERM, or what
+ * userfaultfd(2) returned in QEMU.
+ */
+int hv_inject_uffd(pid_t pid, int pidfd, int *fd, struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- clean.c ---- */
+/* Removes every object, chardev and fd set that carries HV_PREFIX; goes on after a failure. */
+int hv_remove_traces(struct hv_qmp *q, struct tv_err *e) TV_MUST_CHECK;
+
+#endif

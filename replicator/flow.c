@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Sending: the queue is fed to libevent a frame at a time, so that the order can still change until
+ * shortly before the socket; and the orderly end (repl_finish).
+ *
+ * The orderly end: queue empty -> close_notify -> shutdown(SHUT_WR) -> read and discard until the peer
+ * ends too. Closing at once would be wrong: with unread bytes in our socket the kernel sends RST and
+ * throws away what it has not sent, which may be the very message that says why we close.
+ */
+#include "replicator/conn.h"
+#include "replicator/control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <event2/bufferevent_ssl.h>
+#include <openssl/err.h>
+
+static size_t unwritten(const struct repl_conn *c)
+{
+	return c->bev ? evbuffer_get_length(bufferevent_get_output(c->bev)) : 0;
+}
+
+static void free_frame(const void *data, size_t n, void *frame)
+{
+	(void)data, (void)n;
+	free(frame);
+}
+
+void flow_pump(struct repl_conn *c)
+{
+	struct evbuffer *output;
+	struct send_frame *f;
+
+	if (c->ending || (c->state != CONN_OPEN && c->state != CONN_FLUSHING))
+		return;
+	output = bufferevent_get_output(c->bev);
+	while (unwritten(c) < CONN_WRITE_LOW_BYTES && (f = send_next(&c->out))) {
+		size_t bytes = f->bytes;
+
+		if (evbuffer_add_reference(output, f->data, bytes, free_frame, f)) {
+			free(f);
+			conn_end_later(c, -ENOMEM, "no memory to send to %s", c->who);
+			return;
+		}
+		c->fed_bytes += bytes;
+	}
+}
+
+static void goodbye_room(evutil_socket_t fd, short what, void *arg);
+
+/* close_notify, then FIN. openssl may have to wait for room in the socket. */
+static void say_goodbye(struct repl_conn *c)
+{
+	SSL *ssl = bufferevent_openssl_get_ssl(c->bev);
+	int fd = bufferevent_getfd(c->bev);
+	int r;
+
+	ERR_clear_error();
+	r = SSL_shutdown(ssl);
+	if (r < 0 && SSL_get_error(ssl, r) == SSL_ERROR_WANT_WRITE) {
+		if (!c->say_goodbye)
+			c->say_goodbye = event_new(c->base, fd, EV_WRITE, goodbye_room, c);
+		if (c->say_goodbye && !event_add(c->say_goodbye, NULL))
+			return;
+	}
+	ERR_clear_error();
+	shutdown(fd, SHUT_WR);
+}
+
+static void goodbye_room(evutil_socket_t fd, short what, void *arg)
+{
+	struct repl_conn *c = arg;
+
+	(void)fd, (void)what;
+	say_goodbye(c);
+}
+
+void flow_check_finished(struct repl_conn *c)
+{
+	if (c->state != CONN_FLUSHING || c->ending || !send_empty(&c->out) || unwritten(c))
+		return;
+	c->state = CONN_LINGERING;
+	say_goodbye(c);
+}
+
+void flow_written(struct repl_conn *c)
+{
+	flow_pump(c);
+	if (c->state == CONN_OPEN && send_take_drained(&c->out) && c->ops.drained)
+		c->ops.drained(c, c->arg);
+	flow_check_finished(c);
+}
+
+int repl_send(struct repl_conn *c, const Twinvm__Control *msg, bool urgent)
+{
+	size_t n = twinvm__control__get_packed_size(msg);
+	struct send_frame *f;
+	int rc;
+
+	if (!conn_is_up(c))
+		return -ENOTCONN;
+	if (n > REPL_MAX_CONTROL_BYTES)
+		return -EMSGSIZE;
+	if (!n)
+		return -EINVAL;
+	f = send_frame_new(n);
+	if (!f)
+		return -ENOMEM;
+	twinvm__control__pack(msg, f->data + FRAME_HEAD_BYTES);
+	frame_put_head(f->data, FRAME_CONTROL, f->data + FRAME_HEAD_BYTES, n);
+	rc = send_add_control(&c->out, f, urgent);
+	if (!rc)
+		flow_pump(c);
+	return rc;
+}
+
+int repl_send_records(struct repl_conn *c, const void *p, size_t n)
+{
+	int rc;
+
+	if (!conn_is_up(c))
+		return -ENOTCONN;
+	rc = send_add_bulk(&c->out, p, n);
+	if (!rc)
+		flow_pump(c);
+	return rc;
+}
+
+size_t repl_queued_bytes(const struct repl_conn *c)
+{
+	return c->out.bulk_bytes + c->out.control_bytes + unwritten(c);
+}
+
+uint64_t repl_sent_bytes(const struct repl_conn *c)
+{
+	return c->fed_bytes - unwritten(c);
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * TLS contexts, verification of the peer, and sentences for openssl's errors.
+ *
+ * The peer's common name is checked inside openssl's verification, not after it: so a peer with the
+ * wrong name gets an alert like one with a wrong CA, and both sides can say what happened.
+ */
+#include "replicator/tls.h"
+#include "replicator/replicator.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+struct repl_tls {
+	SSL_CTX *ctx;
+};
+
+static int peer_index(void)
+{
+	static int index = -1;
+
+	if (index < 0)
+		index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+	return index;
+}
+
+/* The subject's common name, printable ASCII only: it goes into sentences, logs and comparisons. */
+static bool common_name(X509 *cert, char *out, size_t room)
+{
+	X509_NAME *subject = X509_get_subject_name(cert);
+	int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+	X509_NAME_ENTRY *entry = at < 0 ? NULL : X509_NAME_get_entry(subject, at);
+	unsigned char *utf8 = NULL;
+	int i, n;
+
+	out[0] = '\0';
+	if (!entry)
+		return false;
+	n = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(entry));
+	for (i = 0; i < n; i++)
+		if (!isprint(utf8[i]))
+			break;
+	if (n > 0 && i == n && (size_t)n < room) {
+		memcpy(out, utf8, (size_t)n);
+		out[n] = '\0';
+	}
+	OPENSSL_free(utf8);
+	return out[0];
+}
+
+static int refuse(X509_STORE_CTX *store, struct tls_peer *peer, const char *what, const char *name)
+{
+	snprintf(peer->refused, sizeof(peer->refused), "%s%s%s%s", what, *name ? " (of " : "", name,
+		 *name ? ")" : "");
+	if (X509_STORE_CTX_get_error(store) == X509_V_OK)
+		X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);
+	return 0;
+}
+
+static int verify(int ok, X509_STORE_CTX *store)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_peer *peer = SSL_get_ex_data(ssl, peer_index());
+	X509 *cert = X509_STORE_CTX_get_current_cert(store);
+	char name[TLS_NAME_BYTES] = "", what[2 * TLS_NAME_BYTES + 64];
+	bool named = cert && common_name(cert, name, sizeof(name));
+
+	if (!ok)
+		return refuse(store, peer,
+			      X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)), name);
+	if (X509_STORE_CTX_get_error_depth(store))
+		return 1;
+	if (!named)
+		return refuse(store, peer, "it has no usable common name", "");
+	if (peer->expect[0] && strcmp(name, peer->expect)) {
+		snprintf(what, sizeof(what), "it names host '%s', expected was '%s'", name,
+			 peer->expect);
+		return refuse(store, peer, what, "");
+	}
+	memcpy(peer->name, name, sizeof(name));
+	return 1;
+}
+
+/* Never ask on a terminal: a daemon has none. */
+static int no_password(char *buf, int size, int rwflag, void *arg)
+{
+	(void)buf, (void)size, (void)rwflag, (void)arg;
+	return -1;
+}
+
+static const char *openssl_reason(char *buf, size_t room)
+{
+	unsigned long err = ERR_peek_error();
+	const char *reason = ERR_reason_error_string(err);
+
+	if (reason)
+		return reason;
+	ERR_error_string_n(err, buf, room);
+	return buf;
+}
+
+static int file_fail(struct tv_err *e, const char *what, const char *path)
+{
+	char buf[200];
+	int rc = access(path, R_OK) ? -errno : -EINVAL;
+
+	if (rc != -EINVAL)
+		return tv_fail(e, rc, "cannot read the %s %s: %s", what, path, strerror(-rc));
+	return tv_fail(e, rc, "the %s %s cannot be used: %s; it must be a PEM file", what, path,
+		       openssl_reason(buf, sizeof(buf)));
+}
+
+static int load_files(SSL_CTX *ctx, const char *ca, const char *cert, const char *key,
+		      struct tv_err *e)
+{
+	if (SSL_CTX_load_verify_file(ctx, ca) != 1)
+		return file_fail(e, "CA certificate", ca);
+	if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1)
+		return file_fail(e, "certificate", cert);
+	SSL_CTX_set_default_passwd_cb(ctx, no_password);
+	/* openssl compares the key with the certificate here, so a mismatch shows now. */
+	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1 &&
+	    SSL_CTX_check_private_key(ctx) == 1)
+		return 0;
+	if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH ||
+	    ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH)
+		return tv_fail(e, -EINVAL, "the key %s does not belong to the certificate %s", key,
+			       cert);
+	return file_fail(e, "key", key);
+}
+
+static int set_up(SSL_CTX *ctx)
+{
+	if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
+	    SSL_CTX_set_num_tickets(ctx, 0) != 1)
+		return -EINVAL;
+	/* No resumption: every connection checks both certificates, and their expiry, anew. */
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify);
+	return 0;
+}
+
+/* openssl writes with write(2): a peer that is gone must be an error, not the end of the process. */
+static void ignore_sigpipe(void)
+{
+	struct sigaction old;
+
+	if (!sigaction(SIGPIPE, NULL, &old) && !(old.sa_flags & SA_SIGINFO) &&
+	    old.sa_handler == SIG_DFL) {
+		old.sa_handler = SIG_IGN;
+		sigaction(SIGPIPE, &old, NULL);
+	}
+}
+
+int repl_tls_new(const char *ca, const char *cert, const char *key, struct repl_tls **out,
+		 struct tv_err *e)
+{
+	struct repl_tls *tls = calloc(1, sizeof(*tls));
+	int rc;
+
+	*out = NULL;
+	ERR_clear_error();
+	if (tls)
+		tls->ctx = SSL_CTX_new(TLS_method());
+	if (!tls || !tls->ctx || peer_index() < 0 || set_up(tls->ctx))
+		rc = tv_fail(e, -ENOMEM, "cannot set up TLS 1.3: is openssl's configuration sound?");
+	else
+		rc = load_files(tls->ctx, ca, cert, key, e);
+	ERR_clear_error();
+	if (rc) {
+		repl_tls_free(tls);
+		return rc;
+	}
+	ignore_sigpipe();
+	*out = tls;
+	return 0;
+}
+
+void repl_tls_free(struct repl_tls *tls)
+{
+	if (!tls)
+		return;
+	SSL_CTX_free(tls->ctx);
+	free(tls);
+}
+
+SSL_CTX *tls_ctx_get(struct repl_tls *tls)
+{
+	SSL_CTX_up_ref(tls->ctx);
+	return tls->ctx;
+}
+
+SSL *tls_ssl_new(SSL_CTX *ctx, struct tls_peer *peer)
+{
+	SSL *ssl = SSL_new(ctx);
+
+	if (ssl && SSL_set_ex_data(ssl, peer_index(), peer) != 1) {
+		SSL_free(ssl);
+		ssl = NULL;
+	}
+	return ssl;
+}
+
+static bool about_certificate(int alert)
+{
+	switch (alert) {
+	case SSL_AD_BAD_CERTIFICATE:
+	case SSL_AD_UNSUPPORTED_CERTIFICATE:
+	case SSL_AD_CERTIFICATE_REVOKED:
+	case SSL_AD_CERTIFICATE_EXPIRED:
+	case SSL_AD_CERTIFICATE_UNKNOWN:
+	case SSL_AD_UNKNOWN_CA:
+	case SSL_AD_ACCESS_DENIED:
+	case SSL_AD_DECRYPT_ERROR:
+	case TLS13_AD_CERTIFICATE_REQUIRED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int explain_alert(int alert, struct tv_err *e)
+{
+	const char *text = alert == TLS13_AD_CERTIFICATE_REQUIRED
+				   ? "certificate required"
+				   : SSL_alert_desc_string_long(alert);
+
+	if (about_certificate(alert))
+		return tv_fail(e, -EPROTO, "it refused our certificate: %s", text);
+	return tv_fail(e, -EPROTO, "it ended TLS with the alert '%s'", text);
+}
+
+int tls_explain(const struct tls_peer *peer, unsigned long err, bool handshake, struct tv_err *e)
+{
+	int reason = ERR_GET_REASON(err);
+	const char *text = ERR_reason_error_string(err);
+	char buf[200];
+
+	if (peer->refused[0])
+		return tv_fail(e, -EPROTO, "its certificate was refused: %s", peer->refused);
+	if (!err || (ERR_GET_LIB(err) == ERR_LIB_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING))
+		return tv_fail(e, -ECONNRESET, "it went away%s",
+			       handshake ? " during the TLS handshake" : "");
+	if (ERR_GET_LIB(err) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET)
+		return explain_alert(reason - SSL_AD_REASON_OFFSET, e);
+	if (ERR_GET_LIB(err) == ERR_LIB_SSL && reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+		return tv_fail(e, -EPROTO, "it sent no certificate");
+	if (!text) {
+		ERR_error_string_n(err, buf, sizeof(buf));
+		text = buf;
+	}
+	if (handshake)
+		return tv_fail(e, -EPROTO, "it does not speak TLS 1.3 as we do: %s", text);
+	return tv_fail(e, -EPROTO, "TLS failed: %s", text);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* TLS 1.3 with certificates on both sides, and openssl's reasons in words. */
+#ifndef REPLICATOR_TLS_H
+#define REPLICATOR_TLS_H
+
+#include "common/common.h"
+#include <openssl/ssl.h>
+
+#define TLS_NAME_BYTES 256
+
+struct repl_tls;
+
+/* What one handshake learns about its peer; must live as long as the SSL. */
+struct tls_peer {
+	char expect[TLS_NAME_BYTES]; /* common name it must have; "" any */
+	char name[TLS_NAME_BYTES];   /* common name it has, once verified */
+	char refused[600];           /* why we refused its certificate; "" we did not */
+};
+
+/* The shared context, with a reference for the caller (SSL_CTX_free). */
+SSL_CTX *tls_ctx_get(struct repl_tls *tls);
+/* One connection's SSL, not yet bound to a socket; NULL when memory is short. */
+SSL *tls_ssl_new(SSL_CTX *ctx, struct tls_peer *peer);
+/*
+ * Says in words what openssl's error code means for this connection. err 0: none is known.
+ * handshake: it happened before the handshake ended on our side. Returns -EPROTO, or -ECONNRESET
+ * when the peer merely went away.
+ */
+int tls_explain(const struct tls_peer *peer, unsigned long err, bool handshake, struct tv_err *e);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The QMP client against a scripted server on the other end of a real UNIX socket. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "hv/qmp.h"
+#include "hv/qmp_frame.h"
+
+#define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
+
+/* For each line received the server sends the next answer; NULL ends the script and the connection.
+ */
+struct server {
+	char path[64];
+	int fd;
+	const char *greeting;
+	const char *const *answers;
+	int got_fd;
+	pthread_t thread;
+};
+
+static ssize_t recv_line(int fd, char *buf, size_t room, int *got_fd)
+{
+	size_t n = 0;
+
+	while (n < room) {
+		char ctl[CMSG_SPACE(sizeof(int))];
+		struct iovec iov = {buf + n, 1};
+		struct msghdr m = {.msg_iov = &iov,
+				   .msg_iovlen = 1,
+				   .msg_control = ctl,
+				   .msg_controllen = sizeof(ctl)};
+
+		if (recvmsg(fd, &m, 0) <= 0)
+			return -1;
+		if (CMSG_FIRSTHDR(&m))
+			memcpy(got_fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(int));
+		if (buf[n++] == '\n')
+			return (ssize_t)n;
+	}
+	return -1;
+}
+
+static void *serve(void *arg)
+{
+	struct server *s = arg;
+	char line[4096];
+	int c = accept(s->fd, NULL, NULL);
+
+	if (s->greeting && write(c, s->greeting, strlen(s->greeting)) < 0)
+		abort();
+	for (unsigned i = 0; s->answers[i]; i++) {
+		if (recv_line(c, line, sizeof(line), &s->got_fd) < 0)
+			break;
+		if (send(c, s->answers[i], strlen(s->answers[i]), MSG_NOSIGNAL) < 0)
+			break;
+	}
+	close(c);
+	return NULL;
+}
+
+static void server_start(struct server *s, const char *greeting, const char *const *answers)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+	*s = (struct server){.greeting = greeting, .answers = answers, .got_fd = -1};
+	snprintf(s->path, sizeof(s->path), "/tmp/twinvm-test-qmp-%d", getpid());
+	unlink(s->path);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", s->path);
+	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(s->fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(s->fd, 1), 0);
+	assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
+}
+
+static void server_stop(struct server *s)
+{
+	pthread_join(s->thread, NULL);
+	close(s->fd);
+	unlink(s->path);
+}
+
+static void test_frame(void **state)
+{
+	const char *text = "{\"a\": \"}{\\\"\", \"b\": [1, {}]}\r\n{\"return\": 1}";
+	struct hv_qmp_frame f = {0};
+	size_t n = 0;
+
+	(void)state;
+	/* Byte by byte gives the same cut as all at once. */
+	for (size_t i = 1; i <= strlen(text) && !n; i++)
+		n = hv_qmp_frame_end(&f, text, i);
+	assert_int_equal(n, strchr(text, '\r') - text);
+	text += n;
+	assert_int_equal(hv_qmp_frame_end(&f, text, strlen(text)), strlen(text));
+	assert_int_equal(hv_qmp_frame_kind(text, strlen(text)), HV_QMP_RETURN);
+	text = "{\"data\": {\"return\": 1}, \"id\": \"error\", \"event\": \"X\"}";
+	assert_int_equal(hv_qmp_frame_kind(text, strlen(text)), HV_QMP_EVENT);
+	assert_int_equal(hv_qmp_frame_kind("{\"x\": 1}", 8), HV_QMP_OTHER);
+}
+
+static void test_commands_and_events(void **state)
+{
+	const char *const answers[] = {
+		"{\"return\": {}}\r\n",
+		"{\"event\": \"A\"}\r\n{\"return\": {\"status\": \"running\"}}\r\n{\"event\": ",
+		"\"B\"}\r\n{\"error\": {\"class\": \"GenericError\", \"desc\": \"no such "
+		"thing\"}}\r\n",
+		"{\n    \"return\": \"pretty\\r\\n\"\n}\n",
+		NULL,
+	};
+	struct hv_qmp *q;
+	struct server s;
+	struct tv_err e = {0};
+	json_t *ret, *ev;
+	char *text;
+
+	(void)state;
+	server_start(&s, GREETING, answers);
+	assert_int_equal(hv_qmp_open(s.path, 2000, &q, &e), 0);
+	assert_int_equal(hv_qmp_cmd(q, "query-status", NULL, &ret, 2000, &e), 0);
+	assert_string_equal(json_string_value(json_object_get(ret, "status")), "running");
+	json_decref(ret);
+	assert_int_equal(hv_qmp_cmd(q, "bad", json_pack("{s:i}", "x", 1), NULL, 2000, &e),
+			 TV_E_QMP);
+	assert_non_null(strstr(e.text, "no such thing"));
+	assert_int_equal(hv_qmp_hmp(q, "info x", &text, 2000, &e), 0);
+	assert_string_equal(text, "pretty\r\n");
+	free(text);
+	for (const char *want = "AB"; *want; want++) {
+		assert_int_equal(hv_qmp_next_event(q, &ev), 1);
+		assert_int_equal(json_string_value(json_object_get(ev, "event"))[0], *want);
+		json_decref(ev);
+	}
+	assert_int_equal(hv_qmp_cmd(q, "x", NULL, NULL, 2000, &e), TV_E_GONE);
+	assert_int_equal(hv_qmp_next_event(q, &ev), TV_E_GONE);
+	hv_qmp_close(q);
+	server_stop(&s);
+}
+
+static void test_fire_and_wait(void **state)
+{
+	const char *const answers[] = {"{\"return\": {}}", "{\"event\": \"STOP\"}{\"return\": {}}",
+				       "{\"error\": {}}", NULL};
+	struct hv_qmp *q;
+	struct server s;
+	json_t *ev;
+
+	(void)state;
+	server_start(&s, GREETING, answers);
+	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
+	assert_int_equal(hv_qmp_fire(q, "{}\n", 3), 0);
+	assert_int_equal(hv_qmp_wait(q, 2000), 0);
+	assert_int_equal(hv_qmp_next_event(q, &ev), 1);
+	json_decref(ev);
+	assert_int_equal(hv_qmp_fire(q, "{}\n", 3), 0);
+	assert_int_equal(hv_qmp_wait(q, 2000), TV_E_QMP);
+	hv_qmp_close(q);
+	server_stop(&s);
+}
+
+static void test_late_answer_is_not_mistaken(void **state)
+{
+	/* The first command is answered only when the second one comes. */
+	const char *const answers[] = {"{\"return\": {}}", " ",
+				       "{\"return\": \"late\"}{\"return\": \"mine\"}", NULL};
+	struct hv_qmp *q;
+	struct server s;
+	struct tv_err e = {0};
+	json_t *ret;
+
+	(void)state;
+	server_start(&s, GREETING, answers);
+	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
+	assert_int_equal(hv_qmp_cmd(q, "slow", NULL, &ret, 50, &e), -ETIMEDOUT);
+	assert_null(ret);
+	assert_non_null(strstr(e.text, "slow"));
+	assert_int_equal(hv_qmp_cmd(q, "next", NULL, &ret, 2000, &e), 0);
+	assert_string_equal(json_string_value(ret), "mine");
+	json_decref(ret);
+	hv_qmp_close(q);
+	server_stop(&s);
+}
+
+static void test_lost_events_are_told(void **state)
+{
+	static char flood[200 << 10];
+	const char *const answers[] = {"{\"return\": {}}", flood, NULL};
+	struct hv_qmp *q;
+	struct server s;
+	json_t *ev;
+	int sum = 0, rc;
+
+	(void)state;
+	while (strlen(flood) < sizeof(flood) - 64)
+		strcat(flood, "{\"event\": \"RTC_CHANGE\", \"data\": {}}");
+	strcat(flood, "{\"return\": {}}");
+	server_start(&s, GREETING, answers);
+	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
+	assert_int_equal(hv_qmp_fire(q, "{}\n", 3), 0);
+	assert_int_equal(hv_qmp_wait(q, 5000), 0);
+	while ((rc = hv_qmp_next_event(q, &ev)) == 1) {
+		sum += !strcmp(json_string_value(json_object_get(ev, "event")),
+			       "TWINVM_EVENTS_LOST");
+		json_decref(ev);
+	}
+	assert_int_equal(sum, 1);
+	hv_qmp_close(q);
+	server_stop(&s);
+}
+
+static void test_busy_and_absent(void **state)
+{
+	const char *const answers[] = {"", "", NULL};
+	struct hv_qmp *q = (void *)1;
+	struct server s;
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(hv_qmp_open("/nonexistent/qmp", 50, &q, &e), -ENOENT);
+	assert_null(q);
+	server_start(&s, NULL, answers);
+	assert_int_equal(hv_qmp_open(s.path, 50, &q, &e), -EBUSY);
+	assert_non_null(strstr(e.text, "another client"));
+	server_stop(&s);
+}
+
+static void test_passes_a_descriptor(void **state)
+{
+	const char *const answers[] = {"{\"return\": {}}", "{\"return\": {\"fdset-id\": 3}}", NULL};
+	struct stat a, b;
+	struct hv_qmp *q;
+	struct server s;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	server_start(&s, GREETING, answers);
+	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
+	assert_int_equal(hv_qmp_cmd_fd(q, "add-fd", NULL, fds[1], NULL, 2000, NULL), 0);
+	hv_qmp_close(q);
+	server_stop(&s);
+	assert_int_equal(fstat(fds[1], &a), 0);
+	assert_int_equal(fstat(s.got_fd, &b), 0);
+	assert_int_equal(a.st_ino, b.st_ino);
+	close(s.got_fd);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_frame),
+		cmocka_unit_test(test_commands_and_events),
+		cmocka_unit_test(test_fire_and_wait),
+		cmocka_unit_test(test_late_answer_is_not_mistaken),
+		cmocka_unit_test(test_lost_events_are_told),
+		cmocka_unit_test(test_busy_and_absent),
+		cmocka_unit_test(test_passes_a_descriptor),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
