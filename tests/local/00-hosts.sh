@@ -44,9 +44,9 @@ host_link hostA up repl
 await 5 "the link to come back" pings hostA 10.78.0.12
 host_shape hostA 1mbit
 # 128 KiB at 1 Mbit/s take a second, less what the burst lets through
-host_spawn hostA "$HOSTS_DIR/received" "$busybox" nc -l -p 9
+host_spawn hostA "$HOSTS_DIR/log" "$busybox" nc -l -p 9 -e /bin/sh -c "cat >$HOSTS_DIR/received"
 job=$SPAWNED_JOB
-await 5 "a listener on hostA" host_run hostA "$busybox" grep -q ":0009 00000000:0000 0A" /proc/net/tcp
+await 5 "a listener on hostA" host_run hostA "$busybox" grep -qs ":0009 0*:0000 0A" /proc/net/tcp /proc/net/tcp6
 start=${EPOCHREALTIME/./}
 head -c 131072 /dev/zero | host_run hostB "$busybox" nc 10.78.0.11 9
 wait "$job"

@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The test guest (tests/guest) as VM and, its redis-server, as a program of this machine.
+# shellcheck disable=SC2034 # variables for the scripts
+
+GUEST_DIR=${B:-build}/guest
+GUEST_KERNEL=$GUEST_DIR/vmlinuz
+GUEST_INITRD=$GUEST_DIR/initramfs.gz
+
+# Why each of these:
+#   tsc=reliable     no watchdog that distrusts the TSC when the machine is busy and falls back to the
+#                    slow HPET, nor when the VM goes on on another host
+#   no_timer_check   the boot's IRQ 0 test counts ticks in real time and panics on a busy machine
+#   rcu_…, nowatch…  no complaints about a VM that was paused
+#   mitigations=off  TCG has no speculation to be saved from
+GUEST_APPEND="console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check nowatchdog"
+GUEST_APPEND+=" rcupdate.rcu_cpu_stall_suppress=1 mitigations=off nokaslr"
+# memmap=… for programs that write guest memory from outside: 64 MiB at 256 MiB that the guest never uses
+GUEST_RESERVE_ADDR=$((256 << 20)) GUEST_RESERVE_BYTES=$((64 << 20))
+# shellcheck disable=SC2016 # no variable
+GUEST_RESERVE='memmap=64M$0x10000000'
+
+# kvm only where it runs a real Linux guest: /dev/kvm existing proves nothing.
+guest_accel() {
+	if [[ -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; then
+		echo kvm
+	else
+		echo tcg
+	fi
+}
+
+# guest_append [WORD...]: the kernel command line, with the address on the client network
+guest_append() {
+	echo "$GUEST_APPEND twinvm.ip=10.77.0.2/24 $*"
+}
+
+# guest_command NAME TAP QMP_SOCKET CONSOLE_LOG [MACHINE]: sets GUEST_COMMAND, what a person would type
+guest_command() {
+	# shellcheck disable=SC2086 # GUEST_EXTRA is words
+	GUEST_COMMAND=(qemu-system-x86_64 -name "$1" -M "${5:-q35}" -accel "$(guest_accel)"
+		-m 512 -smp 1 -nodefaults -display none -no-reboot
+		-kernel "$GUEST_KERNEL" -initrd "$GUEST_INITRD"
+		-append "$(guest_append ${GUEST_EXTRA:-})"
+		-netdev "tap,id=net0,ifname=$2,script=no,downscript=no"
+		-device "virtio-net-pci,netdev=net0,mac=52:54:00:77:00:02,romfile="
+		-serial "file:$4" -qmp "unix:$3,server=on,wait=off")
+}
+
+guest_ready() {
+	! grep -aqE 'GUEST FAILED|Kernel panic' "$1" 2>/dev/null || return 2
+	grep -aq 'GUEST READY' "$1" 2>/dev/null
+}
+
+# The guest's redis-server, run by the unpacked tree's own loader.
+guest_redis_command() {
+	local root=$PWD/$GUEST_DIR/packages
+	[[ $GUEST_DIR != /* ]] || root=$GUEST_DIR/packages
+	REDIS_COMMAND=("$root/lib64/ld-linux-x86-64.so.2" --inhibit-cache --library-path
+		"$root/lib/x86_64-linux-gnu:$root/usr/lib/x86_64-linux-gnu"
+		"$root/usr/bin/redis-server" --save '' --appendonly no --logfile '')
+}
