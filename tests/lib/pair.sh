@@ -19,6 +19,8 @@ PAIR_B=$PAIR_ROOT/${B:-build}
 . "$PAIR_ROOT/tests/lib/hosts.sh"
 # shellcheck source=tests/lib/certs.sh
 . "$PAIR_ROOT/tests/lib/certs.sh"
+# shellcheck source=tests/lib/guest.sh
+. "$PAIR_ROOT/tests/lib/guest.sh"
 
 declare -A DAEMON_PID=() DAEMON_JOB=() GUEST_PID=() GUEST_QMP=()
 PAIR_DIR=
@@ -78,19 +80,14 @@ tw() {
 }
 
 guest_start() {
-	local host=$1 name=$2
+	local host=$1 name=$2 GUEST_NAME=$2
 	shift 2
 	host_tap "$host" "tap-$name"
 	GUEST_QMP[$name]=$PAIR_DIR/$name.qmp
-	host_spawn "$host" "$PAIR_DIR/$name-qemu.log" qemu-system-x86_64 -name "$name" -M q35 -accel tcg -m "${GUEST_MEM:-512}" \
-		-smp 1 -nodefaults -display none -serial "file:$PAIR_DIR/$name-serial.log" \
-		-kernel "$PAIR_B/guest/vmlinuz" -initrd "$PAIR_B/guest/initramfs.gz" \
-		-append "$(cat "$PAIR_B/guest/cmdline" 2>/dev/null || echo console=ttyS0 quiet panic=-1) twinvm.ip=$GUEST_IP/24 ${GUEST_APPEND:-}" \
-		-netdev "tap,id=n0,ifname=tap-$name,script=no,downscript=no" \
-		-device virtio-net-pci,netdev=n0,romfile=,mac=52:54:77:00:01:02 \
-		-qmp "unix:${GUEST_QMP[$name]},server=on,wait=off" "$@"
+	guest_command "$name" "tap-$name" "${GUEST_QMP[$name]}" "$PAIR_DIR/$name-serial.log" "${GUEST_MACHINE:-q35}"
+	host_spawn "$host" "$PAIR_DIR/$name-qemu.log" "${GUEST_COMMAND[@]}" "$@"
 	GUEST_PID[$name]=$SPAWNED_PID
-	await 120 "the guest $name to boot" grep -q "GUEST READY" "$PAIR_DIR/$name-serial.log"
+	await 120 "the guest $name to boot" grep -aq "GUEST READY" "$PAIR_DIR/$name-serial.log"
 }
 
 guest_answers() {

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "hv/vm.h"
+
+#include <errno.h>
+
+/* QMP stop of a VM that nobody is attached to: it was fenced and must not run beside its successor. */
+int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e)
+{
+	struct hv_qmp *q = NULL;
+	int rc;
+
+	if (tv_pid_start_ticks(id->pid) != id->start_ticks)
+		return tv_fail(e, TV_E_GONE, "the VM's process has ended");
+	rc = hv_qmp_open(id->qmp_path, HV_CMD_MS, &q, e);
+	if (rc)
+		return rc;
+	rc = hv_qmp_cmd(q, "stop", NULL, NULL, HV_CMD_MS, e);
+	hv_qmp_close(q);
+	return rc;
+}
