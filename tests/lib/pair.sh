@@ -113,7 +113,7 @@ await_state() {
 # Descendants of a host's init, by the arguments.
 procs_of() {
 	local host=$1 pattern=$2 pid ns
-	ns=$(readlink "/proc/${HOST_INIT[$host]}/ns/pid_for_children" 2>/dev/null || true)
+	ns=$(readlink "/proc/${HOST_INIT[$host]}/ns/pid")
 	for pid in $(pgrep -f -- "$pattern" || true); do
 		[[ $(readlink "/proc/$pid/ns/pid" 2>/dev/null) = "$ns" ]] && echo "$pid"
 	done
