@@ -87,7 +87,7 @@ guest_start() {
 	guest_command "$name" "tap-$name" "${GUEST_QMP[$name]}" "$PAIR_DIR/$name-serial.log" "${GUEST_MACHINE:-q35}"
 	host_spawn "$host" "$PAIR_DIR/$name-qemu.log" "${GUEST_COMMAND[@]}" "$@"
 	GUEST_PID[$name]=$SPAWNED_PID
-	await 120 "the guest $name to boot" grep -aq "GUEST READY" "$PAIR_DIR/$name-serial.log"
+	await 120 "the guest $name to boot" grep -saq "GUEST READY" "$PAIR_DIR/$name-serial.log"
 }
 
 guest_answers() {

@@ -39,7 +39,8 @@ for ((i = 1; i <= ${ATTACH_ROUNDS:-100}; i++)); do
 done
 echo "$((i - 1)) rounds: nothing left"
 [[ -z $(procs_of hostA "twinvmd replicate") ]] || fail "a replicator is left on hostA"
-await 5 "the standbys to go" test -z "$(procs_of hostB qemu-system)" || fail "a standby is left"
+no_standby() { [[ -z $(procs_of hostB qemu-system) ]]; }
+await 5 "the standbys to go" no_standby || fail "a standby is left"
 [[ $(host_run hostB ls /dev/shm) = "" ]] || fail "memory files are left on hostB"
 kill -9 "$QEMU_PID"
 

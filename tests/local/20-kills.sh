@@ -25,7 +25,7 @@ goes_on() {
 	n=$(answered)
 	await 20 "the VM to go on after $1" more_answers $((n + 3))
 }
-session_of() { vm_field hostA vm1 "['epoch_committed']"; }
+has_source() { [[ -n $(procs_of hostA "twinvmd replicate source") ]]; }
 one() { procs_of "$1" "$2" | head -n 1; }
 
 pair_up
@@ -40,7 +40,7 @@ for ((round = 1; round <= ${KILL_ROUNDS:-5}; round++)); do
 	pid=$(one hostA "twinvmd replicate source")
 	kill -9 "$pid"
 	goes_on "the death of the replicator on the primary"
-	await 30 "a new replicator" test -n "$(procs_of hostA "twinvmd replicate source")"
+	await 30 "a new replicator" has_source
 	await_state 30 hostA vm1 protected
 
 	moment
