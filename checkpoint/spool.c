@@ -126,9 +126,7 @@ static int add(struct ckpt_spool *s, const uint8_t *p, size_t n)
 	size_t room = s->memory.limit_bytes - s->memory.bytes, first = n < room ? n : room;
 	int rc;
 
-	/* Once bytes went to the file, later ones must follow them there. */
-	if (s->file_bytes)
-		first = 0;
+	/* The file is used once memory is full, and memory stays full: order is kept. */
 	rc = tv_buf_add(&s->memory, p, first);
 	if (rc)
 		return rc;

@@ -112,6 +112,27 @@ static void test_larger_than_cache(void **state)
 	ckpt_cache_free(c);
 }
 
+/* The same, but the pages that do not fit come before those that are remembered. */
+static void test_larger_than_cache_from_below(void **state)
+{
+	struct ckpt_cache *c;
+	unsigned hits = 0;
+
+	(void)state;
+	assert_int_equal(ckpt_cache_new(100 * TV_PAGE_BYTES, &c), 0);
+	for (unsigned epoch = 0; epoch < 20; epoch++) {
+		for (uint64_t i = epoch ? 0 : 50; i < 150; i++) {
+			if (ckpt_cache_find(c, 0, i * TV_PAGE_BYTES))
+				hits++;
+			else
+				(void)ckpt_cache_insert(c, 0, i * TV_PAGE_BYTES);
+		}
+		ckpt_cache_tick(c);
+	}
+	assert_int_equal(hits, 19 * 100);
+	ckpt_cache_free(c);
+}
+
 /* The guest moves on to other pages: they take over after two epochs, all of them. */
 static void test_working_set_moves(void **state)
 {
@@ -151,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_use),
 		cmocka_unit_test(test_larger_than_cache),
+		cmocka_unit_test(test_larger_than_cache_from_below),
 		cmocka_unit_test(test_working_set_moves),
 		cmocka_unit_test(test_absurd_size),
 	};

@@ -4,6 +4,7 @@
 
 #include <lz4.h>
 #include <xxhash.h>
+#include "checkpoint/record.h"
 
 /* A replica at epoch 1, and epoch 2 as the sender made it: every encoding is in it. */
 struct scene {
@@ -413,6 +414,20 @@ static void test_bad_lz4(void **state)
 	scene_dispose(&s);
 }
 
+/* A payload that decodes to less than a page is not taken for the rest of what was there before. */
+static void test_short_lz4(void **state)
+{
+	struct ckpt_rec r = {.encoding = CKPT_LZ4};
+	uint8_t page[TV_PAGE_BYTES] = {0}, dst[TV_PAGE_BYTES] = {0}, scratch[TV_PAGE_BYTES];
+	char packed[TV_PAGE_BYTES];
+
+	(void)state;
+	r.payload_bytes = (uint32_t)LZ4_compress_default((const char *)page, packed,
+							 TV_PAGE_BYTES - 1, sizeof(packed));
+	assert_null(ckpt_rec_check(&r));
+	assert_int_equal(ckpt_rec_decode(&r, (uint8_t *)packed, dst, dst, scratch), TV_E_CORRUPT);
+}
+
 /* The replica is not what the sender thinks: the difference must not be applied. */
 static void test_wrong_base(void **state)
 {
@@ -460,6 +475,41 @@ static void test_wrong_state_base(void **state)
 	scene_dispose(&s);
 }
 
+static uint64_t tiny_bytes(void *arg, uint32_t block)
+{
+	(void)arg;
+	return block ? TV_PAGE_BYTES - 1 : 0;
+}
+
+/* Blocks without room for a single page: the end minus a page must not wrap around. */
+static void test_tiny_block(void **state)
+{
+	uint8_t page[TV_PAGE_BYTES] = {0};
+	struct ckpt_mem mem;
+	struct ckpt_dec *dec;
+	struct model m;
+
+	(void)state;
+	model_init(&m);
+	mem = model_mem(&m);
+	mem.block_bytes = tiny_bytes;
+	assert_int_equal(ckpt_dec_new(&mem, 0, NULL, 0, &dec), 0);
+	for (uint16_t b = 0; b < 2; b++) {
+		struct tv_err e = {0};
+		struct epoch ep;
+
+		epoch_init(&ep);
+		put_record(&ep, CKPT_ZERO, b, 0, 0, page, sizeof(page));
+		ckpt_dec_begin(dec);
+		assert_int_equal(ckpt_dec_stream(dec, ep.wire.data, ep.wire.bytes, &e),
+				 TV_E_PROTOCOL);
+		assert_non_null(strstr(e.text, "outside"));
+		tv_buf_dispose(&ep.wire);
+	}
+	ckpt_dec_free(dec);
+	model_dispose(&m);
+}
+
 /* The stream: what is refused there, that it stays refused, and that begin starts afresh. */
 static void stream_refused(const struct epoch *ep, size_t bytes, int want, const char *word)
 {
@@ -481,6 +531,7 @@ static void stream_refused(const struct epoch *ep, size_t bytes, int want, const
 			fail_msg("\"%s\" does not say \"%s\"", e.text, word);
 		assert_true(model_equal(&m, &zero));
 		assert_int_equal(ckpt_dec_stream(dec, "", 1, &e), want);
+		assert_non_null(strstr(e.text, "failed before"));
 		ckpt_dec_begin(dec);
 		assert_int_equal(ckpt_dec_stream(dec, "", 1, &e), 0);
 		assert_int_equal(ckpt_dec_stream_pending(dec), 1);
@@ -541,8 +592,10 @@ int main(void)
 		cmocka_unit_test(test_state_fields),
 		cmocka_unit_test(test_state_pieces),
 		cmocka_unit_test(test_bad_lz4),
+		cmocka_unit_test(test_short_lz4),
 		cmocka_unit_test(test_wrong_base),
 		cmocka_unit_test(test_wrong_state_base),
+		cmocka_unit_test(test_tiny_block),
 		cmocka_unit_test(test_stream_refuses),
 	};
 

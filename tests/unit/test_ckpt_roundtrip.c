@@ -223,6 +223,50 @@ static void test_choice(void **state)
 	rig_dispose(&r);
 }
 
+/* A cache full of pages the guest no longer writes makes room for those it does. */
+static void test_cache_follows_guest(void **state)
+{
+	uint8_t encoding = CKPT_RAW;
+	struct rig r;
+	size_t n;
+
+	(void)state;
+	rig_init(&r, TV_PAGE_BYTES, 1u << 20, 78);
+	for (unsigned i = 0; i < TV_PAGE_BYTES; i++)
+		r.guest.block[0][i] = (uint8_t)(model_rand(&r.seed) >> 24);
+	assert_int_equal(send_page(&r, 0, &n), CKPT_RAW);
+	memcpy(r.guest.block[0] + TV_PAGE_BYTES, r.guest.block[0], TV_PAGE_BYTES);
+	for (unsigned i = 0; i < 6; i++)
+		encoding = send_page(&r, 1, &n);
+	assert_int_equal(encoding, CKPT_XOR_LZ4);
+	rig_dispose(&r);
+}
+
+/* Only what verify has just seen may be applied, once. */
+static void test_apply_needs_verify(void **state)
+{
+	struct tv_err e = {0};
+	struct epoch ep;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, 1u << 20, 1u << 20, 79);
+	r.guest.block[0][0] = 1;
+	ep = one_page(&r, 0);
+	assert_int_equal(epoch_verify(r.dec, &ep, 4096, NULL, &e), 0);
+	assert_int_equal(ckpt_dec_add(r.dec, "x", 1), 0);
+	assert_int_equal(ckpt_dec_apply(r.dec), -EINVAL);
+	assert_int_equal(epoch_verify(r.dec, &ep, 4096, NULL, &e), 0);
+	ckpt_dec_begin(r.dec);
+	assert_int_equal(ckpt_dec_apply(r.dec), -EINVAL);
+	assert_int_equal(epoch_verify(r.dec, &ep, 4096, NULL, &e), 0);
+	assert_int_equal(ckpt_dec_apply(r.dec), 0);
+	assert_int_equal(ckpt_dec_apply(r.dec), -EINVAL);
+	check_same(&r);
+	tv_buf_dispose(&ep.wire);
+	rig_dispose(&r);
+}
+
 /* Every place a byte of a page can be in: the zero test sees it, the hash covers it. */
 static void test_zero_every_byte(void **state)
 {
@@ -504,6 +548,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_epochs),
 		cmocka_unit_test(test_choice),
+		cmocka_unit_test(test_cache_follows_guest),
+		cmocka_unit_test(test_apply_needs_verify),
 		cmocka_unit_test(test_zero_every_byte),
 		cmocka_unit_test(test_no_room_changes_nothing),
 		cmocka_unit_test(test_promised_room_is_enough),
