@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the tests of netbuffer/ share: a VM's ends of the sockets, numbered frames, a reader of them. */
+/* What the tests of netbuffer/ share: a VM's ends of the sockets, numbered frames, a reader of
+ * them. */
 #ifndef NB_KIT_H
 #define NB_KIT_H
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The property that counts: whatever the timing between a VM that sends, a loop that reads and a thread
- * that sets barriers, what a release lets out is exactly what was sent before its barrier, in order,
- * once. And the assertion behind it: a frame that may not leave aborts the process.
+ * The property that counts: whatever the timing between a VM that sends, a loop that reads and a
+ * thread that sets barriers, what a release lets out is exactly what was sent before its barrier,
+ * in order, once. And the assertion behind it: a frame that may not leave aborts the process.
  */
 #include "tests/unit/nb_kit.h"
 #include "netbuffer/gate.h"
@@ -19,15 +19,15 @@
 struct race {
 	struct fake f;
 	unsigned seed;
-	pthread_mutex_t vm;           /* held: the VM is paused, or sends one frame */
-	uint32_t sent[PORTS];         /* under vm */
+	pthread_mutex_t vm;   /* held: the VM is paused, or sends one frame */
+	uint32_t sent[PORTS]; /* under vm */
 	atomic_bool vm_done;
 	/* Set before `barriers` grows past the epoch. */
 	uint32_t boundary[EPOCHS][PORTS];
-	atomic_uint barriers;         /* highest epoch that has its barrier */
+	atomic_uint barriers; /* highest epoch that has its barrier */
 	atomic_bool stop;
 	/* The loop's own. */
-	uint32_t out[PORTS];          /* next number expected from the world's side */
+	uint32_t out[PORTS]; /* next number expected from the world's side */
 	uint32_t lost[PORTS];
 	unsigned released;
 	bool lossy;

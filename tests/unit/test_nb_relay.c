@@ -48,7 +48,8 @@ static void test_split_at_every_byte(void **state)
 		for (cut = 1; cut < n; cut++) {
 			assert_int_equal(write(f.guest[port], b, cut), (ssize_t)cut);
 			turns(&f, 2);
-			assert_int_equal(write(f.guest[port], b + cut, n - cut), (ssize_t)(n - cut));
+			assert_int_equal(write(f.guest[port], b + cut, n - cut),
+					 (ssize_t)(n - cut));
 			EXPECT_OUT(&f, port, 1, 2, 3);
 		}
 		for (cut = 0; cut < n; cut++) {
