@@ -163,14 +163,21 @@ static void send_control(struct sink *s, Twinvm__Control *msg, bool urgent)
 		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer_name, tv_strerror(rc));
 }
 
-static void refuse(struct sink *s, int rc, const char *text)
+static void refuse(struct sink *s, int rc, const char *reason)
 {
 	Twinvm__Refuse r = TWINVM__REFUSE__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+	char text[sizeof(((struct tv_err *)0)->text)];
+
+	/* QEMU's words may be in it: one line of plain text, as the wire wants it. */
+	snprintf(text, sizeof(text), "%s", reason);
+	for (char *p = text; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = *p == '\n' ? ' ' : '?';
 
 	tv_log(TV_WARN, "refusing %s: %s", s->job.vm_name, text);
 	r.code = rc;
-	r.text = (char *)text;
+	r.text = text;
 	msg.msg_case = TWINVM__CONTROL__MSG_REFUSE;
 	msg.refuse = &r;
 	send_control(s, &msg, false);
@@ -572,7 +579,12 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		on_hello(s, m->hello);
 		return;
 	case TWINVM__CONTROL__MSG_SYNC_END:
+		if (!s->syncing) {
+			violation(s, "a second end of the first copy");
+			return;
+		}
 		s->syncing = false;
+		post(s, APPLY_SYNC_END, NULL, 0, 0, 0, 0);
 		return;
 	case TWINVM__CONTROL__MSG_EPOCH_BEGIN:
 		on_epoch_begin(s, m->epoch_begin);
