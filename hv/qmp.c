@@ -237,16 +237,22 @@ static int send_text(struct hv_qmp *q, const char *text, size_t n, int fd, int64
 /* Sends the command "{..." with an id put in. */
 static int send_cmd(struct hv_qmp *q, const char *line, size_t n, int fd, int64_t deadline_ns)
 {
-	char head[48];
-	int head_bytes, rc;
+	char text[512];
+	size_t head;
+	int rc;
 
 	q->number++;
 	snprintf(q->id, sizeof(q->id), "%s%" PRIx32, q->session, q->number);
-	head_bytes = snprintf(head, sizeof(head), "{\"id\":\"%s\",", q->id);
-	rc = send_text(q, head, (size_t)head_bytes, -1, deadline_ns);
-	if (!rc)
-		rc = send_text(q, line + 1, n - 1, fd, deadline_ns);
-	return rc;
+	head = (size_t)snprintf(text, sizeof(text), "{\"id\":\"%s\",", q->id);
+	line++;
+	n--;
+	/* In one piece if it fits, so that QEMU wakes up once. */
+	if (head + n <= sizeof(text)) {
+		memcpy(text + head, line, n);
+		return send_text(q, text, head + n, fd, deadline_ns);
+	}
+	rc = send_text(q, text, head, fd, deadline_ns);
+	return rc ? rc : send_text(q, line, n, -1, deadline_ns);
 }
 
 static int answer_error(struct hv_qmp *q, size_t n, const char *name, struct tv_err *e)

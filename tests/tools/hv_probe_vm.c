@@ -606,7 +606,6 @@ static void check_kills(const struct hv_opts *opts, int kills, bool net, const c
 		kill(kid, SIGKILL);
 		waitpid(kid, NULL, 0);
 		MUST(!hv_cleanup(&id, true, &e), "kill %d: %s", i, e.text);
-		if (getenv("DBG")) { struct hv_qmp *q; json_t *r; MUST(!hv_qmp_open(qmp_path, MS, &q, &e), "x"); MUST(!hv_qmp_cmd(q, "query-status", NULL, &r, MS, &e), "x"); printf("%d %s\n", i, json_dumps(r, 0)); hv_qmp_close(q);}
 		if (i % 10 == 9)
 			must_be_same(before, "a kill");
 	}

@@ -150,8 +150,8 @@ static void test_commands_and_events(void **state)
 	const char *const answers[] = {
 		"{\"return\": {}, @}\r\n",
 		"{\"event\": \"A\"}\r\n{\"return\": {\"status\": \"running\"}, @}\r\n{\"event\": ",
-		"\"B\"}\r\n{\"error\": {\"class\": \"GenericError\", \"desc\": \"no such "
-		"thing\"}}\r\n",
+		"\"B\"}\r\n{\"error\": {\"class\": \"GenericError\", \"desc\": "
+		"\"no such thing\"}, @}\r\n",
 		"{\n    \"return\": \"pretty\\r\\n\",\n    @\n}\n",
 		NULL,
 	};
