@@ -56,7 +56,7 @@ else
 	skip "network: tap" "no network namespaces or no /dev/net/tun"
 fi
 if [ -w /dev/kvm ]; then
-	try "KVM, two steps" -n 10 -b $q -accel kvm -m 64 -nodefaults
+	try "KVM, two steps" -n 10 -b $q -accel kvm -m 128 -nodefaults
 else
 	skip "KVM" "no /dev/kvm"
 fi
