@@ -151,6 +151,8 @@ static struct hv_vm *vm_new(const struct hv_vm_id *id)
 	vm->fdset = -1;
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		vm->drain_fds[i] = -1;
+	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++)
+		vm->file_fds[i] = -1;
 	return vm;
 }
 
