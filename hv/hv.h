@@ -83,8 +83,8 @@ struct hv_opts {
  * socket, the sentence says so), checks that it can be protected (TV_E_REFUSED, refusals filled
  * with all reasons), finds its RAM blocks, injects one userfaultfd and registers all blocks for
  * asynchronous write protection. Nothing is write-protected yet: the first harvest reports every
- * populated page (and none in stretches of private memory that were never touched and read as
- * zero: the copy must start as zeroes). On failure everything is undone and *out stays NULL. At most a few seconds.
+ * populated page (and none in stretches that were never touched and read as zero: the copy must
+ * start as zeroes). On failure everything is undone and *out stays NULL. At most a few seconds.
  */
 int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
 	      struct hv_refusals *refusals, struct tv_err *e) TV_MUST_CHECK;
