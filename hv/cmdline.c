@@ -113,8 +113,7 @@ static bool chardev_path(char *const *argv, const char *id, char *out, size_t ro
 			continue;
 		i++;
 		if (hv_opt_get(argv[i], "backend", "id", v, sizeof(v)) && !strcmp(v, id) &&
-		    hv_opt_get(argv[i], "backend", "backend", v, sizeof(v)) &&
-		    !strcmp(v, "socket"))
+		    hv_opt_get(argv[i], "backend", "backend", v, sizeof(v)) && !strcmp(v, "socket"))
 			return hv_opt_get(argv[i], "backend", "path", out, room);
 	}
 	return false;

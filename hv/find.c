@@ -46,7 +46,8 @@ static bool reachable_path(const char *root, pid_t pid, const char *raw, char *o
 	if (*raw == '/')
 		snprintf(full, sizeof(full), "%s", raw);
 	else if (hv_proc_link(root, pid, "cwd", cwd, sizeof(cwd)))
-		snprintf(full, sizeof(full), "%s/%s", cwd, raw[0] == '.' && raw[1] == '/' ? raw + 2 : raw);
+		snprintf(full, sizeof(full), "%s/%s", cwd,
+			 raw[0] == '.' && raw[1] == '/' ? raw + 2 : raw);
 	else
 		return false;
 	n = snprintf(out, room, "%s", full);

@@ -36,8 +36,8 @@
 
 #define MAX_THREADS 256
 #define ROUNDS 40
-#define CATCH_NS (200 * TV_NS_PER_MS)	/* for one thread to come to a stop */
-#define REPLY_MS 15000			/* worst case of all rounds */
+#define CATCH_NS (200 * TV_NS_PER_MS) /* for one thread to come to a stop */
+#define REPLY_MS 15000		      /* worst case of all rounds */
 
 #ifndef PTRACE_EVENT_STOP
 #define PTRACE_EVENT_STOP 128
@@ -94,9 +94,7 @@ static int catch_thread(pid_t tid)
 	int64_t deadline_ns = tv_now_ns() + CATCH_NS;
 	int status, rc;
 
-	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL))
-		return -errno;
-	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
+	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) || ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
 		return -errno;
 	for (;;) {
 		rc = wait_stop(tid, &status, deadline_ns);
@@ -188,8 +186,8 @@ static int use_thread(pid_t tid, const struct job *job, int *fd, enum step *step
 
 	*step = STEP_SEIZE;
 	rc = catch_thread(tid);
-	if (rc == -ETIMEDOUT || rc == -ESRCH)
-		return -EAGAIN; /* not stopped: only our own exit detaches it */
+	if (rc && rc != -EBUSY)
+		return rc; /* not stopped: only our own exit lets go of it */
 	if (rc)
 		goto detach;
 	*step = STEP_CATCH;
@@ -229,7 +227,23 @@ static void send_reply(int sock, const struct reply *rep, int fd)
 		;
 }
 
-static void __attribute__((noreturn)) child(const struct job *job)
+/* A thread that ended, or that does not come to a stop, is left out from then on. */
+static int try_thread(struct job *job, unsigned i, int *fd, enum step *step)
+{
+	int rc;
+
+	if (!job->tids[i])
+		return -EAGAIN;
+	rc = use_thread(job->tids[i], job, fd, step);
+	if (rc == -ESRCH || rc == -ETIMEDOUT) {
+		job->tids[i] = 0;
+		*step = STEP_CATCH;
+		return -EAGAIN;
+	}
+	return rc;
+}
+
+static void __attribute__((noreturn)) child(struct job *job)
 {
 	struct reply rep = {.rc = -EAGAIN, .step = STEP_CATCH};
 	int fd = -1;
@@ -237,7 +251,7 @@ static void __attribute__((noreturn)) child(const struct job *job)
 	setsid(); /* away from the terminal's and the process group's signals */
 	for (unsigned round = 0; round < ROUNDS && rep.rc == -EAGAIN; round++) {
 		for (unsigned i = 0; i < job->n && rep.rc == -EAGAIN; i++)
-			rep.rc = use_thread(job->tids[i], job, &fd, &rep.step);
+			rep.rc = try_thread(job, i, &fd, &rep.step);
 		if (rep.rc == -EAGAIN)
 			nap();
 	}
@@ -274,7 +288,9 @@ static int receive(int sock, struct reply *rep, int *fd)
 		struct cmsghdr align;
 	} ctl;
 	struct iovec iov = {rep, sizeof(*rep)};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.buf,
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = ctl.buf,
 			   .msg_controllen = sizeof(ctl.buf)};
 	struct pollfd p = {.fd = sock, .events = POLLIN};
 	ssize_t r;
@@ -301,12 +317,14 @@ static int explain(const struct reply *rep, pid_t pid, struct tv_err *e)
 	case STEP_NONE:
 		return tv_fail(e, -EBUSY, "QEMU (pid %d) is held by SIGSTOP; send it SIGCONT", pid);
 	case STEP_SEIZE:
-		return tv_fail(e, rep->rc,
-			       "cannot trace QEMU (pid %d): %s; twinvm needs CAP_SYS_PTRACE, and no "
-			       "debugger may be attached",
-			       pid, tv_strerror(rep->rc));
+		return tv_fail(
+			e, rep->rc,
+			"cannot trace QEMU (pid %d): %s; twinvm needs CAP_SYS_PTRACE, and no "
+			"debugger may be attached",
+			pid, tv_strerror(rep->rc));
 	case STEP_CATCH:
-		return tv_fail(e, rep->rc, "no thread of QEMU (pid %d) rests in a system call", pid);
+		return tv_fail(e, rep->rc, "no thread of QEMU (pid %d) rests in a system call",
+			       pid);
 	case STEP_USERFAULTFD:
 		return tv_fail(e, rep->rc, "userfaultfd inside QEMU (pid %d): %s%s", pid,
 			       tv_strerror(rep->rc),
@@ -345,7 +363,8 @@ int hv_inject_uffd(pid_t pid, int pidfd, int *fd, struct tv_err *e)
 		rc = receive(socks[0], &rep, fd);
 	close(socks[0]);
 	if (kid > 0)
-		while (waitpid(kid, &status, __WCLONE) < 0 && errno == EINTR)
+		while (waitpid(kid, &status, __WCLONE | (rc == -ETIMEDOUT ? WNOHANG : 0)) < 0 &&
+		       errno == EINTR)
 			;
 	if (rc)
 		return tv_fail(e, rc, "the helper that traces QEMU failed: %s", tv_strerror(rc));

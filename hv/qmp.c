@@ -29,7 +29,10 @@ struct hv_qmp {
 	char *in;      /* what was read and not consumed */
 	size_t in_bytes, in_room;
 	struct hv_qmp_frame frame;
-	char *events; /* whole objects, one behind the other */
+	const char *mute; /* events that contain it are dropped */
+	unsigned muted;
+	char error[256]; /* the last refusal, as JSON text */
+	char *events;	 /* whole objects, one behind the other */
 	size_t event_bytes;
 };
 
@@ -109,6 +112,10 @@ static void consume(struct hv_qmp *q, size_t n)
 
 static void keep_event(struct hv_qmp *q, size_t n)
 {
+	if (q->mute && memmem(q->in, n, q->mute, strlen(q->mute))) {
+		q->muted++;
+		return;
+	}
 	if (q->event_bytes + n > EVENTS_BYTES) {
 		q->lost++;
 		return;
@@ -315,10 +322,61 @@ int hv_qmp_wait(struct hv_qmp *q, int timeout_ms)
 	size_t n;
 	int rc = last_answer(q, false, deadline(timeout_ms), &n, &kind);
 
+	q->error[0] = '\0';
 	if (rc)
 		return rc;
+	if (kind != HV_QMP_RETURN) {
+		size_t k = n < sizeof(q->error) ? n : sizeof(q->error) - 1;
+
+		memcpy(q->error, q->in, k);
+		q->error[k] = '\0';
+	}
 	consume(q, n);
 	return kind == HV_QMP_RETURN ? 0 : TV_E_QMP;
+}
+
+const char *hv_qmp_last_error(const struct hv_qmp *q)
+{
+	return q->error;
+}
+
+unsigned hv_qmp_mute(struct hv_qmp *q, const char *name)
+{
+	unsigned n = q->muted;
+
+	q->mute = name;
+	q->muted = 0;
+	return n;
+}
+
+/* Takes one whole object off the front of q->in that nobody waits for; false when there is none. */
+static bool put_aside(struct hv_qmp *q)
+{
+	size_t n = hv_qmp_frame_end(&q->frame, q->in, q->in_bytes);
+	enum hv_qmp_kind kind;
+
+	if (!n)
+		return false;
+	kind = hv_qmp_frame_kind(q->in, n);
+	/* An answer here belongs to a command that timed out. */
+	if ((kind == HV_QMP_RETURN || kind == HV_QMP_ERROR) && q->owed)
+		q->owed--;
+	if (kind == HV_QMP_EVENT)
+		keep_event(q, n);
+	consume(q, n);
+	return true;
+}
+
+int hv_qmp_drain(struct hv_qmp *q)
+{
+	int rc;
+
+	do {
+		while (put_aside(q))
+			;
+		rc = fill(q, false);
+	} while (rc > 0);
+	return rc;
 }
 
 static int take_event(struct hv_qmp *q, json_t **ev)
@@ -336,20 +394,10 @@ int hv_qmp_next_event(struct hv_qmp *q, json_t **ev)
 {
 	*ev = NULL;
 	while (!q->event_bytes) {
-		size_t n = hv_qmp_frame_end(&q->frame, q->in, q->in_bytes);
 		int rc;
 
-		if (n) {
-			enum hv_qmp_kind kind = hv_qmp_frame_kind(q->in, n);
-
-			/* An answer here belongs to a command that timed out. */
-			if ((kind == HV_QMP_RETURN || kind == HV_QMP_ERROR) && q->owed)
-				q->owed--;
-			if (kind == HV_QMP_EVENT)
-				keep_event(q, n);
-			consume(q, n);
+		if (put_aside(q))
 			continue;
-		}
 		if (q->lost) {
 			*ev = json_pack("{s:s, s:{s:i}}", "event", "TWINVM_EVENTS_LOST", "data",
 					"count", (int)q->lost);

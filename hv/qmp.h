@@ -7,24 +7,38 @@
 #include <jansson.h>
 
 struct hv_qmp;
-/* -ENOENT or -ECONNREFUSED nobody listens; -EBUSY no greeting within timeout_ms: another client holds it. */
-int hv_qmp_open(const char *path, int timeout_ms, struct hv_qmp **out, struct tv_err *e) TV_MUST_CHECK;
+/* -ENOENT or -ECONNREFUSED nobody listens; -EBUSY no greeting within timeout_ms: another client
+ * holds it. */
+int hv_qmp_open(const char *path, int timeout_ms, struct hv_qmp **out,
+		struct tv_err *e) TV_MUST_CHECK;
 void hv_qmp_close(struct hv_qmp *q);
 int hv_qmp_fd(const struct hv_qmp *q);
 /* args is stolen (NULL: none); *ret (NULL: not wanted) is the caller's. TV_E_QMP with QEMU's words,
- * -ETIMEDOUT, TV_E_GONE at end of file. Events that come meanwhile are kept for hv_qmp_next_event. */
+ * -ETIMEDOUT, TV_E_GONE at end of file. Events that come meanwhile are kept for hv_qmp_next_event.
+ */
 int hv_qmp_cmd(struct hv_qmp *q, const char *name, json_t *args, json_t **ret, int timeout_ms,
 	       struct tv_err *e) TV_MUST_CHECK;
 /* The same with one file descriptor attached (getfd, add-fd). */
 int hv_qmp_cmd_fd(struct hv_qmp *q, const char *name, json_t *args, int fd, json_t **ret,
 		  int timeout_ms, struct tv_err *e) TV_MUST_CHECK;
 /* human-monitor-command; *text is the caller's to free. */
-int hv_qmp_hmp(struct hv_qmp *q, const char *line, char **text, int timeout_ms, struct tv_err *e) TV_MUST_CHECK;
+int hv_qmp_hmp(struct hv_qmp *q, const char *line, char **text, int timeout_ms,
+	       struct tv_err *e) TV_MUST_CHECK;
 /* HOT: sends a line made beforehand; waits for its answer without allocating (events go to a fixed
  * buffer; when that overflows they are counted as lost and status is asked again). */
 int hv_qmp_fire(struct hv_qmp *q, const char *line, size_t n) TV_MUST_CHECK;
 int hv_qmp_wait(struct hv_qmp *q, int timeout_ms) TV_MUST_CHECK;
-/* Next kept or waiting event, without waiting for one: 1 and *ev (the caller's), 0 none, or negative. */
+/* HOT: takes in what has come, without waiting. */
+int hv_qmp_drain(struct hv_qmp *q) TV_MUST_CHECK;
+/*
+ * HOT: events whose text contains name (with its quotes; NULL: none) are dropped from now on.
+ * Returns how many were dropped since the last call.
+ */
+unsigned hv_qmp_mute(struct hv_qmp *q, const char *name);
+/* What QEMU said when hv_qmp_wait last returned TV_E_QMP; "" else. */
+const char *hv_qmp_last_error(const struct hv_qmp *q);
+/* Next kept or waiting event, without waiting for one: 1 and *ev (the caller's), 0 none, or
+ * negative. */
 int hv_qmp_next_event(struct hv_qmp *q, json_t **ev) TV_MUST_CHECK;
 
 #endif

@@ -13,7 +13,7 @@
 #define HV_PREFIX "twinvm"
 /* For commands outside the hot path: QEMU's main loop can be busy for a while. */
 #define HV_CMD_MS 5000
-#define HV_IOVS 1024	 /* IOV_MAX */
+#define HV_IOVS 1024	/* IOV_MAX */
 #define HV_REGIONS 4096 /* ranges one PAGEMAP_SCAN call may report */
 
 struct hv_line { /* a QMP line made beforehand */
@@ -43,6 +43,7 @@ struct hv_vm {
 	/* HOT: nothing is allocated later */
 	struct page_region *regions;
 	struct iovec *iovs;
+	uint8_t *virgin[HV_MAX_BLOCKS]; /* per 2 MiB: see dirty.c; NULL: all was reported */
 };
 
 /* ---- state.c ---- */

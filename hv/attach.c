@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation
+ *
+ * An attached VM has five things of ours: a QMP connection, a write-only descriptor of our memfd in
+ * a QEMU fd set (device state), a userfaultfd on its RAM (dirty pages; held by us, not by QEMU),
+ * and, if asked for, filters and chardevs on its NICs. Nothing runs inside QEMU.
+ *
+ * Invariants: what is ours in QEMU is named HV_PREFIX..., so that hv_cleanup finds it without us;
+ * if we die, the kernel takes the userfaultfd away with us, and QEMU drops the fd set with the
+ * connection; if we die between hv_pause and hv_resume, the VM stays paused until hv_cleanup.
+ *
+ * Attach goes: connect, look at everything that could stand in the way, find the RAM blocks, give
+ * QEMU the state file, inject and register. Any failure takes the same way back as hv_detach.
+ */
+#include "hv/check.h"
+#include "hv/devices.h"
+#include "hv/proc.h"
+#include "hv/ramblock.h"
+#include "hv/vm.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define GREETING_MS 2000
+#define MAX_NICS_LOOKED_AT 32
+
+static bool still_the_same(const struct hv_vm_id *id)
+{
+	return tv_pid_start_ticks(id->pid) == id->start_ticks;
+}
+
+static int open_process(struct hv_vm *vm, struct tv_err *e)
+{
+	vm->pidfd = (int)syscall(SYS_pidfd_open, vm->id.pid, 0);
+	/* Compared after the open: from here on the pidfd stands for this process and no other. */
+	if (vm->pidfd < 0 || !still_the_same(&vm->id))
+		return tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", vm->id.name,
+			       vm->id.pid);
+	return 0;
+}
+
+/* ---- looking ---- */
+
+struct look { /* what hv_check_facts needs, and its owners */
+	struct hv_features features;
+	struct hv_devs devs;
+	struct hv_nic nics[MAX_NICS_LOOKED_AT];
+	char **argv;
+	json_t *status;
+	struct hv_check check;
+};
+
+static void look_dispose(struct look *l)
+{
+	json_decref(l->status);
+	json_decref(l->check.migrate);
+	json_decref(l->check.block);
+	hv_devs_dispose(&l->devs);
+	free(l->argv);
+	free(l);
+}
+
+static bool main_is_shared(const struct hv_vm *vm)
+{
+	struct hv_maps maps;
+	bool shared = false;
+
+	if (hv_maps_read(vm->id.pid, &maps))
+		return false;
+	for (unsigned i = 0; i < vm->n_blocks; i++) {
+		const struct hv_map *m = hv_maps_at(&maps, vm->blocks[i].host.v);
+
+		shared = shared || (vm->blocks[i].main_ram && m && m->shared);
+	}
+	hv_maps_dispose(&maps);
+	return shared;
+}
+
+static int look_around(struct hv_vm *vm, struct look *l, struct tv_err *e)
+{
+	TV_FREE char *network = NULL;
+	json_t *kvm = NULL;
+	int rc;
+
+	l->argv = hv_proc_argv("/proc", vm->id.pid);
+	rc = hv_kernel_probe(&l->features);
+	if (rc)
+		return tv_fail(e, rc, "the kernel self-test failed: %s", tv_strerror(rc));
+	if ((rc = hv_qmp_cmd(vm->qmp, "query-status", NULL, &l->status, HV_CMD_MS, e)) ||
+	    (rc = hv_qmp_cmd(vm->qmp, "query-migrate", NULL, &l->check.migrate, HV_CMD_MS, e)) ||
+	    (rc = hv_qmp_cmd(vm->qmp, "query-block", NULL, &l->check.block, HV_CMD_MS, e)) ||
+	    (rc = hv_qmp_cmd(vm->qmp, "query-kvm", NULL, &kvm, HV_CMD_MS, e)) ||
+	    (rc = hv_devs_read(vm->qmp, &l->devs, e)) ||
+	    (rc = hv_qmp_hmp(vm->qmp, "info network", &network, HV_CMD_MS, e)))
+		return rc;
+	vm->kvm = json_is_true(json_object_get(kvm, "enabled"));
+	json_decref(kvm);
+	l->check.n_nics = hv_nics(&l->devs, network, l->argv, l->nics, MAX_NICS_LOOKED_AT);
+	l->check.status = json_string_value(json_object_get(l->status, "status"));
+	if (!l->check.status)
+		return tv_fail(e, TV_E_PROTOCOL, "QEMU's answer to query-status has no status");
+	l->check.policy = &hv_policy;
+	l->check.features = &l->features;
+	l->check.devs = &l->devs;
+	l->check.nics = l->nics;
+	l->check.argv = l->argv;
+	return 0;
+}
+
+/* Finds the RAM blocks, and says all reasons against protecting this VM. */
+static int examine(struct hv_vm *vm, struct hv_refusals *refusals, struct tv_err *e)
+{
+	struct look *l = calloc(1, sizeof(*l));
+	struct tv_err ram_err = {0};
+	int rc, ram_rc;
+
+	if (!l)
+		return tv_fail(e, -ENOMEM, "no memory");
+	rc = look_around(vm, l, e);
+	if (rc)
+		goto out;
+	ram_rc = hv_ramblock_find(vm->qmp, vm->id.pid, vm->blocks, HV_MAX_BLOCKS, &vm->n_blocks,
+				  &l->check.page_bytes, &ram_err);
+	l->check.main_shared = !ram_rc && main_is_shared(vm);
+	hv_check_facts(&l->check, refusals);
+	if (refusals->n)
+		rc = tv_fail(e, TV_E_REFUSED, "%s%s", refusals->text[0],
+			     refusals->n > 1 ? " (and more)" : "");
+	else if (ram_rc)
+		rc = tv_fail(e, ram_rc, "%s", ram_err.text);
+out:
+	look_dispose(l);
+	return rc;
+}
+
+/* ---- attach and detach ---- */
+
+static struct hv_vm *vm_new(const struct hv_vm_id *id)
+{
+	struct hv_vm *vm = calloc(1, sizeof(*vm));
+
+	if (!vm)
+		return NULL;
+	vm->id = *id;
+	vm->pidfd = vm->pagemap_fd = vm->uffd = vm->state_fd = vm->write_fd = -1;
+	vm->fdset = -1;
+	for (unsigned i = 0; i < HV_MAX_NICS; i++)
+		vm->drain_fds[i] = -1;
+	return vm;
+}
+
+int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
+	      struct hv_refusals *refusals, struct tv_err *e)
+{
+	struct hv_vm *vm = vm_new(id);
+	struct hv_refusals unwanted;
+	int rc;
+
+	*out = NULL;
+	if (!vm)
+		return tv_fail(e, -ENOMEM, "no memory to attach to a VM");
+	if (!refusals)
+		refusals = &unwanted;
+	refusals->n = 0;
+	if ((rc = open_process(vm, e)) ||
+	    (rc = hv_qmp_open(id->qmp_path, GREETING_MS, &vm->qmp, e)) ||
+	    (rc = examine(vm, refusals, e)) || (rc = hv_state_setup(vm, e)) ||
+	    (rc = hv_dirty_setup(vm, e))) {
+		hv_detach(vm);
+		return rc;
+	}
+	vm->two_step = vm->kvm || (opts && opts->two_step);
+	*out = vm;
+	return 0;
+}
+
+void hv_detach(struct hv_vm *vm)
+{
+	struct tv_err e;
+
+	if (!vm)
+		return;
+	if (vm->paused && hv_resume(vm, HV_CMD_MS))
+		tv_log(TV_WARN, "%s: could not resume the VM while letting it go", vm->id.name);
+	hv_dirty_teardown(vm);
+	if (vm->qmp) {
+		if (vm->n_ports && hv_net_unhold(vm, &e))
+			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
+		if (vm->fdset >= 0 && hv_remove_traces(vm->qmp, &e))
+			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
+		hv_qmp_close(vm->qmp);
+	}
+	hv_state_teardown(vm);
+	for (unsigned i = 0; i < HV_MAX_NICS; i++)
+		tv_close_fd(&vm->drain_fds[i]);
+	tv_close_fd(&vm->pidfd);
+	free(vm);
+}
+
+/* ---- what it is, and what it says ---- */
+
+const struct hv_block *hv_blocks(const struct hv_vm *vm, unsigned *n)
+{
+	*n = vm->n_blocks;
+	return vm->blocks;
+}
+
+bool hv_is_kvm(const struct hv_vm *vm)
+{
+	return vm->kvm;
+}
+
+int hv_fd(const struct hv_vm *vm)
+{
+	return hv_qmp_fd(vm->qmp);
+}
+
+int hv_pidfd(const struct hv_vm *vm)
+{
+	return vm->pidfd;
+}
+
+int hv_is_running(struct hv_vm *vm)
+{
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd(vm->qmp, "query-status", NULL, &ret, HV_CMD_MS, NULL);
+
+	if (!rc)
+		rc = json_is_true(json_object_get(ret, "running"));
+	json_decref(ret);
+	return rc;
+}
+
+static enum hv_event event_of(const char *name)
+{
+	static const struct {
+		const char *name;
+		enum hv_event ev;
+	} known[] = {
+		{"SHUTDOWN", HV_EV_SHUTDOWN}, {"RESET", HV_EV_RESET},	       {"STOP", HV_EV_STOP},
+		{"RESUME", HV_EV_RESUME},     {"GUEST_PANICKED", HV_EV_PANIC},
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (!strcmp(known[i].name, name))
+			return known[i].ev;
+	return HV_EV_OTHER;
+}
+
+int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, void *arg),
+	      void *arg)
+{
+	json_t *ev;
+	int rc;
+
+	while ((rc = hv_qmp_next_event(vm->qmp, &ev)) > 0) {
+		const char *name = json_string_value(json_object_get(ev, "event"));
+
+		if (name)
+			cb(event_of(name), name, arg);
+		json_decref(ev);
+	}
+	return rc;
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Everything that would make a copy of the VM wrong or its output escape, said at once. A table of
+ * drivers for what can be told by its name, and one function for each other reason.
+ */
+#include "hv/check.h"
+#include "hv/cmdline.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct hv_policy hv_policy = {.disks = false, .vhost = false};
+
+static void refuse(struct hv_refusals *out, const char *fmt, ...) TV_PRINTF(2, 3);
+
+static void refuse(struct hv_refusals *out, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (out->n == HV_MAX_REFUSALS) {
+		snprintf(out->text[out->n - 1], sizeof(out->text[0]),
+			 "there are more reasons; these come first");
+		return;
+	}
+	va_start(ap, fmt);
+	vsnprintf(out->text[out->n], sizeof(out->text[0]), fmt, ap);
+	va_end(ap);
+	out->n++;
+}
+
+static void check_kernel(const struct hv_check *c, struct hv_refusals *out)
+{
+	if (!c->features->uffd_wp_async || !c->features->pagemap_scan)
+		refuse(out, "this host's kernel cannot track dirty pages: %s", c->features->why);
+}
+
+static void check_status(const struct hv_check *c, struct hv_refusals *out)
+{
+	if (strcmp(c->status, "running"))
+		refuse(out, "the VM is not running (%s): start it first (monitor command 'cont')",
+		       c->status);
+}
+
+static void check_migration(const struct hv_check *c, struct hv_refusals *out)
+{
+	static const char *const idle[] = {"none", "completed", "failed", "cancelled"};
+	const char *status = json_string_value(json_object_get(c->migrate, "status"));
+	json_t *reason;
+	bool busy = status != NULL;
+	size_t i;
+
+	for (i = 0; status && i < sizeof(idle) / sizeof(*idle); i++)
+		busy = busy && strcmp(status, idle[i]);
+	if (busy)
+		refuse(out,
+		       "a migration or snapshot of the VM is under way (%s): wait for its end "
+		       "or cancel it (monitor command 'migrate_cancel')",
+		       status);
+	json_array_foreach(json_object_get(c->migrate, "blocked-reasons"), i, reason)
+		refuse(out, "QEMU says that this VM cannot be saved: %s; take that device out",
+		       json_string_value(reason));
+}
+
+static void check_disk(json_t *dev, struct hv_refusals *out)
+{
+	json_t *inserted = json_object_get(dev, "inserted");
+	const char *name = json_string_value(json_object_get(dev, "device"));
+	const char *qdev = json_string_value(json_object_get(dev, "qdev"));
+	const char *file = json_string_value(json_object_get(inserted, "file"));
+
+	if (!inserted || json_is_true(json_object_get(inserted, "ro")))
+		return;
+	refuse(out,
+	       "disk %s (%s) is writable, and disks are not replicated yet: detach it or make "
+	       "it read-only (readonly=on)",
+	       name && *name ? name
+	       : qdev	     ? qdev
+			     : "without a name",
+	       file ? file : "no file name");
+}
+
+static void check_disks(const struct hv_check *c, struct hv_refusals *out)
+{
+	json_t *dev;
+	size_t i;
+
+	if (!c->policy->disks)
+		json_array_foreach(c->block, i, dev) check_disk(dev, out);
+}
+
+/* Devices that write to the guest's RAM, or talk to the world, where we cannot see it. */
+static const struct {
+	const char *prefix, *what, *remedy;
+} bad_drivers[] = {
+	{"vfio-", "a passed-through device writes to RAM unseen", "use an emulated device"},
+	{"vhost-vdpa", "vDPA hardware writes to RAM unseen", "use a virtio device"},
+	{"vhost-user-fs", "virtiofsd writes to RAM unseen", "unplug it and use NFS or a disk"},
+	{"vhost-user", "another process writes to RAM unseen", "use QEMU's own device"},
+	{"vhost-scsi", "the kernel writes to storage unheld", "use virtio-scsi"},
+	{"ivshmem", "its memory is written by others unseen", "unplug it"},
+	{"virtio-9p", "a shared host folder cannot be held back",
+	 "unplug it and use NFS or a disk"},
+	{"usb-host", "a physical USB device cannot be copied", "unplug it"},
+	{"x-vfio-user", "another process writes to RAM unseen", "use an emulated device"},
+	{"x-pci-proxy", "another process writes to RAM unseen", "use an emulated device"},
+};
+
+static void check_devices(const struct hv_check *c, struct hv_refusals *out)
+{
+	for (unsigned i = 0; i < c->devs->n; i++) {
+		const struct hv_dev *d = &c->devs->dev[i];
+
+		for (size_t k = 0; k < sizeof(bad_drivers) / sizeof(*bad_drivers); k++) {
+			if (strncmp(d->driver, bad_drivers[k].prefix,
+				    strlen(bad_drivers[k].prefix)))
+				continue;
+			refuse(out, "device %s (%s): %s; %s", d->name, d->driver,
+			       bad_drivers[k].what, bad_drivers[k].remedy);
+			break;
+		}
+	}
+}
+
+static bool is_ballooning(const struct hv_dev *d)
+{
+	return !strncmp(d->driver, "virtio-balloon-dev", 18) ||
+	       !strncmp(d->driver, "virtio-mem-dev", 14);
+}
+
+static void check_balloon(const struct hv_check *c, struct hv_refusals *out)
+{
+	for (unsigned i = 0; i < c->devs->n; i++) {
+		const struct hv_dev *d = &c->devs->dev[i];
+
+		if (!is_ballooning(d))
+			continue;
+		if (c->main_shared)
+			refuse(out,
+			       "device %s (%s) discards pages, which no kernel reports for "
+			       "shared memory: use private RAM (share=off) or unplug it",
+			       d->name, d->driver);
+		else if (!c->features->discard_reported)
+			refuse(out,
+			       "device %s (%s) discards pages, which this kernel does not "
+			       "report: unplug it or use a newer kernel",
+			       d->name, d->driver);
+	}
+}
+
+static void check_net(const struct hv_check *c, struct hv_refusals *out)
+{
+	for (unsigned i = 0; i < c->n_nics; i++) {
+		const struct hv_nic *n = &c->nics[i];
+
+		if (!strncmp(n->type, "vhost-", 6))
+			refuse(out,
+			       "netdev %s of NIC %s is %s, which writes to RAM unseen: use "
+			       "tap without vhost",
+			       n->netdev, n->device, n->type);
+		else if (n->vhost && !c->policy->vhost)
+			refuse(out,
+			       "netdev %s of NIC %s uses vhost, past QEMU's filters: start it "
+			       "with vhost=off",
+			       n->netdev, n->device);
+		else if (n->queues > 1 && !c->policy->vhost)
+			refuse(out,
+			       "netdev %s of NIC %s has %u queues, and filters hold only one: "
+			       "start it with queues=1",
+			       n->netdev, n->device, n->queues);
+	}
+}
+
+static void check_ram(const struct hv_check *c, struct hv_refusals *out)
+{
+	if (c->page_bytes > TV_PAGE_BYTES)
+		refuse(out,
+		       "guest RAM lies on hugetlbfs (pages of %" PRIu64 " KiB), which cannot be "
+		       "tracked: use transparent huge pages instead of -mem-path",
+		       c->page_bytes >> 10);
+}
+
+static void check_objects(const struct hv_check *c, struct hv_refusals *out)
+{
+	static const char *const sealed[] = {"sev-guest", "sev-snp-guest", "tdx-guest"};
+	char v[64];
+
+	for (unsigned i = 1; c->argv && c->argv[i] && c->argv[i + 1]; i++) {
+		if (!hv_arg_is(c->argv[i], "object") ||
+		    !hv_opt_get(c->argv[++i], "qom-type", "qom-type", v, sizeof(v)))
+			continue;
+		for (size_t k = 0; k < sizeof(sealed) / sizeof(*sealed); k++)
+			if (!strcmp(v, sealed[k]))
+				refuse(out,
+				       "object %s encrypts guest RAM, which cannot be copied: "
+				       "start the VM without it",
+				       v);
+	}
+}
+
+void hv_check_facts(const struct hv_check *c, struct hv_refusals *out)
+{
+	check_kernel(c, out);
+	check_status(c, out);
+	check_migration(c, out);
+	check_disks(c, out);
+	check_devices(c, out);
+	check_balloon(c, out);
+	check_net(c, out);
+	check_ram(c, out);
+	check_objects(c, out);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the backup has to know to start the same machine. */
+#include "hv/cmdline.h"
+#include "hv/describe.h"
+#include "hv/devices.h"
+#include "hv/proc.h"
+#include "hv/vm.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define MAX_NICS_TOLD 32
+
+/* "pc-q35-7.2" from the class name "pc-q35-7.2-machine": never an alias. */
+static int add_machine(struct hv_vm *vm, json_t *desc, struct tv_err *e)
+{
+	json_t *ret = NULL;
+	const char *type;
+	size_t n;
+	int rc = hv_qmp_cmd(vm->qmp, "qom-get",
+			    json_pack("{s:s, s:s}", "path", "/machine", "property", "type"), &ret,
+			    HV_CMD_MS, e);
+
+	if (rc)
+		return rc;
+	type = json_string_value(ret);
+	n = type ? strlen(type) : 0;
+	if (n > 8 && !strcmp(type + n - 8, "-machine"))
+		n -= 8;
+	if (n)
+		json_object_set_new(desc, "machine", json_stringn(type, n));
+	else
+		rc = tv_fail(e, TV_E_PROTOCOL, "QEMU does not say what machine this is");
+	json_decref(ret);
+	return rc;
+}
+
+static int add_version(struct hv_vm *vm, json_t *desc, struct tv_err *e)
+{
+	json_t *ret = NULL, *v;
+	int rc = hv_qmp_cmd(vm->qmp, "query-version", NULL, &ret, HV_CMD_MS, e);
+
+	if (rc)
+		return rc;
+	v = json_object_get(ret, "qemu");
+	json_object_set_new(desc, "version",
+			    json_sprintf("%d.%d.%d",
+					 (int)json_integer_value(json_object_get(v, "major")),
+					 (int)json_integer_value(json_object_get(v, "minor")),
+					 (int)json_integer_value(json_object_get(v, "micro"))));
+	json_decref(ret);
+	return 0;
+}
+
+static void add_blocks(const struct hv_vm *vm, json_t *desc)
+{
+	json_t *list = json_array();
+	uint64_t ram_bytes = 0;
+
+	for (unsigned i = 0; i < vm->n_blocks; i++) {
+		const struct hv_block *b = &vm->blocks[i];
+
+		ram_bytes += b->main_ram ? b->bytes : 0;
+		json_array_append_new(list, json_pack("{s:s, s:I, s:b}", "name", b->name, "bytes",
+						      (json_int_t)b->bytes, "main", b->main_ram));
+	}
+	json_object_set_new(desc, "ram_bytes", json_integer((json_int_t)ram_bytes));
+	json_object_set_new(desc, "blocks", list);
+}
+
+static int add_nics(struct hv_vm *vm, char *const *argv, json_t *desc, struct tv_err *e)
+{
+	struct hv_nic *nics = calloc(MAX_NICS_TOLD, sizeof(*nics));
+	json_t *list = json_array();
+	unsigned n = 0;
+	int rc = nics ? hv_nics_read(vm->qmp, argv, nics, MAX_NICS_TOLD, &n, e) : -ENOMEM;
+
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b}", "netdev",
+						      nics[i].netdev, "type", nics[i].type, "mac",
+						      nics[i].mac, "driver", nics[i].driver, "hub",
+						      nics[i].hub));
+	json_object_set_new(desc, "nics", list);
+	free(nics);
+	return rc;
+}
+
+/* ---- files ---- */
+
+/* Adds an existing regular file or block device, by its whole path, once. */
+static void add_file(json_t *files, const char *cwd, const char *path)
+{
+	char full[2 * PATH_MAX];
+	struct stat st;
+	json_t *v;
+	size_t i;
+
+	if (*path == '/')
+		snprintf(full, sizeof(full), "%s", path);
+	else
+		snprintf(full, sizeof(full), "%s/%s", cwd, path);
+	if (!*path || stat(full, &st) || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
+		return;
+	json_array_foreach(files, i, v) if (!strcmp(json_string_value(v), full)) return;
+	json_array_append_new(files, json_string(full));
+}
+
+/* Options whose whole argument is a file that QEMU reads. */
+static const char *const plain_files[] = {"kernel", "initrd", "bios", "dtb",	 "pflash",
+					  "hda",    "hdb",    "hdc",  "hdd",	 "cdrom",
+					  "fda",    "fdb",    "sd",   "mtdblock"};
+/* Keys of other options' arguments whose values are files that QEMU reads. */
+static const char *const file_keys[] = {"file",	    "filename", "romfile", "mem-path",	   "dtb",
+					"firmware", "kernel",	"initrd",  "file.filename"};
+/* Options that take such keys. */
+static const char *const keyed[] = {"drive",  "blockdev", "device", "machine", "M",   "acpitable",
+				    "smbios", "fw_cfg",	  "object", "nic",     "net", "tpmdev"};
+
+static bool is_one_of(const char *arg, const char *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (hv_arg_is(arg, list[i]))
+			return true;
+	return false;
+}
+
+#define COUNT(a) (sizeof(a) / sizeof(*(a)))
+
+void hv_describe_files(char *const *argv, const char *cwd, json_t *files)
+{
+	char v[PATH_MAX];
+
+	for (unsigned i = 1; argv[i] && argv[i + 1]; i++) {
+		if (is_one_of(argv[i], plain_files, COUNT(plain_files))) {
+			add_file(files, cwd, argv[++i]);
+			continue;
+		}
+		if (!is_one_of(argv[i], keyed, COUNT(keyed)))
+			continue;
+		i++;
+		for (size_t k = 0; k < COUNT(file_keys); k++)
+			if (hv_opt_get(argv[i], NULL, file_keys[k], v, sizeof(v)))
+				add_file(files, cwd, v);
+	}
+}
+
+json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
+{
+	TV_FREE char **argv = hv_proc_argv("/proc", vm->id.pid);
+	json_t *desc, *args, *files;
+	char cwd[PATH_MAX];
+
+	if (!argv || !hv_proc_link("/proc", vm->id.pid, "cwd", cwd, sizeof(cwd))) {
+		tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", vm->id.name, vm->id.pid);
+		return NULL;
+	}
+	args = json_array();
+	files = json_array();
+	for (unsigned i = 0; argv[i]; i++)
+		if (json_array_append_new(args, json_string(argv[i]))) {
+			tv_fail(e, -EILSEQ, "argument %u of QEMU's command line is not UTF-8", i);
+			json_decref(args);
+			json_decref(files);
+			return NULL;
+		}
+	hv_describe_files(argv, cwd, files);
+	desc = json_pack("{s:o, s:o, s:s, s:s, s:b}", "argv", args, "files", files, "name",
+			 vm->id.name, "cwd", cwd, "kvm", vm->kvm);
+	add_blocks(vm, desc);
+	if (add_machine(vm, desc, e) || add_version(vm, desc, e) || add_nics(vm, argv, desc, e)) {
+		json_decref(desc);
+		return NULL;
+	}
+	return desc;
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Dirty pages. The kernel keeps one bit per page, "not write-protected by our userfaultfd", and
+ * clears it by itself at the first write (WP_ASYNC). PAGEMAP_SCAN lists such pages and can protect
+ * them again in the same walk, atomically per page: what is reported was protected, and what is
+ * written after that is reported next time.
+ *
+ * Under KVM that one call would announce an invalidation of the whole range that it walks, and KVM
+ * would drop all of the guest's mappings. There a read-only scan finds out where something is
+ * dirty, and only those stretches are walked again, protecting. What that second walk reports
+ * counts: the first one is a hint, and a page that it missed stays dirty for the next round.
+ *
+ * Memory that was never touched counts as written, and protecting it would cost page tables and
+ * huge pages. So every 2 MiB of private memory start as "virgin": as long as nothing is populated
+ * there, they are neither protected nor reported (they read as zero). Once something is, they are
+ * ordinary for ever, so that what is discarded later is reported. Shared memory is never virgin,
+ * because a page may be in the file without being mapped.
+ *
+ * category_mask and return_mask are both PAGE_IS_WRITTEN: with others, older kernels miss entries.
+ */
+#include "hv/proc.h"
+#include "hv/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Protecting costs about 2 us a call and a guest fault for each page that it unmaps in vain. */
+#define CLUSTER_GAP_BYTES (16 * TV_PAGE_BYTES)
+/* process_vm_readv moves less than 2 GiB a call. */
+#define COPY_CALL_BYTES (UINT64_C(1) << 30)
+/* So that a run's pages fit 32 bits and one copy call. */
+#define RUN_PAGES (COPY_CALL_BYTES / TV_PAGE_BYTES)
+
+struct round {
+	struct hv_vm *vm;
+	struct hv_cursor *cursor;
+	struct hv_run *runs;
+	unsigned n, max_runs;
+	uint64_t pages_left;
+};
+
+#define CHUNK_SHIFT 21
+#define CHUNK_BYTES (UINT64_C(1) << CHUNK_SHIFT)
+
+static long scan(struct hv_vm *vm, uint64_t flags, uint64_t start, uint64_t end, unsigned room,
+		 uint64_t max_pages, uint64_t *walk_end)
+{
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.flags = flags | PM_SCAN_CHECK_WPASYNC,
+		.start = start,
+		.end = end,
+		.vec = (uintptr_t)vm->regions,
+		.vec_len = room,
+		.max_pages = max_pages,
+		.category_mask = PAGE_IS_WRITTEN,
+		.return_mask = PAGE_IS_WRITTEN,
+	};
+	int n;
+
+	do {
+		n = ioctl(vm->pagemap_fd, PAGEMAP_SCAN, &arg);
+	} while (n < 0 && errno == EINTR);
+	*walk_end = arg.walk_end;
+	return n < 0 ? -errno : n;
+}
+
+/* Appends what a protecting scan reported; room for it was made sure of before. */
+static void add_runs(struct round *r, const struct page_region *found, long n)
+{
+	uint64_t host = r->vm->blocks[r->cursor->block].host.v;
+
+	for (long i = 0; i < n; i++) {
+		uint64_t pages = (found[i].end - found[i].start) >> TV_PAGE_SHIFT;
+
+		r->runs[r->n++] = (struct hv_run){
+			.block = r->cursor->block,
+			.pages = (uint32_t)pages,
+			.offset = found[i].start - host,
+		};
+		r->pages_left -= pages;
+	}
+}
+
+/* Scans and protects [start, end) as far as there is room; *at is where it got to. */
+static int protect(struct round *r, uint64_t start, uint64_t end, uint64_t *at)
+{
+	*at = start;
+	while (*at < end && r->n < r->max_runs && r->pages_left) {
+		unsigned room = r->max_runs - r->n;
+		uint64_t max = r->pages_left < RUN_PAGES ? r->pages_left : RUN_PAGES;
+		long n = scan(r->vm, PM_SCAN_WP_MATCHING, *at, end,
+			      room < HV_REGIONS ? room : HV_REGIONS, max, at);
+
+		if (n < 0)
+			return (int)n;
+		add_runs(r, r->vm->regions, n);
+	}
+	return 0;
+}
+
+/* Turns the regions of a read-only scan into clusters, in place. */
+static long make_clusters(struct page_region *f, long n)
+{
+	long k = 0;
+
+	for (long i = 1; i < n; i++) {
+		if (f[i].start - f[k].end <= CLUSTER_GAP_BYTES)
+			f[k].end = f[i].end;
+		else
+			f[++k] = f[i];
+	}
+	return n ? k + 1 : 0;
+}
+
+static int protect_clusters(struct round *r, uint64_t start, uint64_t end, uint64_t *at)
+{
+	struct page_region *clusters = r->vm->regions + HV_REGIONS;
+	unsigned room = r->max_runs - r->n;
+	uint64_t walk_end;
+	long n;
+	int rc;
+
+	n = scan(r->vm, 0, start, end, room < HV_REGIONS ? room : HV_REGIONS, r->pages_left,
+		 &walk_end);
+	if (n < 0)
+		return (int)n;
+	memcpy(clusters, r->vm->regions, (size_t)n * sizeof(*clusters));
+	n = make_clusters(clusters, n);
+	for (long i = 0; i < n; i++) {
+		rc = protect(r, clusters[i].start, clusters[i].end, at);
+		if (rc || *at < clusters[i].end)
+			return rc;
+	}
+	*at = walk_end;
+	return 0;
+}
+
+/* Number of the chunk of b that addr lies in. */
+static uint64_t chunk_of(const struct hv_block *b, uint64_t addr)
+{
+	return (addr >> CHUNK_SHIFT) - (b->host.v >> CHUNK_SHIFT);
+}
+
+/* Where the stretch of chunks that are alike from addr on ends. */
+static uint64_t stretch_end(const uint8_t *virgin, const struct hv_block *b, uint64_t addr,
+			    uint64_t end)
+{
+	uint64_t c = chunk_of(b, addr), last = chunk_of(b, end - 1);
+	uint8_t kind = virgin[c];
+
+	while (c <= last && virgin[c] == kind)
+		c++;
+	return c > last ? end : ((b->host.v >> CHUNK_SHIFT) + c) << CHUNK_SHIFT;
+}
+
+/* Looks what was populated in virgin [*at, end), makes that ordinary, moves *at to the first of it.
+ */
+static int wake_virgins(struct hv_vm *vm, uint8_t *virgin, const struct hv_block *b, uint64_t *at,
+			uint64_t end)
+{
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.start = *at,
+		.end = end,
+		.vec = (uintptr_t)vm->regions,
+		.vec_len = HV_REGIONS,
+		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+		.return_mask = PAGE_IS_PRESENT,
+	};
+	uint64_t first;
+	int n;
+
+	do {
+		n = ioctl(vm->pagemap_fd, PAGEMAP_SCAN, &arg);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	for (int i = 0; i < n; i++)
+		for (uint64_t c = chunk_of(b, vm->regions[i].start);
+		     c <= chunk_of(b, vm->regions[i].end - 1); c++)
+			virgin[c] = 0;
+	first = n ? vm->regions[0].start & ~(CHUNK_BYTES - 1) : end;
+	*at = first > *at ? first : *at;
+	return 0;
+}
+
+/* Harvests [*at, end) of the cursor's block as far as there is room. */
+static int harvest_block(struct round *r, uint64_t *at, uint64_t end)
+{
+	const struct hv_block *b = &r->vm->blocks[r->cursor->block];
+	uint8_t *virgin = r->vm->virgin[r->cursor->block];
+	int rc = 0;
+
+	while (!rc && *at < end && r->n < r->max_runs && r->pages_left) {
+		uint64_t start = *at, to = virgin ? stretch_end(virgin, b, start, end) : end;
+
+		if (virgin && virgin[chunk_of(b, start)])
+			rc = wake_virgins(r->vm, virgin, b, at, to);
+		else if (r->vm->two_step)
+			rc = protect_clusters(r, start, to, at);
+		else
+			rc = protect(r, start, to, at);
+	}
+	return rc;
+}
+
+int hv_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs, unsigned max_runs,
+	       uint64_t max_pages)
+{
+	struct round r = {
+		.vm = vm,
+		.cursor = cursor,
+		.runs = runs,
+		.max_runs = max_runs,
+		.pages_left = max_pages,
+	};
+
+	if (!max_runs || !max_pages)
+		return -EINVAL;
+	while (cursor->block < vm->n_blocks && r.n < max_runs && r.pages_left) {
+		const struct hv_block *b = &vm->blocks[cursor->block];
+		uint64_t at = b->host.v + cursor->offset, end = b->host.v + b->bytes;
+		int rc = harvest_block(&r, &at, end);
+
+		if (rc)
+			return rc;
+		cursor->offset = at - b->host.v;
+		if (at >= end) {
+			cursor->block++;
+			cursor->offset = 0;
+		}
+	}
+	cursor->done = cursor->block >= vm->n_blocks;
+	return (int)r.n;
+}
+
+/* One call's worth: what n iovs name, bytes long in all, to dst. */
+static int copy_batch(struct hv_vm *vm, unsigned n, uint64_t bytes, uint8_t *dst)
+{
+	struct iovec local = {dst, bytes};
+	ssize_t r = process_vm_readv(vm->id.pid, &local, 1, vm->iovs, n, 0);
+
+	if (r < 0)
+		return errno == ESRCH ? TV_E_GONE : -errno;
+	return (uint64_t)r == bytes ? 0 : -EFAULT;
+}
+
+int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst)
+{
+	uint64_t bytes = 0;
+	uint8_t *to = dst;
+	unsigned k = 0;
+	int rc;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t run_bytes = (uint64_t)runs[i].pages << TV_PAGE_SHIFT;
+		uint64_t addr = vm->blocks[runs[i].block].host.v + runs[i].offset;
+
+		if (k == HV_IOVS || (k && bytes + run_bytes > COPY_CALL_BYTES)) {
+			rc = copy_batch(vm, k, bytes, to);
+			if (rc)
+				return rc;
+			to += bytes;
+			bytes = k = 0;
+		}
+		vm->iovs[k++] = (struct iovec){(void *)(uintptr_t)addr, run_bytes};
+		bytes += run_bytes;
+	}
+	return k ? copy_batch(vm, k, bytes, to) : 0;
+}
+
+static int register_block(struct hv_vm *vm, const struct hv_block *b, struct tv_err *e)
+{
+	struct uffdio_register reg = {
+		.range = {b->host.v, b->bytes},
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+
+	if (!ioctl(vm->uffd, UFFDIO_REGISTER, &reg))
+		return 0;
+	return tv_fail(e, -errno, "cannot watch the RAM block %s for writes: %s%s", b->name,
+		       strerror(errno),
+		       errno == EBUSY ? "; QEMU itself (postcopy, background snapshot) or another "
+					"twinvm watches it already"
+				      : "");
+}
+
+/* Which blocks may have virgin chunks: those in private anonymous memory. */
+static int make_virgins(struct hv_vm *vm)
+{
+	struct hv_maps maps;
+	int rc = hv_maps_read(vm->id.pid, &maps);
+
+	for (unsigned i = 0; i < vm->n_blocks && !rc; i++) {
+		const struct hv_block *b = &vm->blocks[i];
+		const struct hv_map *m = hv_maps_at(&maps, b->host.v);
+		uint64_t chunks = chunk_of(b, b->host.v + b->bytes - 1) + 1;
+
+		if (!m || m->shared || *m->path || m->end < b->host.v + b->bytes ||
+		    b->bytes < CHUNK_BYTES)
+			continue;
+		vm->virgin[i] = malloc(chunks);
+		if (!vm->virgin[i])
+			rc = -ENOMEM;
+		else
+			memset(vm->virgin[i], 1, chunks);
+	}
+	hv_maps_dispose(&maps);
+	return rc;
+}
+
+int hv_dirty_setup(struct hv_vm *vm, struct tv_err *e)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = HV_UFFD_FEATURES};
+	char path[64];
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)vm->id.pid);
+	vm->pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (vm->pagemap_fd < 0)
+		return tv_fail(e, -errno, "cannot open %s: %s", path, strerror(errno));
+	/* The second half holds the clusters of the two-step harvest. */
+	vm->regions = calloc(2 * HV_REGIONS, sizeof(*vm->regions));
+	vm->iovs = calloc(HV_IOVS, sizeof(*vm->iovs));
+	if (!vm->regions || !vm->iovs)
+		return tv_fail(e, -ENOMEM, "no memory to track dirty pages");
+	memset(vm->regions, 0xff, 2 * HV_REGIONS * sizeof(*vm->regions)); /* fault it in now */
+	rc = make_virgins(vm);
+	if (rc)
+		return tv_fail(e, rc, "cannot look at QEMU's memory map: %s", tv_strerror(rc));
+	rc = hv_inject_uffd(vm->id.pid, vm->pidfd, &vm->uffd, e);
+	if (rc)
+		return rc;
+	if (ioctl(vm->uffd, UFFDIO_API, &api))
+		return tv_fail(e, -errno, "this kernel's userfaultfd lacks WP_ASYNC: %s",
+			       strerror(errno));
+	for (unsigned i = 0; i < vm->n_blocks; i++) {
+		rc = register_block(vm, &vm->blocks[i], e);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+void hv_dirty_teardown(struct hv_vm *vm)
+{
+	/* Closing the last descriptor unregisters everything. */
+	tv_close_fd(&vm->uffd);
+	tv_close_fd(&vm->pagemap_fd);
+	free(vm->regions);
+	free(vm->iovs);
+	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++)
+		free(vm->virgin[i]);
+	vm->regions = NULL;
+	vm->iovs = NULL;
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One epoch's QMP side: stop, device state, cont, from lines made beforehand.
+ *
+ * The device state goes into a memfd. QEMU gets a descriptor that was opened write-only (it refuses
+ * a read-write one for /dev/fdset) and writes at its file position, which both sides share: we set
+ * it to 0 before each save, and where it stands afterwards is the size. The file never shrinks, so
+ * its memory is allocated once.
+ */
+#include "hv/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void make_line(struct hv_line *l, const char *text)
+{
+	l->bytes = (size_t)snprintf(l->text, sizeof(l->text), "%s\n", text);
+}
+
+static int give_fd(struct hv_vm *vm, struct tv_err *e)
+{
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd_fd(vm->qmp, "add-fd", json_pack("{s:s}", "opaque", HV_PREFIX),
+			       vm->write_fd, &ret, HV_CMD_MS, e);
+
+	if (rc)
+		return rc;
+	vm->fdset = json_integer_value(json_object_get(ret, "fdset-id"));
+	json_decref(ret);
+	return 0;
+}
+
+int hv_state_setup(struct hv_vm *vm, struct tv_err *e)
+{
+	char text[192];
+	int rc;
+
+	vm->state_fd = memfd_create(HV_PREFIX "-state", MFD_CLOEXEC);
+	if (vm->state_fd < 0)
+		return tv_fail(e, -errno, "memfd_create: %s", strerror(errno));
+	snprintf(text, sizeof(text), "/proc/self/fd/%d", vm->state_fd);
+	vm->write_fd = open(text, O_WRONLY | O_CLOEXEC);
+	if (vm->write_fd < 0)
+		return tv_fail(e, -errno, "cannot reopen the state file: %s", strerror(errno));
+	rc = give_fd(vm, e);
+	if (rc)
+		return rc;
+	make_line(&vm->stop, "{\"execute\":\"stop\"}");
+	make_line(&vm->cont, "{\"execute\":\"cont\"}");
+	snprintf(text, sizeof(text),
+		 "{\"execute\":\"xen-save-devices-state\",\"arguments\":{\"filename\":"
+		 "\"/dev/fdset/%lld\",\"live\":false}}",
+		 (long long)vm->fdset);
+	make_line(&vm->save, text);
+	return 0;
+}
+
+void hv_state_teardown(struct hv_vm *vm)
+{
+	tv_close_fd(&vm->write_fd);
+	tv_close_fd(&vm->state_fd);
+}
+
+int hv_pause(struct hv_vm *vm, int timeout_ms)
+{
+	int rc;
+
+	/* What came before our stop is somebody else's doing; the STOP that comes now is ours. */
+	rc = hv_qmp_drain(vm->qmp);
+	if (rc)
+		return rc;
+	/* From here on a resume is due, whatever is answered: the stop may still happen. */
+	vm->paused = true;
+	hv_qmp_mute(vm->qmp, "\"STOP\"");
+	rc = hv_qmp_fire(vm->qmp, vm->stop.text, vm->stop.bytes);
+	if (!rc)
+		rc = hv_qmp_wait(vm->qmp, timeout_ms);
+	if (hv_qmp_mute(vm->qmp, NULL) == 0 && !rc) {
+		vm->paused = false; /* it did not run: a person, or its own end, had stopped it */
+		return -EALREADY;
+	}
+	return rc;
+}
+
+int hv_state_begin(struct hv_vm *vm)
+{
+	vm->state_bytes = 0;
+	if (lseek(vm->write_fd, 0, SEEK_SET) != 0)
+		return -errno;
+	return hv_qmp_fire(vm->qmp, vm->save.text, vm->save.bytes);
+}
+
+int hv_state_end(struct hv_vm *vm, int timeout_ms, size_t *bytes)
+{
+	int rc = hv_qmp_wait(vm->qmp, timeout_ms);
+	off_t at;
+
+	*bytes = 0;
+	if (rc)
+		return rc;
+	at = lseek(vm->write_fd, 0, SEEK_CUR);
+	if (at <= 0)
+		return at < 0 ? -errno : TV_E_PROTOCOL;
+	*bytes = vm->state_bytes = (size_t)at;
+	return 0;
+}
+
+int hv_resume(struct hv_vm *vm, int timeout_ms)
+{
+	int rc;
+
+	hv_qmp_mute(vm->qmp, "\"RESUME\"");
+	rc = hv_qmp_fire(vm->qmp, vm->cont.text, vm->cont.bytes);
+	if (!rc)
+		rc = hv_qmp_wait(vm->qmp, timeout_ms);
+	hv_qmp_mute(vm->qmp, NULL);
+	if (!rc)
+		vm->paused = false;
+	return rc;
+}
+
+int hv_state_read(struct hv_vm *vm, void *dst, size_t bytes)
+{
+	uint8_t *p = dst;
+	size_t done = 0;
+
+	if (bytes > vm->state_bytes)
+		return -ERANGE;
+	while (done < bytes) {
+		ssize_t r = pread(vm->state_fd, p + done, bytes - done, (off_t)done);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r ? -errno : -EPIPE;
+		done += (size_t)r;
+	}
+	return 0;
+}
