@@ -308,8 +308,9 @@ static void do_epoch(struct cap *c, uint64_t epoch)
 		return; /* the slot stays taken: the session ends */
 	}
 	p.slot->last = true;
+	p.slot->captured_ns = ev.pause_start_ns;
+	emit(c, &ev); /* before the loop can hear of the epoch's end any other way */
 	encoder_slot_put(c->en, p.slot);
-	emit(c, &ev);
 }
 
 static void on_vm_event(enum hv_event what, const char *name, void *arg)

@@ -139,14 +139,15 @@ static bool encode_state(struct encoder *en, const struct slot *s)
 	return true;
 }
 
-static bool marker(struct encoder *en, enum piece_kind kind, uint64_t epoch)
+static bool marker(struct encoder *en, enum piece_kind kind, const struct slot *s)
 {
 	struct piece *p = piece_get(en);
 
 	if (!p)
 		return false;
 	p->kind = kind;
-	p->epoch = epoch;
+	p->epoch = s->epoch;
+	p->captured_ns = s->captured_ns;
 	p->records = en->epoch_records;
 	p->pages = en->epoch_pages;
 	p->checksum = ckpt_sum_value(en->sum);
@@ -160,7 +161,7 @@ static bool encode_slot(struct encoder *en, const struct slot *s)
 	if (s->first) {
 		ckpt_sum_reset(en->sum);
 		en->epoch_records = en->epoch_pages = en->epoch_wire_bytes = 0;
-		if (s->epoch && !marker(en, PIECE_BEGIN, s->epoch))
+		if (s->epoch && !marker(en, PIECE_BEGIN, s))
 			return false;
 	}
 	if (!encode_pages(en, s))
@@ -168,8 +169,8 @@ static bool encode_slot(struct encoder *en, const struct slot *s)
 	if (!s->last)
 		return true;
 	if (!s->epoch)
-		return marker(en, PIECE_SYNC_END, 0);
-	return encode_state(en, s) && marker(en, PIECE_END, s->epoch);
+		return marker(en, PIECE_SYNC_END, s);
+	return encode_state(en, s) && marker(en, PIECE_END, s);
 }
 
 static void *encoder_thread(void *arg)

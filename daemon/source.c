@@ -72,7 +72,7 @@ struct source {
 	struct tv_err why;
 
 	uint64_t epoch_running; /* the next to be captured; epochs are numbered from 1 */
-	uint64_t epoch_captured, epoch_committed, epoch_released;
+	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;
 	int64_t captured_at_ns[MAX_IN_FLIGHT + 2]; /* by epoch number, ring */
 	uint64_t flight_bytes[MAX_IN_FLIGHT + 2];
 	int64_t committed_state_ns; /* when the state of the last committed epoch was taken */
@@ -442,7 +442,7 @@ static void schedule(struct source *s)
 
 	if (s->capturing || s->leaving || s->vm_stopped || !s->net_held ||
 	    (s->state != FO_P_SYNCING && s->state != FO_P_PAIRING && s->state != FO_P_PROTECTED) ||
-	    !s->epoch_running || s->epoch_captured - s->epoch_committed >= MAX_IN_FLIGHT)
+	    !s->epoch_running || s->epoch_captured >= s->epoch_committed + MAX_IN_FLIGHT)
 		return;
 	nb_stats(s->nb, &ns);
 	now = tv_now_ns();
@@ -497,7 +497,6 @@ static void on_captured(struct source *s, const struct cap_event *ev)
 	sample(&s->pause, ev->pause_ns);
 	sample(&s->dirty, (int64_t)ev->pages);
 	s->epoch_captured = ev->epoch;
-	s->captured_at_ns[ev->epoch % (MAX_IN_FLIGHT + 2)] = ev->pause_start_ns;
 	s->epoch_running = ev->epoch + 1;
 	schedule(s);
 }
@@ -505,7 +504,7 @@ static void on_captured(struct source *s, const struct cap_event *ev)
 static void on_committed(struct source *s, const Twinvm__Committed *m)
 {
 	if (m->generation != s->job.generation || m->epoch != s->epoch_committed + 1 ||
-	    m->epoch > s->epoch_captured) {
+	    m->epoch > s->epoch_sent) {
 		peer_lost(s, TV_E_PROTOCOL, "the backup committed an epoch that was not sent");
 		return;
 	}
@@ -560,6 +559,8 @@ static bool on_piece(const struct piece *p, void *arg)
 		end.wire_bytes = p->wire_bytes;
 		msg.msg_case = TWINVM__CONTROL__MSG_EPOCH_END;
 		msg.epoch_end = &end;
+		s->epoch_sent = p->epoch;
+		s->captured_at_ns[p->epoch % (MAX_IN_FLIGHT + 2)] = p->captured_ns;
 		s->flight_bytes[p->epoch % (MAX_IN_FLIGHT + 2)] = p->wire_bytes;
 		break;
 	case PIECE_SYNC_END:

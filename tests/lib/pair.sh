@@ -87,7 +87,7 @@ guest_start() {
 	guest_command "$name" "tap-$name" "${GUEST_QMP[$name]}" "$PAIR_DIR/$name-serial.log" "${GUEST_MACHINE:-q35}"
 	host_spawn "$host" "$PAIR_DIR/$name-qemu.log" "${GUEST_COMMAND[@]}" "$@"
 	GUEST_PID[$name]=$SPAWNED_PID
-	await 120 "the guest $name to boot" grep -aq "GUEST READY" "$PAIR_DIR/$name-serial.log"
+	await 120 "the guest $name to boot" grep -saq "GUEST READY" "$PAIR_DIR/$name-serial.log"
 }
 
 guest_answers() {
@@ -113,7 +113,7 @@ await_state() {
 # Descendants of a host's init, by the arguments.
 procs_of() {
 	local host=$1 pattern=$2 pid ns
-	ns=$(readlink "/proc/${HOST_INIT[$host]}/ns/pid_for_children" 2>/dev/null || true)
+	ns=$(readlink "/proc/${HOST_INIT[$host]}/ns/pid")
 	for pid in $(pgrep -f -- "$pattern" || true); do
 		[[ $(readlink "/proc/$pid/ns/pid" 2>/dev/null) = "$ns" ]] && echo "$pid"
 	done

@@ -89,7 +89,7 @@ static unsigned look_at_fds(pid_t pid)
 		if (r < 0)
 			continue;
 		link[r] = 0;
-		if (strstr(link, "userfaultfd") || strstr(link, "twinvm"))
+		if (strstr(link, "userfaultfd") || strstr(link, "memfd:twinvm"))
 			say("file descriptor", link);
 	}
 	if (d)
