@@ -73,10 +73,15 @@ static void piece_put(struct encoder *en)
 	wake_loop(en);
 }
 
-static void account(struct encoder *en, const struct piece *p)
+static void account(struct encoder *en, struct piece *p)
 {
 	ckpt_sum_add(en->sum, p->buf.data, p->buf.bytes);
 	en->epoch_wire_bytes += p->buf.bytes;
+	/* What TLS cannot see: damage before it or after it. */
+	if (tv_fault("encoder_corrupt"))
+		p->buf.data[p->buf.bytes - 1] ^= 0x10;
+	if (tv_fault("encoder_truncate"))
+		p->buf.bytes -= 7;
 }
 
 /* All pages of a slot as RECORDS pieces. False: stopping. */

@@ -676,9 +676,16 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		return;
 	case TWINVM__CONTROL__MSG_REFUSE: {
 		char text[512];
+		int code = m->refuse->code < 0 ? m->refuse->code : TV_E_REFUSED;
 
 		snprintf(text, sizeof(text), "%s: %s", s->job.peer_name, m->refuse->text);
-		give_up(s, "failed", m->refuse->code < 0 ? m->refuse->code : TV_E_REFUSED, text);
+		if (!s->net_held) {
+			give_up(s, "failed", code, text);
+			return;
+		}
+		/* A replica that is lost later: alone, but only by record. */
+		set_why(s, code, text);
+		on_event(s, FO_PE_PEER_LOST);
 		return;
 	}
 	case TWINVM__CONTROL__MSG_COMMITTED:

@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Bad input: each case is one clear line and a non-zero exit status, and the VM is untouched by it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/pair.sh
+
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+untouched() {
+	local traces
+	traces=$("$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}") || fail "$1: left in the VM: $traces"
+	[[ $traces = "$before" ]] || fail "$1: the VM had '$before' and has '$traces'"
+	guest_answers || fail "$1: the guest does not answer"
+}
+# refused NAME STATUS PATTERN COMMAND...: fails with that status and one line that matches
+refused() {
+	local name=$1 status=$2 pattern=$3 said rc=0
+	shift 3
+	said=$(tw hostA "$@") || rc=$?
+	[[ $rc -eq $status ]] || fail "$name: exit status $rc, not $status: $said"
+	[[ $(wc -l <<<"$said") -eq 1 ]] || fail "$name: more than one line: $said"
+	grep -qiE -- "$pattern" <<<"$said" || fail "$name: '$said' does not match '$pattern'"
+	echo "$name: $said"
+}
+restart() { # HOST [VARIABLE=VALUE]: its daemon with something in the environment
+	kill "${DAEMON_PID[$1]}"
+	wait "${DAEMON_JOB[$1]}" 2>/dev/null || true
+	if [[ -n ${2:-} ]]; then
+		export "${2?}"
+	fi
+	daemon_start "$1"
+	[[ -z ${2:-} ]] || unset "${2%%=*}"
+}
+no_standby() { [[ -z $(procs_of hostB qemu-system) ]]; }
+
+pair_up
+guest_start hostA vm1
+before=$("$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}")
+
+refused "no such VM" 1 "nosuch" protect nosuch --to hostB
+refused "no such socket" 1 "/nowhere/qmp" protect /nowhere/qmp --to hostB
+refused "no such pid" 1 "999999" protect 999999 --to hostB
+refused "unknown host" 1 "no.such.host.*(did not answer|not known|look)" protect vm1 --to no.such.host
+refused "nobody listens" 1 "refused" protect vm1 --to 10.78.0.11:9
+refused "ourselves" 1 "this host itself" protect vm1 --to 10.78.0.11:7890
+refused "not protected" 1 "no VM" unprotect vm1
+refused "unknown arbiter" 1 "ftp://x" protect vm1 --to hostB --arbiter ftp://x
+refused "arbiter folder" 1 "/no/such/dir" protect vm1 --to hostB --arbiter file:///no/such/dir
+rc=0
+tw hostA protect vm1 >/dev/null || rc=$?
+[[ $rc -eq 2 ]] || fail "protect without --to: exit status $rc, not 2"
+untouched "wrong names"
+
+host_spawn hostA "$PAIR_DIR/twin.log" qemu-system-x86_64 -name vm1 -accel tcg -m 64 -display none -nodefaults \
+	-qmp "unix:$PAIR_DIR/twin.qmp,server=on,wait=off"
+twin=$SPAWNED_PID
+await 10 "the second VM" test -S "$PAIR_DIR/twin.qmp"
+refused "two VMs of that name" 1 "vm1" protect vm1 --to hostB
+kill -9 "$twin"
+
+host_spawn hostA "$PAIR_DIR/noqmp.log" qemu-system-x86_64 -name noqmp -accel tcg -m 64 -display none -nodefaults
+noqmp=$SPAWNED_PID
+_has_noqmp() { [[ -n $(procs_of hostA "name noqmp") ]]; }
+await 10 "the VM without QMP" _has_noqmp
+refused "no QMP socket" 1 "qmp" protect noqmp --to hostB
+kill -9 "$noqmp"
+
+truncate -s 16M "$PAIR_DIR/disk.img"
+host_spawn hostA "$PAIR_DIR/disk.log" qemu-system-x86_64 -name disk -accel tcg -m 64 -display none -nodefaults \
+	-drive "file=$PAIR_DIR/disk.img,format=raw,if=virtio,id=data0" -qmp "unix:$PAIR_DIR/disk.qmp,server=on,wait=off"
+await 10 "the VM with a disk" test -S "$PAIR_DIR/disk.qmp"
+refused "a writable disk" 3 "data0|virtio" protect disk --to hostB
+kill -9 "$SPAWNED_PID"
+
+host_spawn hostA "$PAIR_DIR/holder.log" python3 -c "
+import socket,time,sys
+s=socket.socket(socket.AF_UNIX); s.connect('${GUEST_QMP[vm1]}'); print(s.recv(100), flush=True); time.sleep(1000)"
+holder=$SPAWNED_PID
+await 10 "the other QMP client" grep -q QMP "$PAIR_DIR/holder.log"
+refused "QMP socket in use" 1 "in use|another" protect vm1 --to hostB
+kill -9 "$holder"
+untouched "a held socket"
+
+# ---- the backup's side ----
+host_run hostB mount -o remount,size=64m /dev/shm
+refused "backup without memory" 1 "hostB.*(memory|room|/dev/shm)" protect vm1 --to hostB
+host_run hostB mount -o remount,size=4g /dev/shm
+untouched "no memory"
+
+real=$(command -v qemu-system-x86_64)
+cp "$real" "$PAIR_DIR/qemu-real"
+cat >"$PAIR_DIR/qemu-old" <<-END
+	#!/bin/bash
+	for a; do [[ \$a = help ]] && { "$PAIR_DIR/qemu-real" "\$@" | grep -v pc-q35-7.2; exit; }; done
+	exec "$PAIR_DIR/qemu-real" "\$@"
+END
+chmod +x "$PAIR_DIR/qemu-old"
+host_run hostB mount --bind "$PAIR_DIR/qemu-old" "$real"
+refused "backup without the machine type" 1 "hostB.*pc-q35-7.2" protect vm1 --to hostB
+host_run hostB umount "$real"
+await 5 "no standby" no_standby || fail "a standby is left"
+untouched "no machine type"
+
+# ---- who may speak ----
+certs_make "$PAIR_DIR/other" hostA
+sed -i "s#certs/hostA#other/hostA#" "$PAIR_DIR/hostA.conf"
+restart hostA
+refused "wrong certificate" 1 "certificate" protect vm1 --to hostB
+pair_conf hostA
+restart hostA TWINVM_TEST_PROTOCOL=99
+refused "other protocol version" 1 "version 1.*99" protect vm1 --to hostB
+restart hostA
+untouched "certificates and versions"
+
+# ---- damaged and hostile bytes ----
+restart hostA TWINVM_FAULT=encoder_corrupt:5
+refused "corrupted record in the first copy" 1 "record|checksum" protect vm1 --to hostB
+restart hostA TWINVM_FAULT=encoder_truncate:5
+refused "truncated record in the first copy" 1 "record|checksum" protect vm1 --to hostB
+untouched "damage in the first copy"
+restart hostA TWINVM_FAULT=encoder_corrupt:600
+tw hostA protect vm1 --to hostB --mode remus >/dev/null
+_reason() { [[ $(vm_field hostA vm1 "['reason']") = *hostB:* ]]; }
+await 60 "the damaged epoch to be found" _reason
+echo "corrupted record in an epoch: $(vm_field hostA vm1 "['reason']")"
+guest_answers || fail "the guest does not answer after a damaged epoch"
+restart hostA
+await_state 30 hostA vm1 protected
+refused "already protected" 1 "already protected" protect vm1 --to hostB
+tw hostA unprotect vm1 >/dev/null
+untouched "damage in an epoch"
+
+hostile() { # BYTES (printf): with a good certificate, behind TLS
+	# shellcheck disable=SC2059
+	printf "$1" | host_run hostA timeout 5 openssl s_client -connect 10.78.0.12:7890 -quiet -no_ign_eof \
+		-CAfile "$PAIR_DIR/certs/ca.crt" -cert "$PAIR_DIR/certs/hostA.crt" -key "$PAIR_DIR/certs/hostA.key" \
+		>/dev/null 2>&1 || true
+}
+hostile '\x02\x00Vt\xff\xff\xff\xff\0\0\0\0\0\0\0\0'
+hostile '\x01\x00Vt\xff\xff\xff\xff\0\0\0\0\0\0\0\0'
+hostile '\x07\x00Vt\x10\0\0\0\0\0\0\0\0\0\0\0'
+hostile 'GET / HTTP/1.0\r\n\r\n'
+hostile '\x01\x00Vt\x10\0'
+host_run hostA bash -c 'printf "plain text\n" >/dev/tcp/10.78.0.12/7890'
+no_sink() { [[ -z $(procs_of hostB "twinvmd replicate sink") ]]; }
+await 15 "the hostile peers' processes to end" no_sink
+grep -c "connection refused or broken" "$PAIR_DIR/hostB.log" || fail "nothing was said about the hostile peers"
+tw hostA protect vm1 --to hostB >/dev/null || fail "the backup does not serve any more"
+tw hostA unprotect vm1 >/dev/null
+untouched "hostile peers"

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A guest that rewrites memory all the time over a link throttled to 10 Mbit/s: epochs become longer and
+# nothing else. The VM stays protected, the same session goes on, heartbeats are in time, and both replicators stay
+# below their staging buffers (64 MiB) plus 64 MiB all the while. (The sink also maps the standby's own memory, a
+# shared file; that is the VM's memory and not counted: RssAnon and RssFile are.)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/pair.sh
+
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+LIMIT_KIB=$((128 * 1024))
+declare -A most=([source]=0 [sink]=0)
+# Looks at the memory of both; remembers the most.
+weigh() {
+	local role host pid kib
+	for role in source sink; do
+		host=hostA
+		[[ $role = sink ]] && host=hostB
+		for pid in $(procs_of "$host" "twinvmd replicate $role"); do
+			kib=$(awk '/^Rss(Anon|File):/ {n += $2} END {print n + 0}' "/proc/$pid/status" 2>/dev/null || echo 0)
+			((kib <= most[$role])) || most[$role]=$kib
+			((kib < LIMIT_KIB)) || fail "the $role uses $kib KiB"
+		done
+	done
+}
+epoch() { vm_field hostA vm1 "['epoch_committed']"; }
+_beyond() {
+	weigh
+	[[ $(vm_state hostA vm1) = protected ]] || fail "not protected: $(tw hostA status)"
+	(($(epoch) >= $1))
+}
+
+pair_up
+GUEST_EXTRA='twinvm.load=dirty:1500:1000' guest_start hostA vm1
+tw hostA protect vm1 --to hostB --mode remus >/dev/null
+await 20 "epochs at full speed" _beyond 100
+fast=$(vm_field hostA vm1 "['epoch_ms']['p50']")
+pid=$(procs_of hostA "twinvmd replicate source")
+host_spawn client "$PAIR_DIR/client.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 60000 \
+	--record "$PAIR_DIR/record"
+client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB
+
+host_shape hostA 10mbit
+at=$(epoch)
+await 200 "eight epochs over the slow link" _beyond $((at + 8))
+slow=$(vm_field hostA vm1 "['epoch_ms']")
+[[ $(procs_of hostA "twinvmd replicate source") = "$pid" ]] || fail "another session was begun"
+host_shape hostA off
+await 60 "epochs at full speed again" _beyond $(($(epoch) + 50))
+[[ $(procs_of hostA "twinvmd replicate source") = "$pid" ]] || fail "another session was begun"
+kill "$client_pid"
+wait "$client_job" || fail "the client: $(cat "$PAIR_DIR/client.json")"
+echo "epochs of $fast ms at full speed; slow: $slow; most memory: source ${most[source]} KiB, sink ${most[sink]} KiB"
+grep -E 'SILENCE|PEER_LOST' "$PAIR_DIR"/host?.log && fail "a heartbeat was missed"
+tw hostA unprotect vm1 >/dev/null
+"$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}" || fail "something is left in the VM"
