@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Network back ends. The NICs stay as they are; a tap or a bridge helper becomes a tap that QEMU
+ * itself creates and that stays down until promotion. vhost goes: the device is the same without.
+ */
+#include "hv/rewrite.h"
+
+#include <ctype.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+/* "tv", eight letters or digits of the VM's id, "n", and the number: fits IFNAMSIZ. */
+static void tap_name(struct hv_rewrite *rw, char name[64])
+{
+	unsigned n = 2;
+
+	if (rw->conf->tap_prefix) {
+		snprintf(name, 64, "%s%u", rw->conf->tap_prefix, rw->n_taps);
+	} else {
+		strcpy(name, "tv");
+		for (const char *p = rw->conf->vm_id ? rw->conf->vm_id : ""; *p && n < 10; p++)
+			if (isalnum((unsigned char)*p))
+				name[n++] = *p;
+		snprintf(name + n, 64 - n, "n%u", rw->n_taps);
+	}
+	rw->n_taps++;
+	if (strlen(name) >= IFNAMSIZ)
+		hv_rw_fail(rw, TV_E_REFUSED,
+			   "the tap name %s is longer than %d letters; choose a shorter tap prefix",
+			   name, IFNAMSIZ - 1);
+}
+
+/* fds=3:4 says how many queues there are; queues= does so when QEMU opens the tap. */
+static void keep_queues(struct hv_rewrite *rw, struct hv_keyval *kv)
+{
+	const char *fds = hv_keyval_get(kv, "fds");
+	unsigned n = 1;
+	char text[16];
+
+	if (!fds)
+		return;
+	for (; *fds; fds++)
+		n += *fds == ':';
+	snprintf(text, sizeof(text), "%u", n);
+	if (n > 1)
+		hv_rw_set(rw, kv, "queues", text);
+}
+
+static void to_tap(struct hv_rewrite *rw, struct hv_keyval *kv)
+{
+	static const char *const drop[] = {"fd",     "fds",     "br",       "helper",     "vhost",
+					   "vhostfd", "vhostfds", "vhostforce", "poll-us"};
+	char name[64];
+
+	keep_queues(rw, kv);
+	for (unsigned i = 0; i < sizeof(drop) / sizeof(*drop); i++)
+		hv_keyval_del(kv, drop[i]);
+	tap_name(rw, name);
+	hv_rw_set(rw, kv, "type", "tap");
+	hv_rw_set(rw, kv, "ifname", name);
+	hv_rw_set(rw, kv, "script", "no");
+	hv_rw_set(rw, kv, "downscript", "no");
+}
+
+static bool is_one_of(const char *s, const char *list)
+{
+	size_t n = strlen(s);
+
+	for (const char *p = strstr(list, s); p; p = strstr(p + 1, s))
+		if ((p == list || p[-1] == ' ') && (p[n] == ' ' || !p[n]))
+			return true;
+	return false;
+}
+
+/* hv_rw_parse takes the first word as the type, also in "-nic model=x", which has none. */
+void hv_rw_net(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	struct hv_keyval kv;
+	const char *type;
+
+	if (!hv_rw_parse(rw, &kv, option, arg, "type"))
+		return;
+	type = hv_keyval_get(&kv, "type");
+	if (!type || is_one_of(type, "user nic none hubport")) {
+		hv_rw_put(rw, option);
+		hv_rw_put(rw, arg);
+	} else if (is_one_of(type, "tap bridge")) {
+		to_tap(rw, &kv);
+		hv_rw_put_keyval(rw, option, &kv);
+	} else if (is_one_of(type, "socket stream dgram vde") && !strstr(arg, "fd=") &&
+		   !strstr(arg, "\"fd\"")) {
+		hv_rw_put(rw, option);
+		hv_rw_put(rw, arg);
+	} else {
+		hv_rw_fail(rw, TV_E_REFUSED,
+			   "option %s: the network back end \"%s\" cannot be carried over to another "
+			   "host; use tap, bridge or user", option, type);
+	}
+	hv_keyval_dispose(&kv);
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The standby: a paused QEMU that waits for the device state, with its memory open to us.
+ *
+ * Main RAM is a memfd of ours that QEMU opens through /proc/OUR-PID/fd: it has no name that could
+ * be left behind, whoever is killed when, and /dev/shm's size does not limit it. All other blocks
+ * are reached in QEMU's own memory. A block's number is its place in desc["blocks"]; the two sides
+ * are matched by name, and every block must be there with the same size, or the machines differ.
+ */
+#include "hv/ramblock.h"
+#include "hv/standby.h"
+#include "hv/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define START_MS 30000
+#define RETRY_MS 5
+#define KILL_MS 10000
+
+/* ---- starting ---- */
+static int load_blocks(struct hv_standby *sb, json_t *desc, struct tv_err *e)
+{
+	json_t *b, *list = json_object_get(desc, "blocks");
+	bool have_main = false;
+	size_t i;
+
+	json_array_foreach(list, i, b) {
+		const char *name = json_string_value(json_object_get(b, "name"));
+		json_int_t bytes = json_integer_value(json_object_get(b, "bytes"));
+		struct hv_block *to = &sb->blocks[i];
+
+		if (i == HV_MAX_BLOCKS || !name || strlen(name) >= sizeof(to->name) || bytes <= 0 ||
+		    bytes % TV_PAGE_BYTES)
+			return tv_fail(e, -EINVAL, "the VM's description has a bad memory block");
+		strcpy(to->name, name);
+		to->bytes = (uint64_t)bytes;
+		to->main_ram = json_is_true(json_object_get(b, "main"));
+		if (to->main_ram)
+			sb->main_block = (unsigned)i;
+		have_main |= to->main_ram;
+		sb->n_blocks++;
+	}
+	if (!have_main)
+		return tv_fail(e, -EINVAL, "the VM's description names no main memory block");
+	return 0;
+}
+
+static int take_conf(struct hv_standby *sb, json_t *desc, const struct hv_standby_conf *conf,
+		     struct tv_err *e)
+{
+	const char *name = json_string_value(json_object_get(desc, "name"));
+	int n;
+
+	if (!conf->dir || strlen(conf->dir) >= sizeof(sb->dir))
+		return tv_fail(e, -EINVAL, "the standby has no run directory, or one with too long a name");
+	strcpy(sb->dir, conf->dir);
+	n = snprintf(sb->qmp_path, sizeof(sb->qmp_path), "%s/" HV_STANDBY_QMP, conf->dir);
+	if (n < 0 || (size_t)n >= sizeof(sb->qmp_path))
+		return tv_fail(e, -ENAMETOOLONG, "the run directory's name %s is too long for a socket",
+			       conf->dir);
+	if (conf->bridge && strlen(conf->bridge) >= sizeof(sb->bridge))
+		return tv_fail(e, -EINVAL, "%s is no name of a bridge", conf->bridge);
+	snprintf(sb->bridge, sizeof(sb->bridge), "%s", conf->bridge ? conf->bridge : "");
+	snprintf(sb->name, sizeof(sb->name), "%s", name ? name : "");
+	return load_blocks(sb, desc, e);
+}
+
+static int make_ram(struct hv_standby *sb, char *path, size_t room, struct tv_err *e)
+{
+	uint64_t bytes = sb->blocks[sb->main_block].bytes;
+	void *p;
+
+	sb->ram_fd = memfd_create("twinvm-ram", MFD_CLOEXEC);
+	if (sb->ram_fd < 0 || ftruncate(sb->ram_fd, (off_t)bytes))
+		return tv_fail(e, -errno, "cannot make a memory file of %" PRIu64 " MiB: %s",
+			       bytes >> 20, strerror(errno));
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, sb->ram_fd, 0);
+	if (p == MAP_FAILED)
+		return tv_fail(e, -errno, "cannot map %" PRIu64 " MiB of memory: %s", bytes >> 20,
+			       strerror(errno));
+	sb->map = p;
+	snprintf(path, room, "/proc/%d/fd/%d", (int)getpid(), sb->ram_fd);
+	return 0;
+}
+
+static int launch(struct hv_standby *sb, json_t *desc, const char *binary, struct tv_err *e)
+{
+	char log[sizeof(sb->dir) + 32];
+	char *name = sb->argv[0];
+	int rc;
+
+	hv_standby_remove_files(sb->dir, true);
+	unlink(sb->qmp_path);
+	rc = hv_standby_note_files(sb->dir, sb->argv, e);
+	if (rc)
+		return rc;
+	snprintf(log, sizeof(log), "%s/" HV_STANDBY_LOG, sb->dir);
+	sb->argv[0] = (char *)binary;
+	rc = hv_spawn_detached(binary, sb->argv, json_string_value(json_object_get(desc, "cwd")), log,
+			       &sb->pid, &sb->pidfd, e);
+	sb->argv[0] = name;
+	if (!rc)
+		sb->start_ticks = tv_pid_start_ticks(sb->pid);
+	return rc;
+}
+
+static int say_ended(const struct hv_standby *sb, struct tv_err *e)
+{
+	char words[512];
+
+	hv_standby_last_words(sb->dir, words, sizeof(words));
+	return tv_fail(e, TV_E_GONE, "the standby QEMU (pid %d) ended: %s", (int)sb->pid,
+		       words[0] ? words : "it said nothing");
+}
+
+/* QEMU makes the socket early and answers on it when the machine is built. */
+static int connect_qmp(struct hv_standby *sb, struct tv_err *e)
+{
+	int64_t deadline = tv_now_ns() + START_MS * TV_NS_PER_MS;
+	int rc;
+
+	do {
+		int left = (int)((deadline - tv_now_ns()) / TV_NS_PER_MS);
+
+		rc = hv_qmp_open(sb->qmp_path, left > 1 ? left : 1, &sb->qmp, e);
+		if (!rc)
+			return 0;
+		if (hv_pidfd_ended(sb->pidfd, RETRY_MS))
+			return say_ended(sb, e);
+	} while ((rc == -ENOENT || rc == -ECONNREFUSED) && tv_now_ns() < deadline);
+	/* It may have died while we listened to it. */
+	if (rc == TV_E_GONE && hv_pidfd_ended(sb->pidfd, KILL_MS))
+		return say_ended(sb, e);
+	return tv_fail_prefix(e, rc, "the standby QEMU does not answer");
+}
+
+static int check_status(struct hv_standby *sb, json_t *desc, struct tv_err *e)
+{
+	bool kvm = json_is_true(json_object_get(desc, "kvm"));
+	json_t *ret = NULL;
+	const char *status;
+	int rc = hv_qmp_cmd(sb->qmp, "query-status", NULL, &ret, HV_CMD_MS, e);
+
+	if (rc)
+		return rc;
+	status = json_string_value(json_object_get(ret, "status"));
+	if (!status || strcmp(status, "inmigrate"))
+		rc = tv_fail(e, TV_E_PROTOCOL, "the standby does not wait for a state but is %s",
+			     status ? status : "?");
+	json_decref(ret);
+	ret = NULL;
+	if (!rc)
+		rc = hv_qmp_cmd(sb->qmp, "query-kvm", NULL, &ret, HV_CMD_MS, e);
+	if (!rc && json_object_get(desc, "kvm") &&
+	    json_is_true(json_object_get(ret, "enabled")) != kvm)
+		rc = tv_fail(e, -ENOTSUP, "the VM runs %s KVM and its standby %s: KVM must be usable on "
+			     "both hosts or on none", kvm ? "under" : "without",
+			     kvm ? "without" : "under it");
+	json_decref(ret);
+	return rc;
+}
+
+static const struct hv_block *by_name(const struct hv_block *b, unsigned n, const char *name)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(b[i].name, name))
+			return &b[i];
+	return NULL;
+}
+
+static int match_blocks(struct hv_standby *sb, const struct hv_block *found, unsigned n,
+			struct tv_err *e)
+{
+	for (unsigned i = 0; i < sb->n_blocks; i++) {
+		struct hv_block *b = &sb->blocks[i];
+		const struct hv_block *f = by_name(found, n, b->name);
+
+		if (!f)
+			return tv_fail(e, -ENOTSUP, "the VM has a memory block %s and the standby does "
+				       "not: was a device added while it ran?", b->name);
+		if (f->bytes != b->bytes || f->main_ram != b->main_ram)
+			return tv_fail(e, -ENOTSUP, "the memory block %s has %" PRIu64 " bytes in the VM "
+				       "and %" PRIu64 " in the standby: do both hosts have the same QEMU "
+				       "and firmware?", b->name, b->bytes, f->bytes);
+		b->host = f->host;
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (!by_name(sb->blocks, sb->n_blocks, found[i].name))
+			return tv_fail(e, -ENOTSUP, "the standby has a memory block %s and the VM does "
+				       "not: was a device removed while it ran?", found[i].name);
+	return 0;
+}
+
+static int find_blocks(struct hv_standby *sb, struct tv_err *e)
+{
+	struct hv_block *found = calloc(HV_MAX_BLOCKS, sizeof(*found));
+	uint64_t page_bytes;
+	unsigned n = 0;
+	int rc = -ENOMEM;
+
+	if (found)
+		rc = hv_ramblock_find(sb->qmp, sb->pid, found, HV_MAX_BLOCKS, &n, &page_bytes, e);
+	if (!rc)
+		rc = match_blocks(sb, found, n, e);
+	free(found);
+	return rc;
+}
+
+static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_conf *conf,
+		 struct tv_err *e)
+{
+	TV_FREE char *binary = NULL;
+	char ram_path[64];
+	int rc = take_conf(sb, desc, conf, e);
+
+	if (!rc)
+		rc = make_ram(sb, ram_path, sizeof(ram_path), e);
+	if (!rc)
+		rc = hv_standby_argv(desc, conf, ram_path, sb->qmp_path, &sb->argv, e);
+	if (!rc)
+		rc = hv_standby_check(desc, conf, sb->argv, &binary, e);
+	if (!rc)
+		rc = launch(sb, desc, binary, e);
+	if (!rc)
+		rc = connect_qmp(sb, e);
+	if (!rc)
+		rc = check_status(sb, desc, e);
+	if (!rc)
+		rc = find_blocks(sb, e);
+	/* QEMU has it open for itself, and our mapping stays. */
+	if (!rc)
+		tv_close_fd(&sb->ram_fd);
+	return rc;
+}
+
+static void free_standby(struct hv_standby *sb)
+{
+	hv_qmp_close(sb->qmp);
+	if (sb->map)
+		munmap(sb->map, sb->blocks[sb->main_block].bytes);
+	tv_close_fd(&sb->ram_fd);
+	tv_close_fd(&sb->mem_fd);
+	tv_close_fd(&sb->pidfd);
+	hv_argv_free(sb->argv);
+	free(sb);
+}
+
+int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv_standby **out,
+		     struct tv_err *e)
+{
+	struct hv_standby *sb = calloc(1, sizeof(*sb));
+	int rc;
+
+	*out = NULL;
+	if (!sb)
+		return tv_fail(e, -ENOMEM, "no memory for the standby");
+	sb->pidfd = sb->ram_fd = sb->mem_fd = -1;
+	rc = start(sb, desc, conf, e);
+	if (rc) {
+		/* standby.log stays, for whoever wants to know more than the sentence says. */
+		if (sb->pidfd >= 0) {
+			(void)!hv_pidfd_kill(sb->pidfd, KILL_MS);
+			hv_standby_remove_files(sb->dir, false);
+		}
+		free_standby(sb);
+		return rc;
+	}
+	*out = sb;
+	return 0;
+}
+
+/* ---- its memory ---- */
+static bool in_block(const struct hv_standby *sb, uint32_t block, uint64_t offset, size_t n)
+{
+	return block < sb->n_blocks && offset <= sb->blocks[block].bytes &&
+	       n <= sb->blocks[block].bytes - offset;
+}
+
+uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block)
+{
+	return block == sb->main_block ? sb->map : NULL;
+}
+
+/* Goes on where process_vm_writev may not: /proc/PID/mem also writes what is mapped read-only. */
+static int open_mem(struct hv_standby *sb)
+{
+	char path[64];
+
+	if (sb->mem_fd >= 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)sb->pid);
+	sb->mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	return sb->mem_fd < 0 ? -errno : 0;
+}
+
+static int mem_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool write)
+{
+	int rc = open_mem(sb);
+
+	while (!rc && n) {
+		ssize_t r = write ? pwrite(sb->mem_fd, p, n, (off_t)addr) :
+				    pread(sb->mem_fd, p, n, (off_t)addr);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r < 0 ? -errno : TV_E_GONE;
+		p = (char *)p + r;
+		addr += (uint64_t)r;
+		n -= (size_t)r;
+	}
+	return rc;
+}
+
+static int vm_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool write)
+{
+	while (n) {
+		struct iovec l = {p, n}, r = {(void *)(uintptr_t)addr, n};
+		ssize_t done = write ? process_vm_writev(sb->pid, &l, 1, &r, 1, 0) :
+				       process_vm_readv(sb->pid, &l, 1, &r, 1, 0);
+
+		if (done <= 0) {
+			if (done < 0 && errno == ESRCH)
+				return TV_E_GONE;
+			return mem_io(sb, addr, p, n, write);
+		}
+		p = (char *)p + done;
+		addr += (uint64_t)done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p, size_t n)
+{
+	if (!in_block(sb, block, offset, n))
+		return -ERANGE;
+	if (block == sb->main_block) {
+		memcpy(sb->map + offset, p, n);
+		return 0;
+	}
+	return vm_io(sb, sb->blocks[block].host.v + offset, (void *)p, n, true);
+}
+
+int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p, size_t n)
+{
+	if (!in_block(sb, block, offset, n))
+		return -ERANGE;
+	if (block == sb->main_block) {
+		memcpy(p, sb->map + offset, n);
+		return 0;
+	}
+	return vm_io(sb, sb->blocks[block].host.v + offset, p, n, false);
+}
+
+unsigned hv_standby_blocks(const struct hv_standby *sb)
+{
+	return sb->n_blocks;
+}
+
+uint64_t hv_standby_block_bytes(const struct hv_standby *sb, uint32_t block)
+{
+	return block < sb->n_blocks ? sb->blocks[block].bytes : 0;
+}
+
+pid_t hv_standby_pid(const struct hv_standby *sb)
+{
+	return sb->pid;
+}
+
+int hv_standby_pidfd(const struct hv_standby *sb)
+{
+	return sb->pidfd;
+}
+
+void hv_standby_id(const struct hv_standby *sb, struct hv_vm_id *out)
+{
+	*out = (struct hv_vm_id){.pid = sb->pid, .start_ticks = sb->start_ticks};
+	strcpy(out->name, sb->name);
+	strcpy(out->qmp_path, sb->qmp_path);
+}
+
+/* ---- its end ---- */
+void hv_standby_release(struct hv_standby *sb)
+{
+	if (sb)
+		free_standby(sb);
+}
+
+void hv_standby_kill(struct hv_standby *sb)
+{
+	if (!sb)
+		return;
+	(void)!hv_pidfd_kill(sb->pidfd, KILL_MS);
+	hv_standby_remove_files(sb->dir, true);
+	free_standby(sb);
+}
+
+void hv_standby_reap(pid_t pid, uint64_t start_ticks, const char *dir)
+{
+	TV_CLOSE int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+
+	/* The pidfd first: what it means cannot change after the start time was read. */
+	if (pidfd >= 0 && start_ticks && tv_pid_start_ticks(pid) == start_ticks)
+		(void)!hv_pidfd_kill(pidfd, KILL_MS);
+	hv_standby_remove_files(dir, true);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Promotion: the taps go up, the device state goes in through a socket pair, QEMU runs.
+ *
+ * The state is the primary's xen-save-devices-state file as it is: the standby was started with
+ * send-configuration=off and suppress-vmdesc=on, so that this is a whole migration stream. It may
+ * be larger than any socket buffer, and QEMU only reads after migrate-incoming: it is written
+ * without blocking, next to listening for QEMU's events. What fits is sent beforehand, because the
+ * VM stands still here.
+ */
+#include "hv/standby.h"
+#include "hv/vm.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define STATE_LIMIT_BYTES (64u << 20)
+#define BUFFER_BYTES (1 << 20)
+#define FD_NAME HV_PREFIX "-state"
+
+struct load {
+	struct hv_standby *sb;
+	int fd; /* our end; -1 when all is sent */
+	const char *state;
+	size_t left;
+	int64_t deadline;
+};
+
+static int ms_left(const struct load *l)
+{
+	int64_t left = (l->deadline - tv_now_ns() + TV_NS_PER_MS - 1) / TV_NS_PER_MS;
+
+	return left > 0 ? (int)left : 0;
+}
+
+/* Sends what fits. The end of the stream is the closed socket. */
+static int send_more(struct load *l)
+{
+	while (l->left) {
+		ssize_t r = send(l->fd, l->state, l->left, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return 0;
+		if (r < 0)
+			return -errno;
+		l->state += r;
+		l->left -= (size_t)r;
+	}
+	tv_close_fd(&l->fd);
+	return 0;
+}
+
+static int give_socket(struct load *l, struct tv_err *e)
+{
+	int fds[2], bytes = BUFFER_BYTES, rc;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
+		return tv_fail(e, -errno, "no socket for the device state: %s", strerror(errno));
+	l->fd = fds[0];
+	/* Only a wish: without it the state goes in smaller pieces. */
+	(void)!setsockopt(l->fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
+	rc = hv_qmp_cmd_fd(l->sb->qmp, "getfd", json_pack("{s:s}", "fdname", FD_NAME), fds[1], NULL,
+			   ms_left(l), e);
+	tv_close_fd(&fds[1]);
+	return rc;
+}
+
+/* 1 it runs, 0 nothing new, or negative. */
+static int saw_resume(struct hv_standby *sb)
+{
+	for (;;) {
+		json_t *ev = NULL;
+		const char *name;
+		int rc = hv_qmp_next_event(sb->qmp, &ev);
+		bool resume;
+
+		if (rc <= 0)
+			return rc;
+		name = json_string_value(json_object_get(ev, "event"));
+		resume = name && !strcmp(name, "RESUME");
+		json_decref(ev);
+		if (resume)
+			return 1;
+	}
+}
+
+/* Returns 0 when the VM runs. A broken socket is no news of its own: the reason comes with QEMU's end. */
+static int pump(struct load *l)
+{
+	for (;;) {
+		struct pollfd p[3] = {
+			{.fd = hv_qmp_fd(l->sb->qmp), .events = POLLIN},
+			{.fd = l->sb->pidfd, .events = POLLIN},
+			{.fd = l->fd, .events = POLLOUT},
+		};
+		int rc = saw_resume(l->sb);
+
+		if (rc)
+			return rc > 0 ? 0 : rc;
+		if (!ms_left(l))
+			return -ETIMEDOUT;
+		if (poll(p, 3, ms_left(l)) < 0 && errno != EINTR)
+			return -errno;
+		if (p[1].revents)
+			return TV_E_GONE;
+		if (p[2].revents && send_more(l))
+			tv_close_fd(&l->fd);
+	}
+}
+
+static int check_running(struct load *l, struct tv_err *e)
+{
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd(l->sb->qmp, "query-status", NULL, &ret, ms_left(l) + 100, e);
+	const char *status = json_string_value(json_object_get(ret, "status"));
+
+	if (!rc && !json_is_true(json_object_get(ret, "running")))
+		rc = tv_fail(e, TV_E_QMP, "the VM's state is loaded but the VM is %s",
+			     status ? status : "?");
+	json_decref(ret);
+	return rc;
+}
+
+/* What QEMU has to say about a load that went wrong. */
+static void add_reason(struct hv_standby *sb, struct tv_err *e, int rc)
+{
+	char words[400];
+	json_t *ret = NULL;
+	const char *why = NULL;
+
+	if (rc != TV_E_GONE && !hv_qmp_cmd(sb->qmp, "query-migrate", NULL, &ret, 500, NULL))
+		why = json_string_value(json_object_get(ret, "error-desc"));
+	/* It closes its monitor before it has ended. */
+	if (rc == TV_E_GONE)
+		hv_pidfd_ended(sb->pidfd, 1000);
+	hv_standby_last_words(sb->dir, words, sizeof(words));
+	if (!why && words[0])
+		why = words;
+	tv_fail(e, rc, "the standby did not take over the VM's state (%s): %s", tv_strerror(rc),
+		why ? why : "QEMU gave no reason");
+	json_decref(ret);
+}
+
+static int load_state(struct load *l, struct tv_err *e)
+{
+	int rc = give_socket(l, e);
+
+	if (!rc && (rc = send_more(l)))
+		tv_fail(e, rc, "cannot hand the device state to QEMU: %s", tv_strerror(rc));
+	if (!rc)
+		rc = hv_qmp_cmd(l->sb->qmp, "migrate-incoming",
+				json_pack("{s:s}", "uri", "fd:" FD_NAME), NULL, ms_left(l), e);
+	if (rc == TV_E_GONE || rc == -ETIMEDOUT)
+		add_reason(l->sb, e, rc);
+	if (rc)
+		return rc;
+	rc = pump(l);
+	if (rc)
+		add_reason(l->sb, e, rc);
+	return rc ? rc : check_running(l, e);
+}
+
+int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, int timeout_ms,
+		       struct tv_err *e)
+{
+	struct load l = {
+		.sb = sb, .fd = -1, .state = state, .left = bytes,
+		.deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS,
+	};
+	int rc;
+
+	if (!bytes || bytes > STATE_LIMIT_BYTES)
+		return tv_fail(e, -EINVAL, "a device state of %zu bytes cannot be right", bytes);
+	rc = hv_standby_taps_up(sb, e);
+	if (!rc)
+		rc = load_state(&l, e);
+	tv_close_fd(&l.fd);
+	return rc;
+}

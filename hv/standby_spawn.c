@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Starting processes. A standby must outlive whoever started it and leave no zombie there, so it is
+ * forked twice and belongs to init. The grandchild waits for a byte before it runs QEMU: by then we
+ * hold its pidfd, and no other process can be meant.
+ */
+#include "hv/kernel.h"
+#include "hv/standby.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CAPTURE_LIMIT (1u << 20)
+
+extern char **environ;
+
+struct plan { /* all that the grandchild needs, made before the fork */
+	const char *path, *cwd;
+	char *const *argv;
+	int log_fd, null_fd;
+	int go[2], answer[2];
+};
+
+static void reset_signals(void)
+{
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	for (int s = 1; s < NSIG; s++)
+		sigaction(s, &dfl, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* In the grandchild: only what is allowed after a fork in a process with threads. */
+static void run(const struct plan *p)
+{
+	char go;
+	int err;
+
+	close(p->go[1]);
+	if (tv_read_all(p->go[0], &go, 1))
+		_exit(127);
+	setsid();
+	reset_signals();
+	if (dup2(p->null_fd, 0) >= 0 && dup2(p->log_fd, 1) >= 0 && dup2(p->log_fd, 2) >= 0) {
+		syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
+		if (!p->cwd || chdir(p->cwd))
+			(void)!chdir("/");
+		execve(p->path, p->argv, environ);
+	}
+	err = errno;
+	(void)!write(p->answer[1], &err, sizeof(err));
+	_exit(127);
+}
+
+static void fork_twice(const struct plan *p)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		run(p);
+	(void)!write(p->answer[1], &pid, sizeof(pid));
+	_exit(0);
+}
+
+/* The answer is the pid, and after it only an errno if the program could not be run. */
+static int take_answer(struct plan *p, pid_t *pid, int *pidfd)
+{
+	int err = 0;
+
+	tv_close_fd(&p->answer[1]);
+	if (tv_read_all(p->answer[0], pid, sizeof(*pid)) || *pid <= 0)
+		return -EAGAIN;
+	*pidfd = (int)syscall(SYS_pidfd_open, *pid, 0);
+	if (*pidfd < 0)
+		return -errno; /* without the byte it ends by itself */
+	if (tv_write_all(p->go[1], "g", 1))
+		return -EPIPE;
+	if (!tv_read_all(p->answer[0], &err, sizeof(err))) {
+		tv_close_fd(pidfd);
+		return -err;
+	}
+	return 0;
+}
+
+static void close_plan(struct plan *p)
+{
+	tv_close_fd(&p->log_fd);
+	tv_close_fd(&p->null_fd);
+	for (unsigned i = 0; i < 2; i++) {
+		tv_close_fd(&p->go[i]);
+		tv_close_fd(&p->answer[i]);
+	}
+}
+
+int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, const char *log_path,
+		      pid_t *pid, int *pidfd, struct tv_err *e)
+{
+	struct plan p = {.path = path, .cwd = cwd, .argv = argv, .go = {-1, -1}, .answer = {-1, -1}};
+	pid_t child = -1;
+	int rc = 0;
+
+	*pidfd = -1;
+	p.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	p.log_fd = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	if (p.log_fd < 0)
+		rc = tv_fail(e, -errno, "cannot write %s: %s", log_path, strerror(errno));
+	else if (p.null_fd < 0 || pipe2(p.go, O_CLOEXEC) || pipe2(p.answer, O_CLOEXEC) ||
+		 (child = fork()) < 0)
+		rc = tv_fail(e, -errno, "cannot start %s: %s", path, strerror(errno));
+	if (!rc && !child)
+		fork_twice(&p);
+	if (!rc) {
+		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+			;
+		rc = take_answer(&p, pid, pidfd);
+		if (rc)
+			tv_fail(e, rc, "cannot start %s: %s", path, tv_strerror(rc));
+	}
+	close_plan(&p);
+	return rc;
+}
+
+/* ---- programs that only answer a question ---- */
+static int read_until(int fd, struct tv_buf *b, int64_t deadline_ns)
+{
+	for (;;) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		int64_t left = deadline_ns - tv_now_ns();
+		char chunk[4096];
+		ssize_t r;
+		int rc;
+
+		if (left <= 0)
+			return -ETIMEDOUT;
+		if (poll(&p, 1, (int)(left / TV_NS_PER_MS) + 1) <= 0)
+			continue;
+		r = read(fd, chunk, sizeof(chunk));
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r < 0 ? -errno : 0;
+		rc = tv_buf_add(b, chunk, (size_t)r);
+		if (rc)
+			return rc;
+	}
+}
+
+static int spawn_to(const char *path, char *const *argv, int out_fd, pid_t *pid)
+{
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t at;
+	sigset_t none;
+	int r;
+
+	sigemptyset(&none);
+	posix_spawn_file_actions_init(&fa);
+	posix_spawnattr_init(&at);
+	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&fa, out_fd, 1);
+	posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_addclosefrom_np(&fa, 3);
+	posix_spawnattr_setsigmask(&at, &none);
+	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK);
+	r = posix_spawn(pid, path, &fa, &at, argv, environ);
+	posix_spawn_file_actions_destroy(&fa);
+	posix_spawnattr_destroy(&at);
+	return -r;
+}
+
+int hv_spawn_capture(const char *path, char *const *argv, int timeout_ms, char **out,
+		     struct tv_err *e)
+{
+	int64_t deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS;
+	int fds[2] = {-1, -1}, rc;
+	struct tv_buf b;
+	pid_t pid;
+
+	*out = NULL;
+	if (pipe2(fds, O_CLOEXEC))
+		return tv_fail(e, -errno, "cannot start %s: %s", path, strerror(errno));
+	rc = spawn_to(path, argv, fds[1], &pid);
+	tv_close_fd(&fds[1]);
+	tv_buf_init(&b, CAPTURE_LIMIT);
+	if (!rc) {
+		rc = read_until(fds[0], &b, deadline);
+		if (rc)
+			kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	if (!rc)
+		rc = tv_buf_add(&b, "", 1);
+	tv_close_fd(&fds[0]);
+	if (!rc)
+		*out = strdup((char *)b.data);
+	tv_buf_dispose(&b);
+	if (!rc && !*out)
+		rc = -ENOMEM;
+	return rc ? tv_fail(e, rc, "cannot run %s: %s", path, tv_strerror(rc)) : 0;
+}
+
+bool hv_pidfd_ended(int pidfd, int timeout_ms)
+{
+	int64_t deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS;
+
+	for (;;) {
+		struct pollfd p = {.fd = pidfd, .events = POLLIN};
+		int64_t left = deadline - tv_now_ns();
+		int r = poll(&p, 1, left > 0 ? (int)(left / TV_NS_PER_MS) + 1 : 0);
+
+		if (r >= 0 || errno != EINTR)
+			return r > 0;
+	}
+}
+
+int hv_pidfd_kill(int pidfd, int timeout_ms)
+{
+	if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) && errno != ESRCH)
+		return -errno;
+	return hv_pidfd_ended(pidfd, timeout_ms) ? 0 : -ETIMEDOUT;
+}

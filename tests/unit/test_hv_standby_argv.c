@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The standby's command line, case by case: what the primary has, and what becomes of it. */
+#include "hv/hv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIR "/run/v"
+#define RAM "/proc/7/fd/9"
+#define QMP DIR "/standby.qmp"
+#define MIB (1024 * 1024)
+
+struct vm { /* what else the description says; zero means the usual */
+	const char *machine, *main_block, *cwd, *file;
+	json_int_t main_bytes, ram_bytes;
+};
+
+static json_t *describe(const char *line, const struct vm *vm)
+{
+	char *copy = strdup(line), *save = NULL;
+	json_t *argv = json_array(), *d;
+	json_int_t ram = vm->ram_bytes ? vm->ram_bytes : 256 * MIB;
+
+	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		json_array_append_new(argv, json_string(w));
+	free(copy);
+	d = json_pack("{s:o, s:s, s:s, s:I, s:[{s:s, s:I, s:b}, {s:s, s:I, s:b}], s:s}", "argv", argv,
+		      "machine", vm->machine ? vm->machine : "pc-q35-7.2", "version", "7.2.22",
+		      "ram_bytes", ram, "blocks", "name", vm->main_block ? vm->main_block : "pc.ram",
+		      "bytes", vm->main_bytes ? vm->main_bytes : ram, "main", 1, "name", "pc.bios",
+		      "bytes", (json_int_t)262144, "main", 0, "cwd", vm->cwd ? vm->cwd : "/w");
+	assert_non_null(d);
+	if (vm->file)
+		json_object_set_new(d, "files", json_pack("[s]", vm->file));
+	return d;
+}
+
+static int rewrite_conf(const char *line, const struct vm *vm, const struct hv_standby_conf *conf,
+			char *out, size_t room, struct tv_err *e)
+{
+	json_t *d = describe(line, vm);
+	char **argv = NULL;
+	size_t n = 0;
+	int rc = hv_standby_argv(d, conf, RAM, QMP, &argv, e);
+
+	*out = '\0';
+	for (char **p = argv; p && *p; p++)
+		n += (size_t)snprintf(out + n, room - n, "%s%s", n ? " " : "", *p);
+	hv_argv_free(argv);
+	json_decref(d);
+	return rc;
+}
+
+static int rewrite(const char *line, const struct vm *vm, char *out, size_t room, struct tv_err *e)
+{
+	const struct hv_standby_conf conf = {.dir = DIR, .tap_prefix = "tt", .vm_id = "ab12-cd34ef56"};
+
+	return rewrite_conf(line, vm, &conf, out, room, e);
+}
+
+static const struct vm usual;
+
+/* The part that every standby has, for a usual VM. */
+#define TAIL                                                                                       \
+	" -machine type=pc-q35-7.2,suppress-vmdesc=on,memory-backend=pc.ram -m size=268435456B"     \
+	" -object qom-type=memory-backend-file,id=pc.ram,mem-path=" RAM ",size=268435456B,share=on" \
+	",x-use-canonical-path-for-ramblock-id=off -global migration.send-configuration=off"        \
+	" -display none -monitor none -qmp unix:" QMP ",server=on,wait=off -incoming defer"
+
+static void middle_is(const char *options, const char *expected)
+{
+	char line[4096], out[8192], want[8192];
+	struct tv_err e = {0};
+
+	snprintf(line, sizeof(line), "qemu %s", options);
+	snprintf(want, sizeof(want), "qemu%s%s" TAIL, *expected ? " " : "", expected);
+	if (rewrite(line, &usual, out, sizeof(out), &e))
+		fail_msg("%s: %s", options, e.text);
+	assert_string_equal(out, want);
+}
+
+static void test_kept(void **state)
+{
+	static const char *const lines[] = {
+		"-name guest=a,debug-threads=on -uuid 1-2 -smp 2,sockets=1 -cpu host -enable-kvm",
+		"-accel kvm -accel tcg,thread=multi -no-shutdown -no-reboot -rtc base=utc,clock=host",
+		"-kernel /b/vmlinuz -initrd /b/initrd -append console=ttyS0,115200",
+		"-device virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01,romfile= -boot strict=on",
+		"-fw_cfg name=opt/x,file=/etc/x -sandbox on,obsolete=deny -runas nobody -chroot /c",
+		"-global PIIX4_PM.disable_s3=1 -nodefaults -no-user-config -msg timestamp=on",
+		"-drive if=none,id=d,file=/i.iso,readonly=on,media=cdrom -device ide-cd,drive=d",
+		"-blockdev {\"driver\":\"raw\",\"node-name\":\"a\",\"file\":\"b\",\"read-only\":true}",
+		"-vga std -watchdog-action reset -overcommit mem-lock=off -usb -snapshot -k de",
+		"-object iothread,id=io0", "-some-new-option value -smbios type=1,serial=x",
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+		if (!strncmp(lines[i], "-object", 7))
+			middle_is(lines[i], "-object qom-type=iothread,id=io0");
+		else
+			middle_is(lines[i], lines[i]);
+	}
+}
+
+static void test_dropped(void **state)
+{
+	static const char *const lines[] = {
+		"", "-S", "--S", "-daemonize", "-pidfile /run/p", "-D /log -d int -trace enable=x",
+		"-monitor stdio", "-monitor unix:/m,server,nowait", "-qmp unix:/q,server=on,wait=off",
+		"-mon chardev=m,mode=control", "-gdb tcp::1234", "-s", "-display gtk", "-vnc :1",
+		"-spice port=5900,disable-ticketing=on", "-sdl", "-curses", "-full-screen",
+		"-incoming defer", "--incoming tcp:0:4444", "-loadvm snap", "-mem-prealloc",
+		"-mem-path /hugepages", "-M q35", "-machine pc-q35-7.2", "--machine type=q35",
+		"-m 256", "-m 256M", "-m size=256M", "-m 0.25G", "-qmp-pretty stdio",
+		"-global migration.send-configuration=off", "-display none -monitor none",
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		middle_is(lines[i], "");
+}
+
+static void test_serial(void **state)
+{
+	(void)state;
+	middle_is("-serial stdio", "-serial null");
+	middle_is("-serial mon:stdio", "-serial null");
+	middle_is("-serial pty -serial /dev/ttyS0", "-serial null -serial null");
+	middle_is("-serial none", "-serial none");
+	middle_is("-serial vc:80Cx24C", "-serial vc:80Cx24C");
+	middle_is("-serial chardev:c0", "-serial chardev:c0");
+	middle_is("-serial file:/var/log/v.log", "-serial file:" DIR "/v.log");
+	middle_is("-serial file:/a/v.log -parallel file:/b/v.log",
+		  "-serial file:" DIR "/v.log -parallel file:" DIR "/v.log-2");
+	middle_is("-serial unix:/a/s.sock,server,nowait",
+		  "-serial unix:" DIR "/s.sock,server=on,wait=off");
+	middle_is("-serial mon:unix:/a/s.sock,server=on,wait=on",
+		  "-serial unix:" DIR "/s.sock,server=on,wait=off");
+	middle_is("-serial unix:/a/s.sock", "-serial null");
+	middle_is("-serial tcp::4555,server,nowait -serial telnet:127.0.0.1:4556,server=on",
+		  "-serial unix:" DIR "/serial.sock,server=on,wait=off"
+		  " -serial unix:" DIR "/serial-2.sock,server=on,wait=off");
+	middle_is("-serial tcp:host:4555 -serial udp::1", "-serial null -serial null");
+	middle_is("-debugcon file:/tmp/d", "-debugcon file:" DIR "/d");
+	/* Our own files' names are never given away. */
+	middle_is("-serial file:/x/standby.log", "-serial file:" DIR "/standby.log-2");
+}
+
+static void test_standby_names(void **state)
+{
+	char out[8192];
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(rewrite("qemu -serial file:/x/standby.files", &usual, out, sizeof(out), &e), 0);
+	assert_null(strstr(out, "file:" DIR "/standby.files "));
+}
+
+static void test_chardev(void **state)
+{
+	(void)state;
+	middle_is("-chardev socket,id=c,path=/a/x.sock,server=on,wait=off",
+		  "-chardev backend=socket,id=c,path=" DIR "/x.sock,server=on,wait=off");
+	middle_is("-chardev socket,id=c,fd=32,server,nowait,mux=on",
+		  "-chardev backend=socket,id=c,mux=on,path=" DIR "/c.sock,server=on,wait=off");
+	middle_is("-chardev socket,id=c,host=h,port=1,server=on,telnet=on",
+		  "-chardev backend=socket,id=c,path=" DIR "/c.sock,server=on,wait=off");
+	middle_is("-chardev socket,id=c,path=/a/x.sock,reconnect=1", "-chardev backend=null,id=c");
+	middle_is("-chardev socket,id=c,path=/a/x.sock,server=off", "-chardev backend=null,id=c");
+	middle_is("-chardev socket,id=c,path=/a/x.sock,noserver", "-chardev backend=null,id=c");
+	middle_is("-chardev stdio,id=c,mux=on,signal=off", "-chardev backend=null,id=c,mux=on");
+	middle_is("-chardev pty,id=c,logfile=/l/c.log,logappend=on",
+		  "-chardev backend=null,id=c,logappend=on,logfile=" DIR "/c.log");
+	middle_is("-chardev file,id=c,path=/l/o.txt,append=on",
+		  "-chardev backend=file,id=c,path=" DIR "/o.txt,append=on");
+	middle_is("-chardev backend=null,id=c", "-chardev backend=null,id=c");
+	middle_is("-chardev spicevmc,id=c,name=vdagent", "-chardev backend=null,id=c");
+	middle_is("-audiodev pa,id=a,server=/x", "-audiodev driver=none,id=a");
+	middle_is("-audiodev {\"id\":\"a\",\"driver\":\"spice\"}", "-audiodev driver=none,id=a");
+}
+
+static void test_net(void **state)
+{
+	(void)state;
+	middle_is("-netdev user,id=n,hostfwd=tcp::2222-:22,hostfwd=tcp::8080-:80",
+		  "-netdev user,id=n,hostfwd=tcp::2222-:22,hostfwd=tcp::8080-:80");
+	middle_is("-netdev tap,id=n,ifname=vnet0,script=/etc/up,vhost=on",
+		  "-netdev id=n,type=tap,ifname=tt0,script=no,downscript=no");
+	middle_is("-netdev tap,id=n,fd=33,vhostfd=34,vhost=on -netdev bridge,id=m,br=br0",
+		  "-netdev id=n,type=tap,ifname=tt0,script=no,downscript=no"
+		  " -netdev id=m,type=tap,ifname=tt1,script=no,downscript=no");
+	middle_is("-netdev tap,id=n,fds=3:4,vhostfds=5:6",
+		  "-netdev id=n,queues=2,type=tap,ifname=tt0,script=no,downscript=no");
+	middle_is("-nic tap,model=virtio,mac=52:54:00:00:00:02,br=b",
+		  "-nic model=virtio,mac=52:54:00:00:00:02,type=tap,ifname=tt0,script=no,downscript=no");
+	middle_is("-nic none", "-nic none");
+	middle_is("-nic model=virtio", "-nic model=virtio");
+	middle_is("-net nic,model=e1000 -net user", "-net nic,model=e1000 -net user");
+	middle_is("-netdev socket,id=n,mcast=230.0.0.1:1234", "-netdev socket,id=n,mcast=230.0.0.1:1234");
+	middle_is("-netdev {\"type\":\"tap\",\"fd\":\"34\",\"vhost\":true,\"vhostfd\":\"36\",\"id\":\"h\"}",
+		  "-netdev {\"type\":\"tap\",\"id\":\"h\",\"ifname\":\"tt0\",\"script\":\"no\","
+		  "\"downscript\":\"no\"}");
+}
+
+static void test_paths(void **state)
+{
+	const struct vm here = {.file = "/w/rom.bin"};
+	char out[8192];
+	struct tv_err e = {0};
+
+	(void)state;
+	middle_is("-kernel vmlinuz -initrd ../i -L bios", "-kernel /w/vmlinuz -initrd /w/../i -L /w/bios");
+	middle_is("disk.iso", "/w/disk.iso");
+	middle_is("-cdrom a.iso -drive file=b.iso,readonly=on,if=none,id=x",
+		  "-cdrom /w/a.iso -drive file=/w/b.iso,readonly=on,if=none,id=x");
+	middle_is("-drive file=nbd://h/x,readonly=on", "-drive file=nbd://h/x,readonly=on");
+	middle_is("-drive file=a,,b.iso,readonly=on", "-drive file=/w/a,,b.iso,readonly=on");
+	middle_is("-blockdev driver=raw,node-name=a,file.driver=file,file.filename=x,read-only=on",
+		  "-blockdev driver=raw,node-name=a,file.driver=file,file.filename=/w/x,read-only=on");
+	middle_is("-blockdev {\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"x\"}}",
+		  "-blockdev {\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"/w/x\"}}");
+	middle_is("-bios bios.bin", "-bios bios.bin");
+	middle_is("-bios sub/bios.bin", "-bios /w/sub/bios.bin");
+	assert_int_equal(rewrite("./qemu -bios rom.bin", &here, out, sizeof(out), &e), 0);
+	assert_memory_equal(out, "/w/./qemu -bios /w/rom.bin", 26);
+}
+
+static void contains(const char *line, const struct vm *vm, const char *what)
+{
+	char out[8192];
+	struct tv_err e = {0};
+
+	if (rewrite(line, vm, out, sizeof(out), &e))
+		fail_msg("%s: %s", line, e.text);
+	if (!strstr(out, what))
+		fail_msg("%s: no \"%s\" in %s", line, what, out);
+}
+
+static void test_machine_and_ram(void **state)
+{
+	const struct vm mem0 = {.main_block = "mem0"}, old = {.main_block = "/objects/mem0"};
+	const struct vm micro = {.main_block = "microvm.ram", .machine = "microvm"};
+	const struct vm big = {.ram_bytes = INT64_C(5) << 30};
+
+	(void)state;
+	contains("qemu -M q35,accel=kvm -machine usb=off,graphics=on", &usual,
+		 " -machine accel=kvm,usb=off,graphics=on,type=pc-q35-7.2,suppress-vmdesc=on,"
+		 "memory-backend=pc.ram ");
+	contains("qemu -M q35 -nographic", &usual, " -machine graphics=off,type=pc-q35-7.2,");
+	contains("qemu -m 256,slots=4,maxmem=1G", &usual, " -m slots=4,maxmem=1G,size=268435456B ");
+	contains("qemu -m 256 -m slots=4,maxmem=1G", &usual, " -m slots=4,maxmem=1G,size=268435456B ");
+	contains("qemu -m 5G", &big, "size=5368709120B,share=on");
+	contains("qemu -M q35,memory-backend=mem0 -m 256 -object memory-backend-memfd,id=mem0,size=256M",
+		 &mem0, ",memory-backend=mem0 -m ");
+	contains("qemu -M q35,memory-backend=mem0 -m 256 -object memory-backend-memfd,id=mem0,size=256M",
+		 &mem0, "id=mem0,mem-path=" RAM ",size=268435456B,share=on,"
+		 "x-use-canonical-path-for-ramblock-id=off");
+	contains("qemu -M pc-q35-4.0,memory-backend=mem0 -object memory-backend-file,id=mem0,size=1",
+		 &old, "id=mem0,mem-path=" RAM ",size=268435456B,share=on,"
+		 "x-use-canonical-path-for-ramblock-id=on");
+	contains("qemu -M microvm", &micro, "type=microvm,suppress-vmdesc=on,memory-backend=microvm.ram");
+	contains("qemu -object {\"qom-type\":\"memory-backend-ram\",\"id\":\"pc.ram\",\"size\":268435456}"
+		 " -machine pc-q35-7.2,memory-backend=pc.ram", &usual, "qemu -machine type=");
+	contains("qemu -numa node,memdev=mem0 -object memory-backend-ram,id=mem0,size=256M", &mem0,
+		 "-machine type=pc-q35-7.2,suppress-vmdesc=on -m ");
+	contains("qemu -object memory-backend-ram,id=dimm0,size=1G -device pc-dimm,memdev=dimm0",
+		 &usual, "-object qom-type=memory-backend-ram,id=dimm0,size=1G -device pc-dimm");
+}
+
+static void refused(const char *line, const struct vm *vm, const char *word)
+{
+	char out[8192];
+	struct tv_err e = {0};
+	int rc = rewrite(line, vm, out, sizeof(out), &e);
+
+	assert_int_equal(rc, TV_E_REFUSED);
+	assert_string_equal(out, "");
+	if (!strstr(e.text, word))
+		fail_msg("%s: no \"%s\" in: %s", line, word, e.text);
+}
+
+static void test_refused(void **state)
+{
+	const struct vm split = {.main_bytes = 128 * MIB};
+
+	(void)state;
+	refused("qemu -readconfig x.cfg", &usual, "-readconfig");
+	refused("qemu --preconfig", &usual, "-preconfig");
+	refused("qemu -add-fd fd=3,set=1", &usual, "-add-fd");
+	refused("qemu -tpmdev emulator,id=t,chardev=c", &usual, "TPM");
+	refused("qemu -netdev vhost-user,id=n,chardev=c", &usual, "vhost-user");
+	refused("qemu -netdev socket,id=n,fd=4", &usual, "socket");
+	refused("qemu -numa node,memdev=a -numa node,memdev=b", &usual, "-numa");
+	refused("qemu -object memory-backend-file,id=nv,mem-path=/x,share=on,size=1G", &usual, "nv");
+	refused("qemu -object memory-backend-epc,id=pc.ram", &usual, "memory-backend-epc");
+	refused("qemu -object sev-guest,id=s", &usual, "sev-guest");
+	refused("qemu -object {bad", &usual, "JSON");
+	refused("qemu -unknown", &usual, "-unknown");
+	refused("qemu", &split, "several pieces");
+}
+
+static void test_tap_names(void **state)
+{
+	const struct hv_standby_conf named = {.dir = DIR, .vm_id = "a-b-1234567890"};
+	const struct hv_standby_conf longer = {.dir = DIR, .tap_prefix = "much-too-long-x"};
+	char out[8192];
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(rewrite_conf("qemu -nic tap", &usual, &named, out, sizeof(out), &e), 0);
+	assert_non_null(strstr(out, "ifname=tvab123456n0,"));
+	assert_int_equal(rewrite_conf("qemu -nic tap", &usual, &longer, out, sizeof(out), &e),
+			 TV_E_REFUSED);
+	assert_non_null(strstr(e.text, "much-too-long-x0"));
+}
+
+/* A promoted VM is protected again: its own command line must come out the same. */
+static void test_again(void **state)
+{
+	char once[8192], twice[8192];
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(rewrite("qemu -M q35 -m 256 -nographic -nic tap,model=e1000 -serial mon:stdio "
+				 "-chardev socket,id=c,path=/a/x,server -chardev pty,id=d -name v "
+				 "-kernel k -device e1000,romfile=", &usual, once, sizeof(once), &e), 0);
+	assert_int_equal(rewrite(once, &usual, twice, sizeof(twice), &e), 0);
+	/* Only the order inside -machine and -m may differ; the length may not. */
+	assert_int_equal(strlen(once), strlen(twice));
+}
+
+static void test_bad_description(void **state)
+{
+	const struct hv_standby_conf conf = {.dir = DIR};
+	static const char *const bad[] = {
+		"{}", "{\"argv\":[]}", "{\"argv\":[1]}", "{\"argv\":\"qemu\"}",
+		"{\"argv\":[\"qemu\"]}", "{\"argv\":[\"qemu\"],\"blocks\":[{\"main\":true}]}",
+		"{\"argv\":[\"qemu\"],\"ram_bytes\":1,\"blocks\":[{\"main\":true,\"name\":\"a\",\"bytes\":1}]}",
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		json_t *d = json_loads(bad[i], 0, NULL);
+		struct tv_err e = {0};
+		char **argv;
+
+		assert_non_null(d);
+		assert_true(hv_standby_argv(d, &conf, RAM, QMP, &argv, &e) < 0);
+		assert_null(argv);
+		assert_true(e.text[0] != '\0');
+		json_decref(d);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_kept),	       cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_serial),	       cmocka_unit_test(test_standby_names),
+		cmocka_unit_test(test_chardev),	       cmocka_unit_test(test_net),
+		cmocka_unit_test(test_paths),	       cmocka_unit_test(test_machine_and_ram),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_tap_names),
+		cmocka_unit_test(test_again),	       cmocka_unit_test(test_bad_description),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
