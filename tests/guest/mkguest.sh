@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Makes the test guest from Debian's packages only: BUILD/guest/vmlinuz and BUILD/guest/initramfs.gz
-# (kernel, busybox, redis-server with the libraries it needs). The packages are unpacked, never
+# Makes the test guest from Debian's packages only: BUILD/guest/vmlinuz, BUILD/guest/initramfs.gz
+# (kernel, busybox, redis-server with the libraries it needs) and BUILD/guest/cmdline, the kernel command
+# line to begin with. The packages are unpacked, never
 # installed; they stay in BUILD/cache/debs, so that only the first run needs the archive. The same
 # inputs give the same bytes, and nothing is done when no input has changed.
 # usage: mkguest.sh [BUILD]
@@ -21,6 +22,14 @@ packages=(
 	libcap2 libgcrypt20 libgpg-error0 liblzma5 libzstd1 liblz4-1
 )
 modules=(virtio_pci virtio_net virtio_blk)
+# Why each of these:
+#   tsc=reliable     no watchdog that distrusts the TSC when the machine is busy and falls back to the
+#                    slow HPET, nor when the VM goes on on another host
+#   no_timer_check   the boot's IRQ 0 test counts ticks in real time and panics on a busy machine
+#   rcu…, nowatch…   no complaints about a VM that was paused
+#   mitigations=off  TCG has no speculation to be saved from
+cmdline="console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check nowatchdog"
+cmdline+=" rcupdate.rcu_cpu_stall_suppress=1 mitigations=off nokaslr"
 
 die() {
 	echo "mkguest: $*" >&2
@@ -138,5 +147,6 @@ unpack
 make_tree
 pack
 cp "$root"/boot/vmlinuz-* "$guest/vmlinuz"
+echo "$cmdline" >"$guest/cmdline"
 echo "$hash" >"$guest/inputs"
 echo "mkguest: $guest/vmlinuz, $guest/initramfs.gz ($(du -h "$guest/initramfs.gz" | cut -f1))"

@@ -7,14 +7,6 @@ GUEST_DIR=${B:-build}/guest
 GUEST_KERNEL=$GUEST_DIR/vmlinuz
 GUEST_INITRD=$GUEST_DIR/initramfs.gz
 
-# Why each of these:
-#   tsc=reliable     no watchdog that distrusts the TSC when the machine is busy and falls back to the
-#                    slow HPET, nor when the VM goes on on another host
-#   no_timer_check   the boot's IRQ 0 test counts ticks in real time and panics on a busy machine
-#   rcu_…, nowatch…  no complaints about a VM that was paused
-#   mitigations=off  TCG has no speculation to be saved from
-GUEST_APPEND="console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check nowatchdog"
-GUEST_APPEND+=" rcupdate.rcu_cpu_stall_suppress=1 mitigations=off nokaslr"
 # memmap=… for programs that write guest memory from outside: 64 MiB at 256 MiB that the guest never uses
 GUEST_RESERVE_ADDR=$((256 << 20)) GUEST_RESERVE_BYTES=$((64 << 20))
 # shellcheck disable=SC2016 # no variable
@@ -31,7 +23,7 @@ guest_accel() {
 
 # guest_append [WORD...]: the kernel command line, with the address on the client network
 guest_append() {
-	echo "$GUEST_APPEND twinvm.ip=10.77.0.2/24 $*"
+	echo "$(<"$GUEST_DIR/cmdline") twinvm.ip=10.77.0.2/24 $*"
 }
 
 # guest_command NAME TAP QMP_SOCKET CONSOLE_LOG [MACHINE]: sets GUEST_COMMAND, what a person would type

@@ -12,6 +12,9 @@ fail() {
 	cat "$HOSTS_DIR/report" 2>/dev/null || true
 	exit 1
 }
+at_exit() {
+	(($1 == 0)) || tail -n 5 "$HOSTS_DIR/redis.log" 2>/dev/null
+}
 [[ -x build/guest/packages/bin/busybox ]] || fail "no guest: run 'make guest'"
 hosts_up box
 guest_redis_command
@@ -42,6 +45,7 @@ die_for_good() {
 }
 restart() {
 	kill -9 "$redis_pid"
+	await 10 "the old server to be gone" ended "$redis_pid" # it holds the port until then
 	redis_start
 }
 # experiment "FAULT" [CLIENT OPTION...]: starts the client, does FAULT in the middle of its work, lets

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# make test: builds, runs the unit tests and then tests/local/*.sh in order. Output is shown only of what
+# failed, all of it is in BUILD/test-logs. A local test that cannot run here exits 77 with the reason in
+# its last line. The last line is exactly "N passed, N failed, N skipped".
+# usage: run.sh [PATTERN]...      only tests whose name contains one of the patterns
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+export B=${B:-build}
+logs=$B/test-logs
+unit_limit=120
+local_limit=600 # seconds; a script that needs more says so in a line "# time limit: N"
+passed=0 failed=0 skipped=0
+
+wanted() {
+	local pattern
+	(($# > 1)) || return 0
+	for pattern in "${@:2}"; do
+		[[ $1 = *"$pattern"* ]] && return 0
+	done
+	return 1
+}
+# report RESULT NAME SECONDS DETAIL
+report() {
+	printf '%-5s %-36s %6.1f s  %s\n' "$1" "$2" "$3" "$4"
+}
+show() {
+	sed 's/^/      | /' "$1" | tail -n "${2:-60}"
+}
+# timed LIMIT LOG COMMAND...: sets status and seconds
+timed() {
+	local limit=$1 log=$2 begin=${EPOCHREALTIME/./}
+	shift 2
+	timeout --foreground --kill-after=20 "$limit" "$@" >"$log" 2>&1 </dev/null
+	status=$?
+	seconds=$(awk -v us=$((${EPOCHREALTIME/./} - begin)) 'BEGIN { printf "%.1f", us / 1e6 }')
+	((status != 124 && status != 137)) || echo "stopped after its time limit of $limit s" >>"$log"
+}
+# count PATTERN LOG: the first number after what matches, summed over lines
+count() {
+	sed -nE "s/.*$1.*/\1/p" "$2" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+run_unit() {
+	local name=$1 log=$logs/$1.log total ok skip bad
+	timed $unit_limit "$log" "$B/tests/$name"
+	total=$(count 'Running ([0-9]+) test' "$log")
+	ok=$(grep -c '^\[       OK \]' "$log")
+	skip=$(count '^\[  SKIPPED \] ([0-9]+) test' "$log")
+	bad=$((total - ok - skip))
+	((bad > 0 || status == 0)) || bad=1
+	((total > 0)) || bad=1 # a test program that tests nothing
+	passed=$((passed + ok)) skipped=$((skipped + skip)) failed=$((failed + bad))
+	if ((bad)); then
+		report FAIL "$name" "$seconds" "$bad of $total, exit status $status"
+		show "$log"
+	else
+		report ok "$name" "$seconds" "$ok tests$( ((skip)) && echo ", $skip skipped")"
+	fi
+}
+
+run_local() {
+	local name=$1 log=$logs/$1.log limit
+	limit=$(sed -nE 's/^# time limit: ([0-9]+).*/\1/p' "tests/local/$name.sh" | head -n 1)
+	timed "${limit:-$local_limit}" "$log" bash "tests/local/$name.sh"
+	case $status in
+	0)
+		passed=$((passed + 1))
+		report ok "$name" "$seconds" ""
+		;;
+	77)
+		skipped=$((skipped + 1))
+		report skip "$name" "$seconds" "$(tail -n 1 "$log")"
+		;;
+	*)
+		failed=$((failed + 1))
+		report FAIL "$name" "$seconds" "exit status $status"
+		show "$log"
+		;;
+	esac
+}
+
+trap 'exit 130' INT
+trap 'exit 143' TERM
+mkdir -p "$logs"
+rm -f "$logs"/*.log
+if ! make -j"$(nproc)" B="$B" all unit tools >"$logs/build.log" 2>&1; then
+	echo "the build failed:"
+	show "$logs/build.log"
+	echo "0 passed, 1 failed, 0 skipped"
+	exit 1
+fi
+for source in tests/unit/test_*.c; do
+	name=$(basename "$source" .c)
+	! wanted "$name" "$@" || run_unit "$name"
+done
+
+if ((EUID == 0)); then
+	if ! make B="$B" guest >"$logs/guest.log" 2>&1; then
+		failed=$((failed + 1))
+		echo "FAIL  the guest could not be made:"
+		show "$logs/guest.log"
+	fi
+fi
+for script in tests/local/[0-9]*.sh; do
+	name=$(basename "$script" .sh)
+	wanted "$name" "$@" || continue
+	if ((EUID != 0)); then
+		skipped=$((skipped + 1))
+		report skip "$name" 0 "root is needed"
+		continue
+	fi
+	run_local "$name"
+done
+
+echo "$passed passed, $failed failed, $skipped skipped"
+((failed == 0))
