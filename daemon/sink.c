@@ -711,7 +711,7 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 
 int sink_main(const char *job_text, int conn_fd)
 {
-	static const struct repl_ops ops = {on_opened, on_control, on_records, NULL, on_closed};
+	static const struct repl_ops ops = {.opened = on_opened, .control = on_control, .records = on_records, .closed = on_closed};
 	static struct sink sink; /* outlives every callback */
 	struct sink *s = &sink;
 	struct report_ops rops = {report_connected, on_order, s};

@@ -947,7 +947,7 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 
 static int set_up(struct source *s, struct tv_err *e)
 {
-	static const struct repl_ops ops = {on_opened, on_control, on_records, on_drained, on_conn_closed};
+	static const struct repl_ops ops = {.opened = on_opened, .control = on_control, .records = on_records, .drained = on_drained, .closed = on_conn_closed};
 	struct repl_opts opts = {.expect_peer = s->job.peer_name[0] ? s->job.peer_name : NULL};
 	struct report_ops rops = {report_connected, on_order, s};
 	struct cap_conf cc = {.barrier = barrier, .event = on_cap, .arg = s};
