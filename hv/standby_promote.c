@@ -90,7 +90,8 @@ static int saw_resume(struct hv_standby *sb)
 	}
 }
 
-/* Returns 0 when the VM runs. A broken socket is no news of its own: the reason comes with QEMU's end. */
+/* Returns 0 when the VM runs. A broken socket is no news of its own: the reason comes with QEMU's
+ * end. */
 static int pump(struct load *l)
 {
 	for (;;) {
@@ -170,7 +171,10 @@ int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, i
 		       struct tv_err *e)
 {
 	struct load l = {
-		.sb = sb, .fd = -1, .state = state, .left = bytes,
+		.sb = sb,
+		.fd = -1,
+		.state = state,
+		.left = bytes,
 		.deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS,
 	};
 	int rc;
