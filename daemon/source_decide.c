@@ -13,9 +13,10 @@
 /* ---- the end of the session ---- */
 void src_finish(struct source *s)
 {
-	tv_log(TV_INFO, "session ends: %s%s%s", s->outcome, s->why.text[0] ? ": " : "", s->why.text);
-	report_send(s->report, json_pack("{ss ss si ss}", "op", "done", "outcome", s->outcome, "rc", s->exit_rc,
-					 "text", s->why.text));
+	tv_log(TV_INFO, "session ends: %s%s%s", s->outcome, s->why.text[0] ? ": " : "",
+	       s->why.text);
+	report_send(s->report, json_pack("{ss ss si ss}", "op", "done", "outcome", s->outcome, "rc",
+					 s->exit_rc, "text", s->why.text));
 	report_flush(s->report);
 	event_base_loopbreak(s->base);
 }
@@ -152,8 +153,9 @@ static void act(struct source *s, unsigned a)
 		src_send(s, &msg, true);
 	}
 	if (a & FO_A_END) {
-		src_set_why(s, TV_E_GONE, a & FO_A_TAKE_OVER ? "the VM's QEMU process died; the backup takes over"
-							: "the VM's QEMU process has ended");
+		src_set_why(s, TV_E_GONE,
+			    a & FO_A_TAKE_OVER ? "the VM's QEMU process died; the backup takes over"
+					       : "the VM's QEMU process has ended");
 		s->leaving = true;
 		s->outcome = a & FO_A_TAKE_OVER ? "taken-over" : "vm-gone";
 		encoder_stop(s->en);
@@ -176,7 +178,8 @@ void src_event(struct source *s, enum fo_primary_event ev)
 		s->releasing = false;
 		s->lost_at_ns = tv_now_ns();
 		encoder_stop(s->en);
-		tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer_name, s->why.text);
+		tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer_name,
+		       s->why.text);
 	}
 	if (s->state == FO_P_LEAVING && from != FO_P_LEAVING)
 		s->lost_at_ns = tv_now_ns();
@@ -186,7 +189,8 @@ void src_event(struct source *s, enum fo_primary_event ev)
 		report_send(s->report, json_pack("{ss}", "op", "protected"));
 }
 
-void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why, void *arg)
+void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
+		   void *arg)
 {
 	struct source *s = arg;
 
@@ -245,4 +249,3 @@ void src_peer_lost(struct source *s, int rc, const char *why)
 	}
 	src_event(s, FO_PE_PEER_LOST);
 }
-

@@ -22,7 +22,8 @@ void src_schedule(struct source *s)
 		return;
 	nb_stats(s->nb, &ns);
 	now = tv_now_ns();
-	due = pace_due_ns(&s->pace, ns.oldest_held_ns > s->pace.last_start_ns ? ns.oldest_held_ns : 0);
+	due = pace_due_ns(&s->pace,
+			  ns.oldest_held_ns > s->pace.last_start_ns ? ns.oldest_held_ns : 0);
 	if (due > now) {
 		src_arm(s->due, due - now);
 		return;
@@ -53,7 +54,9 @@ static void on_nb_failed(void *arg, const char *port, int rc)
 		return;
 	snprintf(text, sizeof(text), "network port %s failed: %s", port, tv_strerror(rc));
 	src_set_why(s, rc, text);
-	src_event(s, FO_PE_PEER_LOST); /* the same cure: run alone, by record, without us in the path */
+	src_event(
+		s,
+		FO_PE_PEER_LOST); /* the same cure: run alone, by record, without us in the path */
 }
 
 /* Capture thread, VM paused. */
@@ -144,7 +147,8 @@ static void on_attached(struct source *s, const struct cap_event *ev)
 {
 	if (ev->rc) {
 		free(ev->text);
-		/* hv_attach has undone everything; a VM that was attached but not described is detached */
+		/* hv_attach has undone everything; a VM that was attached but not described is
+		 * detached */
 		s->attached = true;
 		src_give_up(s, ev->rc == TV_E_REFUSED ? "refused" : "failed", ev->rc, ev->e.text);
 		return;
@@ -281,4 +285,3 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		break;
 	}
 }
-

@@ -41,8 +41,8 @@ struct source {
 	enum fo_primary_state state;
 	char *description;
 	bool connected, welcomed, attached, net_held, capturing, vm_stopped, vm_shutdown, releasing;
-	bool leaving;        /* nothing new is begun any more */
-	bool user_leave;     /* unprotect */
+	bool leaving;	 /* nothing new is begun any more */
+	bool user_leave; /* unprotect */
 	bool bulk_blocked;
 	const char *outcome; /* for the daemon: what ended the session */
 	int exit_rc;
@@ -53,14 +53,13 @@ struct source {
 	int64_t captured_at_ns[MAX_IN_FLIGHT + 2]; /* by epoch number, ring */
 	uint64_t flight_bytes[MAX_IN_FLIGHT + 2];
 	int64_t committed_state_ns; /* when the state of the last committed epoch was taken */
-	int64_t lease_from_ns;      /* our own stamp of the last echoed heartbeat */
+	int64_t lease_from_ns;	    /* our own stamp of the last echoed heartbeat */
 	int64_t lost_at_ns, last_tick_ns;
 	uint64_t hb_seq;
 	struct pace pace;
 	struct samples pause, dirty, interval;
 	double progress;
 };
-
 
 /* ---- source_stats.c: numbers and reports ---- */
 void src_sample(struct samples *s, int64_t v);
@@ -77,12 +76,14 @@ void src_give_up(struct source *s, const char *outcome, int rc, const char *text
 void src_set_why(struct source *s, int rc, const char *text);
 void src_finish(struct source *s);
 void src_try_release(struct source *s);
-void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why, void *arg);
+void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
+		   void *arg);
 void src_on_retry(evutil_socket_t fd, short what, void *arg);
 void src_on_settle(evutil_socket_t fd, short what, void *arg);
 void src_on_detached(struct source *s, const struct cap_event *ev);
 
-/* ---- source_epoch.c: when epochs begin, what the capture thread says, what the encoder made ---- */
+/* ---- source_epoch.c: when epochs begin, what the capture thread says, what the encoder made ----
+ */
 void src_schedule(struct source *s);
 void src_on_due(evutil_socket_t fd, short what, void *arg);
 void src_on_committed(struct source *s, const Twinvm__Committed *m);

@@ -50,7 +50,8 @@ void src_on_beat(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Our own stamp comes back, by datagram or in the stream. */
-static void on_echo(struct source *s, uint64_t seq, uint64_t sent, int64_t sent_ns, uint64_t generation)
+static void on_echo(struct source *s, uint64_t seq, uint64_t sent, int64_t sent_ns,
+		    uint64_t generation)
 {
 	if (seq <= sent && sent_ns > s->lease_from_ns && sent_ns <= tv_now_ns() &&
 	    generation == s->job.generation)
@@ -58,8 +59,8 @@ static void on_echo(struct source *s, uint64_t seq, uint64_t sent, int64_t sent_
 	src_try_release(s);
 }
 
-static void on_beat_echo(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
-			 int64_t now_ns, void *arg)
+static void on_beat_echo(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,
+			 uint64_t generation, int64_t now_ns, void *arg)
 {
 	struct source *s = arg;
 
@@ -107,7 +108,8 @@ static void on_opened(struct repl_conn *c, const char *peer, void *arg)
 	s->connected = true;
 	snprintf(s->job.peer_name, sizeof(s->job.peer_name), "%s", peer);
 	if (!strcmp(peer, s->job.conf.host)) {
-		src_give_up(s, "failed", -EINVAL, "the backup is this host itself: name another one");
+		src_give_up(s, "failed", -EINVAL,
+			    "the backup is this host itself: name another one");
 		return;
 	}
 	cap_post(s->cap, CAP_ATTACH, 0);
@@ -146,8 +148,8 @@ static void start_beats(struct source *s, uint32_t port)
 	if (!rc)
 		rc = repl_beat_connect(s->beats, (uint16_t)port);
 	if (rc)
-		tv_log(TV_WARN, "heartbeats to %s go through the connection only: %s", s->job.peer_name,
-		       tv_strerror(rc));
+		tv_log(TV_WARN, "heartbeats to %s go through the connection only: %s",
+		       s->job.peer_name, tv_strerror(rc));
 	else
 		src_on_beat(-1, 0, s);
 }
@@ -189,7 +191,8 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		return;
 	case TWINVM__CONTROL__MSG_FENCED:
 		if (m->fenced->generation > s->job.generation) {
-			src_set_why(s, TV_E_LOST, "a higher generation of this VM runs on the backup");
+			src_set_why(s, TV_E_LOST,
+				    "a higher generation of this VM runs on the backup");
 			src_event(s, FO_PE_HIGHER_GENERATION);
 			s->outcome = "fenced";
 		}
@@ -234,4 +237,5 @@ static void on_drained(struct repl_conn *c, void *arg)
 	encoder_continue(s->en);
 }
 
-const struct repl_ops src_link_ops = {on_opened, on_control, on_records, on_drained, on_conn_closed};
+const struct repl_ops src_link_ops = {on_opened, on_control, on_records, on_drained,
+				      on_conn_closed};

@@ -50,20 +50,23 @@ void src_send_stats(struct source *s)
 	if (s->nb)
 		nb_stats(s->nb, &ns);
 	report_send(s->report,
-		    json_pack("{ss ss ss ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI sI sf ss}",
+		    json_pack("{ss ss ss ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI "
+			      "sI sf ss}",
 			      "op", "stats", "state", public_state(s), "core",
 			      fo_primary_state_name(s->state), "mode", pace_mode_name(s->pace.mode),
 			      "epoch_running", (json_int_t)s->epoch_running, "epoch_committed",
 			      (json_int_t)s->epoch_committed, "lag_ms",
 			      s->committed_state_ns ? ms(now - s->committed_state_ns) : 0.0,
-			      "uncommitted_bytes", (json_int_t)uncommitted_bytes(s), "oldest_held_frame_ms",
-			      ns.oldest_held_ns ? ms(now - ns.oldest_held_ns) : 0.0, "pause_ms", "p50",
-			      ms(src_percentile(&s->pause, 50)), "p99", ms(src_percentile(&s->pause, 99)), "max",
-			      ms(s->pause.max), "epoch_ms", "p50", ms(src_percentile(&s->interval, 50)),
-			      "dirty_pages", "p50", (json_int_t)src_percentile(&s->dirty, 50), "p99",
-			      (json_int_t)src_percentile(&s->dirty, 99), "raw_bytes", (json_int_t)cs.raw_bytes,
-			      "wire_bytes", (json_int_t)cs.wire_bytes, "held_frames",
-			      (json_int_t)ns.held_frames, "released_frames",
+			      "uncommitted_bytes", (json_int_t)uncommitted_bytes(s),
+			      "oldest_held_frame_ms",
+			      ns.oldest_held_ns ? ms(now - ns.oldest_held_ns) : 0.0, "pause_ms",
+			      "p50", ms(src_percentile(&s->pause, 50)), "p99",
+			      ms(src_percentile(&s->pause, 99)), "max", ms(s->pause.max),
+			      "epoch_ms", "p50", ms(src_percentile(&s->interval, 50)),
+			      "dirty_pages", "p50", (json_int_t)src_percentile(&s->dirty, 50),
+			      "p99", (json_int_t)src_percentile(&s->dirty, 99), "raw_bytes",
+			      (json_int_t)cs.raw_bytes, "wire_bytes", (json_int_t)cs.wire_bytes,
+			      "held_frames", (json_int_t)ns.held_frames, "released_frames",
 			      (json_int_t)(ns.released_frames + ns.passed_frames), "dropped_frames",
 			      (json_int_t)ns.dropped_frames, "progress", s->progress, "reason",
 			      s->why.text));
@@ -73,8 +76,8 @@ void src_introduce(struct report *r, void *arg)
 {
 	struct source *s = arg;
 
-	report_send(r, json_pack("{ss ss ss sI sI ss}", "op", "register", "role", "primary", "vm_id",
-				 s->job.vm_id, "pid", (json_int_t)getpid(), "generation",
+	report_send(r, json_pack("{ss ss ss sI sI ss}", "op", "register", "role", "primary",
+				 "vm_id", s->job.vm_id, "pid", (json_int_t)getpid(), "generation",
 				 (json_int_t)s->job.generation, "session", s->job.session));
 	if (s->stash_n)
 		report_send_fds(r, json_pack("{ss}", "op", "stash"), s->stash, s->stash_n);
@@ -117,4 +120,3 @@ void src_arm(struct event *ev, int64_t ns)
 	tv.tv_usec = (ns % TV_NS_PER_S + 999) / 1000;
 	event_add(ev, &tv);
 }
-

@@ -105,14 +105,18 @@ void fo_ask_free(struct fo_ask *ask);
 	X(FENCED)    /* somebody else runs the VM: ours is stopped for good */
 #define FO_PRIMARY_EVENTS(X)                                                                       \
 	X(FIRST_COMMIT)                                                                            \
-	X(PAIR_RECORDED) X(ALONE_RECORDED) X(RECORD_LOST) X(ARBITER_UNREACHABLE) X(PEER_LOST)      \
-		X(HOLD_OVER) X(LEAVE) X(HIGHER_GENERATION) X(VM_DIED)
+	X(PAIR_RECORDED)                                                                           \
+	X(ALONE_RECORDED)                                                                          \
+	X(RECORD_LOST) X(ARBITER_UNREACHABLE) X(PEER_LOST) X(HOLD_OVER) X(LEAVE)                   \
+		X(HIGHER_GENERATION) X(VM_DIED)
 #define FO_BACKUP_STATES(X)                                                                        \
 	X(SYNCING) X(STANDBY) X(ASKING) X(WAITING) X(PROMOTING) X(PROMOTED) X(GONE)
 #define FO_BACKUP_EVENTS(X)                                                                        \
 	X(FIRST_COMMIT)                                                                            \
-	X(SILENCE) X(TRAFFIC) X(GRACE_OVER) X(TAKE_OVER) X(FORCE) X(WON) X(LOST) X(UNREACHABLE)    \
-		X(BYE) X(PROMOTE_DONE) X(PROMOTE_FAILED)
+	X(SILENCE)                                                                                 \
+	X(TRAFFIC)                                                                                 \
+	X(GRACE_OVER) X(TAKE_OVER) X(FORCE) X(WON) X(LOST) X(UNREACHABLE) X(BYE) X(PROMOTE_DONE)   \
+		X(PROMOTE_FAILED)
 
 #define FO_ENUM_P(n) FO_P_##n,
 #define FO_ENUM_PE(n) FO_PE_##n,
