@@ -93,6 +93,7 @@ void fo_ask_start(struct fo_ask *ask, enum fo_question q, const struct fo_claim 
 void fo_ask_free(struct fo_ask *ask);
 
 /* ---- the decision core ---- */
+/* clang-format off */
 #define FO_PRIMARY_STATES(X)                                                                       \
 	X(SYNCING) /* no backup yet: output passes, by the record or because nobody else knows it  \
 		    */                                                                             \
@@ -117,6 +118,7 @@ void fo_ask_free(struct fo_ask *ask);
 	X(TRAFFIC)                                                                                 \
 	X(GRACE_OVER) X(TAKE_OVER) X(FORCE) X(WON) X(LOST) X(UNREACHABLE) X(BYE) X(PROMOTE_DONE)   \
 		X(PROMOTE_FAILED)
+/* clang-format on */
 
 #define FO_ENUM_P(n) FO_P_##n,
 #define FO_ENUM_PE(n) FO_PE_##n,

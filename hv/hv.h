@@ -208,10 +208,10 @@ int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const char
 		    const char *qmp_path, char ***out, struct tv_err *e) TV_MUST_CHECK;
 void hv_argv_free(char **argv);
 /*
- * Checks this host (files, machine type, QEMU version, free memory), creates the RAM file in
- * /dev/shm, starts the standby as a process of its own (own session, output to dir/standby.log;
- * it outlives us), connects QMP, finds its RAM blocks and maps main RAM. -ENOMEM no room;
- * -ENOTSUP machine type, version or a file is missing; each sentence says what.
+ * Checks this host (files, machine type, QEMU version, free memory), makes main RAM's memfd, starts
+ * the standby as a process of its own (own session, output to dir/standby.log; it outlives us),
+ * connects QMP, finds its RAM blocks and maps main RAM. -ENOMEM no room; -ENOTSUP machine type,
+ * version or a file is missing; each sentence says what.
  */
 int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv_standby **out,
 		     struct tv_err *e) TV_MUST_CHECK;
