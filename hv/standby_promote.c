@@ -174,7 +174,10 @@ int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, i
 		       struct tv_err *e)
 {
 	struct load l = {
-		.sb = sb, .fd = -1, .state = state, .left = bytes,
+		.sb = sb,
+		.fd = -1,
+		.state = state,
+		.left = bytes,
 		.deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS,
 	};
 	int rc;

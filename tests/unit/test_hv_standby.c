@@ -76,8 +76,10 @@ static void test_texts(void **state)
 
 static void test_taps(void **state)
 {
-	char *argv[] = {"q", "-netdev", "user,id=a", "-netdev", "tap,ifname=t0", "-device",
-			"x,ifname=no", "-nic", "{\"type\":\"tap\",\"ifname\":\"t1\"}", NULL};
+	char *argv[] = {"q",	       "-netdev",	"user,id=a",
+			"-netdev",     "tap,ifname=t0", "-device",
+			"x,ifname=no", "-nic",		"{\"type\":\"tap\",\"ifname\":\"t1\"}",
+			NULL};
 	char name[IFNAMSIZ];
 
 	(void)state;
@@ -175,8 +177,10 @@ static void test_detached(void **state)
 	snprintf(log, sizeof(log), "%s/standby.log", dir);
 	/* An open file of ours without close-on-exec is not handed on either. */
 	leak = open("/dev/null", O_RDONLY);
-	snprintf(cmd, sizeof(cmd), "read x; echo \"$(pwd) $PPID\"; "
-		 "test -e /proc/self/fd/%d || echo clean; ps -o sid= -p $$ | tr -d ' ' >&2", leak);
+	snprintf(cmd, sizeof(cmd),
+		 "read x; echo \"$(pwd) $PPID\"; "
+		 "test -e /proc/self/fd/%d || echo clean; ps -o sid= -p $$ | tr -d ' ' >&2",
+		 leak);
 	assert_int_equal(hv_spawn_detached("/bin/sh", sh, "/tmp", log, &pid, &pidfd, &e), 0);
 	assert_true(hv_pidfd_ended(pidfd, 20000));
 	close(pidfd);
@@ -187,7 +191,8 @@ static void test_detached(void **state)
 	/* A missing program, and a missing folder to run in. */
 	assert_int_equal(hv_spawn_detached("/nowhere/x", sh, "/", log, &pid, &pidfd, &e), -ENOENT);
 	assert_int_equal(pidfd, -1);
-	assert_int_equal(hv_spawn_detached("/bin/sleep", cat, "/nowhere", log, &pid, &pidfd, &e), 0);
+	assert_int_equal(hv_spawn_detached("/bin/sleep", cat, "/nowhere", log, &pid, &pidfd, &e),
+			 0);
 	assert_false(hv_pidfd_ended(pidfd, 0));
 	assert_int_equal(hv_pidfd_kill(pidfd, 20000), 0);
 	assert_int_equal(hv_pidfd_kill(pidfd, 20000), 0);
