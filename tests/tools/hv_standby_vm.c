@@ -2,10 +2,11 @@
 /*
  * A standby of a real QEMU, started here:
  *
- *   hv_standby_vm promote [-s SERIAL] [-b BRIDGE] [-r 2] QEMU ARGS...
+ *   hv_standby_vm promote [-s SERIAL] [-b BRIDGE] [-r 2] [-l] QEMU ARGS...
  *       protects a VM, promotes its standby, and sees that memory was the same and the VM goes on.
  *       SERIAL: the file that -serial file: names; its last "tick n" must grow after promotion.
  *       -r 2: then the promoted VM is protected and promoted in the same way.
+ *       -l: with a state longer than any socket's buffer.
  *   hv_standby_vm refuse QEMU ARGS...     what must not start, does not, and says why
  *   hv_standby_vm reap QEMU ARGS...       the owner is killed; nothing is left behind
  *
@@ -42,6 +43,7 @@ static const char *bridge;
 static struct hv_vm_id standby; /* the one started last, to be ended whatever happens */
 static struct hv_vm_id old;	/* -r 2: the first standby, which became the primary */
 static char old_dir[96];
+static bool long_state;
 
 static void kill_primary(void)
 {
@@ -298,6 +300,9 @@ static void must_be_quiet(void)
 		printf("  QEMU said: %s", text);
 }
 
+/* So much more than any socket takes at once: QEMU stops reading at the stream's end. */
+#define TRAILER_BYTES (8u << 20)
+
 static void *take_state(struct hv_vm *vm, struct hv_standby *sb, size_t *bytes)
 {
 	void *state;
@@ -306,7 +311,7 @@ static void *take_state(struct hv_vm *vm, struct hv_standby *sb, size_t *bytes)
 	MUST(!hv_state_begin(vm), "state");
 	copy_dirty(vm, sb);
 	MUST(!hv_state_end(vm, MS, bytes), "state");
-	state = malloc(*bytes);
+	state = calloc(1, *bytes + TRAILER_BYTES);
 	MUST(state && !hv_state_read(vm, state, *bytes), "state");
 	return state;
 }
@@ -363,7 +368,7 @@ static double promote_once(const char *serial, json_t **desc, struct hv_vm_id *i
 	hv_detach(vm); /* resumes it: what it does from now on is the discarded future */
 	kill_primary();
 	t2 = tv_now_ns();
-	rc = hv_standby_promote(sb, state, bytes, MS, &e);
+	rc = hv_standby_promote(sb, state, bytes + (long_state ? TRAILER_BYTES : 0), MS, &e);
 	t2 = tv_now_ns() - t2;
 	MUST(!rc, "%s", e.text);
 	MUST(!bridge || (tap_is_up() && tap_in_bridge()), "the tap is not in the bridge");
@@ -465,6 +470,16 @@ static void refuse_bad_state(json_t *desc)
 	printf("  %s\n", e.text);
 	MUST(rc == TV_E_GONE && strstr(e.text, "migration"), "%d", rc);
 	hv_standby_kill(sb);
+<<<<<<< HEAD
+=======
+	/* A QEMU that hangs: the time-out holds. */
+	sb = start_standby(desc);
+	kill(hv_standby_pid(sb), SIGSTOP);
+	rc = hv_standby_promote(sb, junk, sizeof(junk), 300, &e);
+	printf("  %s\n", e.text);
+	MUST(rc == -ETIMEDOUT, "%d", rc);
+	hv_standby_kill(sb);
+>>>>>>> hv-standby
 	/* A state that does not end: QEMU waits for more, or says that it is broken; never for
 	 * ever. */
 	sb = start_standby(desc);
@@ -590,11 +605,13 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	optind = 2;
-	while ((c = getopt(argc, argv, "+s:b:r:")) != -1) {
+	while ((c = getopt(argc, argv, "+s:b:r:l")) != -1) {
 		if (c == 's')
 			serial = optarg;
 		else if (c == 'b')
 			bridge = optarg;
+		else if (c == 'l')
+			long_state = true;
 		else if (c == 'r')
 			rounds = atoi(optarg);
 		else
@@ -602,7 +619,11 @@ int main(int argc, char **argv)
 	}
 	if (optind >= argc) {
 		fprintf(stderr,
+<<<<<<< HEAD
 			"usage: %s promote|refuse|reap [-s SERIAL] [-b BRIDGE] [-r 2] QEMU "
+=======
+			"usage: %s promote|refuse|reap [-s SERIAL] [-b BRIDGE] [-r 2] [-l] QEMU "
+>>>>>>> hv-standby
 			"ARGS...\n",
 			argv[0]);
 		return 2;
