@@ -90,15 +90,10 @@ static int saw_resume(struct hv_standby *sb)
 	}
 }
 
-<<<<<<< HEAD
-/* Returns 0 when the VM runs. A broken socket is no news of its own: the reason comes with QEMU's
- * end. */
-=======
 /*
  * Returns 0 when the VM runs. A broken socket is no news: QEMU reads no further than the stream's
  * end, and if the load failed the reason comes with QEMU's own end.
  */
->>>>>>> hv-standby
 static int pump(struct load *l)
 {
 	for (;;) {

@@ -470,8 +470,6 @@ static void refuse_bad_state(json_t *desc)
 	printf("  %s\n", e.text);
 	MUST(rc == TV_E_GONE && strstr(e.text, "migration"), "%d", rc);
 	hv_standby_kill(sb);
-<<<<<<< HEAD
-=======
 	/* A QEMU that hangs: the time-out holds. */
 	sb = start_standby(desc);
 	kill(hv_standby_pid(sb), SIGSTOP);
@@ -479,7 +477,6 @@ static void refuse_bad_state(json_t *desc)
 	printf("  %s\n", e.text);
 	MUST(rc == -ETIMEDOUT, "%d", rc);
 	hv_standby_kill(sb);
->>>>>>> hv-standby
 	/* A state that does not end: QEMU waits for more, or says that it is broken; never for
 	 * ever. */
 	sb = start_standby(desc);
@@ -619,11 +616,7 @@ int main(int argc, char **argv)
 	}
 	if (optind >= argc) {
 		fprintf(stderr,
-<<<<<<< HEAD
-			"usage: %s promote|refuse|reap [-s SERIAL] [-b BRIDGE] [-r 2] QEMU "
-=======
 			"usage: %s promote|refuse|reap [-s SERIAL] [-b BRIDGE] [-r 2] [-l] QEMU "
->>>>>>> hv-standby
 			"ARGS...\n",
 			argv[0]);
 		return 2;
