@@ -30,6 +30,7 @@
 #define RING 16
 #define QMP_TIMEOUT_MS 20000
 #define MAX_SYNC_ROUNDS 24
+#define DYING_MS 200 /* between the first thing that fails and the end of QEMU's process */
 
 struct cap {
 	struct cap_conf conf;
@@ -82,10 +83,47 @@ static void emit(struct cap *c, const struct cap_event *ev)
 	kick(c->ev_fd);
 }
 
+static void on_vm_event(enum hv_event what, const char *name, void *arg)
+{
+	struct cap *c = arg;
+	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
+
+	(void)name;
+	emit(c, &ev);
+}
+
+static void vm_gone(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_VM_GONE};
+
+	if (c->gone)
+		return;
+	c->gone = true;
+	emit(c, &ev);
+}
+
+/* A call failed: because the VM's process is ending? Its last words (a shutdown, say) are heard
+ * first. */
+static bool died(struct cap *c)
+{
+	struct pollfd p = {c->vm ? hv_pidfd(c->vm) : -1, POLLIN, 0};
+	int rc;
+
+	if (!c->vm || c->gone)
+		return c->gone;
+	rc = hv_events(c->vm, on_vm_event, c);
+	if (rc != TV_E_GONE && poll(&p, 1, DYING_MS) <= 0)
+		return false;
+	vm_gone(c);
+	return true;
+}
+
 static void fail(struct cap *c, int rc, const struct tv_err *e, const char *what)
 {
 	struct cap_event ev = {.kind = CAP_EV_FAILED, .rc = rc};
 
+	if (died(c))
+		return;
 	if (e && e->text[0])
 		tv_fail(&ev.e, rc, "%s: %s", what, e->text);
 	else
@@ -326,25 +364,6 @@ static void do_epoch(struct cap *c, uint64_t epoch)
 	p.slot->captured_ns = ev.pause_start_ns;
 	emit(c, &ev); /* before the loop can hear of the epoch's end any other way */
 	encoder_slot_put(c->en, p.slot);
-}
-
-static void on_vm_event(enum hv_event what, const char *name, void *arg)
-{
-	struct cap *c = arg;
-	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
-
-	(void)name;
-	emit(c, &ev);
-}
-
-static void vm_gone(struct cap *c)
-{
-	struct cap_event ev = {.kind = CAP_EV_VM_GONE};
-
-	if (c->gone)
-		return;
-	c->gone = true;
-	emit(c, &ev);
 }
 
 static void do_detach(struct cap *c, bool leave_stopped)

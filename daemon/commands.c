@@ -129,6 +129,7 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 		return;
 	}
 	vm = vm ? vm : entry_for(d, &id);
+	vm->fresh = fresh;
 	vm->was_protected = false;
 	snprintf(vm->peer_name, sizeof(vm->peer_name), "%s", peer.name);
 	snprintf(vm->peer_host, sizeof(vm->peer_host), "%s", peer.host);
@@ -140,7 +141,8 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 	rc = vm_start_source(vm, &e);
 	if (rc) {
 		end(c, rc, e.text);
-		vm_drop(vm);
+		if (fresh)
+			vm_drop(vm);
 		return;
 	}
 	vm->waiter = c;

@@ -38,9 +38,10 @@ struct vm {
 	bool was_protected; /* ever since protect was given */
 	char reason[512];   /* why it is not protected */
 	/* not on disk: */
-	pid_t child;	       /* replicator or recovery of ours; 0: none, or adopted */
-	pid_t replicator;      /* registered one, ours or adopted */
-	struct ctl *rep;       /* its connection */
+	bool fresh;	  /* made by the protect that is under way: forgotten when that fails */
+	pid_t child;	  /* replicator or recovery of ours; 0: none, or adopted */
+	pid_t replicator; /* registered one, ours or adopted */
+	struct ctl *rep;  /* its connection */
 	struct ctl *next_sink; /* a newer backup session that waits for the old one's end */
 	struct ctl *waiter;    /* twinvm protect or unprotect or failover that waits */
 	bool waiter_leaves;    /* it waits for the end of protection */

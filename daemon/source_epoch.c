@@ -48,15 +48,26 @@ static void on_first_held(void *arg, int64_t now_ns)
 static void on_nb_failed(void *arg, const char *port, int rc)
 {
 	struct source *s = arg;
-	char text[256];
 
+	if (s->leaving || s->port_failed.text[0])
+		return;
+	/* The ports of a QEMU that dies fail first; its end, which decides more, is heard a moment
+	 * later. */
+	tv_fail(&s->port_failed, rc, "network port %s failed: %s", port, tv_strerror(rc));
+	src_arm(s->port_wait, PORT_FAILED_WAIT_NS);
+}
+
+void src_on_port_wait(evutil_socket_t fd, short what, void *arg)
+{
+	struct source *s = arg;
+
+	(void)fd;
+	(void)what;
 	if (s->leaving)
 		return;
-	snprintf(text, sizeof(text), "network port %s failed: %s", port, tv_strerror(rc));
-	src_set_why(s, rc, text);
-	src_event(
-		s,
-		FO_PE_PEER_LOST); /* the same cure: run alone, by record, without us in the path */
+	src_set_why(s, -EPIPE, s->port_failed.text);
+	/* The same cure as for a lost backup: alone, by record, without us in the path. */
+	src_event(s, FO_PE_PEER_LOST);
 }
 
 /* Capture thread, VM paused. */

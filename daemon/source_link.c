@@ -190,6 +190,8 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 			m->heartbeat_echo->generation);
 		return;
 	case TWINVM__CONTROL__MSG_FENCED:
+		if (s->leaving)
+			return;
 		if (m->fenced->generation > s->job.generation) {
 			src_set_why(s, TV_E_LOST,
 				    "a higher generation of this VM runs on the backup");

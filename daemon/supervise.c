@@ -218,8 +218,14 @@ static void after_loss(struct vm *vm, int rc, const char *text)
 	snprintf(vm->reason, sizeof(vm->reason), "%s", text);
 	if (!vm->was_protected) { /* protect itself failed: as if it had never been given */
 		tell_end(vm, rc ? rc : -EIO, text);
-		forget_at_arbiter(vm);
-		vm_drop(vm);
+		vm->wanted = false;
+		if (vm->fresh) {
+			forget_at_arbiter(vm);
+			vm_drop(vm);
+		} else { /* a VM that failed over to here stays known, and so does its record */
+			vm->was_protected = true;
+			vm_save(vm);
+		}
 		return;
 	}
 	if (vm->waiter && vm->waiter_leaves) {
@@ -411,6 +417,7 @@ static void take_stash(struct vm *vm, const int *fds, unsigned n)
 static void on_protected(struct vm *vm)
 {
 	vm->was_protected = true;
+	vm->fresh = false;
 	vm->failures = 0;
 	vm->reason[0] = 0;
 	tv_log(TV_INFO, "%s is protected by %s", vm->name, vm->peer_name);
@@ -481,8 +488,11 @@ static void register_backup(struct daemon *d, struct ctl *c, json_t *msg, const 
 					      "this host runs the VM itself"));
 			return;
 		}
+		/* What an earlier life of this host left; it takes the run directory with it. */
 		vm_drop(vm);
 		vm = NULL;
+		if (tv_mkdirs(dir))
+			tv_log(TV_WARN, "cannot make %s", dir);
 	}
 	if (vm && vm->rep && strcmp(vm->session, session) != 0) {
 		if (vm->next_sink)
