@@ -142,6 +142,10 @@ static bool run(struct applier *a, const struct work *w, struct apply_answer *an
 	case APPLY_SYNC:
 		ans->rc = ckpt_dec_stream(a->dec, w->data, w->n, &ans->e);
 		return ans->rc;
+	case APPLY_SYNC_END:
+		if (ckpt_dec_stream_pending(a->dec))
+			ans->rc = tv_fail(&ans->e, TV_E_PROTOCOL, "the first copy ends inside a record");
+		return ans->rc;
 	case APPLY_BEGIN:
 		ckpt_dec_begin(a->dec);
 		return false;

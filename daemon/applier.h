@@ -13,6 +13,7 @@
 enum apply_kind {
 	APPLY_START,   /* text: description -> rc */
 	APPLY_SYNC,    /* bytes of the first copy; answered only when it fails */
+	APPLY_SYNC_END, /* the first copy must end with a whole record; answered only when it does not */
 	APPLY_BEGIN,   /* epoch */
 	APPLY_EPOCH,   /* bytes of the epoch; answered only when it fails */
 	APPLY_END,     /* epoch, records, checksum -> APPLY_END as soon as checked, then applied */

@@ -12,7 +12,6 @@
 #define SLOTS 2
 #define PIECES 8
 #define PIECE_BYTES (256u << 10)
-#define STATE_RECORD_BYTES (256u << 10)
 
 struct encoder {
 	struct event_base *base;
@@ -120,12 +119,15 @@ static bool encode_pages(struct encoder *en, const struct slot *s)
 
 static bool encode_state(struct encoder *en, const struct slot *s)
 {
+	struct ckpt_stats before, after;
 	size_t done = 0;
 
 	en->state_out.bytes = 0;
+	ckpt_enc_stats(en->enc, &before);
 	if (ckpt_enc_state(en->enc, s->state, s->state_bytes, &en->state_out))
 		return false; /* only without memory: the session ends */
-	en->epoch_records += (s->state_bytes + STATE_RECORD_BYTES - 1) / STATE_RECORD_BYTES;
+	ckpt_enc_stats(en->enc, &after);
+	en->epoch_records += after.state_records - before.state_records;
 	while (done < en->state_out.bytes) {
 		struct piece *p = piece_get(en);
 		size_t n = en->state_out.bytes - done;
@@ -310,7 +312,7 @@ int encoder_new(struct event_base *base, uint64_t staging_bytes, uint64_t cache_
 	*en = (struct encoder){.base = base, .deliver = deliver, .arg = arg, .efd = -1};
 	pthread_mutex_init(&en->lock, NULL);
 	pthread_cond_init(&en->changed, NULL);
-	tv_buf_init(&en->state_out, CKPT_MAX_STATE_BYTES + (CKPT_MAX_STATE_BYTES >> 3));
+	tv_buf_init(&en->state_out, CKPT_ENC_STATE_BYTES(CKPT_MAX_STATE_BYTES));
 	rc = ckpt_enc_new(cache_bytes, &en->enc);
 	en->sum = ckpt_sum_new();
 	if (!en->sum && !rc)

@@ -37,6 +37,8 @@ struct sink {
 	struct report *report;
 	struct repl_tls *tls;
 	struct repl_conn *conn;
+	struct repl_beat *beats;
+	int64_t beat_rx_ns; /* last datagram of the primary */
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
 	struct applier *applier;
@@ -161,14 +163,21 @@ static void send_control(struct sink *s, Twinvm__Control *msg, bool urgent)
 		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer_name, tv_strerror(rc));
 }
 
-static void refuse(struct sink *s, int rc, const char *text)
+static void refuse(struct sink *s, int rc, const char *reason)
 {
 	Twinvm__Refuse r = TWINVM__REFUSE__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+	char text[sizeof(((struct tv_err *)0)->text)];
+
+	/* QEMU's words may be in it: one line of plain text, as the wire wants it. */
+	snprintf(text, sizeof(text), "%s", reason);
+	for (char *p = text; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = *p == '\n' ? ' ' : '?';
 
 	tv_log(TV_WARN, "refusing %s: %s", s->job.vm_name, text);
 	r.code = rc;
-	r.text = (char *)text;
+	r.text = text;
 	msg.msg_case = TWINVM__CONTROL__MSG_REFUSE;
 	msg.refuse = &r;
 	send_control(s, &msg, false);
@@ -297,9 +306,13 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	/* A stall of our own is not the peer's silence: what waits in the socket is read first. */
-	if (!late && s->conn && s->welcomed && !s->ending &&
-	    now - repl_last_rx_ns(s->conn) > s->times.suspect_ns)
-		on_event(s, FO_BE_SILENCE);
+	if (!late && s->conn && s->welcomed && !s->ending) {
+		int64_t heard_ns = repl_last_rx_ns(s->conn);
+
+		heard_ns = s->beat_rx_ns > heard_ns ? s->beat_rx_ns : heard_ns;
+		if (now - heard_ns > s->times.suspect_ns)
+			on_event(s, FO_BE_SILENCE);
+	}
 	if (now / s->times.heartbeat_ns != (now - s->times.tick_ns) / s->times.heartbeat_ns && !s->ending &&
 	    s->hello)
 		send_stats(s);
@@ -319,10 +332,31 @@ static void on_standby_end(evutil_socket_t fd, short what, void *arg)
 	discard(s, "failed");
 }
 
+/* An echo renews the primary's lease: none any more once we have asked. */
+static bool may_echo(const struct sink *s)
+{
+	return s->state == FO_B_SYNCING || s->state == FO_B_STANDBY || s->state == FO_B_WAITING;
+}
+
+static void on_beat(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
+		    int64_t now_ns, void *arg)
+{
+	struct sink *s = arg;
+
+	if (kind != REPL_BEAT || s->ending || !s->conn || generation != s->job.generation)
+		return;
+	s->beat_rx_ns = now_ns;
+	on_event(s, FO_BE_TRAFFIC);
+	if (may_echo(s))
+		repl_beat_send(s->beats, REPL_BEAT_ECHO, seq, sent_ns, generation);
+}
+
 static void on_started(struct sink *s, const struct apply_answer *a)
 {
 	Twinvm__Welcome w = TWINVM__WELCOME__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+	uint16_t port = 0;
+	int rc;
 
 	if (a->rc) {
 		refuse(s, a->rc, a->e.text);
@@ -332,6 +366,10 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 	s->standby_end = event_new(s->base, applier_pidfd(s->applier), EV_READ, on_standby_end, s);
 	event_add(s->standby_end, NULL);
 	report_connected(s->report, s); /* the daemon learns the standby's pid */
+	rc = s->conn ? repl_beat_new(s->base, s->conn, false, on_beat, s, &port, &s->beats) : -ENOTCONN;
+	if (rc)
+		tv_log(TV_WARN, "heartbeats come through the connection only: %s", tv_strerror(rc));
+	w.beat_port = port;
 	w.host = s->job.conf.host;
 	msg.msg_case = TWINVM__CONTROL__MSG_WELCOME;
 	msg.welcome = &w;
@@ -512,8 +550,7 @@ static void echo(struct sink *s, const Twinvm__Heartbeat *m)
 	Twinvm__HeartbeatEcho e = TWINVM__HEARTBEAT_ECHO__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
 
-	/* No echo once we have asked: an echo renews the primary's lease. */
-	if (s->state != FO_B_SYNCING && s->state != FO_B_STANDBY && s->state != FO_B_WAITING)
+	if (!may_echo(s))
 		return;
 	e.seq = m->seq;
 	e.sent_ns = m->sent_ns;
@@ -542,7 +579,12 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		on_hello(s, m->hello);
 		return;
 	case TWINVM__CONTROL__MSG_SYNC_END:
+		if (!s->syncing) {
+			violation(s, "a second end of the first copy");
+			return;
+		}
 		s->syncing = false;
+		post(s, APPLY_SYNC_END, NULL, 0, 0, 0, 0);
 		return;
 	case TWINVM__CONTROL__MSG_EPOCH_BEGIN:
 		on_epoch_begin(s, m->epoch_begin);

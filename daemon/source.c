@@ -51,13 +51,16 @@ struct source {
 	struct report *report;
 	struct repl_tls *tls;
 	struct repl_conn *conn;
+	struct repl_beat *beats;
+	int64_t beat_rx_ns; /* last datagram of the backup */
+	uint64_t beat_seq;
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
 	struct encoder *en;
 	struct cap *cap;
 	struct cap_page *page;
 	struct nb *nb;
-	struct event *tick, *heartbeat, *due, *retry, *settle;
+	struct event *tick, *heartbeat, *beat, *due, *retry, *settle;
 	int stash[2 * HV_MAX_NICS];
 	unsigned stash_n;
 
@@ -603,6 +606,43 @@ static void on_heartbeat(evutil_socket_t fd, short what, void *arg)
 	send_control(s, &msg, true);
 }
 
+static void on_beat(evutil_socket_t fd, short what, void *arg)
+{
+	struct source *s = arg;
+
+	(void)fd;
+	(void)what;
+	arm(s->beat, s->times.beat_ns);
+	repl_beat_send(s->beats, REPL_BEAT, ++s->beat_seq, tv_now_ns(), s->job.generation);
+}
+
+/* Our own stamp comes back, by datagram or in the stream. */
+static void on_echo(struct source *s, uint64_t seq, uint64_t sent, int64_t sent_ns, uint64_t generation)
+{
+	if (seq <= sent && sent_ns > s->lease_from_ns && sent_ns <= tv_now_ns() &&
+	    generation == s->job.generation)
+		s->lease_from_ns = sent_ns;
+	try_release(s);
+}
+
+static void on_beat_echo(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
+			 int64_t now_ns, void *arg)
+{
+	struct source *s = arg;
+
+	if (kind != REPL_BEAT_ECHO)
+		return;
+	s->beat_rx_ns = now_ns;
+	on_echo(s, seq, s->beat_seq, sent_ns, generation);
+}
+
+static int64_t last_sign_of_life_ns(const struct source *s)
+{
+	int64_t stream = repl_last_rx_ns(s->conn);
+
+	return s->beat_rx_ns > stream ? s->beat_rx_ns : stream;
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct source *s = arg;
@@ -615,7 +655,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	arm(s->tick, s->times.tick_ns);
 	/* After a stall of our own, what waits in the socket is read before silence is believed. */
 	if (!late && s->connected && s->welcomed &&
-	    now - repl_last_rx_ns(s->conn) > s->times.backup_lost_ns)
+	    now - last_sign_of_life_ns(s) > s->times.backup_lost_ns)
 		peer_lost(s, -ETIMEDOUT, "the backup host does not answer");
 	if ((s->state == FO_P_ASKING || s->state == FO_P_LEAVING) &&
 	    now - s->lost_at_ns > s->times.hold_limit_ns)
@@ -661,6 +701,24 @@ static void send_hello(struct source *s)
 	send_control(s, &msg, false);
 }
 
+/* Without datagrams the stream's own heartbeats must do. */
+static void start_beats(struct source *s, uint32_t port)
+{
+	uint16_t ours;
+	int rc;
+
+	if (!port || port > 65535)
+		return;
+	rc = repl_beat_new(s->base, s->conn, true, on_beat_echo, s, &ours, &s->beats);
+	if (!rc)
+		rc = repl_beat_connect(s->beats, (uint16_t)port);
+	if (rc)
+		tv_log(TV_WARN, "heartbeats to %s go through the connection only: %s", s->job.peer_name,
+		       tv_strerror(rc));
+	else
+		on_beat(-1, 0, s);
+}
+
 static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t now_ns, void *arg)
 {
 	struct source *s = arg;
@@ -672,6 +730,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		if (s->welcomed)
 			break;
 		s->welcomed = true;
+		start_beats(s, m->welcome->beat_port);
 		cap_post(s->cap, CAP_HOLD_NET, 0);
 		return;
 	case TWINVM__CONTROL__MSG_REFUSE: {
@@ -692,12 +751,8 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		on_committed(s, m->committed);
 		return;
 	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
-		/* Our own stamp comes back; one from the future or from before the last is not ours. */
-		if (m->heartbeat_echo->seq <= s->hb_seq && m->heartbeat_echo->sent_ns > s->lease_from_ns &&
-		    m->heartbeat_echo->sent_ns <= tv_now_ns() &&
-		    m->heartbeat_echo->generation == s->job.generation)
-			s->lease_from_ns = m->heartbeat_echo->sent_ns;
-		try_release(s);
+		on_echo(s, m->heartbeat_echo->seq, s->hb_seq, m->heartbeat_echo->sent_ns,
+			m->heartbeat_echo->generation);
 		return;
 	case TWINVM__CONTROL__MSG_FENCED:
 		if (m->fenced->generation > s->job.generation) {
@@ -957,6 +1012,7 @@ int source_main(const char *job_text)
 	fo_times_init(&s->times, s->job.conf.heartbeat_ms * TV_NS_PER_MS);
 	s->tick = evtimer_new(s->base, on_tick, s);
 	s->heartbeat = evtimer_new(s->base, on_heartbeat, s);
+	s->beat = evtimer_new(s->base, on_beat, s);
 	s->due = evtimer_new(s->base, on_due, s);
 	s->retry = evtimer_new(s->base, on_retry, s);
 	s->settle = evtimer_new(s->base, on_settle, s);

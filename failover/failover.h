@@ -17,6 +17,7 @@
 /* ---- time-outs, all from the heartbeat interval; worked through in timeouts.c ---- */
 struct fo_times {
 	int64_t heartbeat_ns;      /* the primary sends one this often */
+	int64_t beat_ns;           /* heartbeats as datagrams, more often as they may get lost */
 	int64_t lease_ns;          /* the primary may release output this long after it sent the heartbeat
 				      whose echo came back last */
 	int64_t suspect_ns;        /* the backup asks the arbiter after this much silence */

@@ -9,6 +9,10 @@
  * limit being longer by H/2, a primary whose lease runs has a backup that has not asked yet, as long
  * as the two clocks' rates differ by less than one part in seven.
  *
+ * Heartbeats travel in the stream every H, and as datagrams every H/4: a retransmission in the stream
+ * (200 ms and more) or a full link must not look like a dead host, and up to thirteen datagrams in a row may get
+ * lost before the backup asks.
+ *
  * Power cut of the primary at 0, H = 100 ms:
  *     0 .. -100   last byte reached the backup (at most H before, less when epochs flow)
  *   250 ..  350   suspect_ns of silence: the backup asks the arbiter
@@ -39,6 +43,7 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 
 	*t = (struct fo_times){
 		.heartbeat_ns = h,
+		.beat_ns = h / 4,
 		.lease_ns = 3 * h,
 		.suspect_ns = 7 * h / 2,
 		.backup_lost_ns = 10 * h,

@@ -34,12 +34,25 @@ static bool still_the_same(const struct hv_vm_id *id)
 	return tv_pid_start_ticks(id->pid) == id->start_ticks;
 }
 
+/* Without this look, its silence on QMP would be taken for another client's doing. */
+static bool is_stopped(pid_t pid)
+{
+	TV_FREE char *text = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	return !tv_read_file(path, 1 << 16, &text, NULL) && strstr(text, "State:\tT");
+}
+
 static int open_process(struct hv_vm *vm, struct tv_err *e)
 {
 	vm->pidfd = (int)syscall(SYS_pidfd_open, vm->id.pid, 0);
 	/* Compared after the open: from here on the pidfd stands for this process and no other. */
 	if (vm->pidfd < 0 || !still_the_same(&vm->id))
 		return tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", vm->id.name,
+			       vm->id.pid);
+	if (is_stopped(vm->id.pid))
+		return tv_fail(e, -EBUSY, "QEMU (pid %d) is held by SIGSTOP; send it SIGCONT",
 			       vm->id.pid);
 	return 0;
 }
@@ -81,10 +94,19 @@ static bool main_is_shared(const struct hv_vm *vm)
 	return shared;
 }
 
+static int ask_kvm(struct hv_vm *vm, struct tv_err *e)
+{
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd(vm->qmp, "query-kvm", NULL, &ret, HV_CMD_MS, e);
+
+	vm->kvm = !rc && json_is_true(json_object_get(ret, "enabled"));
+	json_decref(ret);
+	return rc;
+}
+
 static int look_around(struct hv_vm *vm, struct look *l, struct tv_err *e)
 {
 	TV_FREE char *network = NULL;
-	json_t *kvm = NULL;
 	int rc;
 
 	l->argv = hv_proc_argv("/proc", vm->id.pid);
@@ -94,12 +116,9 @@ static int look_around(struct hv_vm *vm, struct look *l, struct tv_err *e)
 	if ((rc = hv_qmp_cmd(vm->qmp, "query-status", NULL, &l->status, HV_CMD_MS, e)) ||
 	    (rc = hv_qmp_cmd(vm->qmp, "query-migrate", NULL, &l->check.migrate, HV_CMD_MS, e)) ||
 	    (rc = hv_qmp_cmd(vm->qmp, "query-block", NULL, &l->check.block, HV_CMD_MS, e)) ||
-	    (rc = hv_qmp_cmd(vm->qmp, "query-kvm", NULL, &kvm, HV_CMD_MS, e)) ||
-	    (rc = hv_devs_read(vm->qmp, &l->devs, e)) ||
+	    (rc = ask_kvm(vm, e)) || (rc = hv_devs_read(vm->qmp, &l->devs, e)) ||
 	    (rc = hv_qmp_hmp(vm->qmp, "info network", &network, HV_CMD_MS, e)))
 		return rc;
-	vm->kvm = json_is_true(json_object_get(kvm, "enabled"));
-	json_decref(kvm);
 	l->check.n_nics = hv_nics(&l->devs, network, l->argv, l->nics, MAX_NICS_LOOKED_AT);
 	l->check.status = json_string_value(json_object_get(l->status, "status"));
 	if (!l->check.status)
@@ -151,6 +170,8 @@ static struct hv_vm *vm_new(const struct hv_vm_id *id)
 	vm->fdset = -1;
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		vm->drain_fds[i] = -1;
+	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++)
+		vm->file_fds[i] = -1;
 	return vm;
 }
 

@@ -135,9 +135,10 @@ static bool qmp_of_arg(char *const *argv, const char *arg, char *out, size_t roo
 		return chardev_path(argv, arg + 8, out, room);
 	if (strncmp(arg, "unix:", 5))
 		return false;
-	next_part(arg + 5, out, room);
-	if (!strncmp(out, "path=", 5))
-		memmove(out, out + 5, strlen(out + 5) + 1);
+	arg += 5;
+	if (!strncmp(arg, "path=", 5))
+		arg += 5;
+	next_part(arg, out, room);
 	return *out != '\0';
 }
 

@@ -23,9 +23,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Protecting costs about 2 us a call and a guest fault for each page that it unmaps in vain. */
@@ -158,21 +161,25 @@ static uint64_t stretch_end(const uint8_t *virgin, const struct hv_block *b, uin
 	return c > last ? end : ((b->host.v >> CHUNK_SHIFT) + c) << CHUNK_SHIFT;
 }
 
-/* Looks what was populated in virgin [*at, end), makes that ordinary, moves *at to the first of it.
- */
-static int wake_virgins(struct hv_vm *vm, uint8_t *virgin, const struct hv_block *b, uint64_t *at,
-			uint64_t end)
+static void wake(uint8_t *virgin, const struct hv_block *b, uint64_t start, uint64_t end)
+{
+	for (uint64_t c = chunk_of(b, start); c <= chunk_of(b, end - 1); c++)
+		virgin[c] = 0;
+}
+
+/* Makes ordinary what is populated in virgin private [start, end); *first is where that starts. */
+static int wake_private(struct hv_vm *vm, uint32_t block, uint64_t start, uint64_t end,
+			uint64_t *first)
 {
 	struct pm_scan_arg arg = {
 		.size = sizeof(arg),
-		.start = *at,
+		.start = start,
 		.end = end,
 		.vec = (uintptr_t)vm->regions,
 		.vec_len = HV_REGIONS,
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		.return_mask = PAGE_IS_PRESENT,
 	};
-	uint64_t first;
 	int n;
 
 	do {
@@ -181,12 +188,50 @@ static int wake_virgins(struct hv_vm *vm, uint8_t *virgin, const struct hv_block
 	if (n < 0)
 		return -errno;
 	for (int i = 0; i < n; i++)
-		for (uint64_t c = chunk_of(b, vm->regions[i].start);
-		     c <= chunk_of(b, vm->regions[i].end - 1); c++)
-			virgin[c] = 0;
-	first = n ? vm->regions[0].start & ~(CHUNK_BYTES - 1) : end;
-	*at = first > *at ? first : *at;
+		wake(vm->virgin[block], &vm->blocks[block], vm->regions[i].start,
+		     vm->regions[i].end);
+	*first = n ? vm->regions[0].start : end;
 	return 0;
+}
+
+/* The same for a shared memory file. */
+static int wake_shared(struct hv_vm *vm, uint32_t block, uint64_t start, uint64_t end,
+		       uint64_t *first)
+{
+	const struct hv_block *b = &vm->blocks[block];
+	uint64_t shift = b->host.v - vm->file_at[block]; /* file position to address, modulo 2^64 */
+	uint64_t at = start;
+
+	*first = end;
+	while (at < end) {
+		off_t data = lseek(vm->file_fds[block], (off_t)(at - shift), SEEK_DATA), hole;
+
+		if (data < 0)
+			return errno == ENXIO ? 0 : -errno;
+		if ((uint64_t)data + shift >= end)
+			return 0;
+		hole = lseek(vm->file_fds[block], data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		*first = *first == end ? (uint64_t)data + shift : *first;
+		at = (uint64_t)hole + shift < end ? (uint64_t)hole + shift : end;
+		wake(vm->virgin[block], b, (uint64_t)data + shift, at);
+	}
+	return 0;
+}
+
+/* Looks what was populated in virgin [*at, end); moves *at to the first chunk that is ordinary now.
+ */
+static int wake_virgins(struct hv_vm *vm, uint32_t block, uint64_t *at, uint64_t end)
+{
+	uint64_t first = end;
+	int rc = vm->file_fds[block] >= 0 ? wake_shared(vm, block, *at, end, &first)
+					  : wake_private(vm, block, *at, end, &first);
+
+	if (first < end)
+		first &= ~(CHUNK_BYTES - 1);
+	*at = first > *at ? first : *at;
+	return rc;
 }
 
 /* Harvests [*at, end) of the cursor's block as far as there is room. */
@@ -200,7 +245,7 @@ static int harvest_block(struct round *r, uint64_t *at, uint64_t end)
 		uint64_t start = *at, to = virgin ? stretch_end(virgin, b, start, end) : end;
 
 		if (virgin && virgin[chunk_of(b, start)])
-			rc = wake_virgins(r->vm, virgin, b, at, to);
+			rc = wake_virgins(r->vm, r->cursor->block, at, to);
 		else if (r->vm->two_step)
 			rc = protect_clusters(r, start, to, at);
 		else
@@ -290,7 +335,35 @@ static int register_block(struct hv_vm *vm, const struct hv_block *b, struct tv_
 				      : "");
 }
 
-/* Which blocks may have virgin chunks: those in private anonymous memory. */
+/* Opens the shared memory file behind a mapping; -1 when it is another kind of file. */
+static int open_shared(pid_t pid, const struct hv_map *m)
+{
+	struct statfs fs;
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, m->start,
+		 m->end);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && (fstatfs(fd, &fs) || fs.f_type != TMPFS_MAGIC))
+		tv_close_fd(&fd);
+	return fd;
+}
+
+/* May the block have virgin chunks? That takes one mapping of memory that starts as zeroes. */
+static bool may_be_virgin(struct hv_vm *vm, unsigned i, const struct hv_map *m)
+{
+	const struct hv_block *b = &vm->blocks[i];
+
+	if (!m || m->end < b->host.v + b->bytes || b->bytes < CHUNK_BYTES)
+		return false;
+	if (!m->shared)
+		return !*m->path;
+	vm->file_at[i] = m->offset + (b->host.v - m->start);
+	vm->file_fds[i] = open_shared(vm->id.pid, m);
+	return vm->file_fds[i] >= 0;
+}
+
 static int make_virgins(struct hv_vm *vm)
 {
 	struct hv_maps maps;
@@ -298,11 +371,9 @@ static int make_virgins(struct hv_vm *vm)
 
 	for (unsigned i = 0; i < vm->n_blocks && !rc; i++) {
 		const struct hv_block *b = &vm->blocks[i];
-		const struct hv_map *m = hv_maps_at(&maps, b->host.v);
 		uint64_t chunks = chunk_of(b, b->host.v + b->bytes - 1) + 1;
 
-		if (!m || m->shared || *m->path || m->end < b->host.v + b->bytes ||
-		    b->bytes < CHUNK_BYTES)
+		if (!may_be_virgin(vm, i, hv_maps_at(&maps, b->host.v)))
 			continue;
 		vm->virgin[i] = malloc(chunks);
 		if (!vm->virgin[i])
@@ -354,8 +425,10 @@ void hv_dirty_teardown(struct hv_vm *vm)
 	tv_close_fd(&vm->pagemap_fd);
 	free(vm->regions);
 	free(vm->iovs);
-	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++)
+	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++) {
 		free(vm->virgin[i]);
+		tv_close_fd(&vm->file_fds[i]);
+	}
 	vm->regions = NULL;
 	vm->iovs = NULL;
 }

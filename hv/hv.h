@@ -83,7 +83,8 @@ struct hv_opts {
  * socket, the sentence says so), checks that it can be protected (TV_E_REFUSED, refusals filled
  * with all reasons), finds its RAM blocks, injects one userfaultfd and registers all blocks for
  * asynchronous write protection. Nothing is write-protected yet: the first harvest reports every
- * populated page. On failure everything is undone and *out stays NULL. At most a few seconds.
+ * populated page (and none in stretches that were never touched and read as zero: the copy must
+ * start as zeroes). On failure everything is undone and *out stays NULL. At most a few seconds.
  */
 int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
 	      struct hv_refusals *refusals, struct tv_err *e) TV_MUST_CHECK;
@@ -108,7 +109,8 @@ bool hv_is_kvm(const struct hv_vm *vm);
 /* Everything the backup's side needs to start a standby, as JSON; the caller owns the reference.
  * {"argv":[...], "machine":"pc-q35-7.2", "version":"7.2.22", "name":..., "ram_bytes":N,
  *  "blocks":[{"name":..,"bytes":..,"main":bool}], "files":["/path/kernel",...],
- *  "nics":[{"netdev":"n0","type":"tap","mac":".."}]} */
+ *  "nics":[{"netdev":"n0","type":"tap","mac":"..","driver":"e1000","hub":bool}],
+ *  "cwd":"/folder/of/qemu", "kvm":bool}. nics[].hub: the backend is reached through a hub. */
 json_t *hv_describe(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- dirty pages ---- */
@@ -134,7 +136,11 @@ int hv_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs, 
 int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst) TV_MUST_CHECK;
 
 /* ---- one epoch; time-outs: timeout_ms each, -ETIMEDOUT ---- */
-/* HOT. QMP stop; when it returns 0 no vCPU runs and no further frame comes. */
+/*
+ * HOT. QMP stop; when it returns 0 no vCPU runs and no further frame comes. -EALREADY when it did
+ * not run (a person paused it, or it ended): nothing was changed and hv_resume must not be called.
+ * After any other failure it may be paused: hv_resume or hv_detach lets it run again.
+ */
 int hv_pause(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
 /* HOT. Starts xen-save-devices-state (live: false) into the VM's memfd and does not wait. */
 int hv_state_begin(struct hv_vm *vm) TV_MUST_CHECK;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP client. QEMU answers in the order it was asked, so answers are matched by counting: owed is
- * how many are still to come, and whoever waits, waits until none is owed and takes the last one.
- * An answer that comes after its command timed out is thereby passed over by the next command.
- * Events that come meanwhile go, as text, into a fixed queue.
+ * QMP client. Every command carries an id of this connection and its number, and only the answer
+ * with that id counts: QEMU gives the answer to a dead client's last command to the next client,
+ * and an answer may come after we gave up on it. Events that come meanwhile go, as text, into a
+ * fixed queue.
  */
 #include "hv/qmp.h"
 #include "hv/qmp_frame.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +24,12 @@
 
 struct hv_qmp {
 	int fd;
-	bool gone;     /* end of file or a broken stream: nothing more will come */
-	unsigned owed; /* answers still to come */
-	unsigned lost; /* events that did not fit and were not told yet */
-	char *in;      /* what was read and not consumed */
+	bool gone;	  /* end of file or a broken stream: nothing more will come */
+	char session[20]; /* random, the front part of every id */
+	uint32_t number;  /* of the last command */
+	char id[32];	  /* what the last command carries, "" when it was answered */
+	unsigned lost;	  /* events that did not fit and were not told yet */
+	char *in;	  /* what was read and not consumed */
 	size_t in_bytes, in_room;
 	struct hv_qmp_frame frame;
 	const char *mute; /* events that contain it are dropped */
@@ -136,7 +139,7 @@ static int next_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, siz
 	for (;;) {
 		*n = hv_qmp_frame_end(&q->frame, q->in, q->in_bytes);
 		if (*n) {
-			*kind = hv_qmp_frame_kind(q->in, *n);
+			*kind = hv_qmp_frame_kind(q->in, *n, NULL, NULL);
 			if (*kind == HV_QMP_RETURN || *kind == HV_QMP_ERROR ||
 			    *kind == HV_QMP_GREETING)
 				return 0;
@@ -156,21 +159,28 @@ static int next_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, siz
 	}
 }
 
-/* Waits for everything owed; the last answer stays at the front of q->in. */
+/* Waits for the answer to the last command; it stays at the front of q->in. */
 static int last_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, size_t *n,
 		       enum hv_qmp_kind *kind)
 {
-	*n = 0;
-	while (q->owed > 0) {
+	size_t want = strlen(q->id);
+
+	if (!want)
+		return -EINVAL;
+	for (;;) {
+		const char *id = NULL;
+		size_t id_bytes = 0;
 		int rc = next_answer(q, may_grow, deadline_ns, n, kind);
 
 		if (rc)
 			return rc;
-		q->owed--;
-		if (q->owed > 0)
-			consume(q, *n);
+		hv_qmp_frame_kind(q->in, *n, &id, &id_bytes);
+		if (id_bytes == want && !memcmp(id, q->id, want)) {
+			q->id[0] = '\0';
+			return 0;
+		}
+		consume(q, *n);
 	}
-	return *n ? 0 : -EINVAL;
 }
 
 static int send_text(struct hv_qmp *q, const char *text, size_t n, int fd, int64_t deadline_ns)
@@ -224,6 +234,27 @@ static int send_text(struct hv_qmp *q, const char *text, size_t n, int fd, int64
 	return 0;
 }
 
+/* Sends the command "{..." with an id put in. */
+static int send_cmd(struct hv_qmp *q, const char *line, size_t n, int fd, int64_t deadline_ns)
+{
+	char text[512];
+	size_t head;
+	int rc;
+
+	q->number++;
+	snprintf(q->id, sizeof(q->id), "%s%" PRIx32, q->session, q->number);
+	head = (size_t)snprintf(text, sizeof(text), "{\"id\":\"%s\",", q->id);
+	line++;
+	n--;
+	/* In one piece if it fits, so that QEMU wakes up once. */
+	if (head + n <= sizeof(text)) {
+		memcpy(text + head, line, n);
+		return send_text(q, text, head + n, fd, deadline_ns);
+	}
+	rc = send_text(q, text, head, fd, deadline_ns);
+	return rc ? rc : send_text(q, line, n, -1, deadline_ns);
+}
+
 static int answer_error(struct hv_qmp *q, size_t n, const char *name, struct tv_err *e)
 {
 	json_t *j = json_loadb(q->in, n, JSON_DISABLE_EOF_CHECK, NULL);
@@ -267,12 +298,11 @@ int hv_qmp_cmd_fd(struct hv_qmp *q, const char *name, json_t *args, int fd, json
 	json_decref(cmd);
 	if (!text)
 		return tv_fail(e, -ENOMEM, "no memory for the command %s", name);
-	rc = send_text(q, text, strlen(text), fd, until);
+	rc = send_cmd(q, text, strlen(text), fd, until);
 	if (!rc)
 		rc = send_text(q, "\n", 1, -1, until);
 	if (rc)
 		return tv_fail(e, rc, "cannot send %s to QEMU: %s", name, tv_strerror(rc));
-	q->owed++;
 	rc = last_answer(q, true, until, &n, &kind);
 	if (rc == -ETIMEDOUT)
 		return tv_fail(e, rc, "QEMU did not answer %s within %d ms", name, timeout_ms);
@@ -309,11 +339,7 @@ int hv_qmp_hmp(struct hv_qmp *q, const char *line, char **text, int timeout_ms, 
 
 int hv_qmp_fire(struct hv_qmp *q, const char *line, size_t n)
 {
-	int rc = send_text(q, line, n, -1, deadline(1000));
-
-	if (!rc)
-		q->owed++;
-	return rc;
+	return send_cmd(q, line, n, -1, deadline(1000));
 }
 
 int hv_qmp_wait(struct hv_qmp *q, int timeout_ms)
@@ -357,10 +383,8 @@ static bool put_aside(struct hv_qmp *q)
 
 	if (!n)
 		return false;
-	kind = hv_qmp_frame_kind(q->in, n);
-	/* An answer here belongs to a command that timed out. */
-	if ((kind == HV_QMP_RETURN || kind == HV_QMP_ERROR) && q->owed)
-		q->owed--;
+	kind = hv_qmp_frame_kind(q->in, n, NULL, NULL);
+	/* An answer here belongs to a command that nobody waits for any more. */
 	if (kind == HV_QMP_EVENT)
 		keep_event(q, n);
 	consume(q, n);
@@ -435,9 +459,15 @@ static int connect_path(const char *path, struct tv_err *e)
 static int handshake(struct hv_qmp *q, const char *path, int timeout_ms, struct tv_err *e)
 {
 	enum hv_qmp_kind kind = HV_QMP_OTHER;
+	int64_t until = deadline(timeout_ms);
 	size_t n = 0;
-	int rc = next_answer(q, true, deadline(timeout_ms), &n, &kind);
+	int rc;
 
+	/* The answer to a dead client's command may come first. */
+	do {
+		consume(q, n);
+		rc = next_answer(q, true, until, &n, &kind);
+	} while (!rc && kind != HV_QMP_GREETING);
 	if (rc == -ETIMEDOUT)
 		return tv_fail(e, -EBUSY,
 			       "%s does not greet within %d ms: another client holds it, and QMP "
@@ -447,8 +477,6 @@ static int handshake(struct hv_qmp *q, const char *path, int timeout_ms, struct 
 	if (rc)
 		return tv_fail(e, rc, "reading QMP's greeting from %s: %s", path, tv_strerror(rc));
 	consume(q, n);
-	if (kind != HV_QMP_GREETING)
-		return tv_fail(e, TV_E_PROTOCOL, "%s is no QMP socket", path);
 	return hv_qmp_cmd(q, "qmp_capabilities", NULL, NULL, timeout_ms, e);
 }
 
@@ -461,6 +489,8 @@ int hv_qmp_open(const char *path, int timeout_ms, struct hv_qmp **out, struct tv
 	if (!q)
 		return tv_fail(e, rc, "no memory for a QMP connection");
 	q->fd = -1;
+	tv_random_hex(q->session, 8);
+	strcat(q->session, "-");
 	q->in_room = IN_START_BYTES;
 	q->in = malloc(q->in_room);
 	q->events = malloc(EVENTS_BYTES);

@@ -56,11 +56,15 @@ static enum hv_qmp_kind kind_of_key(const char *key, size_t n)
 	return HV_QMP_OTHER;
 }
 
-enum hv_qmp_kind hv_qmp_frame_kind(const char *obj, size_t n)
+enum hv_qmp_kind hv_qmp_frame_kind(const char *obj, size_t n, const char **id, size_t *id_bytes)
 {
+	enum hv_qmp_kind kind = HV_QMP_OTHER;
 	struct hv_qmp_frame f = {0};
 	size_t start = 0, end = 0; /* the last string at depth 1 */
+	bool id_next = false;
 
+	if (id)
+		*id_bytes = 0;
 	for (size_t i = 0; i < n; i++) {
 		bool was = f.in_string;
 
@@ -71,12 +75,17 @@ enum hv_qmp_kind hv_qmp_frame_kind(const char *obj, size_t n)
 			start = i + 1;
 		} else if (was && !f.in_string) {
 			end = i;
+			if (id_next && id) {
+				*id = obj + start;
+				*id_bytes = end - start;
+			}
+			id_next = false;
 		} else if (!f.in_string && obj[i] == ':' && end >= start) {
 			enum hv_qmp_kind k = kind_of_key(obj + start, end - start);
 
-			if (k != HV_QMP_OTHER)
-				return k;
+			kind = k != HV_QMP_OTHER ? k : kind;
+			id_next = end - start == 2 && !memcmp(obj + start, "id", 2);
 		}
 	}
-	return HV_QMP_OTHER;
+	return kind;
 }

@@ -22,7 +22,10 @@ struct hv_qmp_frame {
 size_t hv_qmp_frame_end(struct hv_qmp_frame *f, const char *buf, size_t n);
 
 enum hv_qmp_kind { HV_QMP_OTHER, HV_QMP_GREETING, HV_QMP_RETURN, HV_QMP_ERROR, HV_QMP_EVENT };
-/* What a whole object is, by its top-level keys. */
-enum hv_qmp_kind hv_qmp_frame_kind(const char *obj, size_t n);
+/*
+ * What a whole object is, by its top-level keys. *id (NULL: not wanted) points to its top-level
+ * "id" inside obj, without quotes, and *id_bytes is its length; 0 when it has none.
+ */
+enum hv_qmp_kind hv_qmp_frame_kind(const char *obj, size_t n, const char **id, size_t *id_bytes);
 
 #endif

@@ -233,7 +233,7 @@ static int find_hosts(struct hv_qmp *q, pid_t pid, struct hv_ramblock *b, unsign
 		return 0;
 	}
 	hv_ramblock_way = "ram_list";
-	if (!hv_ramlist_hosts(pid, b, n, listed, maps))
+	if (!tv_fault("hv_ramlist") && !hv_ramlist_hosts(pid, b, n, listed, maps))
 		return 0;
 	hv_ramblock_way = "maps";
 	rc = ask_gpa2hva(q, name, sizeof(name), &host, e);

@@ -43,7 +43,9 @@ struct hv_vm {
 	/* HOT: nothing is allocated later */
 	struct page_region *regions;
 	struct iovec *iovs;
-	uint8_t *virgin[HV_MAX_BLOCKS]; /* per 2 MiB: see dirty.c; NULL: all was reported */
+	uint8_t *virgin[HV_MAX_BLOCKS];	 /* per 2 MiB: see dirty.c; NULL: all was reported */
+	int file_fds[HV_MAX_BLOCKS];	 /* of blocks in a shared memory file, else -1 */
+	uint64_t file_at[HV_MAX_BLOCKS]; /* where the block starts in it */
 };
 
 /* ---- state.c ---- */

@@ -53,8 +53,9 @@ void gate_assert_may_leave(const struct gate *g, uint64_t end_pos, uint64_t rele
 	if (end_pos <= g->open_pos && g->open_epoch <= released_epoch)
 		return;
 	tv_log(TV_ERROR,
-	       "output rule broken: a frame that ends at %" PRIu64 " would leave; the gate is open to %" PRIu64
-	       " for epoch %" PRIu64 ", released is epoch %" PRIu64 "; aborting, output stays held",
+	       "output rule broken: a frame that ends at %" PRIu64
+	       " would leave; the gate is open to %" PRIu64 " for epoch %" PRIu64
+	       ", released is epoch %" PRIu64 "; aborting, output stays held",
 	       end_pos, g->open_pos, g->open_epoch, released_epoch);
 	abort();
 }

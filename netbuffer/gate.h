@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One port's gate: up to which position of the captured stream frames may leave. Epochs are positions
- * here: a barrier says that all bytes up to a position belong to an epoch (and to no earlier one).
- * Not locked and without memory of its own: the caller holds the lock (relay.c).
+ * One port's gate: up to which position of the captured stream frames may leave. Epochs are
+ * positions here: a barrier says that all bytes up to a position belong to an epoch (and to no
+ * earlier one). Not locked and without memory of its own: the caller holds the lock (relay.c).
  */
 #ifndef NETBUFFER_GATE_H
 #define NETBUFFER_GATE_H
@@ -14,9 +14,9 @@
 
 struct gate {
 	bool holding;
-	uint64_t hold_pos;             /* of the first barrier: before it the VM was alone */
+	uint64_t hold_pos;	       /* of the first barrier: before it the VM was alone */
 	uint64_t open_pos, open_epoch; /* while holding: up to here all may leave, and why */
-	uint64_t last_pos;             /* of the last barrier */
+	uint64_t last_pos;	       /* of the last barrier */
 	struct {
 		uint64_t pos, epoch;
 	} ring[GATE_BARRIERS];
@@ -36,8 +36,9 @@ void gate_pass(struct gate *g);
 /* The position up to which frames may leave now. */
 uint64_t gate_open_pos(const struct gate *g);
 /*
- * Rule 1, asserted for each frame as it is written: the VM is alone, or the frame lies before a barrier
- * whose epoch has been released. Aborts otherwise: no output is better than output too early.
+ * Rule 1, asserted for each frame as it is written: the VM is alone, or the frame lies before a
+ * barrier whose epoch has been released. Aborts otherwise: no output is better than output too
+ * early.
  */
 void gate_assert_may_leave(const struct gate *g, uint64_t end_pos, uint64_t released_epoch);
 

@@ -286,4 +286,3 @@ int port_init(struct port *p, struct nb *nb, const struct nb_port *from)
 		return -ENOMEM;
 	return event_add(p->readable, NULL) ? -ENOMEM : 0;
 }
-

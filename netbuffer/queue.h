@@ -39,14 +39,15 @@ void queue_pop(struct nb_queue *q);
 uint64_t queue_drop_after(struct nb_queue *q, uint64_t pos);
 /*
  * Writes the frames that end at or before pos to the socket fd, in order, as far as it takes them.
- * before is called for each frame before its first byte goes, after for each that went whole. 1: all
- * are written; 0: the socket is full; negative errno: it is broken.
+ * before is called for each frame before its first byte goes, after for each that went whole. 1:
+ * all are written; 0: the socket is full; negative errno: it is broken.
  */
 struct queue_watch {
 	void (*before)(void *arg, const struct nb_frame *f);
 	void (*after)(void *arg, const struct nb_frame *f);
 	void *arg;
 };
-int queue_write(struct nb_queue *q, int fd, uint64_t pos, const struct queue_watch *w) TV_MUST_CHECK;
+int queue_write(struct nb_queue *q, int fd, uint64_t pos,
+		const struct queue_watch *w) TV_MUST_CHECK;
 
 #endif

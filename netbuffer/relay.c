@@ -2,32 +2,36 @@
 /*
  * Theory of operation
  *
- * QEMU writes each frame the guest sends into a port's capture socket; what we write into the port's
- * inject socket goes on to the world. In between, frames of an epoch wait until it is committed.
+ * QEMU writes each frame the guest sends into a port's capture socket; what we write into the
+ * port's inject socket goes on to the world. In between, frames of an epoch wait until it is
+ * committed.
  *
- * Which epoch? The barrier comes from another thread, while frames sent before it may still be unread
- * in the socket. So an epoch is a stretch of the captured byte stream: while the VM is paused nothing is
- * added, and the position "bytes read so far + bytes waiting in the socket (SIOCINQ)" is the same
- * whenever it is computed. read() with its count, and SIOCINQ with that count, exclude each other by
- * `lock`, which is held around these calls and a few assignments only: a barrier never waits for
- * parsing or writing. Every frame knows the position at which it ends; the gate (gate.c) turns
- * positions into "may leave". A frame that straddles a barrier (QEMU never does that) comes after it.
+ * Which epoch? The barrier comes from another thread, while frames sent before it may still be
+ * unread in the socket. So an epoch is a stretch of the captured byte stream: while the VM is
+ * paused nothing is added, and the position "bytes read so far + bytes waiting in the socket
+ * (SIOCINQ)" is the same whenever it is computed. read() with its count, and SIOCINQ with that
+ * count, exclude each other by `lock`, which is held around these calls and a few assignments only:
+ * a barrier never waits for parsing or writing. Every frame knows the position at which it ends;
+ * the gate (gate.c) turns positions into "may leave". A frame that straddles a barrier (QEMU never
+ * does that) comes after it.
  *
- * Modes. Pass: the gate is open. nb_hold arms; the first barrier then closes the gate behind its own
- * position, in the barrier's thread, atomically for all ports. From there nb_release opens it barrier by
- * barrier, and nb_pass entirely. All that was read before the first barrier lies before its position,
- * so a loop that still sees an open gate a moment later lets nothing out that should wait.
+ * Modes. Pass: the gate is open. nb_hold arms; the first barrier then closes the gate behind its
+ * own position, in the barrier's thread, atomically for all ports. From there nb_release opens it
+ * barrier by barrier, and nb_pass entirely. All that was read before the first barrier lies before
+ * its position, so a loop that still sees an open gate a moment later lets nothing out that should
+ * wait.
  *
- * One list per port holds both what waits for its epoch and what waits for room in the inject socket;
- * order is kept by construction. All frames of all ports share one budget; a frame that does not fit
- * is skipped whole as it comes and counted.
+ * One list per port holds both what waits for its epoch and what waits for room in the inject
+ * socket; order is kept by construction. All frames of all ports share one budget; a frame that
+ * does not fit is skipped whole as it comes and counted.
  *
  * Failures. A peer that closes, and a stream that makes no sense, kill the port: barriers fail from
  * then on (nothing may be committed that is not held), `failed` is called once from the loop. A
  * capture socket is read and discarded after that as long as it is open: QEMU blocks on a full one.
  * What was captured before a capture socket's end still leaves when released.
  *
- * Limits: NB_MAX_PORTS ports, 128 KiB a frame, GATE_BARRIERS unreleased epochs, limit_bytes of frames.
+ * Limits: NB_MAX_PORTS ports, 128 KiB a frame, GATE_BARRIERS unreleased epochs, limit_bytes of
+ * frames.
  */
 #include "netbuffer/relay.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The relay, as relay.c (modes, barriers, the owner's calls) and port.c (one port's sockets) share it. */
+/* The relay, as relay.c (modes, barriers, the owner's calls) and port.c (one port's sockets) share
+ * it. */
 #ifndef NETBUFFER_RELAY_H
 #define NETBUFFER_RELAY_H
 
@@ -27,12 +28,12 @@ struct port {
 	/* The loop's own. */
 	struct stream stream;
 	struct nb_frame *coming; /* the frame that stream fills */
-	bool skipping;           /* no room for it */
-	bool discard;            /* read, and throw away */
-	bool mute;               /* inject_fd is broken */
+	bool skipping;		 /* no room for it */
+	bool discard;		 /* read, and throw away */
+	bool mute;		 /* inject_fd is broken */
 	struct nb_queue queue;
-	struct gate leaving;     /* the gate as queue_write goes by it ... */
-	uint64_t leaving_epoch;  /* ... and the last released epoch */
+	struct gate leaving;	/* the gate as queue_write goes by it ... */
+	uint64_t leaving_epoch; /* ... and the last released epoch */
 };
 
 struct nb {
@@ -40,23 +41,24 @@ struct nb {
 	struct nb_conf conf;
 	struct nb_budget budget;
 	struct nb_stats counts; /* the three totals */
-	int64_t now_ns;         /* of this turn */
+	int64_t now_ns;		/* of this turn */
 
 	pthread_mutex_t lock;
 	enum nb_mode mode;
-	bool armed;             /* nb_hold came, its barrier has not */
-	bool announced;         /* first_held has been called since the last barrier */
+	bool armed;	/* nb_hold came, its barrier has not */
+	bool announced; /* first_held has been called since the last barrier */
 	uint64_t last_epoch, released_epoch;
 
-	bool quiet;             /* no first_held: nb_drop is reading */
-	unsigned depth;         /* callbacks under way; nb_free then only marks */
+	bool quiet;	/* no first_held: nb_drop is reading */
+	unsigned depth; /* callbacks under way; nb_free then only marks */
 	bool freed;
 	unsigned ports_n;
 	struct port ports[NB_MAX_PORTS];
 	uint8_t buf[NB_READ_BYTES];
 };
 
-/* Entries from the loop, and calls that may call back, are between these; after leave nb may be gone. */
+/* Entries from the loop, and calls that may call back, are between these; after leave nb may be
+ * gone. */
 void relay_enter(struct nb *nb);
 void relay_leave(struct nb *nb);
 

@@ -30,8 +30,8 @@ struct stream {
 };
 
 /* Takes all n bytes; 0, or TV_E_PROTOCOL, after which the stream has no meaning any more. */
-int stream_feed(struct stream *s, const struct stream_ops *ops, const uint8_t *p, size_t n)
-	TV_MUST_CHECK;
+int stream_feed(struct stream *s, const struct stream_ops *ops, const uint8_t *p,
+		size_t n) TV_MUST_CHECK;
 /* No byte of an unfinished frame has been taken. */
 static inline bool stream_between(const struct stream *s)
 {

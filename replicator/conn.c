@@ -7,11 +7,12 @@
  *
  *   dialling -> handshake -> open -> flushing -> lingering -> closed
  *
- * Dialling (dial.c) gives a connected socket; an accepted one starts at the handshake. openssl checks
- * the peer's certificate, common name included, inside the handshake (tls.c). In TLS 1.3 the client's
- * handshake ends before the server has seen the client's certificate: the client may be told `opened`,
- * and then closed(-EPROTO) with the server's alert. So `opened` on the connecting side means that the
- * peer is who it says, not yet that the peer took us; the first message from it means that.
+ * Dialling (dial.c) gives a connected socket; an accepted one starts at the handshake. openssl
+ * checks the peer's certificate, common name included, inside the handshake (tls.c). In TLS 1.3 the
+ * client's handshake ends before the server has seen the client's certificate: the client may be
+ * told `opened`, and then closed(-EPROTO) with the server's alert. So `opened` on the connecting
+ * side means that the peer is who it says, not yet that the peer took us; the first message from it
+ * means that.
  *
  * Sending (send.c, flow.c): frames wait in our queue, and libevent gets only some 64 KiB ahead; the
  * kernel accepts only some 64 KiB that it has not sent (TCP_NOTSENT_LOWAT). An urgent message goes
@@ -19,11 +20,12 @@
  *
  * Receiving (recv.c): high-water mark, parser, callbacks. The parser (frame.c, control.c) is pure.
  *
- * Ends. Whatever ends a connection (peer, error, time-out) passes conn_end, which calls closed once, as
- * the last thing done. What the peer sent before it ended is handed over first, also when the owner
- * has switched reading off: then closed waits until it is switched on again. Nothing is ever called
- * back from inside a call of the owner's; such work waits for the zero timer `turn`. The owner may
- * call repl_free in any callback: the memory stays until the outermost callback is left (depth).
+ * Ends. Whatever ends a connection (peer, error, time-out) passes conn_end, which calls closed
+ * once, as the last thing done. What the peer sent before it ended is handed over first, also when
+ * the owner has switched reading off: then closed waits until it is switched on again. Nothing is
+ * ever called back from inside a call of the owner's; such work waits for the zero timer `turn`.
+ * The owner may call repl_free in any callback: the memory stays until the outermost callback is
+ * left (depth).
  *
  * Limits: dial 8 addresses; receive buffers 2 x 64 KiB and one frame (1 MiB); queues as in send.h.
  */
@@ -285,7 +287,8 @@ static void tune_socket(int fd)
 {
 	int on = 1, notsent = CONN_NOTSENT_BYTES;
 
-	/* Best effort: a UNIX socket in a test has neither, and latency suffers, not correctness. */
+	/* Best effort: a UNIX socket in a test has neither, and latency suffers, not correctness.
+	 */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &notsent, sizeof(notsent));
 }
@@ -423,7 +426,8 @@ int repl_accept(struct event_base *base, struct repl_tls *tls, int fd, const str
 	name_accepted(c, fd);
 	rc = start_tls(c, fd, BUFFEREVENT_SSL_ACCEPTING);
 	if (rc) {
-		rc = tv_fail(e, rc, "cannot take the connection from %s: %s", c->who, strerror(-rc));
+		rc = tv_fail(e, rc, "cannot take the connection from %s: %s", c->who,
+			     strerror(-rc));
 		destroy(c);
 		return rc;
 	}

@@ -15,8 +15,9 @@
 /* What libevent may hold unread; it can overrun this by one TLS record. */
 #define CONN_READ_BYTES (64u << 10)
 /*
- * What libevent may hold unwritten: while less than the low mark is left, one more frame is added. An
- * urgent message waits for this much, for what the kernel has not sent yet, and for nothing else.
+ * What libevent may hold unwritten: while less than the low mark is left, one more frame is added.
+ * An urgent message waits for this much, for what the kernel has not sent yet, and for nothing
+ * else.
  */
 #define CONN_WRITE_LOW_BYTES (32u << 10)
 #define CONN_NOTSENT_BYTES (64 << 10)
@@ -26,7 +27,7 @@ enum conn_state {
 	CONN_DIALLING,
 	CONN_HANDSHAKE,
 	CONN_OPEN,
-	CONN_FLUSHING,  /* repl_finish: the queue empties */
+	CONN_FLUSHING,	/* repl_finish: the queue empties */
 	CONN_LINGERING, /* all sent and our side closed: waiting for the peer's end */
 	CONN_CLOSED,
 };
@@ -40,14 +41,14 @@ struct repl_conn {
 	int handshake_timeout_ms;
 
 	struct dial *dial;
-	struct bufferevent *bev;    /* from CONN_HANDSHAKE to the end */
-	struct event *timer;        /* handshake, then repl_finish */
-	struct event *turn;         /* zero timer: work that must not be done inside a call */
-	struct event *say_goodbye;  /* our close_notify waits for room in the socket */
+	struct bufferevent *bev;   /* from CONN_HANDSHAKE to the end */
+	struct event *timer;	   /* handshake, then repl_finish */
+	struct event *turn;	   /* zero timer: work that must not be done inside a call */
+	struct event *say_goodbye; /* our close_notify waits for room in the socket */
 
 	struct tls_peer peer;
 	char where[320]; /* host:port */
-	char who[600];   /* "name (host:port)" once the name is known */
+	char who[600];	 /* "name (host:port)" once the name is known */
 
 	struct send_queue out;
 	uint64_t fed_bytes; /* given to libevent so far */

@@ -11,8 +11,8 @@
  * set, and hold only valid UTF-8 without control characters in its strings. TV_E_PROTOCOL or
  * -ENOMEM otherwise. Free with control_free.
  */
-int control_unpack(const uint8_t *p, size_t n, Twinvm__Control **out, struct tv_err *e)
-	TV_MUST_CHECK;
+int control_unpack(const uint8_t *p, size_t n, Twinvm__Control **out,
+		   struct tv_err *e) TV_MUST_CHECK;
 void control_free(Twinvm__Control *msg);
 /* "hello", "epoch_end", ...: for sentences; never NULL. */
 const char *control_name(const Twinvm__Control *msg);

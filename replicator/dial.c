@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Dialling: look the name up (libevent's evdns, which reads /etc/hosts and /etc/resolv.conf), then try
- * each address in turn. Numeric addresses need no evdns at all.
+ * Dialling: look the name up (libevent's evdns, which reads /etc/hosts and /etc/resolv.conf), then
+ * try each address in turn. Numeric addresses need no evdns at all.
  *
- * Everything that ends something happens in the zero-time timer `turn`, so that evdns is never freed
- * from inside its own callback, and the user's callback never comes from inside dial_start. There is
- * no time-out here: the connection's handshake timer covers the dial too.
+ * Everything that ends something happens in the zero-time timer `turn`, so that evdns is never
+ * freed from inside its own callback, and the user's callback never comes from inside dial_start.
+ * There is no time-out here: the connection's handshake timer covers the dial too.
  */
 #include "replicator/dial.h"
 
@@ -28,9 +28,9 @@ struct address {
 
 struct dial {
 	struct event_base *base;
-	struct event *turn;       /* zero timer: the next step */
-	struct event *writable;   /* the connect under way */
-	struct evdns_base *dns;   /* during a look-up only */
+	struct event *turn;	/* zero timer: the next step */
+	struct event *writable; /* the connect under way */
+	struct evdns_base *dns; /* during a look-up only */
 	struct evdns_getaddrinfo_request *request;
 	char host[256];
 	uint16_t port;
@@ -38,7 +38,7 @@ struct dial {
 	unsigned count, next;
 	int fd, rc;
 	int lookup_error; /* EVUTIL_EAI_* */
-	bool orphan;      /* dial_free came; only evdns keeps this alive */
+	bool orphan;	  /* dial_free came; only evdns keeps this alive */
 	dial_done *done;
 	void *arg;
 };
@@ -103,8 +103,8 @@ static int start_lookup(struct dial *d, struct tv_err *e)
 	char service[8];
 
 	/*
-	 * Not EVDNS_BASE_INITIALIZE_NAMESERVERS: with it a host without a usable resolv.conf gets no
-	 * evdns at all, and then even the names in /etc/hosts would not work.
+	 * Not EVDNS_BASE_INITIALIZE_NAMESERVERS: with it a host without a usable resolv.conf gets
+	 * no evdns at all, and then even the names in /etc/hosts would not work.
 	 */
 	d->dns = evdns_base_new(d->base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
 	if (!d->dns)
@@ -192,8 +192,8 @@ static void connected(evutil_socket_t fd, short what, void *arg)
 static bool try_address(struct dial *d, const struct address *a)
 {
 	d->fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (d->fd < 0 || (connect(d->fd, (const struct sockaddr *)&a->sa, a->bytes) &&
-			  errno != EINPROGRESS)) {
+	if (d->fd < 0 ||
+	    (connect(d->fd, (const struct sockaddr *)&a->sa, a->bytes) && errno != EINPROGRESS)) {
 		d->rc = -errno;
 		close_attempt(d);
 		return false;

@@ -9,8 +9,8 @@
 struct dial;
 /*
  * The end of a dial, once, from the loop and never from inside dial_start: fd is a connected
- * non-blocking socket (the callee's from now on), or -1 with rc and a sentence. dial_free is allowed
- * inside.
+ * non-blocking socket (the callee's from now on), or -1 with rc and a sentence. dial_free is
+ * allowed inside.
  */
 typedef void dial_done(int fd, int rc, const char *why, void *arg);
 

@@ -3,9 +3,9 @@
  * Sending: the queue is fed to libevent a frame at a time, so that the order can still change until
  * shortly before the socket; and the orderly end (repl_finish).
  *
- * The orderly end: queue empty -> close_notify -> shutdown(SHUT_WR) -> read and discard until the peer
- * ends too. Closing at once would be wrong: with unread bytes in our socket the kernel sends RST and
- * throws away what it has not sent, which may be the very message that says why we close.
+ * The orderly end: queue empty -> close_notify -> shutdown(SHUT_WR) -> read and discard until the
+ * peer ends too. Closing at once would be wrong: with unread bytes in our socket the kernel sends
+ * RST and throws away what it has not sent, which may be the very message that says why we close.
  */
 #include "replicator/conn.h"
 #include "replicator/control.h"

@@ -43,8 +43,9 @@ int frame_get_head(const uint8_t in[FRAME_HEAD_BYTES], struct frame_head *out, s
 	if (in[1])
 		return tv_fail(e, TV_E_PROTOCOL, "a frame has the unknown flags 0x%02x", in[1]);
 	if (bytes > cap)
-		return tv_fail(e, TV_E_PROTOCOL, "a frame of type %u claims %u bytes, %u are allowed",
-			       in[0], bytes, cap);
+		return tv_fail(e, TV_E_PROTOCOL,
+			       "a frame of type %u claims %u bytes, %u are allowed", in[0], bytes,
+			       cap);
 	if (!bytes)
 		return tv_fail(e, TV_E_PROTOCOL, "a frame of type %u is empty", in[0]);
 	out->type = (enum frame_type)in[0];

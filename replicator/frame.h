@@ -16,15 +16,15 @@ enum frame_type { FRAME_CONTROL = 1, FRAME_RECORDS = 2 };
 struct frame_head {
 	enum frame_type type;
 	uint32_t bytes; /* of the payload; at least 1, at most the type's cap */
-	uint64_t hash;  /* XXH3, 64 bits, seed 0, of the payload */
+	uint64_t hash;	/* XXH3, 64 bits, seed 0, of the payload */
 };
 
 /* Writes the header of a frame that carries n bytes of payload. */
 void frame_put_head(uint8_t out[FRAME_HEAD_BYTES], enum frame_type type, const void *payload,
 		    size_t n);
 /* TV_E_PROTOCOL with a sentence for anything the format does not allow. */
-int frame_get_head(const uint8_t in[FRAME_HEAD_BYTES], struct frame_head *out, struct tv_err *e)
-	TV_MUST_CHECK;
+int frame_get_head(const uint8_t in[FRAME_HEAD_BYTES], struct frame_head *out,
+		   struct tv_err *e) TV_MUST_CHECK;
 
 /* One frame being received. The payload's memory is kept for the next frame. */
 struct frame_rx {
@@ -36,12 +36,12 @@ struct frame_rx {
 void frame_rx_init(struct frame_rx *rx);
 void frame_rx_dispose(struct frame_rx *rx);
 /*
- * Takes bytes up to the end of one frame and says in *used how many. 1: rx->head and rx->payload are
- * a whole, checked frame, valid until the next call; 0: more bytes are needed; negative
+ * Takes bytes up to the end of one frame and says in *used how many. 1: rx->head and rx->payload
+ * are a whole, checked frame, valid until the next call; 0: more bytes are needed; negative
  * (TV_E_PROTOCOL, TV_E_CORRUPT, -ENOMEM): nothing sensible can follow.
  */
-int frame_rx_feed(struct frame_rx *rx, const uint8_t *p, size_t n, size_t *used, struct tv_err *e)
-	TV_MUST_CHECK;
+int frame_rx_feed(struct frame_rx *rx, const uint8_t *p, size_t n, size_t *used,
+		  struct tv_err *e) TV_MUST_CHECK;
 /* True between two frames: no byte of an unfinished frame has been taken. */
 bool frame_rx_between(const struct frame_rx *rx);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Receiving. libevent's buffer is emptied into our own as a whole (draining it bit by bit would make
- * libevent try the socket each time), and then parsed frame by frame. What one turn handles is bounded
- * by libevent's high-water mark; what may wait is two such buffers and one frame.
+ * Receiving. libevent's buffer is emptied into our own as a whole (draining it bit by bit would
+ * make libevent try the socket each time), and then parsed frame by frame. What one turn handles is
+ * bounded by libevent's high-water mark; what may wait is two such buffers and one frame.
  */
 #include "replicator/conn.h"
 #include "replicator/control.h"
@@ -79,8 +79,8 @@ static void end_if_all_read(struct repl_conn *c)
 {
 	if (!c->ending || c->state == CONN_CLOSED)
 		return;
-	if (c->state == CONN_OPEN && (evbuffer_get_length(c->in) ||
-				      evbuffer_get_length(bufferevent_get_input(c->bev))))
+	if (c->state == CONN_OPEN &&
+	    (evbuffer_get_length(c->in) || evbuffer_get_length(bufferevent_get_input(c->bev))))
 		return;
 	conn_end(c, c->end_rc, "%s%s", c->end_why,
 		 c->state == CONN_OPEN && !frame_rx_between(&c->rx) ? ", in the middle of a message"
@@ -102,9 +102,10 @@ void recv_run(struct repl_conn *c)
 }
 
 /*
- * A write that fails (RST, the peer is gone) says nothing about what the peer sent before: a Refuse, or
- * in TLS 1.3 the alert with which it rejected our certificate after our handshake had ended. libevent
- * stops at the first error, so the rest is read here. Bounded: a live peer's flood is not followed.
+ * A write that fails (RST, the peer is gone) says nothing about what the peer sent before: a
+ * Refuse, or in TLS 1.3 the alert with which it rejected our certificate after our handshake had
+ * ended. libevent stops at the first error, so the rest is read here. Bounded: a live peer's flood
+ * is not followed.
  */
 void recv_behind_error(struct repl_conn *c, unsigned long *ssl_error, bool *clean)
 {

@@ -84,4 +84,23 @@ uint64_t repl_sent_bytes(const struct repl_conn *c);
 /* Common name once opened, host:port before. */
 const char *repl_peer(const struct repl_conn *c);
 
+/* ---- heartbeats as datagrams beside the stream (beat.c) ---- */
+enum repl_beat_kind { REPL_BEAT, REPL_BEAT_ECHO, REPL_BEAT_KINDS };
+/* An authentic one that is newer than all before it. sent_ns is whoever stamped it's own clock. */
+typedef void (*repl_beat_cb)(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
+			     int64_t now_ns, void *arg);
+struct repl_beat;
+/*
+ * For an open connection; its key comes from the connection's TLS session. initiator: this side connected.
+ * *port is where it listens, to be told to the peer over the connection. -ENOTCONN, or socket errors.
+ */
+int repl_beat_new(struct event_base *base, struct repl_conn *c, bool initiator, repl_beat_cb cb, void *arg,
+		  uint16_t *port, struct repl_beat **out) TV_MUST_CHECK;
+/* The peer's port; the side that is not told answers where the first authentic datagram came from. */
+int repl_beat_connect(struct repl_beat *b, uint16_t port) TV_MUST_CHECK;
+/* Never blocks; may get lost. b may be NULL. */
+void repl_beat_send(struct repl_beat *b, enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,
+		    uint64_t generation);
+void repl_beat_free(struct repl_beat *b);
+
 #endif

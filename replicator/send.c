@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The send queue. Two lists: urgent control messages, and all else in the order it was sent. Bulk data
- * is split into frames of 32 KiB and bounded by the owner's limit; control messages are bounded too.
+ * The send queue. Two lists: urgent control messages, and all else in the order it was sent. Bulk
+ * data is split into frames of 32 KiB and bounded by the owner's limit; control messages are
+ * bounded too.
  */
 #include "replicator/send.h"
 

@@ -147,7 +147,8 @@ static int set_up(SSL_CTX *ctx)
 	return 0;
 }
 
-/* openssl writes with write(2): a peer that is gone must be an error, not the end of the process. */
+/* openssl writes with write(2): a peer that is gone must be an error, not the end of the process.
+ */
 static void ignore_sigpipe(void)
 {
 	struct sigaction old;
@@ -170,7 +171,8 @@ int repl_tls_new(const char *ca, const char *cert, const char *key, struct repl_
 	if (tls)
 		tls->ctx = SSL_CTX_new(TLS_method());
 	if (!tls || !tls->ctx || peer_index() < 0 || set_up(tls->ctx))
-		rc = tv_fail(e, -ENOMEM, "cannot set up TLS 1.3: is openssl's configuration sound?");
+		rc = tv_fail(e, -ENOMEM,
+			     "cannot set up TLS 1.3: is openssl's configuration sound?");
 	else
 		rc = load_files(tls->ctx, ca, cert, key, e);
 	ERR_clear_error();
@@ -245,7 +247,8 @@ int tls_explain(const struct tls_peer *peer, unsigned long err, bool handshake, 
 
 	if (peer->refused[0])
 		return tv_fail(e, -EPROTO, "its certificate was refused: %s", peer->refused);
-	if (!err || (ERR_GET_LIB(err) == ERR_LIB_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING))
+	if (!err ||
+	    (ERR_GET_LIB(err) == ERR_LIB_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING))
 		return tv_fail(e, -ECONNRESET, "it went away%s",
 			       handshake ? " during the TLS handshake" : "");
 	if (ERR_GET_LIB(err) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET)

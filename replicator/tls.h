@@ -14,7 +14,7 @@ struct repl_tls;
 struct tls_peer {
 	char expect[TLS_NAME_BYTES]; /* common name it must have; "" any */
 	char name[TLS_NAME_BYTES];   /* common name it has, once verified */
-	char refused[600];           /* why we refused its certificate; "" we did not */
+	char refused[600];	     /* why we refused its certificate; "" we did not */
 };
 
 /* The shared context, with a reference for the caller (SSL_CTX_free). */

@@ -28,6 +28,7 @@ struct world {
 	size_t state_bytes;
 };
 static struct world replica, ref, before;
+static int ascending; /* what ref_apply last saw was, strictly */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -93,9 +94,12 @@ static uint64_t ref_apply(uint8_t *p, size_t n, int fix)
 {
 	static uint8_t next[STATE_MOST];
 	uint64_t records = 0;
+	uint64_t last_offset = 0;
+	uint16_t last_block = 0;
 	size_t state_bytes = 0;
 	int good = 1;
 
+	ascending = 1;
 	memset(next, 0, sizeof(next));
 	memcpy(next, ref.state, ref.state_bytes);
 	while (n >= CKPT_RECORD_HEADER_BYTES) {
@@ -106,7 +110,10 @@ static uint64_t ref_apply(uint8_t *p, size_t n, int fix)
 
 		if (payload > n - CKPT_RECORD_HEADER_BYTES)
 			break;
-		records++;
+		if (records++ && (block < last_block || (block == last_block && offset <= last_offset)))
+			ascending = 0;
+		last_block = block;
+		last_offset = offset;
 		if (block == CKPT_BLOCK_STATE) {
 			bytes = (uint32_t)(aux >> 32);
 			end = (uint32_t)aux < STATE_MOST ? (uint32_t)aux : STATE_MOST;
@@ -158,7 +165,7 @@ static int run_epoch(struct ckpt_dec *dec, uint8_t *p, size_t n, int fix)
 		return rc;
 	}
 	rc = ckpt_dec_apply(dec);
-	assert(!rc);
+	assert(!rc && ascending);
 	same_memory(&replica, &ref);
 	state = ckpt_dec_state(dec, &bytes);
 	assert(state);

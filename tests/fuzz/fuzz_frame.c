@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The wire parser: frames, then control messages. The first byte chooses the size of the pieces. A hash
- * cannot be guessed by a fuzzer, so a second pass gives the rest of the input to control_unpack as it
- * is, and a third frames it properly and checks that it comes out again.
+ * The wire parser: frames, then control messages. The first byte chooses the size of the pieces. A
+ * hash cannot be guessed by a fuzzer, so a second pass gives the rest of the input to
+ * control_unpack as it is, and a third frames it properly and checks that it comes out again.
  */
 #include "replicator/control.h"
 #include "replicator/frame.h"

@@ -43,6 +43,7 @@ pid=$(procs_of hostA "twinvmd replicate source")
 host_spawn client "$PAIR_DIR/client.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 60000 \
 	--record "$PAIR_DIR/record"
 client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB
+await 20 "the client's first answers" test -s "$PAIR_DIR/record"
 
 host_shape hostA 10mbit
 at=$(epoch)

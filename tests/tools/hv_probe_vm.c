@@ -2,11 +2,12 @@
 /*
  * hv against a real QEMU, started here:
  *
- *   hv_probe_vm [-2] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-N NET] [-b] QEMU ARGS...
+ *   hv_probe_vm [-2] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-k KILLS] [-N NET] [-b] QEMU ARGS...
  *
- * -2 two-step harvest; -b boot a tiny BIOS that keeps writing to 128 pages; -N "user" or an
- * interface name: hold network output, relay it and see that it arrives. Prints what it saw, exits
- * 0 when everything was as hv.h says; the first thing that was not, is said on stderr.
+ * -k: that often SIGKILL a process that attaches in a loop, then hv_cleanup; -2 two-step harvest;
+ * -b boot a tiny BIOS that keeps writing to 128 pages; -N "user" or an interface name: hold network
+ * output, relay it and see that it arrives. Prints what it saw, exits 0 when everything was as hv.h
+ * says; the first thing that was not, is said on stderr.
  */
 #include "hv/devices.h"
 #include "hv/hv.h"
@@ -39,10 +40,16 @@ static char dir[64];
 static char qmp_path[96];
 static pid_t qemu_pid;
 
+static char vm_name[64];
+static bool all_populated; /* -A: the first copy may report everything */
+static pid_t owner_pid;
+
 static void end_qemu(void)
 {
 	char path[128];
 
+	if (getpid() != owner_pid)
+		return; /* a child of ours that failed */
 	if (qemu_pid > 0) {
 		kill(qemu_pid, SIGKILL);
 		waitpid(qemu_pid, NULL, 0);
@@ -89,7 +96,7 @@ static void write_bios(const char *path)
 static void start_qemu(char **args, int n, bool bios)
 {
 	static char *argv[64];
-	static char qmp_opt[160], bios_path[128], name[64];
+	static char qmp_opt[160], bios_path[128];
 	int k = 0;
 
 	snprintf(dir, sizeof(dir), "/tmp/hv_probe_vm.XXXXXX");
@@ -97,11 +104,12 @@ static void start_qemu(char **args, int n, bool bios)
 	snprintf(qmp_path, sizeof(qmp_path), "%s/qmp", dir);
 	snprintf(qmp_opt, sizeof(qmp_opt), "unix:%s,server=on,wait=off", qmp_path);
 	snprintf(bios_path, sizeof(bios_path), "%s/bios", dir);
-	snprintf(name, sizeof(name), "probe-%d", getpid());
+	owner_pid = getpid();
+	snprintf(vm_name, sizeof(vm_name), "probe-%d", getpid());
 	MUST(n < 40, "too many arguments");
 	for (int i = 0; i < n; i++)
 		argv[k++] = args[i];
-	char *more[] = {"-display", "none", "-name", name, "-qmp", qmp_opt, NULL};
+	char *more[] = {"-display", "none", "-name", vm_name, "-qmp", qmp_opt, NULL};
 	for (int i = 0; more[i]; i++)
 		argv[k++] = more[i];
 	if (bios) {
@@ -128,11 +136,9 @@ static struct hv_vm *attach(const struct hv_opts *opts)
 	struct tv_err e = {0};
 	struct hv_vm_id id;
 	struct hv_vm *vm;
-	char name[64];
 	int rc;
 
-	snprintf(name, sizeof(name), "probe-%d", getpid());
-	rc = hv_find(name, NULL, NULL, &id, &e);
+	rc = hv_find(vm_name, NULL, NULL, &id, &e);
 	MUST(!rc, "%s", e.text);
 	MUST(id.pid == qemu_pid && !strcmp(id.qmp_path, qmp_path), "%d %s", id.pid, id.qmp_path);
 	rc = hv_attach(&id, opts, &vm, &why, &e);
@@ -161,7 +167,8 @@ static char *traces(void)
 	MUST(!hv_qmp_open(qmp_path, MS, &q, &e), "%s", e.text);
 	for (int i = 0; i < 4; i++) {
 		MUST(!hv_qmp_cmd(q, i == 3 ? "qom-list" : queries[i],
-				 i == 3 ? json_pack("{s:s}", "path", "/objects") : NULL, &ret, MS, &e),
+				 i == 3 ? json_pack("{s:s}", "path", "/objects") : NULL, &ret, MS,
+				 &e),
 		     "%s", e.text);
 		char *t = json_dumps(ret, JSON_SORT_KEYS);
 		fprintf(f, "%s\n", t);
@@ -179,10 +186,11 @@ static char *traces(void)
 		while ((de = readdir(d))) {
 			ssize_t r;
 
-			n += de->d_name[0] != '.';
 			snprintf(path, sizeof(path), "/proc/%d/fd/%s", qemu_pid, de->d_name);
 			r = readlink(path, link, sizeof(link) - 1);
 			link[r > 0 ? r : 0] = '\0';
+			/* The guest's own drivers make QEMU open eventfds. */
+			n += r > 0 && !strstr(link, "[eventfd]");
 			MUST(!strstr(link, "userfaultfd") && !strstr(link, "twinvm"), "%s", link);
 		}
 		closedir(d);
@@ -293,7 +301,8 @@ static void must_equal(struct shadow *s, struct hv_vm *vm)
 
 	for (unsigned i = 0; i < n; i++)
 		for (uint64_t at = 0; at < b[i].bytes; at += sizeof(page)) {
-			size_t bytes = b[i].bytes - at < sizeof(page) ? b[i].bytes - at : sizeof(page);
+			size_t bytes =
+				b[i].bytes - at < sizeof(page) ? b[i].bytes - at : sizeof(page);
 			struct iovec l = {page, bytes}, r = {(void *)(b[i].host.v + at), bytes};
 
 			MUST(process_vm_readv(qemu_pid, &l, 1, &r, 1, 0) == (ssize_t)bytes, "%s",
@@ -349,8 +358,8 @@ static void check_state(struct hv_vm *vm, size_t bytes)
 	uint8_t *buf = malloc(bytes);
 
 	MUST(!hv_state_read(vm, buf, bytes), "state");
-	MUST(!memcmp(buf, "QEVM\0\0\0\3", 8) && buf[bytes - 1] == 0, "no stream: %02x..%02x", buf[0],
-	     buf[bytes - 1]);
+	MUST(!memcmp(buf, "QEVM\0\0\0\3", 8) && buf[bytes - 1] == 0, "no stream: %02x..%02x",
+	     buf[0], buf[bytes - 1]);
 	MUST(hv_state_read(vm, buf, bytes + 1) == -ERANGE, "read past the end");
 	free(buf);
 }
@@ -419,6 +428,8 @@ static void measure(struct hv_vm *vm, struct shadow *s, int n)
 		raw[i] = tv_now_ns() - t0;
 		poll(NULL, 0, 10);
 	}
+	median_us(ours, n);
+	median_us(raw, n);
 	printf("pause with harvest and copy of %" PRIu64 " pages: median %.0f us, p90 %.0f; stop, "
 	       "save, cont alone: median %.0f us, p90 %.0f\n",
 	       sum / (uint64_t)n, median_us(ours, n), (double)ours[n * 9 / 10] / 1000,
@@ -546,6 +557,74 @@ static void check_net(struct hv_vm *vm, const char *net)
 	tv_close_fd(&wire);
 }
 
+/* ---- dying while attached ---- */
+
+static void __attribute__((noreturn)) attach_for_ever(const struct hv_opts *opts, bool net)
+{
+	struct hv_net_port ports[HV_MAX_NICS];
+	struct tv_err e = {0};
+	size_t bytes;
+	unsigned n = 0;
+	int rc;
+
+	for (;;) {
+		struct hv_vm *vm = attach(opts);
+
+		if (net) {
+			rc = hv_net_hold(vm, ports, &n, &e);
+			MUST(!rc, "%s", e.text);
+		}
+		for (int i = 0; i < 4; i++) {
+			struct hv_cursor c = {0};
+
+			rc = hv_pause(vm, MS);
+			MUST(!rc, "pause: %s", tv_strerror(rc));
+			rc = hv_state_begin(vm);
+			MUST(!rc, "state: %s", tv_strerror(rc));
+			rc = hv_harvest(vm, &c, runs, MAX_RUNS, 1 << 20);
+			MUST(rc >= 0, "harvest: %s", tv_strerror(rc));
+			rc = hv_state_end(vm, MS, &bytes);
+			MUST(!rc, "state: %s", tv_strerror(rc));
+			rc = hv_resume(vm, MS);
+			MUST(!rc, "resume: %s", tv_strerror(rc));
+		}
+		if (net) {
+			rc = hv_net_unhold(vm, &e);
+			MUST(!rc, "%s", e.text);
+		}
+		for (unsigned i = 0; i < n; i++) {
+			close(ports[i].capture_fd);
+			close(ports[i].inject_fd);
+		}
+		hv_detach(vm);
+	}
+}
+
+/* Kills a process that attaches and detaches, at any moment; the VM must come out of it whole. */
+static void check_kills(const struct hv_opts *opts, int kills, bool net, const char *before)
+{
+	struct tv_err e = {0};
+	struct hv_vm_id id = {.pid = qemu_pid, .start_ticks = tv_pid_start_ticks(qemu_pid)};
+	int status;
+
+	snprintf(id.qmp_path, sizeof(id.qmp_path), "%s", qmp_path);
+	srand(1);
+	for (int i = 0; i < kills; i++) {
+		pid_t kid = fork();
+
+		if (kid == 0)
+			attach_for_ever(opts, net);
+		poll(NULL, 0, rand() % 60);
+		MUST(!waitpid(kid, &status, WNOHANG), "it ended by itself: %d", status);
+		kill(kid, SIGKILL);
+		waitpid(kid, NULL, 0);
+		MUST(!hv_cleanup(&id, true, &e), "kill %d: %s", i, e.text);
+		if (i % 10 == 9)
+			must_be_same(before, "a kill");
+	}
+	printf("%d kills survived\n", kills);
+}
+
 /* ---- all of it ---- */
 
 static void run_epochs(struct hv_vm *vm, int epochs, int measures)
@@ -563,8 +642,9 @@ static void run_epochs(struct hv_vm *vm, int epochs, int measures)
 	shadow_init(&s, vm);
 	pages = harvest(vm, &s, &scan_ns, &copy_ns); /* the first copy, while it runs */
 	printf("first copy: %" PRIu64 " of %" PRIu64 " pages, scan %" PRId64 " us, copy %" PRId64
-	       " us\n", pages, all, scan_ns / 1000, copy_ns / 1000);
-	MUST(pages > 0 && pages < all, "everything or nothing was populated");
+	       " us\n",
+	       pages, all, scan_ns / 1000, copy_ns / 1000);
+	MUST(pages > 0 && (all_populated || pages < all), "everything or nothing was populated");
 	for (int i = 0; i < epochs; i++) {
 		/* Comparing touches all memory: only now and then. */
 		int64_t t = epoch(vm, &s, &pages, &bytes, i % 7 == 6 || i == epochs - 1);
@@ -601,18 +681,20 @@ static void describe(struct hv_vm *vm)
 
 int main(int argc, char **argv)
 {
-	int o, epochs = 20, attaches = 1, measures = 0;
+	int o, epochs = 20, attaches = 1, measures = 0, kills = 0;
 	struct hv_opts opts = {0};
 	const char *net = NULL;
 	bool bios = false;
 	char *before;
 
-	while ((o = getopt(argc, argv, "+2n:a:m:N:b")) != -1) {
+	while ((o = getopt(argc, argv, "+2n:a:m:N:bk:A")) != -1) {
 		opts.two_step = opts.two_step || o == '2';
 		bios = bios || o == 'b';
+		all_populated = all_populated || o == 'A';
 		epochs = o == 'n' ? atoi(optarg) : epochs;
 		attaches = o == 'a' ? atoi(optarg) : attaches;
 		measures = o == 'm' ? atoi(optarg) : measures;
+		kills = o == 'k' ? atoi(optarg) : kills;
 		net = o == 'N' ? optarg : net;
 	}
 	MUST(optind < argc, "which QEMU?");
@@ -635,6 +717,8 @@ int main(int argc, char **argv)
 		if (i < 3 || i == attaches - 1)
 			must_be_same(before, "detaching");
 	}
+	if (kills)
+		check_kills(&opts, kills, net != NULL, before);
 	free(before);
 	printf("ok\n");
 	return 0;

@@ -2,9 +2,10 @@
 /*
  * A standby of a real QEMU, started here:
  *
- *   hv_standby_vm promote [-s SERIAL] [-b BRIDGE] QEMU ARGS...
+ *   hv_standby_vm promote [-s SERIAL] [-b BRIDGE] [-r 2] QEMU ARGS...
  *       protects a VM, promotes its standby, and sees that memory was the same and the VM goes on.
- *       SERIAL: the file that -serial file: names; its last "TICK n" must grow after promotion.
+ *       SERIAL: the file that -serial file: names; its last "tick n" must grow after promotion.
+ *       -r 2: then the promoted VM is protected and promoted in the same way.
  *   hv_standby_vm refuse QEMU ARGS...     what must not start, does not, and says why
  *   hv_standby_vm reap QEMU ARGS...       the owner is killed; nothing is left behind
  *
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -37,12 +39,16 @@
 static char dir[64], run_dir[96], qmp_path[96];
 static pid_t qemu_pid;
 static const char *bridge;
+static struct hv_vm_id standby; /* the one started last, to be ended whatever happens */
+static struct hv_vm_id old; /* -r 2: the first standby, which became the primary */
+static char old_dir[96];
 
 static void kill_primary(void)
 {
 	if (qemu_pid > 0) {
 		kill(qemu_pid, SIGKILL);
-		waitpid(qemu_pid, NULL, 0);
+		while (waitpid(qemu_pid, NULL, 0) < 0 && errno == EINTR)
+			;
 	}
 	qemu_pid = 0;
 }
@@ -50,6 +56,8 @@ static void kill_primary(void)
 static void clean_up(void)
 {
 	kill_primary();
+	if (standby.pid)
+		hv_standby_reap(standby.pid, standby.start_ticks, run_dir);
 	unlink(qmp_path);
 	rmdir(run_dir);
 	rmdir(dir);
@@ -140,6 +148,7 @@ static struct hv_standby *start_standby(json_t *desc)
 	int rc = hv_standby_start(desc, &conf, &sb, &e);
 
 	MUST(!rc, "%s", e.text);
+	hv_standby_id(sb, &standby);
 	return sb;
 }
 
@@ -225,15 +234,19 @@ static bool tap_is_up(void)
 	return r.ifr_flags & IFF_UP;
 }
 
+/* Joining it again fails with EBUSY exactly when it is in a bridge. */
 static bool tap_in_bridge(void)
 {
-	char path[128];
+	struct ifreq r = {.ifr_ifindex = (int)if_nametoindex("tvt0")};
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc;
 
-	snprintf(path, sizeof(path), "/sys/class/net/%s/brif/tvt0", bridge);
-	return !access(path, F_OK);
+	snprintf(r.ifr_name, IFNAMSIZ, "%s", bridge);
+	rc = ioctl(s, SIOCBRADDIF, &r) ? errno : 0;
+	close(s);
+	return rc == EBUSY;
 }
 
-/* The last number after "TICK " in a file, -1 when there is none. */
+/* The last number after "tick " in a file, -1 when there is none. */
 static long last_tick(const char *path)
 {
 	TV_FREE char *text = NULL;
@@ -241,8 +254,8 @@ static long last_tick(const char *path)
 
 	if (tv_read_file(path, 4u << 20, &text, NULL))
 		return -1;
-	for (char *p = text; (p = strstr(p, "TICK ")); p += 5)
-		tick = strtol(p + 5, NULL, 10);
+	for (char *p = text; (p = strstr(p, "\ntick ")); p += 6)
+		tick = strtol(p + 6, NULL, 10);
 	return tick;
 }
 
@@ -368,7 +381,23 @@ static double promote_once(const char *serial, json_t **desc, struct hv_vm_id *i
 	return (double)t2 / 1e6;
 }
 
-static int promote(char **args, int n, const char *serial)
+/* The promoted VM becomes the primary, with a standby of its own. */
+static const char *next_round(const char *serial)
+{
+	static char path[256];
+
+	if (serial)
+		snprintf(path, sizeof(path), "%s", local_serial(serial));
+	strcpy(old_dir, run_dir);
+	old = standby;
+	qemu_pid = standby.pid;
+	standby.pid = 0;
+	snprintf(run_dir, sizeof(run_dir), "%s/run2", dir);
+	MUST(!tv_mkdirs(run_dir), "%s", run_dir);
+	return serial ? path : NULL;
+}
+
+static int promote(char **args, int n, const char *serial, int rounds)
 {
 	struct hv_vm_id id;
 	json_t *desc;
@@ -376,9 +405,14 @@ static int promote(char **args, int n, const char *serial)
 	start_primary(args, n);
 	promote_once(serial, &desc, &id);
 	json_decref(desc);
+	if (rounds > 1) {
+		serial = next_round(serial);
+		promote_once(serial, &desc, &id);
+		json_decref(desc);
+		hv_standby_reap(old.pid, old.start_ticks, old_dir);
+		rmdir(old_dir);
+	}
 	hv_standby_reap(id.pid, id.start_ticks, run_dir);
-	MUST(kill(id.pid, 0) || tv_pid_start_ticks(id.pid) != id.start_ticks ||
-		     hv_find("x", NULL, NULL, &id, NULL), "it lives");
 	MUST(files_left() == 0, "files are left");
 	puts("ok");
 	return 0;
@@ -546,20 +580,22 @@ static int reap(char **args, int n)
 int main(int argc, char **argv)
 {
 	const char *serial = NULL, *mode = argc > 1 ? argv[1] : "";
-	int c;
+	int c, rounds = 1;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	optind = 2;
-	while ((c = getopt(argc, argv, "+s:b:")) != -1) {
+	while ((c = getopt(argc, argv, "+s:b:r:")) != -1) {
 		if (c == 's')
 			serial = optarg;
 		else if (c == 'b')
 			bridge = optarg;
+		else if (c == 'r')
+			rounds = atoi(optarg);
 		else
 			return 2;
 	}
 	if (optind >= argc) {
-		fprintf(stderr, "usage: %s promote|refuse|reap [-s SERIAL] [-b BRIDGE] QEMU ARGS...\n",
+		fprintf(stderr, "usage: %s promote|refuse|reap [-s SERIAL] [-b BRIDGE] [-r 2] QEMU ARGS...\n",
 			argv[0]);
 		return 2;
 	}
@@ -567,5 +603,5 @@ int main(int argc, char **argv)
 		return refuse(argv + optind, argc - optind);
 	if (!strcmp(mode, "reap"))
 		return reap(argv + optind, argc - optind);
-	return promote(argv + optind, argc - optind, serial);
+	return promote(argv + optind, argc - optind, serial, rounds);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the tests of replicator/ share: certificates made on the spot, loopback sockets, a connection
- * with a record of what its callbacks said, and waiting for a condition (with a watchdog, no sleep).
+ * What the tests of replicator/ share: certificates made on the spot, loopback sockets, a
+ * connection with a record of what its callbacks said, and waiting for a condition (with a
+ * watchdog, no sleep).
  */
 #ifndef REPL_KIT_H
 #define REPL_KIT_H
@@ -128,7 +129,7 @@ KIT int kit_make_pki(void **state)
 
 KIT int kit_remove_pki(void **state)
 {
-	static const char *const names[] = {"ca",      "evil",     "a",       "b",
+	static const char *const names[] = {"ca",      "evil",	   "a",	      "b",
 					    "expired", "stranger", "nameless"};
 	unsigned i;
 
@@ -215,7 +216,7 @@ struct side {
 	char order[4096]; /* one letter per frame: c control, h heartbeat, r records */
 	unsigned frames;
 	uint64_t record_bytes, record_sum, heartbeats, last_seq;
-	char text[256];   /* of the last Refuse or Bye */
+	char text[256]; /* of the last Refuse or Bye */
 	bool free_in_control, free_in_records, free_in_opened, off_in_records;
 };
 

@@ -475,6 +475,41 @@ static void test_wrong_state_base(void **state)
 	scene_dispose(&s);
 }
 
+static uint64_t tiny_bytes(void *arg, uint32_t block)
+{
+	(void)arg;
+	return block ? TV_PAGE_BYTES - 1 : 0;
+}
+
+/* Blocks without room for a single page: the end minus a page must not wrap around. */
+static void test_tiny_block(void **state)
+{
+	uint8_t page[TV_PAGE_BYTES] = {0};
+	struct ckpt_mem mem;
+	struct ckpt_dec *dec;
+	struct model m;
+
+	(void)state;
+	model_init(&m);
+	mem = model_mem(&m);
+	mem.block_bytes = tiny_bytes;
+	assert_int_equal(ckpt_dec_new(&mem, 0, NULL, 0, &dec), 0);
+	for (uint16_t b = 0; b < 2; b++) {
+		struct tv_err e = {0};
+		struct epoch ep;
+
+		epoch_init(&ep);
+		put_record(&ep, CKPT_ZERO, b, 0, 0, page, sizeof(page));
+		ckpt_dec_begin(dec);
+		assert_int_equal(ckpt_dec_stream(dec, ep.wire.data, ep.wire.bytes, &e),
+				 TV_E_PROTOCOL);
+		assert_non_null(strstr(e.text, "outside"));
+		tv_buf_dispose(&ep.wire);
+	}
+	ckpt_dec_free(dec);
+	model_dispose(&m);
+}
+
 /* The stream: what is refused there, that it stays refused, and that begin starts afresh. */
 static void stream_refused(const struct epoch *ep, size_t bytes, int want, const char *word)
 {
@@ -560,6 +595,7 @@ int main(void)
 		cmocka_unit_test(test_short_lz4),
 		cmocka_unit_test(test_wrong_base),
 		cmocka_unit_test(test_wrong_state_base),
+		cmocka_unit_test(test_tiny_block),
 		cmocka_unit_test(test_stream_refuses),
 	};
 

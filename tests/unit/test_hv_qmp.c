@@ -21,7 +21,8 @@
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
 
-/* For each line received the server sends the next answer; NULL ends the script and the connection.
+/* For each line received the server sends the next answer, with @ replaced by the id of that line
+ * and # by the id of the line before; NULL ends the script and the connection.
  */
 struct server {
 	char path[64];
@@ -54,18 +55,46 @@ static ssize_t recv_line(int fd, char *buf, size_t room, int *got_fd)
 	return -1;
 }
 
+/* Copies the id of a command into out, as the pair that an answer carries. */
+static void id_pair(const char *line, char *out, size_t room)
+{
+	json_t *j = json_loads(line, 0, NULL);
+	const char *id = json_string_value(json_object_get(j, "id"));
+
+	snprintf(out, room, "\"id\": \"%s\"", id ? id : "none");
+	json_decref(j);
+}
+
+static bool answer(int fd, const char *text, const char *id, const char *old_id)
+{
+	for (const char *p = text; *p; p++) {
+		const char *out = *p == '@' ? id : *p == '#' ? old_id : p;
+		size_t n = *p == '@' || *p == '#' ? strlen(out) : strcspn(p, "@#");
+
+		if (send(fd, out, n, MSG_NOSIGNAL) != (ssize_t)n)
+			return false;
+		p += out == p ? n - 1 : 0;
+	}
+	return true;
+}
+
 static void *serve(void *arg)
 {
+	char line[4096], id[96] = "", old_id[96];
 	struct server *s = arg;
-	char line[4096];
 	int c = accept(s->fd, NULL, NULL);
 
 	if (s->greeting && write(c, s->greeting, strlen(s->greeting)) < 0)
 		abort();
 	for (unsigned i = 0; s->answers[i]; i++) {
-		if (recv_line(c, line, sizeof(line), &s->got_fd) < 0)
+		ssize_t n = recv_line(c, line, sizeof(line) - 1, &s->got_fd);
+
+		if (n < 0)
 			break;
-		if (send(c, s->answers[i], strlen(s->answers[i]), MSG_NOSIGNAL) < 0)
+		line[n] = '\0';
+		memcpy(old_id, id, sizeof(id));
+		id_pair(line, id, sizeof(id));
+		if (!answer(c, s->answers[i], id, old_id))
 			break;
 	}
 	close(c);
@@ -97,6 +126,7 @@ static void test_frame(void **state)
 {
 	const char *text = "{\"a\": \"}{\\\"\", \"b\": [1, {}]}\r\n{\"return\": 1}";
 	struct hv_qmp_frame f = {0};
+	const char *id;
 	size_t n = 0;
 
 	(void)state;
@@ -106,20 +136,23 @@ static void test_frame(void **state)
 	assert_int_equal(n, strchr(text, '\r') - text);
 	text += n;
 	assert_int_equal(hv_qmp_frame_end(&f, text, strlen(text)), strlen(text));
-	assert_int_equal(hv_qmp_frame_kind(text, strlen(text)), HV_QMP_RETURN);
+	assert_int_equal(hv_qmp_frame_kind(text, strlen(text), NULL, NULL), HV_QMP_RETURN);
 	text = "{\"data\": {\"return\": 1}, \"id\": \"error\", \"event\": \"X\"}";
-	assert_int_equal(hv_qmp_frame_kind(text, strlen(text)), HV_QMP_EVENT);
-	assert_int_equal(hv_qmp_frame_kind("{\"x\": 1}", 8), HV_QMP_OTHER);
+	assert_int_equal(hv_qmp_frame_kind(text, strlen(text), &id, &n), HV_QMP_EVENT);
+	assert_int_equal(n, 5);
+	assert_memory_equal(id, "error", 5);
+	assert_int_equal(hv_qmp_frame_kind("{\"x\": 1}", 8, &id, &n), HV_QMP_OTHER);
+	assert_int_equal(n, 0);
 }
 
 static void test_commands_and_events(void **state)
 {
 	const char *const answers[] = {
-		"{\"return\": {}}\r\n",
-		"{\"event\": \"A\"}\r\n{\"return\": {\"status\": \"running\"}}\r\n{\"event\": ",
-		"\"B\"}\r\n{\"error\": {\"class\": \"GenericError\", \"desc\": \"no such "
-		"thing\"}}\r\n",
-		"{\n    \"return\": \"pretty\\r\\n\"\n}\n",
+		"{\"return\": {}, @}\r\n",
+		"{\"event\": \"A\"}\r\n{\"return\": {\"status\": \"running\"}, @}\r\n{\"event\": ",
+		"\"B\"}\r\n{\"error\": {\"class\": \"GenericError\", \"desc\": "
+		"\"no such thing\"}, @}\r\n",
+		"{\n    \"return\": \"pretty\\r\\n\",\n    @\n}\n",
 		NULL,
 	};
 	struct hv_qmp *q;
@@ -153,8 +186,9 @@ static void test_commands_and_events(void **state)
 
 static void test_fire_and_wait(void **state)
 {
-	const char *const answers[] = {"{\"return\": {}}", "{\"event\": \"STOP\"}{\"return\": {}}",
-				       "{\"error\": {}}", NULL};
+	const char *const answers[] = {"{\"return\": {}, @}",
+				       "{\"event\": \"STOP\"}{\"return\": {}, @}",
+				       "{\"error\": {}, @}", NULL};
 	struct hv_qmp *q;
 	struct server s;
 	json_t *ev;
@@ -162,11 +196,11 @@ static void test_fire_and_wait(void **state)
 	(void)state;
 	server_start(&s, GREETING, answers);
 	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
-	assert_int_equal(hv_qmp_fire(q, "{}\n", 3), 0);
+	assert_int_equal(hv_qmp_fire(q, "{\"execute\": \"x\"}\n", 17), 0);
 	assert_int_equal(hv_qmp_wait(q, 2000), 0);
 	assert_int_equal(hv_qmp_next_event(q, &ev), 1);
 	json_decref(ev);
-	assert_int_equal(hv_qmp_fire(q, "{}\n", 3), 0);
+	assert_int_equal(hv_qmp_fire(q, "{\"execute\": \"x\"}\n", 17), 0);
 	assert_int_equal(hv_qmp_wait(q, 2000), TV_E_QMP);
 	hv_qmp_close(q);
 	server_stop(&s);
@@ -175,8 +209,8 @@ static void test_fire_and_wait(void **state)
 static void test_late_answer_is_not_mistaken(void **state)
 {
 	/* The first command is answered only when the second one comes. */
-	const char *const answers[] = {"{\"return\": {}}", " ",
-				       "{\"return\": \"late\"}{\"return\": \"mine\"}", NULL};
+	const char *const answers[] = {"{\"return\": {}, @}", " ",
+				       "{\"return\": \"late\", #}{\"return\": \"mine\", @}", NULL};
 	struct hv_qmp *q;
 	struct server s;
 	struct tv_err e = {0};
@@ -195,10 +229,31 @@ static void test_late_answer_is_not_mistaken(void **state)
 	server_stop(&s);
 }
 
+/* QEMU gives the next client the answer to what a dead client asked last. */
+static void test_answer_to_another_client(void **state)
+{
+	const char *const answers[] = {"{\"return\": {}, @}",
+				       "{\"return\": {}}{\"return\": {}, \"id\": \"other\"}"
+				       "{\"return\": \"mine\", @}",
+				       NULL};
+	struct hv_qmp *q;
+	struct server s;
+	json_t *ret;
+
+	(void)state;
+	server_start(&s, "{\"return\": {}, \"id\": \"dead\"}\r\n" GREETING, answers);
+	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
+	assert_int_equal(hv_qmp_cmd(q, "query-status", NULL, &ret, 2000, NULL), 0);
+	assert_string_equal(json_string_value(ret), "mine");
+	json_decref(ret);
+	hv_qmp_close(q);
+	server_stop(&s);
+}
+
 static void test_lost_events_are_told(void **state)
 {
 	static char flood[200 << 10];
-	const char *const answers[] = {"{\"return\": {}}", flood, NULL};
+	const char *const answers[] = {"{\"return\": {}, @}", flood, NULL};
 	struct hv_qmp *q;
 	struct server s;
 	json_t *ev;
@@ -207,10 +262,10 @@ static void test_lost_events_are_told(void **state)
 	(void)state;
 	while (strlen(flood) < sizeof(flood) - 64)
 		strcat(flood, "{\"event\": \"RTC_CHANGE\", \"data\": {}}");
-	strcat(flood, "{\"return\": {}}");
+	strcat(flood, "{\"return\": {}, @}");
 	server_start(&s, GREETING, answers);
 	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
-	assert_int_equal(hv_qmp_fire(q, "{}\n", 3), 0);
+	assert_int_equal(hv_qmp_fire(q, "{\"execute\": \"x\"}\n", 17), 0);
 	assert_int_equal(hv_qmp_wait(q, 5000), 0);
 	while ((rc = hv_qmp_next_event(q, &ev)) == 1) {
 		sum += !strcmp(json_string_value(json_object_get(ev, "event")),
@@ -240,7 +295,8 @@ static void test_busy_and_absent(void **state)
 
 static void test_passes_a_descriptor(void **state)
 {
-	const char *const answers[] = {"{\"return\": {}}", "{\"return\": {\"fdset-id\": 3}}", NULL};
+	const char *const answers[] = {"{\"return\": {}, @}", "{\"return\": {\"fdset-id\": 3}, @}",
+				       NULL};
 	struct stat a, b;
 	struct hv_qmp *q;
 	struct server s;
@@ -268,6 +324,7 @@ int main(void)
 		cmocka_unit_test(test_commands_and_events),
 		cmocka_unit_test(test_fire_and_wait),
 		cmocka_unit_test(test_late_answer_is_not_mistaken),
+		cmocka_unit_test(test_answer_to_another_client),
 		cmocka_unit_test(test_lost_events_are_told),
 		cmocka_unit_test(test_busy_and_absent),
 		cmocka_unit_test(test_passes_a_descriptor),

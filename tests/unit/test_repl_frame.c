@@ -43,7 +43,8 @@ static void test_head(void **state)
 	assert_true(tv_get_le64(b + 8) == UINT64_C(0x78af5f94892f3950)); /* XXH3("abc") */
 }
 
-static void head_fails(uint8_t type, uint8_t flags, uint16_t magic, uint32_t bytes, const char *word)
+static void head_fails(uint8_t type, uint8_t flags, uint16_t magic, uint32_t bytes,
+		       const char *word)
 {
 	uint8_t b[FRAME_HEAD_BYTES] = {type, flags};
 	struct frame_head h;
@@ -366,16 +367,11 @@ static void test_queue_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_head),
-		cmocka_unit_test(test_head_limits),
-		cmocka_unit_test(test_pieces),
-		cmocka_unit_test(test_every_bit),
-		cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_unpack_hostile),
-		cmocka_unit_test(test_unpack_random),
-		cmocka_unit_test(test_golden),
-		cmocka_unit_test(test_queue_order),
-		cmocka_unit_test(test_queue_limits),
+		cmocka_unit_test(test_head),	      cmocka_unit_test(test_head_limits),
+		cmocka_unit_test(test_pieces),	      cmocka_unit_test(test_every_bit),
+		cmocka_unit_test(test_strings),	      cmocka_unit_test(test_unpack_hostile),
+		cmocka_unit_test(test_unpack_random), cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_queue_order),   cmocka_unit_test(test_queue_limits),
 	};
 
 	return cmocka_run_group_tests_name("repl_frame", tests, NULL, NULL);

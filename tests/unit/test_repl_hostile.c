@@ -128,7 +128,8 @@ static const uint8_t heartbeat[] = {0x42, 2, 0x08, 7};
 static void test_plain_text(void **state)
 {
 	static const char http[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-	static const char noise[] = "\0\1\2\3\4\5 this is no TLS at all, and long enough to be read";
+	static const char noise[] =
+		"\0\1\2\3\4\5 this is no TLS at all, and long enough to be read";
 	struct hostile h = {.bytes = (const uint8_t *)http, .n = sizeof(http)};
 	struct side s = face(&h);
 
@@ -291,7 +292,7 @@ int main(void)
 		cmocka_unit_test(test_plain_text),    cmocka_unit_test(test_no_certificate),
 		cmocka_unit_test(test_bad_heads),     cmocka_unit_test(test_bad_protobuf),
 		cmocka_unit_test(test_good_then_bad), cmocka_unit_test(test_truncated),
-		cmocka_unit_test(test_reset),         cmocka_unit_test(test_plain_server),
+		cmocka_unit_test(test_reset),	      cmocka_unit_test(test_plain_server),
 	};
 
 	return cmocka_run_group_tests_name("repl_hostile", tests, kit_make_pki, kit_remove_pki);

@@ -49,7 +49,8 @@ static void test_client_of_wrong_ca(void **state)
 	pair_free(&x);
 }
 
-/* As above, and the client has already sent when the server closes: the reset must not hide the alert. */
+/* As above, and the client has already sent when the server closes: the reset must not hide the
+ * alert. */
 static void test_client_of_wrong_ca_that_talks(void **state)
 {
 	static uint8_t bytes[64 << 10];

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Command lines, and finding VMs over a made-up /proc. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hv/cmdline.h"
+#include "hv/describe.h"
+#include "hv/find.h"
+#include "hv/proc.h"
+
+static char root[64];
+
+/* args: one string, arguments end with '|'. */
+static void make_process(int pid, const char *exe, const char *cwd, const char *args)
+{
+	char path[256], text[4096];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%d", root, pid);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/%d/cmdline", root, pid);
+	snprintf(text, sizeof(text), "%s", args);
+	for (char *p = text; *p; p++)
+		*p = *p == '|' ? '\0' : *p;
+	f = fopen(path, "w");
+	assert_int_equal(fwrite(text, strlen(args), 1, f), 1);
+	fclose(f);
+	snprintf(path, sizeof(path), "%s/%d/stat", root, pid);
+	f = fopen(path, "w");
+	fprintf(f, "%d (a ) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 %d 20 21\n", pid,
+		1000 + pid);
+	fclose(f);
+	snprintf(path, sizeof(path), "%s/%d/exe", root, pid);
+	assert_int_equal(symlink(exe, path), 0);
+	snprintf(path, sizeof(path), "%s/%d/cwd", root, pid);
+	assert_int_equal(symlink(cwd, path), 0);
+}
+
+static int setup(void **state)
+{
+	const char *qemu = "/usr/bin/qemu-system-x86_64";
+
+	(void)state;
+	snprintf(root, sizeof(root), "/tmp/twinvm-test-find.XXXXXX");
+	if (!mkdtemp(root))
+		return -1;
+	make_process(10, qemu, "/",
+		     "qemu-system-x86_64|-name|web|-qmp|unix:/run/web.qmp,server=on|");
+	make_process(11, qemu, "/srv/vm",
+		     "qemu|--name|guest=db,debug-threads=on|-qmp-pretty|unix:./db,server|");
+	make_process(12, "/usr/bin/qemu-system-x86_64 (deleted)", "/",
+		     "kvm|-chardev|socket,id=m,path=/run/"
+		     "a,,b,server=on|-mon|chardev=m,mode=control|-name|mail|");
+	make_process(13, qemu, "/", "qemu|-name|none|-monitor|stdio|");
+	make_process(14, qemu, "/", "qemu|-name|web|-qmp|unix:/run/web2.qmp,server=on|");
+	make_process(15, "/usr/bin/vim", "/", "vim|-name|web|-qmp|unix:/x|");
+	make_process(16, qemu, "/",
+		     "qemu|-mon|chardev=m,mode=readline|-chardev|socket,id=m,path=/run/h|"
+		     "-chardev|socket,id=q,path=/run/q|-qmp|chardev:q|-name|two|"
+		     "-qmp|unix:/run/second,server=on|");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char cmd[128];
+
+	(void)state;
+	snprintf(cmd, sizeof(cmd), "rm -r %s", root);
+	return system(cmd);
+}
+
+static void test_options(void **state)
+{
+	char v[64];
+
+	(void)state;
+	assert_true(hv_arg_is("--qmp", "qmp") && hv_arg_is("-qmp", "qmp"));
+	assert_false(hv_arg_is("-qmp-pretty", "qmp") || hv_arg_is("qmp", "qmp"));
+	assert_true(hv_opt_get("tap,id=n0,ifname=a,,b,vhost", "type", "type", v, sizeof(v)));
+	assert_string_equal(v, "tap");
+	assert_true(hv_opt_get("tap,id=n0,ifname=a,,b,vhost", "type", "ifname", v, sizeof(v)));
+	assert_string_equal(v, "a,b");
+	assert_true(hv_opt_get("tap,id=n0,vhost", "type", "vhost", v, sizeof(v)));
+	assert_string_equal(v, "on");
+	assert_true(hv_opt_get("tap,novhost", "type", "vhost", v, sizeof(v)));
+	assert_string_equal(v, "off");
+	assert_true(hv_opt_get("a=1,a=2", NULL, "a", v, sizeof(v)));
+	assert_string_equal(v, "2");
+	assert_false(hv_opt_get("tap,id=n0", "type", "n0", v, sizeof(v)));
+	assert_true(
+		hv_opt_get("{\"type\": \"tap\", \"vhost\": true}", "type", "vhost", v, sizeof(v)));
+	assert_string_equal(v, "on");
+	assert_false(hv_opt_get("{broken", "type", "vhost", v, sizeof(v)));
+}
+
+static void test_find_by_name(void **state)
+{
+	struct tv_err e = {0};
+	struct hv_vm_id id;
+
+	(void)state;
+	assert_int_equal(hv_find_at(root, "db", NULL, NULL, &id, &e), 0);
+	assert_int_equal(id.pid, 11);
+	assert_int_equal(id.start_ticks, 1011);
+	assert_string_equal(id.name, "db");
+	assert_string_equal(id.qmp_path, "/srv/vm/db");
+	assert_int_equal(hv_find_at(root, "mail", NULL, NULL, &id, &e), 0);
+	assert_string_equal(id.qmp_path, "/run/a,b");
+	assert_int_equal(hv_find_at(root, "two", NULL, NULL, &id, &e), 0);
+	assert_string_equal(id.qmp_path, "/run/q");
+	assert_int_equal(hv_find_at(root, "nobody", NULL, NULL, &id, &e), -ENOENT);
+	assert_int_equal(hv_find_at(root, "", NULL, NULL, &id, &e), -EINVAL);
+	assert_int_equal(hv_find_at(root, "none", NULL, NULL, &id, &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "-qmp unix:"));
+}
+
+static bool skip_14(pid_t pid, void *arg)
+{
+	(void)arg;
+	return pid == 14;
+}
+
+static void test_find_ambiguous(void **state)
+{
+	struct tv_err e = {0};
+	struct hv_vm_id id;
+
+	(void)state;
+	assert_int_equal(hv_find_at(root, "web", NULL, NULL, &id, &e), TV_E_AMBIGUOUS);
+	assert_non_null(strstr(e.text, "10"));
+	assert_non_null(strstr(e.text, "14"));
+	assert_null(strstr(e.text, "15"));
+	assert_int_equal(hv_find_at(root, "web", skip_14, NULL, &id, &e), 0);
+	assert_int_equal(id.pid, 10);
+	assert_int_equal(hv_find_at(root, "14", NULL, NULL, &id, &e), 0);
+	assert_string_equal(id.qmp_path, "/run/web2.qmp");
+	assert_int_equal(hv_find_at(root, "15", NULL, NULL, &id, &e), -ENOENT);
+}
+
+static void test_find_by_socket(void **state)
+{
+	struct hv_vm_id id;
+
+	(void)state;
+	assert_int_equal(hv_find_at(root, "/run/second", NULL, NULL, &id, NULL), 0);
+	assert_int_equal(id.pid, 16);
+	assert_string_equal(id.qmp_path, "/run/second");
+	assert_int_equal(hv_find_at(root, "/run/h", NULL, NULL, &id, NULL), -ENOENT);
+}
+
+static void test_list(void **state)
+{
+	struct hv_vm_id ids[16];
+	unsigned n;
+
+	(void)state;
+	assert_int_equal(hv_list_at(root, ids, 16, &n), 0);
+	assert_int_equal(n, 6);
+	assert_int_equal(hv_list_at(root, ids, 2, &n), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(hv_list(ids, 16, &n), 0);
+	assert_int_equal(hv_find("no such VM anywhere", NULL, NULL, ids, NULL), -ENOENT);
+}
+
+static void test_maps(void **state)
+{
+	const char *text = "1000-3000 rw-p 00000000 00:00 0 \n"
+			   "3000-4000 r--p 00001000 08:01 12   /usr/bin/a b\n"
+			   "4000-5000 ---p 00000000 00:00 0\n"
+			   "6000-7000 rw-s 00000000 00:01 5 /memfd:x (deleted)\n";
+	struct hv_maps m;
+
+	(void)state;
+	assert_int_equal(hv_maps_parse(text, &m), 0);
+	assert_int_equal(m.n, 4);
+	assert_string_equal(m.map[1].path, "/usr/bin/a b");
+	assert_string_equal(m.map[0].path, "");
+	assert_true(m.map[3].shared && !m.map[0].shared);
+	assert_true(hv_maps_cover(&m, 0x1000, 0x3000));
+	assert_false(hv_maps_cover(&m, 0x1000, 0x3001));
+	assert_false(hv_maps_cover(&m, 0x5000, 1));
+	assert_false(hv_maps_cover(&m, UINT64_MAX - 5, 10));
+	hv_maps_dispose(&m);
+}
+
+static void test_described_files(void **state)
+{
+	char *argv[] = {"qemu",
+			"-kernel",
+			"cmdline",
+			"-L",
+			"/",
+			"-initrd",
+			"missing",
+			"-device",
+			"e1000,romfile=stat",
+			"-drive",
+			"file=cmdline,if=floppy",
+			NULL};
+	char cwd[80], want[100];
+	json_t *files = json_array();
+
+	(void)state;
+	snprintf(cwd, sizeof(cwd), "%s/10", root);
+	snprintf(want, sizeof(want), "%s/10/cmdline", root);
+	hv_describe_files(argv, cwd, files);
+	assert_int_equal(json_array_size(files), 2);
+	assert_string_equal(json_string_value(json_array_get(files, 0)), want);
+	json_decref(files);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_find_by_name),
+		cmocka_unit_test(test_find_ambiguous),
+		cmocka_unit_test(test_find_by_socket),
+		cmocka_unit_test(test_list),
+		cmocka_unit_test(test_maps),
+		cmocka_unit_test(test_described_files),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

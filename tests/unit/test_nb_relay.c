@@ -1,0 +1,552 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The relay with socketpairs in the VM's place: modes, barriers, limits, failures. */
+#include "tests/unit/nb_kit.h"
+
+static void test_pass(void **state)
+{
+	struct nb_stats st;
+	struct fake f;
+
+	(void)state;
+	fake_start(&f, 0);
+	guest_sends(&f, 0, 1, 60);
+	guest_sends(&f, 1, 2, 1500);
+	guest_sends(&f, 0, 3, 128 << 10);
+	assert_false(nb_idle(f.nb));
+	EXPECT_OUT(&f, 0, 1, 3);
+	EXPECT_OUT(&f, 1, 2);
+	assert_true(nb_idle(f.nb));
+	nb_stats(f.nb, &st);
+	assert_int_equal(st.passed_frames, 3);
+	assert_int_equal(st.released_frames + st.dropped_frames + st.held_frames, 0);
+	assert_int_equal(st.held_bytes, 0);
+	assert_true(st.oldest_held_ns == 0);
+	/* Not held: barriers mean nothing, but a dead port would make them fail. */
+	assert_int_equal(nb_barrier(f.nb, 5), 0);
+	nb_release(f.nb, 5);
+	nb_drop(f.nb);
+	guest_sends(&f, 0, 4, 60);
+	nb_drop(f.nb);
+	EXPECT_OUT(&f, 0, 4);
+	assert_int_equal(f.first_held, 0);
+	fake_end(&f);
+}
+
+static void test_split_at_every_byte(void **state)
+{
+	uint8_t b[400];
+	struct fake f;
+	size_t cut, n;
+	int port;
+
+	(void)state;
+	for (port = 0; port < PORTS; port++) {
+		fake_start(&f, 0);
+		n = make_frame(b, port, 1, 40);
+		n += make_frame(b + n, port, 2, 4);
+		n += make_frame(b + n, port, 3, 50);
+		for (cut = 1; cut < n; cut++) {
+			assert_int_equal(write(f.guest[port], b, cut), (ssize_t)cut);
+			turns(&f, 2);
+			assert_int_equal(write(f.guest[port], b + cut, n - cut),
+					 (ssize_t)(n - cut));
+			EXPECT_OUT(&f, port, 1, 2, 3);
+		}
+		for (cut = 0; cut < n; cut++) {
+			assert_int_equal(write(f.guest[port], b + cut, 1), 1);
+			turns(&f, 1);
+		}
+		EXPECT_OUT(&f, port, 1, 2, 3);
+		fake_end(&f);
+	}
+}
+
+static void test_epochs(void **state)
+{
+	struct nb_stats st;
+	struct fake f;
+	int64_t before;
+
+	(void)state;
+	fake_start(&f, 0);
+	guest_sends(&f, 0, 1, 60);
+	turns(&f, 2);
+	nb_hold(f.nb);
+	assert_int_equal(nb_mode(f.nb), NB_PASS);
+	guest_sends(&f, 0, 2, 60);
+	EXPECT_OUT(&f, 0, 1, 2);
+	/* Still unread at the barrier, and sent before it. */
+	guest_sends(&f, 0, 3, 60);
+	guest_sends(&f, 1, 4, 60);
+	assert_int_equal(nb_barrier(f.nb, 1), 0);
+	assert_int_equal(nb_mode(f.nb), NB_HOLD);
+	before = tv_now_ns();
+	guest_sends(&f, 0, 5, 60);
+	guest_sends(&f, 1, 6, 100);
+	EXPECT_OUT(&f, 0, 3);
+	EXPECT_OUT(&f, 1, 4);
+	nb_stats(f.nb, &st);
+	assert_int_equal(st.held_frames, 2);
+	assert_int_equal(st.held_bytes, 60 + 4 + 100 + 8);
+	assert_int_equal(st.passed_frames, 4);
+	assert_true(st.oldest_held_ns >= before && st.oldest_held_ns <= tv_now_ns());
+	assert_int_equal(nb_barrier(f.nb, 2), 0);
+	guest_sends(&f, 0, 7, 60);
+	assert_int_equal(nb_barrier(f.nb, 3), 0);
+	guest_sends(&f, 0, 8, 60);
+	EXPECT_OUT(&f, 0);
+	assert_true(nb_idle(f.nb));
+	nb_release(f.nb, 1);
+	EXPECT_OUT(&f, 0);
+	nb_release(f.nb, 2);
+	EXPECT_OUT(&f, 0, 5);
+	EXPECT_OUT(&f, 1, 6);
+	nb_release(f.nb, 3);
+	EXPECT_OUT(&f, 0, 7);
+	/* Epoch 4 has no barrier yet: its release lets nothing out, now or later. */
+	nb_release(f.nb, 4);
+	nb_release(f.nb, UINT64_MAX);
+	EXPECT_OUT(&f, 0);
+	assert_int_equal(nb_barrier(f.nb, 4), 0);
+	EXPECT_OUT(&f, 0);
+	nb_release(f.nb, 4);
+	EXPECT_OUT(&f, 0, 8);
+	nb_stats(f.nb, &st);
+	assert_int_equal(st.released_frames, 4);
+	assert_int_equal(st.held_frames, 0);
+	fake_end(&f);
+}
+
+/* A release takes older epochs along; an old one changes nothing. */
+static void test_release_several(void **state)
+{
+	struct fake f;
+	uint32_t i;
+
+	(void)state;
+	fake_start(&f, 0);
+	nb_hold(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 10), 0);
+	for (i = 1; i <= 4; i++) {
+		guest_sends(&f, 0, i, 60);
+		assert_int_equal(nb_barrier(f.nb, 10 + i), 0);
+	}
+	nb_release(f.nb, 13);
+	EXPECT_OUT(&f, 0, 1, 2, 3);
+	nb_release(f.nb, 11);
+	EXPECT_OUT(&f, 0);
+	nb_release(f.nb, 14);
+	EXPECT_OUT(&f, 0, 4);
+	fake_end(&f);
+}
+
+static void test_pass_and_hold_again(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	fake_start(&f, 0);
+	nb_hold(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 7), 0);
+	guest_sends(&f, 0, 1, 60);
+	assert_int_equal(nb_barrier(f.nb, 8), 0);
+	guest_sends(&f, 0, 2, 60);
+	EXPECT_OUT(&f, 0);
+	guest_sends(&f, 0, 3, 60);
+	nb_pass(f.nb);
+	assert_int_equal(nb_mode(f.nb), NB_PASS);
+	guest_sends(&f, 0, 4, 60);
+	EXPECT_OUT(&f, 0, 1, 2, 3, 4);
+	/* A new generation counts epochs from the beginning. */
+	nb_hold(f.nb);
+	nb_hold(f.nb);
+	guest_sends(&f, 0, 5, 60);
+	assert_int_equal(nb_barrier(f.nb, 0), -EINVAL);
+	assert_int_equal(nb_barrier(f.nb, 1), 0);
+	guest_sends(&f, 0, 6, 60);
+	EXPECT_OUT(&f, 0, 5);
+	nb_hold(f.nb);
+	EXPECT_OUT(&f, 0);
+	assert_int_equal(nb_barrier(f.nb, 2), 0);
+	nb_release(f.nb, 2);
+	EXPECT_OUT(&f, 0, 6);
+	/* Armed and then taken back. */
+	nb_pass(f.nb);
+	nb_hold(f.nb);
+	nb_pass(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 3), 0);
+	guest_sends(&f, 0, 7, 60);
+	EXPECT_OUT(&f, 0, 7);
+	fake_end(&f);
+}
+
+static void test_drop(void **state)
+{
+	struct nb_stats st;
+	struct fake f;
+
+	(void)state;
+	fake_start(&f, 0);
+	nb_hold(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 1), 0);
+	guest_sends(&f, 0, 1, 60);
+	assert_int_equal(nb_barrier(f.nb, 2), 0);
+	guest_sends(&f, 0, 2, 60);
+	turns(&f, 2);
+	assert_int_equal(nb_barrier(f.nb, 3), 0);
+	guest_sends(&f, 1, 3, 60);
+	/* Released but unread, held and read, held and unread. */
+	nb_release(f.nb, 2);
+	nb_drop(f.nb);
+	EXPECT_OUT(&f, 0, 1);
+	EXPECT_OUT(&f, 1);
+	nb_stats(f.nb, &st);
+	assert_int_equal(st.dropped_frames, 2);
+	assert_int_equal(st.held_frames, 0);
+	guest_sends(&f, 0, 4, 60);
+	assert_int_equal(nb_barrier(f.nb, 4), 0);
+	nb_release(f.nb, 4);
+	EXPECT_OUT(&f, 0, 4);
+	fake_end(&f);
+}
+
+static void test_limit(void **state)
+{
+	struct nb_stats st;
+	uint64_t kept;
+	struct fake f;
+	uint32_t i;
+
+	(void)state;
+	fake_start(&f, 64 << 10);
+	nb_hold(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 1), 0);
+	for (i = 0; i < 200; i++) {
+		guest_sends(&f, 0, i, 1000);
+		turns(&f, 1);
+	}
+	assert_int_equal(nb_barrier(f.nb, 2), 0);
+	nb_stats(f.nb, &st);
+	kept = st.held_frames;
+	assert_true(st.held_bytes <= 64 << 10);
+	assert_true(kept > 50 && kept < 66);
+	assert_int_equal(st.dropped_frames, 200 - kept);
+	nb_release(f.nb, 2);
+	turns(&f, 2);
+	/* The first ones are whole, and there is room again. */
+	assert_int_equal(world_frames(&f, 0, NULL, NULL), kept);
+	guest_sends(&f, 1, 500, 1000);
+	assert_int_equal(nb_barrier(f.nb, 3), 0);
+	nb_release(f.nb, 3);
+	EXPECT_OUT(&f, 1, 500);
+	/* One that could never fit. */
+	guest_sends(&f, 0, 501, 70000);
+	guest_sends(&f, 0, 502, 10);
+	assert_int_equal(nb_barrier(f.nb, 4), 0);
+	nb_release(f.nb, 4);
+	EXPECT_OUT(&f, 0, 502);
+	fake_end(&f);
+}
+
+static void test_barrier_refuses(void **state)
+{
+	struct fake f;
+	uint64_t epoch;
+
+	(void)state;
+	fake_start(&f, 0);
+	nb_hold(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 1), 0);
+	assert_int_equal(nb_barrier(f.nb, 1), -EINVAL);
+	for (epoch = 2; epoch <= 17; epoch++) {
+		guest_sends(&f, 0, (uint32_t)epoch, 60);
+		assert_int_equal(nb_barrier(f.nb, epoch), 0);
+	}
+	guest_sends(&f, 0, 18, 60);
+	assert_int_equal(nb_barrier(f.nb, 18), -ENOSPC);
+	EXPECT_OUT(&f, 0);
+	nb_release(f.nb, 2);
+	EXPECT_OUT(&f, 0, 2);
+	assert_int_equal(nb_barrier(f.nb, 18), 0);
+	nb_release(f.nb, 18);
+	EXPECT_OUT(&f, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18);
+	fake_end(&f);
+}
+
+static void test_capture_closed(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	fake_start(&f, 0);
+	nb_hold(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 1), 0);
+	guest_sends(&f, 1, 1, 60);
+	assert_int_equal(nb_barrier(f.nb, 2), 0);
+	guest_sends(&f, 1, 2, 60);
+	tv_close_fd(&f.guest[1]);
+	/* The loop has not noticed yet, and the barrier must not count on it. */
+	assert_int_equal(nb_barrier(f.nb, 3), -EPIPE);
+	assert_int_equal(f.failed, 0);
+	turns(&f, 4);
+	assert_int_equal(f.failed, 1);
+	assert_int_equal(f.failed_rc, -EPIPE);
+	assert_string_equal(f.failed_port, "nic1");
+	assert_int_equal(nb_barrier(f.nb, 3), -EPIPE);
+	/* What was committed still leaves; what was not does not. */
+	nb_release(f.nb, 2);
+	EXPECT_OUT(&f, 1, 1);
+	assert_int_equal(f.failed, 1);
+	nb_drop(f.nb);
+	nb_pass(f.nb);
+	EXPECT_OUT(&f, 1);
+	/* The other port lives. */
+	guest_sends(&f, 0, 3, 60);
+	EXPECT_OUT(&f, 0, 3);
+	assert_true(nb_idle(f.nb));
+	fake_end(&f);
+}
+
+static void garbage(int port, const uint8_t *bad, size_t n)
+{
+	static const uint8_t zero[64 << 10];
+	struct fake f;
+	int i;
+
+	fake_start(&f, 0);
+	guest_sends(&f, port, 1, 60);
+	assert_int_equal(write(f.guest[port], bad, n), (ssize_t)n);
+	EXPECT_OUT(&f, port, 1);
+	assert_int_equal(f.failed, 1);
+	assert_int_equal(f.failed_rc, TV_E_PROTOCOL);
+	nb_hold(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 1), TV_E_PROTOCOL);
+	/* It is read on: QEMU's main loop would block on a full socket. Nothing of it comes out. */
+	for (i = 0; i < 32; i++) {
+		assert_int_equal(write(f.guest[port], zero, sizeof(zero)), sizeof(zero));
+		turns(&f, 2);
+	}
+	EXPECT_OUT(&f, port);
+	assert_int_equal(f.failed, 1);
+	fake_end(&f);
+}
+
+static void test_garbage(void **state)
+{
+	static const uint8_t huge[] = {0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1};
+	static const uint8_t over[] = {0, 2, 0, 1, 0, 0, 0, 0, 1};
+	static const uint8_t none[] = {0, 0, 0, 0, 0, 0, 0, 0, 1};
+	static const uint8_t hdr[] = {0, 0, 0, 60, 0, 0, 0, 61, 1};
+
+	(void)state;
+	garbage(0, huge, sizeof(huge));
+	garbage(1, huge, sizeof(huge));
+	garbage(0, over, sizeof(over));
+	garbage(0, none, sizeof(none));
+	garbage(1, none, sizeof(none));
+	garbage(1, hdr, sizeof(hdr));
+}
+
+static void test_inject_blocked(void **state)
+{
+	struct nb_stats st;
+	struct fake f;
+	uint32_t i;
+	unsigned got = 0;
+
+	(void)state;
+	fake_start(&f, 1 << 20);
+	for (i = 0; i < 2000; i++) {
+		guest_sends(&f, 0, i, 1500);
+		turns(&f, 1);
+	}
+	nb_stats(f.nb, &st);
+	assert_true(st.held_frames > 100);
+	assert_true(st.held_bytes <= 1 << 20);
+	assert_true(st.dropped_frames > 0);
+	assert_false(nb_idle(f.nb));
+	/* The other port is not in its way once there is room. */
+	while (!nb_idle(f.nb)) {
+		got += world_frames(&f, 0, NULL, NULL);
+		turns(&f, 1);
+	}
+	got += world_frames(&f, 0, NULL, NULL);
+	assert_int_equal(f.got_bytes[0], 0);
+	nb_stats(f.nb, &st);
+	assert_int_equal(got, st.passed_frames);
+	assert_int_equal(got + st.dropped_frames, 2000);
+	assert_int_equal(st.held_frames, 0);
+	fake_end(&f);
+}
+
+/* Released frames that wait for room stay released: nb_drop leaves them, a new hold too. */
+static void test_blocked_then_drop(void **state)
+{
+	struct nb_stats st;
+	struct fake f;
+	uint32_t i;
+	unsigned got = 0;
+
+	(void)state;
+	fake_start(&f, 0);
+	nb_hold(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 1), 0);
+	for (i = 0; i < 1000; i++) {
+		guest_sends(&f, 1, i, 1500);
+		turns(&f, 1);
+	}
+	assert_int_equal(nb_barrier(f.nb, 2), 0);
+	guest_sends(&f, 1, 5000, 60);
+	turns(&f, 1);
+	nb_release(f.nb, 2);
+	nb_drop(f.nb);
+	while (!nb_idle(f.nb)) {
+		got += world_frames(&f, 1, NULL, NULL);
+		turns(&f, 1);
+	}
+	got += world_frames(&f, 1, NULL, NULL);
+	assert_int_equal(got, 1000);
+	assert_int_equal(f.got_bytes[1], 0);
+	nb_stats(f.nb, &st);
+	assert_int_equal(st.released_frames, 1000);
+	assert_int_equal(st.dropped_frames, 1);
+	fake_end(&f);
+}
+
+static void test_inject_closed(void **state)
+{
+	struct fake f;
+	uint32_t i;
+
+	(void)state;
+	fake_start(&f, 0);
+	tv_close_fd(&f.world[0]);
+	for (i = 0; i < 2000; i++) {
+		guest_sends(&f, 0, i, 1500);
+		turns(&f, 1);
+	}
+	assert_int_equal(f.failed, 1);
+	assert_int_equal(f.failed_rc, -EPIPE);
+	assert_string_equal(f.failed_port, "nic0");
+	nb_hold(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 1), -EPIPE);
+	fake_end(&f);
+}
+
+static void test_first_held(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	fake_start(&f, 0);
+	nb_hold(f.nb);
+	guest_sends(&f, 0, 1, 60);
+	turns(&f, 2);
+	assert_int_equal(nb_barrier(f.nb, 1), 0);
+	turns(&f, 2);
+	assert_int_equal(f.first_held, 0);
+	guest_sends(&f, 0, 2, 60);
+	guest_sends(&f, 1, 3, 60);
+	turns(&f, 2);
+	guest_sends(&f, 0, 4, 60);
+	turns(&f, 2);
+	assert_int_equal(f.first_held, 1);
+	/* Read after the barrier, sent before it: its epoch is taken care of. */
+	guest_sends(&f, 0, 5, 60);
+	assert_int_equal(nb_barrier(f.nb, 2), 0);
+	turns(&f, 2);
+	assert_int_equal(f.first_held, 1);
+	guest_sends(&f, 1, 6, 60);
+	turns(&f, 2);
+	assert_int_equal(f.first_held, 2);
+	/* A release or a drop does not begin an interval. */
+	nb_release(f.nb, 2);
+	guest_sends(&f, 0, 7, 60);
+	nb_drop(f.nb);
+	guest_sends(&f, 0, 8, 60);
+	turns(&f, 2);
+	assert_int_equal(f.first_held, 2);
+	fake_end(&f);
+}
+
+static void test_calls_from_callbacks(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	fake_start(&f, 0);
+	nb_hold(f.nb);
+	assert_int_equal(nb_barrier(f.nb, 1), 0);
+	guest_sends(&f, 0, 1, 60);
+	assert_int_equal(nb_barrier(f.nb, 2), 0);
+	guest_sends(&f, 0, 2, 60);
+	f.release_in_first_held = true;
+	f.release_epoch = 2;
+	EXPECT_OUT(&f, 0, 1);
+	assert_int_equal(nb_barrier(f.nb, 3), 0);
+	guest_sends(&f, 0, 3, 60);
+	guest_sends(&f, 0, 4, 60);
+	guest_sends(&f, 1, 5, 60);
+	f.free_in_first_held = true;
+	turns(&f, 4);
+	assert_null(f.nb);
+	fake_end(&f);
+
+	fake_start(&f, 0);
+	f.free_in_failed = true;
+	tv_close_fd(&f.guest[0]);
+	tv_close_fd(&f.guest[1]);
+	turns(&f, 4);
+	assert_null(f.nb);
+	assert_int_equal(f.failed, 1);
+	fake_end(&f);
+}
+
+static void test_new_fails(void **state)
+{
+	struct nb_port ports[40];
+	struct tv_err e = {0};
+	struct nb *nb;
+	int i, fd[2];
+
+	(void)state;
+	memset(ports, 0, sizeof(ports));
+	for (i = 0; i < 40; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+		ports[i].capture_fd = fd[0];
+		ports[i].inject_fd = fd[1];
+	}
+	assert_int_equal(nb_relay_new(NULL, ports, 40, NULL, &nb, &e), -E2BIG);
+	assert_null(nb);
+	assert_true(e.text[0]);
+	/* All were taken over, so all are closed. */
+	for (i = 0; i < 40; i++) {
+		assert_int_equal(fcntl(ports[i].capture_fd, F_GETFD), -1);
+		assert_int_equal(fcntl(ports[i].inject_fd, F_GETFD), -1);
+	}
+	nb_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_pass),
+		cmocka_unit_test(test_split_at_every_byte),
+		cmocka_unit_test(test_epochs),
+		cmocka_unit_test(test_release_several),
+		cmocka_unit_test(test_pass_and_hold_again),
+		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_barrier_refuses),
+		cmocka_unit_test(test_capture_closed),
+		cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_inject_blocked),
+		cmocka_unit_test(test_blocked_then_drop),
+		cmocka_unit_test(test_inject_closed),
+		cmocka_unit_test(test_first_held),
+		cmocka_unit_test(test_calls_from_callbacks),
+		cmocka_unit_test(test_new_fails),
+	};
+
+	return cmocka_run_group_tests_name("nb_relay", tests, NULL, NULL);
+}
