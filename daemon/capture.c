@@ -2,13 +2,13 @@
 /*
  * Theory of operation
  *
- * One thread per protected VM talks to its QEMU: every call of hv/ blocks for as long as QEMU takes,
- * and heartbeats must not wait for that. Commands come through a small ring, answers go back through
- * another; both are bounded, as the loop has at most a few commands open.
+ * One thread per protected VM talks to its QEMU: every call of hv/ blocks for as long as QEMU
+ * takes, and heartbeats must not wait for that. Commands come through a small ring, answers go back
+ * through another; both are bounded, as the loop has at most a few commands open.
  *
  * An epoch between hv_pause and hv_resume: barrier (one ioctl per NIC), start of QEMU's own state
- * save, harvest and copy of dirty pages at the same time, end of the save. No allocation, no log, no
- * blocking call, with one exception that is rule 6's: when more is dirty than the staging buffer
+ * save, harvest and copy of dirty pages at the same time, end of the save. No allocation, no log,
+ * no blocking call, with one exception that is rule 6's: when more is dirty than the staging buffer
  * holds, the VM stays paused while the first part is encoded and sent. That is a longer epoch and
  * never a larger buffer.
  *
@@ -58,7 +58,8 @@ static void kick(int fd)
 		abort();
 }
 
-/* PROGRESS may be dropped when the ring is full; everything else has a place (few are ever open). */
+/* PROGRESS may be dropped when the ring is full; everything else has a place (few are ever open).
+ */
 static void emit(struct cap *c, const struct cap_event *ev)
 {
 	bool taken = false;
@@ -74,7 +75,8 @@ static void emit(struct cap *c, const struct cap_event *ev)
 		if (!taken) {
 			struct pollfd none = {-1, 0, 0};
 
-			poll(&none, 1, 1); /* the loop is behind; it always catches up or stops us */
+			poll(&none, 1,
+			     1); /* the loop is behind; it always catches up or stops us */
 		}
 	}
 	kick(c->ev_fd);
@@ -105,8 +107,8 @@ static void do_attach(struct cap *c)
 			size_t at = 0;
 
 			for (unsigned i = 0; i < no.n && at < sizeof(ev.e.text); i++)
-				at += (size_t)snprintf(ev.e.text + at, sizeof(ev.e.text) - at, "%s%s",
-						       i ? "; " : "", no.text[i]);
+				at += (size_t)snprintf(ev.e.text + at, sizeof(ev.e.text) - at,
+						       "%s%s", i ? "; " : "", no.text[i]);
 		}
 		emit(c, &ev);
 		return;
@@ -184,7 +186,8 @@ static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 		}
 		*pages += s->npages;
 		encoder_slot_put(c->en, s);
-		ev.progress = round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS : 0.95 * position(c, &cur);
+		ev.progress =
+			round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS : 0.95 * position(c, &cur);
 		emit(c, &ev);
 	}
 	return 0;
@@ -198,7 +201,8 @@ static void do_sync(struct cap *c)
 	bool first = true;
 	int worse = 0, rc;
 
-	/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch 1's. */
+	/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch
+	 * 1's. */
 	for (int round = 0; round < MAX_SYNC_ROUNDS && worse < 2; round++) {
 		rc = sync_round(c, round, &pages, &first);
 		if (rc) {
@@ -236,10 +240,14 @@ static void capture_paused(struct cap *c, uint64_t epoch, struct slot *s, struct
 
 	s->epoch = epoch;
 	s->first = true;
+	out->slot = s;
 	out->rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	if (out->rc == -EALREADY)
+		return; /* a person paused it, and only that person resumes it */
 	if (out->rc)
 		goto resume;
-	/* No vCPU runs and QEMU has answered: what the guest sent is in the sockets, and is this epoch's. */
+	/* No vCPU runs and QEMU has answered: what the guest sent is in the sockets, and is this
+	 * epoch's. */
 	out->rc = c->conf.barrier(c->conf.arg, epoch);
 	if (out->rc)
 		goto resume;
@@ -288,7 +296,8 @@ static int read_state(struct cap *c, struct slot *s, size_t bytes)
 static void do_epoch(struct cap *c, uint64_t epoch)
 {
 	struct cap_event ev = {.kind = CAP_EV_CAPTURED, .epoch = epoch};
-	struct slot *s = encoder_slot_get(c->en); /* before the pause: never wait inside for a free one */
+	struct slot *s =
+		encoder_slot_get(c->en); /* before the pause: never wait inside for a free one */
 	struct paused p = {0};
 
 	if (!s) {
@@ -301,6 +310,12 @@ static void do_epoch(struct cap *c, uint64_t epoch)
 	c->conf.page->in_pause = 0;
 	ev.pause_ns = tv_now_ns() - ev.pause_start_ns;
 	ev.pages = p.pages;
+	if (p.rc == -EALREADY) {
+		encoder_slot_drop(c->en, p.slot);
+		ev.kind = CAP_EV_NOT_RUNNING;
+		emit(c, &ev);
+		return;
+	}
 	if (!p.rc)
 		p.rc = read_state(c, p.slot, p.state_bytes);
 	if (p.rc) {
@@ -369,6 +384,8 @@ static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
 		break;
 	case CAP_STOP_VM:
 		ev.rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+		if (ev.rc == -EALREADY)
+			ev.rc = 0;
 		emit(c, &ev);
 		break;
 	case CAP_RESUME_VM:
@@ -452,7 +469,8 @@ static void deliver(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en, struct cap **out)
+int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en,
+	    struct cap **out)
 {
 	struct cap *c = calloc(1, sizeof(*c));
 

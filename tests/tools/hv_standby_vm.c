@@ -2,10 +2,11 @@
 /*
  * A standby of a real QEMU, started here:
  *
- *   hv_standby_vm promote [-s SERIAL] [-b BRIDGE] [-r 2] QEMU ARGS...
+ *   hv_standby_vm promote [-s SERIAL] [-b BRIDGE] [-r 2] [-l] QEMU ARGS...
  *       protects a VM, promotes its standby, and sees that memory was the same and the VM goes on.
  *       SERIAL: the file that -serial file: names; its last "tick n" must grow after promotion.
  *       -r 2: then the promoted VM is protected and promoted in the same way.
+ *       -l: with a state longer than any socket's buffer.
  *   hv_standby_vm refuse QEMU ARGS...     what must not start, does not, and says why
  *   hv_standby_vm reap QEMU ARGS...       the owner is killed; nothing is left behind
  *
@@ -40,8 +41,9 @@ static char dir[64], run_dir[96], qmp_path[96];
 static pid_t qemu_pid;
 static const char *bridge;
 static struct hv_vm_id standby; /* the one started last, to be ended whatever happens */
-static struct hv_vm_id old; /* -r 2: the first standby, which became the primary */
+static struct hv_vm_id old;	/* -r 2: the first standby, which became the primary */
 static char old_dir[96];
+static bool long_state;
 
 static void kill_primary(void)
 {
@@ -197,8 +199,8 @@ static void must_equal(struct hv_vm *vm, struct hv_standby *sb)
 			MUST(process_vm_readv(qemu_pid, &l, 1, &r, 1, 0) == (ssize_t)m, "read");
 			MUST(!hv_standby_read(sb, i, at, b, m), "read");
 			for (size_t k = 0; k < m; k += TV_PAGE_BYTES)
-				MUST(!memcmp(a + k, b + k, TV_PAGE_BYTES), "%s differs at 0x%" PRIx64,
-				     bl[i].name, at + k);
+				MUST(!memcmp(a + k, b + k, TV_PAGE_BYTES),
+				     "%s differs at 0x%" PRIx64, bl[i].name, at + k);
 		}
 	}
 }
@@ -298,6 +300,9 @@ static void must_be_quiet(void)
 		printf("  QEMU said: %s", text);
 }
 
+/* So much more than any socket takes at once: QEMU stops reading at the stream's end. */
+#define TRAILER_BYTES (8u << 20)
+
 static void *take_state(struct hv_vm *vm, struct hv_standby *sb, size_t *bytes)
 {
 	void *state;
@@ -306,7 +311,7 @@ static void *take_state(struct hv_vm *vm, struct hv_standby *sb, size_t *bytes)
 	MUST(!hv_state_begin(vm), "state");
 	copy_dirty(vm, sb);
 	MUST(!hv_state_end(vm, MS, bytes), "state");
-	state = malloc(*bytes);
+	state = calloc(1, *bytes + TRAILER_BYTES);
 	MUST(state && !hv_state_read(vm, state, *bytes), "state");
 	return state;
 }
@@ -363,7 +368,7 @@ static double promote_once(const char *serial, json_t **desc, struct hv_vm_id *i
 	hv_detach(vm); /* resumes it: what it does from now on is the discarded future */
 	kill_primary();
 	t2 = tv_now_ns();
-	rc = hv_standby_promote(sb, state, bytes, MS, &e);
+	rc = hv_standby_promote(sb, state, bytes + (long_state ? TRAILER_BYTES : 0), MS, &e);
 	t2 = tv_now_ns() - t2;
 	MUST(!rc, "%s", e.text);
 	MUST(!bridge || (tap_is_up() && tap_in_bridge()), "the tap is not in the bridge");
@@ -375,8 +380,8 @@ static double promote_once(const char *serial, json_t **desc, struct hv_vm_id *i
 	if (serial)
 		printf("  ticks: %ld, after promotion %ld\n", tick,
 		       wait_tick(local_serial(serial), tick));
-	printf("  start %.0f ms, state %zu bytes, promote %.1f ms\n", (double)(t1 - t0) / 1e6, bytes,
-	       (double)t2 / 1e6);
+	printf("  start %.0f ms, state %zu bytes, promote %.1f ms\n", (double)(t1 - t0) / 1e6,
+	       bytes, (double)t2 / 1e6);
 	free(state);
 	return (double)t2 / 1e6;
 }
@@ -448,7 +453,8 @@ static json_t *one_block_more(json_t *desc)
 {
 	json_t *b = json_deep_copy(json_object_get(desc, "blocks"));
 
-	json_array_append_new(b, json_pack("{s:s, s:i, s:b}", "name", "dimm7", "bytes", 4096, "main", 0));
+	json_array_append_new(
+		b, json_pack("{s:s, s:i, s:b}", "name", "dimm7", "bytes", 4096, "main", 0));
 	return b;
 }
 
@@ -464,7 +470,15 @@ static void refuse_bad_state(json_t *desc)
 	printf("  %s\n", e.text);
 	MUST(rc == TV_E_GONE && strstr(e.text, "migration"), "%d", rc);
 	hv_standby_kill(sb);
-	/* A state that does not end: QEMU waits for more, or says that it is broken; never for ever. */
+	/* A QEMU that hangs: the time-out holds. */
+	sb = start_standby(desc);
+	kill(hv_standby_pid(sb), SIGSTOP);
+	rc = hv_standby_promote(sb, junk, sizeof(junk), 300, &e);
+	printf("  %s\n", e.text);
+	MUST(rc == -ETIMEDOUT, "%d", rc);
+	hv_standby_kill(sb);
+	/* A state that does not end: QEMU waits for more, or says that it is broken; never for
+	 * ever. */
 	sb = start_standby(desc);
 	rc = hv_standby_promote(sb, "QEVM\0\0\0\3\1", 9, 2000, &e);
 	printf("  %s\n", e.text);
@@ -487,19 +501,23 @@ static int refuse(char **args, int n)
 	must_refuse(desc, "version", json_string("99.1.0"), -ENOTSUP, "99.1.0");
 	huge = json_deep_copy(desc);
 	json_object_set_new(huge, "ram_bytes", json_integer(INT64_C(1) << 42));
-	must_refuse(huge, "blocks", json_pack("[{s:s, s:I, s:b}]", "name", "pc.ram", "bytes",
-					      (json_int_t)1 << 42, "main", 1), -ENOMEM, "MiB");
+	must_refuse(huge, "blocks",
+		    json_pack("[{s:s, s:I, s:b}]", "name", "pc.ram", "bytes", (json_int_t)1 << 42,
+			      "main", 1),
+		    -ENOMEM, "MiB");
 	json_decref(huge);
 	huge = json_deep_copy(desc);
 	json_object_set_new(huge, "argv", more_args(desc, "-cdrom", "/nowhere/x.iso"));
 	must_refuse(huge, "files", json_pack("[s]", "/nowhere/x.iso"), -ENOTSUP, "/nowhere/x.iso");
 	json_decref(huge);
-	must_refuse(desc, "argv", json_pack("[s]", "/opt/qemu-system-none"), -ENOTSUP, "not installed");
+	must_refuse(desc, "argv", json_pack("[s]", "/opt/qemu-system-none"), -ENOTSUP,
+		    "not installed");
 	must_refuse(desc, "kvm", json_true(), -ENOTSUP, "KVM");
 	must_refuse(desc, "argv", more_args(desc, "-device", "no-such-device"), TV_E_GONE,
 		    "no-such-device");
 	must_refuse(desc, "blocks", one_block_more(desc), -ENOTSUP, "dimm7");
-	must_refuse(desc, "argv", more_args(desc, "-device", "VGA,id=more,addr=9"), -ENOTSUP, "vga.");
+	must_refuse(desc, "argv", more_args(desc, "-device", "VGA,id=more,addr=9"), -ENOTSUP,
+		    "vga.");
 	/* standby.log stays after a failed start, and nothing else. */
 	snprintf(log, sizeof(log), "%s/standby.log", run_dir);
 	unlink(log);
@@ -584,18 +602,22 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	optind = 2;
-	while ((c = getopt(argc, argv, "+s:b:r:")) != -1) {
+	while ((c = getopt(argc, argv, "+s:b:r:l")) != -1) {
 		if (c == 's')
 			serial = optarg;
 		else if (c == 'b')
 			bridge = optarg;
+		else if (c == 'l')
+			long_state = true;
 		else if (c == 'r')
 			rounds = atoi(optarg);
 		else
 			return 2;
 	}
 	if (optind >= argc) {
-		fprintf(stderr, "usage: %s promote|refuse|reap [-s SERIAL] [-b BRIDGE] [-r 2] QEMU ARGS...\n",
+		fprintf(stderr,
+			"usage: %s promote|refuse|reap [-s SERIAL] [-b BRIDGE] [-r 2] [-l] QEMU "
+			"ARGS...\n",
 			argv[0]);
 		return 2;
 	}
