@@ -235,6 +235,11 @@ static int cmd_run(int argc, char **argv)
 	int pidfd = (int)syscall(SYS_pidfd_open, atoi(argv[0]), 0);
 	if (pidfd < 0)
 		die("host's init %s", argv[0]);
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%s/root", argv[0]);
+	int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		die("%s", path);
 	if (setns(pidfd, CLONE_NEWPID))
 		die("entering the host");
 	sigset_t set, old;
@@ -250,6 +255,9 @@ static int cmd_run(int argc, char **argv)
 			to_background(log);
 		if (setns(pidfd, HOST_NAMESPACES & ~CLONE_NEWPID))
 			die("entering the host");
+		/* setns leaves a chroot, if all of this runs in one */
+		if (fchdir(root) || chroot("."))
+			die("the host's root");
 		if (chdir(cwd) && chdir("/"))
 			die("%s", cwd);
 		sigprocmask(SIG_SETMASK, &old, NULL);
