@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rule 2 lives here: an epoch touches the replica only after all of it was received and checked, and
- * a promotion runs in the same thread, so it never sees an epoch half applied. The answer that an
- * epoch is whole (the commit) goes out before it is applied: from then on this process can always
- * finish it, and nobody promotes the standby but through this thread.
+ * Rule 2 lives here: an epoch touches the replica only after all of it was received and checked,
+ * and a promotion runs in the same thread, so it never sees an epoch half applied. The answer that
+ * an epoch is whole (the commit) goes out before it is applied: from then on this process can
+ * always finish it, and nobody promotes the standby but through this thread.
  */
 #include "daemon/applier.h"
 #include "checkpoint/checkpoint.h"
@@ -74,7 +74,8 @@ static void kick(struct applier *a)
 		abort();
 }
 
-/* Few answers are ever open: one an epoch, and at most two epochs are in flight. A failure is told once. */
+/* Few answers are ever open: one an epoch, and at most two epochs are in flight. A failure is told
+ * once. */
 static void answer(struct applier *a, const struct apply_answer *ans)
 {
 	pthread_mutex_lock(&a->lock);
@@ -88,14 +89,17 @@ static void answer(struct applier *a, const struct apply_answer *ans)
 
 static int start(struct applier *a, const struct work *w, struct apply_answer *ans)
 {
-	struct ckpt_mem mem = {.block_bytes = mem_block_bytes, .map = mem_map, .read = mem_read,
+	struct ckpt_mem mem = {.block_bytes = mem_block_bytes,
+			       .map = mem_map,
+			       .read = mem_read,
 			       .write = mem_write};
 	json_error_t je;
 	json_t *desc = json_loadb((const char *)w->data, w->n, 0, &je);
 	int rc;
 
 	if (!desc)
-		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s", je.text);
+		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s",
+			       je.text);
 	rc = hv_standby_start(desc, &a->conf.standby, &a->sb, &ans->e);
 	json_decref(desc);
 	if (rc)
@@ -103,7 +107,8 @@ static int start(struct applier *a, const struct work *w, struct apply_answer *a
 	hv_standby_id(a->sb, &ans->vm);
 	mem.arg = a->sb;
 	mem.blocks = hv_standby_blocks(a->sb);
-	rc = ckpt_dec_new(&mem, EPOCH_MEMORY_BYTES, a->conf.spool_dir, a->conf.spool_bytes, &a->dec);
+	rc = ckpt_dec_new(&mem, EPOCH_MEMORY_BYTES, a->conf.spool_dir, a->conf.spool_bytes,
+			  &a->dec);
 	if (rc)
 		return tv_fail(&ans->e, rc, "decoder: %s", tv_strerror(rc));
 	pthread_mutex_lock(&a->lock);
@@ -144,7 +149,8 @@ static bool run(struct applier *a, const struct work *w, struct apply_answer *an
 		return ans->rc;
 	case APPLY_SYNC_END:
 		if (ckpt_dec_stream_pending(a->dec))
-			ans->rc = tv_fail(&ans->e, TV_E_PROTOCOL, "the first copy ends inside a record");
+			ans->rc = tv_fail(&ans->e, TV_E_PROTOCOL,
+					  "the first copy ends inside a record");
 		return ans->rc;
 	case APPLY_BEGIN:
 		ckpt_dec_begin(a->dec);
@@ -257,14 +263,15 @@ int applier_new(struct event_base *base, const struct applier_conf *conf, struct
 	return 0;
 }
 
-int applier_post(struct applier *a, enum apply_kind kind, const void *data, size_t n, uint64_t epoch,
-		 uint64_t records, uint64_t checksum)
+int applier_post(struct applier *a, enum apply_kind kind, const void *data, size_t n,
+		 uint64_t epoch, uint64_t records, uint64_t checksum)
 {
 	struct work *w = malloc(sizeof(*w) + n);
 
 	if (!w)
 		return -ENOMEM;
-	*w = (struct work){.kind = kind, .epoch = epoch, .records = records, .checksum = checksum, .n = n};
+	*w = (struct work){
+		.kind = kind, .epoch = epoch, .records = records, .checksum = checksum, .n = n};
 	if (n)
 		memcpy(w->data, data, n);
 	pthread_mutex_lock(&a->lock);
@@ -288,17 +295,17 @@ bool applier_full(struct applier *a)
 }
 
 /*
- * A whole epoch that waits in the queue is finished first: it is BEGIN..END with nothing missing, its
- * commit may be said, and a newer state is a better one. Only the tail without an END goes.
+ * A whole epoch that waits in the queue is finished first: it is BEGIN..END with nothing missing,
+ * its commit may be said, and a newer state is a better one. Only the tail without an END goes.
  */
 void applier_drop_queued(struct applier *a)
 {
 	struct work *w, *end = NULL;
 
 	pthread_mutex_lock(&a->lock);
-	TAILQ_FOREACH (w, &a->queue, link)
-		if (w->kind == APPLY_END)
-			end = w;
+	TAILQ_FOREACH(w, &a->queue, link)
+	if (w->kind == APPLY_END)
+		end = w;
 	while ((w = TAILQ_LAST(&a->queue, work_queue)) && w != end) {
 		TAILQ_REMOVE(&a->queue, w, link);
 		a->queued_bytes -= w->n;

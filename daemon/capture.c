@@ -2,13 +2,13 @@
 /*
  * Theory of operation
  *
- * One thread per protected VM talks to its QEMU: every call of hv/ blocks for as long as QEMU takes,
- * and heartbeats must not wait for that. Commands come through a small ring, answers go back through
- * another; both are bounded, as the loop has at most a few commands open.
+ * One thread per protected VM talks to its QEMU: every call of hv/ blocks for as long as QEMU
+ * takes, and heartbeats must not wait for that. Commands come through a small ring, answers go back
+ * through another; both are bounded, as the loop has at most a few commands open.
  *
  * An epoch between hv_pause and hv_resume: barrier (one ioctl per NIC), start of QEMU's own state
- * save, harvest and copy of dirty pages at the same time, end of the save. No allocation, no log, no
- * blocking call, with one exception that is rule 6's: when more is dirty than the staging buffer
+ * save, harvest and copy of dirty pages at the same time, end of the save. No allocation, no log,
+ * no blocking call, with one exception that is rule 6's: when more is dirty than the staging buffer
  * holds, the VM stays paused while the first part is encoded and sent. That is a longer epoch and
  * never a larger buffer.
  *
@@ -30,6 +30,7 @@
 #define RING 16
 #define QMP_TIMEOUT_MS 20000
 #define MAX_SYNC_ROUNDS 24
+#define DYING_MS 200 /* between the first thing that fails and the end of QEMU's process */
 
 struct cap {
 	struct cap_conf conf;
@@ -58,7 +59,8 @@ static void kick(int fd)
 		abort();
 }
 
-/* PROGRESS may be dropped when the ring is full; everything else has a place (few are ever open). */
+/* PROGRESS may be dropped when the ring is full; everything else has a place (few are ever open).
+ */
 static void emit(struct cap *c, const struct cap_event *ev)
 {
 	bool taken = false;
@@ -74,16 +76,54 @@ static void emit(struct cap *c, const struct cap_event *ev)
 		if (!taken) {
 			struct pollfd none = {-1, 0, 0};
 
-			poll(&none, 1, 1); /* the loop is behind; it always catches up or stops us */
+			poll(&none, 1,
+			     1); /* the loop is behind; it always catches up or stops us */
 		}
 	}
 	kick(c->ev_fd);
+}
+
+static void on_vm_event(enum hv_event what, const char *name, void *arg)
+{
+	struct cap *c = arg;
+	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
+
+	(void)name;
+	emit(c, &ev);
+}
+
+static void vm_gone(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_VM_GONE};
+
+	if (c->gone)
+		return;
+	c->gone = true;
+	emit(c, &ev);
+}
+
+/* A call failed: because the VM's process is ending? Its last words (a shutdown, say) are heard
+ * first. */
+static bool died(struct cap *c)
+{
+	struct pollfd p = {c->vm ? hv_pidfd(c->vm) : -1, POLLIN, 0};
+	int rc;
+
+	if (!c->vm || c->gone)
+		return c->gone;
+	rc = hv_events(c->vm, on_vm_event, c);
+	if (rc != TV_E_GONE && poll(&p, 1, DYING_MS) <= 0)
+		return false;
+	vm_gone(c);
+	return true;
 }
 
 static void fail(struct cap *c, int rc, const struct tv_err *e, const char *what)
 {
 	struct cap_event ev = {.kind = CAP_EV_FAILED, .rc = rc};
 
+	if (died(c))
+		return;
 	if (e && e->text[0])
 		tv_fail(&ev.e, rc, "%s: %s", what, e->text);
 	else
@@ -105,8 +145,8 @@ static void do_attach(struct cap *c)
 			size_t at = 0;
 
 			for (unsigned i = 0; i < no.n && at < sizeof(ev.e.text); i++)
-				at += (size_t)snprintf(ev.e.text + at, sizeof(ev.e.text) - at, "%s%s",
-						       i ? "; " : "", no.text[i]);
+				at += (size_t)snprintf(ev.e.text + at, sizeof(ev.e.text) - at,
+						       "%s%s", i ? "; " : "", no.text[i]);
 		}
 		emit(c, &ev);
 		return;
@@ -184,7 +224,8 @@ static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 		}
 		*pages += s->npages;
 		encoder_slot_put(c->en, s);
-		ev.progress = round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS : 0.95 * position(c, &cur);
+		ev.progress =
+			round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS : 0.95 * position(c, &cur);
 		emit(c, &ev);
 	}
 	return 0;
@@ -198,7 +239,8 @@ static void do_sync(struct cap *c)
 	bool first = true;
 	int worse = 0, rc;
 
-	/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch 1's. */
+	/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch
+	 * 1's. */
 	for (int round = 0; round < MAX_SYNC_ROUNDS && worse < 2; round++) {
 		rc = sync_round(c, round, &pages, &first);
 		if (rc) {
@@ -236,10 +278,14 @@ static void capture_paused(struct cap *c, uint64_t epoch, struct slot *s, struct
 
 	s->epoch = epoch;
 	s->first = true;
+	out->slot = s;
 	out->rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	if (out->rc == -EALREADY)
+		return; /* a person paused it, and only that person resumes it */
 	if (out->rc)
 		goto resume;
-	/* No vCPU runs and QEMU has answered: what the guest sent is in the sockets, and is this epoch's. */
+	/* No vCPU runs and QEMU has answered: what the guest sent is in the sockets, and is this
+	 * epoch's. */
 	out->rc = c->conf.barrier(c->conf.arg, epoch);
 	if (out->rc)
 		goto resume;
@@ -288,7 +334,8 @@ static int read_state(struct cap *c, struct slot *s, size_t bytes)
 static void do_epoch(struct cap *c, uint64_t epoch)
 {
 	struct cap_event ev = {.kind = CAP_EV_CAPTURED, .epoch = epoch};
-	struct slot *s = encoder_slot_get(c->en); /* before the pause: never wait inside for a free one */
+	struct slot *s =
+		encoder_slot_get(c->en); /* before the pause: never wait inside for a free one */
 	struct paused p = {0};
 
 	if (!s) {
@@ -301,6 +348,12 @@ static void do_epoch(struct cap *c, uint64_t epoch)
 	c->conf.page->in_pause = 0;
 	ev.pause_ns = tv_now_ns() - ev.pause_start_ns;
 	ev.pages = p.pages;
+	if (p.rc == -EALREADY) {
+		encoder_slot_drop(c->en, p.slot);
+		ev.kind = CAP_EV_NOT_RUNNING;
+		emit(c, &ev);
+		return;
+	}
 	if (!p.rc)
 		p.rc = read_state(c, p.slot, p.state_bytes);
 	if (p.rc) {
@@ -311,25 +364,6 @@ static void do_epoch(struct cap *c, uint64_t epoch)
 	p.slot->captured_ns = ev.pause_start_ns;
 	emit(c, &ev); /* before the loop can hear of the epoch's end any other way */
 	encoder_slot_put(c->en, p.slot);
-}
-
-static void on_vm_event(enum hv_event what, const char *name, void *arg)
-{
-	struct cap *c = arg;
-	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
-
-	(void)name;
-	emit(c, &ev);
-}
-
-static void vm_gone(struct cap *c)
-{
-	struct cap_event ev = {.kind = CAP_EV_VM_GONE};
-
-	if (c->gone)
-		return;
-	c->gone = true;
-	emit(c, &ev);
 }
 
 static void do_detach(struct cap *c, bool leave_stopped)
@@ -369,6 +403,8 @@ static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
 		break;
 	case CAP_STOP_VM:
 		ev.rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+		if (ev.rc == -EALREADY)
+			ev.rc = 0;
 		emit(c, &ev);
 		break;
 	case CAP_RESUME_VM:
@@ -452,7 +488,8 @@ static void deliver(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en, struct cap **out)
+int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en,
+	    struct cap **out)
 {
 	struct cap *c = calloc(1, sizeof(*c));
 

@@ -201,10 +201,7 @@ static void *encoder_thread(void *arg)
 			encoder_stop(en);
 			return NULL;
 		}
-		pthread_mutex_lock(&en->lock);
-		s->busy = false;
-		pthread_cond_broadcast(&en->changed);
-		pthread_mutex_unlock(&en->lock);
+		encoder_slot_drop(en, s);
 	}
 }
 
@@ -272,6 +269,14 @@ void encoder_slot_put(struct encoder *en, struct slot *s)
 {
 	pthread_mutex_lock(&en->lock);
 	en->queue[en->queued++] = s;
+	pthread_cond_broadcast(&en->changed);
+	pthread_mutex_unlock(&en->lock);
+}
+
+void encoder_slot_drop(struct encoder *en, struct slot *s)
+{
+	pthread_mutex_lock(&en->lock);
+	s->busy = false;
 	pthread_cond_broadcast(&en->changed);
 	pthread_mutex_unlock(&en->lock);
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool is_ours(const char *name)
@@ -148,6 +149,22 @@ int hv_remove_traces(struct hv_qmp *q, struct tv_err *e)
 	return rc;
 }
 
+/*
+ * Descriptors that were given by name and not taken yet: QEMU lists them nowhere, so all names that
+ * hv_net_hold uses are tried. Refusals are the rule here.
+ */
+static void close_named_fds(struct hv_qmp *q)
+{
+	char name[32];
+
+	for (int i = 0; i < 2 * HV_MAX_NICS; i++) {
+		snprintf(name, sizeof(name), HV_PREFIX "-c%s%d", i % 2 ? "out" : "in", i / 2);
+		if (hv_qmp_cmd(q, "closefd", json_pack("{s:s}", "fdname", name), NULL, HV_CMD_MS,
+			       NULL) == -ETIMEDOUT)
+			return;
+	}
+}
+
 static int resume_paused(struct hv_qmp *q, struct tv_err *e)
 {
 	json_t *ret = NULL;
@@ -175,6 +192,7 @@ int hv_cleanup(const struct hv_vm_id *id, bool resume, struct tv_err *e)
 	if (resume)
 		rc = resume_paused(q, e);
 	r = hv_remove_traces(q, rc ? &ignored : e);
+	close_named_fds(q);
 	hv_qmp_close(q);
 	return rc ? rc : r;
 }

@@ -17,11 +17,11 @@ struct hv_rewrite {
 	const struct hv_standby_conf *conf;
 	const char *ram_path, *qmp_path;
 
-	const char *cwd; /* of the primary's QEMU */
+	const char *cwd;       /* of the primary's QEMU */
 	const char *main_name; /* RAMBlock name of main RAM */
 	uint64_t ram_bytes;
-	char main_id[256];    /* id of the memory back end that gets that name */
-	bool main_is_memdev;  /* named by -numa memdev=, not by -machine memory-backend= */
+	char main_id[256];   /* id of the memory back end that gets that name */
+	bool main_is_memdev; /* named by -numa memdev=, not by -machine memory-backend= */
 	struct hv_keyval machine, memory; /* all -machine options together, all -m together */
 
 	char **out;

@@ -2,8 +2,9 @@
 /*
  * The standby's command line, made from the primary's. A table says for each of QEMU's options what
  * becomes of it; what is not in the table is kept, with its argument. Two rules decide the table:
- * the standby must have exactly the primary's devices (or its state does not load), and nothing that
- * belongs to the primary's host or session (files, terminals, monitors, debuggers) may come along.
+ * the standby must have exactly the primary's devices (or its state does not load), and nothing
+ * that belongs to the primary's host or session (files, terminals, monitors, debuggers) may come
+ * along.
  */
 #include "hv/cmdline.h"
 #include "hv/rewrite.h"
@@ -170,9 +171,8 @@ static char *firmware_path(struct hv_rewrite *rw, const char *name)
 
 	if (!full || strchr(name, '/'))
 		return full;
-	json_array_foreach(files, i, file)
-		if (json_is_string(file) && !strcmp(json_string_value(file), full))
-			return full;
+	json_array_foreach(files, i, file) if (json_is_string(file) &&
+					       !strcmp(json_string_value(file), full)) return full;
 	free(full);
 	return strdup(name);
 }
@@ -350,14 +350,16 @@ static void snapshot(struct hv_rewrite *rw, const char *option, const char *arg)
 static void refuse_fd(struct hv_rewrite *rw, const char *option, const char *arg)
 {
 	(void)arg;
-	refuse(rw, option, "an open file of the primary's host does not exist on another host; "
+	refuse(rw, option,
+	       "an open file of the primary's host does not exist on another host; "
 	       "name the file by its path");
 }
 
 static void refuse_tpm(struct hv_rewrite *rw, const char *option, const char *arg)
 {
 	(void)arg;
-	refuse(rw, option, "the TPM's state is kept by a process outside QEMU; start the VM without");
+	refuse(rw, option,
+	       "the TPM's state is kept by a process outside QEMU; start the VM without");
 }
 
 /* ---- the table ---- */
@@ -570,7 +572,11 @@ int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const char
 		    const char *qmp_path, char ***out, struct tv_err *e)
 {
 	struct hv_rewrite rw = {
-		.desc = desc, .conf = conf, .ram_path = ram_path, .qmp_path = qmp_path, .e = e,
+		.desc = desc,
+		.conf = conf,
+		.ram_path = ram_path,
+		.qmp_path = qmp_path,
+		.e = e,
 		.cwd = json_string_value(json_object_get(desc, "cwd")),
 	};
 	TV_FREE char **words = NULL;

@@ -62,6 +62,7 @@ for ((round = 1; round <= ${KILL_ROUNDS:-5}; round++)); do
 	await_state 30 hostB vm1 protected
 
 	moment # all of the backup's side at once: daemon, replicator, standby
+	# shellcheck disable=SC2046 # pids are words
 	kill -9 "${DAEMON_PID[hostB]}" $(procs_of hostB "twinvmd replicate sink") $(procs_of hostB qemu-system)
 	goes_on "the death of the backup's side"
 	daemon_start hostB
