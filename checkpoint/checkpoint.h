@@ -148,28 +148,30 @@ size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset
  */
 #define CKPT_REP_EPOCHS 4u
 struct ckpt_rep_conf {
-	const char *dir;     /* where images and state file lie; exists */
+	const char *dir; /* where images and state file lie; exists */
 	const char *vm_id, *session;
 	unsigned disks;
 	uint64_t bytes[CKPT_MAX_DISKS];
-	size_t memory_bytes; /* of one epoch's records kept in memory; the rest in a file of spool_dir */
+	size_t memory_bytes; /* of one epoch's records kept in memory; the rest in a file of
+				spool_dir */
 	const char *spool_dir;
 	uint64_t spool_bytes;
 };
 struct ckpt_rep;
 /* Makes the images empty (all zero, sparse) and of the right size. -EBUSY: a running VM uses one of
  * them; -ENOSPC, -EFBIG and others: the sentence names the file. */
-int ckpt_rep_open(const struct ckpt_rep_conf *conf, struct ckpt_rep **out, struct tv_err *e) TV_MUST_CHECK;
+int ckpt_rep_open(const struct ckpt_rep_conf *conf, struct ckpt_rep **out,
+		  struct tv_err *e) TV_MUST_CHECK;
 /* NULL: no such disk. */
 const char *ckpt_rep_path(const struct ckpt_rep *rep, unsigned disk);
 /* After a failure of this or any of the next five it fails the same way for ever. */
 int ckpt_rep_stream(struct ckpt_rep *rep, const void *p, size_t n, struct tv_err *e) TV_MUST_CHECK;
 /* Checks count and checksum of the first copy. */
-int ckpt_rep_stream_end(struct ckpt_rep *rep, uint64_t records, uint64_t checksum, struct tv_err *e)
-	TV_MUST_CHECK;
+int ckpt_rep_stream_end(struct ckpt_rep *rep, uint64_t records, uint64_t checksum,
+			struct tv_err *e) TV_MUST_CHECK;
 /* Keeps bytes of an epoch; TV_E_PROTOCOL for an epoch that is applied or too far ahead. */
-int ckpt_rep_add(struct ckpt_rep *rep, uint64_t epoch, const void *p, size_t n, struct tv_err *e)
-	TV_MUST_CHECK;
+int ckpt_rep_add(struct ckpt_rep *rep, uint64_t epoch, const void *p, size_t n,
+		 struct tv_err *e) TV_MUST_CHECK;
 /* The whole epoch, header by header and hash by hash; touches nothing. It must be the next one. */
 int ckpt_rep_verify(struct ckpt_rep *rep, uint64_t epoch, uint64_t records, uint64_t checksum,
 		    struct tv_err *e) TV_MUST_CHECK;
@@ -177,6 +179,14 @@ int ckpt_rep_verify(struct ckpt_rep *rep, uint64_t epoch, uint64_t records, uint
 int ckpt_rep_apply(struct ckpt_rep *rep, uint64_t epoch, struct tv_err *e) TV_MUST_CHECK;
 /* Makes what is applied durable and says so in the state file. */
 int ckpt_rep_settle(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
+/* The images are about to be a running VM's: there is no state of theirs any more. */
+void ckpt_rep_hand_over(struct ckpt_rep *rep);
+/* Makes what is in the images durable. */
+int ckpt_rep_sync(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
+/* Deletes images and state file. */
+void ckpt_rep_remove(struct ckpt_rep *rep);
+/* Is what the images hold a committed epoch? */
+bool ckpt_rep_is_whole(const struct ckpt_rep *rep);
 /* Bytes written to the images since ckpt_rep_open. */
 uint64_t ckpt_rep_written_bytes(const struct ckpt_rep *rep);
 void ckpt_rep_free(struct ckpt_rep *rep);

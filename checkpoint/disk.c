@@ -24,9 +24,13 @@ static void put_head(uint8_t *p, const struct ckpt_disk_rec *r)
 void ckpt_disk_get(const uint8_t *p, struct ckpt_disk_rec *r)
 {
 	*r = (struct ckpt_disk_rec){
-		.kind = p[0], .encoding = p[1], .disk = tv_get_le16(p + 2),
-		.payload_bytes = tv_get_le32(p + 4), .offset = tv_get_le64(p + 8),
-		.bytes = tv_get_le64(p + 16), .hash = tv_get_le64(p + 24),
+		.kind = p[0],
+		.encoding = p[1],
+		.disk = tv_get_le16(p + 2),
+		.payload_bytes = tv_get_le32(p + 4),
+		.offset = tv_get_le64(p + 8),
+		.bytes = tv_get_le64(p + 16),
+		.hash = tv_get_le64(p + 24),
 	};
 }
 
@@ -38,8 +42,8 @@ static bool all_zero(const uint8_t *p, size_t n)
 size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const void *data,
 			uint64_t bytes, uint8_t *out)
 {
-	struct ckpt_disk_rec r = {.kind = (uint8_t)kind, .disk = (uint16_t)disk, .offset = offset,
-				  .bytes = bytes};
+	struct ckpt_disk_rec r = {
+		.kind = (uint8_t)kind, .disk = (uint16_t)disk, .offset = offset, .bytes = bytes};
 	uint8_t *payload = out + CKPT_DISK_HEADER_BYTES;
 	int n = 0;
 
@@ -49,7 +53,8 @@ size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset
 		r.hash = XXH3_64bits(data, bytes);
 		/* An eighth must be gained, or decoding is not worth its time. */
 		if (bytes >= LZ4_MIN_BYTES)
-			n = LZ4_compress_fast(data, (char *)payload, (int)bytes, (int)(bytes - bytes / 8), 4);
+			n = LZ4_compress_fast(data, (char *)payload, (int)bytes,
+					      (int)(bytes - bytes / 8), 4);
 		r.encoding = n > 0 ? LZ4 : RAW;
 		if (n <= 0) {
 			memcpy(payload, data, bytes);
@@ -90,8 +95,8 @@ int ckpt_disk_contents(const struct ckpt_disk_rec *r, const uint8_t *payload, ui
 {
 	*out = payload;
 	if (r->encoding == LZ4) {
-		if (LZ4_decompress_safe((const char *)payload, (char *)scratch, (int)r->payload_bytes,
-					(int)r->bytes) != (int)r->bytes)
+		if (LZ4_decompress_safe((const char *)payload, (char *)scratch,
+					(int)r->payload_bytes, (int)r->bytes) != (int)r->bytes)
 			return TV_E_CORRUPT;
 		*out = scratch;
 	}

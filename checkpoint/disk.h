@@ -13,8 +13,10 @@ struct ckpt_disk_rec {
 };
 void ckpt_disk_get(const uint8_t *p, struct ckpt_disk_rec *r);
 /* Everything a header can be checked for; sizes: of the disks. NULL or what is wrong. */
-const char *ckpt_disk_check(const struct ckpt_disk_rec *r, unsigned disks, const uint64_t *sizes) TV_MUST_CHECK;
-/* Contents of a checked WRITE record, hash compared; *out is payload or scratch (a piece of room). */
+const char *ckpt_disk_check(const struct ckpt_disk_rec *r, unsigned disks,
+			    const uint64_t *sizes) TV_MUST_CHECK;
+/* Contents of a checked WRITE record, hash compared; *out is payload or scratch (a piece of room).
+ */
 int ckpt_disk_contents(const struct ckpt_disk_rec *r, const uint8_t *payload, uint8_t *scratch,
 		       const uint8_t **out) TV_MUST_CHECK;
 
@@ -28,6 +30,8 @@ void ckpt_repstate_applying(struct ckpt_repstate *s);
 void ckpt_repstate_applied(struct ckpt_repstate *s, uint64_t epoch);
 /* The images are durable at the applied epoch. */
 int ckpt_repstate_settle(struct ckpt_repstate *s) TV_MUST_CHECK;
+/* Deletes the file. */
+void ckpt_repstate_remove(struct ckpt_repstate *s);
 void ckpt_repstate_free(struct ckpt_repstate *s);
 
 #endif

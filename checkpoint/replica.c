@@ -2,14 +2,14 @@
 /*
  * Theory of operation: a VM's disks on the backup
  *
- * The first copy is written to the images as it comes; until its end the state file says that they are
- * nobody's state. From then on records are kept per epoch (memory, then a file: spool.c) and the images
- * are touched only by ckpt_rep_apply, after the whole epoch was verified, with "applying" in the state
- * file around it. Records of an epoch arrive while the one before is still being checked, so several
- * epochs are open at once; they are applied in order, each once.
+ * The first copy is written to the images as it comes; until its end the state file says that they
+ * are nobody's state. From then on records are kept per epoch (memory, then a file: spool.c) and
+ * the images are touched only by ckpt_rep_apply, after the whole epoch was verified, with
+ * "applying" in the state file around it. Records of an epoch arrive while the one before is still
+ * being checked, so several epochs are open at once; they are applied in order, each once.
  *
- * A failed write to an image (no room, I/O error) makes the replica dead: nothing more is taken, and the
- * state file says MIXED for whoever comes next.
+ * A failed write to an image (no room, I/O error) makes the replica dead: nothing more is taken,
+ * and the state file says MIXED for whoever comes next.
  */
 #include "checkpoint/disk.h"
 
@@ -76,13 +76,15 @@ static bool is_in_use(int fd)
 	return !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
 }
 
-static int open_image(struct image *im, const struct ckpt_rep_conf *c, unsigned disk, struct tv_err *e)
+static int open_image(struct image *im, const struct ckpt_rep_conf *c, unsigned disk,
+		      struct tv_err *e)
 {
 	struct stat st;
 
 	if (snprintf(im->path, sizeof(im->path), "%s/%s-%u.raw", c->dir, c->vm_id, disk) >=
 	    (int)sizeof(im->path))
-		return tv_fail(e, -ENAMETOOLONG, "the folder for replicas, %s, has too long a name", c->dir);
+		return tv_fail(e, -ENAMETOOLONG, "the folder for replicas, %s, has too long a name",
+			       c->dir);
 	im->fd = open(im->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (im->fd < 0)
 		return image_failed(im, "open", -errno, e);
@@ -116,7 +118,8 @@ static int write_at(struct image *im, uint64_t offset, const uint8_t *p, size_t 
 }
 
 /* A hole where the file system can make one. */
-static int zero_at(struct ckpt_rep *r, struct image *im, uint64_t offset, uint64_t n, struct tv_err *e)
+static int zero_at(struct ckpt_rep *r, struct image *im, uint64_t offset, uint64_t n,
+		   struct tv_err *e)
 {
 	if (!fallocate(im->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n))
 		return 0;
@@ -150,9 +153,11 @@ static int apply_record(struct ckpt_rep *r, const struct ckpt_disk_rec *rec, con
 	return write_at(im, rec->offset, contents, rec->bytes, e);
 }
 
-static int bad_record(struct tv_err *e, uint64_t number, const struct ckpt_disk_rec *rec, const char *what)
+static int bad_record(struct tv_err *e, uint64_t number, const struct ckpt_disk_rec *rec,
+		      const char *what)
 {
-	return tv_fail(e, TV_E_PROTOCOL, "disk record %" PRIu64 " (disk %u, offset %" PRIu64 "): %s", number,
+	return tv_fail(e, TV_E_PROTOCOL,
+		       "disk record %" PRIu64 " (disk %u, offset %" PRIu64 "): %s", number,
 		       rec->disk, rec->offset, what);
 }
 
@@ -168,7 +173,8 @@ static int take_memory(struct ckpt_rep *r, const struct ckpt_rep_conf *c)
 	if (!r->sum || !r->scratch || !r->zeroes)
 		return -ENOMEM;
 	for (unsigned i = 0; i < CKPT_REP_EPOCHS && !rc; i++)
-		rc = ckpt_spool_new(c->memory_bytes, c->spool_dir, c->spool_bytes, &r->journals[i].spool);
+		rc = ckpt_spool_new(c->memory_bytes, c->spool_dir, c->spool_bytes,
+				    &r->journals[i].spool);
 	return rc;
 }
 
@@ -232,13 +238,37 @@ uint64_t ckpt_rep_written_bytes(const struct ckpt_rep *r)
 	return r->written_bytes;
 }
 
+int ckpt_rep_sync(struct ckpt_rep *r, struct tv_err *e)
+{
+	for (unsigned i = 0; i < r->disks; i++)
+		if (fdatasync(r->images[i].fd))
+			return image_failed(&r->images[i], "sync", -errno, e);
+	return 0;
+}
+
+void ckpt_rep_hand_over(struct ckpt_rep *r)
+{
+	ckpt_repstate_remove(r->state);
+}
+
+void ckpt_rep_remove(struct ckpt_rep *r)
+{
+	for (unsigned i = 0; i < r->disks; i++)
+		unlink(r->images[i].path);
+	ckpt_repstate_remove(r->state);
+}
+
+bool ckpt_rep_is_whole(const struct ckpt_rep *r)
+{
+	return r->applied && !r->failed;
+}
+
 int ckpt_rep_settle(struct ckpt_rep *r, struct tv_err *e)
 {
 	int rc = dead(r, e);
 
-	for (unsigned i = 0; i < r->disks && !rc; i++)
-		if (fdatasync(r->images[i].fd))
-			rc = image_failed(&r->images[i], "sync", -errno, e);
+	if (!rc)
+		rc = ckpt_rep_sync(r, e);
 	if (!rc && ckpt_repstate_settle(r->state))
 		rc = tv_fail(e, -EIO, "the replica's state file cannot be written");
 	return rc;
@@ -279,7 +309,8 @@ int ckpt_rep_stream(struct ckpt_rep *r, const void *p, size_t n, struct tv_err *
 	if (rc)
 		return rc;
 	if (!r->streaming)
-		return die(r, e, tv_fail(e, TV_E_PROTOCOL, "disk data of a first copy that has ended"));
+		return die(r, e,
+			   tv_fail(e, TV_E_PROTOCOL, "disk data of a first copy that has ended"));
 	ckpt_sum_add(r->sum, p, n);
 	rc = stream_record(r, &more, e);
 	while (!rc && n) {
@@ -303,9 +334,11 @@ int ckpt_rep_stream_end(struct ckpt_rep *r, uint64_t records, uint64_t checksum,
 	if (rc)
 		return rc;
 	if (!r->streaming || r->carry.bytes)
-		return die(r, e, tv_fail(e, TV_E_PROTOCOL, "the disks' first copy ends inside a record"));
+		return die(r, e,
+			   tv_fail(e, TV_E_PROTOCOL, "the disks' first copy ends inside a record"));
 	if (records != r->stream_records || checksum != ckpt_sum_value(r->sum))
-		return die(r, e, tv_fail(e, TV_E_CORRUPT, "the disks' first copy is not what was sent"));
+		return die(r, e,
+			   tv_fail(e, TV_E_CORRUPT, "the disks' first copy is not what was sent"));
 	r->streaming = false;
 	return 0; /* still nobody's state: that comes with epoch 1 */
 }
@@ -323,20 +356,23 @@ int ckpt_rep_add(struct ckpt_rep *r, uint64_t epoch, const void *p, size_t n, st
 
 	if (rc)
 		return rc;
-	if (r->streaming || epoch <= r->applied || epoch <= r->verified || epoch > r->applied + CKPT_REP_EPOCHS)
-		return die(r, e, tv_fail(e, TV_E_PROTOCOL, "disk data of epoch %" PRIu64 " have no place now",
-					 epoch));
+	if (epoch <= r->applied || epoch <= r->verified || epoch > r->applied + CKPT_REP_EPOCHS)
+		return die(r, e,
+			   tv_fail(e, TV_E_PROTOCOL,
+				   "disk data of epoch %" PRIu64 " have no place now", epoch));
 	j->epoch = epoch;
 	rc = ckpt_spool_add(j->spool, p, n);
 	if (rc)
-		return die(r, e, tv_fail(e, rc, "keeping an epoch's disk data: %s", tv_strerror(rc)));
+		return die(r, e,
+			   tv_fail(e, rc, "keeping an epoch's disk data: %s", tv_strerror(rc)));
 	return 0;
 }
 
-/* Calls f for every record of a journal; each is checked again, since a file may have been between. */
+/* Calls f for every record of a journal; each is checked again, since a file may have been between.
+ */
 static int each_record(struct ckpt_rep *r, struct ckpt_spool *spool, uint64_t *count,
-		       int (*f)(struct ckpt_rep *r, const struct ckpt_disk_rec *rec, const uint8_t *payload,
-				struct tv_err *e),
+		       int (*f)(struct ckpt_rep *r, const struct ckpt_disk_rec *rec,
+				const uint8_t *payload, struct tv_err *e),
 		       struct tv_err *e)
 {
 	uint64_t at = 0, all = ckpt_spool_bytes(spool);
@@ -345,11 +381,13 @@ static int each_record(struct ckpt_rep *r, struct ckpt_spool *spool, uint64_t *c
 		struct ckpt_disk_rec rec;
 		const uint8_t *p;
 		const char *wrong;
-		int rc = all - at < CKPT_DISK_HEADER_BYTES ? -EINVAL
-							   : ckpt_spool_at(spool, at, CKPT_DISK_HEADER_BYTES, &p);
+		int rc = all - at < CKPT_DISK_HEADER_BYTES
+				 ? -EINVAL
+				 : ckpt_spool_at(spool, at, CKPT_DISK_HEADER_BYTES, &p);
 
 		if (rc == -EINVAL)
-			return tv_fail(e, TV_E_PROTOCOL, "an epoch's disk data end inside a record");
+			return tv_fail(e, TV_E_PROTOCOL,
+				       "an epoch's disk data end inside a record");
 		if (rc)
 			return tv_fail(e, rc, "reading kept disk data: %s", tv_strerror(rc));
 		ckpt_disk_get(p, &rec);
@@ -376,12 +414,15 @@ static int check_record(struct ckpt_rep *r, const struct ckpt_disk_rec *rec, con
 	const uint8_t *contents;
 
 	if (rec->kind == CKPT_DISK_WRITE && ckpt_disk_contents(rec, payload, r->scratch, &contents))
-		return tv_fail(e, TV_E_CORRUPT, "disk record for disk %u, offset %" PRIu64
-			       ": the contents do not match their hash", rec->disk, rec->offset);
+		return tv_fail(e, TV_E_CORRUPT,
+			       "disk record for disk %u, offset %" PRIu64
+			       ": the contents do not match their hash",
+			       rec->disk, rec->offset);
 	return 0;
 }
 
-int ckpt_rep_verify(struct ckpt_rep *r, uint64_t epoch, uint64_t records, uint64_t checksum, struct tv_err *e)
+int ckpt_rep_verify(struct ckpt_rep *r, uint64_t epoch, uint64_t records, uint64_t checksum,
+		    struct tv_err *e)
 {
 	struct journal *j = journal_of(r, epoch);
 	uint64_t count = 0;
@@ -391,12 +432,15 @@ int ckpt_rep_verify(struct ckpt_rep *r, uint64_t epoch, uint64_t records, uint64
 		return rc;
 	ckpt_sum_reset(r->sum);
 	if (r->streaming || epoch != r->applied + 1)
-		rc = tv_fail(e, TV_E_PROTOCOL, "epoch %" PRIu64 " is not the disks' next one", epoch);
+		rc = tv_fail(e, TV_E_PROTOCOL, "epoch %" PRIu64 " is not the disks' next one",
+			     epoch);
 	else if (j->epoch == epoch)
 		rc = each_record(r, j->spool, &count, check_record, e);
 	if (!rc && (count != records || ckpt_sum_value(r->sum) != checksum))
-		rc = tv_fail(e, TV_E_CORRUPT, "epoch %" PRIu64 ": %" PRIu64 " disk records instead of %" PRIu64
-			     ", or other ones", epoch, count, records);
+		rc = tv_fail(e, TV_E_CORRUPT,
+			     "epoch %" PRIu64 ": %" PRIu64 " disk records instead of %" PRIu64
+			     ", or other ones",
+			     epoch, count, records);
 	if (rc)
 		return die(r, e, rc);
 	r->verified = epoch;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The state file beside a replica. It is mapped: what is stored into it survives this process whatever
- * kills it, and costs no system call an epoch. What it does not survive is the host's own crash; so it
- * names the boot it was written in, and "live" counts only in that boot. Only "whole" (settled: images
- * first, then this file, both durable) counts in any.
+ * The state file beside a replica. It is mapped: what is stored into it survives this process
+ * whatever kills it, and costs no system call an epoch. What it does not survive is the host's own
+ * crash; so it names the boot it was written in, and "live" counts only in that boot. Only "whole"
+ * (settled: images first, then this file, both durable) counts in any.
  */
 #include "checkpoint/disk.h"
 
@@ -28,6 +28,7 @@ struct page {
 };
 struct ckpt_repstate {
 	struct page *page;
+	char path[512];
 };
 
 static int path_of(const char *dir, const char *vm_id, char *path, size_t room)
@@ -49,19 +50,19 @@ int ckpt_repstate_begin(const char *dir, const char *vm_id, const char *session,
 {
 	struct ckpt_repstate *s = calloc(1, sizeof(*s));
 	struct page first = {.magic = MAGIC, .phase = SYNCING};
-	char path[4096];
 	TV_CLOSE int fd = -1;
 	void *p = MAP_FAILED;
-	int rc = s ? path_of(dir, vm_id, path, sizeof(path)) : -ENOMEM;
+	int rc = s ? path_of(dir, vm_id, s->path, sizeof(s->path)) : -ENOMEM;
 
 	*out = NULL;
 	snprintf(first.session, sizeof(first.session), "%s", session);
 	boot_id(first.boot);
 	if (!rc)
-		rc = tv_write_file(path, &first, sizeof(first));
+		rc = tv_write_file(s->path, &first, sizeof(first));
 	if (!rc) {
-		fd = open(path, O_RDWR | O_CLOEXEC);
-		/* Its block is there from now on: a store into the mapping cannot fail for want of room. */
+		fd = open(s->path, O_RDWR | O_CLOEXEC);
+		/* Its block is there from now on: a store into the mapping cannot fail for want of
+		 * room. */
 		if (fd < 0 || posix_fallocate(fd, 0, TV_PAGE_BYTES))
 			rc = fd < 0 ? -errno : -ENOSPC;
 		else
@@ -92,6 +93,11 @@ int ckpt_repstate_settle(struct ckpt_repstate *s)
 {
 	atomic_store(&s->page->phase, WHOLE);
 	return msync(s->page, TV_PAGE_BYTES, MS_SYNC) ? -errno : 0;
+}
+
+void ckpt_repstate_remove(struct ckpt_repstate *s)
+{
+	unlink(s->path);
 }
 
 void ckpt_repstate_free(struct ckpt_repstate *s)

@@ -42,7 +42,7 @@ struct disks {
 	struct epoch_sum sums[EPOCHS];
 	uint64_t uncommitted_bytes;
 	unsigned waiting;
-	bool pausing, cut, head_taken, kicked, failed;
+	bool pausing, discard, head_taken, kicked, failed;
 	char why[128];
 	struct disks_stats stats;
 	uint8_t *records[NBD_MAX_DISKS]; /* a record in the making, one for each server thread */
@@ -107,13 +107,13 @@ static int queue_record(struct disks *d, const uint8_t *record, size_t n, uint64
 
 	pthread_mutex_lock(&d->lock);
 	d->waiting++;
-	while (!d->cut && must_wait(d, n)) {
+	while (!d->discard && must_wait(d, n)) {
 		kick(d);
 		pthread_cond_wait(&d->room, &d->lock);
 	}
 	d->waiting--;
-	rc = d->cut ? -ECANCELED : append(d, record, n);
-	d->stats.raw_bytes += rc ? 0 : raw;
+	rc = d->discard ? 0 : append(d, record, n);
+	d->stats.raw_bytes += raw;
 	kick(d);
 	pthread_mutex_unlock(&d->lock);
 	return rc;
@@ -133,8 +133,10 @@ static int on_zero(void *arg, unsigned disk, uint64_t offset, uint64_t bytes, bo
 	struct disks *d = arg;
 	uint8_t *record = d->records[disk];
 
-	return queue_record(d, record, ckpt_disk_record(trim ? CKPT_DISK_TRIM : CKPT_DISK_ZERO, disk, offset,
-							NULL, bytes, record), 0);
+	return queue_record(d, record,
+			    ckpt_disk_record(trim ? CKPT_DISK_TRIM : CKPT_DISK_ZERO, disk, offset,
+					     NULL, bytes, record),
+			    0);
 }
 
 static void on_closed(void *arg, unsigned disk, const char *why)
@@ -142,7 +144,7 @@ static void on_closed(void *arg, unsigned disk, const char *why)
 	struct disks *d = arg;
 
 	pthread_mutex_lock(&d->lock);
-	if (!d->cut && !d->failed) {
+	if (!d->discard && !d->failed) {
 		d->failed = true;
 		snprintf(d->why, sizeof(d->why), "the mirror of disk %u has ended: %s", disk, why);
 		d->kicked = false;
@@ -213,15 +215,15 @@ bool disks_peek(struct disks *d, uint64_t *epoch, const uint8_t **p, size_t *n)
 	struct chunk *c;
 
 	pthread_mutex_lock(&d->lock);
-	c = TAILQ_FIRST(&d->chunks);
-	if (c && !d->cut) {
+	c = d->discard ? NULL : TAILQ_FIRST(&d->chunks);
+	if (c) {
 		d->head_taken = true;
 		*epoch = c->epoch;
 		*p = c->data;
 		*n = c->bytes;
 	}
 	pthread_mutex_unlock(&d->lock);
-	return c && !d->cut;
+	return c;
 }
 
 void disks_sent(struct disks *d)
@@ -247,7 +249,7 @@ bool disks_complete(struct disks *d, uint64_t epoch, struct disks_sum *out)
 	bool complete;
 
 	pthread_mutex_lock(&d->lock);
-	complete = d->epoch > epoch && !s->unsent;
+	complete = !d->discard && d->epoch > epoch && !s->unsent;
 	if (complete)
 		*out = (struct disks_sum){s->records, ckpt_sum_value(s->sum), s->bytes};
 	pthread_mutex_unlock(&d->lock);
@@ -273,7 +275,7 @@ void disks_stats(struct disks *d, struct disks_stats *out)
 static void on_kick(evutil_socket_t fd, short what, void *arg)
 {
 	struct disks *d = arg;
-	bool failed, cut;
+	bool failed, discard;
 	uint64_t n;
 
 	(void)what;
@@ -282,9 +284,9 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_lock(&d->lock);
 	d->kicked = false;
 	failed = d->failed && d->why[0];
-	cut = d->cut;
+	discard = d->discard;
 	pthread_mutex_unlock(&d->lock);
-	if (failed && !cut) {
+	if (failed && !discard) {
 		char why[sizeof(d->why)];
 
 		snprintf(why, sizeof(why), "%s", d->why);
@@ -292,7 +294,7 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 		d->conf.failed(why, d->conf.arg);
 		return;
 	}
-	if (!cut)
+	if (!discard)
 		d->conf.ready(d->conf.arg);
 }
 
@@ -323,15 +325,24 @@ int disks_new(struct event_base *base, const struct disks_conf *conf, struct dis
 	return 0;
 }
 
-void disks_cut(struct disks *d)
+bool disks_waiting(struct disks *d)
+{
+	bool waiting;
+
+	pthread_mutex_lock(&d->lock);
+	waiting = d->waiting && d->uncommitted_bytes >= d->conf.hold_bytes;
+	pthread_mutex_unlock(&d->lock);
+	return waiting;
+}
+
+void disks_discard(struct disks *d)
 {
 	if (!d)
 		return;
 	pthread_mutex_lock(&d->lock);
-	d->cut = true;
+	d->discard = true;
 	pthread_cond_broadcast(&d->room);
 	pthread_mutex_unlock(&d->lock);
-	nbd_cut(d->nbd);
 }
 
 void disks_free(struct disks *d)
@@ -340,8 +351,7 @@ void disks_free(struct disks *d)
 
 	if (!d)
 		return;
-	if (d->nbd)
-		disks_cut(d);
+	disks_discard(d);
 	nbd_free(d->nbd);
 	if (d->ev)
 		event_free(d->ev);

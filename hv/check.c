@@ -80,10 +80,14 @@ static void check_disk(const struct hv_check *c, json_t *dev, struct hv_refusals
 		return;
 	file = file ? file : "no file name";
 	if (!c->policy->disks)
-		refuse(out, "disk %s (%s) is writable, and disks are not replicated: detach it or make it "
-			    "read-only (readonly=on)", disk_name(dev), file);
+		refuse(out,
+		       "disk %s (%s) is writable, and disks are not replicated: detach it or make "
+		       "it "
+		       "read-only (readonly=on)",
+		       disk_name(dev), file);
 	else if (drv && !strcmp(drv, "vvfat"))
-		refuse(out, "disk %s (%s) is a host folder in disguise: use an image file", disk_name(dev), file);
+		refuse(out, "disk %s (%s) is a host folder in disguise: use an image file",
+		       disk_name(dev), file);
 }
 
 static void check_disks(const struct hv_check *c, struct hv_refusals *out)
@@ -102,10 +106,13 @@ static void check_shared_disks(const struct hv_check *c, struct hv_refusals *out
 	for (unsigned i = 0; i < c->devs->n; i++) {
 		const struct hv_dev *d = &c->devs->dev[i];
 
-		if (hv_dev_prop(d, "drive", v, sizeof(v)) && *v && hv_dev_prop(d, "share-rw", v, sizeof(v)) &&
-		    !strcmp(v, "true"))
-			refuse(out, "device %s (%s) shares its disk with other machines (share-rw=on), whose "
-				    "writes cannot be replicated: start it with share-rw=off", d->name, d->driver);
+		if (hv_dev_prop(d, "drive", v, sizeof(v)) && *v &&
+		    hv_dev_prop(d, "share-rw", v, sizeof(v)) && !strcmp(v, "true"))
+			refuse(out,
+			       "device %s (%s) shares its disk with other machines (share-rw=on), "
+			       "whose "
+			       "writes cannot be replicated: start it with share-rw=off",
+			       d->name, d->driver);
 	}
 }
 

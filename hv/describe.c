@@ -79,9 +79,9 @@ static void add_disks(const struct hv_vm *vm, json_t *desc)
 	for (unsigned i = 0; i < vm->n_disks; i++) {
 		const struct hv_disk *d = &vm->disks[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I}", "name", d->name, "device",
-						      d->device, "node", d->node, "file", d->file, "bytes",
-						      (json_int_t)d->bytes));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I}", "name", d->name,
+						      "device", d->device, "node", d->node, "file",
+						      d->file, "bytes", (json_int_t)d->bytes));
 	}
 	json_object_set_new(desc, "disks", list);
 }

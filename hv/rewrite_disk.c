@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Disks on the standby's command line: each writable disk of the primary becomes a raw image of ours
- * behind the same device. Which option makes which disk is told by names first (id, node-name), else by
- * the image's path. The primary's image, its format and what lies below it (qcow2, backing files,
- * throttle nodes) stay behind: the replica has the contents as the guest sees them.
+ * Disks on the standby's command line: each writable disk of the primary becomes a raw image of
+ * ours behind the same device. Which option makes which disk is told by names first (id,
+ * node-name), else by the image's path. The primary's image, its format and what lies below it
+ * (qcow2, backing files, throttle nodes) stay behind: the replica has the contents as the guest
+ * sees them.
  */
 #include "hv/cmdline.h"
 #include "hv/rewrite.h"
@@ -31,12 +32,14 @@ static bool same_path(struct hv_rewrite *rw, const char *a, const char *b)
 }
 
 /* The replica of the disk that is meant, or NULL: not one of the writable disks. */
-static const char *replica_of(struct hv_rewrite *rw, const char *id, const char *node, const char *file)
+static const char *replica_of(struct hv_rewrite *rw, const char *id, const char *node,
+			      const char *file)
 {
 	json_t *d;
 	size_t i;
 
-	json_array_foreach(json_object_get(rw->desc, "disks"), i, d) {
+	json_array_foreach(json_object_get(rw->desc, "disks"), i, d)
+	{
 		bool found;
 
 		if (i >= rw->conf->n_replicas || i >= HV_MAX_DISKS)
@@ -50,7 +53,8 @@ static const char *replica_of(struct hv_rewrite *rw, const char *id, const char 
 		if (!found)
 			continue;
 		if (rw->disk_found[i])
-			hv_rw_fail(rw, TV_E_REFUSED, "disk %s is on the command line twice", text_of(d, "name"));
+			hv_rw_fail(rw, TV_E_REFUSED, "disk %s is on the command line twice",
+				   text_of(d, "name"));
 		rw->disk_found[i] = true;
 		return rw->conf->replicas[i];
 	}
@@ -60,10 +64,11 @@ static const char *replica_of(struct hv_rewrite *rw, const char *id, const char 
 /* Of -drive, what is about the device and not about the image. */
 static bool is_about_device(const char *key)
 {
-	static const char *const whole[] = {"id",     "if",	 "bus",	    "unit",   "index", "media",
-					    "addr",   "aio",	 "discard", "werror", "rerror", "detect-zeroes",
-					    "group",  "cyls",	 "heads",   "secs",   "trans", "serial",
-					    "readonly", "read-only", "node-name", "copy-on-read"};
+	static const char *const whole[] = {
+		"id",	    "if",	 "bus",	      "unit",	     "index",  "media",
+		"addr",	    "aio",	 "discard",   "werror",	     "rerror", "detect-zeroes",
+		"group",    "cyls",	 "heads",     "secs",	     "trans",  "serial",
+		"readonly", "read-only", "node-name", "copy-on-read"};
 	static const char *const begin[] = {"cache", "iops", "bps", "throttling"};
 
 	for (size_t i = 0; i < sizeof(whole) / sizeof(*whole); i++)
@@ -101,7 +106,8 @@ bool hv_rw_disk_drive(struct hv_rewrite *rw, const char *arg)
 		file = hv_keyval_get(&kv, "file.filename");
 	image = replica_of(rw, hv_keyval_get(&kv, "id"), NULL, file);
 	if (image && hv_keyval_is_on(&kv, "snapshot"))
-		hv_rw_fail(rw, TV_E_REFUSED, "a drive with snapshot=on keeps its writes in a nameless file; start "
+		hv_rw_fail(rw, TV_E_REFUSED,
+			   "a drive with snapshot=on keeps its writes in a nameless file; start "
 			   "the VM without");
 	if (image)
 		put_raw_drive(rw, &kv, image);
@@ -115,9 +121,11 @@ bool hv_rw_disk_short(struct hv_rewrite *rw, const char *option, const char *fil
 	static const struct {
 		const char *option, *drive;
 	} what[] = {
-		{"-hda", "index=0,media=disk"}, {"-hdb", "index=1,media=disk"},	   {"-hdc", "index=2,media=disk"},
-		{"-hdd", "index=3,media=disk"}, {"-fda", "if=floppy,index=0"},	   {"-fdb", "if=floppy,index=1"},
-		{"-sd", "if=sd,index=0"},	{"-pflash", "if=pflash"},	   {"-mtdblock", "if=mtd"},
+		{"-hda", "index=0,media=disk"}, {"-hdb", "index=1,media=disk"},
+		{"-hdc", "index=2,media=disk"}, {"-hdd", "index=3,media=disk"},
+		{"-fda", "if=floppy,index=0"},	{"-fdb", "if=floppy,index=1"},
+		{"-sd", "if=sd,index=0"},	{"-pflash", "if=pflash"},
+		{"-mtdblock", "if=mtd"},
 	};
 	const char *image = replica_of(rw, NULL, NULL, file);
 	struct hv_keyval kv;
@@ -162,7 +170,8 @@ static void json_refs(struct node *n, json_t *o, unsigned depth)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(o, key, v) {
+	json_object_foreach(o, key, v)
+	{
 		if (json_is_object(v) && depth < 16)
 			json_refs(n, v, depth + 1);
 		else
@@ -175,9 +184,8 @@ static bool is_disk_node(struct hv_rewrite *rw, const char *name)
 	json_t *d;
 	size_t i;
 
-	json_array_foreach(json_object_get(rw->desc, "disks"), i, d)
-		if (!strcmp(text_of(d, "node"), name))
-			return true;
+	json_array_foreach(json_object_get(rw->desc, "disks"), i,
+			   d) if (!strcmp(text_of(d, "node"), name)) return true;
 	return false;
 }
 
@@ -191,7 +199,8 @@ static void collect(struct hv_rewrite *rw, struct nodes *all)
 		struct node *n = &all->node[all->n];
 		struct hv_keyval kv;
 
-		if (!word || !arg || !hv_arg_is(word, "blockdev") || hv_keyval_parse(&kv, arg, NULL))
+		if (!word || !arg || !hv_arg_is(word, "blockdev") ||
+		    hv_keyval_parse(&kv, arg, NULL))
 			continue;
 		snprintf(n->name, sizeof(n->name), "%.63s",
 			 hv_keyval_get(&kv, "node-name") ? hv_keyval_get(&kv, "node-name") : "");
@@ -242,11 +251,13 @@ static bool is_left_behind(struct hv_rewrite *rw, const char *name)
 	return left;
 }
 
-static void put_raw_node(struct hv_rewrite *rw, const struct hv_keyval *from, const char *name, const char *image)
+static void put_raw_node(struct hv_rewrite *rw, const struct hv_keyval *from, const char *name,
+			 const char *image)
 {
-	static const char *const keep[] = {"discard", "detect-zeroes", "read-only", "auto-read-only"};
-	json_t *o = json_pack("{s:s, s:s, s:{s:s, s:s}}", "driver", "raw", "node-name", name, "file", "driver",
-			      "file", "filename", image);
+	static const char *const keep[] = {"discard", "detect-zeroes", "read-only",
+					   "auto-read-only"};
+	json_t *o = json_pack("{s:s, s:s, s:{s:s, s:s}}", "driver", "raw", "node-name", name,
+			      "file", "driver", "file", "filename", image);
 	TV_FREE char *text = NULL;
 
 	for (size_t i = 0; o && i < sizeof(keep) / sizeof(*keep); i++) {
@@ -254,12 +265,15 @@ static void put_raw_node(struct hv_rewrite *rw, const struct hv_keyval *from, co
 
 		if (!v)
 			continue;
-		json_object_set_new(o, keep[i], !strcmp(v, "on") || !strcmp(v, "off") ? json_boolean(!strcmp(v, "on"))
-										       : json_string(v));
+		json_object_set_new(o, keep[i],
+				    !strcmp(v, "on") || !strcmp(v, "off")
+					    ? json_boolean(!strcmp(v, "on"))
+					    : json_string(v));
 	}
 	/* Holes in the replica are made where the primary would make them in its image. */
 	if (o && hv_keyval_get(from, "discard"))
-		json_object_set_new(json_object_get(o, "file"), "discard", json_string(hv_keyval_get(from, "discard")));
+		json_object_set_new(json_object_get(o, "file"), "discard",
+				    json_string(hv_keyval_get(from, "discard")));
 	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	hv_rw_put(rw, "-blockdev");
@@ -293,10 +307,9 @@ void hv_rw_disks_finish(struct hv_rewrite *rw)
 
 	if (json_array_size(disks) > HV_MAX_DISKS || json_array_size(disks) > rw->conf->n_replicas)
 		hv_rw_fail(rw, -EINVAL, "the VM has more disks than there are replicas");
-	json_array_foreach(disks, i, d)
-		if (i < HV_MAX_DISKS && !rw->disk_found[i])
-			hv_rw_fail(rw, TV_E_REFUSED,
-				   "disk %s (%s) is not on the VM's command line: it was added or given another "
-				   "image while the VM ran; start the VM with it", text_of(d, "name"),
-				   text_of(d, "file"));
+	json_array_foreach(disks, i, d) if (i < HV_MAX_DISKS && !rw->disk_found[i]) hv_rw_fail(
+		rw, TV_E_REFUSED,
+		"disk %s (%s) is not on the VM's command line: it was added or given another "
+		"image while the VM ran; start the VM with it",
+		text_of(d, "name"), text_of(d, "file"));
 }

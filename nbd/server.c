@@ -2,15 +2,16 @@
 /*
  * Theory of operation
  *
- * A connection is negotiated (fixed newstyle, no TLS: it is a socket pair) and then serves requests one
- * after the other in its thread. Writes are read in pieces of at most NBD_PIECE_BYTES and handed on;
- * the answer follows when the last piece was taken. Reading is not offered: a mirror's target is never
- * read, so that a READ is answered with EIO. Flush is not offered either (QEMU would send one at every
- * pause of the VM, and what was answered is as safe as it gets here), but answered.
+ * A connection is negotiated (fixed newstyle, no TLS: it is a socket pair) and then serves requests
+ * one after the other in its thread. Writes are read in pieces of at most NBD_PIECE_BYTES and
+ * handed on; the answer follows when the last piece was taken. Reading is not offered: a mirror's
+ * target is never read, so that a READ is answered with EIO. Flush is not offered either (QEMU
+ * would send one at every pause of the VM, and what was answered is as safe as it gets here), but
+ * answered.
  *
- * The end: nbd_cut shuts the sockets down, which wakes a thread out of any socket call; a thread that
- * waits in a callback is the owner's to wake. A socket is closed by its own thread only, so that no
- * descriptor is used after it was given to something else.
+ * The end: nbd_cut shuts the sockets down, which wakes a thread out of any socket call; a thread
+ * that waits in a callback is the owner's to wake. A socket is closed by its own thread only, so
+ * that no descriptor is used after it was given to something else.
  */
 #include "nbd/nbd.h"
 #include "nbd/proto.h"
@@ -123,7 +124,8 @@ static uint16_t transmission_flags(void)
 	return NBD_T_HAS_FLAGS | NBD_T_SEND_TRIM | NBD_T_SEND_WRITE_ZEROES;
 }
 
-/* INFO and GO: name (any, there is one export a socket) and a list of what the client wants to know. */
+/* INFO and GO: name (any, there is one export a socket) and a list of what the client wants to
+ * know. */
 static bool good_info_request(const uint8_t *p, uint32_t n)
 {
 	uint32_t name;
@@ -339,7 +341,8 @@ int nbd_add(struct nbd *n, uint64_t bytes, int fd, unsigned *disk)
 	else if (n->count == NBD_MAX_DISKS)
 		rc = -EMFILE;
 	if (!rc) {
-		*c = (struct conn){.n = n, .disk = n->count, .bytes = bytes, .fd = fd, .open = true};
+		*c = (struct conn){
+			.n = n, .disk = n->count, .bytes = bytes, .fd = fd, .open = true};
 		c->piece = malloc(NBD_PIECE_BYTES);
 		if (!c->piece || pthread_create(&c->thread, NULL, serve, c)) {
 			free(c->piece);

@@ -30,7 +30,8 @@ static void deliver_disk(struct repl_conn *c, int64_t now_ns)
 	const uint8_t *p = c->rx.payload.data;
 
 	if (!c->ops.disk)
-		conn_end(c, TV_E_PROTOCOL, "%s broke the protocol: disk data where none belong", c->who);
+		conn_end(c, TV_E_PROTOCOL, "%s broke the protocol: disk data where none belong",
+			 c->who);
 	else
 		c->ops.disk(c, tv_get_le64(p), p + FRAME_DISK_HEAD_BYTES,
 			    c->rx.payload.bytes - FRAME_DISK_HEAD_BYTES, now_ns, c->arg);

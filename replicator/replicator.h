@@ -4,8 +4,8 @@
  * messages, priorities, bounded queues. Hides sockets, libevent's bufferevents and openssl.
  *
  * A frame is a 16-byte header (type, length, checksum: docs/WIRE.md) and a payload. Three types:
- * control (one protobuf message, replicator/control.proto), records (bytes of page records) and disk
- * (bytes of an epoch's disk records).
+ * control (one protobuf message, replicator/control.proto), records (bytes of page records) and
+ * disk (bytes of an epoch's disk records).
  *
  * Call order: repl_tls_new; repl_connect or repl_accept; callbacks come in the order opened,
  * frame..., closed; closed comes once, is the last, and the owner then calls repl_free (also
@@ -42,8 +42,10 @@ struct repl_ops {
 	void (*control)(struct repl_conn *c, const Twinvm__Control *msg, int64_t now_ns, void *arg);
 	/* Bytes of page records, at most REPL_MAX_RECORDS_BYTES. */
 	void (*records)(struct repl_conn *c, const uint8_t *p, size_t n, int64_t now_ns, void *arg);
-	/* Bytes of disk records of an epoch (0: first copy); NULL: the peer has no business to send any. */
-	void (*disk)(struct repl_conn *c, uint64_t epoch, const uint8_t *p, size_t n, int64_t now_ns, void *arg);
+	/* Bytes of disk records of an epoch (0: first copy); NULL: the peer has no business to send
+	 * any. */
+	void (*disk)(struct repl_conn *c, uint64_t epoch, const uint8_t *p, size_t n,
+		     int64_t now_ns, void *arg);
 	/* The queue of bulk data fell below half its limit again; may be NULL. */
 	void (*drained)(struct repl_conn *c, void *arg);
 	/* The end. rc: -ECONNRESET or -EPIPE the peer's process ended or closed (its kernel lives),

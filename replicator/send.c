@@ -84,7 +84,8 @@ static struct send_frame *bulk_frame(const struct bulk *b, const void *p, size_t
 	return f;
 }
 
-static int split(struct send_list *list, const struct bulk *b, const uint8_t *p, size_t n, size_t *bytes)
+static int split(struct send_list *list, const struct bulk *b, const uint8_t *p, size_t n,
+		 size_t *bytes)
 {
 	size_t most = SEND_SPLIT_BYTES - b->prefix_bytes;
 
