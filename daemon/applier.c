@@ -213,6 +213,8 @@ static void end_disks(struct applier *a, const struct work *w, const struct appl
 		rc = ckpt_rep_settle(a->rep, &e);
 	if (rc)
 		tv_log(TV_WARN, "%s", e.text);
+	ckpt_rep_free(a->rep);
+	a->rep = NULL;
 }
 
 /* One job. True when its answer is wanted. */
