@@ -5,7 +5,7 @@
 # epoch. Last, the two-step harvest that KVM uses, through a power cut.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-PAIR_ARBITER=file
+PAIR_ARBITER="file"
 . tests/lib/pair.sh
 
 fail() {
