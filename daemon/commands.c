@@ -74,7 +74,8 @@ static struct vm *entry_for(struct daemon *d, const struct hv_vm_id *id)
 	if (vm)
 		return vm;
 	tv_random_hex(fresh, 16);
-	snprintf(name, sizeof(name), "pid%d", (int)id->pid); /* a VM without -name must be called something */
+	snprintf(name, sizeof(name), "pid%d",
+		 (int)id->pid); /* a VM without -name must be called something */
 	vm = vm_new(d, fresh, id->name[0] ? id->name : name, VM_PRIMARY);
 	vm->qemu = *id;
 	return vm;
