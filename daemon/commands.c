@@ -69,12 +69,14 @@ static struct vm *by_process(struct daemon *d, const struct hv_vm_id *id)
 static struct vm *entry_for(struct daemon *d, const struct hv_vm_id *id)
 {
 	struct vm *vm = by_process(d, id);
-	char fresh[33];
+	char fresh[33], name[128];
 
 	if (vm)
 		return vm;
 	tv_random_hex(fresh, 16);
-	vm = vm_new(d, fresh, id->name[0] ? id->name : "vm", VM_PRIMARY);
+	snprintf(name, sizeof(name), "pid%d",
+		 (int)id->pid); /* a VM without -name must be called something */
+	vm = vm_new(d, fresh, id->name[0] ? id->name : name, VM_PRIMARY);
 	vm->qemu = *id;
 	return vm;
 }

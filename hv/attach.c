@@ -202,16 +202,27 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 	return 0;
 }
 
+/* Has QEMU ended, or closed its monitor on the way there? Then there is nothing to clean up. */
+static bool has_ended(const struct hv_vm *vm)
+{
+	struct pollfd p[2] = {{vm->pidfd, POLLIN, 0},
+			      {vm->qmp ? hv_qmp_fd(vm->qmp) : -1, POLLRDHUP, 0}};
+
+	return poll(p, 2, 0) > 0 && (p[0].revents || p[1].revents & (POLLRDHUP | POLLHUP));
+}
+
 void hv_detach(struct hv_vm *vm)
 {
 	struct tv_err e;
 
 	if (!vm)
 		return;
-	if (vm->paused && hv_resume(vm, HV_CMD_MS))
+	if (vm->paused && !has_ended(vm) && hv_resume(vm, HV_CMD_MS))
 		tv_log(TV_WARN, "%s: could not resume the VM while letting it go", vm->id.name);
 	hv_dirty_teardown(vm);
-	if (vm->qmp) {
+	if (vm->qmp && has_ended(vm)) {
+		hv_qmp_close(vm->qmp);
+	} else if (vm->qmp) {
 		if (hv_disks_unmirror(vm, &e))
 			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
 		if (vm->n_ports && hv_net_unhold(vm, &e))

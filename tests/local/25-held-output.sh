@@ -5,7 +5,7 @@
 # host that was frozen while the backup took over stops its copy.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-PAIR_ARBITER=file
+PAIR_ARBITER="file"
 . tests/lib/pair.sh
 
 fail() {

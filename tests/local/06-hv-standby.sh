@@ -3,6 +3,7 @@
 # Promotes standbys of many kinds of QEMU. Run from the top after `make tools`; as root.
 # With a guest (make guest) also sees that a Linux goes on where it was.
 set -u
+cd "$(dirname "$0")/../.." || exit 1
 t=${B:-build}/tools/hv_standby_vm
 q=${QEMU:-qemu-system-x86_64}
 guest=${GUEST:-${B:-build}/guest}
