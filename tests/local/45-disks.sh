@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER=${PAIR_ARBITER:-file}
 . tests/lib/pair.sh
+. tests/lib/disks.sh
 
 fail() {
 	echo "FAIL: $*"
@@ -16,32 +17,7 @@ command -v qemu-img >/dev/null || {
 	echo "qemu-img is not installed"
 	exit 77
 }
-hmp() { host_run hostA python3 tests/tools/hmp.py "$PAIR_DIR/disks.hmp" "$@"; }
-done_writes() { grep -cE '^(wrote|discard) ' "$PAIR_DIR/disks-qemu.log" || true; }
-# io DISK COMMAND...: qemu-io inside the VM's QEMU, on the device's own back end as the guest's writes are
-io() {
-	local disk=$1 c n out lines=()
-	shift
-	for c; do
-		lines+=("qemu-io $disk \"$c\"")
-	done
-	n=$(done_writes)
-	out=$(hmp "${lines[@]}")
-	# qemu-io tells of success on QEMU's own output.
-	(($(done_writes) == n + $#)) || fail "writes of the VM failed: $out"
-}
-epoch() { vm_field hostA disks "['epoch_committed']"; }
-epoch_past() { (($(epoch) > $1)); }
-# What was written until now is committed: an epoch that began after it is.
-await_commit() {
-	local n
-	n=$(epoch)
-	await 20 "epochs to be committed" epoch_past $((n + 3))
-}
 has_source() { [[ -n $(procs_of hostA "twinvmd replicate source") ]]; }
-same() { # IMAGE FORMAT REPLICA WHAT
-	qemu-img compare -U -f "$2" -F raw "$1" "$3" >"$PAIR_DIR/out" 2>&1 || fail "$4: $(cat "$PAIR_DIR/out")"
-}
 replica() { find "$B_ROOT/var/lib/twinvm/disks" -name '*.raw' -size "$1"; } # by its size
 replicas_equal() {
 	same "$PAIR_DIR/v.raw" raw "$(replica 65536k)" "virtio-blk, $1"
