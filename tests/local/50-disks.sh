@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A guest whose Redis writes its append-only file, flushed before each answer, to ext4 on a virtio-blk disk.
+# Its host loses power. Before anybody promotes it, the replica alone is looked at: the file system is
+# clean and a Redis started from it holds every write that was acknowledged. Then a person promotes the VM:
+# it goes on with its disk, on the same connection, and the disk is right again when it ends.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/pair.sh
+
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+export PATH=$PATH:/usr/sbin:/sbin
+command -v mkfs.ext4 >/dev/null && command -v debugfs >/dev/null || {
+	echo "e2fsprogs is not installed"
+	exit 77
+}
+answered() { grep -c . "$PAIR_DIR/record" 2>/dev/null || true; }
+answered_past() { (($(answered) + 0 > $1)); }
+waiting() { [[ $(vm_field hostB vm1 "['core']") = WAITING ]]; }
+last() { awk -v k="$1" '$2 == k { n = $3 } END { print n + 0 }' "$2"; }
+
+# redis_has FOLDER INCR RPUSH: a Redis started from an append-only file has at least these
+redis_has() {
+	local key out counter list
+	guest_redis_command
+	"${REDIS_COMMAND[@]}" --dir "$1" --appendonly yes --port 0 --unixsocket "$1/redis.sock" >"$1/redis.out" 2>&1 &
+	local pid=$!
+	cli() { "${REDIS_COMMAND[@]:0:4}" "${REDIS_COMMAND[4]%-server}-cli" -s "$1/redis.sock" "${@:2}"; }
+	loaded() { [[ $(cli "$1" PING 2>/dev/null) = PONG ]]; }
+	await 20 "Redis to load the file" loaded "$1"
+	counter=$(cli "$1" GET twinvm:counter)
+	list=$(cli "$1" LLEN twinvm:list)
+	out=$(cli "$1" KEYS '*')
+	kill "$pid"
+	wait "$pid" 2>/dev/null || true
+	[[ -n $counter && -n $list ]] || fail "the file has no such keys, but: $out"
+	((counter >= $2 && list >= $3)) || fail "acknowledged $2 and $3, the disk has $counter and $list"
+	echo "$counter increments, $list elements"
+}
+# look_at IMAGE WHAT INCR RPUSH
+look_at() {
+	local copy=$PAIR_DIR/copy.raw dir=$PAIR_DIR/from-disk
+	rm -rf "$copy" "$dir"
+	mkdir "$dir"
+	cp --sparse=always "$1" "$copy"
+	# As every mount does it: the journal first.
+	e2fsck -y -E journal_only "$copy" >"$PAIR_DIR/fsck" 2>&1 || (($? == 1)) || fail "$2, journal: $(cat "$PAIR_DIR/fsck")"
+	fsck.ext4 -fn "$copy" >"$PAIR_DIR/fsck" 2>&1 || fail "$2: the file system is not clean: $(cat "$PAIR_DIR/fsck")"
+	debugfs -R "rdump /appendonlydir $dir" "$copy" >/dev/null 2>&1
+	echo "$2: file system clean; $(redis_has "$dir" "$3" "$4") for $3 and $4 acknowledged"
+}
+
+pair_up
+B_ROOT=/proc/${HOST_INIT[hostB]}/root
+truncate -s 128M "$PAIR_DIR/disk.raw"
+mkfs.ext4 -q -F "$PAIR_DIR/disk.raw"
+GUEST_EXTRA="twinvm.disk=1" guest_start hostA vm1 -drive "file=$PAIR_DIR/disk.raw,format=raw,if=virtio,cache=writeback"
+await 30 "Redis" guest_answers
+tw hostA protect vm1 --to hostB >"$PAIR_DIR/out" || fail "protect: $(cat "$PAIR_DIR/out")"
+host_spawn client "$PAIR_DIR/client.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 60000 \
+	--record "$PAIR_DIR/record" --pause-us 2000
+client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB
+await 60 "500 acknowledged writes" answered_past 500
+tw hostA status vm1 --json >"$PAIR_DIR/status"
+host_power_cut hostA
+await 20 "the backup to see it" waiting
+cp "$PAIR_DIR/record" "$PAIR_DIR/record.cut"
+n=$(answered)
+look_at "$(echo "$B_ROOT"/var/lib/twinvm/disks/*-0.raw)" "replica after the power cut" \
+	"$(last I "$PAIR_DIR/record.cut")" "$(last R "$PAIR_DIR/record.cut")"
+(($(answered) == n)) || fail "answers from nowhere"
+
+tw hostB failover vm1 --force >"$PAIR_DIR/out" 2>&1 || fail "failover: $(cat "$PAIR_DIR/out")"
+await 60 "the VM to go on with its disk" answered_past $((n + 200))
+kill "$client_pid"
+wait "$client_job" || fail "the client: $(cat "$PAIR_DIR/client.json")"
+kill -9 "$(procs_of hostB qemu-system | head -n 1)"
+look_at "$(echo "$B_ROOT"/var/lib/twinvm/disks/*-0.raw)" "disk of the promoted VM" "$(last I "$PAIR_DIR/record")" \
+	"$(last R "$PAIR_DIR/record")"
+jq -c '{disk_bytes, wire_bytes, epoch_committed, pause_ms}' "$PAIR_DIR/status"
