@@ -122,6 +122,88 @@ const uint8_t *ckpt_dec_state(const struct ckpt_dec *dec, size_t *bytes);
 /* Counters of applied records since the start, streamed ones among them. */
 void ckpt_dec_stats(const struct ckpt_dec *dec, struct ckpt_stats *out);
 
+/* ---- disks: records (docs/WIRE.md, "Disk records") ---- */
+#define CKPT_MAX_DISKS 16u
+#define CKPT_DISK_HEADER_BYTES 32u
+#define CKPT_DISK_PIECE_BYTES (256u << 10) /* contents of one WRITE record, at most */
+#define CKPT_DISK_RECORD_BYTES (CKPT_DISK_HEADER_BYTES + CKPT_DISK_PIECE_BYTES)
+
+enum ckpt_disk_kind { CKPT_DISK_WRITE = 0, CKPT_DISK_ZERO = 1, CKPT_DISK_TRIM = 2 };
+/*
+ * Makes one record in out (CKPT_DISK_RECORD_BYTES of room) and returns its length. bytes: 1 to
+ * CKPT_DISK_PIECE_BYTES for a WRITE, anything for the others. A write of zeroes becomes ZERO.
+ */
+size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const void *data,
+			uint64_t bytes, uint8_t *out);
+
+/* ---- disks: the replica on the backup ---- */
+/*
+ * The images of one VM and what is to be written to them. ckpt_rep_open, then ckpt_rep_stream...
+ * (first copy, applied as it comes) and ckpt_rep_stream_end; then for every epoch ckpt_rep_add...
+ * (kept, nothing touched; up to CKPT_REP_EPOCHS of them at once, in order), ckpt_rep_verify,
+ * ckpt_rep_apply; ckpt_rep_close. One thread at a time.
+ *
+ * Beside the images lies a state file that says whether they are one whole epoch's, also after a
+ * SIGKILL at any moment (ckpt_rep_state).
+ */
+#define CKPT_REP_EPOCHS 4u
+struct ckpt_rep_conf {
+	const char *dir; /* where images and state file lie; exists */
+	const char *vm_id, *session;
+	unsigned disks;
+	uint64_t bytes[CKPT_MAX_DISKS];
+	size_t memory_bytes; /* of one epoch's records kept in memory; the rest in a file of
+				spool_dir */
+	const char *spool_dir;
+	uint64_t spool_bytes;
+};
+struct ckpt_rep;
+/* Makes the images empty (all zero, sparse) and of the right size. -EBUSY: a running VM uses one of
+ * them; -ENOSPC, -EFBIG and others: the sentence names the file. */
+int ckpt_rep_open(const struct ckpt_rep_conf *conf, struct ckpt_rep **out,
+		  struct tv_err *e) TV_MUST_CHECK;
+/* NULL: no such disk. */
+const char *ckpt_rep_path(const struct ckpt_rep *rep, unsigned disk);
+/* After a failure of this or any of the next five it fails the same way for ever. */
+int ckpt_rep_stream(struct ckpt_rep *rep, const void *p, size_t n, struct tv_err *e) TV_MUST_CHECK;
+/* Checks count and checksum of the first copy. */
+int ckpt_rep_stream_end(struct ckpt_rep *rep, uint64_t records, uint64_t checksum,
+			struct tv_err *e) TV_MUST_CHECK;
+/* Keeps bytes of an epoch; TV_E_PROTOCOL for an epoch that is applied or too far ahead. */
+int ckpt_rep_add(struct ckpt_rep *rep, uint64_t epoch, const void *p, size_t n,
+		 struct tv_err *e) TV_MUST_CHECK;
+/* The whole epoch, header by header and hash by hash; touches nothing. It must be the next one. */
+int ckpt_rep_verify(struct ckpt_rep *rep, uint64_t epoch, uint64_t records, uint64_t checksum,
+		    struct tv_err *e) TV_MUST_CHECK;
+/* Writes a verified epoch to the images. */
+int ckpt_rep_apply(struct ckpt_rep *rep, uint64_t epoch, struct tv_err *e) TV_MUST_CHECK;
+/* Makes what is applied durable and says so in the state file. */
+int ckpt_rep_settle(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
+/* The images are about to be a running VM's: there is no state of theirs any more. */
+void ckpt_rep_hand_over(struct ckpt_rep *rep);
+/* Makes what is in the images durable. */
+int ckpt_rep_sync(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
+/* Deletes images and state file. */
+void ckpt_rep_remove(struct ckpt_rep *rep);
+/* Is what the images hold a committed epoch? */
+bool ckpt_rep_is_whole(const struct ckpt_rep *rep);
+/* Bytes written to the images since ckpt_rep_open. */
+uint64_t ckpt_rep_written_bytes(const struct ckpt_rep *rep);
+void ckpt_rep_free(struct ckpt_rep *rep);
+
+enum ckpt_rep_phase {
+	CKPT_REP_NONE,	/* there is no replica */
+	CKPT_REP_WHOLE, /* exactly one epoch */
+	CKPT_REP_MIXED, /* between two epochs, or not complete: to be copied anew */
+};
+struct ckpt_rep_state {
+	enum ckpt_rep_phase phase;
+	uint64_t epoch;
+	char session[33];
+};
+/* What a VM's replica in dir is now. */
+void ckpt_rep_state(const char *dir, const char *vm_id, struct ckpt_rep_state *out);
+
 /* Running checksum over an epoch's record bytes, the same on both sides (XXH3, 64 bits). */
 struct ckpt_sum;
 struct ckpt_sum *ckpt_sum_new(void);

@@ -30,6 +30,7 @@
 #define RING 16
 #define QMP_TIMEOUT_MS 20000
 #define MAX_SYNC_ROUNDS 24
+#define DISK_POLL_MS 50
 #define DYING_MS 200 /* between the first thing that fails and the end of QEMU's process */
 
 struct cap {
@@ -48,7 +49,7 @@ struct cap {
 	unsigned ev_head, ev_tail;
 	bool stop;
 	struct hv_vm *vm;
-	bool gone;
+	bool gone, disks_copied;
 };
 
 static void kick(int fd)
@@ -89,7 +90,8 @@ static void on_vm_event(enum hv_event what, const char *name, void *arg)
 	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
 
 	(void)name;
-	emit(c, &ev);
+	if (what != HV_EV_OTHER)
+		emit(c, &ev);
 }
 
 static void vm_gone(struct cap *c)
@@ -167,6 +169,7 @@ static void do_hold_net(struct cap *c)
 	emit(c, &ev);
 }
 
+/* ---- first copy ---- */
 static uint64_t total_bytes(struct cap *c, const struct hv_block **blocks, unsigned *n)
 {
 	uint64_t sum = 0;
@@ -200,6 +203,62 @@ static int fill(struct cap *c, struct slot *s, struct hv_cursor *cur)
 	return n ? hv_copy(c->vm, s->runs, s->nruns, s->pages) : 0;
 }
 
+static bool has_disks(struct cap *c)
+{
+	unsigned n;
+
+	hv_disks(c->vm, &n);
+	return n;
+}
+
+static bool start_mirrors(struct cap *c)
+{
+	struct tv_err e = {0};
+	unsigned n;
+	const struct hv_disk *disks = hv_disks(c->vm, &n);
+	int rc = 0;
+
+	for (unsigned i = 0; i < n && !rc; i++) {
+		int fd;
+
+		rc = c->conf.disk(c->conf.arg, disks[i].bytes, &fd);
+		if (!rc)
+			rc = hv_disk_mirror(c->vm, i, fd, &e);
+		tv_close_fd(&fd);
+	}
+	if (rc)
+		fail(c, rc, &e, "copying the VM's disks");
+	return !rc;
+}
+
+/* Waits until every disk is copied, and every write since then mirrored. */
+static bool await_mirrors(struct cap *c)
+{
+	uint64_t done, all;
+	struct tv_err e = {0};
+	int rc;
+
+	for (;;) {
+		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
+		struct pollfd p[2] = {{hv_fd(c->vm), POLLIN, 0}, {hv_pidfd(c->vm), POLLIN, 0}};
+
+		rc = hv_disks_ready(c->vm, &done, &all, &e);
+		if (rc || encoder_stopped(c->en))
+			break;
+		ev.progress = all ? 0.5 + 0.45 * (double)done / (double)all : 0.5;
+		emit(c, &ev);
+		/* QEMU says when a job is ready or has failed; the time is for progress. */
+		if (poll(p, 2, DISK_POLL_MS) > 0 && hv_events(c->vm, on_vm_event, c) < 0)
+			rc = TV_E_GONE;
+		if (rc)
+			break;
+	}
+	if (rc == 1)
+		return true;
+	fail(c, rc ? rc : -ECANCELED, &e, "copying the VM's disks");
+	return false;
+}
+
 /* One pass over the VM; pages written meanwhile are the next round's. */
 static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 {
@@ -224,39 +283,62 @@ static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 		}
 		*pages += s->npages;
 		encoder_slot_put(c->en, s);
-		ev.progress =
-			round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS : 0.95 * position(c, &cur);
+		if (c->disks_copied)
+			ev.progress = round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS
+					    : 0.95 * position(c, &cur);
+		else /* half for memory, half for disks */
+			ev.progress = round ? 0.5 : 0.5 * position(c, &cur);
 		emit(c, &ev);
 	}
 	return 0;
 }
 
-static void do_sync(struct cap *c)
+/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch 1's. */
+static bool sync_memory(struct cap *c, int *round, bool *first)
 {
-	struct cap_event ev = {.kind = CAP_EV_SYNCED};
 	uint64_t pages = 0, before = UINT64_MAX;
-	struct slot *s;
-	bool first = true;
 	int worse = 0, rc;
 
-	/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch
-	 * 1's. */
-	for (int round = 0; round < MAX_SYNC_ROUNDS && worse < 2; round++) {
-		rc = sync_round(c, round, &pages, &first);
+	for (int end = *round + MAX_SYNC_ROUNDS / (has_disks(c) ? 2 : 1); *round < end && worse < 2;
+	     ++*round) {
+		rc = sync_round(c, *round, &pages, first);
 		if (rc) {
 			fail(c, rc, NULL, "copying the VM");
-			return;
+			return false;
 		}
 		if (pages <= 1024)
 			break;
 		worse += pages > before - before / 8;
 		before = pages;
 	}
+	++*round;
+	return true;
+}
+
+/* Disks are copied while memory is; what was dirtied until they are done is copied once more. */
+static void do_sync(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_SYNCED};
+	bool first = true;
+	struct slot *s;
+	int round = 0;
+
+	c->disks_copied = !has_disks(c);
+	if (!start_mirrors(c) || !sync_memory(c, &round, &first))
+		return;
+	if (!c->disks_copied) {
+		if (!await_mirrors(c))
+			return;
+		c->disks_copied = true;
+		if (!sync_memory(c, &round, &first))
+			return;
+	}
 	s = encoder_slot_get(c->en);
 	if (!s) {
 		fail(c, -ECANCELED, NULL, "copying the VM");
 		return;
 	}
+	c->conf.disks_copied(c->conf.arg);
 	s->epoch = 0;
 	s->last = true;
 	encoder_slot_put(c->en, s);
@@ -279,7 +361,10 @@ static void capture_paused(struct cap *c, uint64_t epoch, struct slot *s, struct
 	s->epoch = epoch;
 	s->first = true;
 	out->slot = s;
+	c->conf.pausing(c->conf.arg, true);
 	out->rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	if (out->rc)
+		c->conf.pausing(c->conf.arg, false);
 	if (out->rc == -EALREADY)
 		return; /* a person paused it, and only that person resumes it */
 	if (out->rc)
@@ -356,6 +441,13 @@ static void do_epoch(struct cap *c, uint64_t epoch)
 	}
 	if (!p.rc)
 		p.rc = read_state(c, p.slot, p.state_bytes);
+	/* A mirror that failed said so before QEMU answered the stop: heard now, it spoils the
+	 * epoch. */
+	if (!p.rc && has_disks(c)) {
+		p.rc = hv_events(c->vm, on_vm_event, c);
+		if (!p.rc && !hv_disks_ok(c->vm))
+			p.rc = -EIO;
+	}
 	if (p.rc) {
 		fail(c, p.rc, NULL, "capturing an epoch");
 		return; /* the slot stays taken: the session ends */

@@ -62,8 +62,14 @@ struct cap_conf {
 	struct hv_vm_id vm;
 	struct hv_opts opts;
 	struct cap_page *page;
-	/* HOT: sets the network barrier; called with the VM paused. */
+	/* HOT: a pause is about to be asked for; barrier, or a failed pause, ends that. */
+	void (*pausing)(void *arg, bool on);
+	/* HOT: sets the barrier of network and disks; called with the VM paused. */
 	int (*barrier)(void *arg, uint64_t epoch);
+	/* Disks: QEMU's end of a socket to mirror a disk of that size to; and all of them are
+	 * copied. */
+	int (*disk)(void *arg, uint64_t bytes, int *fd);
+	void (*disks_copied)(void *arg);
 	void (*event)(const struct cap_event *ev, void *arg);
 	void *arg;
 };

@@ -33,6 +33,7 @@ static const struct key keys[] = {
 	{"listen", ADDRESS, 0, 0, 0, 0},
 	T("socket", socket),
 	T("state_dir", state_dir),
+	T("replica_dir", replica_dir),
 	T("run_dir", run_dir),
 	T("ca", ca),
 	T("cert", cert),
@@ -201,6 +202,9 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 		if (rc)
 			return tv_fail_prefix(e, rc, "%s:%d", path, n);
 	}
+	if (!out->replica_dir[0] && snprintf(out->replica_dir, sizeof(out->replica_dir), "%s/disks",
+					     out->state_dir) >= (int)sizeof(out->replica_dir))
+		return tv_fail(e, -ENAMETOOLONG, "%s: state_dir is too long", path);
 	return check(out, e);
 }
 

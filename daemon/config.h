@@ -20,6 +20,7 @@ struct config {
 	uint16_t listen_port;
 	char socket[108];
 	char state_dir[200];
+	char replica_dir[200]; /* where disks' replicas lie; state_dir/disks by default */
 	char run_dir[200];
 	char ca[256], cert[256], key[256];
 	char bridge[16];   /* "": taps of promoted VMs are left alone */

@@ -350,6 +350,16 @@ void encoder_stop(struct encoder *en)
 	pthread_mutex_unlock(&en->lock);
 }
 
+bool encoder_stopped(struct encoder *en)
+{
+	bool stop;
+
+	pthread_mutex_lock(&en->lock);
+	stop = en->stop;
+	pthread_mutex_unlock(&en->lock);
+	return stop;
+}
+
 void encoder_free(struct encoder *en)
 {
 	if (!en)

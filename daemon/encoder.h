@@ -45,6 +45,7 @@ int encoder_new(struct event_base *base, uint64_t staging_bytes, uint64_t cache_
 		struct encoder **out) TV_MUST_CHECK;
 /* Stops waiting on both sides: slot_get returns NULL from now on. */
 void encoder_stop(struct encoder *en);
+bool encoder_stopped(struct encoder *en);
 void encoder_free(struct encoder *en);
 /* HOT when a slot is free; waits otherwise. NULL after encoder_stop. */
 struct slot *encoder_slot_get(struct encoder *en);

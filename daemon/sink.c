@@ -49,7 +49,7 @@ struct sink {
 	char dir[256], tap_prefix[12];
 
 	enum fo_backup_state state;
-	bool hello, registered, welcomed, syncing, in_epoch, ending;
+	bool hello, registered, welcomed, bye, syncing, in_epoch, ending;
 	struct hv_vm_id vm;
 	char *description;
 	uint64_t epoch_open, epoch_committed, rx_bytes;
@@ -137,7 +137,7 @@ static void set_why(struct sink *s, int rc, const char *text)
 }
 
 static void post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
-		 uint64_t records, uint64_t checksum);
+		 const struct apply_sums *sums);
 
 /* Ends the standby, if there is one, then the process. */
 static void discard(struct sink *s, const char *outcome)
@@ -147,15 +147,15 @@ static void discard(struct sink *s, const char *outcome)
 	s->ending = true;
 	s->outcome = outcome;
 	if (s->applier)
-		post(s, APPLY_KILL, NULL, 0, 0, 0, 0);
+		post(s, APPLY_KILL, NULL, 0, s->bye, NULL);
 	else
 		finish(s);
 }
 
 static void post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
-		 uint64_t records, uint64_t checksum)
+		 const struct apply_sums *sums)
 {
-	if (!applier_post(s->applier, kind, p, n, epoch, records, checksum))
+	if (!applier_post(s->applier, kind, p, n, epoch, sums))
 		return;
 	set_why(s, -ENOMEM, "no memory for received data");
 	s->outcome = "failed";
@@ -234,7 +234,7 @@ static void act(struct sink *s, unsigned a)
 			s->job.generation++;
 		tell_fenced(s);
 		applier_drop_queued(s->applier);
-		post(s, APPLY_PROMOTE, NULL, 0, 0, 0, 0);
+		post(s, APPLY_PROMOTE, NULL, 0, 0, NULL);
 	}
 	if (a & FO_A_DISCARD)
 		discard(s, s->exit_rc ? "failed" : "discarded");
@@ -476,7 +476,9 @@ static bool good_id(const char *id, size_t digits)
 
 static void begin_standby(struct sink *s)
 {
-	struct applier_conf conf = {.spool_dir = s->dir,
+	struct applier_conf conf = {.replica_dir = s->job.conf.replica_dir,
+				    .session = s->job.session,
+				    .spool_dir = s->dir,
 				    .spool_bytes = s->job.conf.spool_bytes,
 				    .queue_bytes = QUEUE_BYTES,
 				    .promote_timeout_ms = PROMOTE_TIMEOUT_MS,
@@ -493,7 +495,7 @@ static void begin_standby(struct sink *s)
 		refuse(s, -ENOMEM, "no memory on the backup");
 		return;
 	}
-	post(s, APPLY_START, s->description, strlen(s->description), 0, 0, 0);
+	post(s, APPLY_START, s->description, strlen(s->description), 0, NULL);
 	/* Only now: the apply thread and the standby it starts keep the ordinary priority. */
 	job_raise_priority();
 }
@@ -547,6 +549,13 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	report_connected(s->report, s); /* the daemon answers go or refuse */
 }
 
+static void on_sync_end(struct sink *s, const Twinvm__SyncEnd *m)
+{
+	struct apply_sums sums = {m->records, 0, m->disk_records, m->disk_checksum};
+
+	post(s, APPLY_SYNC_END, NULL, 0, 0, &sums);
+}
+
 static void on_epoch_begin(struct sink *s, const Twinvm__EpochBegin *m)
 {
 	if (s->syncing || s->in_epoch || m->epoch != s->epoch_open + 1 ||
@@ -556,17 +565,19 @@ static void on_epoch_begin(struct sink *s, const Twinvm__EpochBegin *m)
 	}
 	s->in_epoch = true;
 	s->epoch_open = m->epoch;
-	post(s, APPLY_BEGIN, NULL, 0, m->epoch, 0, 0);
+	post(s, APPLY_BEGIN, NULL, 0, m->epoch, NULL);
 }
 
 static void on_epoch_end(struct sink *s, const Twinvm__EpochEnd *m)
 {
+	struct apply_sums sums = {m->records, m->checksum, m->disk_records, m->disk_checksum};
+
 	if (!s->in_epoch || m->epoch != s->epoch_open || m->generation != s->job.generation) {
 		violation(s, "the end of an epoch that is not open");
 		return;
 	}
 	s->in_epoch = false;
-	post(s, APPLY_END, NULL, 0, m->epoch, m->records, m->checksum);
+	post(s, APPLY_END, NULL, 0, m->epoch, &sums);
 }
 
 static void echo(struct sink *s, const Twinvm__Heartbeat *m)
@@ -608,7 +619,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 			return;
 		}
 		s->syncing = false;
-		post(s, APPLY_SYNC_END, NULL, 0, 0, 0, 0);
+		on_sync_end(s, m->sync_end);
 		return;
 	case TWINVM__CONTROL__MSG_EPOCH_BEGIN:
 		on_epoch_begin(s, m->epoch_begin);
@@ -626,6 +637,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		on_event(s, FO_BE_TAKE_OVER);
 		return;
 	case TWINVM__CONTROL__MSG_BYE:
+		s->bye = true;
 		set_why(s, 0, m->bye->reason);
 		if (!s->hello)
 			discard(s, "discarded");
@@ -649,7 +661,26 @@ static void on_records(struct repl_conn *c, const uint8_t *p, size_t n, int64_t 
 		return;
 	}
 	s->rx_bytes += n;
-	post(s, s->syncing ? APPLY_SYNC : APPLY_EPOCH, p, n, s->epoch_open, 0, 0);
+	post(s, s->syncing ? APPLY_SYNC : APPLY_EPOCH, p, n, s->epoch_open, NULL);
+	if (applier_full(s->applier))
+		repl_read_enable(c, false); /* on_applier_drained goes on */
+}
+
+/* Of the epoch that is open, of later ones whose memory is still to come, or of the first copy. */
+static void on_disk(struct repl_conn *c, uint64_t epoch, const uint8_t *p, size_t n, int64_t now_ns,
+		    void *arg)
+{
+	struct sink *s = arg;
+
+	(void)now_ns;
+	if (s->ending)
+		return;
+	if (!s->welcomed || (!epoch && !s->syncing)) {
+		violation(s, "disk data out of order");
+		return;
+	}
+	s->rx_bytes += n;
+	post(s, APPLY_DISK, p, n, epoch, NULL);
 	if (applier_full(s->applier))
 		repl_read_enable(c, false); /* on_applier_drained goes on */
 }
@@ -738,7 +769,11 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 
 int sink_main(const char *job_text, int conn_fd)
 {
-	static const struct repl_ops ops = {on_opened, on_control, on_records, NULL, on_closed};
+	static const struct repl_ops ops = {.opened = on_opened,
+					    .control = on_control,
+					    .records = on_records,
+					    .disk = on_disk,
+					    .closed = on_closed};
 	static struct sink sink; /* outlives every callback */
 	struct sink *s = &sink;
 	struct report_ops rops = {report_connected, on_order, s};

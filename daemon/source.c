@@ -50,7 +50,12 @@ static int set_up(struct source *s, struct tv_err *e)
 {
 	struct repl_opts opts = {.expect_peer = s->job.peer_name[0] ? s->job.peer_name : NULL};
 	struct report_ops rops = {src_introduce, on_order, s};
-	struct cap_conf cc = {.barrier = src_barrier, .event = src_on_cap, .arg = s};
+	struct cap_conf cc = {.barrier = src_barrier,
+			      .pausing = src_pausing,
+			      .disk = src_disk,
+			      .disks_copied = src_disks_copied,
+			      .event = src_on_cap,
+			      .arg = s};
 	char dir[256], path[300];
 	int rc;
 
@@ -79,6 +84,9 @@ static int set_up(struct source *s, struct tv_err *e)
 	if (rc)
 		return tv_fail(e, rc, "no memory for %llu MiB of staging",
 			       (unsigned long long)(s->job.conf.staging_bytes >> 20));
+	rc = src_disks_init(s);
+	if (rc)
+		return tv_fail(e, rc, "no memory");
 	rc = cap_new(s->base, &cc, s->en, &s->cap);
 	if (rc)
 		return tv_fail(e, rc, "no memory");
@@ -133,7 +141,8 @@ int source_main(const char *job_text)
 	src_arm(s->tick, s->times.tick_ns);
 	src_arm(s->heartbeat, 0);
 	event_base_dispatch(s->base);
-	encoder_stop(s->en);
+	src_stop_epochs(s);
 	cap_free(s->cap);
+	disks_free(s->disks);
 	return s->exit_rc ? 1 : 0;
 }

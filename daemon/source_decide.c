@@ -36,7 +36,7 @@ static void leave(struct source *s)
 		return;
 	s->leaving = true;
 	s->outcome = s->user_leave ? "left" : s->attached ? "alone" : "failed";
-	encoder_stop(s->en);
+	src_stop_epochs(s);
 	if (s->nb)
 		nb_pass(s->nb);
 	src_arm(s->settle, 0);
@@ -91,7 +91,7 @@ void src_give_up(struct source *s, const char *outcome, int rc, const char *text
 		return;
 	s->leaving = true;
 	s->outcome = outcome;
-	encoder_stop(s->en);
+	src_stop_epochs(s);
 	if (s->attached)
 		cap_post(s->cap, CAP_DETACH, 0);
 	else
@@ -158,7 +158,7 @@ static void act(struct source *s, unsigned a)
 					       : "the VM's QEMU process has ended");
 		s->leaving = true;
 		s->outcome = a & FO_A_TAKE_OVER ? "taken-over" : "vm-gone";
-		encoder_stop(s->en);
+		src_stop_epochs(s);
 		cap_post(s->cap, CAP_DETACH, 0);
 	}
 }
@@ -177,7 +177,7 @@ void src_event(struct source *s, enum fo_primary_event ev)
 	if (s->state == FO_P_ASKING && from != FO_P_ASKING) {
 		s->releasing = false;
 		s->lost_at_ns = tv_now_ns();
-		encoder_stop(s->en);
+		src_stop_epochs(s);
 		tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer_name,
 		       s->why.text);
 	}

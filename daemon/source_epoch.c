@@ -11,10 +11,16 @@
 #include <unistd.h>
 
 /* ---- epochs ---- */
+void src_stop_epochs(struct source *s)
+{
+	encoder_stop(s->en);
+	disks_discard(s->disks);
+}
+
 void src_schedule(struct source *s)
 {
 	struct nb_stats ns;
-	int64_t now, due;
+	int64_t now, due, held;
 
 	if (s->capturing || s->leaving || s->vm_stopped || !s->net_held ||
 	    (s->state != FO_P_SYNCING && s->state != FO_P_PAIRING && s->state != FO_P_PROTECTED) ||
@@ -22,8 +28,11 @@ void src_schedule(struct source *s)
 		return;
 	nb_stats(s->nb, &ns);
 	now = tv_now_ns();
-	due = pace_due_ns(&s->pace,
-			  ns.oldest_held_ns > s->pace.last_start_ns ? ns.oldest_held_ns : 0);
+	held = ns.oldest_held_ns > s->pace.last_start_ns ? ns.oldest_held_ns : 0;
+	if (!held && disks_waiting(s->disks))
+		held = s->pace.last_start_ns +
+		       1; /* a disk write that waits is as urgent as a frame */
+	due = pace_due_ns(&s->pace, held);
 	if (due > now) {
 		src_arm(s->due, due - now);
 		return;
@@ -75,6 +84,8 @@ int src_barrier(void *arg, uint64_t epoch)
 {
 	struct source *s = arg;
 
+	disks_barrier(s->disks, epoch);
+	disks_pausing(s->disks, false);
 	return nb_barrier(s->nb, epoch);
 }
 
@@ -99,6 +110,7 @@ void src_on_committed(struct source *s, const Twinvm__Committed *m)
 		return;
 	}
 	s->epoch_committed = m->epoch;
+	disks_committed(s->disks, m->epoch);
 	s->committed_state_ns = s->captured_at_ns[m->epoch % (MAX_IN_FLIGHT + 2)];
 	if (m->epoch == 1) {
 		s->progress = 1;
@@ -116,8 +128,14 @@ bool src_on_piece(const struct piece *p, void *arg)
 	Twinvm__EpochEnd end = TWINVM__EPOCH_END__INIT;
 	Twinvm__SyncEnd sync = TWINVM__SYNC_END__INIT;
 
+	struct disks_sum disk = {0};
+
 	if (!s->connected || !s->conn)
 		return true; /* the session is ending; nobody wants it any more */
+	/* What the guest wrote to its disks until the epoch's end goes before its end. */
+	if ((p->kind == PIECE_END || p->kind == PIECE_SYNC_END) &&
+	    (!src_send_disks(s) || !disks_complete(s->disks, p->epoch, &disk)))
+		return false; /* src_send_disks goes on */
 	switch (p->kind) {
 	case PIECE_RECORDS:
 		if (repl_send_records(s->conn, p->buf.data, p->buf.bytes) == -EAGAIN) {
@@ -137,14 +155,18 @@ bool src_on_piece(const struct piece *p, void *arg)
 		end.records = p->records;
 		end.checksum = p->checksum;
 		end.wire_bytes = p->wire_bytes;
+		end.disk_records = disk.records;
+		end.disk_checksum = disk.checksum;
 		msg.msg_case = TWINVM__CONTROL__MSG_EPOCH_END;
 		msg.epoch_end = &end;
 		s->epoch_sent = p->epoch;
 		s->captured_at_ns[p->epoch % (MAX_IN_FLIGHT + 2)] = p->captured_ns;
-		s->flight_bytes[p->epoch % (MAX_IN_FLIGHT + 2)] = p->wire_bytes;
+		s->flight_bytes[p->epoch % (MAX_IN_FLIGHT + 2)] = p->wire_bytes + disk.bytes;
 		break;
 	case PIECE_SYNC_END:
 		sync.records = p->records;
+		sync.disk_records = disk.records;
+		sync.disk_checksum = disk.checksum;
 		msg.msg_case = TWINVM__CONTROL__MSG_SYNC_END;
 		msg.sync_end = &sync;
 		break;
@@ -231,7 +253,7 @@ static void on_vm_gone(struct source *s)
 		src_set_why(s, TV_E_GONE, "the VM was shut down");
 		s->leaving = true;
 		s->outcome = "vm-gone";
-		encoder_stop(s->en);
+		src_stop_epochs(s);
 		cap_post(s->cap, CAP_DETACH, 0);
 		return;
 	}
@@ -280,7 +302,7 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 			s->leaving = true;
 			s->outcome = "fenced";
 			nb_drop(s->nb);
-			encoder_stop(s->en);
+			src_stop_epochs(s);
 			cap_post(s->cap, CAP_DETACH, 1);
 		}
 		break;

@@ -4,6 +4,7 @@
 #define DAEMON_SOURCE_INT_H
 
 #include "daemon/capture.h"
+#include "daemon/disks.h"
 #include "daemon/job.h"
 #include "daemon/pace.h"
 #include "netbuffer/netbuffer.h"
@@ -32,6 +33,7 @@ struct source {
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
 	struct encoder *en;
+	struct disks *disks;
 	struct cap *cap;
 	struct cap_page *page;
 	struct nb *nb;
@@ -42,10 +44,10 @@ struct source {
 	enum fo_primary_state state;
 	char *description;
 	bool connected, welcomed, attached, net_held, capturing, vm_stopped, vm_shutdown, releasing;
-	bool leaving;	 /* nothing new is begun any more */
-	bool user_leave; /* unprotect */
-	bool bulk_blocked;
-	const char *outcome; /* for the daemon: what ended the session */
+	bool leaving;			/* nothing new is begun any more */
+	bool user_leave;		/* unprotect */
+	bool bulk_blocked, disks_first; /* whose turn it is when there is room to send */
+	const char *outcome;		/* for the daemon: what ended the session */
 	int exit_rc;
 	struct tv_err why, port_failed;
 
@@ -92,6 +94,17 @@ void src_on_committed(struct source *s, const Twinvm__Committed *m);
 bool src_on_piece(const struct piece *p, void *arg);
 void src_on_cap(const struct cap_event *ev, void *arg);
 int src_barrier(void *arg, uint64_t epoch);
+/* No epoch is made any more. */
+void src_stop_epochs(struct source *s);
+
+/* ---- source_disk.c: disk writes on their way ---- */
+int src_disks_init(struct source *s);
+/* Sends what waits; false: the connection's queue is full. */
+bool src_send_disks(struct source *s);
+/* Called in the capture thread. */
+int src_disk(void *arg, uint64_t bytes, int *fd);
+void src_disks_copied(void *arg);
+void src_pausing(void *arg, bool on);
 
 /* ---- source_link.c: connection, messages, heartbeats ---- */
 extern const struct repl_ops src_link_ops;

@@ -233,11 +233,20 @@ static void on_drained(struct repl_conn *c, void *arg)
 	struct source *s = arg;
 
 	(void)c;
-	if (!s->bulk_blocked)
-		return;
-	s->bulk_blocked = false;
-	encoder_continue(s->en);
+	/* In turns: a disk that is copied must not keep memory waiting, nor the other way round. */
+	s->disks_first = !s->disks_first;
+	if (s->disks_first)
+		src_send_disks(s);
+	if (s->bulk_blocked) {
+		s->bulk_blocked = false;
+		encoder_continue(s->en);
+	}
+	if (!s->disks_first)
+		src_send_disks(s);
 }
 
-const struct repl_ops src_link_ops = {on_opened, on_control, on_records, on_drained,
-				      on_conn_closed};
+const struct repl_ops src_link_ops = {.opened = on_opened,
+				      .control = on_control,
+				      .records = on_records,
+				      .drained = on_drained,
+				      .closed = on_conn_closed};

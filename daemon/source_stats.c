@@ -43,15 +43,18 @@ static uint64_t uncommitted_bytes(const struct source *s)
 void src_send_stats(struct source *s)
 {
 	struct ckpt_stats cs = {0};
+	struct disks_stats ds = {0};
 	struct nb_stats ns = {0};
 	int64_t now = tv_now_ns();
 
 	encoder_stats(s->en, &cs);
+	if (s->disks)
+		disks_stats(s->disks, &ds);
 	if (s->nb)
 		nb_stats(s->nb, &ns);
 	report_send(s->report,
 		    json_pack("{ss ss ss ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI "
-			      "sI sf ss}",
+			      "sI sf ss sI}",
 			      "op", "stats", "state", public_state(s), "core",
 			      fo_primary_state_name(s->state), "mode", pace_mode_name(s->pace.mode),
 			      "epoch_running", (json_int_t)s->epoch_running, "epoch_committed",
@@ -65,11 +68,12 @@ void src_send_stats(struct source *s)
 			      "epoch_ms", "p50", ms(src_percentile(&s->interval, 50)),
 			      "dirty_pages", "p50", (json_int_t)src_percentile(&s->dirty, 50),
 			      "p99", (json_int_t)src_percentile(&s->dirty, 99), "raw_bytes",
-			      (json_int_t)cs.raw_bytes, "wire_bytes", (json_int_t)cs.wire_bytes,
-			      "held_frames", (json_int_t)ns.held_frames, "released_frames",
+			      (json_int_t)cs.raw_bytes, "wire_bytes",
+			      (json_int_t)(cs.wire_bytes + ds.wire_bytes), "held_frames",
+			      (json_int_t)ns.held_frames, "released_frames",
 			      (json_int_t)(ns.released_frames + ns.passed_frames), "dropped_frames",
 			      (json_int_t)ns.dropped_frames, "progress", s->progress, "reason",
-			      s->why.text));
+			      s->why.text, "disk_bytes", (json_int_t)ds.raw_bytes));
 }
 
 void src_introduce(struct report *r, void *arg)

@@ -152,6 +152,8 @@ static int examine(struct hv_vm *vm, struct hv_refusals *refusals, struct tv_err
 			     refusals->n > 1 ? " (and more)" : "");
 	else if (ram_rc)
 		rc = tv_fail(e, ram_rc, "%s", ram_err.text);
+	else
+		rc = hv_disks_setup(vm, l->check.block, e);
 out:
 	look_dispose(l);
 	return rc;
@@ -221,6 +223,8 @@ void hv_detach(struct hv_vm *vm)
 	if (vm->qmp && has_ended(vm)) {
 		hv_qmp_close(vm->qmp);
 	} else if (vm->qmp) {
+		if (hv_disks_unmirror(vm, &e))
+			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
 		if (vm->n_ports && hv_net_unhold(vm, &e))
 			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
 		if (vm->fdset >= 0 && hv_remove_traces(vm->qmp, &e))
@@ -293,8 +297,10 @@ int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, v
 	while ((rc = hv_qmp_next_event(vm->qmp, &ev)) > 0) {
 		const char *name = json_string_value(json_object_get(ev, "event"));
 
-		if (name)
+		if (name) {
+			hv_disks_event(vm, name, ev);
 			cb(event_of(name), name, arg);
+		}
 		json_decref(ev);
 	}
 	return rc;

@@ -111,7 +111,8 @@ bool hv_is_kvm(const struct hv_vm *vm);
  * {"argv":[...], "machine":"pc-q35-7.2", "version":"7.2.22", "name":..., "ram_bytes":N,
  *  "blocks":[{"name":..,"bytes":..,"main":bool}], "files":["/path/kernel",...],
  *  "nics":[{"netdev":"n0","type":"tap","mac":"..","driver":"e1000","hub":bool}],
- *  "cwd":"/folder/of/qemu", "kvm":bool}. nics[].hub: the backend is reached through a hub. */
+ *  "disks":[{"name":..,"device":..,"node":..,"file":..,"bytes":N}], "cwd":"/folder/of/qemu",
+ * "kvm":bool}. nics[].hub: the backend is reached through a hub. */
 json_t *hv_describe(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- dirty pages ---- */
@@ -186,6 +187,32 @@ int hv_net_hold(struct hv_vm *vm, struct hv_net_port ports[HV_MAX_NICS], unsigne
  */
 int hv_net_unhold(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
+/* ---- disks ---- */
+#define HV_MAX_DISKS 16
+struct hv_disk {
+	char name[160];	 /* for people */
+	char device[64]; /* QEMU's name of the drive, "" with -blockdev */
+	char node[64];	 /* of its topmost node */
+	char file[1024]; /* image, as QEMU names it */
+	uint64_t bytes;	 /* as the guest sees it */
+};
+/* The writable disks; their places in the list are their numbers everywhere. */
+const struct hv_disk *hv_disks(const struct hv_vm *vm, unsigned *n);
+/*
+ * Starts mirroring a disk to the NBD server behind fd (QEMU's end of a socket pair, which stays the
+ * caller's to close), which must be serving already. The guest never notices when that server dies.
+ */
+int hv_disk_mirror(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e) TV_MUST_CHECK;
+/* Are all mirrors ready, that is, is every disk copied and every write since then mirrored? 1, 0,
+ * or negative when one has failed. */
+int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes,
+		   struct tv_err *e) TV_MUST_CHECK;
+/* No mirror has failed, as far as hv_events has heard: what QEMU said before its answer to hv_pause
+ * is known after the next hv_events. */
+bool hv_disks_ok(const struct hv_vm *vm);
+/* Stops mirroring; the disks go on by themselves. */
+int hv_disks_unmirror(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+
 /* ---- the standby, on the backup ---- */
 struct hv_standby;
 
@@ -196,6 +223,9 @@ struct hv_standby_conf {
 	const char *tap_prefix; /* names of created taps: prefix + number; NULL: "tv" + part of the
 				   id */
 	const char *vm_id;
+	/* Raw images for desc["disks"], in that order; a VM with writable disks needs as many. */
+	const char *const *replicas;
+	unsigned n_replicas;
 };
 /*
  * Pure: rewrites the primary's command line into the standby's. Versioned machine type,

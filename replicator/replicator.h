@@ -3,8 +3,9 @@
  * replicator: one connection between two hosts. TLS 1.3 with certificates on both sides, framed
  * messages, priorities, bounded queues. Hides sockets, libevent's bufferevents and openssl.
  *
- * A frame is a 16-byte header (type, length, checksum: docs/WIRE.md) and a payload. Two types:
- * control (one protobuf message, replicator/control.proto) and records (bytes of page records).
+ * A frame is a 16-byte header (type, length, checksum: docs/WIRE.md) and a payload. Three types:
+ * control (one protobuf message, replicator/control.proto), records (bytes of page records) and
+ * disk (bytes of an epoch's disk records).
  *
  * Call order: repl_tls_new; repl_connect or repl_accept; callbacks come in the order opened,
  * frame..., closed; closed comes once, is the last, and the owner then calls repl_free (also
@@ -19,7 +20,7 @@
 #include "replicator/control.pb-c.h"
 #include <event2/event.h>
 
-#define REPL_PROTOCOL 1u
+#define REPL_PROTOCOL 2u
 #define REPL_MAX_CONTROL_BYTES (256u << 10)
 #define REPL_MAX_RECORDS_BYTES (1u << 20)
 
@@ -41,6 +42,10 @@ struct repl_ops {
 	void (*control)(struct repl_conn *c, const Twinvm__Control *msg, int64_t now_ns, void *arg);
 	/* Bytes of page records, at most REPL_MAX_RECORDS_BYTES. */
 	void (*records)(struct repl_conn *c, const uint8_t *p, size_t n, int64_t now_ns, void *arg);
+	/* Bytes of disk records of an epoch (0: first copy); NULL: the peer has no business to send
+	 * any. */
+	void (*disk)(struct repl_conn *c, uint64_t epoch, const uint8_t *p, size_t n,
+		     int64_t now_ns, void *arg);
 	/* The queue of bulk data fell below half its limit again; may be NULL. */
 	void (*drained)(struct repl_conn *c, void *arg);
 	/* The end. rc: -ECONNRESET or -EPIPE the peer's process ended or closed (its kernel lives),
@@ -75,6 +80,8 @@ int repl_send(struct repl_conn *c, const Twinvm__Control *msg, bool urgent) TV_M
  * -EAGAIN when the queue is full (nothing is taken): wait for drained. -EMSGSIZE for more than
  * queue_bytes at once; -ENOTCONN; -ENOMEM. */
 int repl_send_records(struct repl_conn *c, const void *p, size_t n) TV_MUST_CHECK;
+/* The same for disk records of an epoch, in one order with the page records. */
+int repl_send_disk(struct repl_conn *c, uint64_t epoch, const void *p, size_t n) TV_MUST_CHECK;
 /* Frames not yet given to the kernel, of both kinds. */
 size_t repl_queued_bytes(const struct repl_conn *c);
 /* Stops or resumes reading from the peer: back-pressure of the receiver. No frame comes while it is

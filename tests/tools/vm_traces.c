@@ -116,6 +116,8 @@ int main(int argc, char **argv)
 	look(q, "qom-list", json_pack("{ss}", "path", "/objects"), "name", "object", false);
 	look(q, "query-chardev", NULL, "label", "character device", false);
 	look(q, "query-block-jobs", NULL, "device", "block job", true);
+	look(q, "query-named-block-nodes", json_pack("{sb}", "flat", 1), "node-name", "block node",
+	     false);
 	look(q, "query-fdsets", NULL, "fdset-id", "fd set", true);
 	if (hv_qmp_cmd(q, "query-status", NULL, &ret, 5000, &e))
 		say("query-status", e.text);
