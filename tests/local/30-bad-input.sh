@@ -43,7 +43,7 @@ before=$("$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}")
 refused "no such VM" 1 "nosuch" protect nosuch --to hostB
 refused "no such socket" 1 "/nowhere/qmp" protect /nowhere/qmp --to hostB
 refused "no such pid" 1 "999999" protect 999999 --to hostB
-refused "unknown host" 1 "no.such.host.*(did not answer|not known|look)" protect vm1 --to no.such.host
+refused "unknown host" 1 "no.such.host.*not (found|known)" protect vm1 --to no.such.host
 refused "nobody listens" 1 "refused" protect vm1 --to 10.78.0.11:9
 refused "ourselves" 1 "this host itself" protect vm1 --to 10.78.0.11:7890
 refused "not protected" 1 "no VM" unprotect vm1
