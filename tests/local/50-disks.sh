@@ -3,7 +3,7 @@
 # A guest whose Redis writes its append-only file, flushed before each answer, to ext4 on a virtio-blk disk.
 # Its host loses power. Before anybody promotes it, the replica alone is looked at: the file system is
 # clean and a Redis started from it holds every write that was acknowledged. Then a person promotes the VM:
-# it goes on with its disk, on the same connection, and the disk is right again when it ends.
+# it goes on with its disk, on the same connection, and the same way back once more; the disk is right when it ends.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
@@ -75,9 +75,22 @@ look_at "$(echo "$B_ROOT"/var/lib/twinvm/disks/*-0.raw)" "replica after the powe
 
 tw hostB failover vm1 --force >"$PAIR_DIR/out" 2>&1 || fail "failover: $(cat "$PAIR_DIR/out")"
 await 60 "the VM to go on with its disk" answered_past $((n + 200))
+
+# And back: hostA, with nothing but its old image, becomes the backup of what hostB runs.
+host_boot hostA
+daemon_start hostA
+tw hostB protect vm1 --to hostA >"$PAIR_DIR/out" || fail "protect on the way back: $(cat "$PAIR_DIR/out")"
+await 60 "the client to go on" answered_past $(($(answered) + 100))
+host_power_cut hostB
+waiting_a() { [[ $(vm_field hostA vm1 "['core']") = WAITING ]]; }
+await 20 "the backup to see it" waiting_a
+n=$(answered)
+tw hostA failover vm1 --force >"$PAIR_DIR/out" 2>&1 || fail "failover back: $(cat "$PAIR_DIR/out")"
+await 60 "the VM to go on at home" answered_past $((n + 100))
+A_ROOT=/proc/${HOST_INIT[hostA]}/root
 kill "$client_pid"
 wait "$client_job" || fail "the client: $(cat "$PAIR_DIR/client.json")"
-kill -9 "$(procs_of hostB qemu-system | head -n 1)"
-look_at "$(echo "$B_ROOT"/var/lib/twinvm/disks/*-0.raw)" "disk of the promoted VM" "$(last I "$PAIR_DIR/record")" \
+kill -9 "$(procs_of hostA qemu-system | head -n 1)"
+look_at "$(echo "$A_ROOT"/var/lib/twinvm/disks/*-0.raw)" "disk of the VM that came back" "$(last I "$PAIR_DIR/record")" \
 	"$(last R "$PAIR_DIR/record")"
 jq -c '{disk_bytes, wire_bytes, epoch_committed, pause_ms}' "$PAIR_DIR/status"
