@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 PAIR_ARBITER=${PAIR_ARBITER:-file}
 PAIR_CONF="spool_mib = 16"
 . tests/lib/pair.sh
-. tests/lib/disks.sh
+. tests/lib/diskvm.sh
 
 fail() {
 	echo "FAIL: $*"

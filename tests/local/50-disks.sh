@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
+. tests/lib/disk.sh
 
 fail() {
 	echo "FAIL: $*"
@@ -22,42 +23,23 @@ answered_past() { (($(answered) + 0 > $1)); }
 waiting() { [[ $(vm_field hostB vm1 "['core']") = WAITING ]]; }
 last() { awk -v k="$1" '$2 == k { n = $3 } END { print n + 0 }' "$2"; }
 
-# redis_has FOLDER INCR RPUSH: a Redis started from an append-only file has at least these
-redis_has() {
-	local key out counter list
-	guest_redis_command
-	"${REDIS_COMMAND[@]}" --dir "$1" --appendonly yes --port 0 --unixsocket "$1/redis.sock" >"$1/redis.out" 2>&1 &
-	local pid=$!
-	cli() { "${REDIS_COMMAND[@]:0:4}" "${REDIS_COMMAND[4]%-server}-cli" -s "$1/redis.sock" "${@:2}"; }
-	loaded() { [[ $(cli "$1" PING 2>/dev/null) = PONG ]]; }
-	await 20 "Redis to load the file" loaded "$1"
-	counter=$(cli "$1" GET twinvm:counter)
-	list=$(cli "$1" LLEN twinvm:list)
-	out=$(cli "$1" KEYS '*')
-	kill "$pid"
-	wait "$pid" 2>/dev/null || true
-	[[ -n $counter && -n $list ]] || fail "the file has no such keys, but: $out"
-	((counter >= $2 && list >= $3)) || fail "acknowledged $2 and $3, the disk has $counter and $list"
-	echo "$counter increments, $list elements"
-}
 # look_at IMAGE WHAT INCR RPUSH
 look_at() {
-	local copy=$PAIR_DIR/copy.raw dir=$PAIR_DIR/from-disk
+	local copy=$PAIR_DIR/copy.raw dir=$PAIR_DIR/from-disk counter length
 	rm -rf "$copy" "$dir"
-	mkdir "$dir"
 	cp --sparse=always "$1" "$copy"
-	# As every mount does it: the journal first.
-	e2fsck -y -E journal_only "$copy" >"$PAIR_DIR/fsck" 2>&1 || (($? == 1)) || fail "$2, journal: $(cat "$PAIR_DIR/fsck")"
-	fsck.ext4 -fn "$copy" >"$PAIR_DIR/fsck" 2>&1 || fail "$2: the file system is not clean: $(cat "$PAIR_DIR/fsck")"
-	debugfs -R "rdump /appendonlydir $dir" "$copy" >/dev/null 2>&1
-	echo "$2: file system clean; $(redis_has "$dir" "$3" "$4") for $3 and $4 acknowledged"
+	disk_clean "$copy" >"$PAIR_DIR/fsck" || fail "$2: the file system is not clean: $(cat "$PAIR_DIR/fsck")"
+	read -r counter length <<<"$(disk_redis "$copy" "$dir")"
+	((counter >= $3 && length >= $4)) || fail "$2: acknowledged $3 and $4, the disk has $counter and $length"
+	echo "$2: file system clean; $counter and $length for $3 and $4 acknowledged"
 }
 
 pair_up
 B_ROOT=/proc/${HOST_INIT[hostB]}/root
-truncate -s 128M "$PAIR_DIR/disk.raw"
-mkfs.ext4 -q -F "$PAIR_DIR/disk.raw"
-GUEST_EXTRA="twinvm.disk=1" guest_start hostA vm1 -drive "file=$PAIR_DIR/disk.raw,format=raw,if=virtio,cache=writeback"
+guest_disk "$PAIR_DIR/disk.raw" 128
+# An I/O thread of its own: mirror, NBD and draining run there.
+GUEST_EXTRA="twinvm.disk=/dev/vda" guest_start hostA vm1 -object iothread,id=io0 \
+	-drive "file=$PAIR_DIR/disk.raw,format=raw,if=none,id=data" -device virtio-blk-pci,drive=data,iothread=io0
 await 30 "Redis" guest_answers
 tw hostA protect vm1 --to hostB >"$PAIR_DIR/out" || fail "protect: $(cat "$PAIR_DIR/out")"
 host_spawn client "$PAIR_DIR/client.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 60000 \
