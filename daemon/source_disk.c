@@ -45,11 +45,8 @@ static void on_failed(const char *why, void *arg)
 {
 	struct source *s = arg;
 
-	if (s->leaving || s->state == FO_P_ASKING || s->state == FO_P_FENCED)
-		return;
-	src_set_why(s, -EIO, why);
 	/* The disks are not mirrored any more: alone, by record if there is one. */
-	src_event(s, FO_PE_PEER_LOST);
+	src_fail_soon(s, -EIO, why);
 }
 
 int src_disks_init(struct source *s)

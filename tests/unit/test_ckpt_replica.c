@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Disks on the backup: records there and back, epochs kept and applied, hostile records, full disks, and
- * what the state file says after a death at any moment. */
+/* Disks on the backup: records there and back, epochs kept and applied, hostile records, full
+ * disks, and what the state file says after a death at any moment. */
 #include "checkpoint/disk.h"
 
 #include <setjmp.h>
@@ -104,7 +104,8 @@ static uint64_t rnd(void)
 	return x;
 }
 
-static void add(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const uint8_t *p, uint64_t n)
+static void add(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const uint8_t *p,
+		uint64_t n)
 {
 	assert_true(out.n + CKPT_DISK_RECORD_BYTES <= sizeof(out.data));
 	out.n += ckpt_disk_record(kind, disk, offset, p, n, out.data + out.n);
@@ -404,7 +405,8 @@ static void test_killed_while_applying(void **state)
 						add(CKPT_DISK_WRITE, d, at, p, sizeof(p));
 				if (ckpt_rep_add(r, n, out.data, out.n, &e) ||
 				    ckpt_rep_verify(r, n, out.records, sum(), &e) ||
-				    (n == 3 && write(go[1], "g", 1) != 1) || ckpt_rep_apply(r, n, &e))
+				    (n == 3 && write(go[1], "g", 1) != 1) ||
+				    ckpt_rep_apply(r, n, &e))
 					_exit(1);
 			}
 		}
@@ -456,7 +458,8 @@ static void test_state_file(void **state)
 	assert_int_equal(ckpt_rep_verify(r, 1, 0, sum(), &e), 0);
 	assert_int_equal(ckpt_rep_apply(r, 1, &e), 0);
 	assert_int_equal(phase(NULL), CKPT_REP_WHOLE);
-	/* The same file found after the host's own crash counts for nothing, unless it was settled. */
+	/* The same file found after the host's own crash counts for nothing, unless it was settled.
+	 */
 	assert_int_equal(tv_read_file(path, 1u << 16, &text, &n), 0);
 	text[64] ^= 1;
 	assert_int_equal(tv_write_file(path, text, n), 0);
@@ -474,7 +477,8 @@ static void test_state_file(void **state)
 /* An image that somebody has locked, as QEMU does while a VM runs from it, is not touched. */
 static void test_in_use(void **state)
 {
-	struct ckpt_rep_conf conf = {.dir = dir, .vm_id = "busy", .session = "1", .disks = 1, .bytes = {4096}};
+	struct ckpt_rep_conf conf = {
+		.dir = dir, .vm_id = "busy", .session = "1", .disks = 1, .bytes = {4096}};
 	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
 	struct ckpt_rep *r = NULL;
 	struct tv_err e = {0};
@@ -494,11 +498,15 @@ static void test_in_use(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),	cmocka_unit_test(test_epochs_overlap),
-		cmocka_unit_test(test_hostile_records), cmocka_unit_test(test_every_bit),
-		cmocka_unit_test(test_journal_full),	cmocka_unit_test(test_disk_full),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_epochs_overlap),
+		cmocka_unit_test(test_hostile_records),
+		cmocka_unit_test(test_every_bit),
+		cmocka_unit_test(test_journal_full),
+		cmocka_unit_test(test_disk_full),
 		cmocka_unit_test(test_killed_while_applying),
-		cmocka_unit_test(test_state_file),	cmocka_unit_test(test_in_use),
+		cmocka_unit_test(test_state_file),
+		cmocka_unit_test(test_in_use),
 	};
 
 	return cmocka_run_group_tests_name("ckpt_replica", tests, make_dir, remove_dir);

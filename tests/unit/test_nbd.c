@@ -371,7 +371,8 @@ static void test_owner_fails(void **state)
 	expect_end();
 }
 
-/* Random bytes after any good beginning end the connection or are answered; nothing else happens. */
+/* Random bytes after any good beginning end the connection or are answered; nothing else happens.
+ */
 static void test_noise(void **state)
 {
 	uint8_t noise[4096];
@@ -392,11 +393,19 @@ static void test_noise(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_requests),	 T(test_old_client),	T(test_other_options),
-		T(test_long_option),	 T(test_bad_flags),	T(test_endless_options),
-		T(test_no_magic),	 T(test_write_outside), T(test_write_too_long),
-		T(test_ends_inside),	 T(test_back_pressure_and_cut),
-		T(test_owner_fails),	 T(test_noise),
+		T(test_requests),
+		T(test_old_client),
+		T(test_other_options),
+		T(test_long_option),
+		T(test_bad_flags),
+		T(test_endless_options),
+		T(test_no_magic),
+		T(test_write_outside),
+		T(test_write_too_long),
+		T(test_ends_inside),
+		T(test_back_pressure_and_cut),
+		T(test_owner_fails),
+		T(test_noise),
 	};
 
 	return cmocka_run_group_tests_name("nbd", tests, NULL, NULL);
