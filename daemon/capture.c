@@ -364,10 +364,6 @@ static void capture_paused(struct cap *c, uint64_t epoch, struct slot *s, struct
 	c->conf.pausing(c->conf.arg, true);
 	out->rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
 	if (out->rc)
-		c->conf.pausing(c->conf.arg, false);
-	if (out->rc == -EALREADY)
-		return; /* a person paused it, and only that person resumes it */
-	if (out->rc)
 		goto resume;
 	/* No vCPU runs and QEMU has answered: what the guest sent is in the sockets, and is this
 	 * epoch's. */
@@ -395,7 +391,10 @@ static void capture_paused(struct cap *c, uint64_t epoch, struct slot *s, struct
 	out->rc = rc ? rc : r;
 resume:
 	out->slot = s;
-	r = hv_resume(c->vm, QMP_TIMEOUT_MS);
+	/* A VM that a person paused is that person's to resume. */
+	r = out->rc == -EALREADY ? 0 : hv_resume(c->vm, QMP_TIMEOUT_MS);
+	/* Only now: a disk write that waits for a commit could keep QEMU from its monitor. */
+	c->conf.pausing(c->conf.arg, false);
 	if (!out->rc)
 		out->rc = r;
 }

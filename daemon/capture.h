@@ -62,7 +62,7 @@ struct cap_conf {
 	struct hv_vm_id vm;
 	struct hv_opts opts;
 	struct cap_page *page;
-	/* HOT: a pause is about to be asked for; barrier, or a failed pause, ends that. */
+	/* HOT: a pause is about to be asked for, or is over. */
 	void (*pausing)(void *arg, bool on);
 	/* HOT: sets the barrier of network and disks; called with the VM paused. */
 	int (*barrier)(void *arg, uint64_t epoch);

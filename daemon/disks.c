@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #define CHUNK_BYTES (512u << 10) /* takes at least one record of any size */
-#define EPOCHS 8		 /* open at once: more than are ever in flight */
+#define PAUSING_ROOM 8
+#define EPOCHS 8 /* open at once: more than are ever in flight */
 
 struct chunk { /* consecutive records of one epoch */
 	TAILQ_ENTRY(chunk) next;
@@ -68,7 +69,11 @@ static void kick(struct disks *d)
 /* ---- the server's threads ---- */
 static bool must_wait(const struct disks *d, size_t n)
 {
-	if (d->queued_bytes && d->queued_bytes + n > d->conf.queue_bytes)
+	/* What QEMU has to drain before it can pause the VM comes through: there is only so much of
+	 * it. */
+	size_t limit = d->pausing ? PAUSING_ROOM * d->conf.queue_bytes : d->conf.queue_bytes;
+
+	if (d->queued_bytes && d->queued_bytes + n > limit)
 		return true;
 	return d->epoch && !d->pausing && d->uncommitted_bytes >= d->conf.hold_bytes;
 }

@@ -94,7 +94,6 @@ int src_barrier(void *arg, uint64_t epoch)
 	struct source *s = arg;
 
 	disks_barrier(s->disks, epoch);
-	disks_pausing(s->disks, false);
 	return nb_barrier(s->nb, epoch);
 }
 

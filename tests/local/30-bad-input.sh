@@ -70,9 +70,9 @@ kill -9 "$noqmp"
 
 truncate -s 16M "$PAIR_DIR/disk.img"
 host_spawn hostA "$PAIR_DIR/disk.log" qemu-system-x86_64 -name disk -accel tcg -m 64 -display none -nodefaults \
-	-drive "file=$PAIR_DIR/disk.img,format=raw,if=virtio,id=data0" -qmp "unix:$PAIR_DIR/disk.qmp,server=on,wait=off"
+	-drive "file=$PAIR_DIR/disk.img,format=raw,if=none,id=data0" -device virtio-blk-pci,drive=data0,share-rw=on -qmp "unix:$PAIR_DIR/disk.qmp,server=on,wait=off"
 await 10 "the VM with a disk" test -S "$PAIR_DIR/disk.qmp"
-refused "a writable disk" 3 "data0|virtio" protect disk --to hostB
+refused "a shared disk" 3 "virtio.*share-rw" protect disk --to hostB
 kill -9 "$SPAWNED_PID"
 
 host_spawn hostA "$PAIR_DIR/holder.log" python3 -c "

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER=${PAIR_ARBITER:-file}
 . tests/lib/pair.sh
-. tests/lib/disks.sh
+. tests/lib/diskvm.sh
 
 fail() {
 	echo "FAIL: $*"

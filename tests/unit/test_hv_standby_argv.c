@@ -15,7 +15,7 @@
 #define MIB (1024 * 1024)
 
 struct vm { /* what else the description says; zero means the usual */
-	const char *machine, *main_block, *cwd, *file;
+	const char *machine, *main_block, *cwd, *file, *disks;
 	json_int_t main_bytes, ram_bytes;
 };
 
@@ -35,6 +35,8 @@ static json_t *describe(const char *line, const struct vm *vm)
 		      vm->main_bytes ? vm->main_bytes : ram, "main", 1, "name", "pc.bios", "bytes",
 		      (json_int_t)262144, "main", 0, "cwd", vm->cwd ? vm->cwd : "/w");
 	assert_non_null(d);
+	if (vm->disks)
+		json_object_set_new(d, "disks", json_loads(vm->disks, 0, NULL));
 	if (vm->file)
 		json_object_set_new(d, "files", json_pack("[s]", vm->file));
 	return d;
@@ -65,6 +67,87 @@ static int rewrite(const char *line, const struct vm *vm, char *out, size_t room
 }
 
 static const struct vm usual;
+
+/* Two disks: what the options become, or why they are refused. */
+static void disks_are(const char *options, const char *disks, const char *expected)
+{
+	static const char *const images[] = {"/r/a,b-0.raw", "/r/1.raw"};
+	const struct hv_standby_conf conf = {
+		.dir = DIR, .vm_id = "ab12", .replicas = images, .n_replicas = 2};
+	const struct vm vm = {.disks = disks};
+	char line[4096], out[8192];
+	struct tv_err e = {0};
+	int rc;
+
+	snprintf(line, sizeof(line), "qemu %s -nodefaults", options);
+	rc = rewrite_conf(line, &vm, &conf, out, sizeof(out), &e);
+	if (rc) {
+		if (!strstr(e.text, expected))
+			fail_msg("%s: '%s', not '%s'", options, e.text, expected);
+		return;
+	}
+	if (strncmp(out, "qemu ", 5) || strncmp(out + 5, expected, strlen(expected)) ||
+	    strncmp(out + 5 + strlen(expected), " -nodefaults", 12))
+		fail_msg("%s:\n%s\nnot\n%s", options, out, expected);
+}
+
+#define DISK(device, node, file)                                                                   \
+	"{\"name\":\"x\",\"device\":\"" device "\",\"node\":\"" node "\",\"file\":\"" file         \
+	"\",\"bytes\":1048576}"
+
+static void test_disks(void **state)
+{
+	(void)state;
+	disks_are("-drive id=d0,file=/i/a.qcow2,format=qcow2,if=none,cache=none,l2-cache-size=1M "
+		  "-device ide-hd,drive=d0",
+		  "[" DISK("d0", "#block1", "/i/a.qcow2") "]",
+		  "-drive id=d0,if=none,cache=none,file=/r/a,,b-0.raw,format=raw -device "
+		  "ide-hd,drive=d0");
+	/* Without an id by the image's path; the read-only one stays. */
+	disks_are("-drive file=a.raw,if=virtio -drive file=/b.iso,readonly=on",
+		  "[" DISK("virtio0", "#block1", "a.raw") "]",
+		  "-drive if=virtio,file=/r/a,,b-0.raw,format=raw -drive file=/b.iso,readonly=on");
+	disks_are("-hda /a -hdb b -cdrom /c",
+		  "[" DISK("ide0-hd0", "#block1", "/a") "," DISK("ide0-hd1", "#block2", "b") "]",
+		  "-drive index=0,media=disk,file=/r/a,,b-0.raw,format=raw"
+		  " -drive index=1,media=disk,file=/r/1.raw,format=raw -cdrom /c");
+	disks_are("-pflash /code -pflash /vars /disk",
+		  "[" DISK("pflash1", "#block1", "/vars") "," DISK("ide0-hd0", "#b", "/disk") "]",
+		  "-pflash /code -drive if=pflash,file=/r/a,,b-0.raw,format=raw"
+		  " -drive index=0,media=disk,file=/r/1.raw,format=raw");
+	/* Nodes: what lies below a disk goes, what another one needs stays. */
+	disks_are("-blockdev driver=file,filename=/base,node-name=bf -blockdev "
+		  "driver=file,filename=/q,node-name=f "
+		  "-blockdev driver=qcow2,file=f,backing=bf,node-name=n -device ide-hd,drive=n",
+		  "[" DISK("", "n", "/q") "]",
+		  "-blockdev "
+		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
+		  "\"filename\":\"/r/a,b-0.raw\"}} -device ide-hd,drive=n");
+	disks_are("-blockdev driver=file,filename=/base,node-name=bf -blockdev "
+		  "driver=raw,read-only=on,file=bf,node-name=ro "
+		  "-blockdev driver=qcow2,file.driver=file,file.filename=/q,backing=bf,node-name=n",
+		  "[" DISK("", "n", "/q") "]",
+		  "-blockdev driver=file,filename=/base,node-name=bf -blockdev "
+		  "driver=raw,read-only=on,file=bf,node-name=ro -blockdev "
+		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
+		  "\"filename\":\"/r/a,b-0.raw\"}}");
+	disks_are("-blockdev "
+		  "{\"driver\":\"qcow2\",\"node-name\":\"n\",\"discard\":\"unmap\",\"file\":{"
+		  "\"driver\":\"file\",\"filename\":\"/q\"}}",
+		  "[" DISK("", "n", "/q") "]",
+		  "-blockdev "
+		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
+		  "\"filename\":\"/r/a,b-0.raw\",\"discard\":\"unmap\"},\"discard\":\"unmap\"}");
+	/* Said by name, not guessed. */
+	disks_are("-drive id=d0,file=/a", "[" DISK("hot", "#b", "/hot") "]", "not on the VM's");
+	disks_are("-drive id=d0,file=/a,snapshot=on", "[" DISK("d0", "#b", "/a") "]",
+		  "snapshot=on");
+	disks_are("-snapshot -drive id=d0,file=/a", "[" DISK("d0", "#b", "/a") "]", "thrown away");
+	disks_are("-hda /a -hdb /a", "[" DISK("ide0-hd0", "#b", "/a") "]", "twice");
+	disks_are("-hda /a -hdb /b -hdc /c",
+		  "[" DISK("a", "#a", "/a") "," DISK("b", "#b", "/b") "," DISK("c", "#c", "/c") "]",
+		  "more disks");
+}
 
 /* The part that every standby has, for a usual VM. */
 #define TAIL                                                                                       \
@@ -417,12 +500,19 @@ static void test_bad_description(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kept),	cmocka_unit_test(test_dropped),
-		cmocka_unit_test(test_serial),	cmocka_unit_test(test_standby_names),
-		cmocka_unit_test(test_chardev), cmocka_unit_test(test_net),
-		cmocka_unit_test(test_paths),	cmocka_unit_test(test_machine_and_ram),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_tap_names),
-		cmocka_unit_test(test_again),	cmocka_unit_test(test_bad_description),
+		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_standby_names),
+		cmocka_unit_test(test_chardev),
+		cmocka_unit_test(test_net),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_machine_and_ram),
+		cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_tap_names),
+		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_bad_description),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
