@@ -3,3 +3,4 @@
 .PHONY: bench
 bench: all tools guest $(BENCH_BIN)
 	@bench/pause.sh
+	@bench/disk.sh

@@ -125,7 +125,7 @@ int source_main(const char *job_text)
 	s->beat = evtimer_new(s->base, src_on_beat, s);
 	s->due = evtimer_new(s->base, src_on_due, s);
 	s->retry = evtimer_new(s->base, src_on_retry, s);
-	s->port_wait = evtimer_new(s->base, src_on_port_wait, s);
+	s->part_wait = evtimer_new(s->base, src_on_part_wait, s);
 	s->settle = evtimer_new(s->base, src_on_settle, s);
 	s->outcome = "failed";
 	rc = set_up(s, &s->why);

@@ -41,17 +41,12 @@ static void on_ready(void *arg)
 		src_schedule(s);
 }
 
-/* No epoch is complete from here on. A QEMU that dies closes its mirrors first; its end, which
- * decides more, is heard a moment later: the same wait, and the same cure, as for a network port.
- */
 static void on_failed(const char *why, void *arg)
 {
 	struct source *s = arg;
 
-	if (s->leaving || s->port_failed.text[0])
-		return;
-	tv_fail(&s->port_failed, -EIO, "%s", why);
-	src_arm(s->port_wait, PORT_FAILED_WAIT_NS);
+	/* The disks are not mirrored any more: alone, by record if there is one. */
+	src_fail_soon(s, -EIO, why);
 }
 
 int src_disks_init(struct source *s)

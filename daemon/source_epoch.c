@@ -54,19 +54,28 @@ static void on_first_held(void *arg, int64_t now_ns)
 	src_schedule(arg);
 }
 
-static void on_nb_failed(void *arg, const char *port, int rc)
+/*
+ * A port or a disk's mirror has failed. Those of a QEMU that dies fail first; its end, which
+ * decides more (the backup takes over at once), is heard a moment later.
+ */
+void src_fail_soon(struct source *s, int rc, const char *why)
 {
-	struct source *s = arg;
-
-	if (s->leaving || s->port_failed.text[0])
+	if (s->leaving || s->part_failed.text[0])
 		return;
-	/* The ports of a QEMU that dies fail first; its end, which decides more, is heard a moment
-	 * later. */
-	tv_fail(&s->port_failed, rc, "network port %s failed: %s", port, tv_strerror(rc));
-	src_arm(s->port_wait, PORT_FAILED_WAIT_NS);
+	tv_fail(&s->part_failed, rc, "%s", why);
+	s->part_rc = rc;
+	src_arm(s->part_wait, PART_FAILED_WAIT_NS);
 }
 
-void src_on_port_wait(evutil_socket_t fd, short what, void *arg)
+static void on_nb_failed(void *arg, const char *port, int rc)
+{
+	char why[256];
+
+	snprintf(why, sizeof(why), "network port %s failed: %s", port, tv_strerror(rc));
+	src_fail_soon(arg, rc, why);
+}
+
+void src_on_part_wait(evutil_socket_t fd, short what, void *arg)
 {
 	struct source *s = arg;
 
@@ -74,7 +83,7 @@ void src_on_port_wait(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (s->leaving)
 		return;
-	src_set_why(s, -EPIPE, s->port_failed.text);
+	src_set_why(s, s->part_rc, s->part_failed.text);
 	/* The same cure as for a lost backup: alone, by record, without us in the path. */
 	src_event(s, FO_PE_PEER_LOST);
 }

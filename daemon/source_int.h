@@ -12,7 +12,7 @@
 
 #define MAX_IN_FLIGHT 2
 #define SAMPLES 512
-#define PORT_FAILED_WAIT_NS (300 * TV_NS_PER_MS)
+#define PART_FAILED_WAIT_NS (300 * TV_NS_PER_MS)
 
 struct samples { /* the last ones, for percentiles */
 	int64_t v[SAMPLES];
@@ -37,7 +37,7 @@ struct source {
 	struct cap *cap;
 	struct cap_page *page;
 	struct nb *nb;
-	struct event *tick, *heartbeat, *beat, *due, *retry, *settle, *port_wait;
+	struct event *tick, *heartbeat, *beat, *due, *retry, *settle, *part_wait;
 	int stash[2 * HV_MAX_NICS];
 	unsigned stash_n;
 
@@ -49,7 +49,8 @@ struct source {
 	bool bulk_blocked, disks_first; /* whose turn it is when there is room to send */
 	const char *outcome;		/* for the daemon: what ended the session */
 	int exit_rc;
-	struct tv_err why, port_failed;
+	struct tv_err why, part_failed;
+	int part_rc;
 
 	uint64_t epoch_running; /* the next to be captured; epochs are numbered from 1 */
 	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;
@@ -88,7 +89,8 @@ void src_on_detached(struct source *s, const struct cap_event *ev);
 /* ---- source_epoch.c: when epochs begin, what the capture thread says, what the encoder made ----
  */
 void src_schedule(struct source *s);
-void src_on_port_wait(evutil_socket_t fd, short what, void *arg);
+void src_fail_soon(struct source *s, int rc, const char *why);
+void src_on_part_wait(evutil_socket_t fd, short what, void *arg);
 void src_on_due(evutil_socket_t fd, short what, void *arg);
 void src_on_committed(struct source *s, const Twinvm__Committed *m);
 bool src_on_piece(const struct piece *p, void *arg);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * diskbench DISK seq|rand MIB [DEPTH]: writes that many MiB with O_DIRECT, DEPTH requests at a time (threads):
- * seq: 256 KiB requests one after the other, rand: 4 KiB at random places of the whole disk; fsync at the end.
- * Prints "done BYTES". There is no clock in it: a guest's clock stops while its VM is paused, so the time is taken
- * outside (bench/disk.sh).
+ * diskbench DISK seq|rand MIB [DEPTH]: writes that many MiB with O_DIRECT, DEPTH requests at a time
+ * (threads): seq: 256 KiB requests one after the other, rand: 4 KiB at random places of the whole
+ * disk; fsync at the end. Prints "done BYTES". There is no clock in it: a guest's clock stops while
+ * its VM is paused, so the time is taken outside (bench/disk.sh).
  */
 #include <fcntl.h>
 #include <pthread.h>

@@ -2,27 +2,28 @@
 /*
  * verify: do a machine's memory and its disk belong to the same moment?
  *
- *   verify DISK [--writers N] [--mib N] [--rate N] [--zero]   in the guest: writes and compares for ever
- *   verify --check IMAGE                                      on a host: is the image one moment of such a disk?
+ *   verify DISK [--writers N] [--mib N] [--rate N] [--zero]   in the guest: writes and compares for
+ * ever verify --check IMAGE                                      on a host: is the image one moment
+ * of such a disk?
  *
- * Theory of operation. N writers, each with a region of its own, write runs of 1 to 8 blocks at random
- * places, one O_DIRECT|O_SYNC request at a time. Write number n of writer w always goes to the same place
- * (a hash of seed, w and n), and a block's content follows from seed, block number and n alone. The program
- * keeps in memory which n every block holds. So a block on the disk is what memory says, or, while the one
- * write under way covers it, what that write brings. Nothing else is ever right, and every way of mixing
- * moments shows:
- *   disk ahead of memory    the next write is made again: the blocks it covers hold its own number already,
- *                           and each run is read and compared before it is overwritten
- *   disk behind memory      a block holds an older number: seen at the latest when all is read (CHECK)
- *   a torn or foreign block its content does not follow from its head
- * Then "GUEST MISMATCH: ..." goes to the console, and every answer from then on begins with MISMATCH.
- * With --zero one write in sixteen is a write-zeroes request; the content for n = 0 is zeroes.
- * Because places follow from n, a host can tell from an image alone whether it is the state after exactly
- * n(w) writes of each writer. (That every n(w) is of the same moment only the memory knows, or --writers 1.)
+ * Theory of operation. N writers, each with a region of its own, write runs of 1 to 8 blocks at
+ * random places, one O_DIRECT|O_SYNC request at a time. Write number n of writer w always goes to
+ * the same place (a hash of seed, w and n), and a block's content follows from seed, block number
+ * and n alone. The program keeps in memory which n every block holds. So a block on the disk is
+ * what memory says, or, while the one write under way covers it, what that write brings. Nothing
+ * else is ever right, and every way of mixing moments shows: disk ahead of memory    the next write
+ * is made again: the blocks it covers hold its own number already, and each run is read and
+ * compared before it is overwritten disk behind memory      a block holds an older number: seen at
+ * the latest when all is read (CHECK) a torn or foreign block its content does not follow from its
+ * head Then "GUEST MISMATCH: ..." goes to the console, and every answer from then on begins with
+ * MISMATCH. With --zero one write in sixteen is a write-zeroes request; the content for n = 0 is
+ * zeroes. Because places follow from n, a host can tell from an image alone whether it is the state
+ * after exactly n(w) writes of each writer. (That every n(w) is of the same moment only the memory
+ * knows, or --writers 1.)
  *
- * TCP port 7001, one line each: STATE, or CHECK (holds the writers, reads the whole disk and compares), answer
- *   ok|MISMATCH writes=N mismatches=N errors=N first="..."
- * A disk that holds such a state when the program starts is checked and then written on from there.
+ * TCP port 7001, one line each: STATE, or CHECK (holds the writers, reads the whole disk and
+ * compares), answer ok|MISMATCH writes=N mismatches=N errors=N first="..." A disk that holds such a
+ * state when the program starts is checked and then written on from there.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -104,7 +105,8 @@ __attribute__((format(printf, 2, 3))) static void report(uint64_t *count, const 
 	if (!first_bad[0])
 		snprintf(first_bad, sizeof(first_bad), "%s", text);
 	if (++*count <= 20) {
-		fprintf(console, "%s: %s\n", count == &errors ? "GUEST IO ERROR" : "GUEST MISMATCH", text);
+		fprintf(console, "%s: %s\n", count == &errors ? "GUEST IO ERROR" : "GUEST MISMATCH",
+			text);
 		fflush(console);
 	}
 	pthread_mutex_unlock(&report_lock);
@@ -126,8 +128,13 @@ __attribute__((format(printf, 1, 2), noreturn)) static void die(const char *fmt,
 
 static void fill(const struct disk *d, uint64_t block, uint64_t number, uint64_t *out)
 {
-	struct head h = {.magic = MAGIC, .seed = d->seed, .writers = d->writers, .zero = d->zero,
-			 .blocks = d->blocks, .block = block, .number = number};
+	struct head h = {.magic = MAGIC,
+			 .seed = d->seed,
+			 .writers = d->writers,
+			 .zero = d->zero,
+			 .blocks = d->blocks,
+			 .block = block,
+			 .number = number};
 	uint64_t x = mix(d->seed ^ mix(block)) ^ mix(number), sum = 0;
 	size_t i = sizeof(h) / sizeof(*out);
 
@@ -149,7 +156,8 @@ static struct run place(const struct disk *d, uint32_t writer, uint64_t number)
 	uint64_t at = x % d->region, left = d->region - at;
 	unsigned count = 1 + (unsigned)((x >> 40) % RUN_MAX);
 
-	return (struct run){.first = writer * d->region + at, .count = left < count ? (unsigned)left : count,
+	return (struct run){.first = writer * d->region + at,
+			    .count = left < count ? (unsigned)left : count,
 			    .zero = d->zero && (x >> 50) % ZERO_EVERY == 0};
 }
 
@@ -160,7 +168,8 @@ static void remember(struct disk *d, const struct run *r, uint64_t number)
 }
 
 /* In words, what a block that is not as it should be holds. */
-static const char *describe(const struct disk *d, uint64_t block, const uint64_t *data, char *out, size_t size)
+static const char *describe(const struct disk *d, uint64_t block, const uint64_t *data, char *out,
+			    size_t size)
 {
 	uint64_t good[WORDS];
 	struct head h;
@@ -191,8 +200,10 @@ static unsigned compare(const struct disk *d, uint64_t first, unsigned count, co
 		if (!memcmp(good, data, BLOCK))
 			continue;
 		bad++;
-		report(&mismatches, "block %" PRIu64 ": memory says write %" PRIu64 ", the disk holds %s", first + i,
-		       d->holds[first + i], describe(d, first + i, data, is, sizeof(is)));
+		report(&mismatches,
+		       "block %" PRIu64 ": memory says write %" PRIu64 ", the disk holds %s",
+		       first + i, d->holds[first + i],
+		       describe(d, first + i, data, is, sizeof(is)));
 	}
 	return bad;
 }
@@ -238,7 +249,8 @@ static void *write_for_ever(void *arg)
 	struct writer *w = arg;
 	struct disk *d = w->disk;
 	uint64_t *buf = aligned((size_t)RUN_MAX * BLOCK);
-	struct timespec pause = {.tv_sec = w->pause_ns / 1000000000, .tv_nsec = w->pause_ns % 1000000000};
+	struct timespec pause = {.tv_sec = w->pause_ns / 1000000000,
+				 .tv_nsec = w->pause_ns % 1000000000};
 
 	for (;;) {
 		pthread_mutex_lock(&w->gate);
@@ -274,7 +286,8 @@ static uint64_t compare_all(const struct disk *d)
 
 /* ---- a disk found as it is ---- */
 
-/* The largest number each writer has on the disk, and the seed and shape that the disk names; 0: nothing there. */
+/* The largest number each writer has on the disk, and the seed and shape that the disk names; 0:
+ * nothing there. */
 static bool survey(struct disk *d, uint64_t last[WRITERS_MAX])
 {
 	uint64_t *buf = aligned(BLOCK);
@@ -288,7 +301,8 @@ static bool survey(struct disk *d, uint64_t last[WRITERS_MAX])
 		memcpy(&h, buf, sizeof(h));
 		if (h.magic != MAGIC)
 			continue;
-		if (!known && h.writers && h.writers <= WRITERS_MAX && h.blocks && h.blocks <= d->blocks) {
+		if (!known && h.writers && h.writers <= WRITERS_MAX && h.blocks &&
+		    h.blocks <= d->blocks) {
 			known = true;
 			d->seed = h.seed;
 			d->writers = h.writers;
@@ -314,7 +328,8 @@ static uint64_t differing(const struct disk *d, uint32_t writer, const uint64_t 
 	return bad;
 }
 
-/* Sets d->holds and *number to the state in which a writer's region is; false if it is no such state. */
+/* Sets d->holds and *number to the state in which a writer's region is; false if it is no such
+ * state. */
 static bool find_state(struct disk *d, uint32_t writer, uint64_t last, uint64_t *number)
 {
 	uint64_t *image = aligned(d->region * BLOCK), n = 0;
@@ -340,7 +355,8 @@ out:
 	return found;
 }
 
-static bool find_all_states(struct disk *d, const uint64_t last[WRITERS_MAX], uint64_t number[WRITERS_MAX])
+static bool find_all_states(struct disk *d, const uint64_t last[WRITERS_MAX],
+			    uint64_t number[WRITERS_MAX])
 {
 	bool good = true;
 
@@ -351,7 +367,9 @@ static bool find_all_states(struct disk *d, const uint64_t last[WRITERS_MAX], ui
 		if (find_state(d, w, last[w], &number[w]))
 			continue;
 		good = false;
-		report(&mismatches, "the region of writer %u, whose last number is %" PRIu64 ", is no state that ever was",
+		report(&mismatches,
+		       "the region of writer %u, whose last number is %" PRIu64
+		       ", is no state that ever was",
 		       w, last[w]);
 	}
 	return good;
@@ -409,8 +427,10 @@ static void answer(int fd)
 	for (uint32_t w = 0; w < disk.writers; w++)
 		writes += writers[w].number;
 	pthread_mutex_lock(&report_lock);
-	n = snprintf(out, sizeof(out), "%s writes=%" PRIu64 " mismatches=%" PRIu64 " errors=%" PRIu64 " first=\"%s\"\n",
-		     mismatches || errors ? "MISMATCH" : "ok", writes, mismatches, errors, first_bad);
+	n = snprintf(
+		out, sizeof(out),
+		"%s writes=%" PRIu64 " mismatches=%" PRIu64 " errors=%" PRIu64 " first=\"%s\"\n",
+		mismatches || errors ? "MISMATCH" : "ok", writes, mismatches, errors, first_bad);
 	pthread_mutex_unlock(&report_lock);
 	if (all)
 		for (uint32_t w = 0; w < disk.writers; w++)
@@ -467,8 +487,9 @@ static void open_disk(const char *path, uint64_t mib)
 
 int main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"writers", 1, NULL, 'w'}, {"mib", 1, NULL, 'm'}, {"rate", 1, NULL, 'r'},
-					      {"zero", 0, NULL, 'z'},	 {"check", 1, NULL, 'c'}, {NULL, 0, NULL, 0}};
+	static const struct option longs[] = {{"writers", 1, NULL, 'w'}, {"mib", 1, NULL, 'm'},
+					      {"rate", 1, NULL, 'r'},	 {"zero", 0, NULL, 'z'},
+					      {"check", 1, NULL, 'c'},	 {NULL, 0, NULL, 0}};
 	uint64_t mib = 0;
 	int64_t rate = 400; /* writes a second of all writers */
 
@@ -495,7 +516,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind != argc - 1 || rate < 1 || !disk.writers || disk.writers > WRITERS_MAX) {
-		fprintf(stderr, "usage: verify DISK [--writers N] [--mib N] [--rate N] [--zero] | verify --check IMAGE\n");
+		fprintf(stderr, "usage: verify DISK [--writers N] [--mib N] [--rate N] [--zero] | "
+				"verify --check IMAGE\n");
 		return 2;
 	}
 	open_disk(argv[optind], mib);

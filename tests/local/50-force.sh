@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Without an arbiter: a dead primary promotes nothing by itself; a person does (--force), but not while the
+# Without an arbiter, for a VM with a disk: a dead primary promotes nothing by itself; a person does (--force), but not while the
 # primary answers. A VM whose QEMU is killed goes on on the backup at once; one that is shut down does not.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -32,7 +32,9 @@ waiting() { [[ $(vm_field hostB vm1 "['core']") = WAITING ]]; }
 unknown() { [[ $(vm_state "$1" "$2") = none ]]; }
 
 pair_up
-guest_start hostA vm1
+guest_disk "$PAIR_DIR/disk.ext4" 64
+GUEST_EXTRA='twinvm.disk=/dev/vda' guest_start hostA vm1 \
+	-drive "file=$PAIR_DIR/disk.ext4,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0
 tw hostA protect vm1 --to hostB >/dev/null
 
 # ---- QEMU of the primary dies ----
