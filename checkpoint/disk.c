@@ -9,6 +9,7 @@
 enum { RAW = 0, LZ4 = 1 };
 /* Below it, compressing costs more than it saves. */
 #define LZ4_MIN_BYTES 1024
+#define PROBE_BYTES 4096
 
 static void put_head(uint8_t *p, const struct ckpt_disk_rec *r)
 {
@@ -34,6 +35,18 @@ void ckpt_disk_get(const uint8_t *p, struct ckpt_disk_rec *r)
 	};
 }
 
+/* 0: not worth it. An eighth must be gained, or decoding is not worth its time; the first page
+ * tells of the rest, since a guest's write of this size is mostly of one kind. */
+static int compress(const uint8_t *p, int n, uint8_t *out)
+{
+	if (n < LZ4_MIN_BYTES)
+		return 0;
+	if (n > 4 * PROBE_BYTES && LZ4_compress_fast((const char *)p, (char *)out, PROBE_BYTES,
+						     PROBE_BYTES - PROBE_BYTES / 8, 4) <= 0)
+		return 0;
+	return LZ4_compress_fast((const char *)p, (char *)out, n, n - n / 8, 4);
+}
+
 static bool all_zero(const uint8_t *p, size_t n)
 {
 	return !p[0] && !memcmp(p, p + 1, n - 1);
@@ -51,10 +64,7 @@ size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset
 		r.kind = CKPT_DISK_ZERO;
 	if (r.kind == CKPT_DISK_WRITE) {
 		r.hash = XXH3_64bits(data, bytes);
-		/* An eighth must be gained, or decoding is not worth its time. */
-		if (bytes >= LZ4_MIN_BYTES)
-			n = LZ4_compress_fast(data, (char *)payload, (int)bytes,
-					      (int)(bytes - bytes / 8), 4);
+		n = compress(data, (int)bytes, payload);
 		r.encoding = n > 0 ? LZ4 : RAW;
 		if (n <= 0) {
 			memcpy(payload, data, bytes);

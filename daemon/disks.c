@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define CHUNK_BYTES (512u << 10) /* takes at least one record of any size */
-#define PAUSING_ROOM 8
+#define PAUSING_ROOM 4
 #define EPOCHS 8 /* open at once: more than are ever in flight */
 
 struct chunk { /* consecutive records of one epoch */

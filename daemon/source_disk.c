@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-#define QUEUE_BYTES (8u << 20)
+#define QUEUE_BYTES (32u << 20)
 /* Uncommitted disk data: three epochs of it fit into what a backup keeps by default, several times.
  */
 #define HOLD_SHARE 8
