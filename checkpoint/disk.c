@@ -9,7 +9,8 @@
 enum { RAW = 0, LZ4 = 1 };
 /* Below it, compressing costs more than it saves. */
 #define LZ4_MIN_BYTES 1024
-#define PROBE_BYTES 4096
+#define LZ4_SAMPLED_BYTES (32u << 10)
+#define LZ4_SAMPLE_BYTES 4096
 
 static void put_head(uint8_t *p, const struct ckpt_disk_rec *r)
 {
@@ -35,21 +36,21 @@ void ckpt_disk_get(const uint8_t *p, struct ckpt_disk_rec *r)
 	};
 }
 
-/* 0: not worth it. An eighth must be gained, or decoding is not worth its time; the first page
- * tells of the rest, since a guest's write of this size is mostly of one kind. */
-static int compress(const uint8_t *p, int n, uint8_t *out)
-{
-	if (n < LZ4_MIN_BYTES)
-		return 0;
-	if (n > 4 * PROBE_BYTES && LZ4_compress_fast((const char *)p, (char *)out, PROBE_BYTES,
-						     PROBE_BYTES - PROBE_BYTES / 8, 4) <= 0)
-		return 0;
-	return LZ4_compress_fast((const char *)p, (char *)out, n, n - n / 8, 4);
-}
-
 static bool all_zero(const uint8_t *p, size_t n)
 {
 	return !p[0] && !memcmp(p, p + 1, n - 1);
+}
+
+/*
+ * Does a piece from the middle of a large write compress? The guest waits for this, and LZ4 needs
+ * as long to find out that nothing can be saved as it needs to save.
+ */
+static bool promising(const uint8_t *data, uint64_t bytes, uint8_t *scratch)
+{
+	if (bytes < LZ4_SAMPLED_BYTES)
+		return true;
+	return LZ4_compress_fast((const char *)data + bytes / 2, (char *)scratch, LZ4_SAMPLE_BYTES,
+				 LZ4_SAMPLE_BYTES - LZ4_SAMPLE_BYTES / 8, 4) > 0;
 }
 
 size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const void *data,
@@ -64,7 +65,10 @@ size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset
 		r.kind = CKPT_DISK_ZERO;
 	if (r.kind == CKPT_DISK_WRITE) {
 		r.hash = XXH3_64bits(data, bytes);
-		n = compress(data, (int)bytes, payload);
+		/* An eighth must be gained, or decoding is not worth its time. */
+		if (bytes >= LZ4_MIN_BYTES && promising(data, bytes, payload))
+			n = LZ4_compress_fast(data, (char *)payload, (int)bytes,
+					      (int)(bytes - bytes / 8), 4);
 		r.encoding = n > 0 ? LZ4 : RAW;
 		if (n <= 0) {
 			memcpy(payload, data, bytes);
