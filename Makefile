@@ -2,7 +2,7 @@
 # twinvm: `make` builds into build/, `make help` lists the targets.
 SHELL := /bin/bash
 B ?= build
-ROOMS := common hv checkpoint replicator netbuffer failover daemon cli
+ROOMS := common hv nbd checkpoint replicator netbuffer failover daemon cli
 CC ?= gcc
 PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson
 

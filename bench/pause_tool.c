@@ -2,10 +2,10 @@
 /*
  * Parts of the pause bench (bench/pause.sh):
  *   pause_tool hva QMP              host address of the VM's main RAM, and its QEMU's pid
- *   pause_tool dirty PID HVA N MS   writes N pages from HVA on, again every MS, until killed; the guest must
- *                                   not use them (kernel parameter memmap=)
- *   pause_tool floor QMP COUNT MS   the floor: QEMU's own stop, save device state, cont, COUNT times every MS;
- *                                   prints median and 99th percentile in ms
+ *   pause_tool dirty PID HVA N MS   writes N pages from HVA on, again every MS, until killed; the
+ * guest must not use them (kernel parameter memmap=) pause_tool floor QMP COUNT MS   the floor:
+ * QEMU's own stop, save device state, cont, COUNT times every MS; prints median and 99th percentile
+ * in ms
  */
 #include "hv/hv.h"
 
@@ -62,7 +62,8 @@ static int dirty(pid_t pid, uint64_t at, unsigned pages, int ms)
 	for (;;) {
 		for (unsigned i = 0; i < pages; i++) {
 			struct iovec l = {&stamp, sizeof(stamp)};
-			struct iovec r = {(void *)(uintptr_t)(at + (uint64_t)i * TV_PAGE_BYTES), sizeof(stamp)};
+			struct iovec r = {(void *)(uintptr_t)(at + (uint64_t)i * TV_PAGE_BYTES),
+					  sizeof(stamp)};
 
 			stamp = stamp * 6364136223846793005u + 1442695040888963407u;
 			if (process_vm_writev(pid, &l, 1, &r, 1, 0) < 0)
@@ -115,7 +116,8 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "hva"))
 		return hva(argv[2]);
 	if (argc == 6 && !strcmp(argv[1], "dirty"))
-		return dirty(atoi(argv[2]), strtoull(argv[3], NULL, 0), (unsigned)atoi(argv[4]), atoi(argv[5]));
+		return dirty(atoi(argv[2]), strtoull(argv[3], NULL, 0), (unsigned)atoi(argv[4]),
+			     atoi(argv[5]));
 	if (argc == 5 && !strcmp(argv[1], "floor"))
 		return floor_of(argv[2], (unsigned)atoi(argv[3]), atoi(argv[4]));
 	fprintf(stderr, "usage: see the top of bench/pause_tool.c\n");

@@ -25,24 +25,26 @@ struct ckpt_cache {
 	uint32_t slots, used; /* slots below used have been taken at least once */
 	uint32_t free_slot;   /* head of a list of dropped slots, linked through tick */
 	uint32_t hand, tick;
-	uint32_t mask;        /* of the index */
+	uint32_t mask; /* of the index */
 	uint32_t *index;
 	struct slot {
 		uint64_t key;
 		uint32_t tick; /* of last use; next free slot while free */
-	} *slot;
+	} * slot;
 	uint8_t *pages;
 };
 
 static uint64_t key_of(uint32_t block, uint64_t offset)
 {
-	/* Six bits of block (CKPT_MAX_BLOCKS) above 52 bits of page number: no two pages share a key. */
+	/* Six bits of block (CKPT_MAX_BLOCKS) above 52 bits of page number: no two pages share a
+	 * key. */
 	return (uint64_t)block << 52 | offset >> TV_PAGE_SHIFT;
 }
 
 static uint32_t home_of(const struct ckpt_cache *c, uint64_t key)
 {
-	/* Fibonacci hashing spreads neighbouring pages; the shift brings the block's bits into play. */
+	/* Fibonacci hashing spreads neighbouring pages; the shift brings the block's bits into
+	 * play. */
 	return (uint32_t)((key ^ key >> 40) * UINT64_C(0x9e3779b97f4a7c15) >> 32) & c->mask;
 }
 
@@ -171,7 +173,8 @@ static uint32_t take_slot(struct ckpt_cache *c)
 		c->free_slot = c->slot[s].tick;
 		return s;
 	}
-	/* Taken in order, so that a cache larger than the guest needs costs no memory for the rest. */
+	/* Taken in order, so that a cache larger than the guest needs costs no memory for the rest.
+	 */
 	if (c->used < c->slots)
 		return c->used++;
 	return evict(c);

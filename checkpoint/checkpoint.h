@@ -5,11 +5,11 @@
  * struct ckpt_mem. Format: docs/WIRE.md, "Page records".
  *
  * Primary: ckpt_enc_new, then per epoch ckpt_enc_page... in ascending (block, offset) order and
- *   ckpt_enc_state. Backup: ckpt_dec_new, per epoch ckpt_dec_begin, ckpt_dec_add..., ckpt_dec_verify
- *   (whole epoch checked, nothing touched), then ckpt_dec_apply (cannot fail for reasons of format).
- *   Before the first epoch ckpt_dec_stream takes the first copy. One encoder and one decoder belong
- *   together: what the one made, the other has to apply, in that order and without a gap.
- * Return codes: see common.h. One thread at a time per struct.
+ *   ckpt_enc_state. Backup: ckpt_dec_new, per epoch ckpt_dec_begin, ckpt_dec_add...,
+ * ckpt_dec_verify (whole epoch checked, nothing touched), then ckpt_dec_apply (cannot fail for
+ * reasons of format). Before the first epoch ckpt_dec_stream takes the first copy. One encoder and
+ * one decoder belong together: what the one made, the other has to apply, in that order and without
+ * a gap. Return codes: see common.h. One thread at a time per struct.
  */
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
@@ -17,15 +17,16 @@
 #include "common/common.h"
 
 #define CKPT_RECORD_HEADER_BYTES 32u
-/* Largest device state accepted, and largest record payload: lengths are checked before memory is taken. */
+/* Largest device state accepted, and largest record payload: lengths are checked before memory is
+ * taken. */
 #define CKPT_MAX_STATE_BYTES (64u << 20)
 #define CKPT_MAX_BLOCKS 64u
 
 enum ckpt_encoding {
-	CKPT_ZERO = 0,     /* page of zeroes, no payload */
-	CKPT_RAW = 1,      /* payload is the page */
-	CKPT_LZ4 = 2,      /* LZ4 block of the page */
-	CKPT_XOR_LZ4 = 3,  /* LZ4 block of (page XOR what the receiver has there now) */
+	CKPT_ZERO = 0,	  /* page of zeroes, no payload */
+	CKPT_RAW = 1,	  /* payload is the page */
+	CKPT_LZ4 = 2,	  /* LZ4 block of the page */
+	CKPT_XOR_LZ4 = 3, /* LZ4 block of (page XOR what the receiver has there now) */
 };
 
 /* The replica's memory as the decoder sees it. */
@@ -33,7 +34,8 @@ struct ckpt_mem {
 	void *arg;
 	unsigned blocks;
 	uint64_t (*block_bytes)(void *arg, uint32_t block);
-	/* Pointer to the block's memory if it is mapped, else NULL: then read and write are used. */
+	/* Pointer to the block's memory if it is mapped, else NULL: then read and write are used.
+	 */
 	uint8_t *(*map)(void *arg, uint32_t block);
 	int (*read)(void *arg, uint32_t block, uint64_t offset, void *p, size_t n);
 	int (*write)(void *arg, uint32_t block, uint64_t offset, const void *p, size_t n);
@@ -41,33 +43,37 @@ struct ckpt_mem {
 
 struct ckpt_stats {
 	uint64_t pages, zero_pages, raw_pages, lz4_pages, xor_pages;
-	uint64_t raw_bytes;  /* what would go over the wire without encoding */
-	uint64_t wire_bytes; /* what goes */
-	uint64_t state_records; /* records of device state; records of all kinds: pages + state_records */
+	uint64_t raw_bytes;	/* what would go over the wire without encoding */
+	uint64_t wire_bytes;	/* what goes */
+	uint64_t state_records; /* records of device state; records of all kinds: pages +
+				   state_records */
 };
 
 /* ---- encoder ---- */
 struct ckpt_enc;
-/* cache_bytes of page contents are kept as XOR bases (at least recently used, bounded; 0: no deltas).
- * All memory is taken here. */
+/* cache_bytes of page contents are kept as XOR bases (at least recently used, bounded; 0: no
+ * deltas). All memory is taken here. */
 int ckpt_enc_new(size_t cache_bytes, struct ckpt_enc **out) TV_MUST_CHECK;
 void ckpt_enc_free(struct ckpt_enc *enc);
 /* Forgets all bases: the receiver starts from nothing. Also forgets the last device state. */
 void ckpt_enc_reset(struct ckpt_enc *enc);
-/* Appends one record for a page to out. -ENOBUFS when out is full (then nothing changed: send what is there
- * and call again). CKPT_RECORD_HEADER_BYTES + TV_PAGE_BYTES are always enough. -EINVAL: no such block, or
- * offset not page aligned. page may be at any address and must not change during the call. */
+/* Appends one record for a page to out. -ENOBUFS when out is full (then nothing changed: send what
+ * is there and call again). CKPT_RECORD_HEADER_BYTES + TV_PAGE_BYTES are always enough. -EINVAL: no
+ * such block, or offset not page aligned. page may be at any address and must not change during the
+ * call. */
 int ckpt_enc_page(struct ckpt_enc *enc, uint32_t block, uint64_t offset, const void *page,
 		  struct tv_buf *out) TV_MUST_CHECK;
 /*
- * Appends the device state as one or more records (block CKPT_BLOCK_STATE, pieces of at most 256 KiB,
- * XOR against the last state sent where it helps). The last records of an epoch.
+ * Appends the device state as one or more records (block CKPT_BLOCK_STATE, pieces of at most 256
+ * KiB, XOR against the last state sent where it helps). The last records of an epoch.
  */
 #define CKPT_BLOCK_STATE 0xffffu
-int ckpt_enc_state(struct ckpt_enc *enc, const void *state, size_t bytes, struct tv_buf *out) TV_MUST_CHECK;
-/* Room for all of it is needed, or nothing changes and it says -ENOBUFS: CKPT_ENC_STATE_BYTES(bytes)
- * are always enough. -EINVAL for 0 bytes, -EFBIG over CKPT_MAX_STATE_BYTES, -ENOMEM. */
-#define CKPT_ENC_STATE_BYTES(bytes) \
+int ckpt_enc_state(struct ckpt_enc *enc, const void *state, size_t bytes,
+		   struct tv_buf *out) TV_MUST_CHECK;
+/* Room for all of it is needed, or nothing changes and it says -ENOBUFS:
+ * CKPT_ENC_STATE_BYTES(bytes) are always enough. -EINVAL for 0 bytes, -EFBIG over
+ * CKPT_MAX_STATE_BYTES, -ENOMEM. */
+#define CKPT_ENC_STATE_BYTES(bytes)                                                                \
 	((bytes) + ((bytes) / (256u << 10) + 1) * (size_t)CKPT_RECORD_HEADER_BYTES)
 /* Counters since the start. */
 void ckpt_enc_stats(const struct ckpt_enc *enc, struct ckpt_stats *out);
@@ -84,35 +90,119 @@ void ckpt_dec_free(struct ckpt_dec *dec);
 /* Starts an epoch; drops what an unfinished one, or an unfinished stream, had left. */
 void ckpt_dec_begin(struct ckpt_dec *dec);
 /* Adds received bytes: any split, also in the middle of a record. Only bounds are checked here.
- * -ENOSPC, -ENOMEM or the spool file's errno: the epoch is lost, its room given back, and every call
- * says the same until ckpt_dec_begin. Writes to a file, so it may take as long as a disk takes. */
+ * -ENOSPC, -ENOMEM or the spool file's errno: the epoch is lost, its room given back, and every
+ * call says the same until ckpt_dec_begin. Writes to a file, so it may take as long as a disk
+ * takes. */
 int ckpt_dec_add(struct ckpt_dec *dec, const void *p, size_t n) TV_MUST_CHECK;
 /*
  * Checks the whole epoch against the replica as it is: every header, every length, ascending order
- * (so no page twice), every hash of decoded contents, the device state complete, and that the number
- * of records (pages and device state) and the checksum over all record bytes are what the sender
- * counted. An epoch without device state is refused: memory and devices belong together. Touches nothing.
- * TV_E_CORRUPT or TV_E_PROTOCOL with a sentence that names record and reason; -ENOMEM.
+ * (so no page twice), every hash of decoded contents, the device state complete, and that the
+ * number of records (pages and device state) and the checksum over all record bytes are what the
+ * sender counted. An epoch without device state is refused: memory and devices belong together.
+ * Touches nothing. TV_E_CORRUPT or TV_E_PROTOCOL with a sentence that names record and reason;
+ * -ENOMEM.
  */
-int ckpt_dec_verify(struct ckpt_dec *dec, uint64_t records, uint64_t checksum, struct tv_err *e)
-	TV_MUST_CHECK;
+int ckpt_dec_verify(struct ckpt_dec *dec, uint64_t records, uint64_t checksum,
+		    struct tv_err *e) TV_MUST_CHECK;
 /* Applies a verified epoch: pages into the replica, the device state becomes the current one. Only
  * the replica's own read or write, or the spool file's read, can fail it: then the replica is lost
  * and this decoder refuses everything from then on (-EIO). -EINVAL: not verified. */
 int ckpt_dec_apply(struct ckpt_dec *dec) TV_MUST_CHECK;
 /*
- * First copy: decodes, checks and applies records one by one as they come, no epoch needed. Pages in
- * any order and repeated; no device state. After a failure, which leaves the records before it
+ * First copy: decodes, checks and applies records one by one as they come, no epoch needed. Pages
+ * in any order and repeated; no device state. After a failure, which leaves the records before it
  * applied, it fails the same way until ckpt_dec_begin.
  */
 int ckpt_dec_stream(struct ckpt_dec *dec, const void *p, size_t n, struct tv_err *e) TV_MUST_CHECK;
 /* Bytes of a streamed record that has not come completely: 0 at the end of a whole first copy. */
 size_t ckpt_dec_stream_pending(const struct ckpt_dec *dec);
-/* The device state of the last applied epoch; valid until the next apply. NULL before the first, and
- * after an apply that failed. */
+/* The device state of the last applied epoch; valid until the next apply. NULL before the first,
+ * and after an apply that failed. */
 const uint8_t *ckpt_dec_state(const struct ckpt_dec *dec, size_t *bytes);
 /* Counters of applied records since the start, streamed ones among them. */
 void ckpt_dec_stats(const struct ckpt_dec *dec, struct ckpt_stats *out);
+
+/* ---- disks: records (docs/WIRE.md, "Disk records") ---- */
+#define CKPT_MAX_DISKS 16u
+#define CKPT_DISK_HEADER_BYTES 32u
+#define CKPT_DISK_PIECE_BYTES (256u << 10) /* contents of one WRITE record, at most */
+#define CKPT_DISK_RECORD_BYTES (CKPT_DISK_HEADER_BYTES + CKPT_DISK_PIECE_BYTES)
+
+enum ckpt_disk_kind { CKPT_DISK_WRITE = 0, CKPT_DISK_ZERO = 1, CKPT_DISK_TRIM = 2 };
+/*
+ * Makes one record in out (CKPT_DISK_RECORD_BYTES of room) and returns its length. bytes: 1 to
+ * CKPT_DISK_PIECE_BYTES for a WRITE, anything for the others. A write of zeroes becomes ZERO.
+ */
+size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const void *data,
+			uint64_t bytes, uint8_t *out);
+
+/* ---- disks: the replica on the backup ---- */
+/*
+ * The images of one VM and what is to be written to them. ckpt_rep_open, then ckpt_rep_stream...
+ * (first copy, applied as it comes) and ckpt_rep_stream_end; then for every epoch ckpt_rep_add...
+ * (kept, nothing touched; up to CKPT_REP_EPOCHS of them at once, in order), ckpt_rep_verify,
+ * ckpt_rep_apply; ckpt_rep_close. One thread at a time.
+ *
+ * Beside the images lies a state file that says whether they are one whole epoch's, also after a
+ * SIGKILL at any moment (ckpt_rep_state).
+ */
+#define CKPT_REP_EPOCHS 4u
+struct ckpt_rep_conf {
+	const char *dir; /* where images and state file lie; exists */
+	const char *vm_id, *session;
+	unsigned disks;
+	uint64_t bytes[CKPT_MAX_DISKS];
+	size_t memory_bytes; /* of one epoch's records kept in memory; the rest in a file of
+				spool_dir */
+	const char *spool_dir;
+	uint64_t spool_bytes;
+};
+struct ckpt_rep;
+/* Makes the images empty (all zero, sparse) and of the right size. -EBUSY: a running VM uses one of
+ * them; -ENOSPC, -EFBIG and others: the sentence names the file. */
+int ckpt_rep_open(const struct ckpt_rep_conf *conf, struct ckpt_rep **out,
+		  struct tv_err *e) TV_MUST_CHECK;
+/* NULL: no such disk. */
+const char *ckpt_rep_path(const struct ckpt_rep *rep, unsigned disk);
+/* After a failure of this or any of the next five it fails the same way for ever. */
+int ckpt_rep_stream(struct ckpt_rep *rep, const void *p, size_t n, struct tv_err *e) TV_MUST_CHECK;
+/* Checks count and checksum of the first copy. */
+int ckpt_rep_stream_end(struct ckpt_rep *rep, uint64_t records, uint64_t checksum,
+			struct tv_err *e) TV_MUST_CHECK;
+/* Keeps bytes of an epoch; TV_E_PROTOCOL for an epoch that is applied or too far ahead. */
+int ckpt_rep_add(struct ckpt_rep *rep, uint64_t epoch, const void *p, size_t n,
+		 struct tv_err *e) TV_MUST_CHECK;
+/* The whole epoch, header by header and hash by hash; touches nothing. It must be the next one. */
+int ckpt_rep_verify(struct ckpt_rep *rep, uint64_t epoch, uint64_t records, uint64_t checksum,
+		    struct tv_err *e) TV_MUST_CHECK;
+/* Writes a verified epoch to the images. */
+int ckpt_rep_apply(struct ckpt_rep *rep, uint64_t epoch, struct tv_err *e) TV_MUST_CHECK;
+/* Makes what is applied durable and says so in the state file. */
+int ckpt_rep_settle(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
+/* The images are about to be a running VM's: there is no state of theirs any more. */
+void ckpt_rep_hand_over(struct ckpt_rep *rep);
+/* Makes what is in the images durable. */
+int ckpt_rep_sync(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
+/* Deletes images and state file. */
+void ckpt_rep_remove(struct ckpt_rep *rep);
+/* Is what the images hold a committed epoch? */
+bool ckpt_rep_is_whole(const struct ckpt_rep *rep);
+/* Bytes written to the images since ckpt_rep_open. */
+uint64_t ckpt_rep_written_bytes(const struct ckpt_rep *rep);
+void ckpt_rep_free(struct ckpt_rep *rep);
+
+enum ckpt_rep_phase {
+	CKPT_REP_NONE,	/* there is no replica */
+	CKPT_REP_WHOLE, /* exactly one epoch */
+	CKPT_REP_MIXED, /* between two epochs, or not complete: to be copied anew */
+};
+struct ckpt_rep_state {
+	enum ckpt_rep_phase phase;
+	uint64_t epoch;
+	char session[33];
+};
+/* What a VM's replica in dir is now. */
+void ckpt_rep_state(const char *dir, const char *vm_id, struct ckpt_rep_state *out);
 
 /* Running checksum over an epoch's record bytes, the same on both sides (XXH3, 64 bits). */
 struct ckpt_sum;

@@ -315,13 +315,15 @@ int ckpt_dec_verify(struct ckpt_dec *dec, uint64_t records, uint64_t checksum, s
 
 	dec->verified = false;
 	if (dec->dead)
-		return tv_fail(e, -EIO, "an earlier epoch could not be applied; the replica is lost");
+		return tv_fail(e, -EIO,
+			       "an earlier epoch could not be applied; the replica is lost");
 	rc = ckpt_spool_failed(dec->spool);
 	if (rc)
 		return tv_fail(e, rc, "the epoch's records could not be kept: %s", tv_strerror(rc));
 	if (ckpt_sum_value(dec->sum) != checksum)
 		return tv_fail(e, TV_E_CORRUPT,
-			       "the epoch's %" PRIu64 " record bytes do not match the sender's checksum",
+			       "the epoch's %" PRIu64
+			       " record bytes do not match the sender's checksum",
 			       ckpt_spool_bytes(dec->spool));
 	rc = verify_records(dec, records, e);
 	dec->verified = !rc;
@@ -357,7 +359,8 @@ static int apply_records(struct ckpt_dec *dec)
 
 	while ((rc = walk_next(dec, &w, &why)) > 0) {
 		if (w.r.block != CKPT_BLOCK_STATE) {
-			/* Verified, but a spool file could have changed since: never write astray. */
+			/* Verified, but a spool file could have changed since: never write astray.
+			 */
 			if (ckpt_dec_check_place(dec, &w.r))
 				return TV_E_CORRUPT;
 			rc = apply_page(dec, &w);

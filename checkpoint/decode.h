@@ -9,8 +9,8 @@ struct ckpt_dec {
 	struct ckpt_mem mem;
 	struct ckpt_stats stats;
 	uint64_t zero_hash;
-	uint8_t *page;    /* decoded contents of one page */
-	uint8_t *base;    /* contents of the receiver that are not at hand in one piece */
+	uint8_t *page;	  /* decoded contents of one page */
+	uint8_t *base;	  /* contents of the receiver that are not at hand in one piece */
 	uint8_t *scratch; /* a difference */
 
 	struct ckpt_spool *spool;
@@ -33,8 +33,10 @@ struct ckpt_dec {
 int ckpt_dec_fail(struct tv_err *e, int rc, uint64_t number, const struct ckpt_rec *r,
 		  const char *why);
 /* Header of a page record against the replica: NULL or what is wrong. */
-const char *ckpt_dec_check_place(const struct ckpt_dec *dec, const struct ckpt_rec *r) TV_MUST_CHECK;
-/* Decodes a checked page record beside the replica and checks its hash; *out until the next call. */
+const char *ckpt_dec_check_place(const struct ckpt_dec *dec,
+				 const struct ckpt_rec *r) TV_MUST_CHECK;
+/* Decodes a checked page record beside the replica and checks its hash; *out until the next call.
+ */
 int ckpt_dec_page(struct ckpt_dec *dec, const struct ckpt_rec *r, const uint8_t *payload,
 		  const uint8_t **out) TV_MUST_CHECK;
 

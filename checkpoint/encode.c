@@ -6,8 +6,8 @@
  * guest wrote, ascending, then the device state in pieces. The primary's encoder makes them, the
  * backup's decoder (decode.c) keeps them until all have come, checks all, then applies all.
  *
- * Deltas. The encoder remembers, within a bound, what it sent last for a page (cache.c) and may send
- * the difference. The receiver needs no such memory: its replica is what was sent. This holds
+ * Deltas. The encoder remembers, within a bound, what it sent last for a page (cache.c) and may
+ * send the difference. The receiver needs no such memory: its replica is what was sent. This holds
  * because records are applied in the order they were made, none is left out, and both start from
  * nothing together (ckpt_enc_reset). So every record made counts as sent, also one whose epoch the
  * network then loses: after a loss only a new first copy helps, and it begins with ckpt_enc_reset.
@@ -43,13 +43,12 @@ struct ckpt_enc {
 	uint64_t zero_hash;
 	void *lz4;
 	uint8_t *scratch; /* a difference: a page's or a piece of state's */
-	uint8_t *other;   /* the second of two ways to compress it */
-	uint8_t *state;   /* the last one sent */
+	uint8_t *other;	  /* the second of two ways to compress it */
+	uint8_t *state;	  /* the last one sent */
 	size_t state_bytes, state_room;
 	uint8_t same[64]; /* a zero page in LZ4 */
 	uint32_t same_bytes;
 };
-
 
 int ckpt_enc_new(size_t cache_bytes, struct ckpt_enc **out)
 {
@@ -116,8 +115,8 @@ static uint32_t squeeze(struct ckpt_enc *enc, const uint8_t *src, uint32_t n, ui
 
 	if (!limit)
 		return 0;
-	r = LZ4_compress_fast_extState(enc->lz4, (const char *)src, (char *)dst, (int)n,
-				       (int)limit, 1);
+	r = LZ4_compress_fast_extState(enc->lz4, (const char *)src, (char *)dst, (int)n, (int)limit,
+				       1);
 	return r > 0 ? (uint32_t)r : 0;
 }
 

@@ -17,8 +17,8 @@ struct ckpt_rec {
 	uint16_t block;
 	uint32_t payload_bytes;
 	uint64_t offset; /* in the block; in the device state for CKPT_BLOCK_STATE */
-	uint64_t hash;   /* of the decoded contents */
-	uint64_t aux;    /* pages: 0; state: total bytes, and bytes of this piece << 32 */
+	uint64_t hash;	 /* of the decoded contents */
+	uint64_t aux;	 /* pages: 0; state: total bytes, and bytes of this piece << 32 */
 };
 
 static inline uint32_t ckpt_rec_state_total(const struct ckpt_rec *r)
@@ -80,7 +80,8 @@ int ckpt_spool_add(struct ckpt_spool *s, const void *p, size_t n) TV_MUST_CHECK;
 /* What made an add fail since clear, or 0. */
 int ckpt_spool_failed(const struct ckpt_spool *s);
 uint64_t ckpt_spool_bytes(const struct ckpt_spool *s);
-/* n (at most CKPT_MAX_RECORD_BYTES) bytes at pos, inside what was added; valid until the next call. */
+/* n (at most CKPT_MAX_RECORD_BYTES) bytes at pos, inside what was added; valid until the next call.
+ */
 int ckpt_spool_at(struct ckpt_spool *s, uint64_t pos, size_t n, const uint8_t **out) TV_MUST_CHECK;
 
 #endif

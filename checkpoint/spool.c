@@ -21,7 +21,7 @@ struct ckpt_spool {
 	struct tv_buf memory;
 	char *dir;
 	uint64_t file_limit, file_bytes;
-	int fd;     /* -1 until something spills */
+	int fd;	    /* -1 until something spills */
 	int failed; /* first error since clear */
 	uint8_t *window;
 	uint64_t window_pos;
@@ -194,15 +194,13 @@ int ckpt_spool_at(struct ckpt_spool *s, uint64_t pos, size_t n, const uint8_t **
 {
 	int rc;
 
-	if (n > CKPT_MAX_RECORD_BYTES || pos > ckpt_spool_bytes(s) ||
-	    n > ckpt_spool_bytes(s) - pos)
+	if (n > CKPT_MAX_RECORD_BYTES || pos > ckpt_spool_bytes(s) || n > ckpt_spool_bytes(s) - pos)
 		return -EINVAL;
 	if (pos + n <= s->memory.bytes) {
 		*out = s->memory.data + pos;
 		return 0;
 	}
-	if (!s->window_bytes || pos < s->window_pos ||
-	    pos + n > s->window_pos + s->window_bytes) {
+	if (!s->window_bytes || pos < s->window_pos || pos + n > s->window_pos + s->window_bytes) {
 		rc = refill(s, pos);
 		if (rc)
 			return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The first copy: page records applied one by one as they come. The VM runs meanwhile, so pages come
- * in any order and again; there is no epoch to wait for, and no memory but for one record that
+ * The first copy: page records applied one by one as they come. The VM runs meanwhile, so pages
+ * come in any order and again; there is no epoch to wait for, and no memory but for one record that
  * has not come completely. Each page is checked before it is written, so a failure leaves
  * whole pages.
  */
@@ -41,8 +41,8 @@ static int apply_one(struct ckpt_dec *dec, const struct ckpt_rec *r, const uint8
 		rc = put_page(dec, r, contents);
 	if (rc)
 		return ckpt_dec_fail(e, rc, dec->streamed + 1, r,
-				     rc == TV_E_CORRUPT ? "contents do not match their hash" :
-							  tv_strerror(rc));
+				     rc == TV_E_CORRUPT ? "contents do not match their hash"
+							: tv_strerror(rc));
 	dec->streamed++;
 	ckpt_stats_count(&dec->stats, r);
 	return 0;
@@ -69,8 +69,8 @@ static int fill(struct tv_buf *carry, size_t want, struct input *in)
 }
 
 /*
- * Takes one record, or what there is of it. A header is checked as soon as it is complete, before any
- * memory for its payload is taken.
+ * Takes one record, or what there is of it. A header is checked as soon as it is complete, before
+ * any memory for its payload is taken.
  */
 static int take(struct ckpt_dec *dec, struct input *in, struct tv_err *e)
 {
@@ -111,7 +111,8 @@ int ckpt_dec_stream(struct ckpt_dec *dec, const void *p, size_t n, struct tv_err
 	struct input in = {p, n};
 
 	if (dec->dead)
-		return tv_fail(e, -EIO, "an earlier epoch could not be applied; the replica is lost");
+		return tv_fail(e, -EIO,
+			       "an earlier epoch could not be applied; the replica is lost");
 	if (dec->stream_failed)
 		return tv_fail(e, dec->stream_failed, "the first copy failed before");
 	while (in.n && !dec->stream_failed)

@@ -23,16 +23,21 @@ extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failo
  * Sends request (stolen) to twinvmd and reads answers until the last one, calling progress (may be
  * NULL) for those before. *last is the caller's. Returns an exit status; what failed was said.
  */
-int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, json_t *msg), json_t **last);
+int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, json_t *msg),
+	     json_t **last);
 /* "twinvm: sentence" on stderr, or the JSON object {"error": ..} with --json; returns status. */
 int cli_fail(struct cli *c, int status, const char *fmt, ...) TV_PRINTF(3, 4);
 /* Wrong usage of a subcommand. */
 int cli_usage(const struct subcommand *cmd);
 /* Prints j with --json (stolen). */
 void cli_print(struct cli *c, json_t *j);
-/* Handles --json and --help anywhere among a subcommand's arguments; see getopt_long. Returns -1 to go
- * on, else the exit status. opt is what getopt_long returned. */
+/* Handles --json and --help anywhere among a subcommand's arguments; see getopt_long. Returns -1 to
+ * go on, else the exit status. opt is what getopt_long returned. */
 int cli_common_option(struct cli *c, const struct subcommand *cmd, int opt);
-#define CLI_COMMON_OPTIONS {"json", no_argument, NULL, 'J'}, {"help", no_argument, NULL, 'h'}
+#define CLI_COMMON_OPTIONS                                                                         \
+	{"json", no_argument, NULL, 'J'},                                                          \
+	{                                                                                          \
+		"help", no_argument, NULL, 'h'                                                     \
+	}
 
 #endif

@@ -6,8 +6,8 @@
 
 static int run(struct cli *c, int argc, char **argv)
 {
-	static const struct option options[] = {{"force", no_argument, NULL, 'f'}, CLI_COMMON_OPTIONS,
-						{NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"force", no_argument, NULL, 'f'}, CLI_COMMON_OPTIONS, {NULL, 0, NULL, 0}};
 	bool force = false;
 	json_t *last;
 	int opt, rc;
@@ -24,10 +24,14 @@ static int run(struct cli *c, int argc, char **argv)
 	if (optind != argc - 1)
 		return cli_usage(&cmd_failover);
 	if (force)
-		fprintf(stderr, "twinvm: promoting %s without an arbiter: if its old host still runs it, it runs "
-				"twice and its data are at risk; make sure that host is off\n", argv[optind]);
-	rc = cli_call(c, json_pack("{ss ss sb}", "op", "failover", "vm", argv[optind], "force", force), NULL,
-		      &last);
+		fprintf(stderr,
+			"twinvm: promoting %s without an arbiter: if its old host still runs it, "
+			"it runs "
+			"twice and its data are at risk; make sure that host is off\n",
+			argv[optind]);
+	rc = cli_call(c,
+		      json_pack("{ss ss sb}", "op", "failover", "vm", argv[optind], "force", force),
+		      NULL, &last);
 	if (!rc && c->json)
 		cli_print(c, json_pack("{ss sb}", "vm", argv[optind], "promoted", 1));
 	else if (!rc)
@@ -37,11 +41,15 @@ static int run(struct cli *c, int argc, char **argv)
 }
 
 const struct subcommand cmd_failover = {
-	"failover", "VM --force", "on the backup, when the primary is dead: run the VM here",
-	"Promotes the standby on this host from the last committed epoch. For VMs without an arbiter, where\n"
+	"failover",
+	"VM --force",
+	"on the backup, when the primary is dead: run the VM here",
+	"Promotes the standby on this host from the last committed epoch. For VMs without an "
+	"arbiter, where\n"
 	"a person decides: refused while the primary answers, and for VMs that have an arbiter.\n\n"
 	"  VM       its name or id\n"
-	"  --force  the old host is known to be dead (make sure: a VM that runs twice corrupts data)\n"
+	"  --force  the old host is known to be dead (make sure: a VM that runs twice corrupts "
+	"data)\n"
 	"  --json   one JSON object on stdout\n",
 	run,
 };

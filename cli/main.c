@@ -12,18 +12,21 @@
 
 #define DEFAULT_SOCKET "/run/twinvm/twinvmd.sock"
 
-static const struct subcommand *const commands[] = {&cmd_protect, &cmd_unprotect, &cmd_status, &cmd_failover};
+static const struct subcommand *const commands[] = {&cmd_protect, &cmd_unprotect, &cmd_status,
+						    &cmd_failover};
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
 
 static void help(FILE *f)
 {
 	fputs("usage: twinvm [--socket PATH] COMMAND [ARGUMENTS] [--json] [--help]\n"
-	      "Keeps a second, ready copy of a running QEMU VM on another host.\n\n", f);
+	      "Keeps a second, ready copy of a running QEMU VM on another host.\n\n",
+	      f);
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(f, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\n  --socket PATH  of twinvmd (default " DEFAULT_SOCKET ", or $TWINVM_SOCKET)\n"
 	      "\nExit status: 0 done, 1 failed, 2 wrong usage, 3 refused to keep the data safe.\n"
-	      "'twinvm COMMAND --help' tells more about a command.\n", f);
+	      "'twinvm COMMAND --help' tells more about a command.\n",
+	      f);
 }
 
 int cli_fail(struct cli *c, int status, const char *fmt, ...)
@@ -51,8 +54,8 @@ void cli_print(struct cli *c, json_t *j)
 
 int cli_usage(const struct subcommand *cmd)
 {
-	fprintf(stderr, "usage: twinvm %s %s\n'twinvm %s --help' tells more\n", cmd->name, cmd->args,
-		cmd->name);
+	fprintf(stderr, "usage: twinvm %s %s\n'twinvm %s --help' tells more\n", cmd->name,
+		cmd->args, cmd->name);
 	return EXIT_USAGE;
 }
 
@@ -97,7 +100,8 @@ static int exit_status(int rc)
 	return rc == TV_E_REFUSED ? EXIT_REFUSED : EXIT_FAILED;
 }
 
-int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, json_t *msg), json_t **last)
+int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, json_t *msg),
+	     json_t **last)
 {
 	int fd = connect_daemon(c), status;
 	TV_FREE char *text = NULL;
@@ -107,9 +111,10 @@ int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, jso
 	*last = NULL;
 	if (fd < 0) {
 		json_decref(request);
-		return cli_fail(c, EXIT_FAILED, "twinvmd does not answer at %s (%s): start it with 'twinvmd "
-						"--config FILE', or name its socket with --socket", c->socket,
-				strerror(-fd));
+		return cli_fail(c, EXIT_FAILED,
+				"twinvmd does not answer at %s (%s): start it with 'twinvmd "
+				"--config FILE', or name its socket with --socket",
+				c->socket, strerror(-fd));
 	}
 	text = json_dumps(request, JSON_COMPACT);
 	json_decref(request);
@@ -127,8 +132,10 @@ int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, jso
 	}
 	fclose(in);
 	if (!msg)
-		return cli_fail(c, EXIT_FAILED, "twinvmd at %s went away; it goes on with what was begun when it "
-						"is back: see 'twinvm status'", c->socket);
+		return cli_fail(c, EXIT_FAILED,
+				"twinvmd at %s went away; it goes on with what was begun when it "
+				"is back: see 'twinvm status'",
+				c->socket);
 	status = exit_status((int)json_integer_value(json_object_get(msg, "rc")));
 	*last = msg;
 	if (status) {

@@ -33,7 +33,8 @@ static int run(struct cli *c, int argc, char **argv)
 						{"mode", required_argument, NULL, 'm'},
 						{"epoch", required_argument, NULL, 'e'},
 						{"arbiter", required_argument, NULL, 'a'},
-						CLI_COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+						CLI_COMMON_OPTIONS,
+						{NULL, 0, NULL, 0}};
 	const char *to = NULL, *mode = NULL, *arbiter = NULL;
 	json_t *req, *last, *vm;
 	long epoch = 0;
@@ -84,16 +85,20 @@ static int run(struct cli *c, int argc, char **argv)
 }
 
 const struct subcommand cmd_protect = {
-	"protect", "VM --to HOST [--mode adaptive|remus|kemari] [--epoch MS] [--arbiter URL]",
+	"protect",
+	"VM --to HOST [--mode adaptive|remus|kemari] [--epoch MS] [--arbiter URL]",
 	"protect a running VM: copy it to HOST and keep the copy ready",
-	"Checks first, says everything that stands in the way, then copies the VM while it runs and\n"
+	"Checks first, says everything that stands in the way, then copies the VM while it runs "
+	"and\n"
 	"returns when it is protected.\n\n"
 	"  VM             its name (-name), pid, or the path of its QMP socket\n"
 	"  --to HOST      a peer of twinvmd's configuration, or HOST:PORT\n"
-	"  --mode MODE    when checkpoints are made: remus (every epoch), kemari (as soon as the VM\n"
+	"  --mode MODE    when checkpoints are made: remus (every epoch), kemari (as soon as the "
+	"VM\n"
 	"                 sends something), adaptive (both, within a pause budget; the default)\n"
 	"  --epoch MS     length of an epoch (default from the configuration, 25)\n"
-	"  --arbiter URL  who decides which host runs the VM: file:///DIRECTORY (seen by both hosts), or\n"
+	"  --arbiter URL  who decides which host runs the VM: file:///DIRECTORY (seen by both "
+	"hosts), or\n"
 	"                 none: then only a person promotes the backup (twinvm failover --force)\n"
 	"  --json         one JSON object on stdout\n",
 	run,

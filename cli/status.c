@@ -22,12 +22,13 @@ static void line(json_t *vm)
 	json_t *pause = json_object_get(vm, "pause_ms");
 
 	printf("%-16s %-8s %-10s %-12s gen %-3.0f epoch %-8.0f", text(vm, "name"), text(vm, "role"),
-	       text(vm, "state"), text(vm, "peer"), number(vm, "generation"), number(vm, "epoch_committed"));
+	       text(vm, "state"), text(vm, "peer"), number(vm, "generation"),
+	       number(vm, "epoch_committed"));
 	if (number(vm, "progress") < 1 && json_string_length(json_object_get(vm, "reason")) == 0)
 		printf(" %3.0f %% copied", number(vm, "progress") * 100);
 	else if (number(pause, "p50") > 0)
-		printf(" lag %.0f ms, pause %.1f/%.1f ms", number(vm, "lag_ms"), number(pause, "p50"),
-		       number(pause, "p99"));
+		printf(" lag %.0f ms, pause %.1f/%.1f ms", number(vm, "lag_ms"),
+		       number(pause, "p50"), number(pause, "p99"));
 	if (*reason)
 		printf("  (%s)", reason);
 	putchar('\n');
@@ -58,17 +59,19 @@ static int run(struct cli *c, int argc, char **argv)
 	} else if (!rc) {
 		if (!json_array_size(vms))
 			puts("no VM is protected by or for this host");
-		json_array_foreach(vms, i, vm)
-			line(vm);
+		json_array_foreach(vms, i, vm) line(vm);
 	}
 	json_decref(last);
 	return rc;
 }
 
 const struct subcommand cmd_status = {
-	"status", "[VM]", "one line a VM: role, state, peer, epochs, lag, pause",
+	"status",
+	"[VM]",
+	"one line a VM: role, state, peer, epochs, lag, pause",
 	"  VM      its name, id, pid, or QMP socket; all VMs of this host otherwise\n"
 	"  --json  an array of objects on stdout; with VM one object\n\n"
-	"States: syncing, protected, alone (runs unprotected; the reason is said), promoting, stopped.\n",
+	"States: syncing, protected, alone (runs unprotected; the reason is said), promoting, "
+	"stopped.\n",
 	run,
 };

@@ -27,7 +27,9 @@ static int run(struct cli *c, int argc, char **argv)
 }
 
 const struct subcommand cmd_unprotect = {
-	"unprotect", "VM", "stop protecting a VM; it runs on, the standby goes away",
+	"unprotect",
+	"VM",
+	"stop protecting a VM; it runs on, the standby goes away",
 	"What twinvm added to the VM is removed from it; the VM is not restarted.\n\n"
 	"  VM      its name, id (from twinvm status), pid, or QMP socket\n"
 	"  --json  one JSON object on stdout\n",

@@ -220,7 +220,7 @@ int tv_read_file(const char *path, size_t limit_bytes, char **out, size_t *bytes
 
 		/* /proc files have no size: read until nothing comes. */
 		rc = tv_buf_reserve(&b, b.bytes + 4096 <= limit_bytes ? 4096
-					: limit_bytes + 1 - b.bytes);
+								      : limit_bytes + 1 - b.bytes);
 		if (rc || b.bytes > limit_bytes) {
 			rc = rc ? rc : -EFBIG;
 			break;
@@ -333,8 +333,10 @@ uint64_t tv_pid_start_ticks(pid_t pid)
 	if (tv_read_file(path, 8192, &text, NULL))
 		return 0;
 	p = strrchr(text, ')'); /* the name in parentheses may contain anything */
-	if (!p || sscanf(p + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
-				" %*s %*s %*s %llu", &ticks) != 1)
+	if (!p || sscanf(p + 1,
+			 " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+			 " %*s %*s %*s %llu",
+			 &ticks) != 1)
 		return 0;
 	return ticks;
 }

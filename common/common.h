@@ -5,8 +5,8 @@
  *
  * Return codes. Functions that can fail return int: 0, or a negative code. A negative errno means
  * what errno means; the project's own codes start at -10000, far from any errno. Functions at the
- * edge of a room also take a struct tv_err that carries a sentence for a person: what failed, where,
- * and what to do about it.
+ * edge of a room also take a struct tv_err that carries a sentence for a person: what failed,
+ * where, and what to do about it.
  */
 #ifndef TV_COMMON_H
 #define TV_COMMON_H
@@ -28,14 +28,14 @@
 
 /* The project's own error codes, used where no errno says it well enough. */
 enum {
-	TV_E_REFUSED = -10001,   /* refused to keep the data safe: exit status 3 */
+	TV_E_REFUSED = -10001,	 /* refused to keep the data safe: exit status 3 */
 	TV_E_AMBIGUOUS = -10002, /* more than one thing answers to that name */
-	TV_E_PROTOCOL = -10003,  /* the peer said something the format does not allow */
-	TV_E_VERSION = -10004,   /* the peer speaks another protocol version */
-	TV_E_CORRUPT = -10005,   /* a checksum does not match its data */
-	TV_E_QMP = -10006,       /* QEMU answered a command with an error */
-	TV_E_GONE = -10007,      /* the VM's process has ended */
-	TV_E_LOST = -10008,      /* somebody else won a compare-and-swap */
+	TV_E_PROTOCOL = -10003,	 /* the peer said something the format does not allow */
+	TV_E_VERSION = -10004,	 /* the peer speaks another protocol version */
+	TV_E_CORRUPT = -10005,	 /* a checksum does not match its data */
+	TV_E_QMP = -10006,	 /* QEMU answered a command with an error */
+	TV_E_GONE = -10007,	 /* the VM's process has ended */
+	TV_E_LOST = -10008,	 /* somebody else won a compare-and-swap */
 };
 
 /* A sentence for a person. Zero-initialise it ({0}); text is always NUL-terminated. */

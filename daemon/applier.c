@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rule 2 lives here: an epoch touches the replica only after all of it was received and checked, and
- * a promotion runs in the same thread, so it never sees an epoch half applied. The answer that an
- * epoch is whole (the commit) goes out before it is applied: from then on this process can always
- * finish it, and nobody promotes the standby but through this thread.
+ * Rule 2 lives here: an epoch touches the replica only after all of it was received and checked,
+ * and a promotion runs in the same thread, so it never sees an epoch half applied. The answer that
+ * an epoch is whole (the commit) goes out before it is applied: from then on this process can
+ * always finish it, and nobody promotes the standby but through this thread.
  */
 #include "daemon/applier.h"
 #include "checkpoint/checkpoint.h"
+#include "daemon/replica.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -22,7 +23,8 @@
 struct work {
 	TAILQ_ENTRY(work) link;
 	enum apply_kind kind;
-	uint64_t epoch, records, checksum;
+	uint64_t epoch;
+	struct apply_sums sums;
 	size_t n;
 	uint8_t data[];
 };
@@ -42,6 +44,8 @@ struct applier {
 	struct event *ev;
 	struct hv_standby *sb;
 	struct ckpt_dec *dec;
+	struct ckpt_rep *rep; /* NULL: no writable disks */
+	const char *replicas[CKPT_MAX_DISKS];
 	int pidfd;
 	bool failed; /* after a failure nothing is applied any more */
 };
@@ -74,7 +78,8 @@ static void kick(struct applier *a)
 		abort();
 }
 
-/* Few answers are ever open: one an epoch, and at most two epochs are in flight. A failure is told once. */
+/* Few answers are ever open: one an epoch, and at most two epochs are in flight. A failure is told
+ * once. */
 static void answer(struct applier *a, const struct apply_answer *ans)
 {
 	pthread_mutex_lock(&a->lock);
@@ -86,24 +91,48 @@ static void answer(struct applier *a, const struct apply_answer *ans)
 	kick(a);
 }
 
+static int start_disks(struct applier *a, json_t *desc, struct apply_answer *ans)
+{
+	struct replica_conf conf = {.dir = a->conf.replica_dir,
+				    .vm_id = a->conf.standby.vm_id,
+				    .session = a->conf.session,
+				    .spool_dir = a->conf.spool_dir,
+				    .spool_bytes = a->conf.spool_bytes};
+	struct ckpt_rep_state old;
+
+	ckpt_rep_state(conf.dir, conf.vm_id, &old);
+	if (old.phase != CKPT_REP_NONE)
+		tv_log(TV_INFO, "a replica of an earlier session (%.8s) is %s; it is copied anew",
+		       old.session, old.phase == CKPT_REP_WHOLE ? "whole" : "not one epoch's");
+	a->conf.standby.replicas = a->replicas;
+	return replica_open(desc, &conf, &a->rep, a->replicas, &a->conf.standby.n_replicas,
+			    &ans->e);
+}
+
 static int start(struct applier *a, const struct work *w, struct apply_answer *ans)
 {
-	struct ckpt_mem mem = {.block_bytes = mem_block_bytes, .map = mem_map, .read = mem_read,
+	struct ckpt_mem mem = {.block_bytes = mem_block_bytes,
+			       .map = mem_map,
+			       .read = mem_read,
 			       .write = mem_write};
 	json_error_t je;
 	json_t *desc = json_loadb((const char *)w->data, w->n, 0, &je);
 	int rc;
 
 	if (!desc)
-		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s", je.text);
-	rc = hv_standby_start(desc, &a->conf.standby, &a->sb, &ans->e);
+		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s",
+			       je.text);
+	rc = start_disks(a, desc, ans);
+	if (!rc)
+		rc = hv_standby_start(desc, &a->conf.standby, &a->sb, &ans->e);
 	json_decref(desc);
 	if (rc)
 		return rc;
 	hv_standby_id(a->sb, &ans->vm);
 	mem.arg = a->sb;
 	mem.blocks = hv_standby_blocks(a->sb);
-	rc = ckpt_dec_new(&mem, EPOCH_MEMORY_BYTES, a->conf.spool_dir, a->conf.spool_bytes, &a->dec);
+	rc = ckpt_dec_new(&mem, EPOCH_MEMORY_BYTES, a->conf.spool_dir, a->conf.spool_bytes,
+			  &a->dec);
 	if (rc)
 		return tv_fail(&ans->e, rc, "decoder: %s", tv_strerror(rc));
 	pthread_mutex_lock(&a->lock);
@@ -120,6 +149,8 @@ static int promote(struct applier *a, struct apply_answer *ans)
 
 	if (!state)
 		return tv_fail(&ans->e, -ENODATA, "no committed epoch");
+	if (a->rep)
+		ckpt_rep_hand_over(a->rep);
 	rc = hv_standby_promote(a->sb, state, n, a->conf.promote_timeout_ms, &ans->e);
 	if (rc)
 		return rc;
@@ -127,6 +158,63 @@ static int promote(struct applier *a, struct apply_answer *ans)
 	hv_standby_release(a->sb);
 	a->sb = NULL;
 	return 0;
+}
+
+static int sync_end(struct applier *a, const struct work *w, struct tv_err *e)
+{
+	if (ckpt_dec_stream_pending(a->dec))
+		return tv_fail(e, TV_E_PROTOCOL, "the first copy ends inside a record");
+	if (a->rep)
+		return ckpt_rep_stream_end(a->rep, w->sums.disk_records, w->sums.disk_checksum, e);
+	return 0;
+}
+
+static int disk_data(struct applier *a, const struct work *w, struct tv_err *e)
+{
+	if (!a->rep)
+		return tv_fail(e, TV_E_PROTOCOL, "disk data for a VM without writable disks");
+	if (!w->epoch)
+		return ckpt_rep_stream(a->rep, w->data, w->n, e);
+	return ckpt_rep_add(a->rep, w->epoch, w->data, w->n, e);
+}
+
+/* Memory and disks of an epoch: both are checked before it is told, and before either is touched.
+ */
+static int epoch_end(struct applier *a, const struct work *w, struct apply_answer *ans)
+{
+	int rc = ckpt_dec_verify(a->dec, w->sums.records, w->sums.checksum, &ans->e);
+
+	if (!rc && a->rep)
+		rc = ckpt_rep_verify(a->rep, w->epoch, w->sums.disk_records, w->sums.disk_checksum,
+				     &ans->e);
+	if (rc)
+		return rc;
+	answer(a, ans); /* committed */
+	rc = ckpt_dec_apply(a->dec);
+	if (rc)
+		return tv_fail(&ans->e, rc, "applying an epoch: %s", tv_strerror(rc));
+	return a->rep ? ckpt_rep_apply(a->rep, w->epoch, &ans->e) : 0;
+}
+
+/* The answer first: neither the VM nor the next session waits for a disk. */
+static void end_disks(struct applier *a, const struct work *w, const struct apply_answer *ans)
+{
+	struct tv_err e = {0};
+	int rc = 0;
+
+	answer(a, ans);
+	if (!a->rep)
+		return;
+	if (w->kind == APPLY_PROMOTE)
+		rc = ckpt_rep_sync(a->rep, &e);
+	else if (w->epoch || !ckpt_rep_is_whole(a->rep))
+		ckpt_rep_remove(a->rep);
+	else
+		rc = ckpt_rep_settle(a->rep, &e);
+	if (rc)
+		tv_log(TV_WARN, "%s", e.text);
+	ckpt_rep_free(a->rep);
+	a->rep = NULL;
 }
 
 /* One job. True when its answer is wanted. */
@@ -143,8 +231,10 @@ static bool run(struct applier *a, const struct work *w, struct apply_answer *an
 		ans->rc = ckpt_dec_stream(a->dec, w->data, w->n, &ans->e);
 		return ans->rc;
 	case APPLY_SYNC_END:
-		if (ckpt_dec_stream_pending(a->dec))
-			ans->rc = tv_fail(&ans->e, TV_E_PROTOCOL, "the first copy ends inside a record");
+		ans->rc = sync_end(a, w, &ans->e);
+		return ans->rc;
+	case APPLY_DISK:
+		ans->rc = disk_data(a, w, &ans->e);
 		return ans->rc;
 	case APPLY_BEGIN:
 		ckpt_dec_begin(a->dec);
@@ -155,21 +245,19 @@ static bool run(struct applier *a, const struct work *w, struct apply_answer *an
 			tv_fail(&ans->e, ans->rc, "keeping epoch data: %s", tv_strerror(ans->rc));
 		return ans->rc;
 	case APPLY_END:
-		ans->rc = ckpt_dec_verify(a->dec, w->records, w->checksum, &ans->e);
-		if (ans->rc)
-			return true;
-		answer(a, ans); /* committed */
-		ans->rc = ckpt_dec_apply(a->dec);
-		if (ans->rc)
-			tv_fail(&ans->e, ans->rc, "applying an epoch: %s", tv_strerror(ans->rc));
+		ans->rc = epoch_end(a, w, ans);
 		return ans->rc;
 	case APPLY_PROMOTE:
 		ans->rc = promote(a, ans);
-		return true;
+		if (ans->rc)
+			return true;
+		end_disks(a, w, ans);
+		return false;
 	case APPLY_KILL:
 		hv_standby_kill(a->sb);
 		a->sb = NULL;
-		return true;
+		end_disks(a, w, ans);
+		return false;
 	}
 	return false;
 }
@@ -257,14 +345,16 @@ int applier_new(struct event_base *base, const struct applier_conf *conf, struct
 	return 0;
 }
 
-int applier_post(struct applier *a, enum apply_kind kind, const void *data, size_t n, uint64_t epoch,
-		 uint64_t records, uint64_t checksum)
+int applier_post(struct applier *a, enum apply_kind kind, const void *data, size_t n,
+		 uint64_t epoch, const struct apply_sums *sums)
 {
 	struct work *w = malloc(sizeof(*w) + n);
 
 	if (!w)
 		return -ENOMEM;
-	*w = (struct work){.kind = kind, .epoch = epoch, .records = records, .checksum = checksum, .n = n};
+	*w = (struct work){.kind = kind, .epoch = epoch, .n = n};
+	if (sums)
+		w->sums = *sums;
 	if (n)
 		memcpy(w->data, data, n);
 	pthread_mutex_lock(&a->lock);
@@ -288,17 +378,17 @@ bool applier_full(struct applier *a)
 }
 
 /*
- * A whole epoch that waits in the queue is finished first: it is BEGIN..END with nothing missing, its
- * commit may be said, and a newer state is a better one. Only the tail without an END goes.
+ * A whole epoch that waits in the queue is finished first: it is BEGIN..END with nothing missing,
+ * its commit may be said, and a newer state is a better one. Only the tail without an END goes.
  */
 void applier_drop_queued(struct applier *a)
 {
 	struct work *w, *end = NULL;
 
 	pthread_mutex_lock(&a->lock);
-	TAILQ_FOREACH (w, &a->queue, link)
-		if (w->kind == APPLY_END)
-			end = w;
+	TAILQ_FOREACH(w, &a->queue, link)
+	if (w->kind == APPLY_END)
+		end = w;
 	while ((w = TAILQ_LAST(&a->queue, work_queue)) && w != end) {
 		TAILQ_REMOVE(&a->queue, w, link);
 		a->queued_bytes -= w->n;
@@ -332,6 +422,7 @@ void applier_free(struct applier *a)
 		TAILQ_REMOVE(&a->queue, w, link);
 		free(w);
 	}
+	ckpt_rep_free(a->rep);
 	ckpt_dec_free(a->dec);
 	event_free(a->ev);
 	close(a->efd);

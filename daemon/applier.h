@@ -11,14 +11,19 @@
 #include <event2/event.h>
 
 enum apply_kind {
-	APPLY_START,   /* text: description -> rc */
-	APPLY_SYNC,    /* bytes of the first copy; answered only when it fails */
-	APPLY_SYNC_END, /* the first copy must end with a whole record; answered only when it does not */
-	APPLY_BEGIN,   /* epoch */
-	APPLY_EPOCH,   /* bytes of the epoch; answered only when it fails */
-	APPLY_END,     /* epoch, records, checksum -> APPLY_END as soon as checked, then applied */
-	APPLY_PROMOTE, /* -> rc */
-	APPLY_KILL,    /* the standby goes away -> 0 */
+	APPLY_START,	/* text: description -> rc */
+	APPLY_SYNC,	/* bytes of the first copy; answered only when it fails */
+	APPLY_SYNC_END, /* sums; the first copy must be whole; answered only when it is not */
+	APPLY_BEGIN,	/* epoch */
+	APPLY_EPOCH,	/* bytes of the epoch; answered only when it fails */
+	APPLY_DISK,	/* bytes of an epoch's disk records (0: first copy); answered only when it
+			   fails */
+	APPLY_END,	/* epoch, sums -> APPLY_END as soon as checked, then applied */
+	APPLY_PROMOTE,	/* -> rc */
+	APPLY_KILL,	/* the standby goes away; epoch 1: the disks' replicas, too -> 0 */
+};
+struct apply_sums { /* what the sender counted */
+	uint64_t records, checksum, disk_records, disk_checksum;
 };
 struct apply_answer {
 	enum apply_kind kind;
@@ -28,7 +33,8 @@ struct apply_answer {
 	struct hv_vm_id vm; /* START, PROMOTE */
 };
 struct applier_conf {
-	struct hv_standby_conf standby;
+	struct hv_standby_conf standby; /* but for its replicas */
+	const char *replica_dir, *session;
 	const char *spool_dir;
 	uint64_t spool_bytes;
 	size_t queue_bytes; /* bytes waiting to be applied: above it applier_full is true */
@@ -38,10 +44,11 @@ struct applier_conf {
 	void *arg;
 };
 struct applier;
-int applier_new(struct event_base *base, const struct applier_conf *conf, struct applier **out) TV_MUST_CHECK;
-/* Posts a job; data is copied. -ENOMEM. */
-int applier_post(struct applier *a, enum apply_kind kind, const void *data, size_t n, uint64_t epoch,
-		 uint64_t records, uint64_t checksum) TV_MUST_CHECK;
+int applier_new(struct event_base *base, const struct applier_conf *conf,
+		struct applier **out) TV_MUST_CHECK;
+/* Posts a job; data is copied; sums may be NULL. -ENOMEM. */
+int applier_post(struct applier *a, enum apply_kind kind, const void *data, size_t n,
+		 uint64_t epoch, const struct apply_sums *sums) TV_MUST_CHECK;
 bool applier_full(struct applier *a);
 /* Throws away what is queued but not begun (an epoch that will never be whole). */
 void applier_drop_queued(struct applier *a);

@@ -2,13 +2,13 @@
 /*
  * Theory of operation
  *
- * One thread per protected VM talks to its QEMU: every call of hv/ blocks for as long as QEMU takes,
- * and heartbeats must not wait for that. Commands come through a small ring, answers go back through
- * another; both are bounded, as the loop has at most a few commands open.
+ * One thread per protected VM talks to its QEMU: every call of hv/ blocks for as long as QEMU
+ * takes, and heartbeats must not wait for that. Commands come through a small ring, answers go back
+ * through another; both are bounded, as the loop has at most a few commands open.
  *
  * An epoch between hv_pause and hv_resume: barrier (one ioctl per NIC), start of QEMU's own state
- * save, harvest and copy of dirty pages at the same time, end of the save. No allocation, no log, no
- * blocking call, with one exception that is rule 6's: when more is dirty than the staging buffer
+ * save, harvest and copy of dirty pages at the same time, end of the save. No allocation, no log,
+ * no blocking call, with one exception that is rule 6's: when more is dirty than the staging buffer
  * holds, the VM stays paused while the first part is encoded and sent. That is a longer epoch and
  * never a larger buffer.
  *
@@ -30,6 +30,8 @@
 #define RING 16
 #define QMP_TIMEOUT_MS 20000
 #define MAX_SYNC_ROUNDS 24
+#define DISK_POLL_MS 50
+#define DYING_MS 200 /* between the first thing that fails and the end of QEMU's process */
 
 struct cap {
 	struct cap_conf conf;
@@ -47,7 +49,7 @@ struct cap {
 	unsigned ev_head, ev_tail;
 	bool stop;
 	struct hv_vm *vm;
-	bool gone;
+	bool gone, disks_copied;
 };
 
 static void kick(int fd)
@@ -58,7 +60,8 @@ static void kick(int fd)
 		abort();
 }
 
-/* PROGRESS may be dropped when the ring is full; everything else has a place (few are ever open). */
+/* PROGRESS may be dropped when the ring is full; everything else has a place (few are ever open).
+ */
 static void emit(struct cap *c, const struct cap_event *ev)
 {
 	bool taken = false;
@@ -74,16 +77,55 @@ static void emit(struct cap *c, const struct cap_event *ev)
 		if (!taken) {
 			struct pollfd none = {-1, 0, 0};
 
-			poll(&none, 1, 1); /* the loop is behind; it always catches up or stops us */
+			poll(&none, 1,
+			     1); /* the loop is behind; it always catches up or stops us */
 		}
 	}
 	kick(c->ev_fd);
+}
+
+static void on_vm_event(enum hv_event what, const char *name, void *arg)
+{
+	struct cap *c = arg;
+	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
+
+	(void)name;
+	if (what != HV_EV_OTHER)
+		emit(c, &ev);
+}
+
+static void vm_gone(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_VM_GONE};
+
+	if (c->gone)
+		return;
+	c->gone = true;
+	emit(c, &ev);
+}
+
+/* A call failed: because the VM's process is ending? Its last words (a shutdown, say) are heard
+ * first. */
+static bool died(struct cap *c)
+{
+	struct pollfd p = {c->vm ? hv_pidfd(c->vm) : -1, POLLIN, 0};
+	int rc;
+
+	if (!c->vm || c->gone)
+		return c->gone;
+	rc = hv_events(c->vm, on_vm_event, c);
+	if (rc != TV_E_GONE && poll(&p, 1, DYING_MS) <= 0)
+		return false;
+	vm_gone(c);
+	return true;
 }
 
 static void fail(struct cap *c, int rc, const struct tv_err *e, const char *what)
 {
 	struct cap_event ev = {.kind = CAP_EV_FAILED, .rc = rc};
 
+	if (died(c))
+		return;
 	if (e && e->text[0])
 		tv_fail(&ev.e, rc, "%s: %s", what, e->text);
 	else
@@ -105,8 +147,8 @@ static void do_attach(struct cap *c)
 			size_t at = 0;
 
 			for (unsigned i = 0; i < no.n && at < sizeof(ev.e.text); i++)
-				at += (size_t)snprintf(ev.e.text + at, sizeof(ev.e.text) - at, "%s%s",
-						       i ? "; " : "", no.text[i]);
+				at += (size_t)snprintf(ev.e.text + at, sizeof(ev.e.text) - at,
+						       "%s%s", i ? "; " : "", no.text[i]);
 		}
 		emit(c, &ev);
 		return;
@@ -127,6 +169,7 @@ static void do_hold_net(struct cap *c)
 	emit(c, &ev);
 }
 
+/* ---- first copy ---- */
 static uint64_t total_bytes(struct cap *c, const struct hv_block **blocks, unsigned *n)
 {
 	uint64_t sum = 0;
@@ -160,6 +203,62 @@ static int fill(struct cap *c, struct slot *s, struct hv_cursor *cur)
 	return n ? hv_copy(c->vm, s->runs, s->nruns, s->pages) : 0;
 }
 
+static bool has_disks(struct cap *c)
+{
+	unsigned n;
+
+	hv_disks(c->vm, &n);
+	return n;
+}
+
+static bool start_mirrors(struct cap *c)
+{
+	struct tv_err e = {0};
+	unsigned n;
+	const struct hv_disk *disks = hv_disks(c->vm, &n);
+	int rc = 0;
+
+	for (unsigned i = 0; i < n && !rc; i++) {
+		int fd;
+
+		rc = c->conf.disk(c->conf.arg, disks[i].bytes, &fd);
+		if (!rc)
+			rc = hv_disk_mirror(c->vm, i, fd, &e);
+		tv_close_fd(&fd);
+	}
+	if (rc)
+		fail(c, rc, &e, "copying the VM's disks");
+	return !rc;
+}
+
+/* Waits until every disk is copied, and every write since then mirrored. */
+static bool await_mirrors(struct cap *c)
+{
+	uint64_t done, all;
+	struct tv_err e = {0};
+	int rc;
+
+	for (;;) {
+		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
+		struct pollfd p[2] = {{hv_fd(c->vm), POLLIN, 0}, {hv_pidfd(c->vm), POLLIN, 0}};
+
+		rc = hv_disks_ready(c->vm, &done, &all, &e);
+		if (rc || encoder_stopped(c->en))
+			break;
+		ev.progress = all ? 0.5 + 0.45 * (double)done / (double)all : 0.5;
+		emit(c, &ev);
+		/* QEMU says when a job is ready or has failed; the time is for progress. */
+		if (poll(p, 2, DISK_POLL_MS) > 0 && hv_events(c->vm, on_vm_event, c) < 0)
+			rc = TV_E_GONE;
+		if (rc)
+			break;
+	}
+	if (rc == 1)
+		return true;
+	fail(c, rc ? rc : -ECANCELED, &e, "copying the VM's disks");
+	return false;
+}
+
 /* One pass over the VM; pages written meanwhile are the next round's. */
 static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 {
@@ -184,37 +283,62 @@ static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 		}
 		*pages += s->npages;
 		encoder_slot_put(c->en, s);
-		ev.progress = round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS : 0.95 * position(c, &cur);
+		if (c->disks_copied)
+			ev.progress = round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS
+					    : 0.95 * position(c, &cur);
+		else /* half for memory, half for disks */
+			ev.progress = round ? 0.5 : 0.5 * position(c, &cur);
 		emit(c, &ev);
 	}
 	return 0;
 }
 
-static void do_sync(struct cap *c)
+/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch 1's. */
+static bool sync_memory(struct cap *c, int *round, bool *first)
 {
-	struct cap_event ev = {.kind = CAP_EV_SYNCED};
 	uint64_t pages = 0, before = UINT64_MAX;
-	struct slot *s;
-	bool first = true;
 	int worse = 0, rc;
 
-	/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch 1's. */
-	for (int round = 0; round < MAX_SYNC_ROUNDS && worse < 2; round++) {
-		rc = sync_round(c, round, &pages, &first);
+	for (int end = *round + MAX_SYNC_ROUNDS / (has_disks(c) ? 2 : 1); *round < end && worse < 2;
+	     ++*round) {
+		rc = sync_round(c, *round, &pages, first);
 		if (rc) {
 			fail(c, rc, NULL, "copying the VM");
-			return;
+			return false;
 		}
 		if (pages <= 1024)
 			break;
 		worse += pages > before - before / 8;
 		before = pages;
 	}
+	++*round;
+	return true;
+}
+
+/* Disks are copied while memory is; what was dirtied until they are done is copied once more. */
+static void do_sync(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_SYNCED};
+	bool first = true;
+	struct slot *s;
+	int round = 0;
+
+	c->disks_copied = !has_disks(c);
+	if (!start_mirrors(c) || !sync_memory(c, &round, &first))
+		return;
+	if (!c->disks_copied) {
+		if (!await_mirrors(c))
+			return;
+		c->disks_copied = true;
+		if (!sync_memory(c, &round, &first))
+			return;
+	}
 	s = encoder_slot_get(c->en);
 	if (!s) {
 		fail(c, -ECANCELED, NULL, "copying the VM");
 		return;
 	}
+	c->conf.disks_copied(c->conf.arg);
 	s->epoch = 0;
 	s->last = true;
 	encoder_slot_put(c->en, s);
@@ -236,10 +360,13 @@ static void capture_paused(struct cap *c, uint64_t epoch, struct slot *s, struct
 
 	s->epoch = epoch;
 	s->first = true;
+	out->slot = s;
+	c->conf.pausing(c->conf.arg, true);
 	out->rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
 	if (out->rc)
 		goto resume;
-	/* No vCPU runs and QEMU has answered: what the guest sent is in the sockets, and is this epoch's. */
+	/* No vCPU runs and QEMU has answered: what the guest sent is in the sockets, and is this
+	 * epoch's. */
 	out->rc = c->conf.barrier(c->conf.arg, epoch);
 	if (out->rc)
 		goto resume;
@@ -264,7 +391,10 @@ static void capture_paused(struct cap *c, uint64_t epoch, struct slot *s, struct
 	out->rc = rc ? rc : r;
 resume:
 	out->slot = s;
-	r = hv_resume(c->vm, QMP_TIMEOUT_MS);
+	/* A VM that a person paused is that person's to resume. */
+	r = out->rc == -EALREADY ? 0 : hv_resume(c->vm, QMP_TIMEOUT_MS);
+	/* Only now: a disk write that waits for a commit could keep QEMU from its monitor. */
+	c->conf.pausing(c->conf.arg, false);
 	if (!out->rc)
 		out->rc = r;
 }
@@ -288,7 +418,8 @@ static int read_state(struct cap *c, struct slot *s, size_t bytes)
 static void do_epoch(struct cap *c, uint64_t epoch)
 {
 	struct cap_event ev = {.kind = CAP_EV_CAPTURED, .epoch = epoch};
-	struct slot *s = encoder_slot_get(c->en); /* before the pause: never wait inside for a free one */
+	struct slot *s =
+		encoder_slot_get(c->en); /* before the pause: never wait inside for a free one */
 	struct paused p = {0};
 
 	if (!s) {
@@ -301,8 +432,21 @@ static void do_epoch(struct cap *c, uint64_t epoch)
 	c->conf.page->in_pause = 0;
 	ev.pause_ns = tv_now_ns() - ev.pause_start_ns;
 	ev.pages = p.pages;
+	if (p.rc == -EALREADY) {
+		encoder_slot_drop(c->en, p.slot);
+		ev.kind = CAP_EV_NOT_RUNNING;
+		emit(c, &ev);
+		return;
+	}
 	if (!p.rc)
 		p.rc = read_state(c, p.slot, p.state_bytes);
+	/* A mirror that failed said so before QEMU answered the stop: heard now, it spoils the
+	 * epoch. */
+	if (!p.rc && has_disks(c)) {
+		p.rc = hv_events(c->vm, on_vm_event, c);
+		if (!p.rc && !hv_disks_ok(c->vm))
+			p.rc = -EIO;
+	}
 	if (p.rc) {
 		fail(c, p.rc, NULL, "capturing an epoch");
 		return; /* the slot stays taken: the session ends */
@@ -311,25 +455,6 @@ static void do_epoch(struct cap *c, uint64_t epoch)
 	p.slot->captured_ns = ev.pause_start_ns;
 	emit(c, &ev); /* before the loop can hear of the epoch's end any other way */
 	encoder_slot_put(c->en, p.slot);
-}
-
-static void on_vm_event(enum hv_event what, const char *name, void *arg)
-{
-	struct cap *c = arg;
-	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
-
-	(void)name;
-	emit(c, &ev);
-}
-
-static void vm_gone(struct cap *c)
-{
-	struct cap_event ev = {.kind = CAP_EV_VM_GONE};
-
-	if (c->gone)
-		return;
-	c->gone = true;
-	emit(c, &ev);
 }
 
 static void do_detach(struct cap *c, bool leave_stopped)
@@ -369,6 +494,8 @@ static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
 		break;
 	case CAP_STOP_VM:
 		ev.rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+		if (ev.rc == -EALREADY)
+			ev.rc = 0;
 		emit(c, &ev);
 		break;
 	case CAP_RESUME_VM:
@@ -452,7 +579,8 @@ static void deliver(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en, struct cap **out)
+int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en,
+	    struct cap **out)
 {
 	struct cap *c = calloc(1, sizeof(*c));
 

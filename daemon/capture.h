@@ -16,17 +16,26 @@ enum cap_cmd {
 	CAP_EPOCH,    /* n = epoch -> CAP_EV_CAPTURED */
 	CAP_STOP_VM,  /* for good: -> CAP_EV_STOPPED */
 	CAP_RESUME_VM,
-	CAP_DETACH,   /* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
+	CAP_DETACH, /* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
 };
 enum cap_event_kind {
-	CAP_EV_ATTACHED, CAP_EV_NET_HELD, CAP_EV_PROGRESS, CAP_EV_SYNCED, CAP_EV_CAPTURED,
-	CAP_EV_STOPPED, CAP_EV_VM, CAP_EV_VM_GONE, CAP_EV_FAILED, CAP_EV_DETACHED,
+	CAP_EV_ATTACHED,
+	CAP_EV_NET_HELD,
+	CAP_EV_PROGRESS,
+	CAP_EV_SYNCED,
+	CAP_EV_CAPTURED,
+	CAP_EV_NOT_RUNNING, /* instead of CAPTURED: a person has paused the VM */
+	CAP_EV_STOPPED,
+	CAP_EV_VM,
+	CAP_EV_VM_GONE,
+	CAP_EV_FAILED,
+	CAP_EV_DETACHED,
 };
 struct cap_event {
 	enum cap_event_kind kind;
 	int rc;
 	struct tv_err e;
-	char *text;      /* ATTACHED: description as JSON; the receiver frees it */
+	char *text;	 /* ATTACHED: description as JSON; the receiver frees it */
 	double progress; /* PROGRESS */
 	uint64_t epoch, pages;
 	int64_t pause_start_ns, pause_ns;
@@ -53,13 +62,19 @@ struct cap_conf {
 	struct hv_vm_id vm;
 	struct hv_opts opts;
 	struct cap_page *page;
-	/* HOT: sets the network barrier; called with the VM paused. */
+	/* HOT: a pause is about to be asked for, or is over. */
+	void (*pausing)(void *arg, bool on);
+	/* HOT: sets the barrier of network and disks; called with the VM paused. */
 	int (*barrier)(void *arg, uint64_t epoch);
+	/* Disks: QEMU's end of a socket to mirror a disk of that size to; and all of them are
+	 * copied. */
+	int (*disk)(void *arg, uint64_t bytes, int *fd);
+	void (*disks_copied)(void *arg);
 	void (*event)(const struct cap_event *ev, void *arg);
 	void *arg;
 };
-int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en, struct cap **out)
-	TV_MUST_CHECK;
+int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en,
+	    struct cap **out) TV_MUST_CHECK;
 void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n);
 /* Joins the thread (after encoder_stop); detaches first if still attached. */
 void cap_free(struct cap *c);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The daemon's side of `twinvm`: one request a connection, lines of progress, one last line with rc. */
+/* The daemon's side of `twinvm`: one request a connection, lines of progress, one last line with
+ * rc. */
 #include "daemon/daemon.h"
 #include "daemon/pace.h"
 
@@ -26,9 +27,9 @@ static void waiter_closed(struct ctl *c, void *arg)
 	struct daemon *d = arg;
 	struct vm *vm;
 
-	TAILQ_FOREACH (vm, &d->vms, link)
-		if (vm->waiter == c)
-			vm->waiter = NULL;
+	TAILQ_FOREACH(vm, &d->vms, link)
+	if (vm->waiter == c)
+		vm->waiter = NULL;
 	ctl_free(c);
 }
 
@@ -48,9 +49,9 @@ static bool is_standby(pid_t pid, void *arg)
 	struct daemon *d = arg;
 	struct vm *vm;
 
-	TAILQ_FOREACH (vm, &d->vms, link)
-		if (vm->role == VM_BACKUP && vm->qemu.pid == pid)
-			return true;
+	TAILQ_FOREACH(vm, &d->vms, link)
+	if (vm->role == VM_BACKUP && vm->qemu.pid == pid)
+		return true;
 	return false;
 }
 
@@ -58,9 +59,9 @@ static struct vm *by_process(struct daemon *d, const struct hv_vm_id *id)
 {
 	struct vm *vm;
 
-	TAILQ_FOREACH (vm, &d->vms, link)
-		if (vm->qemu.pid == id->pid && vm->qemu.start_ticks == id->start_ticks)
-			return vm;
+	TAILQ_FOREACH(vm, &d->vms, link)
+	if (vm->qemu.pid == id->pid && vm->qemu.start_ticks == id->start_ticks)
+		return vm;
 	return NULL;
 }
 
@@ -68,12 +69,14 @@ static struct vm *by_process(struct daemon *d, const struct hv_vm_id *id)
 static struct vm *entry_for(struct daemon *d, const struct hv_vm_id *id)
 {
 	struct vm *vm = by_process(d, id);
-	char fresh[33];
+	char fresh[33], name[128];
 
 	if (vm)
 		return vm;
 	tv_random_hex(fresh, 16);
-	vm = vm_new(d, fresh, id->name[0] ? id->name : "vm", VM_PRIMARY);
+	snprintf(name, sizeof(name), "pid%d",
+		 (int)id->pid); /* a VM without -name must be called something */
+	vm = vm_new(d, fresh, id->name[0] ? id->name : name, VM_PRIMARY);
 	vm->qemu = *id;
 	return vm;
 }
@@ -97,13 +100,15 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 		char text[300];
 
 		if (vm->role == VM_BACKUP)
-			snprintf(text, sizeof(text), "%s is the backup of %s: give the command on %s", d->conf.host,
+			snprintf(text, sizeof(text),
+				 "%s is the backup of %s: give the command on %s", d->conf.host,
 				 vm->name, vm->peer_name);
 		else if (vm->phase == VM_FENCED)
-			snprintf(text, sizeof(text), "%s was stopped here because another host runs it", vm->name);
+			snprintf(text, sizeof(text),
+				 "%s was stopped here because another host runs it", vm->name);
 		else
-			snprintf(text, sizeof(text), "%s is already protected (backup: %s)", vm->name,
-				 vm->peer_name);
+			snprintf(text, sizeof(text), "%s is already protected (backup: %s)",
+				 vm->name, vm->peer_name);
 		end(c, -EALREADY, text);
 		return;
 	}
@@ -120,12 +125,13 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 	}
 	fresh = !vm;
 	if (fresh && by_process(d, &id)) {
-		snprintf(e.text, sizeof(e.text), "%s is already protected (backup: %s)", by_process(d, &id)->name,
-			 by_process(d, &id)->peer_name);
+		snprintf(e.text, sizeof(e.text), "%s is already protected (backup: %s)",
+			 by_process(d, &id)->name, by_process(d, &id)->peer_name);
 		end(c, -EALREADY, e.text);
 		return;
 	}
 	vm = vm ? vm : entry_for(d, &id);
+	vm->fresh = fresh;
 	vm->was_protected = false;
 	snprintf(vm->peer_name, sizeof(vm->peer_name), "%s", peer.name);
 	snprintf(vm->peer_host, sizeof(vm->peer_host), "%s", peer.host);
@@ -137,7 +143,8 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 	rc = vm_start_source(vm, &e);
 	if (rc) {
 		end(c, rc, e.text);
-		vm_drop(vm);
+		if (fresh)
+			vm_drop(vm);
 		return;
 	}
 	vm->waiter = c;
@@ -155,8 +162,9 @@ static struct vm *known(struct daemon *d, struct ctl *c, json_t *msg)
 
 	if (vm && !several)
 		return vm;
-	snprintf(text, sizeof(text), several ? "more than one VM answers to '%s' on %s: use its id from 'twinvm status'"
-					     : "no VM '%s' is protected by or for %s: see 'twinvm status'",
+	snprintf(text, sizeof(text),
+		 several ? "more than one VM answers to '%s' on %s: use its id from 'twinvm status'"
+			 : "no VM '%s' is protected by or for %s: see 'twinvm status'",
 		 what, d->conf.host);
 	end(c, several ? TV_E_AMBIGUOUS : -ENOENT, text);
 	return NULL;
@@ -170,8 +178,8 @@ static void unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 	if (!vm)
 		return;
 	if (vm->role == VM_BACKUP) {
-		snprintf(text, sizeof(text), "%s is only the backup of %s: give the command on %s", d->conf.host,
-			 vm->name, vm->peer_name);
+		snprintf(text, sizeof(text), "%s is only the backup of %s: give the command on %s",
+			 d->conf.host, vm->name, vm->peer_name);
 		end(c, -EINVAL, text);
 		return;
 	}
@@ -180,7 +188,8 @@ static void unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 		return;
 	}
 	vm->wanted = false;
-	if (!vm->replicator && vm->phase != VM_RECOVERING) { /* alone or fenced: nothing is attached */
+	if (!vm->replicator &&
+	    vm->phase != VM_RECOVERING) { /* alone or fenced: nothing is attached */
 		end(c, 0, "");
 		vm_drop(vm);
 		return;
@@ -201,11 +210,15 @@ static void failover(struct daemon *d, struct ctl *c, json_t *msg)
 	if (!vm)
 		return;
 	if (!json_is_true(json_object_get(msg, "force"))) {
-		end(c, -ENOTSUP, "planned failover is not built yet; --force on the backup promotes when the primary is dead");
+		end(c, -ENOTSUP,
+		    "planned failover is not built yet; --force on the backup promotes when the "
+		    "primary is dead");
 		return;
 	}
 	if (vm->role == VM_PRIMARY) {
-		snprintf(text, sizeof(text), "%s runs here on %s: --force is for the backup (%s), when this host is dead",
+		snprintf(text, sizeof(text),
+			 "%s runs here on %s: --force is for the backup (%s), when this host is "
+			 "dead",
 			 vm->name, d->conf.host, vm->peer_name);
 		end(c, TV_E_REFUSED, text);
 		return;
@@ -232,10 +245,10 @@ static void status(struct daemon *d, struct ctl *c, json_t *msg)
 		known(d, c, msg);
 		return;
 	}
-	TAILQ_FOREACH (vm, &d->vms, link)
-		if (!what || !strcmp(vm->name, what) || !strcmp(vm->id, what) ||
-		    vm == vm_find(d, what, &several))
-			json_array_append_new(list, vm_status(vm));
+	TAILQ_FOREACH(vm, &d->vms, link)
+	if (!what || !strcmp(vm->name, what) || !strcmp(vm->id, what) ||
+	    vm == vm_find(d, what, &several))
+		json_array_append_new(list, vm_status(vm));
 	ctl_send(c, json_pack("{sb si so}", "done", 1, "rc", 0, "vms", list));
 	ctl_close_when_sent(c);
 }
@@ -245,7 +258,10 @@ void command_run(struct daemon *d, struct ctl *c, json_t *msg)
 	static const struct {
 		const char *op;
 		void (*run)(struct daemon *d, struct ctl *c, json_t *msg);
-	} table[] = {{"protect", protect}, {"unprotect", unprotect}, {"failover", failover}, {"status", status}};
+	} table[] = {{"protect", protect},
+		     {"unprotect", unprotect},
+		     {"failover", failover},
+		     {"status", status}};
 	const char *op = text_of(msg, "op", "");
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)

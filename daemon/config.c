@@ -15,15 +15,25 @@ struct key {
 	size_t offset, room;
 	long long min, max;
 };
-#define T(n, f) {n, TEXT, offsetof(struct config, f), sizeof(((struct config *)0)->f), 0, 0}
-#define N(n, f, lo, hi) {n, NUMBER, offsetof(struct config, f), 0, lo, hi}
-#define S(n, f, lo, hi) {n, BYTES, offsetof(struct config, f), 0, lo, hi}
+#define T(n, f)                                                                                    \
+	{                                                                                          \
+		n, TEXT, offsetof(struct config, f), sizeof(((struct config *)0)->f), 0, 0         \
+	}
+#define N(n, f, lo, hi)                                                                            \
+	{                                                                                          \
+		n, NUMBER, offsetof(struct config, f), 0, lo, hi                                   \
+	}
+#define S(n, f, lo, hi)                                                                            \
+	{                                                                                          \
+		n, BYTES, offsetof(struct config, f), 0, lo, hi                                    \
+	}
 
 static const struct key keys[] = {
 	T("host", host),
 	{"listen", ADDRESS, 0, 0, 0, 0},
 	T("socket", socket),
 	T("state_dir", state_dir),
+	T("replica_dir", replica_dir),
 	T("run_dir", run_dir),
 	T("ca", ca),
 	T("cert", cert),
@@ -116,8 +126,8 @@ static int set(struct config *c, const char *name, const char *value, struct tv_
 			return 0;
 		}
 		return set_number(c, k, value)
-			       ? tv_fail(e, -ERANGE, "'%s' must be a number from %lld to %lld", name, k->min,
-					 k->max)
+			       ? tv_fail(e, -ERANGE, "'%s' must be a number from %lld to %lld",
+					 name, k->min, k->max)
 			       : 0;
 	}
 	return tv_fail(e, -EINVAL, "unknown key '%s'", name);
@@ -143,12 +153,14 @@ static int check(const struct config *c, struct tv_err *e)
 
 	for (size_t i = 0; i < sizeof(must) / sizeof(*must); i++)
 		if (!*must[i].value)
-			return tv_fail(e, -EINVAL, "%s: '%s' is missing: both hosts prove who they are with "
-						   "certificates of one CA", c->path, must[i].key);
+			return tv_fail(e, -EINVAL,
+				       "%s: '%s' is missing: both hosts prove who they are with "
+				       "certificates of one CA",
+				       c->path, must[i].key);
 	if (strcmp(c->mode, "adaptive") != 0 && strcmp(c->mode, "remus") != 0 &&
 	    strcmp(c->mode, "kemari") != 0)
-		return tv_fail(e, -EINVAL, "%s: mode is adaptive, remus or kemari, not '%s'", c->path,
-			       c->mode);
+		return tv_fail(e, -EINVAL, "%s: mode is adaptive, remus or kemari, not '%s'",
+			       c->path, c->mode);
 	return 0;
 }
 
@@ -158,11 +170,18 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 	char *line;
 	int n = 0, rc;
 
-	*out = (struct config){.listen_host = "0.0.0.0", .listen_port = CONFIG_DEFAULT_PORT,
-			       .socket = "/run/twinvm/twinvmd.sock", .state_dir = "/var/lib/twinvm",
-			       .run_dir = "/run/twinvm", .arbiter = "none", .heartbeat_ms = 100,
-			       .epoch_ms = 25, .mode = "adaptive", .staging_bytes = 64u << 20,
-			       .cache_bytes = 32u << 20, .spool_bytes = UINT64_C(16) << 30};
+	*out = (struct config){.listen_host = "0.0.0.0",
+			       .listen_port = CONFIG_DEFAULT_PORT,
+			       .socket = "/run/twinvm/twinvmd.sock",
+			       .state_dir = "/var/lib/twinvm",
+			       .run_dir = "/run/twinvm",
+			       .arbiter = "none",
+			       .heartbeat_ms = 100,
+			       .epoch_ms = 25,
+			       .mode = "adaptive",
+			       .staging_bytes = 64u << 20,
+			       .cache_bytes = 32u << 20,
+			       .spool_bytes = UINT64_C(16) << 30};
 	snprintf(out->path, sizeof(out->path), "%s", path);
 	gethostname(out->host, sizeof(out->host) - 1);
 	rc = tv_read_file(path, 1 << 20, &text, NULL);
@@ -183,6 +202,9 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 		if (rc)
 			return tv_fail_prefix(e, rc, "%s:%d", path, n);
 	}
+	if (!out->replica_dir[0] && snprintf(out->replica_dir, sizeof(out->replica_dir), "%s/disks",
+					     out->state_dir) >= (int)sizeof(out->replica_dir))
+		return tv_fail(e, -ENAMETOOLONG, "%s: state_dir is too long", path);
 	return check(out, e);
 }
 
@@ -195,7 +217,10 @@ int config_peer(const struct config *c, const char *name, struct config_peer *ou
 		}
 	snprintf(out->name, sizeof(out->name), "%s", ""); /* any name the CA signed */
 	if (split_address(name, out->host, sizeof(out->host), &out->port))
-		return tv_fail(e, -EINVAL, "'%s' is neither a configured peer (peer.NAME = HOST:PORT in %s) nor "
-					   "HOST:PORT", name, c->path);
+		return tv_fail(
+			e, -EINVAL,
+			"'%s' is neither a configured peer (peer.NAME = HOST:PORT in %s) nor "
+			"HOST:PORT",
+			name, c->path);
 	return 0;
 }

@@ -15,18 +15,19 @@ struct config_peer {
 };
 struct config {
 	char path[256];
-	char host[64];        /* this host's name: common name of its certificate */
+	char host[64]; /* this host's name: common name of its certificate */
 	char listen_host[64];
 	uint16_t listen_port;
 	char socket[108];
 	char state_dir[200];
+	char replica_dir[200]; /* where disks' replicas lie; state_dir/disks by default */
 	char run_dir[200];
 	char ca[256], cert[256], key[256];
-	char bridge[16];      /* "": taps of promoted VMs are left alone */
-	char arbiter[256];    /* default for protect; "none" */
+	char bridge[16];   /* "": taps of promoted VMs are left alone */
+	char arbiter[256]; /* default for protect; "none" */
 	int heartbeat_ms;
-	int epoch_ms;         /* default of protect --epoch */
-	char mode[16];        /* default of protect --mode */
+	int epoch_ms;  /* default of protect --epoch */
+	char mode[16]; /* default of protect --mode */
 	uint64_t staging_bytes;
 	uint64_t cache_bytes;
 	uint64_t spool_bytes;
@@ -36,7 +37,7 @@ struct config {
 /* The sentence names file, line and what is wrong. Unknown keys are errors. */
 int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
 /* A configured peer, or HOST[:PORT] as it stands. */
-int config_peer(const struct config *c, const char *name, struct config_peer *out, struct tv_err *e)
-	TV_MUST_CHECK;
+int config_peer(const struct config *c, const char *name, struct config_peer *out,
+		struct tv_err *e) TV_MUST_CHECK;
 
 #endif

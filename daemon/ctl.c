@@ -135,7 +135,9 @@ static void on_read(evutil_socket_t fd, short what, void *arg)
 	struct ctl *c = arg;
 	char control[CMSG_SPACE(sizeof(int) * CTL_MAX_FDS)], chunk[16384];
 	struct iovec iov = {chunk, sizeof(chunk)};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+	struct msghdr mh = {.msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control,
 			    .msg_controllen = sizeof(control)};
 	ssize_t r = recvmsg(fd, &mh, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	size_t start = 0;
@@ -149,8 +151,7 @@ static void on_read(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	take_fds(c, &mh);
-	while (!c->broken &&
-	       (nl = memchr(c->in.data + start, '\n', c->in.bytes - start))) {
+	while (!c->broken && (nl = memchr(c->in.data + start, '\n', c->in.bytes - start))) {
 		size_t n = (size_t)(nl - (char *)c->in.data) - start;
 
 		if (!one_line(c, (char *)c->in.data + start, n))
@@ -253,8 +254,10 @@ int ctl_connect(struct event_base *base, const char *path, const struct ctl_ops 
 	if (fd < 0)
 		return tv_fail(e, -errno, "socket: %s", strerror(errno));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
-		int rc = tv_fail(e, -errno, "twinvmd does not answer at %s (%s): start it with "
-					    "'twinvmd --config FILE'", path, strerror(errno));
+		int rc = tv_fail(e, -errno,
+				 "twinvmd does not answer at %s (%s): start it with "
+				 "'twinvmd --config FILE'",
+				 path, strerror(errno));
 
 		close(fd);
 		return rc;

@@ -20,13 +20,14 @@ struct ctl_ops {
 	/* The end; ctl_free is the owner's to call, also inside. */
 	void (*closed)(struct ctl *c, void *arg);
 };
-int ctl_new(struct event_base *base, int fd, const struct ctl_ops *ops, void *arg, struct ctl **out)
-	TV_MUST_CHECK;
+int ctl_new(struct event_base *base, int fd, const struct ctl_ops *ops, void *arg,
+	    struct ctl **out) TV_MUST_CHECK;
 int ctl_connect(struct event_base *base, const char *path, const struct ctl_ops *ops, void *arg,
 		struct ctl **out, struct tv_err *e) TV_MUST_CHECK;
 void ctl_set_arg(struct ctl *c, const struct ctl_ops *ops, void *arg);
 void ctl_free(struct ctl *c);
-/* Queues msg (stolen) and goes on; fds are duplicated. A peer that does not read is cut off at 4 MiB. */
+/* Queues msg (stolen) and goes on; fds are duplicated. A peer that does not read is cut off at 4
+ * MiB. */
 void ctl_send(struct ctl *c, json_t *msg);
 void ctl_send_fds(struct ctl *c, json_t *msg, const int *fds, unsigned n);
 /* Writes what is queued, at most timeout_ms. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * twinvmd: supervises one replicator process per VM, holds what must outlive one, answers twinvm.
- * Private to daemon/. registry.c knows the VMs and keeps them on disk, supervise.c starts replicators
- * and deals with their ends, commands.c answers the command line, serve.c listens.
+ * Private to daemon/. registry.c knows the VMs and keeps them on disk, supervise.c starts
+ * replicators and deals with their ends, commands.c answers the command line, serve.c listens.
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
@@ -27,30 +27,31 @@ struct vm {
 	char id[33], name[128];
 	enum vm_role role;
 	enum vm_phase phase;
-	struct hv_vm_id qemu;       /* primary: the VM; backup: the standby (pid 0: none) */
-	char dir[256];              /* backup: the standby's run directory */
+	struct hv_vm_id qemu; /* primary: the VM; backup: the standby (pid 0: none) */
+	char dir[256];	      /* backup: the standby's run directory */
 	char peer_name[64], peer_host[128];
 	uint16_t peer_port;
 	char mode[16], arbiter[256], session[33];
 	int epoch_ms;
 	uint64_t generation;
-	bool wanted;                /* to be protected again whenever that is possible */
-	bool was_protected;         /* ever since protect was given */
-	char reason[512];           /* why it is not protected */
+	bool wanted;	    /* to be protected again whenever that is possible */
+	bool was_protected; /* ever since protect was given */
+	char reason[512];   /* why it is not protected */
 	/* not on disk: */
-	pid_t child;                /* replicator or recovery of ours; 0: none, or adopted */
-	pid_t replicator;           /* registered one, ours or adopted */
-	struct ctl *rep;            /* its connection */
-	struct ctl *next_sink;      /* a newer backup session that waits for the old one's end */
-	struct ctl *waiter;         /* twinvm protect or unprotect or failover that waits */
-	bool waiter_leaves;         /* it waits for the end of protection */
-	bool done;                  /* the replicator said how it ended */
-	json_t *stats;              /* what it said last */
+	bool fresh;	  /* made by the protect that is under way: forgotten when that fails */
+	pid_t child;	  /* replicator or recovery of ours; 0: none, or adopted */
+	pid_t replicator; /* registered one, ours or adopted */
+	struct ctl *rep;  /* its connection */
+	struct ctl *next_sink; /* a newer backup session that waits for the old one's end */
+	struct ctl *waiter;    /* twinvm protect or unprotect or failover that waits */
+	bool waiter_leaves;    /* it waits for the end of protection */
+	bool done;	       /* the replicator said how it ended */
+	json_t *stats;	       /* what it said last */
 	int stash[CTL_MAX_FDS];
 	struct event *drain[CTL_MAX_FDS];
 	unsigned stash_n;
 	struct event *retry;
-	unsigned failures;          /* in a row; spaces the tries out */
+	unsigned failures; /* in a row; spaces the tries out */
 };
 
 struct daemon {

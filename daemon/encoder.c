@@ -201,10 +201,7 @@ static void *encoder_thread(void *arg)
 			encoder_stop(en);
 			return NULL;
 		}
-		pthread_mutex_lock(&en->lock);
-		s->busy = false;
-		pthread_cond_broadcast(&en->changed);
-		pthread_mutex_unlock(&en->lock);
+		encoder_slot_drop(en, s);
 	}
 }
 
@@ -276,6 +273,14 @@ void encoder_slot_put(struct encoder *en, struct slot *s)
 	pthread_mutex_unlock(&en->lock);
 }
 
+void encoder_slot_drop(struct encoder *en, struct slot *s)
+{
+	pthread_mutex_lock(&en->lock);
+	s->busy = false;
+	pthread_cond_broadcast(&en->changed);
+	pthread_mutex_unlock(&en->lock);
+}
+
 void encoder_stats(struct encoder *en, struct ckpt_stats *out)
 {
 	pthread_mutex_lock(&en->lock);
@@ -343,6 +348,16 @@ void encoder_stop(struct encoder *en)
 	en->stop = true;
 	pthread_cond_broadcast(&en->changed);
 	pthread_mutex_unlock(&en->lock);
+}
+
+bool encoder_stopped(struct encoder *en)
+{
+	bool stop;
+
+	pthread_mutex_lock(&en->lock);
+	stop = en->stop;
+	pthread_mutex_unlock(&en->lock);
+	return stop;
 }
 
 void encoder_free(struct encoder *en)

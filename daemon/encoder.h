@@ -22,7 +22,7 @@ struct slot {
 	uint64_t epoch; /* 0: first copy */
 	bool first, last;
 	int64_t captured_ns; /* when the VM was paused for it, with last */
-	uint8_t *state; /* device state, with last */
+	uint8_t *state;	     /* device state, with last */
 	size_t state_bytes, state_room_bytes;
 	bool busy;
 };
@@ -31,25 +31,28 @@ enum piece_kind { PIECE_BEGIN, PIECE_RECORDS, PIECE_END, PIECE_SYNC_END };
 struct piece {
 	enum piece_kind kind;
 	uint64_t epoch;
-	struct tv_buf buf;  /* PIECE_RECORDS */
-	uint64_t records;   /* PIECE_END, PIECE_SYNC_END */
+	struct tv_buf buf; /* PIECE_RECORDS */
+	uint64_t records;  /* PIECE_END, PIECE_SYNC_END */
 	uint64_t checksum, wire_bytes, pages;
 	int64_t captured_ns; /* PIECE_END */
 };
 
 struct encoder;
-/* deliver runs in the loop; false: not taken now, offer again after encoder_continue. failed: in the
- * loop too. All memory is taken and touched here. */
+/* deliver runs in the loop; false: not taken now, offer again after encoder_continue. failed: in
+ * the loop too. All memory is taken and touched here. */
 int encoder_new(struct event_base *base, uint64_t staging_bytes, uint64_t cache_bytes,
-		bool (*deliver)(const struct piece *p, void *arg), void *arg, struct encoder **out)
-	TV_MUST_CHECK;
+		bool (*deliver)(const struct piece *p, void *arg), void *arg,
+		struct encoder **out) TV_MUST_CHECK;
 /* Stops waiting on both sides: slot_get returns NULL from now on. */
 void encoder_stop(struct encoder *en);
+bool encoder_stopped(struct encoder *en);
 void encoder_free(struct encoder *en);
 /* HOT when a slot is free; waits otherwise. NULL after encoder_stop. */
 struct slot *encoder_slot_get(struct encoder *en);
 /* HOT. Hands a filled slot on. */
 void encoder_slot_put(struct encoder *en, struct slot *s);
+/* Gives a slot back unused. */
+void encoder_slot_drop(struct encoder *en, struct slot *s);
 void encoder_continue(struct encoder *en);
 void encoder_stats(struct encoder *en, struct ckpt_stats *out);
 

@@ -13,10 +13,27 @@ static const struct field {
 	enum kind kind;
 	size_t offset, room;
 } fields[] = {
-#define T(f) {#f, TEXT, offsetof(struct job, f), sizeof(((struct job *)0)->f)}
-#define F(f, k) {#f, k, offsetof(struct job, f), 0}
-	T(conf.path), T(vm_id), T(vm_name), T(vm_qmp), T(peer_name), T(peer_host), T(mode), T(arbiter),
-	T(session), F(vm_pid, PID), F(vm_start_ticks, U64), F(peer_port, PORT), F(epoch_ms, INT),
+#define T(f)                                                                                       \
+	{                                                                                          \
+#f, TEXT, offsetof(struct job, f), sizeof(((struct job *)0)->f)                    \
+	}
+#define F(f, k)                                                                                    \
+	{                                                                                          \
+#f, k, offsetof(struct job, f), 0                                                  \
+	}
+	T(conf.path),
+	T(vm_id),
+	T(vm_name),
+	T(vm_qmp),
+	T(peer_name),
+	T(peer_host),
+	T(mode),
+	T(arbiter),
+	T(session),
+	F(vm_pid, PID),
+	F(vm_start_ticks, U64),
+	F(peer_port, PORT),
+	F(epoch_ms, INT),
 	F(generation, U64),
 };
 #define FIELDS (sizeof(fields) / sizeof(*fields))
@@ -39,7 +56,7 @@ char *job_to_text(const struct job *j)
 			v = json_integer(*(const int *)p);
 			break;
 		case U64:
-			v = json_integer((json_int_t)*(const uint64_t *)p);
+			v = json_integer((json_int_t) * (const uint64_t *)p);
 			break;
 		case PORT:
 			v = json_integer(*(const uint16_t *)p);

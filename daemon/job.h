@@ -42,7 +42,8 @@ struct report_ops {
 };
 int report_new(struct event_base *base, const char *socket_path, const struct report_ops *ops,
 	       struct report **out) TV_MUST_CHECK;
-/* Lost while the daemon is away: what must be known later is told again in connected. msg is stolen. */
+/* Lost while the daemon is away: what must be known later is told again in connected. msg is
+ * stolen. */
 void report_send(struct report *r, json_t *msg);
 void report_send_fds(struct report *r, json_t *msg, const int *fds, unsigned n);
 void report_flush(struct report *r);

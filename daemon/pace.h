@@ -16,8 +16,8 @@ struct pace {
 int pace_mode_parse(const char *text, enum pace_mode *out) TV_MUST_CHECK;
 const char *pace_mode_name(enum pace_mode m);
 void pace_captured(struct pace *p, int64_t start_ns, int64_t pause_ns);
-/* When the next epoch is due; oldest_held_ns: when the frame arrived that waits longest in the running
- * epoch, 0 when none does. Never before last_end_ns plus the pause budget's gap. */
+/* When the next epoch is due; oldest_held_ns: when the frame arrived that waits longest in the
+ * running epoch, 0 when none does. Never before last_end_ns plus the pause budget's gap. */
 int64_t pace_due_ns(const struct pace *p, int64_t oldest_held_ns);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * After a replicator died on the primary: a short-lived process of its own (QEMU or a shared directory
- * may keep it waiting). Rule 4 first: the record must say that we run alone before a frame may pass;
- * the daemon throws frames away until then. Then rule 5: the VM is let go and resumed.
- * Exit status: 0 cleaned up, RECOVER_FENCED another host runs the VM (ours was stopped), 1 try again.
+ * After a replicator died on the primary: a short-lived process of its own (QEMU or a shared
+ * directory may keep it waiting). Rule 4 first: the record must say that we run alone before a
+ * frame may pass; the daemon throws frames away until then. Then rule 5: the VM is let go and
+ * resumed. Exit status: 0 cleaned up, RECOVER_FENCED another host runs the VM (ours was stopped), 1
+ * try again.
  */
 #include "daemon/capture.h"
 #include "daemon/daemon.h"
@@ -53,13 +54,14 @@ int recover_main(const char *job_text)
 		return 0; /* nothing left to clean up */
 	rc = record_alone(&j, &e);
 	if (rc == TV_E_LOST) {
-		tv_log(TV_ERROR, "%s: %s; stopping our copy and keeping it for inspection", j.vm_name, e.text);
+		tv_log(TV_ERROR, "%s: %s; stopping our copy and keeping it for inspection",
+		       j.vm_name, e.text);
 		rc = hv_stop_vm(&vm, &e);
 		return rc && rc != TV_E_GONE ? 1 : RECOVER_FENCED;
 	}
 	if (rc) {
-		tv_log(TV_WARN, "%s: %s; its output is thrown away until the arbiter answers", j.vm_name,
-		       e.text);
+		tv_log(TV_WARN, "%s: %s; its output is thrown away until the arbiter answers",
+		       j.vm_name, e.text);
 		return 1;
 	}
 	snprintf(path, sizeof(path), "%s/%s/page", j.conf.run_dir, j.vm_id);

@@ -16,7 +16,8 @@ struct vm *vm_new(struct daemon *d, const char *id, const char *name, enum vm_ro
 	struct vm *vm = calloc(1, sizeof(*vm));
 
 	if (!vm)
-		abort(); /* a daemon without a kilobyte of memory cannot supervise; its replicators go on */
+		abort(); /* a daemon without a kilobyte of memory cannot supervise; its replicators
+			    go on */
 	vm->d = d;
 	vm->role = role;
 	snprintf(vm->id, sizeof(vm->id), "%s", id);
@@ -60,9 +61,9 @@ struct vm *vm_by_id(struct daemon *d, const char *id)
 {
 	struct vm *vm;
 
-	TAILQ_FOREACH (vm, &d->vms, link)
-		if (!strcmp(vm->id, id))
-			return vm;
+	TAILQ_FOREACH(vm, &d->vms, link)
+	if (!strcmp(vm->id, id))
+		return vm;
 	return NULL;
 }
 
@@ -74,7 +75,8 @@ struct vm *vm_find(struct daemon *d, const char *what, bool *several)
 	bool is_pid = *what && !*end;
 
 	*several = false;
-	TAILQ_FOREACH (vm, &d->vms, link) {
+	TAILQ_FOREACH(vm, &d->vms, link)
+	{
 		if (strcmp(vm->name, what) != 0 && strcmp(vm->id, what) != 0 &&
 		    strcmp(vm->qemu.qmp_path, what) != 0 && !(is_pid && vm->qemu.pid == pid))
 			continue;
@@ -86,14 +88,15 @@ struct vm *vm_find(struct daemon *d, const char *what, bool *several)
 
 void vm_save(const struct vm *vm)
 {
-	json_t *o = json_pack("{ss ss ss si sI ss ss ss ss si ss ss ss si sI sb sb ss sb}", "id", vm->id, "name",
-			      vm->name, "role", vm->role == VM_PRIMARY ? "primary" : "backup", "pid",
-			      (int)vm->qemu.pid, "start_ticks", (json_int_t)vm->qemu.start_ticks, "qmp",
-			      vm->qemu.qmp_path, "dir", vm->dir, "peer_name", vm->peer_name, "peer_host",
-			      vm->peer_host, "peer_port", (int)vm->peer_port, "mode", vm->mode, "arbiter",
-			      vm->arbiter, "session", vm->session, "epoch_ms", vm->epoch_ms, "generation",
-			      (json_int_t)vm->generation, "wanted", vm->wanted, "was_protected",
-			      vm->was_protected, "reason", vm->reason, "fenced", vm->phase == VM_FENCED);
+	json_t *o = json_pack(
+		"{ss ss ss si sI ss ss ss ss si ss ss ss si sI sb sb ss sb}", "id", vm->id, "name",
+		vm->name, "role", vm->role == VM_PRIMARY ? "primary" : "backup", "pid",
+		(int)vm->qemu.pid, "start_ticks", (json_int_t)vm->qemu.start_ticks, "qmp",
+		vm->qemu.qmp_path, "dir", vm->dir, "peer_name", vm->peer_name, "peer_host",
+		vm->peer_host, "peer_port", (int)vm->peer_port, "mode", vm->mode, "arbiter",
+		vm->arbiter, "session", vm->session, "epoch_ms", vm->epoch_ms, "generation",
+		(json_int_t)vm->generation, "wanted", vm->wanted, "was_protected",
+		vm->was_protected, "reason", vm->reason, "fenced", vm->phase == VM_FENCED);
 	TV_FREE char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 	char path[300];
 	int rc;
@@ -102,8 +105,8 @@ void vm_save(const struct vm *vm)
 	file_of(vm, path, sizeof(path));
 	rc = text ? tv_write_file(path, text, strlen(text)) : -ENOMEM;
 	if (rc)
-		tv_log(TV_ERROR, "%s: %s; a restart of twinvmd would not know of %s", path, tv_strerror(rc),
-		       vm->name);
+		tv_log(TV_ERROR, "%s: %s; a restart of twinvmd would not know of %s", path,
+		       tv_strerror(rc), vm->name);
 }
 
 static void text_of(json_t *o, const char *key, char *out, size_t room)
@@ -178,19 +181,20 @@ void registry_load(struct daemon *d)
 /* The contract's fields with their neutral values; what the replicator said goes over them. */
 json_t *vm_status(const struct vm *vm)
 {
-	json_t *o = json_pack("{ss ss ss ss ss sI ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI sI sf "
-			      "ss ss si}",
-			      "name", vm->name, "id", vm->id, "role",
-			      vm->role == VM_PRIMARY ? "primary" : "backup", "peer", vm->peer_name, "state",
-			      vm->phase == VM_FENCED ? "stopped" : "alone", "generation",
-			      (json_int_t)vm->generation, "mode", vm->mode, "epoch_running", (json_int_t)0,
-			      "epoch_committed", (json_int_t)0, "lag_ms", 0.0, "uncommitted_bytes",
-			      (json_int_t)0, "oldest_held_frame_ms", 0.0, "pause_ms", "p50", 0.0, "p99", 0.0,
-			      "max", 0.0, "epoch_ms", "p50", 0.0, "dirty_pages", "p50", (json_int_t)0, "p99",
-			      (json_int_t)0, "raw_bytes", (json_int_t)0, "wire_bytes", (json_int_t)0,
-			      "held_frames", (json_int_t)0, "released_frames", (json_int_t)0, "disk_bytes",
-			      (json_int_t)0, "progress", 0.0, "reason", vm->reason, "arbiter", vm->arbiter,
-			      "pid", (int)vm->qemu.pid);
+	json_t *o = json_pack(
+		"{ss ss ss ss ss sI ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI sI sf "
+		"ss ss si}",
+		"name", vm->name, "id", vm->id, "role",
+		vm->role == VM_PRIMARY ? "primary" : "backup", "peer", vm->peer_name, "state",
+		vm->phase == VM_FENCED ? "stopped" : "alone", "generation",
+		(json_int_t)vm->generation, "mode", vm->mode, "epoch_running", (json_int_t)0,
+		"epoch_committed", (json_int_t)0, "lag_ms", 0.0, "uncommitted_bytes", (json_int_t)0,
+		"oldest_held_frame_ms", 0.0, "pause_ms", "p50", 0.0, "p99", 0.0, "max", 0.0,
+		"epoch_ms", "p50", 0.0, "dirty_pages", "p50", (json_int_t)0, "p99", (json_int_t)0,
+		"raw_bytes", (json_int_t)0, "wire_bytes", (json_int_t)0, "held_frames",
+		(json_int_t)0, "released_frames", (json_int_t)0, "disk_bytes", (json_int_t)0,
+		"progress", 0.0, "reason", vm->reason, "arbiter", vm->arbiter, "pid",
+		(int)vm->qemu.pid);
 
 	if (vm->stats && vm->phase == VM_RUNNING)
 		json_object_update(o, vm->stats);
@@ -198,19 +202,22 @@ json_t *vm_status(const struct vm *vm)
 		const char *key;
 		json_t *v;
 
-		json_object_foreach(vm->stats, key, v)
-			if (strcmp(key, "state") != 0 && strcmp(key, "reason") != 0 &&
-			    strcmp(key, "progress") != 0)
-				json_object_set(o, key, v);
+		json_object_foreach(vm->stats, key, v) if (strcmp(key, "state") != 0 &&
+							   strcmp(key, "reason") != 0 &&
+							   strcmp(key, "progress") != 0)
+			json_object_set(o, key, v);
 	}
 	if (vm->phase == VM_RUNNING && vm->role == VM_PRIMARY && vm->was_protected && vm->stats) {
 		/* While a new synchronisation runs the VM is alone, and says why. */
 		const char *reason = json_string_value(json_object_get(vm->stats, "reason"));
 
 		if (!reason || !*reason)
-			json_object_set_new(o, "reason", json_string(
-				!strcmp(json_string_value(json_object_get(o, "state")), "protected")
-					? "" : vm->reason));
+			json_object_set_new(
+				o, "reason",
+				json_string(!strcmp(json_string_value(json_object_get(o, "state")),
+						    "protected")
+						    ? ""
+						    : vm->reason));
 	}
 	json_object_del(o, "op");
 	return o;

@@ -110,11 +110,14 @@ static int listen_ctl(struct daemon *d, struct tv_err *e)
 		if (rc)
 			return tv_fail(e, rc, "%s: %s", folder, tv_strerror(rc));
 	}
-	/* The lock, not the socket, tells whether another daemon lives: a socket outlives its owner. */
+	/* The lock, not the socket, tells whether another daemon lives: a socket outlives its
+	 * owner. */
 	snprintf(lock, sizeof(lock), "%s.lock", d->conf.socket);
 	d->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (d->lock_fd < 0 || flock(d->lock_fd, LOCK_EX | LOCK_NB))
-		return tv_fail(e, -errno, errno == EWOULDBLOCK ? "another twinvmd serves %s" : "lock for %s failed",
+		return tv_fail(e, -errno,
+			       errno == EWOULDBLOCK ? "another twinvmd serves %s"
+						    : "lock for %s failed",
 			       d->conf.socket);
 	unlink(d->conf.socket);
 	memcpy(a.sun_path, d->conf.socket, sizeof(a.sun_path));
@@ -129,7 +132,9 @@ static int listen_ctl(struct daemon *d, struct tv_err *e)
 
 static int listen_peers(struct daemon *d, struct tv_err *e)
 {
-	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *ai;
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST,
+				 .ai_socktype = SOCK_STREAM},
+			*ai;
 	char port[8];
 	int one = 1, r;
 
@@ -139,9 +144,12 @@ static int listen_peers(struct daemon *d, struct tv_err *e)
 		return tv_fail(e, -EINVAL, "listen = %s: %s", d->conf.listen_host, gai_strerror(r));
 	d->listen_fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	setsockopt(d->listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	r = d->listen_fd < 0 || bind(d->listen_fd, ai->ai_addr, ai->ai_addrlen) || listen(d->listen_fd, 64);
+	r = d->listen_fd < 0 || bind(d->listen_fd, ai->ai_addr, ai->ai_addrlen) ||
+	    listen(d->listen_fd, 64);
 	freeaddrinfo(ai);
-	return r ? tv_fail(e, -errno, "listening on %s:%s: %s", d->conf.listen_host, port, strerror(errno)) : 0;
+	return r ? tv_fail(e, -errno, "listening on %s:%s: %s", d->conf.listen_host, port,
+			   strerror(errno))
+		 : 0;
 }
 
 static int set_up(struct daemon *d, const char *config_path, struct tv_err *e)
@@ -192,8 +200,8 @@ int daemon_main(const char *config_path)
 	event_add(d->hup, NULL);
 	registry_load(d);
 	supervise_loaded(d);
-	tv_log(TV_INFO, "ready: %s, peers on %s:%u, commands on %s", d->conf.host, d->conf.listen_host,
-	       d->conf.listen_port, d->conf.socket);
+	tv_log(TV_INFO, "ready: %s, peers on %s:%u, commands on %s", d->conf.host,
+	       d->conf.listen_host, d->conf.listen_port, d->conf.socket);
 	event_base_dispatch(d->base);
 	unlink(d->conf.socket);
 	return 0;

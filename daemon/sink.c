@@ -2,16 +2,18 @@
 /*
  * Theory of operation: the replicator on the backup
  *
- * The daemon accepts a connection and hands it, TLS not yet begun, to a process of its own: whatever a
- * peer sends can hurt this process only. After the peer's hello the process introduces itself to the
- * daemon, which ends an older replica of the same VM first; then the standby is started, the first
- * copy applied as it comes, and every epoch checked as a whole, acknowledged, and applied.
+ * The daemon accepts a connection and hands it, TLS not yet begun, to a process of its own:
+ * whatever a peer sends can hurt this process only. After the peer's hello the process introduces
+ * itself to the daemon, which ends an older replica of the same VM first; then the standby is
+ * started, the first copy applied as it comes, and every epoch checked as a whole, acknowledged,
+ * and applied.
  *
- * Silence, or a connection that stays closed, makes the decision core ask the arbiter (without one: a
- * person). From the moment it asks, no commit is acknowledged any more: the primary must not release
- * output on the word of a backup that is about to run the VM itself.
+ * Silence, or a connection that stays closed, makes the decision core ask the arbiter (without one:
+ * a person). From the moment it asks, no commit is acknowledged any more: the primary must not
+ * release output on the word of a backup that is about to run the VM itself.
  *
- * After promotion the VM is an ordinary QEMU of this host; the daemon is told and this process ends.
+ * After promotion the VM is an ordinary QEMU of this host; the daemon is told and this process
+ * ends.
  */
 #include "daemon/sink.h"
 
@@ -28,7 +30,8 @@
 
 #define QUEUE_BYTES (8u << 20)
 #define PROMOTE_TIMEOUT_MS 10000
-#define HELLO_TIMEOUT_NS (5 * TV_NS_PER_S) /* a peer that connects and says nothing is not waited for */
+#define HELLO_TIMEOUT_NS                                                                           \
+	(5 * TV_NS_PER_S) /* a peer that connects and says nothing is not waited for */
 
 struct sink {
 	struct job job;
@@ -46,7 +49,7 @@ struct sink {
 	char dir[256], tap_prefix[12];
 
 	enum fo_backup_state state;
-	bool hello, registered, welcomed, syncing, in_epoch, ending;
+	bool hello, registered, welcomed, bye, syncing, in_epoch, ending;
 	struct hv_vm_id vm;
 	char *description;
 	uint64_t epoch_open, epoch_committed, rx_bytes;
@@ -85,12 +88,13 @@ static const char *public_state(const struct sink *s)
 
 static void send_stats(struct sink *s)
 {
-	report_send(s->report, json_pack("{ss ss ss sI sI sI sf ss}", "op", "stats", "state", public_state(s),
-					 "core", fo_backup_state_name(s->state), "epoch_running",
-					 (json_int_t)s->epoch_open, "epoch_committed",
-					 (json_int_t)s->epoch_committed, "wire_bytes", (json_int_t)s->rx_bytes,
-					 "progress", s->state == FO_B_SYNCING ? 0.0 : 1.0, "reason",
-					 s->why.text));
+	report_send(s->report,
+		    json_pack("{ss ss ss sI sI sI sf ss}", "op", "stats", "state", public_state(s),
+			      "core", fo_backup_state_name(s->state), "epoch_running",
+			      (json_int_t)s->epoch_open, "epoch_committed",
+			      (json_int_t)s->epoch_committed, "wire_bytes", (json_int_t)s->rx_bytes,
+			      "progress", s->state == FO_B_SYNCING ? 0.0 : 1.0, "reason",
+			      s->why.text));
 }
 
 static void report_connected(struct report *r, void *arg)
@@ -99,10 +103,11 @@ static void report_connected(struct report *r, void *arg)
 
 	if (!s->hello)
 		return;
-	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss}", "op", "register", "role", "backup",
-				 "vm_id", s->job.vm_id, "name", s->job.vm_name, "peer", s->job.peer_name,
-				 "pid", (json_int_t)getpid(), "generation", (json_int_t)s->job.generation,
-				 "session", s->job.session, "arbiter", s->job.arbiter, "standby_pid",
+	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss}", "op", "register",
+				 "role", "backup", "vm_id", s->job.vm_id, "name", s->job.vm_name,
+				 "peer", s->job.peer_name, "pid", (json_int_t)getpid(),
+				 "generation", (json_int_t)s->job.generation, "session",
+				 s->job.session, "arbiter", s->job.arbiter, "standby_pid",
 				 (int)s->vm.pid, "dir", s->dir, "standby_start",
 				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path));
 	send_stats(s);
@@ -110,13 +115,15 @@ static void report_connected(struct report *r, void *arg)
 
 static void finish(struct sink *s)
 {
-	tv_log(TV_INFO, "session ends: %s%s%s", s->outcome, s->why.text[0] ? ": " : "", s->why.text);
+	tv_log(TV_INFO, "session ends: %s%s%s", s->outcome, s->why.text[0] ? ": " : "",
+	       s->why.text);
 	if (s->hello)
 		report_send(s->report,
-			    json_pack("{ss ss si ss sI si sI ss}", "op", "done", "outcome", s->outcome, "rc",
-				      s->exit_rc, "text", s->why.text, "generation",
-				      (json_int_t)s->job.generation, "pid", (int)s->vm.pid, "start_ticks",
-				      (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path));
+			    json_pack("{ss ss si ss sI si sI ss}", "op", "done", "outcome",
+				      s->outcome, "rc", s->exit_rc, "text", s->why.text,
+				      "generation", (json_int_t)s->job.generation, "pid",
+				      (int)s->vm.pid, "start_ticks", (json_int_t)s->vm.start_ticks,
+				      "qmp", s->vm.qmp_path));
 	report_flush(s->report);
 	event_base_loopbreak(s->base);
 }
@@ -130,7 +137,7 @@ static void set_why(struct sink *s, int rc, const char *text)
 }
 
 static void post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
-		 uint64_t records, uint64_t checksum);
+		 const struct apply_sums *sums);
 
 /* Ends the standby, if there is one, then the process. */
 static void discard(struct sink *s, const char *outcome)
@@ -140,15 +147,15 @@ static void discard(struct sink *s, const char *outcome)
 	s->ending = true;
 	s->outcome = outcome;
 	if (s->applier)
-		post(s, APPLY_KILL, NULL, 0, 0, 0, 0);
+		post(s, APPLY_KILL, NULL, 0, s->bye, NULL);
 	else
 		finish(s);
 }
 
 static void post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
-		 uint64_t records, uint64_t checksum)
+		 const struct apply_sums *sums)
 {
-	if (!applier_post(s->applier, kind, p, n, epoch, records, checksum))
+	if (!applier_post(s->applier, kind, p, n, epoch, sums))
 		return;
 	set_why(s, -ENOMEM, "no memory for received data");
 	s->outcome = "failed";
@@ -227,7 +234,7 @@ static void act(struct sink *s, unsigned a)
 			s->job.generation++;
 		tell_fenced(s);
 		applier_drop_queued(s->applier);
-		post(s, APPLY_PROMOTE, NULL, 0, 0, 0, 0);
+		post(s, APPLY_PROMOTE, NULL, 0, 0, NULL);
 	}
 	if (a & FO_A_DISCARD)
 		discard(s, s->exit_rc ? "failed" : "discarded");
@@ -255,7 +262,8 @@ static void on_event(struct sink *s, enum fo_backup_event ev)
 		send_stats(s);
 }
 
-static void on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why, void *arg)
+static void on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
+		      void *arg)
 {
 	struct sink *s = arg;
 
@@ -310,11 +318,13 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		int64_t heard_ns = repl_last_rx_ns(s->conn);
 
 		heard_ns = s->beat_rx_ns > heard_ns ? s->beat_rx_ns : heard_ns;
-		if (now - heard_ns > s->times.suspect_ns)
+		/* Before the first commit there is nothing to hurry for. */
+		if (now - heard_ns >
+		    (s->state == FO_B_SYNCING ? s->times.reconnect_grace_ns : s->times.suspect_ns))
 			on_event(s, FO_BE_SILENCE);
 	}
-	if (now / s->times.heartbeat_ns != (now - s->times.tick_ns) / s->times.heartbeat_ns && !s->ending &&
-	    s->hello)
+	if (now / s->times.heartbeat_ns != (now - s->times.tick_ns) / s->times.heartbeat_ns &&
+	    !s->ending && s->hello)
 		send_stats(s);
 }
 
@@ -327,7 +337,8 @@ static void on_standby_end(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (s->ending || s->state == FO_B_PROMOTING || s->state == FO_B_PROMOTED)
 		return;
-	set_why(s, TV_E_GONE, "the standby's QEMU process ended by itself; see standby.log in the run directory");
+	set_why(s, TV_E_GONE,
+		"the standby's QEMU process ended by itself; see standby.log in the run directory");
 	s->state = FO_B_GONE;
 	discard(s, "failed");
 }
@@ -366,7 +377,8 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 	s->standby_end = event_new(s->base, applier_pidfd(s->applier), EV_READ, on_standby_end, s);
 	event_add(s->standby_end, NULL);
 	report_connected(s->report, s); /* the daemon learns the standby's pid */
-	rc = s->conn ? repl_beat_new(s->base, s->conn, false, on_beat, s, &port, &s->beats) : -ENOTCONN;
+	rc = s->conn ? repl_beat_new(s->base, s->conn, false, on_beat, s, &port, &s->beats)
+		     : -ENOTCONN;
 	if (rc)
 		tv_log(TV_WARN, "heartbeats come through the connection only: %s", tv_strerror(rc));
 	w.beat_port = port;
@@ -375,6 +387,8 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 	msg.welcome = &w;
 	send_control(s, &msg, false);
 	s->welcomed = s->syncing = true;
+	s->beat_rx_ns =
+		tv_now_ns(); /* heartbeats begin with the welcome: silence is counted from here */
 }
 
 static void on_verified(struct sink *s, const struct apply_answer *a)
@@ -462,18 +476,26 @@ static bool good_id(const char *id, size_t digits)
 
 static void begin_standby(struct sink *s)
 {
-	struct applier_conf conf = {.spool_dir = s->dir, .spool_bytes = s->job.conf.spool_bytes,
-				    .queue_bytes = QUEUE_BYTES, .promote_timeout_ms = PROMOTE_TIMEOUT_MS,
-				    .answer = on_apply, .drained = on_applier_drained, .arg = s};
+	struct applier_conf conf = {.replica_dir = s->job.conf.replica_dir,
+				    .session = s->job.session,
+				    .spool_dir = s->dir,
+				    .spool_bytes = s->job.conf.spool_bytes,
+				    .queue_bytes = QUEUE_BYTES,
+				    .promote_timeout_ms = PROMOTE_TIMEOUT_MS,
+				    .answer = on_apply,
+				    .drained = on_applier_drained,
+				    .arg = s};
 
-	conf.standby = (struct hv_standby_conf){.dir = s->dir, .vm_id = s->job.vm_id,
-						.bridge = s->job.conf.bridge[0] ? s->job.conf.bridge : NULL,
+	conf.standby = (struct hv_standby_conf){.dir = s->dir,
+						.vm_id = s->job.vm_id,
+						.bridge = s->job.conf.bridge[0] ? s->job.conf.bridge
+										: NULL,
 						.tap_prefix = s->tap_prefix};
 	if (applier_new(s->base, &conf, &s->applier)) {
 		refuse(s, -ENOMEM, "no memory on the backup");
 		return;
 	}
-	post(s, APPLY_START, s->description, strlen(s->description), 0, 0, 0);
+	post(s, APPLY_START, s->description, strlen(s->description), 0, NULL);
 	/* Only now: the apply thread and the standby it starts keep the ordinary priority. */
 	job_raise_priority();
 }
@@ -488,14 +510,17 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 		return;
 	}
 	if (h->protocol != REPL_PROTOCOL) {
-		snprintf(text, sizeof(text), "speaks protocol version %u, the primary speaks %u: install the same "
-					     "twinvm on both hosts", REPL_PROTOCOL, h->protocol);
+		snprintf(text, sizeof(text),
+			 "speaks protocol version %u, the primary speaks %u: install the same "
+			 "twinvm on both hosts",
+			 REPL_PROTOCOL, h->protocol);
 		refuse(s, TV_E_VERSION, text);
 		return;
 	}
 	if (!good_id(h->vm_id, 32) || !good_id(h->session, 32) || !h->vm_name[0] ||
-	    strlen(h->vm_name) >= sizeof(s->job.vm_name) || strlen(h->arbiter) >= sizeof(s->job.arbiter) ||
-	    h->heartbeat_ms < 20 || h->heartbeat_ms > 60000) {
+	    strlen(h->vm_name) >= sizeof(s->job.vm_name) ||
+	    strlen(h->arbiter) >= sizeof(s->job.arbiter) || h->heartbeat_ms < 20 ||
+	    h->heartbeat_ms > 60000) {
 		violation(s, "the hello's fields are not in order");
 		return;
 	}
@@ -524,25 +549,35 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	report_connected(s->report, s); /* the daemon answers go or refuse */
 }
 
+static void on_sync_end(struct sink *s, const Twinvm__SyncEnd *m)
+{
+	struct apply_sums sums = {m->records, 0, m->disk_records, m->disk_checksum};
+
+	post(s, APPLY_SYNC_END, NULL, 0, 0, &sums);
+}
+
 static void on_epoch_begin(struct sink *s, const Twinvm__EpochBegin *m)
 {
-	if (s->syncing || s->in_epoch || m->epoch != s->epoch_open + 1 || m->generation != s->job.generation) {
+	if (s->syncing || s->in_epoch || m->epoch != s->epoch_open + 1 ||
+	    m->generation != s->job.generation) {
 		violation(s, "an epoch out of order");
 		return;
 	}
 	s->in_epoch = true;
 	s->epoch_open = m->epoch;
-	post(s, APPLY_BEGIN, NULL, 0, m->epoch, 0, 0);
+	post(s, APPLY_BEGIN, NULL, 0, m->epoch, NULL);
 }
 
 static void on_epoch_end(struct sink *s, const Twinvm__EpochEnd *m)
 {
+	struct apply_sums sums = {m->records, m->checksum, m->disk_records, m->disk_checksum};
+
 	if (!s->in_epoch || m->epoch != s->epoch_open || m->generation != s->job.generation) {
 		violation(s, "the end of an epoch that is not open");
 		return;
 	}
 	s->in_epoch = false;
-	post(s, APPLY_END, NULL, 0, m->epoch, m->records, m->checksum);
+	post(s, APPLY_END, NULL, 0, m->epoch, &sums);
 }
 
 static void echo(struct sink *s, const Twinvm__Heartbeat *m)
@@ -584,7 +619,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 			return;
 		}
 		s->syncing = false;
-		post(s, APPLY_SYNC_END, NULL, 0, 0, 0, 0);
+		on_sync_end(s, m->sync_end);
 		return;
 	case TWINVM__CONTROL__MSG_EPOCH_BEGIN:
 		on_epoch_begin(s, m->epoch_begin);
@@ -602,6 +637,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		on_event(s, FO_BE_TAKE_OVER);
 		return;
 	case TWINVM__CONTROL__MSG_BYE:
+		s->bye = true;
 		set_why(s, 0, m->bye->reason);
 		if (!s->hello)
 			discard(s, "discarded");
@@ -625,7 +661,26 @@ static void on_records(struct repl_conn *c, const uint8_t *p, size_t n, int64_t 
 		return;
 	}
 	s->rx_bytes += n;
-	post(s, s->syncing ? APPLY_SYNC : APPLY_EPOCH, p, n, s->epoch_open, 0, 0);
+	post(s, s->syncing ? APPLY_SYNC : APPLY_EPOCH, p, n, s->epoch_open, NULL);
+	if (applier_full(s->applier))
+		repl_read_enable(c, false); /* on_applier_drained goes on */
+}
+
+/* Of the epoch that is open, of later ones whose memory is still to come, or of the first copy. */
+static void on_disk(struct repl_conn *c, uint64_t epoch, const uint8_t *p, size_t n, int64_t now_ns,
+		    void *arg)
+{
+	struct sink *s = arg;
+
+	(void)now_ns;
+	if (s->ending)
+		return;
+	if (!s->welcomed || (!epoch && !s->syncing)) {
+		violation(s, "disk data out of order");
+		return;
+	}
+	s->rx_bytes += n;
+	post(s, APPLY_DISK, p, n, epoch, NULL);
 	if (applier_full(s->applier))
 		repl_read_enable(c, false); /* on_applier_drained goes on */
 }
@@ -673,11 +728,14 @@ static void order_promote(struct sink *s)
 		on_event(s, FO_BE_FORCE);
 		return;
 	}
-	report_send(s->report,
-		    json_pack("{ss sb ss}", "op", "promote-answer", "ok", 0, "text",
-			      s->state == FO_B_SYNCING ? "the first copy is not complete: there is nothing to run"
-			      : s->arbiter	       ? "the arbiter decides for this VM, and has not given it to us"
-						       : "the primary is alive: stop the VM there first"));
+	report_send(
+		s->report,
+		json_pack("{ss sb ss}", "op", "promote-answer", "ok", 0, "text",
+			  s->state == FO_B_SYNCING
+				  ? "the first copy is not complete: there is nothing to run"
+			  : s->arbiter
+				  ? "the arbiter decides for this VM, and has not given it to us"
+				  : "the primary is alive: stop the VM there first"));
 }
 
 static void on_order(struct report *r, json_t *msg, void *arg)
@@ -711,7 +769,11 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 
 int sink_main(const char *job_text, int conn_fd)
 {
-	static const struct repl_ops ops = {on_opened, on_control, on_records, NULL, on_closed};
+	static const struct repl_ops ops = {.opened = on_opened,
+					    .control = on_control,
+					    .records = on_records,
+					    .disk = on_disk,
+					    .closed = on_closed};
 	static struct sink sink; /* outlives every callback */
 	struct sink *s = &sink;
 	struct report_ops rops = {report_connected, on_order, s};

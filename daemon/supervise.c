@@ -4,12 +4,12 @@
  *
  * A replicator introduces itself over the control socket, tells its state, hands over what must
  * outlive it, and says how it ended ("done"). One that ends without a word died: then the daemon's
- * copies of the capture sockets are drained (what comes out is thrown away: a network may lose frames,
- * but QEMU may not block), a recovery process records that the VM runs alone and lets it go, and a new
- * replicator starts over.
+ * copies of the capture sockets are drained (what comes out is thrown away: a network may lose
+ * frames, but QEMU may not block), a recovery process records that the VM runs alone and lets it
+ * go, and a new replicator starts over.
  *
- * The daemon's own death: replicators go on by themselves and introduce themselves to the next daemon.
- * After a start, one that does not come within a moment is taken for dead.
+ * The daemon's own death: replicators go on by themselves and introduce themselves to the next
+ * daemon. After a start, one that does not come within a moment is taken for dead.
  */
 #include "daemon/capture.h"
 #include "daemon/daemon.h"
@@ -170,7 +170,8 @@ static void stash_drain(struct vm *vm)
 	for (unsigned i = 0; i < vm->stash_n; i += 2) { /* capture, inject, capture, inject... */
 		if (vm->drain[i])
 			continue;
-		vm->drain[i] = event_new(vm->d->base, vm->stash[i], EV_READ | EV_PERSIST, on_drain, vm);
+		vm->drain[i] =
+			event_new(vm->d->base, vm->stash[i], EV_READ | EV_PERSIST, on_drain, vm);
 		event_add(vm->drain[i], NULL);
 	}
 }
@@ -201,8 +202,8 @@ static void recover(struct vm *vm)
 
 static void forget_at_arbiter(struct vm *vm)
 {
-	/* Done by the recovery's own kind of process? It is one unlink: a hang here would hold up all VMs,
-	 * so a detached child does it. */
+	/* Done by the recovery's own kind of process? It is one unlink: a hang here would hold up
+	 * all VMs, so a detached child does it. */
 	TV_FREE char *job = job_of(vm);
 	struct tv_err e = {0};
 	pid_t pid;
@@ -217,8 +218,14 @@ static void after_loss(struct vm *vm, int rc, const char *text)
 	snprintf(vm->reason, sizeof(vm->reason), "%s", text);
 	if (!vm->was_protected) { /* protect itself failed: as if it had never been given */
 		tell_end(vm, rc ? rc : -EIO, text);
-		forget_at_arbiter(vm);
-		vm_drop(vm);
+		vm->wanted = false;
+		if (vm->fresh) {
+			forget_at_arbiter(vm);
+			vm_drop(vm);
+		} else { /* a VM that failed over to here stays known, and so does its record */
+			vm->was_protected = true;
+			vm_save(vm);
+		}
 		return;
 	}
 	if (vm->waiter && vm->waiter_leaves) {
@@ -276,7 +283,8 @@ static void source_ended(struct vm *vm)
 	}
 	stash_close(vm);
 	text = text ? text : "";
-	if (!strcmp(outcome, "left") || !strcmp(outcome, "vm-gone") || !strcmp(outcome, "taken-over")) {
+	if (!strcmp(outcome, "left") || !strcmp(outcome, "vm-gone") ||
+	    !strcmp(outcome, "taken-over")) {
 		bool left = !strcmp(outcome, "left");
 
 		tv_log(TV_INFO, "%s: %s", vm->name, left ? "not protected any more" : text);
@@ -287,8 +295,8 @@ static void source_ended(struct vm *vm)
 	} else if (!strcmp(outcome, "fenced")) {
 		vm->phase = VM_FENCED;
 		vm->wanted = false;
-		snprintf(vm->reason, sizeof(vm->reason), "%s; our copy was stopped and kept for inspection",
-			 text);
+		snprintf(vm->reason, sizeof(vm->reason),
+			 "%s; our copy was stopped and kept for inspection", text);
 		tell_end(vm, TV_E_REFUSED, vm->reason);
 		vm_save(vm);
 	} else {
@@ -312,22 +320,25 @@ static void sink_ended(struct vm *vm)
 		vm->wanted = false; /* a new backup is chosen by a person for now */
 		vm->generation = (uint64_t)json_integer_value(json_object_get(s, "generation"));
 		vm->qemu.pid = (pid_t)json_integer_value(json_object_get(s, "pid"));
-		vm->qemu.start_ticks = (uint64_t)json_integer_value(json_object_get(s, "start_ticks"));
+		vm->qemu.start_ticks =
+			(uint64_t)json_integer_value(json_object_get(s, "start_ticks"));
 		snprintf(vm->qemu.qmp_path, sizeof(vm->qemu.qmp_path), "%s",
 			 json_string_value(json_object_get(s, "qmp")));
-		snprintf(vm->reason, sizeof(vm->reason), "failed over from %s; protect it again to another host",
-			 vm->peer_name);
-		tv_log(TV_WARN, "%s failed over from %s: it runs here now, alone (generation %llu)", vm->name,
-		       vm->peer_name, (unsigned long long)vm->generation);
+		snprintf(vm->reason, sizeof(vm->reason),
+			 "failed over from %s; protect it again to another host", vm->peer_name);
+		tv_log(TV_WARN, "%s failed over from %s: it runs here now, alone (generation %llu)",
+		       vm->name, vm->peer_name, (unsigned long long)vm->generation);
 		json_object_del(vm->stats, "outcome");
 		tell_end(vm, 0, "");
 		vm_save(vm);
 		if (next)
-			ctl_send(next, json_pack("{ss ss}", "op", "refuse", "text", "this host runs the VM itself"));
+			ctl_send(next, json_pack("{ss ss}", "op", "refuse", "text",
+						 "this host runs the VM itself"));
 		return;
 	}
 	if (!vm->done && vm->qemu.pid) {
-		tv_log(TV_ERROR, "replicator of the standby of %s died: ending the standby", vm->name);
+		tv_log(TV_ERROR, "replicator of the standby of %s died: ending the standby",
+		       vm->name);
 		hv_standby_reap(vm->qemu.pid, vm->qemu.start_ticks, vm->dir);
 	}
 	tell_end(vm, -EIO, "the standby has ended");
@@ -362,9 +373,9 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 			d->pending[i] = d->pending[--d->pending_sinks];
 			break;
 		}
-	TAILQ_FOREACH (vm, &d->vms, link)
-		if (vm->child == pid)
-			break;
+	TAILQ_FOREACH(vm, &d->vms, link)
+	if (vm->child == pid)
+		break;
 	if (!vm)
 		return;
 	if (vm->phase == VM_RECOVERING) {
@@ -406,13 +417,16 @@ static void take_stash(struct vm *vm, const int *fds, unsigned n)
 static void on_protected(struct vm *vm)
 {
 	vm->was_protected = true;
+	vm->fresh = false;
 	vm->failures = 0;
 	vm->reason[0] = 0;
 	tv_log(TV_INFO, "%s is protected by %s", vm->name, vm->peer_name);
 	vm_save(vm);
 	if (!vm->waiter_leaves)
-		vm_tell(vm, json_pack("{sb si s{ss ss ss}}", "done", 1, "rc", 0, "vm", "name", vm->name, "id",
-				      vm->id, "peer", vm->peer_name), true);
+		vm_tell(vm,
+			json_pack("{sb si s{ss ss ss}}", "done", 1, "rc", 0, "vm", "name", vm->name,
+				  "id", vm->id, "peer", vm->peer_name),
+			true);
 }
 
 static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
@@ -435,13 +449,16 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 		json_object_update(vm->stats, msg);
 		vm->done = !strcmp(op, "done");
 		if (!vm->done)
-			vm_tell(vm, json_pack("{sO? sO?}", "progress", json_object_get(msg, "progress"), "state",
-					      json_object_get(msg, "state")), false);
+			vm_tell(vm,
+				json_pack("{sO? sO?}", "progress", json_object_get(msg, "progress"),
+					  "state", json_object_get(msg, "state")),
+				false);
 	} else if (!strcmp(op, "protected")) {
 		on_protected(vm);
 	} else if (!strcmp(op, "register")) { /* a backup's standby has got its pid */
 		vm->qemu.pid = (pid_t)json_integer_value(json_object_get(msg, "standby_pid"));
-		vm->qemu.start_ticks = (uint64_t)json_integer_value(json_object_get(msg, "standby_start"));
+		vm->qemu.start_ticks =
+			(uint64_t)json_integer_value(json_object_get(msg, "standby_start"));
 		snprintf(vm->qemu.qmp_path, sizeof(vm->qemu.qmp_path), "%s",
 			 json_string_value(json_object_get(msg, "qmp")));
 		vm_save(vm);
@@ -459,22 +476,28 @@ static void register_backup(struct daemon *d, struct ctl *c, json_t *msg, const 
 	const char *name, *dir, *peer, *session, *arbiter;
 	pid_t pid;
 
-	if (json_unpack(msg, "{ss ss ss ss ss si}", "name", &name, "dir", &dir, "peer", &peer, "session",
-			&session, "arbiter", &arbiter, "pid", &pid)) {
+	if (json_unpack(msg, "{ss ss ss ss ss si}", "name", &name, "dir", &dir, "peer", &peer,
+			"session", &session, "arbiter", &arbiter, "pid", &pid)) {
 		ctl_close_when_sent(c);
 		return;
 	}
 	if (vm && vm->role == VM_PRIMARY) {
-		if (tv_pid_start_ticks(vm->qemu.pid) == vm->qemu.start_ticks && vm->phase != VM_FENCED) {
-			ctl_send(c, json_pack("{ss ss}", "op", "refuse", "text", "this host runs the VM itself"));
+		if (tv_pid_start_ticks(vm->qemu.pid) == vm->qemu.start_ticks &&
+		    vm->phase != VM_FENCED) {
+			ctl_send(c, json_pack("{ss ss}", "op", "refuse", "text",
+					      "this host runs the VM itself"));
 			return;
 		}
+		/* What an earlier life of this host left; it takes the run directory with it. */
 		vm_drop(vm);
 		vm = NULL;
+		if (tv_mkdirs(dir))
+			tv_log(TV_WARN, "cannot make %s", dir);
 	}
 	if (vm && vm->rep && strcmp(vm->session, session) != 0) {
 		if (vm->next_sink)
-			ctl_send(vm->next_sink, json_pack("{ss ss}", "op", "refuse", "text", "replaced"));
+			ctl_send(vm->next_sink,
+				 json_pack("{ss ss}", "op", "refuse", "text", "replaced"));
 		vm->next_sink = c;
 		ctl_set_arg(c, &rep_ops, vm);
 		ctl_send(vm->rep, json_pack("{ss}", "op", "discard"));
@@ -483,7 +506,8 @@ static void register_backup(struct daemon *d, struct ctl *c, json_t *msg, const 
 
 		if (!vm)
 			vm = vm_new(d, id, name, VM_BACKUP);
-		else if (!adopted && vm->qemu.pid) /* the standby of a session that died with the last daemon */
+		else if (!adopted &&
+			 vm->qemu.pid) /* the standby of a session that died with the last daemon */
 			hv_standby_reap(vm->qemu.pid, vm->qemu.start_ticks, vm->dir);
 		ctl_set_arg(c, &rep_ops, vm);
 		vm->rep = c;
@@ -543,7 +567,8 @@ int supervise_accept(struct daemon *d, int fd, struct tv_err *e)
 
 	/* Peers that have not said who they are may take a bounded number of processes. */
 	if (d->pending_sinks == MAX_PENDING_SINKS)
-		return tv_fail(e, -EAGAIN, "too many connections that have not introduced themselves");
+		return tv_fail(e, -EAGAIN,
+			       "too many connections that have not introduced themselves");
 	text = job_to_text(&j);
 	rc = text ? spawn("sink", text, fd, &pid, e) : tv_fail(e, -ENOMEM, "no memory");
 	if (!rc)
@@ -570,7 +595,8 @@ static void not_introduced(evutil_socket_t fd, short what, void *arg)
 		tv_log(TV_INFO, "%s has ended: forgotten", vm->name);
 		vm_drop(vm);
 	} else if (vm->wanted) {
-		tv_log(TV_WARN, "%s was protected and has no replicator: cleaning up and starting over",
+		tv_log(TV_WARN,
+		       "%s was protected and has no replicator: cleaning up and starting over",
 		       vm->name);
 		recover(vm);
 	}
@@ -581,7 +607,8 @@ void supervise_loaded(struct daemon *d)
 	struct timeval tv = {INTRODUCTION_NS / TV_NS_PER_S, INTRODUCTION_NS % TV_NS_PER_S / 1000};
 	struct vm *vm;
 
-	TAILQ_FOREACH (vm, &d->vms, link) {
+	TAILQ_FOREACH(vm, &d->vms, link)
+	{
 		vm->retry = evtimer_new(d->base, not_introduced, vm);
 		event_add(vm->retry, &tv);
 	}

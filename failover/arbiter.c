@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The arbiter's one door, and what the three questions mean in terms of read and compare-and-swap. */
+/* The arbiter's one door, and what the three questions mean in terms of read and compare-and-swap.
+ */
 #include "failover/arbiter.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@ void fo_arbiter_close(struct fo_arbiter *a)
 		a->close(a);
 }
 
-int fo_arbiter_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *out, struct tv_err *e)
+int fo_arbiter_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *out,
+		    struct tv_err *e)
 {
 	return a->read(a, vm_id, out, e);
 }
@@ -40,7 +42,8 @@ int fo_arbiter_forget(struct fo_arbiter *a, const char *vm_id, struct tv_err *e)
 
 static int lost(struct tv_err *e, const struct fo_record *now)
 {
-	return tv_fail(e, TV_E_LOST, "the arbiter's record says that host %s runs the VM%s (generation %llu)",
+	return tv_fail(e, TV_E_LOST,
+		       "the arbiter's record says that host %s runs the VM%s (generation %llu)",
 		       now->primary, now->state == FO_ALONE ? " alone" : "",
 		       (unsigned long long)now->generation);
 }
@@ -51,7 +54,8 @@ static bool primary_may(const struct fo_claim *c, const struct fo_record *now)
 	return now->generation <= c->generation && !strcmp(now->primary, c->self);
 }
 
-/* The backup may promote only from a record that names it, in the synchronisation it took part in. */
+/* The backup may promote only from a record that names it, in the synchronisation it took part in.
+ */
 static bool backup_may(const struct fo_claim *c, const struct fo_record *now)
 {
 	return now->state == FO_PAIRED && !strcmp(now->backup, c->self) &&
@@ -88,8 +92,8 @@ static bool already(enum fo_question q, const struct fo_claim *c, const struct f
 	       (want.state == FO_ALONE || !strcmp(now->backup, want.backup));
 }
 
-int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c, struct fo_record *out,
-	     struct tv_err *e)
+int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
+	     struct fo_record *out, struct tv_err *e)
 {
 	struct fo_record now = {0};
 	int rc;
@@ -100,14 +104,15 @@ int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 		*out = next_record(q, c, 0);
 		return 0;
 	}
-	/* A lost race is looked at again: it may have been lost against ourselves. Twice is enough, as a
-	 * third writer does not exist. */
+	/* A lost race is looked at again: it may have been lost against ourselves. Twice is enough,
+	 * as a third writer does not exist. */
 	for (int i = 0; i < 3; i++) {
 		rc = a->read(a, c->vm_id, &now, e);
 		if (rc == -ENOENT && q != FO_ASK_PROMOTE)
 			now = (struct fo_record){0};
 		else if (rc)
-			return rc == -ENOENT ? tv_fail(e, TV_E_LOST, "the arbiter has no record of this VM")
+			return rc == -ENOENT ? tv_fail(e, TV_E_LOST,
+						       "the arbiter has no record of this VM")
 					     : rc;
 		else if (already(q, c, &now)) {
 			*out = now;

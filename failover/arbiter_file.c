@@ -2,12 +2,12 @@
 /*
  * Arbiter in a directory that both hosts see (a shared file system).
  *
- * DIR/VM_ID/NUMBER is record number NUMBER. Compare-and-swap is link(2) of a complete, synced file to
- * the next number: it exists whole or not at all, and only one link of that name can succeed, on a
- * local file system and on NFS (where the answer may get lost: then the link count of our own file
- * says whether it happened, see open(2) under O_EXCL). The newest record is the highest number.
- * Old records are removed, the newest few stay; a claim far behind that links a number that was
- * removed sees a higher number afterwards and has lost.
+ * DIR/VM_ID/NUMBER is record number NUMBER. Compare-and-swap is link(2) of a complete, synced file
+ * to the next number: it exists whole or not at all, and only one link of that name can succeed, on
+ * a local file system and on NFS (where the answer may get lost: then the link count of our own
+ * file says whether it happened, see open(2) under O_EXCL). The newest record is the highest
+ * number. Old records are removed, the newest few stay; a claim far behind that links a number that
+ * was removed sees a higher number afterwards and has lost.
  */
 #include "failover/arbiter.h"
 
@@ -121,7 +121,8 @@ out:
 	return rc;
 }
 
-static int file_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *out, struct tv_err *e)
+static int file_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *out,
+		     struct tv_err *e)
 {
 	char folder[PATH_MAX], path[PATH_MAX + 32];
 	TV_FREE char *text = NULL;
@@ -134,11 +135,13 @@ static int file_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *
 	if (rc)
 		return rc;
 	if (!out->version) {
-		/* No record, or no arbiter: a share that is not mounted must not look like "no record". */
+		/* No record, or no arbiter: a share that is not mounted must not look like "no
+		 * record". */
 		struct file_arbiter *f = (struct file_arbiter *)a;
 
 		if (access(f->folder, R_OK | W_OK | X_OK))
-			return tv_fail(e, -EIO, "arbiter directory %s: %s", f->folder, strerror(errno));
+			return tv_fail(e, -EIO, "arbiter directory %s: %s", f->folder,
+				       strerror(errno));
 		return tv_fail(e, -ENOENT, "the arbiter has no record of this VM");
 	}
 	snprintf(path, sizeof(path), "%s/%020llu", folder, (unsigned long long)out->version);
@@ -147,8 +150,11 @@ static int file_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *
 		return tv_fail(e, rc == -ENOENT ? -EAGAIN : rc, "arbiter record %s: %s", path,
 			       tv_strerror(rc));
 	rc = parse(text, out);
-	return rc ? tv_fail(e, rc, "arbiter record %s is malformed: look at it, and remove the VM's folder "
-				   "only when the VM runs on one host at most", path)
+	return rc ? tv_fail(e, rc,
+			    "arbiter record %s is malformed: look at it, and remove the VM's "
+			    "folder "
+			    "only when the VM runs on one host at most",
+			    path)
 		  : 0;
 }
 
@@ -157,8 +163,8 @@ static int write_candidate(const char *folder, const struct fo_record *r, char *
 			   struct tv_err *e)
 {
 	json_t *j = json_pack("{sI ss ss ss ss}", "generation", (json_int_t)r->generation, "state",
-			      r->state == FO_PAIRED ? "paired" : "alone", "primary", r->primary, "backup",
-			      r->backup, "session", r->session);
+			      r->state == FO_PAIRED ? "paired" : "alone", "primary", r->primary,
+			      "backup", r->backup, "session", r->session);
 	TV_FREE char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 	char tag[17];
 	int rc;
@@ -241,7 +247,9 @@ static int file_forget(struct fo_arbiter *a, const char *vm_id, struct tv_err *e
 		return rc;
 	d = opendir(folder);
 	if (!d)
-		return errno == ENOENT ? 0 : tv_fail(e, -errno, "arbiter: %s: %s", folder, strerror(errno));
+		return errno == ENOENT
+			       ? 0
+			       : tv_fail(e, -errno, "arbiter: %s: %s", folder, strerror(errno));
 	while ((ent = readdir(d)))
 		if (strcmp(ent->d_name, ".") != 0 && strcmp(ent->d_name, "..") != 0)
 			unlinkat(dirfd(d), ent->d_name, 0);
@@ -264,9 +272,10 @@ int fo_arbiter_file_open(const char *folder, struct fo_arbiter **out, struct tv_
 	if (strlen(folder) >= sizeof(f->folder))
 		return tv_fail(e, -ENAMETOOLONG, "arbiter directory name is too long");
 	if (stat(folder, &st) || !S_ISDIR(st.st_mode) || access(folder, R_OK | W_OK | X_OK))
-		return tv_fail(e, errno ? -errno : -ENOTDIR,
-			       "arbiter directory %s cannot be used: %s; mount or create it on both hosts",
-			       folder, strerror(errno ? errno : ENOTDIR));
+		return tv_fail(
+			e, errno ? -errno : -ENOTDIR,
+			"arbiter directory %s cannot be used: %s; mount or create it on both hosts",
+			folder, strerror(errno ? errno : ENOTDIR));
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return tv_fail(e, -ENOMEM, "no memory for the arbiter");

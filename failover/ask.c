@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Questions to the arbiter, off the loop: a shared directory may hang for as long as its server does,
- * and heartbeats must go on meanwhile. One thread, one question at a time, answers by an eventfd.
+ * Questions to the arbiter, off the loop: a shared directory may hang for as long as its server
+ * does, and heartbeats must go on meanwhile. One thread, one question at a time, answers by an
+ * eventfd.
  */
 #include "failover/failover.h"
 
@@ -28,7 +29,8 @@ struct fo_ask {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct item items[MAX_QUESTIONS]; /* ring: [delivered, answered) answers, [answered, asked) open */
+	struct item items[MAX_QUESTIONS]; /* ring: [delivered, answered) answers, [answered, asked)
+					     open */
 	unsigned asked, answered, delivered;
 	bool stop;
 	int efd;

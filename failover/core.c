@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The decision core: two tables, one per role. A row says what an event means in a state; what has no
- * row changes nothing. Rules of the design (docs/ARCHITECTURE.md) that a row rests on are named there.
+ * The decision core: two tables, one per role. A row says what an event means in a state; what has
+ * no row changes nothing. Rules of the design (docs/ARCHITECTURE.md) that a row rests on are named
+ * there.
  */
 #include "failover/failover.h"
 

@@ -3,15 +3,15 @@
  * Every time-out, from one setting: the heartbeat interval H (100 ms by default).
  *
  * Clocks are monotonic and local; nothing compares the clocks of two hosts. The primary stamps each
- * heartbeat with its own clock and the backup echoes the stamp, so both ends measure from an instant
- * that really was before the other side's: the primary's lease runs from when it SENT the heartbeat,
- * the backup's patience from when it last RECEIVED anything, which is never earlier. The backup's
- * limit being longer by H/2, a primary whose lease runs has a backup that has not asked yet, as long
- * as the two clocks' rates differ by less than one part in seven.
+ * heartbeat with its own clock and the backup echoes the stamp, so both ends measure from an
+ * instant that really was before the other side's: the primary's lease runs from when it SENT the
+ * heartbeat, the backup's patience from when it last RECEIVED anything, which is never earlier. The
+ * backup's limit being longer by H/2, a primary whose lease runs has a backup that has not asked
+ * yet, as long as the two clocks' rates differ by less than one part in seven.
  *
- * Heartbeats travel in the stream every H, and as datagrams every H/4: a retransmission in the stream
- * (200 ms and more) or a full link must not look like a dead host, and up to thirteen datagrams in a row may get
- * lost before the backup asks.
+ * Heartbeats travel in the stream every H, and as datagrams every H/4: a retransmission in the
+ * stream (200 ms and more) or a full link must not look like a dead host, and up to thirteen
+ * datagrams in a row may get lost before the backup asks.
  *
  * Power cut of the primary at 0, H = 100 ms:
  *     0 .. -100   last byte reached the backup (at most H before, less when epochs flow)
@@ -33,7 +33,8 @@
  *   come back with a new replicator, and only then asks the arbiter to promote.
  *
  * Frozen primary that comes back after the backup promoted: its lease is long over when it wakes
- * (the clock ran on), so no frame leaves; its next question to the arbiter is lost and its VM stopped.
+ * (the clock ran on), so no frame leaves; its next question to the arbiter is lost and its VM
+ * stopped.
  */
 #include "failover/failover.h"
 

@@ -152,6 +152,8 @@ static int examine(struct hv_vm *vm, struct hv_refusals *refusals, struct tv_err
 			     refusals->n > 1 ? " (and more)" : "");
 	else if (ram_rc)
 		rc = tv_fail(e, ram_rc, "%s", ram_err.text);
+	else
+		rc = hv_disks_setup(vm, l->check.block, e);
 out:
 	look_dispose(l);
 	return rc;
@@ -200,16 +202,29 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 	return 0;
 }
 
+/* Has QEMU ended, or closed its monitor on the way there? Then there is nothing to clean up. */
+static bool has_ended(const struct hv_vm *vm)
+{
+	struct pollfd p[2] = {{vm->pidfd, POLLIN, 0},
+			      {vm->qmp ? hv_qmp_fd(vm->qmp) : -1, POLLRDHUP, 0}};
+
+	return poll(p, 2, 0) > 0 && (p[0].revents || p[1].revents & (POLLRDHUP | POLLHUP));
+}
+
 void hv_detach(struct hv_vm *vm)
 {
 	struct tv_err e;
 
 	if (!vm)
 		return;
-	if (vm->paused && hv_resume(vm, HV_CMD_MS))
+	if (vm->paused && !has_ended(vm) && hv_resume(vm, HV_CMD_MS))
 		tv_log(TV_WARN, "%s: could not resume the VM while letting it go", vm->id.name);
 	hv_dirty_teardown(vm);
-	if (vm->qmp) {
+	if (vm->qmp && has_ended(vm)) {
+		hv_qmp_close(vm->qmp);
+	} else if (vm->qmp) {
+		if (hv_disks_unmirror(vm, &e))
+			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
 		if (vm->n_ports && hv_net_unhold(vm, &e))
 			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
 		if (vm->fdset >= 0 && hv_remove_traces(vm->qmp, &e))
@@ -282,8 +297,10 @@ int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, v
 	while ((rc = hv_qmp_next_event(vm->qmp, &ev)) > 0) {
 		const char *name = json_string_value(json_object_get(ev, "event"));
 
-		if (name)
+		if (name) {
+			hv_disks_event(vm, name, ev);
 			cb(event_of(name), name, arg);
+		}
 		json_decref(ev);
 	}
 	return rc;

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct hv_policy hv_policy = {.disks = false, .vhost = false};
+const struct hv_policy hv_policy = {.disks = true, .vhost = false};
 
 static void refuse(struct hv_refusals *out, const char *fmt, ...) TV_PRINTF(2, 3);
 
@@ -62,22 +62,32 @@ static void check_migration(const struct hv_check *c, struct hv_refusals *out)
 		       json_string_value(reason));
 }
 
-static void check_disk(json_t *dev, struct hv_refusals *out)
+static const char *disk_name(json_t *dev)
 {
-	json_t *inserted = json_object_get(dev, "inserted");
 	const char *name = json_string_value(json_object_get(dev, "device"));
 	const char *qdev = json_string_value(json_object_get(dev, "qdev"));
+
+	return name && *name ? name : qdev ? qdev : "without a name";
+}
+
+static void check_disk(const struct hv_check *c, json_t *dev, struct hv_refusals *out)
+{
+	json_t *inserted = json_object_get(dev, "inserted");
 	const char *file = json_string_value(json_object_get(inserted, "file"));
+	const char *drv = json_string_value(json_object_get(inserted, "drv"));
 
 	if (!inserted || json_is_true(json_object_get(inserted, "ro")))
 		return;
-	refuse(out,
-	       "disk %s (%s) is writable, and disks are not replicated yet: detach it or make "
-	       "it read-only (readonly=on)",
-	       name && *name ? name
-	       : qdev	     ? qdev
-			     : "without a name",
-	       file ? file : "no file name");
+	file = file ? file : "no file name";
+	if (!c->policy->disks)
+		refuse(out,
+		       "disk %s (%s) is writable, and disks are not replicated: detach it or make "
+		       "it "
+		       "read-only (readonly=on)",
+		       disk_name(dev), file);
+	else if (drv && !strcmp(drv, "vvfat"))
+		refuse(out, "disk %s (%s) is a host folder in disguise: use an image file",
+		       disk_name(dev), file);
 }
 
 static void check_disks(const struct hv_check *c, struct hv_refusals *out)
@@ -85,8 +95,25 @@ static void check_disks(const struct hv_check *c, struct hv_refusals *out)
 	json_t *dev;
 	size_t i;
 
-	if (!c->policy->disks)
-		json_array_foreach(c->block, i, dev) check_disk(dev, out);
+	json_array_foreach(c->block, i, dev) check_disk(c, dev, out);
+}
+
+/* A disk that others write to as well: a mirror of our writes is not its contents. */
+static void check_shared_disks(const struct hv_check *c, struct hv_refusals *out)
+{
+	char v[64];
+
+	for (unsigned i = 0; i < c->devs->n; i++) {
+		const struct hv_dev *d = &c->devs->dev[i];
+
+		if (hv_dev_prop(d, "drive", v, sizeof(v)) && *v &&
+		    hv_dev_prop(d, "share-rw", v, sizeof(v)) && !strcmp(v, "true"))
+			refuse(out,
+			       "device %s (%s) shares its disk with other machines (share-rw=on), "
+			       "whose "
+			       "writes cannot be replicated: start it with share-rw=off",
+			       d->name, d->driver);
+	}
 }
 
 /* Devices that write to the guest's RAM, or talk to the world, where we cannot see it. */
@@ -97,6 +124,8 @@ static const struct {
 	{"vhost-vdpa", "vDPA hardware writes to RAM unseen", "use a virtio device"},
 	{"vhost-user-fs", "virtiofsd writes to RAM unseen", "unplug it and use NFS or a disk"},
 	{"vhost-user", "another process writes to RAM unseen", "use QEMU's own device"},
+	{"scsi-block", "a passed-through disk is written past QEMU", "use scsi-hd"},
+	{"scsi-generic", "a passed-through SCSI device is driven past QEMU", "use scsi-hd"},
 	{"vhost-scsi", "the kernel writes to storage unheld", "use virtio-scsi"},
 	{"ivshmem", "its memory is written by others unseen", "unplug it"},
 	{"virtio-9p", "a shared host folder cannot be held back",
@@ -204,6 +233,7 @@ void hv_check_facts(const struct hv_check *c, struct hv_refusals *out)
 	check_status(c, out);
 	check_migration(c, out);
 	check_disks(c, out);
+	check_shared_disks(c, out);
 	check_devices(c, out);
 	check_balloon(c, out);
 	check_net(c, out);

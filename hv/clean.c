@@ -6,6 +6,8 @@
 #include "hv/vm.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool is_ours(const char *name)
@@ -94,15 +96,78 @@ static void remove_fdsets(struct hv_qmp *q, int *rc, struct tv_err *e)
 	json_decref(list);
 }
 
+static bool has_jobs(struct hv_qmp *q, bool cancel, int *rc, struct tv_err *e)
+{
+	json_t *list = ask_list(q, "query-block-jobs", NULL, rc, e), *v;
+	bool found = false;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+	{
+		const char *id = json_string_value(json_object_get(v, "device"));
+
+		if (!is_ours(id))
+			continue;
+		found = true;
+		/* One that has failed ends by itself meanwhile: not finding it any more is no
+		 * failure. */
+		if (cancel && hv_qmp_cmd(q, "block-job-cancel",
+					 json_pack("{s:s, s:b}", "device", id, "force", 1), NULL,
+					 HV_CMD_MS, NULL) == TV_E_GONE)
+			*rc = TV_E_GONE;
+	}
+	json_decref(list);
+	return found;
+}
+
+/* The job first: its target cannot be removed while it is used. Cancelling is asked for, not waited
+ * for. */
+void hv_remove_mirrors(struct hv_qmp *q, int *rc, struct tv_err *e)
+{
+	int64_t until = tv_now_ns() + HV_CMD_MS * TV_NS_PER_MS;
+	json_t *list, *v;
+	size_t i;
+
+	if (has_jobs(q, true, rc, e))
+		while (has_jobs(q, false, rc, e) && tv_now_ns() < until)
+			poll(NULL, 0, 1);
+	list = ask_list(q, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), rc, e);
+	json_array_foreach(list, i, v)
+	{
+		const char *name = json_string_value(json_object_get(v, "node-name"));
+
+		if (is_ours(name))
+			remove_one(q, "blockdev-del", json_pack("{s:s}", "node-name", name), rc, e);
+	}
+	json_decref(list);
+}
+
 int hv_remove_traces(struct hv_qmp *q, struct tv_err *e)
 {
 	int rc = 0;
 
+	hv_remove_mirrors(q, &rc, e);
 	remove_objects(q, true, &rc, e);
 	remove_objects(q, false, &rc, e);
 	remove_chardevs(q, &rc, e);
 	remove_fdsets(q, &rc, e);
 	return rc;
+}
+
+/*
+ * Descriptors that were given by name and not taken yet: QEMU lists them nowhere, so all names that
+ * hv_net_hold uses are tried. Refusals are the rule here.
+ */
+static void close_named_fds(struct hv_qmp *q)
+{
+	char name[32];
+
+	for (int i = 0; i < 2 * HV_MAX_NICS; i++) {
+		snprintf(name, sizeof(name), HV_PREFIX "-c%s%d", i % 2 ? "out" : "in", i / 2);
+		if (hv_qmp_cmd(q, "closefd", json_pack("{s:s}", "fdname", name), NULL, HV_CMD_MS,
+			       NULL) == -ETIMEDOUT)
+			return;
+	}
 }
 
 static int resume_paused(struct hv_qmp *q, struct tv_err *e)
@@ -132,6 +197,7 @@ int hv_cleanup(const struct hv_vm_id *id, bool resume, struct tv_err *e)
 	if (resume)
 		rc = resume_paused(q, e);
 	r = hv_remove_traces(q, rc ? &ignored : e);
+	close_named_fds(q);
 	hv_qmp_close(q);
 	return rc ? rc : r;
 }

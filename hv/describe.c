@@ -72,6 +72,20 @@ static void add_blocks(const struct hv_vm *vm, json_t *desc)
 	json_object_set_new(desc, "blocks", list);
 }
 
+static void add_disks(const struct hv_vm *vm, json_t *desc)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < vm->n_disks; i++) {
+		const struct hv_disk *d = &vm->disks[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I}", "name", d->name,
+						      "device", d->device, "node", d->node, "file",
+						      d->file, "bytes", (json_int_t)d->bytes));
+	}
+	json_object_set_new(desc, "disks", list);
+}
+
 static int add_nics(struct hv_vm *vm, char *const *argv, json_t *desc, struct tv_err *e)
 {
 	struct hv_nic *nics = calloc(MAX_NICS_TOLD, sizeof(*nics));
@@ -171,6 +185,7 @@ json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 	desc = json_pack("{s:o, s:o, s:s, s:s, s:b}", "argv", args, "files", files, "name",
 			 vm->id.name, "cwd", cwd, "kvm", vm->kvm);
 	add_blocks(vm, desc);
+	add_disks(vm, desc);
 	if (add_machine(vm, desc, e) || add_version(vm, desc, e) || add_nics(vm, argv, desc, e)) {
 		json_decref(desc);
 		return NULL;

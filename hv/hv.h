@@ -30,7 +30,7 @@ struct hv_hva { /* address in the QEMU process */
 struct hv_vm_id {
 	pid_t pid;
 	uint64_t start_ticks; /* of the process: pid and start together are never reused */
-	char name[128];       /* from -name, "" when it has none */
+	char name[128];	      /* from -name, "" when it has none */
 	char qmp_path[108];   /* "" when it has no QMP UNIX socket */
 };
 
@@ -47,11 +47,12 @@ int hv_list(struct hv_vm_id *out, unsigned max, unsigned *n) TV_MUST_CHECK;
 
 /* ---- kernel and QEMU features, probed once ---- */
 struct hv_features {
-	bool uffd_wp_async;     /* userfaultfd with UFFD_FEATURE_WP_ASYNC */
-	bool pagemap_scan;      /* PAGEMAP_SCAN ioctl with PM_SCAN_WP_MATCHING, self-tested */
-	bool discard_reported;  /* a MADV_DONTNEED page is reported as written (needed for balloon) */
-	bool kvm_usable;        /* /dev/kvm and vmx or svm in /proc/cpuinfo */
-	char why[256];          /* what is missing and how to mend it, "" when all is there */
+	bool uffd_wp_async;    /* userfaultfd with UFFD_FEATURE_WP_ASYNC */
+	bool pagemap_scan;     /* PAGEMAP_SCAN ioctl with PM_SCAN_WP_MATCHING, self-tested */
+	bool discard_reported; /* a MADV_DONTNEED page is reported as written (needed for balloon)
+				*/
+	bool kvm_usable;       /* /dev/kvm and vmx or svm in /proc/cpuinfo */
+	char why[256];	       /* what is missing and how to mend it, "" when all is there */
 };
 /* Runs the kernel self-test in this process (maps some pages, protects, writes, scans). */
 int hv_kernel_probe(struct hv_features *out);
@@ -68,10 +69,10 @@ struct hv_vm;
 
 #define HV_MAX_BLOCKS 64
 struct hv_block {
-	char name[256];  /* RAMBlock idstr */
-	uint64_t bytes;  /* used length, a multiple of the page size (rounded up) */
+	char name[256]; /* RAMBlock idstr */
+	uint64_t bytes; /* used length, a multiple of the page size (rounded up) */
 	struct hv_hva host;
-	bool main_ram;   /* the machine's main memory, "pc.ram" for short */
+	bool main_ram; /* the machine's main memory, "pc.ram" for short */
 };
 
 struct hv_opts {
@@ -110,7 +111,8 @@ bool hv_is_kvm(const struct hv_vm *vm);
  * {"argv":[...], "machine":"pc-q35-7.2", "version":"7.2.22", "name":..., "ram_bytes":N,
  *  "blocks":[{"name":..,"bytes":..,"main":bool}], "files":["/path/kernel",...],
  *  "nics":[{"netdev":"n0","type":"tap","mac":"..","driver":"e1000","hub":bool}],
- *  "cwd":"/folder/of/qemu", "kvm":bool}. nics[].hub: the backend is reached through a hub. */
+ *  "disks":[{"name":..,"device":..,"node":..,"file":..,"bytes":N}], "cwd":"/folder/of/qemu",
+ * "kvm":bool}. nics[].hub: the backend is reached through a hub. */
 json_t *hv_describe(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- dirty pages ---- */
@@ -153,10 +155,11 @@ int hv_state_read(struct hv_vm *vm, void *dst, size_t bytes) TV_MUST_CHECK;
 
 /* ---- events, and the VM's end ---- */
 enum hv_event { HV_EV_SHUTDOWN, HV_EV_RESET, HV_EV_STOP, HV_EV_RESUME, HV_EV_PANIC, HV_EV_OTHER };
-/* Reads what QMP has said meanwhile, without waiting, and calls back for each event (those that our own
- * stop and cont made are left out). Never between hv_pause and hv_resume. TV_E_GONE when QEMU ended. */
-int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, void *arg), void *arg)
-	TV_MUST_CHECK;
+/* Reads what QMP has said meanwhile, without waiting, and calls back for each event (those that our
+ * own stop and cont made are left out). Never between hv_pause and hv_resume. TV_E_GONE when QEMU
+ * ended. */
+int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, void *arg),
+	      void *arg) TV_MUST_CHECK;
 /* The QMP socket, to wait on for hv_events; owned by vm. */
 int hv_fd(const struct hv_vm *vm);
 /* A pidfd of the QEMU process: readable when it has ended; owned by vm. */
@@ -169,8 +172,9 @@ int hv_is_running(struct hv_vm *vm) TV_MUST_CHECK;
 struct hv_net_port {
 	char netdev[64];
 	int capture_fd; /* frames the guest sends come out here; non-blocking UNIX stream socket */
-	int inject_fd;  /* frames written here go on to the world */
-	bool vnet_hdr;  /* each frame: be32 length, be32 vnet header length, bytes; else be32 length, bytes */
+	int inject_fd;	/* frames written here go on to the world */
+	bool vnet_hdr; /* each frame: be32 length, be32 vnet header length, bytes; else be32 length,
+			  bytes */
 };
 /*
  * Hot-adds the filters on every NIC: two filter-redirector objects and two socket chardevs each,
@@ -179,17 +183,49 @@ struct hv_net_port {
  */
 int hv_net_hold(struct hv_vm *vm, struct hv_net_port ports[HV_MAX_NICS], unsigned *n,
 		struct tv_err *e) TV_MUST_CHECK;
-/* Removes them again; frames flow directly. The caller still reads capture_fd until this returns. */
+/* Removes them again; frames flow directly. The caller still reads capture_fd until this returns.
+ */
 int hv_net_unhold(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- disks ---- */
+#define HV_MAX_DISKS 16
+struct hv_disk {
+	char name[160];	 /* for people */
+	char device[64]; /* QEMU's name of the drive, "" with -blockdev */
+	char node[64];	 /* of its topmost node */
+	char file[1024]; /* image, as QEMU names it */
+	uint64_t bytes;	 /* as the guest sees it */
+};
+/* The writable disks; their places in the list are their numbers everywhere. */
+const struct hv_disk *hv_disks(const struct hv_vm *vm, unsigned *n);
+/*
+ * Starts mirroring a disk to the NBD server behind fd (QEMU's end of a socket pair, which stays the
+ * caller's to close), which must be serving already. The guest never notices when that server dies.
+ */
+int hv_disk_mirror(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e) TV_MUST_CHECK;
+/* Are all mirrors ready, that is, is every disk copied and every write since then mirrored? 1, 0,
+ * or negative when one has failed. */
+int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes,
+		   struct tv_err *e) TV_MUST_CHECK;
+/* No mirror has failed, as far as hv_events has heard: what QEMU said before its answer to hv_pause
+ * is known after the next hv_events. */
+bool hv_disks_ok(const struct hv_vm *vm);
+/* Stops mirroring; the disks go on by themselves. */
+int hv_disks_unmirror(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- the standby, on the backup ---- */
 struct hv_standby;
 
 struct hv_standby_conf {
-	const char *dir;     /* run directory of this VM on this host; exists, private to us */
-	const char *bridge;  /* bridge that tap NICs join at promotion; NULL leaves that to the user */
-	const char *tap_prefix; /* names of created taps: prefix + number; NULL: "tv" + part of the id */
+	const char *dir; /* run directory of this VM on this host; exists, private to us */
+	const char
+		*bridge; /* bridge that tap NICs join at promotion; NULL leaves that to the user */
+	const char *tap_prefix; /* names of created taps: prefix + number; NULL: "tv" + part of the
+				   id */
 	const char *vm_id;
+	/* Raw images for desc["disks"], in that order; a VM with writable disks needs as many. */
+	const char *const *replicas;
+	unsigned n_replicas;
 };
 /*
  * Pure: rewrites the primary's command line into the standby's. Versioned machine type,
@@ -202,20 +238,20 @@ int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const char
 		    const char *qmp_path, char ***out, struct tv_err *e) TV_MUST_CHECK;
 void hv_argv_free(char **argv);
 /*
- * Checks this host (files, machine type, QEMU version, free memory), creates the RAM file in
- * /dev/shm, starts the standby as a process of its own (own session, output to dir/standby.log;
- * it outlives us), connects QMP, finds its RAM blocks and maps main RAM. -ENOMEM no room;
- * -ENOTSUP machine type, version or a file is missing; each sentence says what.
+ * Checks this host (files, machine type, QEMU version, free memory), makes main RAM's memfd, starts
+ * the standby as a process of its own (own session, output to dir/standby.log; it outlives us),
+ * connects QMP, finds its RAM blocks and maps main RAM. -ENOMEM no room; -ENOTSUP machine type,
+ * version or a file is missing; each sentence says what.
  */
 int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv_standby **out,
 		     struct tv_err *e) TV_MUST_CHECK;
 /* Direct pointer to a block's memory when it is mapped here (main RAM), else NULL. */
 uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block);
 /* Access to any block; block numbers are those of desc["blocks"]. -ERANGE outside the block. */
-int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p, size_t n)
-	TV_MUST_CHECK;
-int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p, size_t n)
-	TV_MUST_CHECK;
+int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p,
+		     size_t n) TV_MUST_CHECK;
+int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p,
+		    size_t n) TV_MUST_CHECK;
 unsigned hv_standby_blocks(const struct hv_standby *sb);
 uint64_t hv_standby_block_bytes(const struct hv_standby *sb, uint32_t block);
 pid_t hv_standby_pid(const struct hv_standby *sb);

@@ -24,8 +24,9 @@ int hv_qmp_cmd_fd(struct hv_qmp *q, const char *name, json_t *args, int fd, json
 /* human-monitor-command; *text is the caller's to free. */
 int hv_qmp_hmp(struct hv_qmp *q, const char *line, char **text, int timeout_ms,
 	       struct tv_err *e) TV_MUST_CHECK;
-/* HOT: sends a line made beforehand ("{...}\n", an id is put in); waits for its answer without allocating (events go to a fixed
- * buffer; when that overflows they are counted as lost and status is asked again). */
+/* HOT: sends a line made beforehand ("{...}\n", an id is put in); waits for its answer without
+ * allocating (events go to a fixed buffer; when that overflows they are counted as lost and status
+ * is asked again). */
 int hv_qmp_fire(struct hv_qmp *q, const char *line, size_t n) TV_MUST_CHECK;
 int hv_qmp_wait(struct hv_qmp *q, int timeout_ms) TV_MUST_CHECK;
 /* HOT: takes in what has come, without waiting. */

@@ -17,17 +17,18 @@ struct hv_rewrite {
 	const struct hv_standby_conf *conf;
 	const char *ram_path, *qmp_path;
 
-	const char *cwd; /* of the primary's QEMU */
+	const char *cwd;       /* of the primary's QEMU */
 	const char *main_name; /* RAMBlock name of main RAM */
 	uint64_t ram_bytes;
-	char main_id[256];    /* id of the memory back end that gets that name */
-	bool main_is_memdev;  /* named by -numa memdev=, not by -machine memory-backend= */
+	char main_id[256];   /* id of the memory back end that gets that name */
+	bool main_is_memdev; /* named by -numa memdev=, not by -machine memory-backend= */
 	struct hv_keyval machine, memory; /* all -machine options together, all -m together */
 
 	char **out;
 	unsigned n, room;
 	char *names[HV_REWRITE_NAMES]; /* used inside conf->dir */
 	unsigned n_names, n_taps;
+	bool disk_found[HV_MAX_DISKS];
 	int rc;
 	struct tv_err *e;
 };
@@ -53,6 +54,15 @@ char *hv_rw_path(struct hv_rewrite *rw, const char *path);
 /* -serial, -parallel, -debugcon: the device stays, what is behind it moves. */
 void hv_rw_serial(struct hv_rewrite *rw, const char *option, const char *arg);
 void hv_rw_chardev(struct hv_rewrite *rw, const char *option, const char *arg);
+
+/* ---- rewrite_disk.c ---- */
+/* Each is true when the option was dealt with: it was a writable disk's, or rw has failed. */
+bool hv_rw_disk_drive(struct hv_rewrite *rw, const char *arg);
+bool hv_rw_disk_blockdev(struct hv_rewrite *rw, const char *arg);
+/* option: -hda, -pflash, ... */
+bool hv_rw_disk_short(struct hv_rewrite *rw, const char *option, const char *file);
+/* Fails unless every writable disk was found. */
+void hv_rw_disks_finish(struct hv_rewrite *rw);
 
 /* ---- rewrite_net.c ---- */
 /* -netdev, -nic and -net. */

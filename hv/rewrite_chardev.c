@@ -120,8 +120,9 @@ static void put_backend(struct hv_rewrite *rw, const char *option, const struct 
 
 static bool stays(const char *backend)
 {
-	static const char *const names[] = {"null",   "vc",	 "ringbuf",	"memory", "msmouse",
-					    "testdev", "wctablet", "qemu-vdagent", "hub"};
+	static const char *const names[] = {"null",	"vc",		"ringbuf",
+					    "memory",	"msmouse",	"testdev",
+					    "wctablet", "qemu-vdagent", "hub"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!strcmp(backend, names[i]))

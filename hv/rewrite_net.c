@@ -49,7 +49,7 @@ static void keep_queues(struct hv_rewrite *rw, struct hv_keyval *kv)
 
 static void to_tap(struct hv_rewrite *rw, struct hv_keyval *kv)
 {
-	static const char *const drop[] = {"fd",     "fds",     "br",       "helper",     "vhost",
+	static const char *const drop[] = {"fd",      "fds",	  "br",		"helper", "vhost",
 					   "vhostfd", "vhostfds", "vhostforce", "poll-us"};
 	char name[64];
 
@@ -93,9 +93,11 @@ void hv_rw_net(struct hv_rewrite *rw, const char *option, const char *arg)
 		hv_rw_put(rw, option);
 		hv_rw_put(rw, arg);
 	} else {
-		hv_rw_fail(rw, TV_E_REFUSED,
-			   "option %s: the network back end \"%s\" cannot be carried over to another "
-			   "host; use tap, bridge or user", option, type);
+		hv_rw_fail(
+			rw, TV_E_REFUSED,
+			"option %s: the network back end \"%s\" cannot be carried over to another "
+			"host; use tap, bridge or user",
+			option, type);
 	}
 	hv_keyval_dispose(&kv);
 }

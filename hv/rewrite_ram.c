@@ -21,7 +21,8 @@ static void find_main_block(struct hv_rewrite *rw)
 	json_int_t bytes = 0;
 	size_t i;
 
-	json_array_foreach(blocks, i, block) {
+	json_array_foreach(blocks, i, block)
+	{
 		if (!json_is_true(json_object_get(block, "main")))
 			continue;
 		rw->main_name = json_string_value(json_object_get(block, "name"));
@@ -33,9 +34,10 @@ static void find_main_block(struct hv_rewrite *rw)
 		hv_rw_fail(rw, TV_E_REFUSED, "the VM's description names no main memory block");
 	else if ((uint64_t)bytes != rw->ram_bytes)
 		hv_rw_fail(rw, TV_E_REFUSED,
-			   "main memory %s has %" PRIu64 " of the VM's %" PRIu64 " bytes of memory: "
-			   "memory in several pieces cannot be carried over", rw->main_name,
-			   (uint64_t)bytes, rw->ram_bytes);
+			   "main memory %s has %" PRIu64 " of the VM's %" PRIu64
+			   " bytes of memory: "
+			   "memory in several pieces cannot be carried over",
+			   rw->main_name, (uint64_t)bytes, rw->ram_bytes);
 }
 
 /* Main RAM made of several NUMA back ends has no single block that a file could stand for. */
@@ -53,9 +55,11 @@ static void find_memdev(struct hv_rewrite *rw, char *const *argv, unsigned argc)
 		hv_keyval_dispose(&kv);
 	}
 	if (found > 1)
-		hv_rw_fail(rw, TV_E_REFUSED,
-			   "option -numa: memory from %u back ends (memdev=) cannot be carried over; "
-			   "start the VM with at most one", found);
+		hv_rw_fail(
+			rw, TV_E_REFUSED,
+			"option -numa: memory from %u back ends (memdev=) cannot be carried over; "
+			"start the VM with at most one",
+			found);
 	rw->main_is_memdev = found == 1;
 }
 
@@ -111,9 +115,12 @@ static bool is_main_type(const char *type)
 static const char *object_refusal(const struct hv_keyval *kv, const char *type)
 {
 	static const char *const outside[] = {
-		"memory-backend-epc", "sev-guest", "sev-snp-guest", "tdx-guest", "colo-compare",
-		"x-remote-object", "x-vfio-user-server", "cryptodev-vhost-user", "filter-mirror",
-		"filter-redirector", "filter-rewriter", "vfio-user-server",
+		"memory-backend-epc", "sev-guest",
+		"sev-snp-guest",      "tdx-guest",
+		"colo-compare",	      "x-remote-object",
+		"x-vfio-user-server", "cryptodev-vhost-user",
+		"filter-mirror",      "filter-redirector",
+		"filter-rewriter",    "vfio-user-server",
 	};
 
 	for (unsigned i = 0; i < sizeof(outside) / sizeof(*outside); i++)
@@ -135,8 +142,9 @@ static void put_object(struct hv_rewrite *rw, struct hv_keyval *kv)
 
 		if (!v)
 			continue;
-		path = !strcmp(hv_keyval_get(kv, "qom-type"), "filter-dump") ?
-			       hv_rw_local(rw, v, "") : hv_rw_path(rw, v);
+		path = !strcmp(hv_keyval_get(kv, "qom-type"), "filter-dump")
+			       ? hv_rw_local(rw, v, "")
+			       : hv_rw_path(rw, v);
 		if (path)
 			hv_rw_set(rw, kv, paths[i], path);
 	}

@@ -32,7 +32,8 @@ static int load_blocks(struct hv_standby *sb, json_t *desc, struct tv_err *e)
 	bool have_main = false;
 	size_t i;
 
-	json_array_foreach(list, i, b) {
+	json_array_foreach(list, i, b)
+	{
 		const char *name = json_string_value(json_object_get(b, "name"));
 		json_int_t bytes = json_integer_value(json_object_get(b, "bytes"));
 		struct hv_block *to = &sb->blocks[i];
@@ -60,12 +61,13 @@ static int take_conf(struct hv_standby *sb, json_t *desc, const struct hv_standb
 	int n;
 
 	if (!conf->dir || strlen(conf->dir) >= sizeof(sb->dir))
-		return tv_fail(e, -EINVAL, "the standby has no run directory, or one with too long a name");
+		return tv_fail(e, -EINVAL,
+			       "the standby has no run directory, or one with too long a name");
 	strcpy(sb->dir, conf->dir);
 	n = snprintf(sb->qmp_path, sizeof(sb->qmp_path), "%s/" HV_STANDBY_QMP, conf->dir);
 	if (n < 0 || (size_t)n >= sizeof(sb->qmp_path))
-		return tv_fail(e, -ENAMETOOLONG, "the run directory's name %s is too long for a socket",
-			       conf->dir);
+		return tv_fail(e, -ENAMETOOLONG,
+			       "the run directory's name %s is too long for a socket", conf->dir);
 	if (conf->bridge && strlen(conf->bridge) >= sizeof(sb->bridge))
 		return tv_fail(e, -EINVAL, "%s is no name of a bridge", conf->bridge);
 	snprintf(sb->bridge, sizeof(sb->bridge), "%s", conf->bridge ? conf->bridge : "");
@@ -104,8 +106,8 @@ static int launch(struct hv_standby *sb, json_t *desc, const char *binary, struc
 		return rc;
 	snprintf(log, sizeof(log), "%s/" HV_STANDBY_LOG, sb->dir);
 	sb->argv[0] = (char *)binary;
-	rc = hv_spawn_detached(binary, sb->argv, json_string_value(json_object_get(desc, "cwd")), log,
-			       &sb->pid, &sb->pidfd, e);
+	rc = hv_spawn_detached(binary, sb->argv, json_string_value(json_object_get(desc, "cwd")),
+			       log, &sb->pid, &sb->pidfd, e);
 	sb->argv[0] = name;
 	if (!rc)
 		sb->start_ticks = tv_pid_start_ticks(sb->pid);
@@ -161,9 +163,10 @@ static int check_status(struct hv_standby *sb, json_t *desc, struct tv_err *e)
 		rc = hv_qmp_cmd(sb->qmp, "query-kvm", NULL, &ret, HV_CMD_MS, e);
 	if (!rc && json_object_get(desc, "kvm") &&
 	    json_is_true(json_object_get(ret, "enabled")) != kvm)
-		rc = tv_fail(e, -ENOTSUP, "the VM runs %s KVM and its standby %s: KVM must be usable on "
-			     "both hosts or on none", kvm ? "under" : "without",
-			     kvm ? "without" : "under it");
+		rc = tv_fail(e, -ENOTSUP,
+			     "the VM runs %s KVM and its standby %s: KVM must be usable on "
+			     "both hosts or on none",
+			     kvm ? "under" : "without", kvm ? "without" : "under it");
 	json_decref(ret);
 	return rc;
 }
@@ -184,18 +187,25 @@ static int match_blocks(struct hv_standby *sb, const struct hv_block *found, uns
 		const struct hv_block *f = by_name(found, n, b->name);
 
 		if (!f)
-			return tv_fail(e, -ENOTSUP, "the VM has a memory block %s and the standby does "
-				       "not: was a device added while it ran?", b->name);
+			return tv_fail(e, -ENOTSUP,
+				       "the VM has a memory block %s and the standby does "
+				       "not: was a device added while it ran?",
+				       b->name);
 		if (f->bytes != b->bytes || f->main_ram != b->main_ram)
-			return tv_fail(e, -ENOTSUP, "the memory block %s has %" PRIu64 " bytes in the VM "
-				       "and %" PRIu64 " in the standby: do both hosts have the same QEMU "
-				       "and firmware?", b->name, b->bytes, f->bytes);
+			return tv_fail(e, -ENOTSUP,
+				       "the memory block %s has %" PRIu64 " bytes in the VM "
+				       "and %" PRIu64
+				       " in the standby: do both hosts have the same QEMU "
+				       "and firmware?",
+				       b->name, b->bytes, f->bytes);
 		b->host = f->host;
 	}
 	for (unsigned i = 0; i < n; i++)
 		if (!by_name(sb->blocks, sb->n_blocks, found[i].name))
-			return tv_fail(e, -ENOTSUP, "the standby has a memory block %s and the VM does "
-				       "not: was a device removed while it ran?", found[i].name);
+			return tv_fail(e, -ENOTSUP,
+				       "the standby has a memory block %s and the VM does "
+				       "not: was a device removed while it ran?",
+				       found[i].name);
 	return 0;
 }
 
@@ -306,8 +316,8 @@ static int mem_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool 
 	int rc = open_mem(sb);
 
 	while (!rc && n) {
-		ssize_t r = write ? pwrite(sb->mem_fd, p, n, (off_t)addr) :
-				    pread(sb->mem_fd, p, n, (off_t)addr);
+		ssize_t r = write ? pwrite(sb->mem_fd, p, n, (off_t)addr)
+				  : pread(sb->mem_fd, p, n, (off_t)addr);
 
 		if (r < 0 && errno == EINTR)
 			continue;
@@ -324,8 +334,8 @@ static int vm_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool w
 {
 	while (n) {
 		struct iovec l = {p, n}, r = {(void *)(uintptr_t)addr, n};
-		ssize_t done = write ? process_vm_writev(sb->pid, &l, 1, &r, 1, 0) :
-				       process_vm_readv(sb->pid, &l, 1, &r, 1, 0);
+		ssize_t done = write ? process_vm_writev(sb->pid, &l, 1, &r, 1, 0)
+				     : process_vm_readv(sb->pid, &l, 1, &r, 1, 0);
 
 		if (done <= 0) {
 			if (done < 0 && errno == ESRCH)
@@ -339,7 +349,8 @@ static int vm_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool w
 	return 0;
 }
 
-int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p, size_t n)
+int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p,
+		     size_t n)
 {
 	if (!in_block(sb, block, offset, n))
 		return -ERANGE;

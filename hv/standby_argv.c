@@ -2,8 +2,9 @@
 /*
  * The standby's command line, made from the primary's. A table says for each of QEMU's options what
  * becomes of it; what is not in the table is kept, with its argument. Two rules decide the table:
- * the standby must have exactly the primary's devices (or its state does not load), and nothing that
- * belongs to the primary's host or session (files, terminals, monitors, debuggers) may come along.
+ * the standby must have exactly the primary's devices (or its state does not load), and nothing
+ * that belongs to the primary's host or session (files, terminals, monitors, debuggers) may come
+ * along.
  */
 #include "hv/cmdline.h"
 #include "hv/rewrite.h"
@@ -170,9 +171,8 @@ static char *firmware_path(struct hv_rewrite *rw, const char *name)
 
 	if (!full || strchr(name, '/'))
 		return full;
-	json_array_foreach(files, i, file)
-		if (json_is_string(file) && !strcmp(json_string_value(file), full))
-			return full;
+	json_array_foreach(files, i, file) if (json_is_string(file) &&
+					       !strcmp(json_string_value(file), full)) return full;
 	free(full);
 	return strdup(name);
 }
@@ -254,6 +254,25 @@ static void put_paths(struct hv_rewrite *rw, const char *option, const char *arg
 	hv_keyval_dispose(&kv);
 }
 
+/* ---- disks: replicas where there are any, else as they are ---- */
+static void put_drive(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	if (!hv_rw_disk_drive(rw, arg))
+		put_paths(rw, option, arg);
+}
+
+static void put_blockdev(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	if (!hv_rw_disk_blockdev(rw, arg))
+		put_paths(rw, option, arg);
+}
+
+static void put_medium(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	if (!hv_rw_disk_short(rw, option, arg))
+		put_path(rw, option, arg);
+}
+
 /* ---- single options ---- */
 static void drop(struct hv_rewrite *rw, const char *option, const char *arg)
 {
@@ -318,17 +337,29 @@ static void refuse_preconfig(struct hv_rewrite *rw, const char *option, const ch
 	refuse(rw, option, "what was set by QMP before the machine started is not known");
 }
 
+/* What the VM writes goes to nameless files; with replicas those would be in the way. */
+static void snapshot(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	(void)arg;
+	if (json_array_size(json_object_get(rw->desc, "disks")))
+		refuse(rw, option, "its writes are thrown away when it ends; start the VM without");
+	else
+		hv_rw_put(rw, option);
+}
+
 static void refuse_fd(struct hv_rewrite *rw, const char *option, const char *arg)
 {
 	(void)arg;
-	refuse(rw, option, "an open file of the primary's host does not exist on another host; "
+	refuse(rw, option,
+	       "an open file of the primary's host does not exist on another host; "
 	       "name the file by its path");
 }
 
 static void refuse_tpm(struct hv_rewrite *rw, const char *option, const char *arg)
 {
 	(void)arg;
-	refuse(rw, option, "the TPM's state is kept by a process outside QEMU; start the VM without");
+	refuse(rw, option,
+	       "the TPM's state is kept by a process outside QEMU; start the VM without");
 }
 
 /* ---- the table ---- */
@@ -395,18 +426,18 @@ static const struct rule rules[] = {
 	{"bios", ARG, put_firmware},
 	{"option-rom", ARG, put_firmware},
 	{"L", ARG, put_path},
-	{"hda", ARG, put_path},
-	{"hdb", ARG, put_path},
-	{"hdc", ARG, put_path},
-	{"hdd", ARG, put_path},
-	{"fda", ARG, put_path},
-	{"fdb", ARG, put_path},
+	{"hda", ARG, put_medium},
+	{"hdb", ARG, put_medium},
+	{"hdc", ARG, put_medium},
+	{"hdd", ARG, put_medium},
+	{"fda", ARG, put_medium},
+	{"fdb", ARG, put_medium},
 	{"cdrom", ARG, put_path},
-	{"sd", ARG, put_path},
-	{"mtdblock", ARG, put_path},
-	{"pflash", ARG, put_path},
-	{"drive", ARG, put_paths},
-	{"blockdev", ARG, put_paths},
+	{"sd", ARG, put_medium},
+	{"mtdblock", ARG, put_medium},
+	{"pflash", ARG, put_medium},
+	{"drive", ARG, put_drive},
+	{"blockdev", ARG, put_blockdev},
 	{"device", ARG, put_paths},
 	{"fsdev", ARG, put_paths},
 	{"virtfs", ARG, put_paths},
@@ -416,11 +447,11 @@ static const struct rule rules[] = {
 
 	{"readconfig", ARG, refuse_config},
 	{"preconfig", FLAG, refuse_preconfig},
+	{"snapshot", FLAG, snapshot},
 	{"add-fd", ARG, refuse_fd},
 	{"tpmdev", ARG, refuse_tpm},
 
 	/* Kept; here only because they take no argument. */
-	{"snapshot", FLAG, NULL},
 	{"usb", FLAG, NULL},
 	{"portrait", FLAG, NULL},
 	{"win2k-hack", FLAG, NULL},
@@ -483,7 +514,8 @@ static void rewrite_all(struct hv_rewrite *rw, char *const *argv, unsigned argc)
 
 		/* A word of its own is the first disk's image. */
 		if (*word != '-') {
-			put_owned(rw, hv_rw_path(rw, word));
+			if (!hv_rw_disk_short(rw, "-hda", word))
+				put_owned(rw, hv_rw_path(rw, word));
 			continue;
 		}
 		rule = find_rule(word);
@@ -500,6 +532,7 @@ static void append_ours(struct hv_rewrite *rw)
 {
 	TV_FREE char *qmp = hv_keyval_escape(rw->qmp_path);
 
+	hv_rw_disks_finish(rw);
 	hv_rw_ram_finish(rw);
 	hv_rw_put(rw, "-global");
 	hv_rw_put(rw, "migration.send-configuration=off");
@@ -539,7 +572,11 @@ int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const char
 		    const char *qmp_path, char ***out, struct tv_err *e)
 {
 	struct hv_rewrite rw = {
-		.desc = desc, .conf = conf, .ram_path = ram_path, .qmp_path = qmp_path, .e = e,
+		.desc = desc,
+		.conf = conf,
+		.ram_path = ram_path,
+		.qmp_path = qmp_path,
+		.e = e,
 		.cwd = json_string_value(json_object_get(desc, "cwd")),
 	};
 	TV_FREE char **words = NULL;

@@ -67,14 +67,15 @@ static int check_files(json_t *desc, char *const *argv, struct tv_err *e)
 	json_t *file;
 	size_t i;
 
-	json_array_foreach(json_object_get(desc, "files"), i, file) {
+	json_array_foreach(json_object_get(desc, "files"), i, file)
+	{
 		const char *path = json_string_value(file);
 
 		if (path && is_named(argv, path) && access(path, R_OK))
 			return tv_fail(e, -ENOTSUP,
 				       "the VM needs the file %s, which cannot be read on %s (%s); "
-				       "copy it there, under the same name", path, host_name(),
-				       strerror(errno));
+				       "copy it there, under the same name",
+				       path, host_name(), strerror(errno));
 	}
 	return 0;
 }
@@ -87,8 +88,8 @@ static int check_memory(json_t *desc, struct tv_err *e)
 	size_t i;
 	int rc;
 
-	json_array_foreach(json_object_get(desc, "blocks"), i, block)
-		need += (uint64_t)json_integer_value(json_object_get(block, "bytes"));
+	json_array_foreach(json_object_get(desc, "blocks"), i, block) need +=
+		(uint64_t)json_integer_value(json_object_get(block, "bytes"));
 	rc = tv_read_file("/proc/meminfo", 1u << 16, &text, NULL);
 	if (rc)
 		return tv_fail(e, rc, "cannot read /proc/meminfo: %s", tv_strerror(rc));
@@ -96,7 +97,8 @@ static int check_memory(json_t *desc, struct tv_err *e)
 	if (free_bytes < need)
 		return tv_fail(e, -ENOMEM,
 			       "the VM needs %" PRIu64 " MiB of memory and %s has %" PRIu64
-			       " MiB free", need >> 20, host_name(), free_bytes >> 20);
+			       " MiB free",
+			       need >> 20, host_name(), free_bytes >> 20);
 	return 0;
 }
 
@@ -106,7 +108,8 @@ static int check_bridge(const struct hv_standby_conf *conf, char *const *argv, s
 
 	if (!conf->bridge || !hv_standby_tap(argv, 0, tap) || if_nametoindex(conf->bridge))
 		return 0;
-	return tv_fail(e, -ENOTSUP, "the VM's network is to join the bridge %s, which %s does not have",
+	return tv_fail(e, -ENOTSUP,
+		       "the VM's network is to join the bridge %s, which %s does not have",
 		       conf->bridge, host_name());
 }
 
@@ -147,11 +150,14 @@ static int check_version(const char *binary, json_t *desc, char **version, struc
 		return rc;
 	(*version)[strcspn(*version, "\r\n")] = '\0';
 	if (!hv_version_number(*version))
-		return tv_fail(e, -ENOTSUP, "%s on %s does not say its version", binary, host_name());
+		return tv_fail(e, -ENOTSUP, "%s on %s does not say its version", binary,
+			       host_name());
 	if (theirs && hv_version_number(*version) < hv_version_number(theirs))
-		return tv_fail(e, -ENOTSUP,
-			       "the VM runs in QEMU %s, and %s on %s is older (%s); install at least "
-			       "the same version", theirs, binary, host_name(), *version);
+		return tv_fail(
+			e, -ENOTSUP,
+			"the VM runs in QEMU %s, and %s on %s is older (%s); install at least "
+			"the same version",
+			theirs, binary, host_name(), *version);
 	return 0;
 }
 
@@ -165,7 +171,8 @@ static int check_machine(const char *binary, json_t *desc, const char *version, 
 	if (rc)
 		return rc;
 	if (!machine || !hv_machine_listed(help, machine))
-		return tv_fail(e, -ENOTSUP, "the VM's machine type %s is not known to %s on %s (%s)",
+		return tv_fail(e, -ENOTSUP,
+			       "the VM's machine type %s is not known to %s on %s (%s)",
 			       machine ? machine : "?", binary, host_name(), version);
 	return 0;
 }

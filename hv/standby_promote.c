@@ -90,7 +90,10 @@ static int saw_resume(struct hv_standby *sb)
 	}
 }
 
-/* Returns 0 when the VM runs. A broken socket is no news of its own: the reason comes with QEMU's end. */
+/*
+ * Returns 0 when the VM runs. A broken socket is no news: QEMU reads no further than the stream's
+ * end, and if the load failed the reason comes with QEMU's own end.
+ */
 static int pump(struct load *l)
 {
 	for (;;) {
@@ -142,7 +145,8 @@ static void add_reason(struct hv_standby *sb, struct tv_err *e, int rc)
 	hv_standby_last_words(sb->dir, words, sizeof(words));
 	if (!why && words[0])
 		why = words;
-	tv_fail(e, rc, "the standby did not take over the VM's state (%s): %s", tv_strerror(rc),
+	tv_fail(e, rc, "the standby did not take over the VM's state (%s): %s",
+		rc == -ETIMEDOUT ? "not in the time it had" : tv_strerror(rc),
 		why ? why : "QEMU gave no reason");
 	json_decref(ret);
 }
@@ -170,7 +174,10 @@ int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, i
 		       struct tv_err *e)
 {
 	struct load l = {
-		.sb = sb, .fd = -1, .state = state, .left = bytes,
+		.sb = sb,
+		.fd = -1,
+		.state = state,
+		.left = bytes,
 		.deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS,
 	};
 	int rc;

@@ -105,7 +105,8 @@ static void close_plan(struct plan *p)
 int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, const char *log_path,
 		      pid_t *pid, int *pidfd, struct tv_err *e)
 {
-	struct plan p = {.path = path, .cwd = cwd, .argv = argv, .go = {-1, -1}, .answer = {-1, -1}};
+	struct plan p = {
+		.path = path, .cwd = cwd, .argv = argv, .go = {-1, -1}, .answer = {-1, -1}};
 	pid_t child = -1;
 	int rc = 0;
 

@@ -3,7 +3,8 @@
 
 #include <errno.h>
 
-/* QMP stop of a VM that nobody is attached to: it was fenced and must not run beside its successor. */
+/* QMP stop of a VM that nobody is attached to: it was fenced and must not run beside its successor.
+ */
 int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e)
 {
 	struct hv_qmp *q = NULL;

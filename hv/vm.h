@@ -40,6 +40,11 @@ struct hv_vm {
 	unsigned n_ports;
 	int drain_fds[HV_MAX_NICS]; /* copies of the ports' inject_fd, to see that QEMU read all */
 
+	/* disks */
+	struct hv_disk disks[HV_MAX_DISKS];
+	unsigned n_disks;
+	bool mirrors, disk_failed;
+
 	/* HOT: nothing is allocated later */
 	struct page_region *regions;
 	struct iovec *iovs;
@@ -65,7 +70,17 @@ void hv_dirty_teardown(struct hv_vm *vm);
  */
 int hv_inject_uffd(pid_t pid, int pidfd, int *fd, struct tv_err *e) TV_MUST_CHECK;
 
+/* ---- disk.c ---- */
+/* Does an element of query-block stand for a medium that the guest can write? */
+bool hv_disk_is_writable(json_t *dev);
+/* Lists the disks. block: query-block. */
+int hv_disks_setup(struct hv_vm *vm, json_t *block, struct tv_err *e) TV_MUST_CHECK;
+/* Sees every event that hv_events reads. */
+void hv_disks_event(struct hv_vm *vm, const char *name, json_t *ev);
+
 /* ---- clean.c ---- */
+/* Ends our mirror jobs and removes their targets; a failure goes to *rc unless one is there. */
+void hv_remove_mirrors(struct hv_qmp *q, int *rc, struct tv_err *e);
 /* Removes every object, chardev and fd set that carries HV_PREFIX; goes on after a failure. */
 int hv_remove_traces(struct hv_qmp *q, struct tv_err *e) TV_MUST_CHECK;
 

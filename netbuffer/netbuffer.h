@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * netbuffer: holds the guest's output per epoch. One interface, several ways; the way built so far is
- * `relay`: frames arrive on a capture socket and leave through an inject socket of the same port
+ * netbuffer: holds the guest's output per epoch. One interface, several ways; the way built so far
+ * is `relay`: frames arrive on a capture socket and leave through an inject socket of the same port
  * (QEMU filter-redirectors, see hv_net_hold). Knows neither QEMU nor epochs' contents.
  *
- * States: NB_PASS frames go on at once (the VM runs alone, by record); NB_HOLD frames wait for their
- * epoch's release. A frame's epoch is decided by nb_barrier, never by when it was read.
+ * States: NB_PASS frames go on at once (the VM runs alone, by record); NB_HOLD frames wait for
+ * their epoch's release. A frame's epoch is decided by nb_barrier, never by when it was read.
  * Limits: held bytes are bounded; when full, new frames are dropped and counted (a network may lose
- * frames; memory may not grow). Inject sockets that are full make frames wait within the same bound.
- * Rule 1 is asserted here: a frame of epoch N leaves only after nb_release(N) in NB_HOLD.
+ * frames; memory may not grow). Inject sockets that are full make frames wait within the same
+ * bound. Rule 1 is asserted here: a frame of epoch N leaves only after nb_release(N) in NB_HOLD.
  *
- * Threads: nb_barrier may be called from another thread than the event_base's; all else from the loop.
- * Callbacks come from the loop (first_held not from inside a call, failed neither) and may make any
- * call, nb_free included.
+ * Threads: nb_barrier may be called from another thread than the event_base's; all else from the
+ * loop. Callbacks come from the loop (first_held not from inside a call, failed neither) and may
+ * make any call, nb_free included.
  */
 #ifndef NETBUFFER_H
 #define NETBUFFER_H
@@ -24,40 +24,43 @@ struct nb;
 struct nb_port {
 	char name[64];
 	int capture_fd, inject_fd; /* taken over by nb; non-blocking UNIX stream sockets */
-	bool vnet_hdr;             /* see struct hv_net_port */
+	bool vnet_hdr;		   /* see struct hv_net_port */
 };
 enum nb_mode { NB_PASS, NB_HOLD };
 struct nb_conf {
 	size_t limit_bytes; /* memory of all frames of all ports; 0: 8 MiB */
-	/* The first frame that has to wait since the last barrier (Kemari's trigger), once per barrier; not
-	 * for frames that a barrier has already given an epoch. May be NULL. */
+	/* The first frame that has to wait since the last barrier (Kemari's trigger), once per
+	 * barrier; not for frames that a barrier has already given an epoch. May be NULL. */
 	void (*first_held)(void *arg, int64_t now_ns);
-	/* A port's peer went away (-EPIPE) or sent nonsense (TV_E_PROTOCOL); the port is dead and barriers
-	 * fail from now on. Once per port. What a closed capture socket had sent still leaves when
-	 * released; nonsense is read on and discarded, so that QEMU does not block. May be NULL. */
+	/* A port's peer went away (-EPIPE) or sent nonsense (TV_E_PROTOCOL); the port is dead and
+	 * barriers fail from now on. Once per port. What a closed capture socket had sent still
+	 * leaves when released; nonsense is read on and discarded, so that QEMU does not block. May
+	 * be NULL. */
 	void (*failed)(void *arg, const char *port, int rc);
 	void *arg;
 };
 struct nb_stats {
 	uint64_t held_frames, held_bytes; /* now */
-	uint64_t released_frames, passed_frames; /* written whole: held before, or sent by a VM alone */
+	uint64_t released_frames,
+		passed_frames;	 /* written whole: held before, or sent by a VM alone */
 	uint64_t dropped_frames; /* no room, thrown away by nb_drop, or the inject socket is dead */
-	int64_t oldest_held_ns; /* arrival of the oldest held frame (tv_now_ns), 0 when none */
+	int64_t oldest_held_ns;	 /* arrival of the oldest held frame (tv_now_ns), 0 when none */
 };
 
 /* Starts in NB_PASS. Takes over the ports' fds, also on failure. -E2BIG over 32 ports. */
 int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned n,
 		 const struct nb_conf *conf, struct nb **out, struct tv_err *e) TV_MUST_CHECK;
 /*
- * NB_HOLD from the next barrier on: frames sent before it still pass (the VM was alone), whatever is sent
- * after it belongs to the epoch of the barrier that follows. Epoch numbers begin anew (at least 1).
+ * NB_HOLD from the next barrier on: frames sent before it still pass (the VM was alone), whatever
+ * is sent after it belongs to the epoch of the barrier that follows. Epoch numbers begin anew (at
+ * least 1).
  */
 void nb_hold(struct nb *nb);
 /*
  * HOT, any thread, allocates nothing. Called while the VM is paused: all frames that the guest sent
  * up to now and that no earlier barrier took belong to `epoch`. All ports or, on failure, none.
- * -EINVAL epoch does not grow; -ENOSPC 16 epochs are unreleased; -EPIPE, TV_E_PROTOCOL a port is dead
- * (found here also before the loop knows). In NB_PASS without nb_hold it only checks.
+ * -EINVAL epoch does not grow; -ENOSPC 16 epochs are unreleased; -EPIPE, TV_E_PROTOCOL a port is
+ * dead (found here also before the loop knows). In NB_PASS without nb_hold it only checks.
  */
 int nb_barrier(struct nb *nb, uint64_t epoch) TV_MUST_CHECK;
 /* Epoch is committed: lets its frames and those of older epochs out, in order. An epoch without its
@@ -65,8 +68,8 @@ int nb_barrier(struct nb *nb, uint64_t epoch) TV_MUST_CHECK;
 void nb_release(struct nb *nb, uint64_t epoch);
 /* The VM runs alone by record: releases all that is held, NB_PASS from now on. */
 void nb_pass(struct nb *nb);
-/* Throws away what is held, the unread included (the VM's state that caused it is gone); not what has been
- * released and waits for room. The VM does not run meanwhile. */
+/* Throws away what is held, the unread included (the VM's state that caused it is gone); not what
+ * has been released and waits for room. The VM does not run meanwhile. */
 void nb_drop(struct nb *nb);
 /* Changes to NB_HOLD with the first barrier, not with nb_hold. */
 enum nb_mode nb_mode(const struct nb *nb);

@@ -2,19 +2,21 @@
 /*
  * Theory of operation: heartbeats beside the stream
  *
- * A heartbeat inside the TCP stream waits for everything before it: for a lost segment's retransmission
- * (200 ms at least, doubling) and for what a slow link still has to carry. Neither means that a host is
- * dead, and both would look like it. So heartbeats travel as datagrams too: 56 bytes, several per heartbeat
- * interval, each by itself. The stream's own heartbeats go on as well; where datagrams are filtered, those
- * and every other byte of the stream are the sign of life, as before.
+ * A heartbeat inside the TCP stream waits for everything before it: for a lost segment's
+ * retransmission (200 ms at least, doubling) and for what a slow link still has to carry. Neither
+ * means that a host is dead, and both would look like it. So heartbeats travel as datagrams too: 56
+ * bytes, several per heartbeat interval, each by itself. The stream's own heartbeats go on as well;
+ * where datagrams are filtered, those and every other byte of the stream are the sign of life, as
+ * before.
  *
- * Authentic by HMAC-SHA-256, cut to 16 bytes, under a key that both ends take from the TLS session (RFC 8446
- * section 7.5, RFC 5705): no key travels and a new connection has a new key. The sender's role is under the
- * MAC, so that a datagram cannot be sent back to its sender; sequence numbers only grow, so that an old one
- * cannot be sent again. What is not authentic is ignored without a word (anybody can send it).
+ * Authentic by HMAC-SHA-256, cut to 16 bytes, under a key that both ends take from the TLS session
+ * (RFC 8446 section 7.5, RFC 5705): no key travels and a new connection has a new key. The sender's
+ * role is under the MAC, so that a datagram cannot be sent back to its sender; sequence numbers
+ * only grow, so that an old one cannot be sent again. What is not authentic is ignored without a
+ * word (anybody can send it).
  *
- * Layout, little endian: be32 "tvHB", u8 role (1: the side that connected), u8 kind, u16 0, u64 seq, i64
- * sent_ns, u64 generation, 8 bytes 0, 16 bytes MAC over the first 40.
+ * Layout, little endian: be32 "tvHB", u8 role (1: the side that connected), u8 kind, u16 0, u64
+ * seq, i64 sent_ns, u64 generation, 8 bytes 0, 16 bytes MAC over the first 40.
  */
 #include "replicator/conn.h"
 
@@ -42,7 +44,7 @@ struct repl_beat {
 	bool initiator, connected;
 	uint8_t key[BEAT_KEY_BYTES];
 	uint64_t last_seq[REPL_BEAT_KINDS]; /* received, per kind */
-	struct sockaddr_storage peer;       /* address of the stream's peer; the port is learned */
+	struct sockaddr_storage peer;	    /* address of the stream's peer; the port is learned */
 	socklen_t peer_bytes;
 	struct event *ev;
 	repl_beat_cb cb;
@@ -95,7 +97,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		uint8_t msg[BEAT_BYTES + 1];
 		struct sockaddr_storage from;
 		socklen_t from_bytes = sizeof(from);
-		ssize_t n = recvfrom(fd, msg, sizeof(msg), MSG_DONTWAIT, (struct sockaddr *)&from, &from_bytes);
+		ssize_t n = recvfrom(fd, msg, sizeof(msg), MSG_DONTWAIT, (struct sockaddr *)&from,
+				     &from_bytes);
 		uint64_t seq;
 
 		if (n < 0 && errno == EINTR)
@@ -112,13 +115,13 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		b->last_seq[msg[5]] = seq;
 		if (!b->connected && !connect(fd, (struct sockaddr *)&from, from_bytes))
 			b->connected = true;
-		b->cb((enum repl_beat_kind)msg[5], seq, (int64_t)tv_get_le64(msg + 16), tv_get_le64(msg + 24),
-		      tv_now_ns(), b->arg);
+		b->cb((enum repl_beat_kind)msg[5], seq, (int64_t)tv_get_le64(msg + 16),
+		      tv_get_le64(msg + 24), tv_now_ns(), b->arg);
 	}
 }
 
-int repl_beat_new(struct event_base *base, struct repl_conn *c, bool initiator, repl_beat_cb cb, void *arg,
-		  uint16_t *port, struct repl_beat **out)
+int repl_beat_new(struct event_base *base, struct repl_conn *c, bool initiator, repl_beat_cb cb,
+		  void *arg, uint16_t *port, struct repl_beat **out)
 {
 	struct repl_beat *b = calloc(1, sizeof(*b));
 	struct sockaddr_storage local;
@@ -129,13 +132,16 @@ int repl_beat_new(struct event_base *base, struct repl_conn *c, bool initiator, 
 	*out = NULL;
 	if (!b)
 		return -ENOMEM;
-	*b = (struct repl_beat){.fd = -1, .initiator = initiator, .cb = cb, .arg = arg,
+	*b = (struct repl_beat){.fd = -1,
+				.initiator = initiator,
+				.cb = cb,
+				.arg = arg,
 				.peer_bytes = sizeof(b->peer)};
 	if (!ssl || getsockname(tcp, (struct sockaddr *)&local, &local_bytes) ||
 	    getpeername(tcp, (struct sockaddr *)&b->peer, &b->peer_bytes))
 		goto fail;
-	if (SSL_export_keying_material(ssl, b->key, sizeof(b->key), BEAT_LABEL, strlen(BEAT_LABEL), NULL, 0,
-				       0) != 1)
+	if (SSL_export_keying_material(ssl, b->key, sizeof(b->key), BEAT_LABEL, strlen(BEAT_LABEL),
+				       NULL, 0, 0) != 1)
 		goto fail;
 	set_port(&local, 0);
 	b->fd = socket(local.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

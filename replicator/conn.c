@@ -268,9 +268,16 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	conn_enter(c);
-	if (c->state == CONN_DIALLING)
-		conn_end(c, -ETIMEDOUT, "%s did not answer within %d ms", c->who,
-			 c->handshake_timeout_ms);
+	if (c->state == CONN_DIALLING && dial_is_looking_up(c->dial))
+		conn_end(c, -ETIMEDOUT,
+			 "the address of %s was not found within %d ms: check the name, or name an "
+			 "address",
+			 c->who, c->handshake_timeout_ms);
+	else if (c->state == CONN_DIALLING)
+		conn_end(c, -ETIMEDOUT,
+			 "%s did not answer within %d ms: is that host up, and is twinvmd running "
+			 "there?",
+			 c->who, c->handshake_timeout_ms);
 	else if (c->state == CONN_HANDSHAKE)
 		conn_end(c, -ETIMEDOUT, "%s did not finish the TLS handshake within %d ms", c->who,
 			 c->handshake_timeout_ms);

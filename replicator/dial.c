@@ -253,6 +253,11 @@ int dial_start(struct event_base *base, const char *host, uint16_t port, dial_do
 	return rc;
 }
 
+bool dial_is_looking_up(const struct dial *d)
+{
+	return d && d->request;
+}
+
 void dial_free(struct dial *d)
 {
 	if (!d)

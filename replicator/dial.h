@@ -16,6 +16,8 @@ typedef void dial_done(int fd, int rc, const char *why, void *arg);
 
 int dial_start(struct event_base *base, const char *host, uint16_t port, dial_done *done, void *arg,
 	       struct dial **out, struct tv_err *e) TV_MUST_CHECK;
+/* Is the name's address still being looked up? */
+bool dial_is_looking_up(const struct dial *d);
 /*
  * Stops and frees; done does not come any more. A name look-up that is under way ends in the loop's
  * next turns, and with it the last of the memory. NULL is allowed.

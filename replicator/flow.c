@@ -127,6 +127,18 @@ int repl_send_records(struct repl_conn *c, const void *p, size_t n)
 	return rc;
 }
 
+int repl_send_disk(struct repl_conn *c, uint64_t epoch, const void *p, size_t n)
+{
+	int rc;
+
+	if (!conn_is_up(c))
+		return -ENOTCONN;
+	rc = send_add_disk(&c->out, epoch, p, n);
+	if (!rc)
+		flow_pump(c);
+	return rc;
+}
+
 size_t repl_queued_bytes(const struct repl_conn *c)
 {
 	return c->out.bulk_bytes + c->out.control_bytes + unwritten(c);

@@ -13,6 +13,7 @@ static uint32_t type_cap(unsigned type)
 	case FRAME_CONTROL:
 		return REPL_MAX_CONTROL_BYTES;
 	case FRAME_RECORDS:
+	case FRAME_DISK:
 		return REPL_MAX_RECORDS_BYTES;
 	default:
 		return 0;
@@ -48,6 +49,8 @@ int frame_get_head(const uint8_t in[FRAME_HEAD_BYTES], struct frame_head *out, s
 			       cap);
 	if (!bytes)
 		return tv_fail(e, TV_E_PROTOCOL, "a frame of type %u is empty", in[0]);
+	if (in[0] == FRAME_DISK && bytes <= FRAME_DISK_HEAD_BYTES)
+		return tv_fail(e, TV_E_PROTOCOL, "a disk frame of %u bytes is too short", bytes);
 	out->type = (enum frame_type)in[0];
 	out->bytes = bytes;
 	out->hash = tv_get_le64(in + 8);

@@ -11,7 +11,9 @@
 #define FRAME_HEAD_BYTES 16u
 #define FRAME_MAGIC 0x7456u
 
-enum frame_type { FRAME_CONTROL = 1, FRAME_RECORDS = 2 };
+enum frame_type { FRAME_CONTROL = 1, FRAME_RECORDS = 2, FRAME_DISK = 3 };
+/* A disk frame begins with the epoch; at least one byte follows. */
+#define FRAME_DISK_HEAD_BYTES 8u
 
 struct frame_head {
 	enum frame_type type;

@@ -25,10 +25,24 @@ static void deliver_control(struct repl_conn *c, int64_t now_ns)
 	control_free(msg);
 }
 
+static void deliver_disk(struct repl_conn *c, int64_t now_ns)
+{
+	const uint8_t *p = c->rx.payload.data;
+
+	if (!c->ops.disk)
+		conn_end(c, TV_E_PROTOCOL, "%s broke the protocol: disk data where none belong",
+			 c->who);
+	else
+		c->ops.disk(c, tv_get_le64(p), p + FRAME_DISK_HEAD_BYTES,
+			    c->rx.payload.bytes - FRAME_DISK_HEAD_BYTES, now_ns, c->arg);
+}
+
 static void deliver(struct repl_conn *c, int64_t now_ns)
 {
 	if (c->rx.head.type == FRAME_CONTROL)
 		deliver_control(c, now_ns);
+	else if (c->rx.head.type == FRAME_DISK)
+		deliver_disk(c, now_ns);
 	else
 		c->ops.records(c, c->rx.payload.data, c->rx.payload.bytes, now_ns, c->arg);
 }

@@ -3,14 +3,15 @@
  * replicator: one connection between two hosts. TLS 1.3 with certificates on both sides, framed
  * messages, priorities, bounded queues. Hides sockets, libevent's bufferevents and openssl.
  *
- * A frame is a 16-byte header (type, length, checksum: docs/WIRE.md) and a payload. Two types:
- * control (one protobuf message, replicator/control.proto) and records (bytes of page records).
+ * A frame is a 16-byte header (type, length, checksum: docs/WIRE.md) and a payload. Three types:
+ * control (one protobuf message, replicator/control.proto), records (bytes of page records) and
+ * disk (bytes of an epoch's disk records).
  *
  * Call order: repl_tls_new; repl_connect or repl_accept; callbacks come in the order opened,
- * frame..., closed; closed comes once, is the last, and the owner then calls repl_free (also allowed
- * inside any callback). All calls and callbacks belong to the event_base's thread. No callback comes
- * from inside a call. What the peer sent before its end is handed over before closed; while reading is
- * switched off (repl_read_enable), closed waits for that.
+ * frame..., closed; closed comes once, is the last, and the owner then calls repl_free (also
+ * allowed inside any callback). All calls and callbacks belong to the event_base's thread. No
+ * callback comes from inside a call. What the peer sent before its end is handed over before
+ * closed; while reading is switched off (repl_read_enable), closed waits for that.
  */
 #ifndef REPLICATOR_H
 #define REPLICATOR_H
@@ -19,35 +20,41 @@
 #include "replicator/control.pb-c.h"
 #include <event2/event.h>
 
-#define REPL_PROTOCOL 1u
+#define REPL_PROTOCOL 2u
 #define REPL_MAX_CONTROL_BYTES (256u << 10)
 #define REPL_MAX_RECORDS_BYTES (1u << 20)
 
 struct repl_tls;
-/* Loads CA, own certificate and key (PEM files; an extended key usage, if any, must allow client and
- * server). The sentence names the file and what is wrong. Ignores SIGPIPE if nobody handles it. */
+/* Loads CA, own certificate and key (PEM files; an extended key usage, if any, must allow client
+ * and server). The sentence names the file and what is wrong. Ignores SIGPIPE if nobody handles it.
+ */
 int repl_tls_new(const char *ca, const char *cert, const char *key, struct repl_tls **out,
 		 struct tv_err *e) TV_MUST_CHECK;
 void repl_tls_free(struct repl_tls *tls);
 
 struct repl_conn;
 struct repl_ops {
-	/* TLS is up and the peer's certificate is good; peer is its common name. On the connecting side
-	 * the peer may still refuse our certificate (TLS 1.3): closed(-EPROTO) follows then. */
+	/* TLS is up and the peer's certificate is good; peer is its common name. On the connecting
+	 * side the peer may still refuse our certificate (TLS 1.3): closed(-EPROTO) follows then.
+	 */
 	void (*opened)(struct repl_conn *c, const char *peer, void *arg);
 	/* One control message; freed by the caller after return. */
 	void (*control)(struct repl_conn *c, const Twinvm__Control *msg, int64_t now_ns, void *arg);
 	/* Bytes of page records, at most REPL_MAX_RECORDS_BYTES. */
 	void (*records)(struct repl_conn *c, const uint8_t *p, size_t n, int64_t now_ns, void *arg);
+	/* Bytes of disk records of an epoch (0: first copy); NULL: the peer has no business to send
+	 * any. */
+	void (*disk)(struct repl_conn *c, uint64_t epoch, const uint8_t *p, size_t n,
+		     int64_t now_ns, void *arg);
 	/* The queue of bulk data fell below half its limit again; may be NULL. */
 	void (*drained)(struct repl_conn *c, void *arg);
 	/* The end. rc: -ECONNRESET or -EPIPE the peer's process ended or closed (its kernel lives),
-	 * -ETIMEDOUT, -EPROTO TLS failed (wrong certificate), TV_E_PROTOCOL, TV_E_CORRUPT... ; why is a
-	 * sentence that names the peer. */
+	 * -ETIMEDOUT, -EPROTO TLS failed (wrong certificate), TV_E_PROTOCOL, TV_E_CORRUPT... ; why
+	 * is a sentence that names the peer. */
 	void (*closed)(struct repl_conn *c, int rc, const char *why, void *arg);
 };
 struct repl_opts {
-	size_t queue_bytes;       /* limit of queued bulk data; 0: 4 MiB */
+	size_t queue_bytes;	  /* limit of queued bulk data; 0: 4 MiB */
 	int handshake_timeout_ms; /* connect and handshake together; 0: 5000 */
 	const char *expect_peer;  /* common name the peer must have; NULL: any that the CA signed */
 };
@@ -57,26 +64,28 @@ int repl_connect(struct event_base *base, struct repl_tls *tls, const char *host
 		 struct repl_conn **out, struct tv_err *e) TV_MUST_CHECK;
 /* Takes over fd, also on failure. */
 int repl_accept(struct event_base *base, struct repl_tls *tls, int fd, const struct repl_opts *opts,
-		const struct repl_ops *ops, void *arg, struct repl_conn **out, struct tv_err *e)
-	TV_MUST_CHECK;
+		const struct repl_ops *ops, void *arg, struct repl_conn **out,
+		struct tv_err *e) TV_MUST_CHECK;
 /* Drops the connection at once; no callback comes any more. NULL is allowed. */
 void repl_free(struct repl_conn *c);
-/* Sends what is queued, waits for the peer to close too, all in at most timeout_ms; closed comes with
- * rc 0. What the peer sends from now on is discarded. */
+/* Sends what is queued, waits for the peer to close too, all in at most timeout_ms; closed comes
+ * with rc 0. What the peer sends from now on is discarded. */
 void repl_finish(struct repl_conn *c, int timeout_ms);
 
 /* Control messages go before all queued bulk data (at the next frame boundary) when urgent, else in
  * order with it. -ENOTCONN; -EMSGSIZE over REPL_MAX_CONTROL_BYTES; -EINVAL without a kind; -ENOBUFS
  * when 4 MiB of control messages wait for a peer that does not read; -ENOMEM. */
 int repl_send(struct repl_conn *c, const Twinvm__Control *msg, bool urgent) TV_MUST_CHECK;
-/* Bulk data, copied, split into frames of 32 KiB: a byte stream, its pieces keep no boundaries. -EAGAIN
- * when the queue is full (nothing is taken): wait for drained. -EMSGSIZE for more than queue_bytes at
- * once; -ENOTCONN; -ENOMEM. */
+/* Bulk data, copied, split into frames of 32 KiB: a byte stream, its pieces keep no boundaries.
+ * -EAGAIN when the queue is full (nothing is taken): wait for drained. -EMSGSIZE for more than
+ * queue_bytes at once; -ENOTCONN; -ENOMEM. */
 int repl_send_records(struct repl_conn *c, const void *p, size_t n) TV_MUST_CHECK;
+/* The same for disk records of an epoch, in one order with the page records. */
+int repl_send_disk(struct repl_conn *c, uint64_t epoch, const void *p, size_t n) TV_MUST_CHECK;
 /* Frames not yet given to the kernel, of both kinds. */
 size_t repl_queued_bytes(const struct repl_conn *c);
-/* Stops or resumes reading from the peer: back-pressure of the receiver. No frame comes while it is off
- * (also not from inside a callback on), and the peer's end is only noticed by sending. */
+/* Stops or resumes reading from the peer: back-pressure of the receiver. No frame comes while it is
+ * off (also not from inside a callback on), and the peer's end is only noticed by sending. */
 void repl_read_enable(struct repl_conn *c, bool on);
 /* When the last byte of the peer arrived (tv_now_ns). */
 int64_t repl_last_rx_ns(const struct repl_conn *c);
@@ -87,16 +96,18 @@ const char *repl_peer(const struct repl_conn *c);
 /* ---- heartbeats as datagrams beside the stream (beat.c) ---- */
 enum repl_beat_kind { REPL_BEAT, REPL_BEAT_ECHO, REPL_BEAT_KINDS };
 /* An authentic one that is newer than all before it. sent_ns is whoever stamped it's own clock. */
-typedef void (*repl_beat_cb)(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
-			     int64_t now_ns, void *arg);
+typedef void (*repl_beat_cb)(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,
+			     uint64_t generation, int64_t now_ns, void *arg);
 struct repl_beat;
 /*
- * For an open connection; its key comes from the connection's TLS session. initiator: this side connected.
- * *port is where it listens, to be told to the peer over the connection. -ENOTCONN, or socket errors.
+ * For an open connection; its key comes from the connection's TLS session. initiator: this side
+ * connected. *port is where it listens, to be told to the peer over the connection. -ENOTCONN, or
+ * socket errors.
  */
-int repl_beat_new(struct event_base *base, struct repl_conn *c, bool initiator, repl_beat_cb cb, void *arg,
-		  uint16_t *port, struct repl_beat **out) TV_MUST_CHECK;
-/* The peer's port; the side that is not told answers where the first authentic datagram came from. */
+int repl_beat_new(struct event_base *base, struct repl_conn *c, bool initiator, repl_beat_cb cb,
+		  void *arg, uint16_t *port, struct repl_beat **out) TV_MUST_CHECK;
+/* The peer's port; the side that is not told answers where the first authentic datagram came from.
+ */
 int repl_beat_connect(struct repl_beat *b, uint16_t port) TV_MUST_CHECK;
 /* Never blocks; may get lost. b may be NULL. */
 void repl_beat_send(struct repl_beat *b, enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,

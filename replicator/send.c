@@ -61,40 +61,55 @@ int send_add_control(struct send_queue *q, struct send_frame *f, bool urgent)
 	return 0;
 }
 
-static struct send_frame *bulk_frame(const void *p, size_t n)
+/* What every frame of one piece of bulk data begins with. */
+struct bulk {
+	enum frame_type type;
+	uint8_t prefix[FRAME_DISK_HEAD_BYTES];
+	size_t prefix_bytes;
+};
+
+static struct send_frame *bulk_frame(const struct bulk *b, const void *p, size_t n)
 {
-	struct send_frame *f = send_frame_new(n);
+	struct send_frame *f = send_frame_new(b->prefix_bytes + n);
+	uint8_t *payload;
 
 	if (!f)
 		return NULL;
 	f->bulk = true;
-	memcpy(f->data + FRAME_HEAD_BYTES, p, n);
+	payload = f->data + FRAME_HEAD_BYTES;
+	memcpy(payload, b->prefix, b->prefix_bytes);
+	memcpy(payload + b->prefix_bytes, p, n);
 	/* The hash is of our copy: what the caller does to p from now on cannot spoil it. */
-	frame_put_head(f->data, FRAME_RECORDS, f->data + FRAME_HEAD_BYTES, n);
+	frame_put_head(f->data, b->type, payload, b->prefix_bytes + n);
 	return f;
 }
 
-static int split(struct send_list *list, const uint8_t *p, size_t n)
+static int split(struct send_list *list, const struct bulk *b, const uint8_t *p, size_t n,
+		 size_t *bytes)
 {
+	size_t most = SEND_SPLIT_BYTES - b->prefix_bytes;
+
+	*bytes = 0;
 	while (n) {
-		size_t take = n < SEND_SPLIT_BYTES ? n : SEND_SPLIT_BYTES;
-		struct send_frame *f = bulk_frame(p, take);
+		size_t take = n < most ? n : most;
+		struct send_frame *f = bulk_frame(b, p, take);
 
 		if (!f) {
 			free_list(list);
 			return -ENOMEM;
 		}
 		STAILQ_INSERT_TAIL(list, f, next);
+		*bytes += f->bytes;
 		p += take;
 		n -= take;
 	}
 	return 0;
 }
 
-int send_add_bulk(struct send_queue *q, const void *p, size_t n)
+static int add_bulk(struct send_queue *q, const struct bulk *b, const void *p, size_t n)
 {
-	size_t frames = (n + SEND_SPLIT_BYTES - 1) / SEND_SPLIT_BYTES;
 	struct send_list list = STAILQ_HEAD_INITIALIZER(list);
+	size_t bytes;
 	int rc;
 
 	if (n > q->limit_bytes)
@@ -103,14 +118,29 @@ int send_add_bulk(struct send_queue *q, const void *p, size_t n)
 		q->want_drained = true;
 		return -EAGAIN;
 	}
-	rc = split(&list, p, n);
+	rc = split(&list, b, p, n, &bytes);
 	if (rc)
 		return rc;
 	STAILQ_CONCAT(&q->ordered, &list);
-	q->bulk_bytes += n + frames * FRAME_HEAD_BYTES;
+	q->bulk_bytes += bytes;
 	if (q->bulk_bytes >= q->limit_bytes / 2)
 		q->want_drained = true;
 	return 0;
+}
+
+int send_add_bulk(struct send_queue *q, const void *p, size_t n)
+{
+	const struct bulk b = {.type = FRAME_RECORDS};
+
+	return add_bulk(q, &b, p, n);
+}
+
+int send_add_disk(struct send_queue *q, uint64_t epoch, const void *p, size_t n)
+{
+	struct bulk b = {.type = FRAME_DISK, .prefix_bytes = FRAME_DISK_HEAD_BYTES};
+
+	tv_put_le64(b.prefix, epoch);
+	return add_bulk(q, &b, p, n);
 }
 
 struct send_frame *send_next(struct send_queue *q)

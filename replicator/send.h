@@ -41,6 +41,7 @@ struct send_frame *send_frame_new(size_t n);
 int send_add_control(struct send_queue *q, struct send_frame *f, bool urgent) TV_MUST_CHECK;
 /* All of p or nothing: -EAGAIN, -EMSGSIZE (can never fit), -ENOMEM. */
 int send_add_bulk(struct send_queue *q, const void *p, size_t n) TV_MUST_CHECK;
+int send_add_disk(struct send_queue *q, uint64_t epoch, const void *p, size_t n) TV_MUST_CHECK;
 /* The frame whose turn it is, urgent ones first; the caller frees it. NULL when there is none. */
 struct send_frame *send_next(struct send_queue *q);
 /* Once after each time that bulk data had piled up and is below half the limit again. */

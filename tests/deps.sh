@@ -15,7 +15,7 @@ packages=(
 	# the guest: its own packages are only unpacked, never installed (guest/mkguest.sh)
 	cpio gzip kmod binutils ca-certificates
 	# hosts in namespaces, the demo, the tests
-	iproute2 util-linux procps openssl jq python3
+	iproute2 util-linux procps openssl jq python3 e2fsprogs qemu-utils
 )
 # What `make lint` uses if it is there; a bare machine in CI gets it too.
 lint_packages=(clang-format shellcheck)

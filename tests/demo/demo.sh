@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The demo: a VM with a Redis server loses its host in the middle of a client's work and goes on, on
+# The demo: a VM with a Redis server that keeps its data in an append-only file on a disk loses its host in the middle of a client's work and goes on, on
 # the same TCP connection, with nothing lost. Two network namespaces are the hosts, a third one the
 # client. Everything is measured: the client writes down each acknowledged write and reads all of it
 # back at the end. Writes build/demo/summary.json (docs: the README); exit status 0 only when no write
@@ -46,6 +46,7 @@ fi
 
 . tests/lib/pair.sh
 . tests/lib/guest.sh
+. tests/lib/disk.sh
 
 at_exit() {
 	local status=$1 log
@@ -90,8 +91,10 @@ pair_up
 
 step "booting the VM on hostA with a plain QEMU command line ($(guest_accel))"
 host_tap hostA tap0
-guest_command demo tap0 /run/demo.qmp "$PAIR_DIR/console.log"
-host_spawn hostA "$PAIR_DIR/qemu.log" "${GUEST_COMMAND[@]}"
+guest_disk "$PAIR_DIR/demo.ext4" 64
+GUEST_EXTRA='twinvm.disk=/dev/vda' guest_command demo tap0 /run/demo.qmp "$PAIR_DIR/console.log"
+host_spawn hostA "$PAIR_DIR/qemu.log" "${GUEST_COMMAND[@]}" \
+	-drive "file=$PAIR_DIR/demo.ext4,format=raw,if=none,id=disk0" -device virtio-blk-pci,drive=disk0
 qemu_pid=$SPAWNED_PID
 booted() { guest_ready "$PAIR_DIR/console.log" || ! kill -0 "$qemu_pid" 2>/dev/null; }
 await 180 "the guest to boot" booted
@@ -135,8 +138,18 @@ wait "$client_job" || client_status=$?
 [[ -s $out/client.json ]] || die "the client wrote no report (exit status $client_status)"
 status hostB "$out/status-after.json" || echo null >"$out/status-after.json"
 
+step "hostB's VM is switched off; what is on the disk alone?"
+host_run hostB kill -9 "$(jq -r .pid "$out/status-after.json")" || true
+replicas=("/proc/${HOST_INIT[hostB]}/root/var/lib/twinvm/disks/"*.raw)
+cp --sparse=always "${replicas[0]}" "$out/replica.ext4"
+fsck=clean
+disk_clean "$out/replica.ext4" >"$out/fsck.log" || fsck="not clean: see $out/fsck.log"
+read -r disk_counter disk_length < <(disk_redis "$out/replica.ext4" "$PAIR_DIR/from-disk")
+rm -f "$out/replica.ext4"
+
 jq -n --slurpfile client "$out/client.json" --slurpfile before "$out/status-before-cut.json" \
-	--slurpfile after "$out/status-after.json" --arg accel "$(guest_accel)" '
+	--slurpfile after "$out/status-after.json" --arg accel "$(guest_accel)" \
+	--arg fsck "$fsck" --argjson counter "$disk_counter" --argjson length "$disk_length" '
 	$client[0] as $c | $before[0] as $a | {
 		vm: $a.name,
 		epochs_committed: $a.epoch_committed,
@@ -149,6 +162,8 @@ jq -n --slurpfile client "$out/client.json" --slurpfile before "$out/status-befo
 		raw_bytes: $a.raw_bytes,
 		wire_bytes: $a.wire_bytes,
 		verify_mismatched_pages: null,
+		disk: {fsck: $fsck, counter: $counter, list_length: $length,
+			lost_writes: (([$c.final_counter - $counter, 0] | max) + ([$c.final_length - $length, 0] | max))},
 		accel: $accel,
 		client: $c,
 		status_before_cut: $a,
@@ -157,7 +172,7 @@ jq -n --slurpfile client "$out/client.json" --slurpfile before "$out/status-befo
 
 value() { jq -r "$1 | if . == null then \"unknown\" else . end" "$summary"; }
 verdict() { jq -e "$1" "$summary" >/dev/null && echo "ok  " || echo "FAIL"; }
-passed='.lost_writes == 0 and .phantom_reads == 0 and .connection_survived and .client.acked_after_outage > 0'
+passed='.disk.fsck == "clean" and .disk.lost_writes == 0 and .lost_writes == 0 and .phantom_reads == 0 and .connection_survived and .client.acked_after_outage > 0'
 cat <<END
 
 A VM running Redis lost its host. What its client saw:
@@ -165,6 +180,8 @@ A VM running Redis lost its host. What its client saw:
   $(verdict '.connection_survived') TCP connection survived     $(value .connection_survived)
   $(verdict '.lost_writes == 0') writes lost                 $(value .lost_writes) of $(value .acked_writes) acknowledged ($(value .client.acked_after_outage) of them after the cut)
   $(verdict '.phantom_reads == 0') values that never were      $(value .phantom_reads)
+  $(verdict '.disk.fsck == "clean"') file system on the disk   $(value .disk.fsck)
+  $(verdict '.disk.lost_writes == 0') writes lost on the disk   $(value .disk.lost_writes) (Redis started from the replica alone)
   $(verdict '.outage_ms != null') longest time without answer $(value .outage_ms) ms
 
 Before that: $(value .epochs_committed) epochs committed, the VM paused $(value .pause_ms.p50) ms (median), $(value .pause_ms.p99) ms (99th percentile)

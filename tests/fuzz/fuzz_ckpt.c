@@ -87,8 +87,8 @@ static int ref_decode(uint8_t encoding, const uint8_t *payload, uint32_t bytes, 
 }
 
 /*
- * Applies records to the reference as far as they make sense; with fix, writes their hashes. Returns
- * how many there are; a part of one at the end counts, as whoever counts would have to.
+ * Applies records to the reference as far as they make sense; with fix, writes their hashes.
+ * Returns how many there are; a part of one at the end counts, as whoever counts would have to.
  */
 static uint64_t ref_apply(uint8_t *p, size_t n, int fix)
 {
@@ -110,7 +110,8 @@ static uint64_t ref_apply(uint8_t *p, size_t n, int fix)
 
 		if (payload > n - CKPT_RECORD_HEADER_BYTES)
 			break;
-		if (records++ && (block < last_block || (block == last_block && offset <= last_offset)))
+		if (records++ &&
+		    (block < last_block || (block == last_block && offset <= last_offset)))
 			ascending = 0;
 		last_block = block;
 		last_offset = offset;

@@ -38,6 +38,12 @@ guest_command() {
 		-serial "file:$4" -qmp "unix:$3,server=on,wait=off")
 }
 
+# guest_disk IMAGE MIB: an ext4 file system for twinvm.disk=
+guest_disk() {
+	truncate -s "$2M" "$1"
+	mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$1"
+}
+
 guest_ready() {
 	! grep -aqE 'GUEST FAILED|Kernel panic' "$1" 2>/dev/null || return 2
 	grep -aq 'GUEST READY' "$1" 2>/dev/null

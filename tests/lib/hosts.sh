@@ -93,7 +93,7 @@ _host_wire() {
 		link set br0 address $mac up
 		link set cl0 master br0 up
 		addr add ${HOST_ADDR[$name]}/24 dev br0
-		link set repl0 up
+		link set repl0 address ${mac/52:54:77/52:54:78} up
 		addr add ${HOST_REPL_ADDR[$name]}/24 dev repl0
 	END
 }
@@ -218,16 +218,14 @@ host_power_cut() {
 host_boot() {
 	[[ -z ${HOST_INIT[$1]:-} ]] || _hosts_die "$1 runs already"
 	wait "${HOST_OUTER[$1]}" 2>/dev/null || true
-	# A cable disappears with the namespace that held its other end, a moment after the host.
-	await 10 "the old cables of $1 to go" _hosts_no_ports "$1"
-	_host_start "$1"
-	_host_wire "$1"
-}
-_hosts_no_ports() {
+	# The dead host's namespace may live on for a minute in connections that nobody answers any more: its cables
+	# are taken away here.
 	local port
 	for port in $(_host_ports "$1" all); do
-		! nsenter -t "${HOST_INIT[switch]}" -n ip link show "$port" >/dev/null 2>&1 || return 1
+		nsenter -t "${HOST_INIT[switch]}" -n ip link del "$port" 2>/dev/null || true
 	done
+	_host_start "$1"
+	_host_wire "$1"
 }
 
 host_freeze() {

@@ -97,7 +97,10 @@ guest_answers() {
 vm_field() {
 	tw "$1" status "$2" --json 2>/dev/null | python3 -c "
 import json,sys
-try: print(json.load(sys.stdin)$3)
+
+try:
+  s=json.load(sys.stdin)
+  print(s$3)
 except Exception: print('none')"
 }
 vm_state() {

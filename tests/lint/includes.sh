@@ -4,7 +4,7 @@
 # another room only the public header X/X.h, or what a line "file X/Y.h" in .may_include allows.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-rooms=(common hv checkpoint replicator netbuffer failover daemon cli)
+rooms=(common hv nbd checkpoint replicator netbuffer failover daemon cli)
 bad=0
 for room in "${rooms[@]}"; do
 	[[ -d $room ]] || continue

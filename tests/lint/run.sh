@@ -16,8 +16,8 @@ step() {
 		bad=1
 	fi
 }
-c_files() { git ls-files -co --exclude-standard '*.c' '*.h' | grep -v '^build'; }
-scripts() { git ls-files -co --exclude-standard '*.sh' .ci/run; }
+c_files() { find . -name 'build*' -prune -o -name '.git' -prune -o -name '*.[ch]' -printf '%P\n' | sort; }
+scripts() { find tests bench .ci -name '*.sh' -o -path .ci/run; }
 
 # Names the files only: `clang-format -i FILE` mends them.
 format() {

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 allow=tests/lint/sizes.allow
-git ls-files -co --exclude-standard '*.c' '*.h' | grep -v '^build' | while read -r file; do
+find . -name 'build*' -prune -o -name '.git' -prune -o -name '*.[ch]' -printf '%P\n' | sort | while read -r file; do
 	[[ -e $file ]] || continue
 	awk -v file="$file" '
 		/^[a-zA-Z_].*\(/ && !/;[[:space:]]*$/ { name = $0; sub(/\(.*/, "", name); sub(/.*[ *]/, "", name) }

@@ -68,6 +68,9 @@ wait "$job" || status=$?
 
 host_spawn hostA "$log" sh -c 'sleep 1000 & sleep 1000'
 pid=$SPAWNED_PID
+# A shell that waits in vfork for a child that was stopped before its exec cannot be stopped itself.
+two_sleeps() { (($(host_run hostA sh -c 'grep -alc "^sleep" /proc/[0-9]*/cmdline 2>/dev/null | wc -l') >= 2)); }
+await 10 "both programs to run" two_sleeps
 host_freeze hostA
 [[ $(state_of "$pid") = T ]] || fail "not frozen"
 host_thaw hostA

@@ -62,6 +62,7 @@ for ((round = 1; round <= ${KILL_ROUNDS:-5}; round++)); do
 	await_state 30 hostB vm1 protected
 
 	moment # all of the backup's side at once: daemon, replicator, standby
+	# shellcheck disable=SC2046 # pids are words
 	kill -9 "${DAEMON_PID[hostB]}" $(procs_of hostB "twinvmd replicate sink") $(procs_of hostB qemu-system)
 	goes_on "the death of the backup's side"
 	daemon_start hostB
@@ -73,5 +74,28 @@ kill "$client_pid"
 wait "$client_job" || fail "the client: $(cat "$PAIR_DIR/client.json")"
 cat "$PAIR_DIR/client.json"
 tw hostA unprotect vm1 >/dev/null
+
+# ---- while it attaches and copies: the VM must be as it was ----
+before=$("$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}") || fail "left in the VM: $before"
+settled() { [[ $(vm_state hostA vm1) = @(none|protected) ]]; }
+for ((round = 1; round <= 4 * ${KILL_ROUNDS:-5}; round++)); do
+	tw hostA protect vm1 --to hostB >"$PAIR_DIR/out" 2>&1 &
+	job=$!
+	read -r -t "0.$(printf '%03d' $((RANDOM % 400)))" <> <(:) || true
+	# shellcheck disable=SC2046 # pids are words
+	case $((round % 3)) in
+	0) kill -9 "${DAEMON_PID[hostA]}" ;;
+	1) kill -9 $(procs_of hostB "twinvmd replicate sink") 2>/dev/null || true ;;
+	2) kill -9 $(procs_of hostA "twinvmd replicate source") 2>/dev/null || true ;;
+	esac
+	wait "$job" || true
+	((round % 3)) || daemon_start hostA
+	await 30 "what was begun to settle" settled
+	guest_answers || fail "the guest does not answer after round $round of kills while attaching"
+	[[ $(vm_state hostA vm1) = none ]] || tw hostA unprotect vm1 >/dev/null || fail "unprotect"
+	after=$("$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}") || fail "round $round: left in the VM: $after"
+	[[ $after = "$before" ]] || fail "round $round: the VM had '$before' and has '$after'"
+done
+echo "$((round - 1)) kills while attaching: nothing left"
 traces=$("$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}") || fail "left in the VM: $traces"
 [[ -z $(procs_of hostA "twinvmd replicate") ]] || fail "a replicator is left on hostA"

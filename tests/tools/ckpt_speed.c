@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How long the page records of each kind take, both ways: ckpt_speed [rounds]. Prints, asserts nothing. */
+/* How long the page records of each kind take, both ways: ckpt_speed [rounds]. Prints, asserts
+ * nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,9 +51,9 @@ static void fill_heap(uint8_t *p)
 	for (unsigned i = 0; i < TV_PAGE_BYTES; i += 8) {
 		uint64_t r = next_random();
 
-		tv_put_le64(p + i, r % 4 == 0 ? 0x7f5500000000u + (r >> 8) % 65536 * 16 :
-				   r % 4 == 1 ? (r >> 8) % 100 :
-						0);
+		tv_put_le64(p + i, r % 4 == 0	? 0x7f5500000000u + (r >> 8) % 65536 * 16
+				   : r % 4 == 1 ? (r >> 8) % 100
+						: 0);
 	}
 }
 

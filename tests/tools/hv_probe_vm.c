@@ -562,25 +562,37 @@ static void check_net(struct hv_vm *vm, const char *net)
 static void __attribute__((noreturn)) attach_for_ever(const struct hv_opts *opts, bool net)
 {
 	struct hv_net_port ports[HV_MAX_NICS];
-	struct hv_cursor c;
+	struct tv_err e = {0};
 	size_t bytes;
-	unsigned n;
+	unsigned n = 0;
+	int rc;
 
 	for (;;) {
 		struct hv_vm *vm = attach(opts);
 
-		if (net && hv_net_hold(vm, ports, &n, NULL))
-			_exit(1);
-		for (int i = 0; i < 4; i++) {
-			c = (struct hv_cursor){0};
-			if (hv_pause(vm, MS) || hv_state_begin(vm) ||
-			    hv_harvest(vm, &c, runs, MAX_RUNS, 1 << 20) < 0 ||
-			    hv_state_end(vm, MS, &bytes) || hv_resume(vm, MS))
-				_exit(1);
+		if (net) {
+			rc = hv_net_hold(vm, ports, &n, &e);
+			MUST(!rc, "%s", e.text);
 		}
-		if (net && hv_net_unhold(vm, NULL))
-			_exit(1);
-		for (unsigned i = 0; net && i < n; i++) {
+		for (int i = 0; i < 4; i++) {
+			struct hv_cursor c = {0};
+
+			rc = hv_pause(vm, MS);
+			MUST(!rc, "pause: %s", tv_strerror(rc));
+			rc = hv_state_begin(vm);
+			MUST(!rc, "state: %s", tv_strerror(rc));
+			rc = hv_harvest(vm, &c, runs, MAX_RUNS, 1 << 20);
+			MUST(rc >= 0, "harvest: %s", tv_strerror(rc));
+			rc = hv_state_end(vm, MS, &bytes);
+			MUST(!rc, "state: %s", tv_strerror(rc));
+			rc = hv_resume(vm, MS);
+			MUST(!rc, "resume: %s", tv_strerror(rc));
+		}
+		if (net) {
+			rc = hv_net_unhold(vm, &e);
+			MUST(!rc, "%s", e.text);
+		}
+		for (unsigned i = 0; i < n; i++) {
 			close(ports[i].capture_fd);
 			close(ports[i].inject_fd);
 		}

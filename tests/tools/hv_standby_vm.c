@@ -2,9 +2,11 @@
 /*
  * A standby of a real QEMU, started here:
  *
- *   hv_standby_vm promote [-s SERIAL] [-b BRIDGE] QEMU ARGS...
+ *   hv_standby_vm promote [-s SERIAL] [-b BRIDGE] [-r 2] [-l] QEMU ARGS...
  *       protects a VM, promotes its standby, and sees that memory was the same and the VM goes on.
- *       SERIAL: the file that -serial file: names; its last "TICK n" must grow after promotion.
+ *       SERIAL: the file that -serial file: names; its last "tick n" must grow after promotion.
+ *       -r 2: then the promoted VM is protected and promoted in the same way.
+ *       -l: with a state longer than any socket's buffer.
  *   hv_standby_vm refuse QEMU ARGS...     what must not start, does not, and says why
  *   hv_standby_vm reap QEMU ARGS...       the owner is killed; nothing is left behind
  *
@@ -17,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -37,12 +40,17 @@
 static char dir[64], run_dir[96], qmp_path[96];
 static pid_t qemu_pid;
 static const char *bridge;
+static struct hv_vm_id standby; /* the one started last, to be ended whatever happens */
+static struct hv_vm_id old;	/* -r 2: the first standby, which became the primary */
+static char old_dir[96];
+static bool long_state;
 
 static void kill_primary(void)
 {
 	if (qemu_pid > 0) {
 		kill(qemu_pid, SIGKILL);
-		waitpid(qemu_pid, NULL, 0);
+		while (waitpid(qemu_pid, NULL, 0) < 0 && errno == EINTR)
+			;
 	}
 	qemu_pid = 0;
 }
@@ -50,6 +58,8 @@ static void kill_primary(void)
 static void clean_up(void)
 {
 	kill_primary();
+	if (standby.pid)
+		hv_standby_reap(standby.pid, standby.start_ticks, run_dir);
 	unlink(qmp_path);
 	rmdir(run_dir);
 	rmdir(dir);
@@ -140,6 +150,7 @@ static struct hv_standby *start_standby(json_t *desc)
 	int rc = hv_standby_start(desc, &conf, &sb, &e);
 
 	MUST(!rc, "%s", e.text);
+	hv_standby_id(sb, &standby);
 	return sb;
 }
 
@@ -188,8 +199,8 @@ static void must_equal(struct hv_vm *vm, struct hv_standby *sb)
 			MUST(process_vm_readv(qemu_pid, &l, 1, &r, 1, 0) == (ssize_t)m, "read");
 			MUST(!hv_standby_read(sb, i, at, b, m), "read");
 			for (size_t k = 0; k < m; k += TV_PAGE_BYTES)
-				MUST(!memcmp(a + k, b + k, TV_PAGE_BYTES), "%s differs at 0x%" PRIx64,
-				     bl[i].name, at + k);
+				MUST(!memcmp(a + k, b + k, TV_PAGE_BYTES),
+				     "%s differs at 0x%" PRIx64, bl[i].name, at + k);
 		}
 	}
 }
@@ -225,15 +236,19 @@ static bool tap_is_up(void)
 	return r.ifr_flags & IFF_UP;
 }
 
+/* Joining it again fails with EBUSY exactly when it is in a bridge. */
 static bool tap_in_bridge(void)
 {
-	char path[128];
+	struct ifreq r = {.ifr_ifindex = (int)if_nametoindex("tvt0")};
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc;
 
-	snprintf(path, sizeof(path), "/sys/class/net/%s/brif/tvt0", bridge);
-	return !access(path, F_OK);
+	snprintf(r.ifr_name, IFNAMSIZ, "%s", bridge);
+	rc = ioctl(s, SIOCBRADDIF, &r) ? errno : 0;
+	close(s);
+	return rc == EBUSY;
 }
 
-/* The last number after "TICK " in a file, -1 when there is none. */
+/* The last number after "tick " in a file, -1 when there is none. */
 static long last_tick(const char *path)
 {
 	TV_FREE char *text = NULL;
@@ -241,8 +256,8 @@ static long last_tick(const char *path)
 
 	if (tv_read_file(path, 4u << 20, &text, NULL))
 		return -1;
-	for (char *p = text; (p = strstr(p, "TICK ")); p += 5)
-		tick = strtol(p + 5, NULL, 10);
+	for (char *p = text; (p = strstr(p, "\ntick ")); p += 6)
+		tick = strtol(p + 6, NULL, 10);
 	return tick;
 }
 
@@ -285,6 +300,9 @@ static void must_be_quiet(void)
 		printf("  QEMU said: %s", text);
 }
 
+/* So much more than any socket takes at once: QEMU stops reading at the stream's end. */
+#define TRAILER_BYTES (8u << 20)
+
 static void *take_state(struct hv_vm *vm, struct hv_standby *sb, size_t *bytes)
 {
 	void *state;
@@ -293,7 +311,7 @@ static void *take_state(struct hv_vm *vm, struct hv_standby *sb, size_t *bytes)
 	MUST(!hv_state_begin(vm), "state");
 	copy_dirty(vm, sb);
 	MUST(!hv_state_end(vm, MS, bytes), "state");
-	state = malloc(*bytes);
+	state = calloc(1, *bytes + TRAILER_BYTES);
 	MUST(state && !hv_state_read(vm, state, *bytes), "state");
 	return state;
 }
@@ -350,7 +368,7 @@ static double promote_once(const char *serial, json_t **desc, struct hv_vm_id *i
 	hv_detach(vm); /* resumes it: what it does from now on is the discarded future */
 	kill_primary();
 	t2 = tv_now_ns();
-	rc = hv_standby_promote(sb, state, bytes, MS, &e);
+	rc = hv_standby_promote(sb, state, bytes + (long_state ? TRAILER_BYTES : 0), MS, &e);
 	t2 = tv_now_ns() - t2;
 	MUST(!rc, "%s", e.text);
 	MUST(!bridge || (tap_is_up() && tap_in_bridge()), "the tap is not in the bridge");
@@ -362,13 +380,29 @@ static double promote_once(const char *serial, json_t **desc, struct hv_vm_id *i
 	if (serial)
 		printf("  ticks: %ld, after promotion %ld\n", tick,
 		       wait_tick(local_serial(serial), tick));
-	printf("  start %.0f ms, state %zu bytes, promote %.1f ms\n", (double)(t1 - t0) / 1e6, bytes,
-	       (double)t2 / 1e6);
+	printf("  start %.0f ms, state %zu bytes, promote %.1f ms\n", (double)(t1 - t0) / 1e6,
+	       bytes, (double)t2 / 1e6);
 	free(state);
 	return (double)t2 / 1e6;
 }
 
-static int promote(char **args, int n, const char *serial)
+/* The promoted VM becomes the primary, with a standby of its own. */
+static const char *next_round(const char *serial)
+{
+	static char path[256];
+
+	if (serial)
+		snprintf(path, sizeof(path), "%s", local_serial(serial));
+	strcpy(old_dir, run_dir);
+	old = standby;
+	qemu_pid = standby.pid;
+	standby.pid = 0;
+	snprintf(run_dir, sizeof(run_dir), "%s/run2", dir);
+	MUST(!tv_mkdirs(run_dir), "%s", run_dir);
+	return serial ? path : NULL;
+}
+
+static int promote(char **args, int n, const char *serial, int rounds)
 {
 	struct hv_vm_id id;
 	json_t *desc;
@@ -376,9 +410,14 @@ static int promote(char **args, int n, const char *serial)
 	start_primary(args, n);
 	promote_once(serial, &desc, &id);
 	json_decref(desc);
+	if (rounds > 1) {
+		serial = next_round(serial);
+		promote_once(serial, &desc, &id);
+		json_decref(desc);
+		hv_standby_reap(old.pid, old.start_ticks, old_dir);
+		rmdir(old_dir);
+	}
 	hv_standby_reap(id.pid, id.start_ticks, run_dir);
-	MUST(kill(id.pid, 0) || tv_pid_start_ticks(id.pid) != id.start_ticks ||
-		     hv_find("x", NULL, NULL, &id, NULL), "it lives");
 	MUST(files_left() == 0, "files are left");
 	puts("ok");
 	return 0;
@@ -414,7 +453,8 @@ static json_t *one_block_more(json_t *desc)
 {
 	json_t *b = json_deep_copy(json_object_get(desc, "blocks"));
 
-	json_array_append_new(b, json_pack("{s:s, s:i, s:b}", "name", "dimm7", "bytes", 4096, "main", 0));
+	json_array_append_new(
+		b, json_pack("{s:s, s:i, s:b}", "name", "dimm7", "bytes", 4096, "main", 0));
 	return b;
 }
 
@@ -430,7 +470,15 @@ static void refuse_bad_state(json_t *desc)
 	printf("  %s\n", e.text);
 	MUST(rc == TV_E_GONE && strstr(e.text, "migration"), "%d", rc);
 	hv_standby_kill(sb);
-	/* A state that does not end: QEMU waits for more, or says that it is broken; never for ever. */
+	/* A QEMU that hangs: the time-out holds. */
+	sb = start_standby(desc);
+	kill(hv_standby_pid(sb), SIGSTOP);
+	rc = hv_standby_promote(sb, junk, sizeof(junk), 300, &e);
+	printf("  %s\n", e.text);
+	MUST(rc == -ETIMEDOUT, "%d", rc);
+	hv_standby_kill(sb);
+	/* A state that does not end: QEMU waits for more, or says that it is broken; never for
+	 * ever. */
 	sb = start_standby(desc);
 	rc = hv_standby_promote(sb, "QEVM\0\0\0\3\1", 9, 2000, &e);
 	printf("  %s\n", e.text);
@@ -453,19 +501,23 @@ static int refuse(char **args, int n)
 	must_refuse(desc, "version", json_string("99.1.0"), -ENOTSUP, "99.1.0");
 	huge = json_deep_copy(desc);
 	json_object_set_new(huge, "ram_bytes", json_integer(INT64_C(1) << 42));
-	must_refuse(huge, "blocks", json_pack("[{s:s, s:I, s:b}]", "name", "pc.ram", "bytes",
-					      (json_int_t)1 << 42, "main", 1), -ENOMEM, "MiB");
+	must_refuse(huge, "blocks",
+		    json_pack("[{s:s, s:I, s:b}]", "name", "pc.ram", "bytes", (json_int_t)1 << 42,
+			      "main", 1),
+		    -ENOMEM, "MiB");
 	json_decref(huge);
 	huge = json_deep_copy(desc);
 	json_object_set_new(huge, "argv", more_args(desc, "-cdrom", "/nowhere/x.iso"));
 	must_refuse(huge, "files", json_pack("[s]", "/nowhere/x.iso"), -ENOTSUP, "/nowhere/x.iso");
 	json_decref(huge);
-	must_refuse(desc, "argv", json_pack("[s]", "/opt/qemu-system-none"), -ENOTSUP, "not installed");
+	must_refuse(desc, "argv", json_pack("[s]", "/opt/qemu-system-none"), -ENOTSUP,
+		    "not installed");
 	must_refuse(desc, "kvm", json_true(), -ENOTSUP, "KVM");
 	must_refuse(desc, "argv", more_args(desc, "-device", "no-such-device"), TV_E_GONE,
 		    "no-such-device");
 	must_refuse(desc, "blocks", one_block_more(desc), -ENOTSUP, "dimm7");
-	must_refuse(desc, "argv", more_args(desc, "-device", "VGA,id=more,addr=9"), -ENOTSUP, "vga.");
+	must_refuse(desc, "argv", more_args(desc, "-device", "VGA,id=more,addr=9"), -ENOTSUP,
+		    "vga.");
 	/* standby.log stays after a failed start, and nothing else. */
 	snprintf(log, sizeof(log), "%s/standby.log", run_dir);
 	unlink(log);
@@ -546,20 +598,26 @@ static int reap(char **args, int n)
 int main(int argc, char **argv)
 {
 	const char *serial = NULL, *mode = argc > 1 ? argv[1] : "";
-	int c;
+	int c, rounds = 1;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	optind = 2;
-	while ((c = getopt(argc, argv, "+s:b:")) != -1) {
+	while ((c = getopt(argc, argv, "+s:b:r:l")) != -1) {
 		if (c == 's')
 			serial = optarg;
 		else if (c == 'b')
 			bridge = optarg;
+		else if (c == 'l')
+			long_state = true;
+		else if (c == 'r')
+			rounds = atoi(optarg);
 		else
 			return 2;
 	}
 	if (optind >= argc) {
-		fprintf(stderr, "usage: %s promote|refuse|reap [-s SERIAL] [-b BRIDGE] QEMU ARGS...\n",
+		fprintf(stderr,
+			"usage: %s promote|refuse|reap [-s SERIAL] [-b BRIDGE] [-r 2] [-l] QEMU "
+			"ARGS...\n",
 			argv[0]);
 		return 2;
 	}
@@ -567,5 +625,5 @@ int main(int argc, char **argv)
 		return refuse(argv + optind, argc - optind);
 	if (!strcmp(mode, "reap"))
 		return reap(argv + optind, argc - optind);
-	return promote(argv + optind, argc - optind, serial);
+	return promote(argv + optind, argc - optind, serial, rounds);
 }

@@ -23,6 +23,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -234,6 +235,11 @@ static int cmd_run(int argc, char **argv)
 	int pidfd = (int)syscall(SYS_pidfd_open, atoi(argv[0]), 0);
 	if (pidfd < 0)
 		die("host's init %s", argv[0]);
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%s/root", argv[0]);
+	int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		die("%s", path);
 	if (setns(pidfd, CLONE_NEWPID))
 		die("entering the host");
 	sigset_t set, old;
@@ -249,6 +255,9 @@ static int cmd_run(int argc, char **argv)
 			to_background(log);
 		if (setns(pidfd, HOST_NAMESPACES & ~CLONE_NEWPID))
 			die("entering the host");
+		/* setns leaves a chroot, if all of this runs in one */
+		if (fchdir(root) || chroot("."))
+			die("the host's root");
 		if (chdir(cwd) && chdir("/"))
 			die("%s", cwd);
 		sigprocmask(SIG_SETMASK, &old, NULL);
@@ -273,7 +282,7 @@ static int cmd_run(int argc, char **argv)
 }
 
 /* How many processes of the host got sig; skips its init and what is already stopped as wanted. */
-static int signal_all(pid_t init, int sig)
+static int signal_all(pid_t init, int sig, bool patient)
 {
 	char path[64], self[64], ns[64];
 	int n = 0;
@@ -304,7 +313,10 @@ static int signal_all(pid_t init, int sig)
 		r = read(fd, stat, sizeof(stat) - 1);
 		close(fd);
 		paren = r > 0 ? strrchr(stat, ')') : NULL;
-		bool stopped = paren && (paren[2] == 'T' || paren[2] == 'Z');
+		/* D: waiting in vfork for a child that was stopped before its exec: it runs
+		 * nothing. */
+		bool stopped = paren && (paren[2] == 'T' || paren[2] == 'Z' ||
+					 (patient && sig == SIGSTOP && paren[2] == 'D'));
 		if (stopped != (sig == SIGCONT) || (paren && paren[2] == 'Z'))
 			continue;
 		n += kill(pid, sig) == 0;
@@ -316,9 +328,11 @@ static int signal_all(pid_t init, int sig)
 static int cmd_signal(const char *pid, int sig)
 {
 	/* Until a round finds nobody: what was forked meanwhile is caught as well. */
-	for (int round = 0; round < 100; round++)
-		if (!signal_all(atoi(pid), sig))
+	for (int round = 0; round < 200; round++) {
+		if (!signal_all(atoi(pid), sig, round > 50))
 			return 0;
+		poll(NULL, 0, 1); /* the signals take effect when their receivers are scheduled */
+	}
 	errno = 0;
 	die("host's init %s: its processes do not %s", pid, sig == SIGSTOP ? "stop" : "go on");
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vm_traces QMP: looks for anything twinvm left in a VM: objects, character devices, block jobs, fd sets,
- * a userfaultfd, a tracer, a stopped thread; and whether it runs. Exit status 0: clean and running;
- * 1: something is there, one line each on stdout. Also prints the number of open fds (for leaks).
+ * vm_traces QMP: looks for anything twinvm left in a VM: objects, character devices, block jobs, fd
+ * sets, a userfaultfd, a tracer, a stopped thread; and whether it runs. Exit status 0: clean and
+ * running; 1: something is there, one line each on stdout. Also prints the number of open fds (for
+ * leaks).
  */
 #include "hv/hv.h"
 #include "hv/qmp.h"
@@ -21,8 +22,8 @@ static void say(const char *what, const char *which)
 	found = 1;
 }
 
-static void look(struct hv_qmp *q, const char *command, json_t *args, const char *key, const char *what,
-		 bool any)
+static void look(struct hv_qmp *q, const char *command, json_t *args, const char *key,
+		 const char *what, bool any)
 {
 	struct tv_err e = {0};
 	json_t *ret = NULL, *o;
@@ -32,7 +33,8 @@ static void look(struct hv_qmp *q, const char *command, json_t *args, const char
 		say(command, e.text);
 		return;
 	}
-	json_array_foreach(ret, i, o) {
+	json_array_foreach(ret, i, o)
+	{
 		const char *s = json_string_value(json_object_get(o, key));
 
 		if (any || (s && strstr(s, "twinvm")))
@@ -57,7 +59,8 @@ static void look_at_threads(pid_t pid)
 		snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)pid, ent->d_name);
 		f = fopen(path, "r");
 		while (f && fgets(line, sizeof(line), f)) {
-			if (!strncmp(line, "State:", 6) && (strchr(line, 't') == line + 7 || line[7] == 'T'))
+			if (!strncmp(line, "State:", 6) &&
+			    (strchr(line, 't') == line + 7 || line[7] == 'T'))
 				say("stopped thread", ent->d_name);
 			if (!strncmp(line, "TracerPid:", 10) && atoi(line + 10))
 				say("traced thread", ent->d_name);
@@ -105,13 +108,16 @@ int main(int argc, char **argv)
 	json_t *ret = NULL;
 	const char *s;
 
-	if (argc != 2 || hv_find(argv[1], NULL, NULL, &id, &e) || hv_qmp_open(argv[1], 5000, &q, &e)) {
+	if (argc != 2 || hv_find(argv[1], NULL, NULL, &id, &e) ||
+	    hv_qmp_open(argv[1], 5000, &q, &e)) {
 		printf("vm_traces: %s\n", argc == 2 ? e.text : "usage: vm_traces QMP");
 		return 2;
 	}
 	look(q, "qom-list", json_pack("{ss}", "path", "/objects"), "name", "object", false);
 	look(q, "query-chardev", NULL, "label", "character device", false);
 	look(q, "query-block-jobs", NULL, "device", "block job", true);
+	look(q, "query-named-block-nodes", json_pack("{sb}", "flat", 1), "node-name", "block node",
+	     false);
 	look(q, "query-fdsets", NULL, "fdset-id", "fd set", true);
 	if (hv_qmp_cmd(q, "query-status", NULL, &ret, 5000, &e))
 		say("query-status", e.text);

@@ -25,7 +25,7 @@ static const uint32_t model_pages[MODEL_BLOCKS] = {64, 40, 8};
 struct model {
 	uint8_t *block[MODEL_BLOCKS];
 	int fail_write_at; /* the Nth write from now fails; 0: none */
-	int fail_read;     /* an errno every read answers with */
+	int fail_read;	   /* an errno every read answers with */
 };
 
 static inline uint64_t model_rand(uint64_t *seed)
@@ -77,8 +77,7 @@ static inline int model_write(void *arg, uint32_t block, uint64_t offset, const 
 
 static inline struct ckpt_mem model_mem(struct model *m)
 {
-	return (struct ckpt_mem){m,         MODEL_BLOCKS, model_bytes,
-				 model_map, model_read,   model_write};
+	return (struct ckpt_mem){m, MODEL_BLOCKS, model_bytes, model_map, model_read, model_write};
 }
 
 static inline void model_init(struct model *m)

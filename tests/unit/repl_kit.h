@@ -314,8 +314,11 @@ KIT void side_closed(struct repl_conn *c, int rc, const char *why, void *arg)
 	s->c = NULL;
 }
 
-static const struct repl_ops side_ops = {side_opened, side_control, side_records, side_drained,
-					 side_closed};
+static const struct repl_ops side_ops = {.opened = side_opened,
+					 .control = side_control,
+					 .records = side_records,
+					 .drained = side_drained,
+					 .closed = side_closed};
 
 KIT void side_accept(struct side *s, struct event_base *base, struct repl_tls *tls, int fd,
 		     const struct repl_opts *opts)

@@ -33,7 +33,8 @@ static uint64_t offset_of(unsigned i)
 
 static void random_use(unsigned slots, uint64_t seed)
 {
-	static uint64_t known[PAGES]; /* contents when in the cache for certain or perhaps; 0: never */
+	static uint64_t
+		known[PAGES]; /* contents when in the cache for certain or perhaps; 0: never */
 	struct ckpt_cache *c;
 	unsigned hits = 0, there;
 

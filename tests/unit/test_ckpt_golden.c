@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The record format does not change by accident: tests/golden/records-v1.bin holds two epochs as
- * they were encoded when format version 1 was fixed. Today's decoder must understand them, and today's
- * encoder must write the same headers (the LZ4 bytes may differ between versions of the library).
+ * they were encoded when format version 1 was fixed. Today's decoder must understand them, and
+ * today's encoder must write the same headers (the LZ4 bytes may differ between versions of the
+ * library).
  *
  * File: for each epoch a 24-byte little-endian head {u64 record bytes, u64 records, u64 checksum},
  * then the records. It is written once, with TWINVM_GOLDEN_WRITE=1, and never again for a version.
@@ -19,7 +20,8 @@ static void noise(uint8_t *p, size_t n, uint64_t seed)
 		p[i] = (uint8_t)(model_rand(&seed) >> 24);
 }
 
-/* The guest at epoch 1 and 2. Every encoding, a mapped and an unmapped block, two pieces of state. */
+/* The guest at epoch 1 and 2. Every encoding, a mapped and an unmapped block, two pieces of state.
+ */
 static void contents(struct model *m, uint8_t *state, unsigned epoch)
 {
 	uint8_t *p = m->block[0];
@@ -123,7 +125,8 @@ static void test_golden(void **unused)
 		struct epoch ep, now;
 		size_t n;
 
-		assert_true(bytes - pos >= HEAD_BYTES && bytes - pos - HEAD_BYTES >= tv_get_le64(head));
+		assert_true(bytes - pos >= HEAD_BYTES &&
+			    bytes - pos - HEAD_BYTES >= tv_get_le64(head));
 		epoch_init(&ep);
 		n = (size_t)tv_get_le64(head);
 		ep.records = tv_get_le64(head + 8);

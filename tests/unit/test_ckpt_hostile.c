@@ -41,7 +41,7 @@ static void scene_pages(struct scene *s, struct epoch *ep)
 
 static void scene_init(struct scene *s)
 {
-	static const uint8_t encodings[RECORDS] = {CKPT_ZERO,    CKPT_RAW,     CKPT_LZ4,
+	static const uint8_t encodings[RECORDS] = {CKPT_ZERO,	 CKPT_RAW,     CKPT_LZ4,
 						   CKPT_XOR_LZ4, CKPT_XOR_LZ4, CKPT_XOR_LZ4};
 
 	memset(s, 0, sizeof(*s));
@@ -254,7 +254,15 @@ static void field(struct scene *s, unsigned record, unsigned at, unsigned bytes,
 	tv_buf_dispose(&ep.wire);
 }
 
-enum { F_ENCODING = 0, F_FLAGS = 1, F_BLOCK = 2, F_PAYLOAD = 4, F_OFFSET = 8, F_HASH = 16, F_AUX = 24 };
+enum {
+	F_ENCODING = 0,
+	F_FLAGS = 1,
+	F_BLOCK = 2,
+	F_PAYLOAD = 4,
+	F_OFFSET = 8,
+	F_HASH = 16,
+	F_AUX = 24
+};
 
 static void test_header_fields(void **state)
 {

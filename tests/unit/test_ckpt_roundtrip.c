@@ -134,8 +134,7 @@ static void run_epochs(size_t cache_bytes, size_t memory_bytes, uint64_t seed, u
 	ckpt_enc_stats(r.enc, st);
 	ckpt_dec_stats(r.dec, &dst);
 	assert_memory_equal(st, &dst, sizeof(dst)); /* all that was made was applied */
-	assert_int_equal(st->pages,
-			 st->zero_pages + st->raw_pages + st->lz4_pages + st->xor_pages);
+	assert_int_equal(st->pages, st->zero_pages + st->raw_pages + st->lz4_pages + st->xor_pages);
 	rig_dispose(&r);
 }
 
@@ -211,14 +210,14 @@ static void test_choice(void **state)
 	assert_true(n < 60);
 	/* Rewritten with text: the difference to noise is noise, the text is not. */
 	for (unsigned i = 0; i < TV_PAGE_BYTES; i++)
-		p[i] = (uint8_t)"a sentence of some length. "[i % 27];
+		p[i] = (uint8_t) "a sentence of some length. "[i % 27];
 	assert_int_equal(send_page(&r, 1, &n), CKPT_LZ4);
 	assert_true(n < 100);
 	/* Zero, then what it was: the base must be the zeroes, not the text. */
 	memset(p, 0, TV_PAGE_BYTES);
 	assert_int_equal(send_page(&r, 1, &n), CKPT_ZERO);
 	for (unsigned i = 0; i < TV_PAGE_BYTES; i++)
-		p[i] = (uint8_t)"a sentence of some length. "[i % 27];
+		p[i] = (uint8_t) "a sentence of some length. "[i % 27];
 	assert_int_equal(send_page(&r, 1, &n), CKPT_LZ4);
 	rig_dispose(&r);
 }
@@ -447,7 +446,8 @@ static void test_sum_any_split(void **state)
 	ckpt_sum_free(split);
 }
 
-/* The first copy: random pages, repeated, in no order, cut anywhere; then epochs go on from there. */
+/* The first copy: random pages, repeated, in no order, cut anywhere; then epochs go on from there.
+ */
 static void stream_then_epochs(size_t most, uint64_t seed)
 {
 	struct rig r;
@@ -523,8 +523,7 @@ static void test_every_split(void **state)
 	for (size_t at = 0; at <= ep.wire.bytes; at++) {
 		ckpt_dec_begin(r.dec);
 		assert_int_equal(ckpt_dec_add(r.dec, ep.wire.data, at), 0);
-		assert_int_equal(
-			ckpt_dec_add(r.dec, ep.wire.data + at, ep.wire.bytes - at), 0);
+		assert_int_equal(ckpt_dec_add(r.dec, ep.wire.data + at, ep.wire.bytes - at), 0);
 		assert_int_equal(ckpt_dec_verify(r.dec, 5, ep.checksum, &e), 0);
 	}
 	assert_int_equal(ckpt_dec_apply(r.dec), 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where received bytes wait: memory, then an unlinked file, then nowhere; and replicas that fail. */
+/* Where received bytes wait: memory, then an unlinked file, then nowhere; and replicas that fail.
+ */
 #include "tests/unit/ckpt_model.h"
 
 #include <dirent.h>
@@ -305,7 +306,8 @@ static void test_spool_lost_before_apply(void **state)
 
 	(void)state;
 	bench_init(&b, 1000, dir, 2u << 20);
-	/* More than the window through which the file is read: the second pass has to read again. */
+	/* More than the window through which the file is read: the second pass has to read again.
+	 */
 	for (unsigned i = 0; i < 1u << 20; i++)
 		big[i] = (uint8_t)(model_rand(&seed) >> 24);
 	b.ep.wire.bytes = epoch_record(&b.ep, 40);
@@ -319,8 +321,7 @@ static void test_spool_lost_before_apply(void **state)
 		char link[512] = "";
 
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		if (readlink(path, link, sizeof(link) - 1) > 0 &&
-		    !strncmp(link, dir, strlen(dir)))
+		if (readlink(path, link, sizeof(link) - 1) > 0 && !strncmp(link, dir, strlen(dir)))
 			assert_int_equal(ftruncate(fd, 3000), 0);
 	}
 	assert_int_equal(ckpt_dec_apply(b.dec), -EIO);
@@ -328,7 +329,8 @@ static void test_spool_lost_before_apply(void **state)
 	bench_dispose(&b);
 }
 
-/* Reading a base fails: that epoch cannot be checked, but nothing was touched and it can be retried. */
+/* Reading a base fails: that epoch cannot be checked, but nothing was touched and it can be
+ * retried. */
 static void test_replica_read_fails(void **state)
 {
 	struct tv_err e = {0};

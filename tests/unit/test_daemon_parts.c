@@ -41,7 +41,9 @@ static void config_is_read(void **state)
 	(void)state;
 	assert_int_equal(load("# comment\n host = hostA\nlisten=10.0.0.1:99\n" CERTS
 			      "peer.hostB = 10.0.0.2\npeer.hostC = [fe80::1]:5\nheartbeat_ms = 50\n"
-			      "staging_mib = 8\nmode = kemari", &c, &e), 0);
+			      "staging_mib = 8\nmode = kemari",
+			      &c, &e),
+			 0);
 	assert_string_equal(c.host, "hostA");
 	assert_string_equal(c.listen_host, "10.0.0.1");
 	assert_int_equal(c.listen_port, 99);
@@ -64,10 +66,14 @@ static void config_errors_name_the_line(void **state)
 {
 	static const struct {
 		const char *text, *says;
-	} bad[] = {{CERTS "nonsense\n", ":4:"}, {CERTS "colour = red\n", "colour"},
-		   {"host = a\n", "'ca' is missing"}, {CERTS "heartbeat_ms = 5\n", "from 20 to 60000"},
-		   {CERTS "heartbeat_ms = 1e3\n", "heartbeat_ms"}, {CERTS "listen = :99\n", "ADDRESS:PORT"},
-		   {CERTS "listen = a:70000\n", "ADDRESS:PORT"}, {CERTS "peer.x = a:0\n", "HOST:PORT"},
+	} bad[] = {{CERTS "nonsense\n", ":4:"},
+		   {CERTS "colour = red\n", "colour"},
+		   {"host = a\n", "'ca' is missing"},
+		   {CERTS "heartbeat_ms = 5\n", "from 20 to 60000"},
+		   {CERTS "heartbeat_ms = 1e3\n", "heartbeat_ms"},
+		   {CERTS "listen = :99\n", "ADDRESS:PORT"},
+		   {CERTS "listen = a:70000\n", "ADDRESS:PORT"},
+		   {CERTS "peer.x = a:0\n", "HOST:PORT"},
 		   {CERTS "mode = fast\n", "mode"},
 		   {CERTS "bridge = averyveryverylongname\n", "too long"}};
 	struct config c;

@@ -51,7 +51,8 @@ static struct fo_arbiter *open_arbiter(void)
 	return a;
 }
 
-static struct fo_claim claim_of(const char *self, const char *peer, const char *session, uint64_t generation)
+static struct fo_claim claim_of(const char *self, const char *peer, const char *session,
+				uint64_t generation)
 {
 	struct fo_claim c = {.generation = generation};
 
@@ -106,7 +107,8 @@ static void pair_then_alone_then_no_promotion(void **state)
 	assert_int_equal(fo_claim(a, FO_ASK_PAIR, &p, &r, &e), 0);
 	assert_int_equal(r.version, 1);
 	assert_int_equal(r.state, FO_PAIRED);
-	assert_int_equal(fo_claim(a, FO_ASK_PAIR, &p, &r, &e), 0); /* the answer was lost: asked again */
+	assert_int_equal(fo_claim(a, FO_ASK_PAIR, &p, &r, &e),
+			 0); /* the answer was lost: asked again */
 	assert_int_equal(r.version, 1);
 	assert_int_equal(fo_claim(a, FO_ASK_ALONE, &p, &r, &e), 0);
 	assert_int_equal(r.version, 2);
@@ -125,12 +127,14 @@ static void promotion_takes_a_higher_generation(void **state)
 
 	(void)state;
 	assert_int_equal(fo_claim(a, FO_ASK_PAIR, &p, &r, &e), 0);
-	assert_int_equal(fo_claim(a, FO_ASK_PROMOTE, &stale, &r, &e), TV_E_LOST); /* an older session's copy */
+	assert_int_equal(fo_claim(a, FO_ASK_PROMOTE, &stale, &r, &e),
+			 TV_E_LOST); /* an older session's copy */
 	assert_int_equal(fo_claim(a, FO_ASK_PROMOTE, &other, &r, &e), TV_E_LOST);
 	assert_int_equal(fo_claim(a, FO_ASK_PROMOTE, &b, &r, &e), 0);
 	assert_int_equal(r.generation, 2);
 	assert_string_equal(r.primary, "B");
-	assert_int_equal(fo_claim(a, FO_ASK_PROMOTE, &b, &r, &e), 0); /* asked again: the same answer */
+	assert_int_equal(fo_claim(a, FO_ASK_PROMOTE, &b, &r, &e),
+			 0); /* asked again: the same answer */
 	assert_int_equal(r.generation, 2);
 	assert_int_equal(fo_claim(a, FO_ASK_ALONE, &p, &r, &e), TV_E_LOST);
 	assert_int_equal(fo_claim(a, FO_ASK_PAIR, &p, &r, &e), TV_E_LOST);
@@ -168,7 +172,8 @@ static void *race(void *arg)
 	return NULL;
 }
 
-/* Rule 3: the primary that wants to run alone and the backup that wants to promote, at the same time. */
+/* Rule 3: the primary that wants to run alone and the backup that wants to promote, at the same
+ * time. */
 static void exactly_one_wins(void **state)
 {
 	int alone = 0, promoted = 0;
@@ -229,9 +234,14 @@ static void old_records_go_and_the_newest_counts(void **state)
 
 static void damage_is_not_an_answer(void **state)
 {
-	static const char *const bad[] = {"", "{", "[]", "{\"generation\":1}",
-					  "{\"generation\":\"1\",\"state\":\"alone\",\"primary\":\"A\",\"backup\":\"\",\"session\":\"\"}",
-					  "{\"generation\":1,\"state\":\"odd\",\"primary\":\"A\",\"backup\":\"\",\"session\":\"\"}"};
+	static const char *const bad[] = {"",
+					  "{",
+					  "[]",
+					  "{\"generation\":1}",
+					  "{\"generation\":\"1\",\"state\":\"alone\",\"primary\":"
+					  "\"A\",\"backup\":\"\",\"session\":\"\"}",
+					  "{\"generation\":1,\"state\":\"odd\",\"primary\":\"A\","
+					  "\"backup\":\"\",\"session\":\"\"}"};
 	struct fo_claim p = claim_of("A", "B", "s1", 1), b = claim_of("B", "A", "s1", 1);
 	struct fo_arbiter *a = open_arbiter();
 	char path[200];
@@ -284,7 +294,8 @@ struct answers {
 	enum fo_question q[4];
 };
 
-static void on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why, void *arg)
+static void on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
+		      void *arg)
 {
 	struct answers *a = arg;
 
@@ -328,7 +339,8 @@ static void primary_table_keeps_the_rules(void **state)
 			struct fo_step st = fo_primary_step(s, e);
 
 			assert_in_range(st.next, 0, FO_P_COUNT - 1);
-			/* rule 4: once a pair may be on record, alone only after the record says so */
+			/* rule 4: once a pair may be on record, alone only after the record says so
+			 */
 			if (st.next == FO_P_ALONE && st.actions & FO_A_LEAVE)
 				assert_true(e == FO_PE_ALONE_RECORDED || s == FO_P_SYNCING);
 			/* releasing begins with the pair's record, nowhere else */
@@ -356,8 +368,8 @@ static void backup_table_keeps_the_rules(void **state)
 				struct fo_step st = fo_backup_step(s, e, arbiter);
 
 				assert_in_range(st.next, 0, FO_B_COUNT - 1);
-				/* rule 3: promotion after a won compare-and-swap; without an arbiter a person
-				 * or the primary's own word */
+				/* rule 3: promotion after a won compare-and-swap; without an
+				 * arbiter a person or the primary's own word */
 				if (st.actions & FO_A_PROMOTE)
 					assert_true(e == FO_BE_WON || e == FO_BE_FORCE ||
 						    (e == FO_BE_TAKE_OVER && !arbiter));
@@ -365,7 +377,8 @@ static void backup_table_keeps_the_rules(void **state)
 					assert_false(st.actions & FO_A_PROMOTE);
 				/* rule 2: nothing to run before the first commit */
 				if (s == FO_B_SYNCING)
-					assert_true(st.next == FO_B_SYNCING || st.next == FO_B_STANDBY ||
+					assert_true(st.next == FO_B_SYNCING ||
+						    st.next == FO_B_STANDBY ||
 						    st.next == FO_B_GONE);
 				if (s == FO_B_GONE || s == FO_B_PROMOTED)
 					assert_true(st.next == s && !st.actions);
@@ -379,14 +392,19 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(times_keep_their_order),
 		cmocka_unit_test(bad_urls),
-		cmocka_unit_test_setup_teardown(pair_then_alone_then_no_promotion, make_folder, remove_folder),
-		cmocka_unit_test_setup_teardown(promotion_takes_a_higher_generation, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(pair_then_alone_then_no_promotion, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(promotion_takes_a_higher_generation, make_folder,
+						remove_folder),
 		cmocka_unit_test(without_arbiter),
 		cmocka_unit_test_setup_teardown(exactly_one_wins, make_folder, remove_folder),
-		cmocka_unit_test_setup_teardown(old_records_go_and_the_newest_counts, make_folder, remove_folder),
-		cmocka_unit_test_setup_teardown(damage_is_not_an_answer, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(old_records_go_and_the_newest_counts, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(damage_is_not_an_answer, make_folder,
+						remove_folder),
 		cmocka_unit_test_setup_teardown(vanished_folder, make_folder, remove_folder),
-		cmocka_unit_test_setup_teardown(questions_are_answered_in_order, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(questions_are_answered_in_order, make_folder,
+						remove_folder),
 		cmocka_unit_test(primary_table_keeps_the_rules),
 		cmocka_unit_test(backup_table_keeps_the_rules),
 	};

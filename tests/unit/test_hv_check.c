@@ -185,6 +185,27 @@ static void test_disks(void **state)
 	f.policy.disks = true;
 	must_allow(&f);
 	json_decref(f.c.block);
+	f.c.block = json_loads("[{\"device\": \"fat\", \"inserted\": {\"ro\": false, \"drv\": "
+			       "\"vvfat\", \"file\": \"/c\"}}]",
+			       0, NULL);
+	must_refuse(&f, "folder in disguise");
+	json_decref(f.c.block);
+}
+
+static void test_shared_disks(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fine(&f);
+	assert_int_equal(hv_devs_parse("bus: main-system-bus\n  dev: scsi-hd, id \"s0\"\n"
+				       "    drive = \"d\"\n    share-rw = false\n"
+				       "  dev: scsi-hd, id \"s1\"\n"
+				       "    drive = \"d\"\n    share-rw = true\n",
+				       &f.devs),
+			 0);
+	must_refuse(&f, "s1 (scsi-hd) shares its disk");
+	hv_devs_dispose(&f.devs);
 }
 
 static void test_devices_and_balloon(void **state)
@@ -264,10 +285,15 @@ static void test_kernel_probe(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_devices),		cmocka_unit_test(test_nics),
-		cmocka_unit_test(test_simple_refusals), cmocka_unit_test(test_migration_refusals),
-		cmocka_unit_test(test_disks),		cmocka_unit_test(test_devices_and_balloon),
-		cmocka_unit_test(test_net_refusals),	cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_nics),
+		cmocka_unit_test(test_simple_refusals),
+		cmocka_unit_test(test_migration_refusals),
+		cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_shared_disks),
+		cmocka_unit_test(test_devices_and_balloon),
+		cmocka_unit_test(test_net_refusals),
+		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_kernel_probe),
 	};
 

@@ -15,7 +15,7 @@
 #define MIB (1024 * 1024)
 
 struct vm { /* what else the description says; zero means the usual */
-	const char *machine, *main_block, *cwd, *file;
+	const char *machine, *main_block, *cwd, *file, *disks;
 	json_int_t main_bytes, ram_bytes;
 };
 
@@ -28,12 +28,15 @@ static json_t *describe(const char *line, const struct vm *vm)
 	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
 		json_array_append_new(argv, json_string(w));
 	free(copy);
-	d = json_pack("{s:o, s:s, s:s, s:I, s:[{s:s, s:I, s:b}, {s:s, s:I, s:b}], s:s}", "argv", argv,
-		      "machine", vm->machine ? vm->machine : "pc-q35-7.2", "version", "7.2.22",
-		      "ram_bytes", ram, "blocks", "name", vm->main_block ? vm->main_block : "pc.ram",
-		      "bytes", vm->main_bytes ? vm->main_bytes : ram, "main", 1, "name", "pc.bios",
-		      "bytes", (json_int_t)262144, "main", 0, "cwd", vm->cwd ? vm->cwd : "/w");
+	d = json_pack("{s:o, s:s, s:s, s:I, s:[{s:s, s:I, s:b}, {s:s, s:I, s:b}], s:s}", "argv",
+		      argv, "machine", vm->machine ? vm->machine : "pc-q35-7.2", "version",
+		      "7.2.22", "ram_bytes", ram, "blocks", "name",
+		      vm->main_block ? vm->main_block : "pc.ram", "bytes",
+		      vm->main_bytes ? vm->main_bytes : ram, "main", 1, "name", "pc.bios", "bytes",
+		      (json_int_t)262144, "main", 0, "cwd", vm->cwd ? vm->cwd : "/w");
 	assert_non_null(d);
+	if (vm->disks)
+		json_object_set_new(d, "disks", json_loads(vm->disks, 0, NULL));
 	if (vm->file)
 		json_object_set_new(d, "files", json_pack("[s]", vm->file));
 	return d;
@@ -57,18 +60,101 @@ static int rewrite_conf(const char *line, const struct vm *vm, const struct hv_s
 
 static int rewrite(const char *line, const struct vm *vm, char *out, size_t room, struct tv_err *e)
 {
-	const struct hv_standby_conf conf = {.dir = DIR, .tap_prefix = "tt", .vm_id = "ab12-cd34ef56"};
+	const struct hv_standby_conf conf = {
+		.dir = DIR, .tap_prefix = "tt", .vm_id = "ab12-cd34ef56"};
 
 	return rewrite_conf(line, vm, &conf, out, room, e);
 }
 
 static const struct vm usual;
 
+/* Two disks: what the options become, or why they are refused. */
+static void disks_are(const char *options, const char *disks, const char *expected)
+{
+	static const char *const images[] = {"/r/a,b-0.raw", "/r/1.raw"};
+	const struct hv_standby_conf conf = {
+		.dir = DIR, .vm_id = "ab12", .replicas = images, .n_replicas = 2};
+	const struct vm vm = {.disks = disks};
+	char line[4096], out[8192];
+	struct tv_err e = {0};
+	int rc;
+
+	snprintf(line, sizeof(line), "qemu %s -nodefaults", options);
+	rc = rewrite_conf(line, &vm, &conf, out, sizeof(out), &e);
+	if (rc) {
+		if (!strstr(e.text, expected))
+			fail_msg("%s: '%s', not '%s'", options, e.text, expected);
+		return;
+	}
+	if (strncmp(out, "qemu ", 5) || strncmp(out + 5, expected, strlen(expected)) ||
+	    strncmp(out + 5 + strlen(expected), " -nodefaults", 12))
+		fail_msg("%s:\n%s\nnot\n%s", options, out, expected);
+}
+
+#define DISK(device, node, file)                                                                   \
+	"{\"name\":\"x\",\"device\":\"" device "\",\"node\":\"" node "\",\"file\":\"" file         \
+	"\",\"bytes\":1048576}"
+
+static void test_disks(void **state)
+{
+	(void)state;
+	disks_are("-drive id=d0,file=/i/a.qcow2,format=qcow2,if=none,cache=none,l2-cache-size=1M "
+		  "-device ide-hd,drive=d0",
+		  "[" DISK("d0", "#block1", "/i/a.qcow2") "]",
+		  "-drive id=d0,if=none,cache=none,file=/r/a,,b-0.raw,format=raw -device "
+		  "ide-hd,drive=d0");
+	/* Without an id by the image's path; the read-only one stays. */
+	disks_are("-drive file=a.raw,if=virtio -drive file=/b.iso,readonly=on",
+		  "[" DISK("virtio0", "#block1", "a.raw") "]",
+		  "-drive if=virtio,file=/r/a,,b-0.raw,format=raw -drive file=/b.iso,readonly=on");
+	disks_are("-hda /a -hdb b -cdrom /c",
+		  "[" DISK("ide0-hd0", "#block1", "/a") "," DISK("ide0-hd1", "#block2", "b") "]",
+		  "-drive index=0,media=disk,file=/r/a,,b-0.raw,format=raw"
+		  " -drive index=1,media=disk,file=/r/1.raw,format=raw -cdrom /c");
+	disks_are("-pflash /code -pflash /vars /disk",
+		  "[" DISK("pflash1", "#block1", "/vars") "," DISK("ide0-hd0", "#b", "/disk") "]",
+		  "-pflash /code -drive if=pflash,file=/r/a,,b-0.raw,format=raw"
+		  " -drive index=0,media=disk,file=/r/1.raw,format=raw");
+	/* Nodes: what lies below a disk goes, what another one needs stays. */
+	disks_are("-blockdev driver=file,filename=/base,node-name=bf -blockdev "
+		  "driver=file,filename=/q,node-name=f "
+		  "-blockdev driver=qcow2,file=f,backing=bf,node-name=n -device ide-hd,drive=n",
+		  "[" DISK("", "n", "/q") "]",
+		  "-blockdev "
+		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
+		  "\"filename\":\"/r/a,b-0.raw\"}} -device ide-hd,drive=n");
+	disks_are("-blockdev driver=file,filename=/base,node-name=bf -blockdev "
+		  "driver=raw,read-only=on,file=bf,node-name=ro "
+		  "-blockdev driver=qcow2,file.driver=file,file.filename=/q,backing=bf,node-name=n",
+		  "[" DISK("", "n", "/q") "]",
+		  "-blockdev driver=file,filename=/base,node-name=bf -blockdev "
+		  "driver=raw,read-only=on,file=bf,node-name=ro -blockdev "
+		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
+		  "\"filename\":\"/r/a,b-0.raw\"}}");
+	disks_are("-blockdev "
+		  "{\"driver\":\"qcow2\",\"node-name\":\"n\",\"discard\":\"unmap\",\"file\":{"
+		  "\"driver\":\"file\",\"filename\":\"/q\"}}",
+		  "[" DISK("", "n", "/q") "]",
+		  "-blockdev "
+		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
+		  "\"filename\":\"/r/a,b-0.raw\",\"discard\":\"unmap\"},\"discard\":\"unmap\"}");
+	/* Said by name, not guessed. */
+	disks_are("-drive id=d0,file=/a", "[" DISK("hot", "#b", "/hot") "]", "not on the VM's");
+	disks_are("-drive id=d0,file=/a,snapshot=on", "[" DISK("d0", "#b", "/a") "]",
+		  "snapshot=on");
+	disks_are("-snapshot -drive id=d0,file=/a", "[" DISK("d0", "#b", "/a") "]", "thrown away");
+	disks_are("-hda /a -hdb /a", "[" DISK("ide0-hd0", "#b", "/a") "]", "twice");
+	disks_are("-hda /a -hdb /b -hdc /c",
+		  "[" DISK("a", "#a", "/a") "," DISK("b", "#b", "/b") "," DISK("c", "#c", "/c") "]",
+		  "more disks");
+}
+
 /* The part that every standby has, for a usual VM. */
 #define TAIL                                                                                       \
-	" -machine type=pc-q35-7.2,suppress-vmdesc=on,memory-backend=pc.ram -m size=268435456B"     \
-	" -object qom-type=memory-backend-file,id=pc.ram,mem-path=" RAM ",size=268435456B,share=on" \
-	",x-use-canonical-path-for-ramblock-id=off -global migration.send-configuration=off"        \
+	" -machine type=pc-q35-7.2,suppress-vmdesc=on,memory-backend=pc.ram -m size=268435456B"    \
+	" -object qom-type=memory-backend-file,id=pc.ram,mem-path=" RAM                            \
+	",size=268435456B,share=on"                                                                \
+	",x-use-canonical-path-for-ramblock-id=off -global migration.send-configuration=off"       \
 	" -display none -monitor none -qmp unix:" QMP ",server=on,wait=off -incoming defer"
 
 static void middle_is(const char *options, const char *expected)
@@ -87,15 +173,18 @@ static void test_kept(void **state)
 {
 	static const char *const lines[] = {
 		"-name guest=a,debug-threads=on -uuid 1-2 -smp 2,sockets=1 -cpu host -enable-kvm",
-		"-accel kvm -accel tcg,thread=multi -no-shutdown -no-reboot -rtc base=utc,clock=host",
+		"-accel kvm -accel tcg,thread=multi -no-shutdown -no-reboot -rtc "
+		"base=utc,clock=host",
 		"-kernel /b/vmlinuz -initrd /b/initrd -append console=ttyS0,115200",
 		"-device virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01,romfile= -boot strict=on",
 		"-fw_cfg name=opt/x,file=/etc/x -sandbox on,obsolete=deny -runas nobody -chroot /c",
 		"-global PIIX4_PM.disable_s3=1 -nodefaults -no-user-config -msg timestamp=on",
 		"-drive if=none,id=d,file=/i.iso,readonly=on,media=cdrom -device ide-cd,drive=d",
-		"-blockdev {\"driver\":\"raw\",\"node-name\":\"a\",\"file\":\"b\",\"read-only\":true}",
+		"-blockdev "
+		"{\"driver\":\"raw\",\"node-name\":\"a\",\"file\":\"b\",\"read-only\":true}",
 		"-vga std -watchdog-action reset -overcommit mem-lock=off -usb -snapshot -k de",
-		"-object iothread,id=io0", "-some-new-option value -smbios type=1,serial=x",
+		"-object iothread,id=io0",
+		"-some-new-option value -smbios type=1,serial=x",
 	};
 
 	(void)state;
@@ -110,14 +199,39 @@ static void test_kept(void **state)
 static void test_dropped(void **state)
 {
 	static const char *const lines[] = {
-		"", "-S", "--S", "-daemonize", "-pidfile /run/p", "-D /log -d int -trace enable=x",
-		"-monitor stdio", "-monitor unix:/m,server,nowait", "-qmp unix:/q,server=on,wait=off",
-		"-mon chardev=m,mode=control", "-gdb tcp::1234", "-s", "-display gtk", "-vnc :1",
-		"-spice port=5900,disable-ticketing=on", "-sdl", "-curses", "-full-screen",
-		"-incoming defer", "--incoming tcp:0:4444", "-loadvm snap", "-mem-prealloc",
-		"-mem-path /hugepages", "-M q35", "-machine pc-q35-7.2", "--machine type=q35",
-		"-m 256", "-m 256M", "-m size=256M", "-m 0.25G", "-qmp-pretty stdio",
-		"-global migration.send-configuration=off", "-display none -monitor none",
+		"",
+		"-S",
+		"--S",
+		"-daemonize",
+		"-pidfile /run/p",
+		"-D /log -d int -trace enable=x",
+		"-monitor stdio",
+		"-monitor unix:/m,server,nowait",
+		"-qmp unix:/q,server=on,wait=off",
+		"-mon chardev=m,mode=control",
+		"-gdb tcp::1234",
+		"-s",
+		"-display gtk",
+		"-vnc :1",
+		"-spice port=5900,disable-ticketing=on",
+		"-sdl",
+		"-curses",
+		"-full-screen",
+		"-incoming defer",
+		"--incoming tcp:0:4444",
+		"-loadvm snap",
+		"-mem-prealloc",
+		"-mem-path /hugepages",
+		"-M q35",
+		"-machine pc-q35-7.2",
+		"--machine type=q35",
+		"-m 256",
+		"-m 256M",
+		"-m size=256M",
+		"-m 0.25G",
+		"-qmp-pretty stdio",
+		"-global migration.send-configuration=off",
+		"-display none -monitor none",
 	};
 
 	(void)state;
@@ -157,7 +271,8 @@ static void test_standby_names(void **state)
 	struct tv_err e = {0};
 
 	(void)state;
-	assert_int_equal(rewrite("qemu -serial file:/x/standby.files", &usual, out, sizeof(out), &e), 0);
+	assert_int_equal(
+		rewrite("qemu -serial file:/x/standby.files", &usual, out, sizeof(out), &e), 0);
 	assert_null(strstr(out, "file:" DIR "/standby.files "));
 }
 
@@ -197,12 +312,15 @@ static void test_net(void **state)
 	middle_is("-netdev tap,id=n,fds=3:4,vhostfds=5:6",
 		  "-netdev id=n,queues=2,type=tap,ifname=tt0,script=no,downscript=no");
 	middle_is("-nic tap,model=virtio,mac=52:54:00:00:00:02,br=b",
-		  "-nic model=virtio,mac=52:54:00:00:00:02,type=tap,ifname=tt0,script=no,downscript=no");
+		  "-nic "
+		  "model=virtio,mac=52:54:00:00:00:02,type=tap,ifname=tt0,script=no,downscript=no");
 	middle_is("-nic none", "-nic none");
 	middle_is("-nic model=virtio", "-nic model=virtio");
 	middle_is("-net nic,model=e1000 -net user", "-net nic,model=e1000 -net user");
-	middle_is("-netdev socket,id=n,mcast=230.0.0.1:1234", "-netdev socket,id=n,mcast=230.0.0.1:1234");
-	middle_is("-netdev {\"type\":\"tap\",\"fd\":\"34\",\"vhost\":true,\"vhostfd\":\"36\",\"id\":\"h\"}",
+	middle_is("-netdev socket,id=n,mcast=230.0.0.1:1234",
+		  "-netdev socket,id=n,mcast=230.0.0.1:1234");
+	middle_is("-netdev "
+		  "{\"type\":\"tap\",\"fd\":\"34\",\"vhost\":true,\"vhostfd\":\"36\",\"id\":\"h\"}",
 		  "-netdev {\"type\":\"tap\",\"id\":\"h\",\"ifname\":\"tt0\",\"script\":\"no\","
 		  "\"downscript\":\"no\"}");
 }
@@ -214,16 +332,20 @@ static void test_paths(void **state)
 	struct tv_err e = {0};
 
 	(void)state;
-	middle_is("-kernel vmlinuz -initrd ../i -L bios", "-kernel /w/vmlinuz -initrd /w/../i -L /w/bios");
+	middle_is("-kernel vmlinuz -initrd ../i -L bios",
+		  "-kernel /w/vmlinuz -initrd /w/../i -L /w/bios");
 	middle_is("disk.iso", "/w/disk.iso");
 	middle_is("-cdrom a.iso -drive file=b.iso,readonly=on,if=none,id=x",
 		  "-cdrom /w/a.iso -drive file=/w/b.iso,readonly=on,if=none,id=x");
 	middle_is("-drive file=nbd://h/x,readonly=on", "-drive file=nbd://h/x,readonly=on");
 	middle_is("-drive file=a,,b.iso,readonly=on", "-drive file=/w/a,,b.iso,readonly=on");
 	middle_is("-blockdev driver=raw,node-name=a,file.driver=file,file.filename=x,read-only=on",
-		  "-blockdev driver=raw,node-name=a,file.driver=file,file.filename=/w/x,read-only=on");
-	middle_is("-blockdev {\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"x\"}}",
-		  "-blockdev {\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"/w/x\"}}");
+		  "-blockdev "
+		  "driver=raw,node-name=a,file.driver=file,file.filename=/w/x,read-only=on");
+	middle_is(
+		"-blockdev {\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"x\"}}",
+		"-blockdev "
+		"{\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"/w/x\"}}");
 	middle_is("-bios bios.bin", "-bios bios.bin");
 	middle_is("-bios sub/bios.bin", "-bios /w/sub/bios.bin");
 	assert_int_equal(rewrite("./qemu -bios rom.bin", &here, out, sizeof(out), &e), 0);
@@ -253,19 +375,28 @@ static void test_machine_and_ram(void **state)
 		 "memory-backend=pc.ram ");
 	contains("qemu -M q35 -nographic", &usual, " -machine graphics=off,type=pc-q35-7.2,");
 	contains("qemu -m 256,slots=4,maxmem=1G", &usual, " -m slots=4,maxmem=1G,size=268435456B ");
-	contains("qemu -m 256 -m slots=4,maxmem=1G", &usual, " -m slots=4,maxmem=1G,size=268435456B ");
+	contains("qemu -m 256 -m slots=4,maxmem=1G", &usual,
+		 " -m slots=4,maxmem=1G,size=268435456B ");
 	contains("qemu -m 5G", &big, "size=5368709120B,share=on");
-	contains("qemu -M q35,memory-backend=mem0 -m 256 -object memory-backend-memfd,id=mem0,size=256M",
+	contains("qemu -M q35,memory-backend=mem0 -m 256 -object "
+		 "memory-backend-memfd,id=mem0,size=256M",
 		 &mem0, ",memory-backend=mem0 -m ");
-	contains("qemu -M q35,memory-backend=mem0 -m 256 -object memory-backend-memfd,id=mem0,size=256M",
-		 &mem0, "id=mem0,mem-path=" RAM ",size=268435456B,share=on,"
+	contains("qemu -M q35,memory-backend=mem0 -m 256 -object "
+		 "memory-backend-memfd,id=mem0,size=256M",
+		 &mem0,
+		 "id=mem0,mem-path=" RAM ",size=268435456B,share=on,"
 		 "x-use-canonical-path-for-ramblock-id=off");
-	contains("qemu -M pc-q35-4.0,memory-backend=mem0 -object memory-backend-file,id=mem0,size=1",
-		 &old, "id=mem0,mem-path=" RAM ",size=268435456B,share=on,"
-		 "x-use-canonical-path-for-ramblock-id=on");
-	contains("qemu -M microvm", &micro, "type=microvm,suppress-vmdesc=on,memory-backend=microvm.ram");
-	contains("qemu -object {\"qom-type\":\"memory-backend-ram\",\"id\":\"pc.ram\",\"size\":268435456}"
-		 " -machine pc-q35-7.2,memory-backend=pc.ram", &usual, "qemu -machine type=");
+	contains(
+		"qemu -M pc-q35-4.0,memory-backend=mem0 -object memory-backend-file,id=mem0,size=1",
+		&old,
+		"id=mem0,mem-path=" RAM ",size=268435456B,share=on,"
+		"x-use-canonical-path-for-ramblock-id=on");
+	contains("qemu -M microvm", &micro,
+		 "type=microvm,suppress-vmdesc=on,memory-backend=microvm.ram");
+	contains("qemu -object "
+		 "{\"qom-type\":\"memory-backend-ram\",\"id\":\"pc.ram\",\"size\":268435456}"
+		 " -machine pc-q35-7.2,memory-backend=pc.ram",
+		 &usual, "qemu -machine type=");
 	contains("qemu -numa node,memdev=mem0 -object memory-backend-ram,id=mem0,size=256M", &mem0,
 		 "-machine type=pc-q35-7.2,suppress-vmdesc=on -m ");
 	contains("qemu -object memory-backend-ram,id=dimm0,size=1G -device pc-dimm,memdev=dimm0",
@@ -296,7 +427,8 @@ static void test_refused(void **state)
 	refused("qemu -netdev vhost-user,id=n,chardev=c", &usual, "vhost-user");
 	refused("qemu -netdev socket,id=n,fd=4", &usual, "socket");
 	refused("qemu -numa node,memdev=a -numa node,memdev=b", &usual, "-numa");
-	refused("qemu -object memory-backend-file,id=nv,mem-path=/x,share=on,size=1G", &usual, "nv");
+	refused("qemu -object memory-backend-file,id=nv,mem-path=/x,share=on,size=1G", &usual,
+		"nv");
 	refused("qemu -object memory-backend-epc,id=pc.ram", &usual, "memory-backend-epc");
 	refused("qemu -object sev-guest,id=s", &usual, "sev-guest");
 	refused("qemu -object {bad", &usual, "JSON");
@@ -326,9 +458,12 @@ static void test_again(void **state)
 	struct tv_err e = {0};
 
 	(void)state;
-	assert_int_equal(rewrite("qemu -M q35 -m 256 -nographic -nic tap,model=e1000 -serial mon:stdio "
-				 "-chardev socket,id=c,path=/a/x,server -chardev pty,id=d -name v "
-				 "-kernel k -device e1000,romfile=", &usual, once, sizeof(once), &e), 0);
+	assert_int_equal(
+		rewrite("qemu -M q35 -m 256 -nographic -nic tap,model=e1000 -serial mon:stdio "
+			"-chardev socket,id=c,path=/a/x,server -chardev pty,id=d -name v "
+			"-kernel k -device e1000,romfile=",
+			&usual, once, sizeof(once), &e),
+		0);
 	assert_int_equal(rewrite(once, &usual, twice, sizeof(twice), &e), 0);
 	/* Only the order inside -machine and -m may differ; the length may not. */
 	assert_int_equal(strlen(once), strlen(twice));
@@ -338,9 +473,14 @@ static void test_bad_description(void **state)
 {
 	const struct hv_standby_conf conf = {.dir = DIR};
 	static const char *const bad[] = {
-		"{}", "{\"argv\":[]}", "{\"argv\":[1]}", "{\"argv\":\"qemu\"}",
-		"{\"argv\":[\"qemu\"]}", "{\"argv\":[\"qemu\"],\"blocks\":[{\"main\":true}]}",
-		"{\"argv\":[\"qemu\"],\"ram_bytes\":1,\"blocks\":[{\"main\":true,\"name\":\"a\",\"bytes\":1}]}",
+		"{}",
+		"{\"argv\":[]}",
+		"{\"argv\":[1]}",
+		"{\"argv\":\"qemu\"}",
+		"{\"argv\":[\"qemu\"]}",
+		"{\"argv\":[\"qemu\"],\"blocks\":[{\"main\":true}]}",
+		"{\"argv\":[\"qemu\"],\"ram_bytes\":1,\"blocks\":[{\"main\":true,\"name\":\"a\","
+		"\"bytes\":1}]}",
 	};
 
 	(void)state;
@@ -360,12 +500,19 @@ static void test_bad_description(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kept),	       cmocka_unit_test(test_dropped),
-		cmocka_unit_test(test_serial),	       cmocka_unit_test(test_standby_names),
-		cmocka_unit_test(test_chardev),	       cmocka_unit_test(test_net),
-		cmocka_unit_test(test_paths),	       cmocka_unit_test(test_machine_and_ram),
-		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_tap_names),
-		cmocka_unit_test(test_again),	       cmocka_unit_test(test_bad_description),
+		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_standby_names),
+		cmocka_unit_test(test_chardev),
+		cmocka_unit_test(test_net),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_machine_and_ram),
+		cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_tap_names),
+		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_bad_description),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

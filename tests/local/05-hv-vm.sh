@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# hv against real QEMUs of several shapes: tests/hv_vm.sh [BUILD]. Needs root (ptrace, tap).
+# hv against real QEMUs of several shapes: make tools first. Needs root (ptrace, tap).
 set -u
-probe=${1:-build}/tools/hv_probe_vm
+cd "$(dirname "$0")/../.." || exit 1
+probe=${B:-build}/tools/hv_probe_vm
 q=qemu-system-x86_64
 failed=0
 
@@ -19,7 +20,7 @@ try() { # name, arguments of hv_probe_vm
 }
 skip() { echo "skipped $1: $2"; }
 
-command -v $q >/dev/null || { skip "everything" "no $q"; exit 0; }
+command -v $q >/dev/null || { skip "everything" "no $q"; exit 77; }
 try "default machine" -b $q -m 512
 try "default machine, two steps" -2 -b $q -m 512
 try "q35, SeaBIOS" -n 5 $q -M q35 -nodefaults -m 512

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# make bench: every figure with its floor from the same run; build/bench/results.json and a table.
+.PHONY: bench
+bench: all tools guest $(BENCH_BIN)
+	@bench/pause.sh
+	@bench/disk.sh

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# make install [PREFIX=/usr/local] [DESTDIR=]: the two programs, a configuration to begin with, a systemd unit.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= /lib/systemd/system
+.PHONY: install
+install: all
+	install -D -m 755 $(B)/twinvmd $(DESTDIR)$(PREFIX)/sbin/twinvmd
+	install -D -m 755 $(B)/twinvm $(DESTDIR)$(PREFIX)/bin/twinvm
+	install -D -m 644 docs/twinvmd.conf.example $(DESTDIR)$(SYSCONFDIR)/twinvm/twinvmd.conf.example
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|' docs/twinvmd.service >$(B)/twinvmd.service
+	install -D -m 644 $(B)/twinvmd.service $(DESTDIR)$(UNITDIR)/twinvmd.service

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# bench/disk: guest writes (O_DIRECT) with protection on, against the same guest with a plain write-blocking mirror job to a
+# local NBD server, in alternating rounds of one run. Time is taken outside the guest. Ratio: protected / mirrored
+# throughput, medians. Writes BUILD/bench/disk.json and adds to BUILD/bench/results.json. ROUNDS (3), SEQ_MIB (128), RAND_MIB (8).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/lib/pair.sh
+ROUNDS=${ROUNDS:-3}
+declare -A mib=([seq]=${SEQ_MIB:-128} [rand]=${RAND_MIB:-8})
+
+median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
+# in_guest COMMAND: runs it, prints the milliseconds it took
+in_guest() {
+	local begin=${EPOCHREALTIME/./} said
+	said=$(host_run client timeout 300 bash -c "exec 3<>/dev/tcp/$GUEST_IP/7002 && echo '$1; echo over' >&3 && while read -r x <&3; do echo \"\$x\"; [[ \$x != over ]] || exit 0; done")
+	grep -q '^done' <<<"$said" || {
+		echo "in the guest: $said" >&2
+		return 1
+	}
+	echo $(((${EPOCHREALTIME/./} - begin) / 1000))
+}
+
+pair_up
+truncate -s 512M "$PAIR_DIR/disk.raw"
+truncate -s 512M "$PAIR_DIR/target.raw"
+GUEST_EXTRA='twinvm.shell=1' guest_start hostA vm1 \
+	-drive "file=$PAIR_DIR/disk.raw,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0
+host_spawn hostA "$PAIR_DIR/nbd.log" qemu-nbd -k "$PAIR_DIR/nbd.sock" -f raw -t -e 8 "$PAIR_DIR/target.raw"
+await 10 "the NBD server" test -S "$PAIR_DIR/nbd.sock"
+in_guest "diskbench /dev/vda seq ${mib[seq]}" >/dev/null # blocks are allocated once, for all rounds
+for kind in seq rand; do : >"$PAIR_DIR/mirror-$kind" && : >"$PAIR_DIR/protected-$kind"; done
+for ((r = 0; r < ROUNDS; r++)); do
+	python3 bench/qmp_mirror.py "${GUEST_QMP[vm1]}" d0 "$PAIR_DIR/nbd.sock" start
+	for kind in seq rand; do
+		in_guest "diskbench /dev/vda $kind ${mib[$kind]}" >>"$PAIR_DIR/mirror-$kind"
+	done
+	python3 bench/qmp_mirror.py "${GUEST_QMP[vm1]}" d0 "$PAIR_DIR/nbd.sock" stop
+	tw hostA protect vm1 --to hostB >/dev/null
+	for kind in seq rand; do
+		in_guest "diskbench /dev/vda $kind ${mib[$kind]}" >>"$PAIR_DIR/protected-$kind"
+	done
+	tw hostA unprotect vm1 >/dev/null
+done
+mkdir -p "$PAIR_B/bench"
+json= worst=
+printf '%6s %6s %16s %16s %8s\n' kind MiB mirrored_ms protected_ms ratio
+for kind in seq rand; do
+	m=$(median <"$PAIR_DIR/mirror-$kind") p=$(median <"$PAIR_DIR/protected-$kind")
+	ratio=$(awk -v m="$m" -v p="$p" 'BEGIN {printf "%.2f", m / p}')
+	printf '%6s %6d %16d %16d %8s\n' $kind "${mib[$kind]}" "$m" "$p" "$ratio"
+	json+="${json:+,}{\"kind\":\"$kind\",\"mib\":${mib[$kind]},\"mirrored_ms\":$m,\"protected_ms\":$p,\"ratio\":$ratio}"
+	worst=$(awk -v a="${worst:-9}" -v b="$ratio" 'BEGIN {print a < b ? a : b}')
+done
+echo "[$json]" >"$PAIR_B/bench/disk.json"
+results=$PAIR_B/bench/results.json
+[[ -s $results ]] || echo '{}' >"$results"
+jq --argjson r "$worst" '.disk_vs_mirror_ratio = $r' "$results" >"$results.new" && mv "$results.new" "$results"

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation: a VM's disks on the backup
+ *
+ * The first copy is written to the images as it comes; until its end the state file says that they
+ * are nobody's state. From then on records are kept per epoch (memory, then a file: spool.c) and
+ * the images are touched only by ckpt_rep_apply, after the whole epoch was verified, with
+ * "applying" in the state file around it. Records of an epoch arrive while the one before is still
+ * being checked, so several epochs are open at once; they are applied in order, each once.
+ *
+ * A failed write to an image (no room, I/O error) makes the replica dead: nothing more is taken,
+ * and the state file says MIXED for whoever comes next.
+ */
+#include "checkpoint/disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct image {
+	char path[512];
+	int fd;
+};
+
+struct journal {
+	struct ckpt_spool *spool;
+	uint64_t epoch; /* 0: free */
+};
+
+struct ckpt_rep {
+	unsigned disks;
+	uint64_t bytes[CKPT_MAX_DISKS];
+	struct image images[CKPT_MAX_DISKS];
+	struct journal journals[CKPT_REP_EPOCHS];
+	struct ckpt_repstate *state;
+	struct ckpt_sum *sum;
+	uint64_t applied, verified, written_bytes;
+	bool streaming;
+	/* the first copy */
+	struct tv_buf carry;
+	uint64_t stream_records;
+	uint8_t *scratch, *zeroes;
+	int failed;
+	struct tv_err why;
+};
+
+static int die(struct ckpt_rep *r, struct tv_err *e, int rc)
+{
+	r->failed = rc;
+	if (e)
+		r->why = *e;
+	return rc;
+}
+
+static int dead(const struct ckpt_rep *r, struct tv_err *e)
+{
+	return r->failed ? tv_fail(e, r->failed, "%s", r->why.text) : 0;
+}
+
+/* ---- the images ---- */
+static int image_failed(const struct image *im, const char *what, int rc, struct tv_err *e)
+{
+	return tv_fail(e, rc, "replica image %s: %s: %s", im->path, what, tv_strerror(rc));
+}
+
+/* A VM that runs from an image holds locks on it (QEMU's image locking). */
+static bool is_in_use(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0};
+
+	return !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
+}
+
+static int open_image(struct image *im, const struct ckpt_rep_conf *c, unsigned disk,
+		      struct tv_err *e)
+{
+	struct stat st;
+
+	if (snprintf(im->path, sizeof(im->path), "%s/%s-%u.raw", c->dir, c->vm_id, disk) >=
+	    (int)sizeof(im->path))
+		return tv_fail(e, -ENAMETOOLONG, "the folder for replicas, %s, has too long a name",
+			       c->dir);
+	im->fd = open(im->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (im->fd < 0)
+		return image_failed(im, "open", -errno, e);
+	if (fstat(im->fd, &st) || !S_ISREG(st.st_mode))
+		return image_failed(im, "not a file", -EINVAL, e);
+	if (is_in_use(im->fd))
+		return tv_fail(e, -EBUSY, "replica image %s is in use by a running VM", im->path);
+	/* Empty, then long: all holes. */
+	if (ftruncate(im->fd, 0) || ftruncate(im->fd, (off_t)c->bytes[disk]))
+		return image_failed(im, "setting its size", -errno, e);
+	return 0;
+}
+
+static int write_at(struct image *im, uint64_t offset, const uint8_t *p, size_t n, struct tv_err *e)
+{
+	while (n) {
+		ssize_t r;
+
+		if (tv_fault("replica_write"))
+			return image_failed(im, "write", -ENOSPC, e);
+		r = pwrite(im->fd, p, n, (off_t)offset);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return image_failed(im, "write", r ? -errno : -EIO, e);
+		offset += (uint64_t)r;
+		p += r;
+		n -= (size_t)r;
+	}
+	return 0;
+}
+
+/* A hole where the file system can make one. */
+static int zero_at(struct ckpt_rep *r, struct image *im, uint64_t offset, uint64_t n,
+		   struct tv_err *e)
+{
+	if (!fallocate(im->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n))
+		return 0;
+	if (errno != EOPNOTSUPP && errno != ENOSYS)
+		return image_failed(im, "making a hole", -errno, e);
+	while (n) {
+		size_t k = n < CKPT_DISK_PIECE_BYTES ? (size_t)n : CKPT_DISK_PIECE_BYTES;
+		int rc = write_at(im, offset, r->zeroes, k, e);
+
+		if (rc)
+			return rc;
+		offset += k;
+		n -= k;
+	}
+	return 0;
+}
+
+static int apply_record(struct ckpt_rep *r, const struct ckpt_disk_rec *rec, const uint8_t *payload,
+			struct tv_err *e)
+{
+	struct image *im = &r->images[rec->disk];
+	const uint8_t *contents;
+	int rc;
+
+	if (rec->kind != CKPT_DISK_WRITE)
+		return zero_at(r, im, rec->offset, rec->bytes, e);
+	rc = ckpt_disk_contents(rec, payload, r->scratch, &contents);
+	if (rc)
+		return tv_fail(e, rc, "a disk record's contents are damaged");
+	r->written_bytes += rec->bytes;
+	return write_at(im, rec->offset, contents, rec->bytes, e);
+}
+
+static int bad_record(struct tv_err *e, uint64_t number, const struct ckpt_disk_rec *rec,
+		      const char *what)
+{
+	return tv_fail(e, TV_E_PROTOCOL,
+		       "disk record %" PRIu64 " (disk %u, offset %" PRIu64 "): %s", number,
+		       rec->disk, rec->offset, what);
+}
+
+/* ---- opening and closing ---- */
+static int take_memory(struct ckpt_rep *r, const struct ckpt_rep_conf *c)
+{
+	int rc = 0;
+
+	tv_buf_init(&r->carry, CKPT_DISK_RECORD_BYTES);
+	r->sum = ckpt_sum_new();
+	r->scratch = malloc(CKPT_DISK_PIECE_BYTES);
+	r->zeroes = calloc(1, CKPT_DISK_PIECE_BYTES);
+	if (!r->sum || !r->scratch || !r->zeroes)
+		return -ENOMEM;
+	for (unsigned i = 0; i < CKPT_REP_EPOCHS && !rc; i++)
+		rc = ckpt_spool_new(c->memory_bytes, c->spool_dir, c->spool_bytes,
+				    &r->journals[i].spool);
+	return rc;
+}
+
+int ckpt_rep_open(const struct ckpt_rep_conf *c, struct ckpt_rep **out, struct tv_err *e)
+{
+	struct ckpt_rep *r;
+	int rc = 0;
+
+	*out = NULL;
+	if (c->disks > CKPT_MAX_DISKS)
+		return tv_fail(e, -EINVAL, "more than %u disks", CKPT_MAX_DISKS);
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return tv_fail(e, -ENOMEM, "no memory for the replica's journal");
+	r->streaming = true;
+	for (unsigned i = 0; i < CKPT_MAX_DISKS; i++)
+		r->images[i].fd = -1;
+	if (take_memory(r, c))
+		rc = tv_fail(e, -ENOMEM, "no memory for the replica's journal");
+	/* MIXED before the first image is touched. */
+	if (!rc)
+		rc = ckpt_repstate_begin(c->dir, c->vm_id, c->session, &r->state, e);
+	for (; !rc && r->disks < c->disks; r->disks++) {
+		r->bytes[r->disks] = c->bytes[r->disks];
+		if (!c->bytes[r->disks] || c->bytes[r->disks] > INT64_MAX)
+			rc = tv_fail(e, -EINVAL, "disk %u has an impossible size", r->disks);
+		else
+			rc = open_image(&r->images[r->disks], c, r->disks, e);
+	}
+	if (rc) {
+		ckpt_rep_free(r);
+		return rc;
+	}
+	*out = r;
+	return 0;
+}
+
+void ckpt_rep_free(struct ckpt_rep *r)
+{
+	if (!r)
+		return;
+	for (unsigned i = 0; i < CKPT_MAX_DISKS; i++)
+		tv_close_fd(&r->images[i].fd);
+	for (unsigned i = 0; i < CKPT_REP_EPOCHS; i++)
+		ckpt_spool_free(r->journals[i].spool);
+	ckpt_repstate_free(r->state);
+	ckpt_sum_free(r->sum);
+	tv_buf_dispose(&r->carry);
+	free(r->scratch);
+	free(r->zeroes);
+	free(r);
+}
+
+const char *ckpt_rep_path(const struct ckpt_rep *r, unsigned disk)
+{
+	return disk < r->disks ? r->images[disk].path : NULL;
+}
+
+uint64_t ckpt_rep_written_bytes(const struct ckpt_rep *r)
+{
+	return r->written_bytes;
+}
+
+int ckpt_rep_sync(struct ckpt_rep *r, struct tv_err *e)
+{
+	for (unsigned i = 0; i < r->disks; i++)
+		if (fdatasync(r->images[i].fd))
+			return image_failed(&r->images[i], "sync", -errno, e);
+	return 0;
+}
+
+void ckpt_rep_hand_over(struct ckpt_rep *r)
+{
+	ckpt_repstate_remove(r->state);
+}
+
+void ckpt_rep_remove(struct ckpt_rep *r)
+{
+	for (unsigned i = 0; i < r->disks; i++)
+		unlink(r->images[i].path);
+	ckpt_repstate_remove(r->state);
+}
+
+bool ckpt_rep_is_whole(const struct ckpt_rep *r)
+{
+	return r->applied && !r->failed;
+}
+
+int ckpt_rep_settle(struct ckpt_rep *r, struct tv_err *e)
+{
+	int rc = dead(r, e);
+
+	if (!rc)
+		rc = ckpt_rep_sync(r, e);
+	if (!rc && ckpt_repstate_settle(r->state))
+		rc = tv_fail(e, -EIO, "the replica's state file cannot be written");
+	return rc;
+}
+
+/* ---- first copy ---- */
+
+/* Applies the record in carry when it is complete; says how many bytes it still needs in *more. */
+static int stream_record(struct ckpt_rep *r, size_t *more, struct tv_err *e)
+{
+	struct ckpt_disk_rec rec;
+	const char *wrong;
+	int rc;
+
+	*more = CKPT_DISK_HEADER_BYTES - r->carry.bytes;
+	if (r->carry.bytes < CKPT_DISK_HEADER_BYTES)
+		return 0;
+	ckpt_disk_get(r->carry.data, &rec);
+	wrong = ckpt_disk_check(&rec, r->disks, r->bytes);
+	if (wrong)
+		return bad_record(e, r->stream_records, &rec, wrong);
+	*more = CKPT_DISK_HEADER_BYTES + rec.payload_bytes - r->carry.bytes;
+	if (*more)
+		return 0;
+	rc = apply_record(r, &rec, r->carry.data + CKPT_DISK_HEADER_BYTES, e);
+	r->carry.bytes = 0;
+	r->stream_records++;
+	*more = CKPT_DISK_HEADER_BYTES;
+	return rc;
+}
+
+int ckpt_rep_stream(struct ckpt_rep *r, const void *p, size_t n, struct tv_err *e)
+{
+	const uint8_t *at = p;
+	size_t more;
+	int rc = dead(r, e);
+
+	if (rc)
+		return rc;
+	if (!r->streaming)
+		return die(r, e,
+			   tv_fail(e, TV_E_PROTOCOL, "disk data of a first copy that has ended"));
+	ckpt_sum_add(r->sum, p, n);
+	rc = stream_record(r, &more, e);
+	while (!rc && n) {
+		size_t k = n < more ? n : more;
+
+		rc = tv_buf_add(&r->carry, at, k);
+		if (rc)
+			tv_fail(e, rc, "no memory for a disk record");
+		else
+			rc = stream_record(r, &more, e);
+		at += k;
+		n -= k;
+	}
+	return rc ? die(r, e, rc) : 0;
+}
+
+int ckpt_rep_stream_end(struct ckpt_rep *r, uint64_t records, uint64_t checksum, struct tv_err *e)
+{
+	int rc = dead(r, e);
+
+	if (rc)
+		return rc;
+	if (!r->streaming || r->carry.bytes)
+		return die(r, e,
+			   tv_fail(e, TV_E_PROTOCOL, "the disks' first copy ends inside a record"));
+	if (records != r->stream_records || checksum != ckpt_sum_value(r->sum))
+		return die(r, e,
+			   tv_fail(e, TV_E_CORRUPT, "the disks' first copy is not what was sent"));
+	r->streaming = false;
+	return 0; /* still nobody's state: that comes with epoch 1 */
+}
+
+/* ---- epochs ---- */
+static struct journal *journal_of(struct ckpt_rep *r, uint64_t epoch)
+{
+	return &r->journals[epoch % CKPT_REP_EPOCHS];
+}
+
+int ckpt_rep_add(struct ckpt_rep *r, uint64_t epoch, const void *p, size_t n, struct tv_err *e)
+{
+	struct journal *j = journal_of(r, epoch);
+	int rc = dead(r, e);
+
+	if (rc)
+		return rc;
+	if (epoch <= r->applied || epoch <= r->verified || epoch > r->applied + CKPT_REP_EPOCHS)
+		return die(r, e,
+			   tv_fail(e, TV_E_PROTOCOL,
+				   "disk data of epoch %" PRIu64 " have no place now", epoch));
+	j->epoch = epoch;
+	rc = ckpt_spool_add(j->spool, p, n);
+	if (rc)
+		return die(r, e,
+			   tv_fail(e, rc, "keeping an epoch's disk data: %s", tv_strerror(rc)));
+	return 0;
+}
+
+/* Calls f for every record of a journal; each is checked again, since a file may have been between.
+ */
+static int each_record(struct ckpt_rep *r, struct ckpt_spool *spool, uint64_t *count,
+		       int (*f)(struct ckpt_rep *r, const struct ckpt_disk_rec *rec,
+				const uint8_t *payload, struct tv_err *e),
+		       struct tv_err *e)
+{
+	uint64_t at = 0, all = ckpt_spool_bytes(spool);
+
+	for (*count = 0; at < all; ++*count) {
+		struct ckpt_disk_rec rec;
+		const uint8_t *p;
+		const char *wrong;
+		int rc = all - at < CKPT_DISK_HEADER_BYTES
+				 ? -EINVAL
+				 : ckpt_spool_at(spool, at, CKPT_DISK_HEADER_BYTES, &p);
+
+		if (rc == -EINVAL)
+			return tv_fail(e, TV_E_PROTOCOL,
+				       "an epoch's disk data end inside a record");
+		if (rc)
+			return tv_fail(e, rc, "reading kept disk data: %s", tv_strerror(rc));
+		ckpt_disk_get(p, &rec);
+		wrong = ckpt_disk_check(&rec, r->disks, r->bytes);
+		if (!wrong && rec.payload_bytes > all - at - CKPT_DISK_HEADER_BYTES)
+			wrong = "cut off";
+		if (wrong)
+			return bad_record(e, *count, &rec, wrong);
+		rc = ckpt_spool_at(spool, at, CKPT_DISK_HEADER_BYTES + rec.payload_bytes, &p);
+		if (rc)
+			return tv_fail(e, rc, "reading kept disk data: %s", tv_strerror(rc));
+		ckpt_sum_add(r->sum, p, CKPT_DISK_HEADER_BYTES + rec.payload_bytes);
+		rc = f(r, &rec, p + CKPT_DISK_HEADER_BYTES, e);
+		if (rc)
+			return rc;
+		at += CKPT_DISK_HEADER_BYTES + rec.payload_bytes;
+	}
+	return 0;
+}
+
+static int check_record(struct ckpt_rep *r, const struct ckpt_disk_rec *rec, const uint8_t *payload,
+			struct tv_err *e)
+{
+	const uint8_t *contents;
+
+	if (rec->kind == CKPT_DISK_WRITE && ckpt_disk_contents(rec, payload, r->scratch, &contents))
+		return tv_fail(e, TV_E_CORRUPT,
+			       "disk record for disk %u, offset %" PRIu64
+			       ": the contents do not match their hash",
+			       rec->disk, rec->offset);
+	return 0;
+}
+
+int ckpt_rep_verify(struct ckpt_rep *r, uint64_t epoch, uint64_t records, uint64_t checksum,
+		    struct tv_err *e)
+{
+	struct journal *j = journal_of(r, epoch);
+	uint64_t count = 0;
+	int rc = dead(r, e);
+
+	if (rc)
+		return rc;
+	ckpt_sum_reset(r->sum);
+	if (r->streaming || epoch != r->applied + 1)
+		rc = tv_fail(e, TV_E_PROTOCOL, "epoch %" PRIu64 " is not the disks' next one",
+			     epoch);
+	else if (j->epoch == epoch)
+		rc = each_record(r, j->spool, &count, check_record, e);
+	if (!rc && (count != records || ckpt_sum_value(r->sum) != checksum))
+		rc = tv_fail(e, TV_E_CORRUPT,
+			     "epoch %" PRIu64 ": %" PRIu64 " disk records instead of %" PRIu64
+			     ", or other ones",
+			     epoch, count, records);
+	if (rc)
+		return die(r, e, rc);
+	r->verified = epoch;
+	return 0;
+}
+
+int ckpt_rep_apply(struct ckpt_rep *r, uint64_t epoch, struct tv_err *e)
+{
+	struct journal *j = journal_of(r, epoch);
+	uint64_t count;
+	int rc = dead(r, e);
+
+	if (rc)
+		return rc;
+	if (r->verified != epoch || epoch != r->applied + 1)
+		return die(r, e, tv_fail(e, -EINVAL, "epoch %" PRIu64 " was not checked", epoch));
+	if (j->epoch == epoch) {
+		ckpt_repstate_applying(r->state);
+		rc = each_record(r, j->spool, &count, apply_record, e);
+		if (rc)
+			return die(r, e, rc);
+		if (tv_fault("replica_kill"))
+			abort(); /* as a SIGKILL before the end would */
+		ckpt_spool_clear(j->spool);
+		j->epoch = 0;
+	}
+	r->applied = epoch;
+	ckpt_repstate_applied(r->state, epoch);
+	return 0;
+}

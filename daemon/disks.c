@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/disks.h"
+
+#include "checkpoint/checkpoint.h"
+#include "nbd/nbd.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CHUNK_BYTES (512u << 10) /* takes at least one record of any size */
+#define PAUSING_ROOM 8
+#define EPOCHS 8 /* open at once: more than are ever in flight */
+
+struct chunk { /* consecutive records of one epoch */
+	TAILQ_ENTRY(chunk) next;
+	uint64_t epoch;
+	size_t bytes;
+	uint8_t data[CHUNK_BYTES];
+};
+
+struct epoch_sum {
+	struct ckpt_sum *sum;
+	uint64_t records, bytes;
+	unsigned unsent; /* chunks */
+};
+
+struct disks {
+	struct disks_conf conf;
+	struct nbd *nbd;
+	pthread_mutex_t lock;
+	pthread_cond_t room;
+	TAILQ_HEAD(chunk_list, chunk) chunks;
+	size_t queued_bytes;
+	uint64_t epoch, committed; /* open now; last one committed */
+	struct epoch_sum sums[EPOCHS];
+	uint64_t uncommitted_bytes;
+	unsigned waiting;
+	bool pausing, discard, head_taken, kicked, failed;
+	char why[128];
+	struct disks_stats stats;
+	uint8_t *records[NBD_MAX_DISKS]; /* a record in the making, one for each server thread */
+	int efd;
+	struct event *ev;
+};
+
+static struct epoch_sum *sum_of(struct disks *d, uint64_t epoch)
+{
+	return &d->sums[epoch % EPOCHS];
+}
+
+/* Under lock. */
+static void kick(struct disks *d)
+{
+	uint64_t one = 1;
+
+	if (!d->kicked && write(d->efd, &one, sizeof(one)) < 0)
+		abort();
+	d->kicked = true;
+}
+
+/* ---- the server's threads ---- */
+static bool must_wait(const struct disks *d, size_t n)
+{
+	/* What QEMU has to drain before it can pause the VM comes through: there is only so much of
+	 * it. */
+	size_t limit = d->pausing ? PAUSING_ROOM * d->conf.queue_bytes : d->conf.queue_bytes;
+
+	if (d->queued_bytes && d->queued_bytes + n > limit)
+		return true;
+	return d->epoch && !d->pausing && d->uncommitted_bytes >= d->conf.hold_bytes;
+}
+
+static int append(struct disks *d, const uint8_t *record, size_t n)
+{
+	struct chunk *c = TAILQ_LAST(&d->chunks, chunk_list);
+	struct epoch_sum *s = sum_of(d, d->epoch);
+
+	/* The first one may be in the loop's hands. */
+	if (!c || c->epoch != d->epoch || c->bytes + n > CHUNK_BYTES ||
+	    (d->head_taken && c == TAILQ_FIRST(&d->chunks))) {
+		c = malloc(sizeof(*c));
+		if (!c)
+			return -ENOMEM;
+		c->epoch = d->epoch;
+		c->bytes = 0;
+		TAILQ_INSERT_TAIL(&d->chunks, c, next);
+		s->unsent++;
+	}
+	memcpy(c->data + c->bytes, record, n);
+	c->bytes += n;
+	ckpt_sum_add(s->sum, record, n);
+	s->records++;
+	s->bytes += n;
+	d->queued_bytes += n;
+	d->stats.wire_bytes += n;
+	if (d->epoch)
+		d->uncommitted_bytes += n;
+	return 0;
+}
+
+static int queue_record(struct disks *d, const uint8_t *record, size_t n, uint64_t raw)
+{
+	int rc;
+
+	pthread_mutex_lock(&d->lock);
+	d->waiting++;
+	while (!d->discard && must_wait(d, n)) {
+		kick(d);
+		pthread_cond_wait(&d->room, &d->lock);
+	}
+	d->waiting--;
+	rc = d->discard ? 0 : append(d, record, n);
+	d->stats.raw_bytes += raw;
+	kick(d);
+	pthread_mutex_unlock(&d->lock);
+	return rc;
+}
+
+static int on_write(void *arg, unsigned disk, uint64_t offset, const void *data, uint32_t bytes)
+{
+	struct disks *d = arg;
+	uint8_t *record = d->records[disk];
+	size_t n = ckpt_disk_record(CKPT_DISK_WRITE, disk, offset, data, bytes, record);
+
+	return queue_record(d, record, n, n > CKPT_DISK_HEADER_BYTES ? bytes : 0);
+}
+
+static int on_zero(void *arg, unsigned disk, uint64_t offset, uint64_t bytes, bool trim)
+{
+	struct disks *d = arg;
+	uint8_t *record = d->records[disk];
+
+	return queue_record(d, record,
+			    ckpt_disk_record(trim ? CKPT_DISK_TRIM : CKPT_DISK_ZERO, disk, offset,
+					     NULL, bytes, record),
+			    0);
+}
+
+static void on_closed(void *arg, unsigned disk, const char *why)
+{
+	struct disks *d = arg;
+
+	pthread_mutex_lock(&d->lock);
+	if (!d->discard && !d->failed) {
+		d->failed = true;
+		snprintf(d->why, sizeof(d->why), "the mirror of disk %u has ended: %s", disk, why);
+		d->kicked = false;
+		kick(d);
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- the capture thread ---- */
+int disks_add(struct disks *d, uint64_t bytes, int *fd)
+{
+	static const int roomy = 1 << 20;
+	int pair[2], rc;
+	unsigned disk;
+	uint8_t *record;
+
+	*fd = -1;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	/* A wish: larger pieces, fewer wake-ups. */
+	(void)setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &roomy, sizeof(roomy));
+	record = malloc(CKPT_DISK_RECORD_BYTES);
+	pthread_mutex_lock(&d->lock);
+	for (disk = 0; disk < NBD_MAX_DISKS && d->records[disk]; disk++)
+		;
+	if (disk < NBD_MAX_DISKS)
+		d->records[disk] = record;
+	pthread_mutex_unlock(&d->lock);
+	if (!record || disk == NBD_MAX_DISKS) {
+		free(record);
+		close(pair[0]);
+		close(pair[1]);
+		return record ? -EMFILE : -ENOMEM;
+	}
+	rc = nbd_add(d->nbd, bytes, pair[0], &disk);
+	if (rc)
+		close(pair[1]);
+	else
+		*fd = pair[1];
+	return rc;
+}
+
+void disks_pausing(struct disks *d, bool on)
+{
+	pthread_mutex_lock(&d->lock);
+	d->pausing = on;
+	if (on)
+		pthread_cond_broadcast(&d->room);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void disks_barrier(struct disks *d, uint64_t epoch)
+{
+	struct epoch_sum *next = sum_of(d, epoch + 1);
+
+	pthread_mutex_lock(&d->lock);
+	assert(d->epoch == epoch && !next->unsent);
+	d->epoch = epoch + 1;
+	ckpt_sum_reset(next->sum);
+	next->records = next->bytes = 0;
+	kick(d); /* who waits for the end of the epoch looks again */
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- the loop ---- */
+bool disks_peek(struct disks *d, uint64_t *epoch, const uint8_t **p, size_t *n)
+{
+	struct chunk *c;
+
+	pthread_mutex_lock(&d->lock);
+	c = d->discard ? NULL : TAILQ_FIRST(&d->chunks);
+	if (c) {
+		d->head_taken = true;
+		*epoch = c->epoch;
+		*p = c->data;
+		*n = c->bytes;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return c;
+}
+
+void disks_sent(struct disks *d)
+{
+	struct chunk *c;
+
+	pthread_mutex_lock(&d->lock);
+	c = TAILQ_FIRST(&d->chunks);
+	assert(c && d->head_taken);
+	TAILQ_REMOVE(&d->chunks, c, next);
+	d->head_taken = false;
+	sum_of(d, c->epoch)->unsent--;
+	d->queued_bytes -= c->bytes;
+	if (d->waiting)
+		pthread_cond_broadcast(&d->room);
+	pthread_mutex_unlock(&d->lock);
+	free(c);
+}
+
+bool disks_complete(struct disks *d, uint64_t epoch, struct disks_sum *out)
+{
+	struct epoch_sum *s = sum_of(d, epoch);
+	bool complete;
+
+	pthread_mutex_lock(&d->lock);
+	complete = !d->discard && d->epoch > epoch && !s->unsent;
+	if (complete)
+		*out = (struct disks_sum){s->records, ckpt_sum_value(s->sum), s->bytes};
+	pthread_mutex_unlock(&d->lock);
+	return complete;
+}
+
+void disks_committed(struct disks *d, uint64_t epoch)
+{
+	pthread_mutex_lock(&d->lock);
+	while (d->committed < epoch)
+		d->uncommitted_bytes -= sum_of(d, ++d->committed)->bytes;
+	pthread_cond_broadcast(&d->room);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void disks_stats(struct disks *d, struct disks_stats *out)
+{
+	pthread_mutex_lock(&d->lock);
+	*out = d->stats;
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void on_kick(evutil_socket_t fd, short what, void *arg)
+{
+	struct disks *d = arg;
+	bool failed, discard;
+	uint64_t n;
+
+	(void)what;
+	if (read(fd, &n, sizeof(n)) < 0)
+		return;
+	pthread_mutex_lock(&d->lock);
+	d->kicked = false;
+	failed = d->failed && d->why[0];
+	discard = d->discard;
+	pthread_mutex_unlock(&d->lock);
+	if (failed && !discard) {
+		char why[sizeof(d->why)];
+
+		snprintf(why, sizeof(why), "%s", d->why);
+		d->why[0] = 0;
+		d->conf.failed(why, d->conf.arg);
+		return;
+	}
+	if (!discard)
+		d->conf.ready(d->conf.arg);
+}
+
+/* ---- life ---- */
+int disks_new(struct event_base *base, const struct disks_conf *conf, struct disks **out)
+{
+	static const struct nbd_ops ops = {on_write, on_zero, on_closed};
+	struct disks *d = calloc(1, sizeof(*d));
+	int rc = 0;
+
+	if (!d)
+		return -ENOMEM;
+	d->conf = *conf;
+	d->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_mutex_init(&d->lock, NULL);
+	pthread_cond_init(&d->room, NULL);
+	TAILQ_INIT(&d->chunks);
+	for (unsigned i = 0; i < EPOCHS; i++) {
+		d->sums[i].sum = ckpt_sum_new();
+		rc = d->sums[i].sum ? rc : -ENOMEM;
+	}
+	d->ev = d->efd >= 0 ? event_new(base, d->efd, EV_READ | EV_PERSIST, on_kick, d) : NULL;
+	if (rc || !d->ev || event_add(d->ev, NULL) || nbd_new(&ops, d, &d->nbd)) {
+		disks_free(d);
+		return -ENOMEM;
+	}
+	*out = d;
+	return 0;
+}
+
+bool disks_waiting(struct disks *d)
+{
+	bool waiting;
+
+	pthread_mutex_lock(&d->lock);
+	waiting = d->waiting && d->uncommitted_bytes >= d->conf.hold_bytes;
+	pthread_mutex_unlock(&d->lock);
+	return waiting;
+}
+
+void disks_discard(struct disks *d)
+{
+	if (!d)
+		return;
+	pthread_mutex_lock(&d->lock);
+	d->discard = true;
+	pthread_cond_broadcast(&d->room);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void disks_free(struct disks *d)
+{
+	struct chunk *c;
+
+	if (!d)
+		return;
+	disks_discard(d);
+	nbd_free(d->nbd);
+	if (d->ev)
+		event_free(d->ev);
+	tv_close_fd(&d->efd);
+	while ((c = TAILQ_FIRST(&d->chunks))) {
+		TAILQ_REMOVE(&d->chunks, c, next);
+		free(c);
+	}
+	for (unsigned i = 0; i < EPOCHS; i++)
+		ckpt_sum_free(d->sums[i].sum);
+	for (unsigned i = 0; i < NBD_MAX_DISKS; i++)
+		free(d->records[i]);
+	free(d);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The primary's disk writes on their way to the backup: NBD server (nbd/) -> records in epochs ->
+ * the loop, which sends them. A guest's write is answered when its record is queued, and belongs to
+ * the epoch that is open then.
+ *
+ * The barrier comes while the VM is paused: QEMU has drained its disks by then, so every write it
+ * had begun was answered, and none comes before the VM runs again.
+ *
+ * Bounded twice. The queue: full means that answers wait until the loop has sent some. What the
+ * backup has to keep: more than hold_bytes since the last commit means that answers wait for a
+ * commit, except while a pause is under way, which cannot come about before the disks are drained.
+ * When the session ends nothing may wait: from disks_discard on everything is answered at once and
+ * forgotten.
+ */
+#ifndef DAEMON_DISKS_H
+#define DAEMON_DISKS_H
+
+#include "common/common.h"
+#include <event2/event.h>
+
+struct disks;
+struct disks_conf {
+	size_t queue_bytes;
+	uint64_t hold_bytes;
+	/* In the loop: there is something to send, or an epoch is complete that was not. */
+	void (*ready)(void *arg);
+	/* In the loop, once: the mirror of a disk has ended although nobody cut it. */
+	void (*failed)(const char *why, void *arg);
+	void *arg;
+};
+struct disks_sum { /* of an epoch */
+	uint64_t records, checksum, bytes;
+};
+struct disks_stats {
+	uint64_t raw_bytes;  /* contents that the guest wrote, zeroes not counted */
+	uint64_t wire_bytes; /* what goes over the wire for it */
+};
+
+int disks_new(struct event_base *base, const struct disks_conf *conf,
+	      struct disks **out) TV_MUST_CHECK;
+/* Serves one more disk; *fd is QEMU's end. Any thread. */
+int disks_add(struct disks *d, uint64_t bytes, int *fd) TV_MUST_CHECK;
+/* HOT, any thread. A pause is about to be asked for, or is over: answers do not wait for commits.
+ */
+void disks_pausing(struct disks *d, bool on);
+/* HOT, any thread, VM paused (epoch 0: running). What comes from now on is epoch + 1's. */
+void disks_barrier(struct disks *d, uint64_t epoch);
+/* Loop. The oldest bytes; false when there are none. They stay until disks_sent. */
+bool disks_peek(struct disks *d, uint64_t *epoch, const uint8_t **p, size_t *n);
+void disks_sent(struct disks *d);
+/* Loop. True when all of an epoch was given out by disks_sent; its sum then. */
+bool disks_complete(struct disks *d, uint64_t epoch, struct disks_sum *sum);
+void disks_committed(struct disks *d, uint64_t epoch);
+void disks_stats(struct disks *d, struct disks_stats *out);
+/* Does a guest's write wait for a commit now? */
+bool disks_waiting(struct disks *d);
+/* The session is over, any thread: no epoch is complete any more, and no write waits. NULL is
+ * allowed. */
+void disks_discard(struct disks *d);
+/* Ends the mirrors, if they are still there; the guest's disks go on by themselves. */
+void disks_free(struct disks *d);
+
+#endif

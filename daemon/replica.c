@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/replica.h"
+
+#include <errno.h>
+
+#define JOURNAL_MEMORY_BYTES                                                                       \
+	(16u << 20) /* of each epoch's disk records; the rest goes to a file                       \
+		     */
+
+int replica_open(json_t *desc, const struct replica_conf *conf, struct ckpt_rep **out,
+		 const char *paths[CKPT_MAX_DISKS], unsigned *n, struct tv_err *e)
+{
+	struct ckpt_rep_conf rc = {.dir = conf->dir,
+				   .vm_id = conf->vm_id,
+				   .session = conf->session,
+				   .memory_bytes = JOURNAL_MEMORY_BYTES,
+				   .spool_dir = conf->spool_dir,
+				   .spool_bytes = conf->spool_bytes};
+	json_t *list = json_object_get(desc, "disks"), *d;
+	size_t i;
+	int r;
+
+	*out = NULL;
+	*n = 0;
+	if (json_array_size(list) > CKPT_MAX_DISKS)
+		return tv_fail(e, TV_E_PROTOCOL, "the VM has more than %u disks", CKPT_MAX_DISKS);
+	json_array_foreach(list, i, d) rc.bytes[i] =
+		(uint64_t)json_integer_value(json_object_get(d, "bytes"));
+	rc.disks = (unsigned)json_array_size(list);
+	if (!rc.disks)
+		return 0;
+	r = tv_mkdirs(conf->dir);
+	if (r)
+		return tv_fail(e, r, "the folder for replicas %s: %s", conf->dir, tv_strerror(r));
+	r = ckpt_rep_open(&rc, out, e);
+	for (; !r && *n < rc.disks; ++*n)
+		paths[*n] = ckpt_rep_path(*out, *n);
+	return r;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The disks' replicas as the apply thread uses them: opened from a VM's description, handed to the
+ * standby, given up or removed at the end. */
+#ifndef DAEMON_REPLICA_H
+#define DAEMON_REPLICA_H
+
+#include "checkpoint/checkpoint.h"
+#include <jansson.h>
+
+struct replica_conf {
+	const char *dir, *vm_id, *session;
+	const char *spool_dir;
+	uint64_t spool_bytes;
+};
+/* *out is NULL for a VM without writable disks. paths gets CKPT_MAX_DISKS places; *n are used. */
+int replica_open(json_t *desc, const struct replica_conf *conf, struct ckpt_rep **out,
+		 const char *paths[CKPT_MAX_DISKS], unsigned *n, struct tv_err *e) TV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The source's insides, shared by its files: one file a concern. Private to daemon/. */
+#ifndef DAEMON_SOURCE_INT_H
+#define DAEMON_SOURCE_INT_H
+
+#include "daemon/capture.h"
+#include "daemon/disks.h"
+#include "daemon/job.h"
+#include "daemon/pace.h"
+#include "netbuffer/netbuffer.h"
+#include "replicator/replicator.h"
+
+#define MAX_IN_FLIGHT 2
+#define SAMPLES 512
+#define PART_FAILED_WAIT_NS (300 * TV_NS_PER_MS)
+
+struct samples { /* the last ones, for percentiles */
+	int64_t v[SAMPLES];
+	unsigned n;
+	int64_t max;
+};
+
+struct source {
+	struct job job;
+	struct event_base *base;
+	struct fo_times times;
+	struct report *report;
+	struct repl_tls *tls;
+	struct repl_conn *conn;
+	struct repl_beat *beats;
+	int64_t beat_rx_ns; /* last datagram of the backup */
+	uint64_t beat_seq;
+	struct fo_arbiter *arbiter;
+	struct fo_ask *ask;
+	struct encoder *en;
+	struct disks *disks;
+	struct cap *cap;
+	struct cap_page *page;
+	struct nb *nb;
+	struct event *tick, *heartbeat, *beat, *due, *retry, *settle, *part_wait;
+	int stash[2 * HV_MAX_NICS];
+	unsigned stash_n;
+
+	enum fo_primary_state state;
+	char *description;
+	bool connected, welcomed, attached, net_held, capturing, vm_stopped, vm_shutdown, releasing;
+	bool leaving;			/* nothing new is begun any more */
+	bool user_leave;		/* unprotect */
+	bool bulk_blocked, disks_first; /* whose turn it is when there is room to send */
+	const char *outcome;		/* for the daemon: what ended the session */
+	int exit_rc;
+	struct tv_err why, part_failed;
+	int part_rc;
+
+	uint64_t epoch_running; /* the next to be captured; epochs are numbered from 1 */
+	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;
+	int64_t captured_at_ns[MAX_IN_FLIGHT + 2]; /* by epoch number, ring */
+	uint64_t flight_bytes[MAX_IN_FLIGHT + 2];
+	int64_t committed_state_ns; /* when the state of the last committed epoch was taken */
+	int64_t lease_from_ns;	    /* our own stamp of the last echoed heartbeat */
+	int64_t lost_at_ns, last_tick_ns;
+	uint64_t hb_seq;
+	struct pace pace;
+	struct samples pause, dirty, interval;
+	double progress;
+};
+
+/* ---- source_stats.c: numbers and reports ---- */
+void src_sample(struct samples *s, int64_t v);
+int64_t src_percentile(const struct samples *s, unsigned p);
+void src_arm(struct event *ev, int64_t ns);
+void src_send_stats(struct source *s);
+void src_introduce(struct report *r, void *arg);
+
+/* ---- source_decide.c: events in, actions out, and the end of the session ---- */
+void src_event(struct source *s, enum fo_primary_event ev);
+void src_peer_lost(struct source *s, int rc, const char *why);
+/* Ends a session that has not come as far as holding output. */
+void src_give_up(struct source *s, const char *outcome, int rc, const char *text);
+void src_set_why(struct source *s, int rc, const char *text);
+void src_finish(struct source *s);
+void src_try_release(struct source *s);
+void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
+		   void *arg);
+void src_on_retry(evutil_socket_t fd, short what, void *arg);
+void src_on_settle(evutil_socket_t fd, short what, void *arg);
+void src_on_detached(struct source *s, const struct cap_event *ev);
+
+/* ---- source_epoch.c: when epochs begin, what the capture thread says, what the encoder made ----
+ */
+void src_schedule(struct source *s);
+void src_fail_soon(struct source *s, int rc, const char *why);
+void src_on_part_wait(evutil_socket_t fd, short what, void *arg);
+void src_on_due(evutil_socket_t fd, short what, void *arg);
+void src_on_committed(struct source *s, const Twinvm__Committed *m);
+bool src_on_piece(const struct piece *p, void *arg);
+void src_on_cap(const struct cap_event *ev, void *arg);
+int src_barrier(void *arg, uint64_t epoch);
+/* No epoch is made any more. */
+void src_stop_epochs(struct source *s);
+
+/* ---- source_disk.c: disk writes on their way ---- */
+int src_disks_init(struct source *s);
+/* Sends what waits; false: the connection's queue is full. */
+bool src_send_disks(struct source *s);
+/* Called in the capture thread. */
+int src_disk(void *arg, uint64_t bytes, int *fd);
+void src_disks_copied(void *arg);
+void src_pausing(void *arg, bool on);
+
+/* ---- source_link.c: connection, messages, heartbeats ---- */
+extern const struct repl_ops src_link_ops;
+void src_send(struct source *s, Twinvm__Control *msg, bool urgent);
+void src_send_hello(struct source *s);
+void src_on_heartbeat(evutil_socket_t fd, short what, void *arg);
+void src_on_beat(evutil_socket_t fd, short what, void *arg);
+void src_on_tick(evutil_socket_t fd, short what, void *arg);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The source: connection to the backup, messages, heartbeats. */
+#include "daemon/source_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- sending ---- */
+void src_send(struct source *s, Twinvm__Control *msg, bool urgent)
+{
+	int rc = s->conn ? repl_send(s->conn, msg, urgent) : -ENOTCONN;
+
+	if (rc && s->connected)
+		tv_log(TV_WARN, "sending to %s: %s", s->job.peer_name, tv_strerror(rc));
+}
+
+/* Pieces of the encoder, in order. False: the connection's queue is full, wait for on_drained. */
+void src_on_heartbeat(evutil_socket_t fd, short what, void *arg)
+{
+	struct source *s = arg;
+	Twinvm__Heartbeat hb = TWINVM__HEARTBEAT__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	(void)fd;
+	(void)what;
+	src_arm(s->heartbeat, s->times.heartbeat_ns);
+	if (!s->welcomed || !s->connected)
+		return;
+	hb.seq = ++s->hb_seq;
+	hb.sent_ns = tv_now_ns();
+	hb.generation = s->job.generation;
+	msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT;
+	msg.heartbeat = &hb;
+	src_send(s, &msg, true);
+}
+
+void src_on_beat(evutil_socket_t fd, short what, void *arg)
+{
+	struct source *s = arg;
+
+	(void)fd;
+	(void)what;
+	src_arm(s->beat, s->times.beat_ns);
+	repl_beat_send(s->beats, REPL_BEAT, ++s->beat_seq, tv_now_ns(), s->job.generation);
+}
+
+/* Our own stamp comes back, by datagram or in the stream. */
+static void on_echo(struct source *s, uint64_t seq, uint64_t sent, int64_t sent_ns,
+		    uint64_t generation)
+{
+	if (seq <= sent && sent_ns > s->lease_from_ns && sent_ns <= tv_now_ns() &&
+	    generation == s->job.generation)
+		s->lease_from_ns = sent_ns;
+	src_try_release(s);
+}
+
+static void on_beat_echo(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,
+			 uint64_t generation, int64_t now_ns, void *arg)
+{
+	struct source *s = arg;
+
+	if (kind != REPL_BEAT_ECHO)
+		return;
+	s->beat_rx_ns = now_ns;
+	on_echo(s, seq, s->beat_seq, sent_ns, generation);
+}
+
+static int64_t last_sign_of_life_ns(const struct source *s)
+{
+	int64_t stream = repl_last_rx_ns(s->conn);
+
+	return s->beat_rx_ns > stream ? s->beat_rx_ns : stream;
+}
+
+void src_on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct source *s = arg;
+	int64_t now = tv_now_ns();
+	bool late = s->last_tick_ns && now - s->last_tick_ns > s->times.heartbeat_ns;
+
+	(void)fd;
+	(void)what;
+	s->last_tick_ns = now;
+	src_arm(s->tick, s->times.tick_ns);
+	/* After a stall of our own, what waits in the socket is read before silence is believed. */
+	if (!late && s->connected && s->welcomed &&
+	    now - last_sign_of_life_ns(s) > s->times.backup_lost_ns)
+		src_peer_lost(s, -ETIMEDOUT, "the backup host does not answer");
+	if ((s->state == FO_P_ASKING || s->state == FO_P_LEAVING) &&
+	    now - s->lost_at_ns > s->times.hold_limit_ns)
+		src_event(s, FO_PE_HOLD_OVER);
+	if (now / (s->times.heartbeat_ns) != (now - s->times.tick_ns) / s->times.heartbeat_ns)
+		src_send_stats(s);
+	src_schedule(s);
+}
+
+/* ---- connection ---- */
+static void on_opened(struct repl_conn *c, const char *peer, void *arg)
+{
+	struct source *s = arg;
+
+	(void)c;
+	s->connected = true;
+	snprintf(s->job.peer_name, sizeof(s->job.peer_name), "%s", peer);
+	if (!strcmp(peer, s->job.conf.host)) {
+		src_give_up(s, "failed", -EINVAL,
+			    "the backup is this host itself: name another one");
+		return;
+	}
+	cap_post(s->cap, CAP_ATTACH, 0);
+}
+
+void src_send_hello(struct source *s)
+{
+	Twinvm__Hello h = TWINVM__HELLO__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	h.protocol = REPL_PROTOCOL;
+	if (getenv("TWINVM_TEST_PROTOCOL")) /* tests: be a host of another version */
+		h.protocol = (uint32_t)atoi(getenv("TWINVM_TEST_PROTOCOL"));
+	h.host = s->job.conf.host;
+	h.vm_id = s->job.vm_id;
+	h.vm_name = s->job.vm_name;
+	h.generation = s->job.generation;
+	h.session = s->job.session;
+	h.description = s->description;
+	h.heartbeat_ms = (uint32_t)s->job.conf.heartbeat_ms;
+	h.arbiter = s->job.arbiter;
+	msg.msg_case = TWINVM__CONTROL__MSG_HELLO;
+	msg.hello = &h;
+	src_send(s, &msg, false);
+}
+
+/* Without datagrams the stream's own heartbeats must do. */
+static void start_beats(struct source *s, uint32_t port)
+{
+	uint16_t ours;
+	int rc;
+
+	if (!port || port > 65535)
+		return;
+	rc = repl_beat_new(s->base, s->conn, true, on_beat_echo, s, &ours, &s->beats);
+	if (!rc)
+		rc = repl_beat_connect(s->beats, (uint16_t)port);
+	if (rc)
+		tv_log(TV_WARN, "heartbeats to %s go through the connection only: %s",
+		       s->job.peer_name, tv_strerror(rc));
+	else
+		src_on_beat(-1, 0, s);
+}
+
+static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t now_ns, void *arg)
+{
+	struct source *s = arg;
+
+	(void)c;
+	(void)now_ns;
+	switch (m->msg_case) {
+	case TWINVM__CONTROL__MSG_WELCOME:
+		if (s->welcomed)
+			break;
+		s->welcomed = true;
+		start_beats(s, m->welcome->beat_port);
+		cap_post(s->cap, CAP_HOLD_NET, 0);
+		return;
+	case TWINVM__CONTROL__MSG_REFUSE: {
+		char text[512];
+		int code = m->refuse->code < 0 ? m->refuse->code : TV_E_REFUSED;
+
+		snprintf(text, sizeof(text), "%s: %s", s->job.peer_name, m->refuse->text);
+		if (!s->net_held) {
+			src_give_up(s, "failed", code, text);
+			return;
+		}
+		/* A replica that is lost later: alone, but only by record. */
+		src_set_why(s, code, text);
+		src_event(s, FO_PE_PEER_LOST);
+		return;
+	}
+	case TWINVM__CONTROL__MSG_COMMITTED:
+		src_on_committed(s, m->committed);
+		return;
+	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
+		on_echo(s, m->heartbeat_echo->seq, s->hb_seq, m->heartbeat_echo->sent_ns,
+			m->heartbeat_echo->generation);
+		return;
+	case TWINVM__CONTROL__MSG_FENCED:
+		if (s->leaving)
+			return;
+		if (m->fenced->generation > s->job.generation) {
+			src_set_why(s, TV_E_LOST,
+				    "a higher generation of this VM runs on the backup");
+			src_event(s, FO_PE_HIGHER_GENERATION);
+			s->outcome = "fenced";
+		}
+		return;
+	default:
+		break;
+	}
+	src_peer_lost(s, TV_E_PROTOCOL, "the backup sent a message that has no place here");
+}
+
+static void on_records(struct repl_conn *c, const uint8_t *p, size_t n, int64_t now_ns, void *arg)
+{
+	(void)c;
+	(void)p;
+	(void)n;
+	(void)now_ns;
+	src_peer_lost(arg, TV_E_PROTOCOL, "the backup sent page records");
+}
+
+static void on_conn_closed(struct repl_conn *c, int rc, const char *why, void *arg)
+{
+	struct source *s = arg;
+
+	repl_free(c);
+	s->conn = NULL;
+	s->connected = false;
+	if (s->leaving && !s->attached) {
+		src_finish(s);
+		return;
+	}
+	src_peer_lost(s, rc ? rc : -EPIPE, why);
+}
+
+static void on_drained(struct repl_conn *c, void *arg)
+{
+	struct source *s = arg;
+
+	(void)c;
+	/* In turns: a disk that is copied must not keep memory waiting, nor the other way round. */
+	s->disks_first = !s->disks_first;
+	if (s->disks_first)
+		src_send_disks(s);
+	if (s->bulk_blocked) {
+		s->bulk_blocked = false;
+		encoder_continue(s->en);
+	}
+	if (!s->disks_first)
+		src_send_disks(s);
+}
+
+const struct repl_ops src_link_ops = {.opened = on_opened,
+				      .control = on_control,
+				      .records = on_records,
+				      .drained = on_drained,
+				      .closed = on_conn_closed};

@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Promotes standbys of many kinds of QEMU. Run from the top after `make tools`; as root.
+# With a guest (make guest) also sees that a Linux goes on where it was.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+t=${B:-build}/tools/hv_standby_vm
+q=${QEMU:-qemu-system-x86_64}
+guest=${GUEST:-${B:-build}/guest}
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+
+run() {
+	echo "== $*"
+	timeout 600 "$t" "$@" || { echo "FAILED: $*"; failed=1; }
+}
+
+run promote $q -M q35 -nodefaults -display none -m 256
+run promote -l $q -m 256 -display none
+run promote -r 2 $q -M q35 -m 256 -display none
+run promote $q -M q35 -smp 2 -nographic
+run promote $q -M q35 -smp 2 -nographic -serial "file:$tmp/s1"
+run promote $q -M q35 -nodefaults -m 256 -display none -netdev user,id=n \
+	-device virtio-net-pci,netdev=n,romfile=
+run promote $q -M pc,memory-backend=mem0 -m 256 -display none \
+	-object memory-backend-memfd,id=mem0,size=256M
+run promote $q -M pc-q35-4.0,memory-backend=mem0 -m 256 -display none \
+	-object memory-backend-memfd,id=mem0,size=256M
+run promote $q -M microvm -m 256 -display none -nodefaults
+run promote $q -M q35 -m 300 -vnc none -vga qxl -usb -device usb-tablet -audiodev none,id=a \
+	-device intel-hda -device hda-duplex,audiodev=a -device virtio-serial \
+	-chardev socket,id=c,path="$tmp/c.sock",server=on,wait=off -device virtserialport,chardev=c
+run refuse $q -M q35 -m 256 -display none
+run reap $q -M q35 -m 256 -display none -serial "file:$tmp/s2"
+
+# In a network of its own, so that no tap or bridge stays behind.
+bridge="ip link set lo up && ip link add tvtbr type bridge && ip link set tvtbr up && exec"
+net() { unshare -n sh -c "$bridge \"\$@\"" sh "$@"; }
+if unshare -n sh -c "$bridge true" 2>/dev/null; then
+	echo "== tap and bridge"
+	net timeout 600 "$t" promote -b tvtbr $q -M q35 -m 256 -display none \
+		-netdev tap,id=n,ifname=tvp0,script=no,downscript=no \
+		-device virtio-net-pci,netdev=n,romfile= || { echo FAILED; failed=1; }
+else
+	echo "== tap and bridge: SKIPPED, no bridge can be made here"
+fi
+if [ -e "$guest/vmlinuz" ]; then
+	run promote -r 2 -s "$tmp/ser" $q -M q35 -m 512 -smp 2 -display none -serial "file:$tmp/ser" \
+		-kernel "$guest/vmlinuz" -initrd "$guest/initramfs.gz" \
+		-append "console=ttyS0 twinvm.tick=1 twinvm.load=dirty:2000" \
+		-netdev user,id=n -device virtio-net-pci,netdev=n,romfile=
+else
+	echo "== a Linux guest: SKIPPED, $guest is not there (make guest)"
+fi
+exit $failed

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The three triggers, on a pc machine: each keeps a client's writes; an idle VM is checkpointed oftenest by remus,
+# rarely by adaptive, hardly by kemari; a talking VM is answered sooner by kemari and adaptive than by remus with a long
+# epoch. Last, the two-step harvest that KVM uses, through a power cut.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+PAIR_ARBITER="file"
+. tests/lib/pair.sh
+
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+epoch() { vm_field hostA vm1 "['epoch_committed']"; }
+_later() { ((${EPOCHREALTIME/./} >= $1)); }
+# Epochs of an idle VM within two seconds.
+idle_epochs() {
+	local at end
+	at=$(epoch)
+	end=$((${EPOCHREALTIME/./} + 2000000))
+	await 10 "two seconds" _later $end
+	echo $(($(epoch) - at))
+}
+json() { python3 -c "import json; print(json.load(open('$PAIR_DIR/$1.json'))$2)"; }
+client() { # NAME COUNT: writes, and their median time in ms
+	host_run client "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --count "$2" --prefix "$1" \
+		>"$PAIR_DIR/$1.json" || fail "$1: $(cat "$PAIR_DIR/$1.json")"
+	json "$1" "['rtt_ms_before']['p50']"
+}
+more() { awk -v a="$1" -v b="$2" 'BEGIN {exit !(a > b)}'; }
+
+pair_up
+GUEST_MACHINE=pc guest_start hostA vm1
+declare -A idle rtt
+for mode in remus adaptive kemari; do
+	tw hostA protect vm1 --to hostB --mode $mode --epoch 100 >/dev/null
+	[[ $(vm_field hostA vm1 "['mode']") = "$mode" ]] || fail "the mode is not $mode"
+	rtt[$mode]=$(client $mode 60)
+	idle[$mode]=$(idle_epochs)
+	tw hostA unprotect vm1 >/dev/null
+	echo "$mode: ${idle[$mode]} epochs in 2 s of idleness, ${rtt[$mode]} ms a write"
+done
+((idle[remus] > 2 * idle[adaptive] && idle[adaptive] >= idle[kemari])) || fail "idle epochs: ${idle[*]}"
+more "${rtt[remus]}" "${rtt[adaptive]}" || fail "adaptive answers no sooner than remus"
+more "${rtt[remus]}" "${rtt[kemari]}" || fail "kemari answers no sooner than remus"
+
+kill "${DAEMON_PID[hostA]}"
+wait "${DAEMON_JOB[hostA]}" 2>/dev/null || true
+TWINVM_TWO_STEP=1 daemon_start hostA
+tw hostA protect vm1 --to hostB >/dev/null
+host_spawn client "$PAIR_DIR/last.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --prefix last \
+	--record "$PAIR_DIR/record"
+client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB
+answers() { [[ -s $PAIR_DIR/record ]] && (($(wc -l <"$PAIR_DIR/record") > $1)); }
+await 30 "the client's writes" answers 100
+host_power_cut hostA
+await 20 "writes after the power cut" answers $(($(wc -l <"$PAIR_DIR/record") + 50))
+kill "$client_pid"
+wait "$client_job" || fail "two-step: $(cat "$PAIR_DIR/last.json")"
+echo "two-step harvest: power cut survived, longest gap $(json last "['longest_gap_ms']") ms"

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The standby's small parts that need no QEMU. */
+#include "hv/keyval.h"
+#include "hv/standby.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void round_trip(const char *in, const char *implied, const char *want)
+{
+	struct hv_keyval kv;
+	char *out;
+
+	assert_int_equal(hv_keyval_parse(&kv, in, implied), 0);
+	out = hv_keyval_print(&kv);
+	assert_string_equal(out, want);
+	free(out);
+	hv_keyval_dispose(&kv);
+}
+
+static void test_keyval(void **state)
+{
+	struct hv_keyval kv;
+	char *out;
+
+	(void)state;
+	round_trip("a=b,c=d", NULL, "a=b,c=d");
+	round_trip("tap,id=n", "type", "type=tap,id=n");
+	round_trip("virtio-net,mac=1", NULL, "virtio-net,mac=1");
+	round_trip("file=a,,b,,,c", NULL, "file=a,,b,,,c");
+	round_trip("x=,y", NULL, "x=,y");
+	round_trip("", "type", "type=");
+	round_trip("a=b=c", NULL, "a=b=c");
+	round_trip("{\"a\": {\"b\": 1}}", NULL, "{\"a\":{\"b\":1}}");
+	assert_int_equal(hv_keyval_parse(&kv, "{\"a\"", NULL), -EINVAL);
+
+	assert_int_equal(hv_keyval_parse(&kv, "s=1,x=a,x=b,server,nowait,y=on,z=off", NULL), 0);
+	assert_string_equal(hv_keyval_get(&kv, "x"), "b");
+	assert_null(hv_keyval_get(&kv, "q"));
+	assert_true(hv_keyval_is_on(&kv, "server"));
+	assert_true(hv_keyval_is_on(&kv, "y"));
+	assert_false(hv_keyval_is_on(&kv, "z"));
+	assert_false(hv_keyval_is_on(&kv, "wait"));
+	hv_keyval_del(&kv, "wait");
+	hv_keyval_del(&kv, "y");
+	assert_int_equal(hv_keyval_set(&kv, "x", "c,d"), 0);
+	out = hv_keyval_print(&kv);
+	assert_string_equal(out, "s=1,server,z=off,x=c,,d");
+	free(out);
+	hv_keyval_dispose(&kv);
+}
+
+static void test_texts(void **state)
+{
+	(void)state;
+	assert_int_equal(hv_version_number("QEMU emulator version 7.2.22 (Debian 1:7.2+d)"), 7002);
+	assert_int_equal(hv_version_number("10.0.2"), 10000);
+	assert_int_equal(hv_version_number("none"), 0);
+	assert_true(hv_version_number("10.0.0") > hv_version_number("9.2.1"));
+	assert_int_equal(hv_meminfo_available("MemFree: 1 kB\nMemAvailable:   2048 kB\n"), 2 << 20);
+	assert_int_equal(hv_meminfo_available("MemFree: 1 kB\n"), 0);
+	assert_true(hv_machine_listed("Supported\npc   x\npc-q35-7.2           y\n", "pc-q35-7.2"));
+	assert_true(hv_machine_listed("pc-q35-7.2 y", "pc-q35-7.2"));
+	assert_false(hv_machine_listed("xpc-q35-7.2 y\npc-q35-7.20 z\n", "pc-q35-7.2"));
+	assert_false(hv_machine_listed("", "pc"));
+}
+
+static void test_taps(void **state)
+{
+	char *argv[] = {"q",	       "-netdev",	"user,id=a",
+			"-netdev",     "tap,ifname=t0", "-device",
+			"x,ifname=no", "-nic",		"{\"type\":\"tap\",\"ifname\":\"t1\"}",
+			NULL};
+	char name[IFNAMSIZ];
+
+	(void)state;
+	assert_true(hv_standby_tap(argv, 0, name));
+	assert_string_equal(name, "t0");
+	assert_true(hv_standby_tap(argv, 1, name));
+	assert_string_equal(name, "t1");
+	assert_false(hv_standby_tap(argv, 2, name));
+}
+
+static void put(const char *dir, const char *name, const char *text)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static bool has(const char *dir, const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return !access(path, F_OK);
+}
+
+static void test_files(void **state)
+{
+	char dir[] = "/tmp/test_hv_standby.XXXXXX", serial[128], qmp[128], words[64], sub[128];
+	char *argv[] = {"q", "-serial", serial, "-qmp", qmp, "-kernel", "/other/k", NULL};
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(serial, sizeof(serial), "file:%s/s.log", dir);
+	snprintf(qmp, sizeof(qmp), "unix:%s/standby.qmp,server=on", dir);
+	assert_int_equal(hv_standby_note_files(dir, argv, &e), 0);
+	put(dir, "s.log", "");
+	put(dir, "standby.qmp", "");
+	put(dir, "others", "");
+	put(dir, "standby.log", "one\ntwo\n\nthree\r\nfour\n");
+	hv_standby_last_words(dir, words, sizeof(words));
+	assert_string_equal(words, "two; three; four");
+	hv_standby_last_words(dir, words, 8);
+	assert_string_equal(words, "two; th");
+	hv_standby_remove_files(dir, false);
+	assert_false(has(dir, "s.log") || has(dir, "standby.qmp") || has(dir, "standby.files"));
+	assert_true(has(dir, "others") && has(dir, "standby.log"));
+	/* A list that was tampered with does not reach outside. */
+	snprintf(sub, sizeof(sub), "%s/sub", dir);
+	assert_int_equal(mkdir(sub, 0700), 0);
+	put(dir, "standby.files", "../others\n..\nothers/x\n");
+	hv_standby_remove_files(sub, true);
+	hv_standby_remove_files(dir, true);
+	assert_true(has(dir, "others"));
+	assert_false(has(dir, "standby.log"));
+	put(dir, "standby.files", "others\n");
+	hv_standby_remove_files(dir, true);
+	assert_false(has(dir, "others"));
+	hv_standby_last_words(dir, words, sizeof(words));
+	assert_string_equal(words, "");
+	rmdir(sub);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void test_capture(void **state)
+{
+	char *echo[] = {"echo", "hello", NULL}, *yes[] = {"sleep", "1000", NULL}, *out;
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(hv_spawn_capture("/bin/echo", echo, 20000, &out, &e), 0);
+	assert_string_equal(out, "hello\n");
+	free(out);
+	assert_int_equal(hv_spawn_capture("/nowhere/x", echo, 20000, &out, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "/nowhere/x"));
+	assert_int_equal(hv_spawn_capture("/bin/sleep", yes, 50, &out, &e), -ETIMEDOUT);
+	assert_null(out);
+}
+
+static void test_detached(void **state)
+{
+	char dir[] = "/tmp/test_hv_standby.XXXXXX", log[128], cmd[512], words[512], want[128];
+	char *sh[] = {"sh", "-c", cmd, NULL}, *cat[] = {"sleep", "1000", NULL};
+	struct tv_err e = {0};
+	int pidfd = -1, leak;
+	pid_t pid;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(log, sizeof(log), "%s/standby.log", dir);
+	/* An open file of ours without close-on-exec is not handed on either. */
+	leak = open("/dev/null", O_RDONLY);
+	snprintf(cmd, sizeof(cmd),
+		 "read x; echo \"$(pwd) $PPID\"; "
+		 "test -e /proc/self/fd/%d || echo clean; ps -o sid= -p $$ | tr -d ' ' >&2",
+		 leak);
+	assert_int_equal(hv_spawn_detached("/bin/sh", sh, "/tmp", log, &pid, &pidfd, &e), 0);
+	assert_true(hv_pidfd_ended(pidfd, 20000));
+	close(pidfd);
+	hv_standby_last_words(dir, words, sizeof(words));
+	snprintf(want, sizeof(want), "/tmp 1; clean; %d", (int)pid);
+	assert_string_equal(words, want);
+	close(leak);
+	/* A missing program, and a missing folder to run in. */
+	assert_int_equal(hv_spawn_detached("/nowhere/x", sh, "/", log, &pid, &pidfd, &e), -ENOENT);
+	assert_int_equal(pidfd, -1);
+	assert_int_equal(hv_spawn_detached("/bin/sleep", cat, "/nowhere", log, &pid, &pidfd, &e),
+			 0);
+	assert_false(hv_pidfd_ended(pidfd, 0));
+	assert_int_equal(hv_pidfd_kill(pidfd, 20000), 0);
+	assert_int_equal(hv_pidfd_kill(pidfd, 20000), 0);
+	close(pidfd);
+	assert_int_equal(hv_spawn_detached("/bin/sh", sh, "/", "/nowhere/log", &pid, &pidfd, &e),
+			 -ENOENT);
+	unlink(log);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_keyval),	cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_taps),	cmocka_unit_test(test_files),
+		cmocka_unit_test(test_capture), cmocka_unit_test(test_detached),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
