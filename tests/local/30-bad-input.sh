@@ -112,7 +112,7 @@ restart hostA
 refused "wrong certificate" 1 "certificate" protect vm1 --to hostB
 pair_conf hostA
 restart hostA TWINVM_TEST_PROTOCOL=99
-refused "other protocol version" 1 "version 1.*99" protect vm1 --to hostB
+refused "other protocol version" 1 "version [0-9]+,.*99" protect vm1 --to hostB
 restart hostA
 untouched "certificates and versions"
 
