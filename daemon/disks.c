@@ -254,7 +254,7 @@ bool disks_complete(struct disks *d, uint64_t epoch, struct disks_sum *out)
 	bool complete;
 
 	pthread_mutex_lock(&d->lock);
-	complete = !d->discard && d->epoch > epoch && !s->unsent;
+	complete = !d->discard && !d->failed && d->epoch > epoch && !s->unsent;
 	if (complete)
 		*out = (struct disks_sum){s->records, ckpt_sum_value(s->sum), s->bytes};
 	pthread_mutex_unlock(&d->lock);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Disks of every kind (virtio-blk, virtio-scsi, IDE; raw and qcow2; -drive, -blockdev, -hda) on a VM without a guest: what
+# Disks of every kind (virtio-blk, virtio-scsi, IDE, flash; raw and qcow2; -drive, -blockdev, -hda) on a VM without a guest: what
 # is written goes to the replicas epoch by epoch, the source's death is nobody's harm, detaching leaves
 # nothing, and a power cut leaves a running VM with exactly the disks that were committed.
 set -euo pipefail
@@ -23,6 +23,7 @@ replicas_equal() {
 	same "$PAIR_DIR/v.raw" raw "$(replica 65536k)" "virtio-blk, $1"
 	same "$PAIR_DIR/s.qcow2" qcow2 "$(replica 49152k)" "virtio-scsi, $1"
 	same "$PAIR_DIR/i.raw" raw "$(replica 24576k)" "IDE, $1"
+	same "$PAIR_DIR/flash.raw" raw "$(replica 256k)" "flash, $1"
 }
 
 PAIR_CONF="$PAIR_CONF
@@ -31,6 +32,7 @@ pair_up
 B_ROOT=/proc/${HOST_INIT[hostB]}/root
 truncate -s 64M "$PAIR_DIR/v.raw"
 truncate -s 24M "$PAIR_DIR/i.raw"
+cp /usr/share/seabios/bios-256k.bin "$PAIR_DIR/flash.raw" # the firmware, in a flash chip that can be written
 qemu-img create -q -f qcow2 "$PAIR_DIR/s.qcow2" 48M
 qemu-img create -q -f qcow2 "$PAIR_DIR/base.qcow2" 8M
 head -c 3000000 /dev/urandom | dd of="$PAIR_DIR/v.raw" bs=1M seek=20 conv=notrunc status=none iflag=fullblock
@@ -42,7 +44,7 @@ host_spawn hostA "$PAIR_DIR/disks-qemu.log" qemu-system-x86_64 -name disks -acce
 	-blockdev "driver=file,filename=$PAIR_DIR/s.qcow2,node-name=fs" \
 	-blockdev driver=qcow2,file=fs,node-name=ns -device virtio-scsi-pci -device scsi-hd,drive=ns,id=sd0 \
 	-drive "file=$PAIR_DIR/base.qcow2,readonly=on,if=none,id=ro" -device scsi-hd,drive=ro \
-	-hda "$PAIR_DIR/i.raw"
+	-drive "if=pflash,format=raw,file=$PAIR_DIR/flash.raw" -hda "$PAIR_DIR/i.raw"
 await 10 "QMP" test -S "$PAIR_DIR/disks.qmp"
 before=$("$PAIR_B/tools/vm_traces" "$PAIR_DIR/disks.qmp") || fail "a fresh VM is not clean: $before"
 
@@ -62,6 +64,16 @@ replicas_equal "after writes"
 told() { (($(vm_field hostA disks "['disk_bytes']") >= 6 << 20)); }
 await 5 "status to tell of the disks" told
 echo "writes: equal"
+
+# A person cancels a mirror job: that session is over, the next one copies anew.
+hmp "block_job_cancel -f twinvm-mirror0" >/dev/null
+not_protected() { [[ $(vm_state hostA disks) != protected ]]; }
+await 10 "the end of the session" not_protected
+await_state 30 hostA disks protected
+io dv "write -P 33 3M 64k"
+await_commit
+replicas_equal "after a mirror was cancelled"
+echo "a mirror cancelled: noticed, copied anew"
 
 # The source dies while the VM writes: no write fails or hangs, and protection comes back.
 (for ((i = 0; i < 40; i++)); do echo "write -P $((i + 1)) $((i * 65536)) 64k"; done) >"$PAIR_DIR/writes"

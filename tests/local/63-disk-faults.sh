@@ -40,6 +40,7 @@ host_spawn hostA "$PAIR_DIR/disks-qemu.log" qemu-system-x86_64 -name disks -acce
 	-nodefaults -display none -qmp "unix:$PAIR_DIR/disks.qmp,server=on,wait=off" \
 	-monitor "unix:$PAIR_DIR/disks.hmp,server=on,wait=off" \
 	-drive "file=$PAIR_DIR/v.raw,format=raw,if=virtio,id=dv"
+qemu=$SPAWNED_PID
 await 10 "QMP" test -S "$PAIR_DIR/disks.qmp"
 tw hostA protect disks --to hostB >"$PAIR_DIR/out" || fail "protect: $(cat "$PAIR_DIR/out")"
 
@@ -68,3 +69,9 @@ await_state 60 hostA disks protected
 io dv "write -P 99 30M 1M"
 replica_equal "after a replicator that died while it applied"
 echo "killed while applying: known to be mixed, copied anew"
+
+# QEMU itself dies: its mirrors' ends are heard first, and must not be taken for more than they are.
+kill -9 "$qemu"
+await_state 20 hostB disks alone
+same "$PAIR_DIR/v.raw" raw "$(echo "$B_ROOT"/var/lib/twinvm/disks/*-0.raw)" "after the death of QEMU"
+echo "QEMU killed: taken over with its disk"
