@@ -90,9 +90,9 @@ echo "torn blocks: noticed"
 begin
 goes_on box
 frozen remember
-frozen put_back was skip=40 count=1 seek=41
-await 20 "a block in the wrong place to be noticed" noticed CHECK
-echo "a block in the wrong place: noticed"
+frozen put_back was skip=40 count=32 seek=72
+await 20 "blocks in the wrong place to be noticed" noticed CHECK
+echo "blocks in the wrong place: noticed"
 
 # An image of two moments, half and half of one writer's region.
 begin
