@@ -43,7 +43,8 @@ for ((r = 0; r < ROUNDS; r++)); do
 	tw hostA unprotect vm1 >/dev/null
 done
 mkdir -p "$PAIR_B/bench"
-json='' worst=''
+json=
+worst=
 printf '%6s %6s %16s %16s %8s\n' kind MiB mirrored_ms protected_ms ratio
 for kind in seq rand; do
 	m=$(median <"$PAIR_DIR/mirror-$kind") p=$(median <"$PAIR_DIR/protected-$kind")

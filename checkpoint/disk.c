@@ -9,6 +9,8 @@
 enum { RAW = 0, LZ4 = 1 };
 /* Below it, compressing costs more than it saves. */
 #define LZ4_MIN_BYTES 1024
+#define LZ4_SAMPLED_BYTES (32u << 10)
+#define LZ4_SAMPLE_BYTES 4096
 
 static void put_head(uint8_t *p, const struct ckpt_disk_rec *r)
 {
@@ -39,6 +41,18 @@ static bool all_zero(const uint8_t *p, size_t n)
 	return !p[0] && !memcmp(p, p + 1, n - 1);
 }
 
+/*
+ * Does a piece from the middle of a large write compress? The guest waits for this, and LZ4 needs
+ * as long to find out that nothing can be saved as it needs to save.
+ */
+static bool promising(const uint8_t *data, uint64_t bytes, uint8_t *scratch)
+{
+	if (bytes < LZ4_SAMPLED_BYTES)
+		return true;
+	return LZ4_compress_fast((const char *)data + bytes / 2, (char *)scratch, LZ4_SAMPLE_BYTES,
+				 LZ4_SAMPLE_BYTES - LZ4_SAMPLE_BYTES / 8, 4) > 0;
+}
+
 size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const void *data,
 			uint64_t bytes, uint8_t *out)
 {
@@ -52,7 +66,7 @@ size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset
 	if (r.kind == CKPT_DISK_WRITE) {
 		r.hash = XXH3_64bits(data, bytes);
 		/* An eighth must be gained, or decoding is not worth its time. */
-		if (bytes >= LZ4_MIN_BYTES)
+		if (bytes >= LZ4_MIN_BYTES && promising(data, bytes, payload))
 			n = LZ4_compress_fast(data, (char *)payload, (int)bytes,
 					      (int)(bytes - bytes / 8), 4);
 		r.encoding = n > 0 ? LZ4 : RAW;

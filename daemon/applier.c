@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define EPOCH_MEMORY_BYTES (32u << 20)
+#define JOIN_BYTES (256u << 10)
 #define ANSWERS 64
 
 struct work {
@@ -25,7 +26,7 @@ struct work {
 	enum apply_kind kind;
 	uint64_t epoch;
 	struct apply_sums sums;
-	size_t n;
+	size_t n, room;
 	uint8_t data[];
 };
 
@@ -345,26 +346,65 @@ int applier_new(struct event_base *base, const struct applier_conf *conf, struct
 	return 0;
 }
 
+/*
+ * Received bytes come in small pieces. Those that wait are joined: the thread is woken and a job
+ * handled once for many of them. Any split of such bytes is as good as any other to who takes them.
+ */
+static bool is_stream(enum apply_kind kind)
+{
+	return kind == APPLY_SYNC || kind == APPLY_EPOCH || kind == APPLY_DISK;
+}
+
+/* Under lock. */
+static bool join(struct applier *a, enum apply_kind kind, const void *data, size_t n,
+		 uint64_t epoch)
+{
+	struct work *w = TAILQ_LAST(&a->queue, work_queue);
+
+	if (!w || !is_stream(kind) || w->kind != kind || w->epoch != epoch || n > w->room - w->n)
+		return false;
+	memcpy(w->data + w->n, data, n);
+	w->n += n;
+	return true;
+}
+
+static struct work *work_new(enum apply_kind kind, const void *data, size_t n)
+{
+	size_t room = is_stream(kind) && n < JOIN_BYTES ? JOIN_BYTES : n;
+	struct work *w = malloc(sizeof(*w) + room);
+
+	if (!w)
+		return NULL;
+	*w = (struct work){.kind = kind, .n = n, .room = room};
+	if (n)
+		memcpy(w->data, data, n);
+	return w;
+}
+
 int applier_post(struct applier *a, enum apply_kind kind, const void *data, size_t n,
 		 uint64_t epoch, const struct apply_sums *sums)
 {
-	struct work *w = malloc(sizeof(*w) + n);
+	int rc = 0;
 
-	if (!w)
-		return -ENOMEM;
-	*w = (struct work){.kind = kind, .epoch = epoch, .n = n};
-	if (sums)
-		w->sums = *sums;
-	if (n)
-		memcpy(w->data, data, n);
 	pthread_mutex_lock(&a->lock);
-	TAILQ_INSERT_TAIL(&a->queue, w, link);
-	a->queued_bytes += n;
+	if (!join(a, kind, data, n, epoch)) {
+		struct work *w = work_new(kind, data, n);
+
+		rc = w ? 0 : -ENOMEM;
+		if (w) {
+			w->epoch = epoch;
+			if (sums)
+				w->sums = *sums;
+			TAILQ_INSERT_TAIL(&a->queue, w, link);
+		}
+	}
+	if (!rc)
+		a->queued_bytes += n;
 	if (a->queued_bytes >= a->conf.queue_bytes)
 		a->was_full = true;
 	pthread_cond_signal(&a->changed);
 	pthread_mutex_unlock(&a->lock);
-	return 0;
+	return rc;
 }
 
 bool applier_full(struct applier *a)

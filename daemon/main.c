@@ -5,6 +5,7 @@
 #include "daemon/source.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,11 @@ static int forget_main(const char *job_text)
 /* twinvmd replicate KIND JOB: how the daemon starts its helpers; not for people. */
 static int replicate(int argc, char **argv)
 {
+	/* Pieces of half a megabyte come and go all the time: from the heap, not mapped, faulted in
+	 * and zeroed anew each time. What is free beyond a few megabytes still goes back to the
+	 * kernel. */
+	mallopt(M_MMAP_THRESHOLD, 4 << 20);
+	mallopt(M_TRIM_THRESHOLD, 8 << 20);
 	if (argc == 4 && !strcmp(argv[2], "source"))
 		return source_main(argv[3]);
 	if (argc == 4 && !strcmp(argv[2], "sink"))

@@ -26,7 +26,8 @@ beyond() {
 }
 goes_on() {
 	local n
-	n=$(writes)
+	kill -0 "${GUEST_PID[vm1]}" 2>/dev/null || [[ -n ${moved:-} ]] || fail "the VM's QEMU has died: $1 ($(tail -n 1 "$PAIR_DIR/vm1-qemu.log"))"
+	n=$(writes) || fail "the guest does not answer: $1"
 	await 30 "the guest to write: $1" beyond $((n + 100))
 }
 alone() { [[ $(vm_state "$1" vm1) = alone ]]; }
@@ -83,6 +84,7 @@ goes_on "with a replica copied anew"
 echo "died while it applied: copied anew"
 
 host_power_cut hostA
+moved=1
 await 20 "hostB to take over" alone hostB
 answer=$(ask CHECK) || fail "the promoted VM does not answer"
 [[ $answer = ok\ * && $answer = *' mismatches=0 errors=0 '* ]] || fail "$answer"

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The primary's disk writes: which epoch they belong to, when they are answered, when they have to
+ * wait. */
+#include "daemon/disks.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <endian.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct event_base *base;
+static struct disks *d;
+static int fd;
+static unsigned failures;
+static uint8_t noise[4096];
+
+static void on_ready(void *arg)
+{
+	(void)arg;
+}
+
+static void on_failed(const char *why, void *arg)
+{
+	(void)arg;
+	assert_true(*why);
+	failures++;
+}
+
+static int set_up(void **state)
+{
+	struct disks_conf conf = {.queue_bytes = 64 << 10,
+				  .hold_bytes = 8000,
+				  .ready = on_ready,
+				  .failed = on_failed};
+	static const uint8_t hello[] = {0,   0,	  0, 3, 'I', 'H', 'A', 'V', 'E', 'O',
+					'P', 'T', 0, 0, 0,   1,	  0,   0,   0,	 0};
+	uint64_t x = 88172645463325252u;
+	uint8_t b[28];
+
+	(void)state;
+	failures = 0;
+	for (size_t i = 0; i < sizeof(noise); i++) {
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		noise[i] = (uint8_t)x;
+	}
+	base = event_base_new();
+	assert_int_equal(disks_new(base, &conf, &d), 0);
+	assert_int_equal(disks_add(d, 1 << 20, &fd), 0);
+	assert_int_equal(tv_read_all(fd, b, 18), 0);
+	assert_int_equal(tv_write_all(fd, hello, sizeof(hello)), 0);
+	assert_int_equal(tv_read_all(fd, b, 10), 0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	disks_free(d);
+	event_base_free(base);
+	close(fd);
+	return 0;
+}
+
+static void send_write(void)
+{
+	uint8_t b[28] = {0x25, 0x60, 0x95, 0x13, 0, 0, 0, 1, [26] = 16};
+
+	assert_int_equal(tv_write_all(fd, b, sizeof(b)), 0);
+	assert_int_equal(tv_write_all(fd, noise, sizeof(noise)), 0);
+}
+
+static void answered(void)
+{
+	uint8_t b[16];
+
+	assert_int_equal(tv_read_all(fd, b, sizeof(b)), 0);
+}
+
+static bool is_answered(void)
+{
+	struct pollfd p = {fd, POLLIN, 0};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static void send_all(uint64_t epoch)
+{
+	const uint8_t *p;
+	uint64_t e;
+	size_t n;
+
+	while (disks_peek(d, &e, &p, &n)) {
+		assert_int_equal(e, epoch);
+		assert_int_equal(n % (32 + sizeof(noise)), 0);
+		disks_sent(d);
+	}
+}
+
+static void test_epochs(void **state)
+{
+	struct disks_sum sum;
+	struct disks_stats st;
+	const uint8_t *p;
+	uint64_t e;
+	size_t n;
+
+	(void)state;
+	send_write();
+	answered();
+	assert_false(disks_complete(d, 0, &sum)); /* still open */
+	disks_barrier(d, 0);
+	assert_false(disks_complete(d, 0, &sum)); /* not sent */
+	send_write();
+	answered();
+	assert_true(disks_peek(d, &e, &p, &n));
+	assert_int_equal(e, 0); /* the older epoch first, by itself */
+	assert_int_equal(n, 32 + sizeof(noise));
+	disks_sent(d);
+	assert_true(disks_complete(d, 0, &sum));
+	assert_int_equal(sum.records, 1);
+	send_all(1);
+	disks_barrier(d, 1);
+	assert_true(disks_complete(d, 1, &sum));
+	assert_int_equal(sum.records, 1);
+	disks_barrier(d, 2);
+	assert_true(disks_complete(d, 2, &sum)); /* an epoch without writes */
+	assert_int_equal(sum.records, 0);
+	disks_stats(d, &st);
+	assert_int_equal(st.raw_bytes, 2 * sizeof(noise));
+}
+
+/* More than hold_bytes uncommitted: the next write waits for a commit. */
+static void test_waits_for_commit(void **state)
+{
+	(void)state;
+	disks_barrier(d, 0);
+	for (int i = 0; i < 2; i++) {
+		send_write();
+		answered();
+	}
+	send_write();
+	while (!disks_waiting(d))
+		poll(NULL, 0, 1);
+	assert_false(is_answered());
+	disks_barrier(d, 1);
+	assert_false(is_answered());
+	disks_committed(d, 1);
+	answered();
+	assert_false(disks_waiting(d));
+}
+
+/* A pause that is under way lets it through: QEMU could not drain. */
+static void test_pause_lets_through(void **state)
+{
+	(void)state;
+	disks_barrier(d, 0);
+	for (int i = 0; i < 2; i++) {
+		send_write();
+		answered();
+	}
+	send_write();
+	while (!disks_waiting(d))
+		poll(NULL, 0, 1);
+	disks_pausing(d, true);
+	answered();
+	send_write();
+	answered();
+	disks_pausing(d, false);
+	send_write();
+	while (!disks_waiting(d))
+		poll(NULL, 0, 1);
+	assert_false(is_answered());
+	disks_discard(d);
+	answered();
+}
+
+/* A full queue waits for the loop; the end of the session for nothing. */
+static void test_full_queue(void **state)
+{
+	struct disks_sum sum;
+	unsigned taken = 0;
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		send_write();
+	while (taken < 15) {
+		answered();
+		taken++;
+	}
+	poll(NULL, 0, 1);
+	assert_false(is_answered());
+	send_all(0);
+	for (; taken < 20; taken++)
+		answered();
+	for (int i = 0; i < 20; i++)
+		send_write();
+	disks_discard(d);
+	for (int i = 0; i < 20; i++)
+		answered();
+	disks_barrier(d, 0);
+	assert_false(disks_complete(d, 0, &sum)); /* never again */
+}
+
+static void test_mirror_ends(void **state)
+{
+	struct disks_sum sum;
+
+	(void)state;
+	shutdown(fd, 2);
+	while (!failures)
+		event_base_loop(base, EVLOOP_ONCE);
+	disks_barrier(d, 0);
+	assert_false(disks_complete(d, 0, &sum));
+	assert_int_equal(failures, 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {T(test_epochs), T(test_waits_for_commit),
+					   T(test_pause_lets_through), T(test_full_queue),
+					   T(test_mirror_ends)};
+
+	return cmocka_run_group_tests_name("daemon_disks", tests, NULL, NULL);
+}
