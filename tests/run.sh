@@ -7,6 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export B=${B:-build}
+export EPOCH_ROUNDS=${EPOCH_ROUNDS:-4} # 62-same-epoch: 200 when it is run by itself
 logs=$B/test-logs
 unit_limit=120
 local_limit=600 # seconds; a script that needs more says so in a line "# time limit: N"

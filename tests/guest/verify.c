@@ -1,30 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* clang-format off */
 /*
  * verify: do a machine's memory and its disk belong to the same moment?
  *
- *   verify DISK [--writers N] [--mib N] [--rate N] [--zero]   in the guest: writes and compares for
- * ever verify --check IMAGE                                      on a host: is the image one moment
- * of such a disk?
+ *   verify DISK [--writers N] [--mib N] [--rate N] [--zero]   in the guest: writes, compares, for ever
+ *   verify --check IMAGE                        on a host: is the image one moment of such a disk?
  *
  * Theory of operation. N writers, each with a region of its own, write runs of 1 to 8 blocks at
  * random places, one O_DIRECT|O_SYNC request at a time. Write number n of writer w always goes to
  * the same place (a hash of seed, w and n), and a block's content follows from seed, block number
  * and n alone. The program keeps in memory which n every block holds. So a block on the disk is
  * what memory says, or, while the one write under way covers it, what that write brings. Nothing
- * else is ever right, and every way of mixing moments shows: disk ahead of memory    the next write
- * is made again: the blocks it covers hold its own number already, and each run is read and
- * compared before it is overwritten disk behind memory      a block holds an older number: seen at
- * the latest when all is read (CHECK) a torn or foreign block its content does not follow from its
- * head Then "GUEST MISMATCH: ..." goes to the console, and every answer from then on begins with
- * MISMATCH. With --zero one write in sixteen is a write-zeroes request; the content for n = 0 is
- * zeroes. Because places follow from n, a host can tell from an image alone whether it is the state
- * after exactly n(w) writes of each writer. (That every n(w) is of the same moment only the memory
- * knows, or --writers 1.)
+ * else is ever right, and every way of mixing moments shows:
+ *   disk ahead of memory     the next write is made again: the blocks it covers hold its number
+ *                            already, and each run is read and compared before it is overwritten
+ *   disk behind memory       a block holds an older number: seen at the latest by CHECK
+ *   torn or foreign block    its content does not follow from its head
+ * Then "GUEST MISMATCH: ..." goes to the console, and every answer from then on begins with
+ * MISMATCH. With --zero one write in sixteen is a write-zeroes request; n = 0 stands for zeroes.
+ * tests/local/04-verify-checks.sh does each of these things to it.
  *
- * TCP port 7001, one line each: STATE, or CHECK (holds the writers, reads the whole disk and
- * compares), answer ok|MISMATCH writes=N mismatches=N errors=N first="..." A disk that holds such a
- * state when the program starts is checked and then written on from there.
+ * Because places follow from n, a host can tell from an image alone whether it is the state after
+ * exactly n(w) writes of each writer w. (That the n(w) are of one moment only the memory knows.)
+ *
+ * TCP port 7001, one line each: STATE, or CHECK, which holds the writers, reads the whole disk and
+ * compares. Answer: ok|MISMATCH writes=N mismatches=N errors=N first="..."
+ * A disk that holds such a state when the program starts is checked and then written on from there.
  */
+/* clang-format on */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

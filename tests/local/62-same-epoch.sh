@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Power cuts at random moments while the guest writes at random places of a disk and keeps in memory what every block
 # holds (tests/guest/verify.c): memory and disk of the promoted VM belong to the same epoch each time. The roles swap
-# every round: the VM that was promoted is protected to the host that died. EPOCH_ROUNDS (4).
+# every round: the VM that was promoted is protected to the host that died. EPOCH_ROUNDS (200; 4 in make test).
 # time limit: 5400
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -32,7 +32,7 @@ GUEST_EXTRA='twinvm.verify=/dev/vda' guest_start hostA vm1 \
 	-drive "file=$PAIR_DIR/disk.raw,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0
 await 60 "the guest to write to its disk" _beyond 0
 a=hostA b=hostB total=0
-for ((round = 1; round <= ${EPOCH_ROUNDS:-4}; round++)); do
+for ((round = 1; round <= ${EPOCH_ROUNDS:-200}; round++)); do
 	tw "$a" protect vm1 --to "$b" >"$PAIR_DIR/out" || fail "round $round: $(cat "$PAIR_DIR/out")"
 	at=$(writes)
 	await 30 "the guest to write" _beyond "$at"

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# verify (tests/guest/verify.c) is the witness of whether memory and disk belong to one moment: here it runs on a file
+# of this machine, each thing it must notice is done to that file, and it must notice it, and nothing when nothing was.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/hosts.sh
+VERIFY=$HOSTS_ROOT/${B:-build}/guest/tree/bin/verify
+
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+[[ -x $VERIFY ]] || fail "no $VERIFY: run 'make guest'"
+dir=$(mktemp -d "$HOSTS_ROOT/${B:-build}/verify-checks.XXXXXX") # not /tmp: O_DIRECT is needed
+at_exit() { rm -rf "$dir"; }
+hosts_up box other
+disk=$dir/disk
+
+ask() { host_run "$1" timeout 10 bash -c "exec 3<>/dev/tcp/127.0.0.1/7001 && echo $2 >&3 && read -r x <&3 && echo \"\$x\"" 2>/dev/null; }
+writes() { ask "$1" STATE | sed -nE 's/.*writes=([0-9]+).*/\1/p'; }
+beyond() {
+	local n
+	n=$(writes "$1") || true
+	((${n:-0} > $2))
+}
+goes_on() { await 20 "writes in $1" beyond "$1" $(($(writes "$1") + 300)); }
+noticed() { [[ $(ask box "$1") = MISMATCH* ]]; }
+# start HOST FILE: sets SPAWNED_PID; a fresh file is made when there is none
+start() {
+	[[ -e $2 ]] || truncate -s 4M "$2"
+	host_spawn "$1" "$dir/$1.log" "$VERIFY" "$2" --rate 4000
+	await 10 "verify to answer" beyond "$1" 300
+}
+pid=
+end() {
+	[[ -z $pid ]] || kill -9 "$pid"
+	pid=
+}
+begin() {
+	end
+	rm -f "$disk" "$dir/was" "$dir/box.log"
+	start box "$disk"
+	pid=$SPAWNED_PID
+}
+frozen() { # COMMAND...: while verify stands still
+	kill -STOP "$pid"
+	await 5 "verify to stand still" stopped
+	"$@"
+	kill -CONT "$pid"
+}
+stopped() { awk '$3 != "T" {bad = 1} END {exit bad}' /proc/"$pid"/task/*/stat; }
+remember() { cp "$disk" "$dir/was"; }
+put_back() { dd if="$dir/$1" of="$disk" bs=4096 conv=notrunc status=none "${@:2}"; }
+
+begin
+goes_on box
+frozen true
+goes_on box
+[[ $(ask box CHECK) = ok\ * ]] || fail "noticed something when nothing was done: $(ask box CHECK)"
+frozen remember
+end
+"$VERIFY" --check "$dir/was" >/dev/null || fail "an image of one moment is not accepted"
+echo "nothing done: nothing noticed"
+
+begin
+frozen remember
+goes_on box
+frozen put_back was
+await 20 "a disk behind its memory to be noticed" noticed CHECK
+grep -q "GUEST MISMATCH" "$dir/box.log" || fail "the console says nothing"
+echo "disk behind memory: noticed"
+
+# Another verify goes on from a copy, then the first gets that disk: its own future.
+begin
+frozen remember
+start other "$dir/was"
+goes_on other
+kill -9 "$SPAWNED_PID"
+frozen put_back was
+await 20 "a disk ahead of its memory to be noticed" noticed STATE
+echo "disk ahead of memory: noticed, without reading all of it"
+
+begin
+goes_on box
+frozen dd if=/dev/zero of="$disk" bs=512 seek=4001 count=256 conv=notrunc status=none
+await 20 "torn blocks to be noticed" noticed CHECK
+echo "torn blocks: noticed"
+
+begin
+goes_on box
+frozen remember
+frozen put_back was skip=40 count=32 seek=72
+await 20 "blocks in the wrong place to be noticed" noticed CHECK
+echo "blocks in the wrong place: noticed"
+
+# An image of two moments, half and half of one writer's region.
+begin
+frozen remember
+goes_on box
+frozen put_back was count=128
+rc=0
+end
+"$VERIFY" --check "$disk" >"$dir/said" 2>&1 || rc=$?
+((rc == 1)) || fail "an image of two moments: exit status $rc: $(cat "$dir/said")"
+echo "an image of two moments: noticed"
