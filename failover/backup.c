@@ -23,7 +23,7 @@ void fo_backup_init(struct fo_backup *b, const struct fo_times *t, const struct 
 		.times = t, .ops = ops, .arg = arg, .generation = generation, .arbiter = arbiter};
 }
 
-static void send(struct fo_backup *b, struct fo_msg m)
+static void tell(struct fo_backup *b, struct fo_msg m)
 {
 	m.generation = b->generation;
 	b->ops->send(b->arg, &m);
@@ -40,13 +40,13 @@ static void act(struct fo_backup *b, unsigned a, int64_t now_ns)
 		if (!b->arbiter) /* a person, or the primary's own word, stands in for the record */
 			b->generation++;
 		/* Before the VM runs: a primary that still hears us stops its own. */
-		send(b, (struct fo_msg){.kind = FO_M_FENCED});
+		tell(b, (struct fo_msg){.kind = FO_M_FENCED});
 		b->ops->act(b->arg, FO_ACTION_PROMOTE, b->generation);
 	}
 	if (a & FO_A(DISCARD))
 		b->ops->act(b->arg, FO_ACTION_DISCARD, b->generation);
 	if (a & FO_A(HAND_OVER)) {
-		send(b, (struct fo_msg){.kind = FO_M_FENCED, .running = true});
+		tell(b, (struct fo_msg){.kind = FO_M_FENCED, .running = true});
 		b->ops->act(b->arg, FO_ACTION_HAND_OVER, b->generation);
 	}
 }
@@ -149,7 +149,7 @@ static int generation_check(struct fo_backup *b, uint64_t generation)
 		return 0;
 	if (generation > b->generation)
 		return TV_E_PROTOCOL; /* it would have said so in its hello */
-	send(b, (struct fo_msg){.kind = FO_M_FENCED, .running = b->state == FO_B_PROMOTED});
+	tell(b, (struct fo_msg){.kind = FO_M_FENCED, .running = b->state == FO_B_PROMOTED});
 	return -ESTALE;
 }
 
@@ -163,7 +163,7 @@ int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *
 	switch (m->kind) {
 	case FO_M_HEARTBEAT:
 		if (listens(b) || FO_BROKEN(echo_after_asking))
-			send(b, (struct fo_msg){.kind = FO_M_ECHO,
+			tell(b, (struct fo_msg){.kind = FO_M_ECHO,
 						.seq = m->seq,
 						.sent_ns = m->sent_ns,
 						.datagram = m->datagram});
@@ -232,5 +232,5 @@ void fo_backup_verified(struct fo_backup *b, int64_t now_ns, uint64_t epoch)
 	if (b->state == FO_B_SYNCING)
 		event(b, now_ns, FO_BE_FIRST_COMMIT);
 	if (listens(b) || FO_BROKEN(commit_after_asking))
-		send(b, (struct fo_msg){.kind = FO_M_COMMITTED, .epoch = epoch});
+		tell(b, (struct fo_msg){.kind = FO_M_COMMITTED, .epoch = epoch});
 }

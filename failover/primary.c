@@ -38,7 +38,7 @@ void fo_primary_init(struct fo_primary *p, const struct fo_times *t,
 }
 
 /* ---- what leaves ---- */
-static void send(struct fo_primary *p, enum fo_msg_kind kind, uint64_t epoch)
+static void tell(struct fo_primary *p, enum fo_msg_kind kind, uint64_t epoch)
 {
 	struct fo_msg m = {.kind = kind, .generation = p->generation, .epoch = epoch};
 
@@ -82,7 +82,7 @@ static void act(struct fo_primary *p, unsigned a, int64_t now_ns)
 		try_release(p, now_ns);
 	}
 	if (a & FO_A(TAKE_OVER))
-		send(p, FO_M_TAKE_OVER, p->state == FO_P_YIELDING ? p->epoch_committed : 0);
+		tell(p, FO_M_TAKE_OVER, p->state == FO_P_YIELDING ? p->epoch_committed : 0);
 	for (unsigned i = 0; i < sizeof(owners) / sizeof(*owners); i++)
 		if (a & 1u << owners[i])
 			p->ops->act(p->arg, owners[i]);
@@ -278,7 +278,7 @@ int fo_primary_message(struct fo_primary *p, int64_t now_ns, const struct fo_msg
 		return 0;
 	}
 	if (m->generation < p->generation) { /* refused, and its sender told */
-		send(p, FO_M_FENCED, 0);
+		tell(p, FO_M_FENCED, 0);
 		return 0;
 	}
 	switch (m->kind) {
