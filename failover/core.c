@@ -138,8 +138,8 @@ struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, b
 
 	if (!r->set)
 		return (struct fo_step){(int)s, 0};
-	/* With an arbiter a word is not enough, and WAITING is never entered. */
-	if (s == FO_B_WAITING && arbiter)
+	/* With an arbiter a word is not enough, without one there are no answers. */
+	if (s == (arbiter ? FO_B_WAITING : FO_B_ASKING))
 		return (struct fo_step){(int)s, 0};
 	if (r->step.actions & DO(ASK_PROMOTE) && !arbiter) {
 		/* The primary itself yields: nobody else can run the VM, no person is needed. */
