@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sim: a host and its daemon's part, after daemon/supervise.c, recover.c and keeper.c: sessions are
+ * begun, answered, and begun again; what a dead replicator leaves is cleaned up, by record first.
+ */
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RETRY_FIRST_NS (300 * MS)
+#define RETRY_LAST_NS (5000 * MS)
+#define INTRODUCTION_NS (1500 * MS)
+
+/* What the daemon is told it hears, or else the next one does. */
+struct news {
+	ev_fn fn;
+	uint64_t n;
+	struct news *next;
+};
+
+static void hear_news(void *arg, uint64_t n)
+{
+	struct host *h = arg;
+
+	(void)n;
+	while (h->news) {
+		struct news *x = h->news;
+
+		h->news = x->next;
+		x->fn(h, x->n);
+	}
+}
+
+static void tell(struct host *h, ev_fn fn, uint64_t n)
+{
+	struct news *x = sim_alloc(sizeof(*x)), **end = &h->news;
+
+	*x = (struct news){fn, n, NULL};
+	while (*end)
+		end = &(*end)->next;
+	*end = x;
+	if (h->daemon)
+		after(between(100000, 3 * MS), h->daemon, hear_news, h, 0);
+}
+
+/* ---- protected again, without being asked ---- */
+static struct host *choose(struct host *h)
+{
+	struct host *others[HOSTS];
+	unsigned n = 0;
+
+	if (h->last_peer && (h->tries < 4 || h->tries % 2))
+		return h->last_peer;
+	for (unsigned i = 0; i < sim.hosts; i++)
+		if (&sim.host[i] != h && &sim.host[i] != h->last_peer)
+			others[n++] = &sim.host[i];
+	return n ? others[h->tries / 2 % n] : h->last_peer;
+}
+
+static void on_retry(void *arg, uint64_t n)
+{
+	struct host *h = arg, *peer;
+
+	(void)n;
+	h->retry_armed = false;
+	if (h->role != R_PRIMARY || !h->wanted || h->source || h->recover)
+		return;
+	if (!h->vm) {
+		note(h, "the VM has ended while it ran alone: forgotten");
+		h->role = R_NONE;
+		return;
+	}
+	peer = choose(h);
+	h->tries++;
+	if (!peer)
+		return;
+	h->source = source_start(h, peer);
+}
+
+static void retry_in(struct host *h, int64_t ns)
+{
+	if (!h->daemon || h->retry_armed)
+		return;
+	h->retry_armed = true;
+	timer(h->daemon, ns, on_retry, h, 0);
+}
+
+static void retry_later(struct host *h)
+{
+	int64_t ns = RETRY_FIRST_NS << (h->tries < 4 ? h->tries : 4);
+
+	retry_in(h, ns < RETRY_LAST_NS ? ns : RETRY_LAST_NS);
+}
+
+void protect_again(struct host *h)
+{
+	h->wanted = true;
+	h->unprotected = false;
+	h->tries = 0;
+	retry_in(h, 0);
+}
+
+/* ---- what a dead replicator leaves ---- */
+static void recover_start(struct host *h);
+
+static void recover_again(void *arg, uint64_t n)
+{
+	(void)n;
+	recover_start(arg);
+}
+
+static void recovered(void *arg, uint64_t code)
+{
+	struct host *h = arg;
+
+	h->recover = NULL;
+	if (code == 1) {
+		timer(h->daemon, RETRY_FIRST_NS, recover_again, h, 0);
+	} else if (code == 2) {
+		h->role = R_FENCED;
+		h->wanted = false;
+	} else if (!h->vm) {
+		h->role = R_NONE;
+	} else {
+		retry_later(h);
+	}
+}
+
+static void recover_ends(struct recover *r, uint64_t code)
+{
+	if (!r->p.alive)
+		return;
+	r->p.alive = false;
+	if (r->h->recover == r)
+		tell(r->h, recovered, code);
+}
+
+static void cleaned_up(void *arg, uint64_t n)
+{
+	struct recover *r = arg;
+
+	(void)n;
+	if (!r->vm->p.alive) {
+		recover_ends(r, 0);
+		return;
+	}
+	if (r->result == TV_E_LOST) {
+		note(r->h, "recovery: another host runs the VM");
+		r->vm->stopped = r->vm->fenced = true;
+		inst_changed(r->vm);
+		recover_ends(r, 2);
+	} else if (r->result) {
+		recover_ends(r, 1);
+	} else {
+		note(r->h, "recovery: the VM is let go, alone by record");
+		if (!sim.arbiter)
+			r->session->alone_after = true;
+		r->vm->stopped = r->vm->paused = false;
+		nb_do_drop(r->vm, NB_PASSES);
+		inst_changed(r->vm);
+		recover_ends(r, 0);
+	}
+}
+
+static void claimed(void *arg, const struct ask *k)
+{
+	struct recover *r = arg;
+
+	r->result = k->rc;
+	after(between(200000, 5 * MS), &r->p, cleaned_up, r, 0);
+}
+
+static void recover_asks(void *arg, uint64_t n)
+{
+	struct recover *r = arg;
+	struct fo_claim c = {.generation = r->h->generation};
+
+	(void)n;
+	if (!r->vm->p.alive) {
+		recover_ends(r, 0);
+		return;
+	}
+	/* Nobody looks after the lease any more: without the record the VM must not run. */
+	if (sim.arbiter) {
+		r->vm->stopped = true;
+		inst_changed(r->vm);
+	}
+	snprintf(c.vm_id, sizeof(c.vm_id), VM_ID);
+	snprintf(c.self, sizeof(c.self), "%s", r->h->name);
+	snprintf(c.peer, sizeof(c.peer), "%s", r->session->backup->name);
+	snprintf(c.session, sizeof(c.session), "%s", r->session->id);
+	ask_start(&r->asker, &r->p, FO_ASK_ALONE, &c, claimed, r);
+}
+
+static void recover_start(struct host *h)
+{
+	struct recover *r = sim_alloc(sizeof(*r));
+
+	if (!h->vm || h->role != R_PRIMARY || h->recover) {
+		if (!h->vm && h->role == R_PRIMARY)
+			h->role = R_NONE;
+		return;
+	}
+	sim.stats.recoveries++;
+	proc_init(&r->p, h, P_RECOVER);
+	r->h = h;
+	r->vm = h->vm;
+	r->session = h->vm->held_for ? h->vm->held_for : sim.last_session;
+	ask_init(&r->asker);
+	h->recover = r;
+	note(h, "recovery begins");
+	after(between(MS, 8 * MS), &r->p, recover_asks, r, 0);
+}
+
+static void source_died(void *arg, uint64_t n)
+{
+	struct host *h = arg;
+
+	(void)n;
+	if (h->source && !h->source->p.alive)
+		h->source = NULL;
+	if (!h->source)
+		recover_start(h);
+}
+
+static void start_waiting(struct host *h)
+{
+	struct conn *c = h->waiting_conn;
+
+	h->waiting_conn = NULL;
+	if (!c || c->end[1].gone)
+		return;
+	h->role = R_BACKUP;
+	sink_start(h, c, &h->waiting_hello);
+}
+
+static void sink_gone(void *arg, uint64_t n)
+{
+	struct host *h = arg;
+
+	(void)n;
+	if (h->sink && !h->sink->p.alive) {
+		if (h->sink->vm && h->sink->vm->p.alive) /* as sink_ended: the standby is ended */
+			inst_die(h->sink->vm);
+		h->sink = NULL;
+		if (h->role == R_BACKUP)
+			h->role = R_NONE;
+	}
+	if (!h->sink)
+		start_waiting(h);
+}
+
+void replicator_died(struct proc *p)
+{
+	struct host *h = p->h;
+
+	p->alive = false;
+	conns_of_dead(p, false);
+	if (p->kind == P_SOURCE) {
+		if (h->vm)
+			nb_do_drop(h->vm, NB_DRAINS);
+		tell(h, source_died, 0);
+	} else if (p->kind == P_SINK) {
+		tell(h, sink_gone, 0);
+	} else if (p->kind == P_RECOVER) {
+		tell(h, recovered, 1);
+	}
+}
+
+/* ---- how sessions end ---- */
+static void session_done(void *arg, uint64_t how)
+{
+	struct host *h = arg;
+
+	h->source = NULL;
+	switch (how) {
+	case END_FENCED:
+		h->role = R_FENCED;
+		h->wanted = false;
+		break;
+	case END_SWITCHED:
+		h->role = R_NONE;
+		break;
+	case END_VM_GONE:
+		arbiter_forget(h);
+		h->role = R_NONE;
+		break;
+	case END_LEFT:
+		arbiter_forget(h);
+		h->wanted = false;
+		h->unprotected = true;
+		break;
+	default:
+		if (!h->vm)
+			h->role = R_NONE;
+		else
+			retry_later(h);
+		break;
+	}
+}
+
+void source_ended(struct source *s, enum source_end how)
+{
+	s->h->last_peer = s->peer;
+	tell(s->h, session_done, how);
+}
+
+void sink_ended(struct sink *k)
+{
+	tell(k->h, sink_gone, 0);
+}
+
+static void handed_over(void *arg, uint64_t generation)
+{
+	struct host *h = arg;
+
+	h->last_peer = h->sink->peer;
+	h->sink = NULL;
+	h->role = R_PRIMARY;
+	h->generation = generation;
+	if (generation > h->highest)
+		h->highest = generation;
+	note(h, "the daemon has the VM, generation %llu", (unsigned long long)generation);
+	protect_again(h);
+}
+
+void sink_handed_over(struct sink *k)
+{
+	tell(k->h, handed_over, k->e.generation);
+}
+
+/* ---- a primary offers itself ---- */
+static void refuse(struct conn *c, uint64_t generation)
+{
+	struct msg x = {.kind = M_REFUSE, .fo = {.kind = FO_M_ECHO}};
+
+	if (generation)
+		x.fo = (struct fo_msg){.kind = FO_M_FENCED, .generation = generation};
+	conn_send(c, 1, &x);
+	conn_close(c, 1);
+}
+
+static void yield(struct host *h, uint64_t generation)
+{
+	note(h, "hears of generation %llu, ours is %llu", (unsigned long long)generation,
+	     (unsigned long long)h->generation);
+	h->highest = generation;
+	if (h->source) {
+		source_told(h->source, generation);
+	} else if (!h->recover) {
+		h->vm->stopped = h->vm->fenced = true;
+		nb_do_drop(h->vm, NB_DRAINS);
+		inst_changed(h->vm);
+		h->role = R_FENCED;
+		h->wanted = false;
+	}
+}
+
+void daemon_connect(struct host *h, struct conn *c, const struct msg *hello)
+{
+	bool running = h->role == R_PRIMARY && h->vm;
+	uint64_t g = hello->generation;
+
+	if (g < h->highest || (running && g < h->generation)) {
+		refuse(c, h->highest > h->generation ? h->highest : h->generation);
+		return;
+	}
+	if (running || h->source || h->recover) {
+		if (running && g > h->generation)
+			yield(h, g);
+		refuse(c, 0);
+		return;
+	}
+	if (h->sink && (h->sink->e.state == FO_B_PROMOTING || h->sink->e.state == FO_B_PROMOTED)) {
+		refuse(c, 0);
+		return;
+	}
+	h->highest = g;
+	h->waiting_conn = c;
+	h->waiting_hello = *hello;
+	if (h->vm) { /* what an earlier life of this host left */
+		note(h, "our old copy of the VM is removed");
+		inst_die(h->vm);
+	}
+	if (h->sink)
+		sink_discard(h->sink, "replaced by a newer synchronisation");
+	else
+		start_waiting(h);
+}
+
+static void listener_msg(void *arg, const struct msg *m)
+{
+	struct conn *c = arg;
+
+	if (m->kind == M_CONNECT)
+		daemon_connect(c->end[1].h, c, m);
+}
+
+static void listener_closed(void *arg)
+{
+	(void)arg;
+}
+
+void daemon_listens(struct host *p, struct conn *c);
+void daemon_listens(struct host *p, struct conn *c)
+{
+	conn_attach(c, 1, p->daemon, listener_msg, listener_closed, c);
+}
+
+/* ---- lives of hosts and daemons ---- */
+static void not_introduced(void *arg, uint64_t n)
+{
+	struct host *h = arg;
+
+	(void)n;
+	hear_news(h, 0);
+	if (h->source && !h->source->p.alive)
+		h->source = NULL;
+	if (h->recover && !h->recover->p.alive)
+		h->recover = NULL;
+	if (h->role == R_BACKUP && h->sink && !h->sink->p.alive)
+		sink_gone(h, 0);
+	else if (h->role == R_PRIMARY && !h->source && !h->recover && h->wanted)
+		recover_start(h);
+}
+
+void daemon_start(struct host *h)
+{
+	if (h->daemon || !h->up)
+		return;
+	h->daemon = sim_alloc(sizeof(*h->daemon));
+	proc_init(h->daemon, h, P_DAEMON);
+	h->retry_armed = false;
+	note(h, "daemon starts");
+	after(between(MS, 20 * MS), h->daemon, hear_news, h, 0);
+	timer(h->daemon, INTRODUCTION_NS, not_introduced, h, 0);
+}
+
+void daemon_kill(struct host *h)
+{
+	if (!h->daemon)
+		return;
+	note(h, "FAULT daemon killed");
+	h->daemon->alive = false;
+	conns_of_dead(h->daemon, false);
+	h->daemon = NULL;
+	h->waiting_conn = NULL;
+}
+
+void host_cut(struct host *h)
+{
+	if (!h->up)
+		return;
+	note(h, "FAULT power cut");
+	h->up = h->frozen = false;
+	for (struct proc *p = sim.procs; p; p = p->next)
+		if (p->h == h && p->alive) {
+			p->alive = false;
+			conns_of_dead(p, true);
+		}
+	if (h->vm)
+		inst_die(h->vm);
+	h->source = NULL;
+	h->sink = NULL;
+	h->recover = NULL;
+	h->daemon = NULL;
+	h->waiting_conn = NULL;
+	h->news = NULL;
+}
+
+void host_boot(struct host *h)
+{
+	if (h->up)
+		return;
+	note(h, "host is back");
+	h->up = true;
+	h->role = R_NONE;
+	h->highest = 0;
+	h->wanted = false;
+	daemon_start(h);
+}
+
+void host_init(int id)
+{
+	struct host *h = &sim.host[id];
+
+	*h = (struct host){.id = id,
+			   .up = true,
+			   .rate_ppm = between(-50000, 50000),
+			   .offset_ns = between(0, 1000 * TV_NS_PER_S)};
+	h->name[0] = (char)('A' + id);
+	daemon_start(h);
+}
+
+void host_freeze(struct host *h)
+{
+	if (h->frozen || !h->up)
+		return;
+	note(h, "FAULT frozen");
+	h->frozen = true;
+	for (struct proc *p = sim.procs; p; p = p->next)
+		if (p->h == h && p->alive)
+			proc_freeze(p);
+}
+
+void host_thaw(struct host *h)
+{
+	if (!h->frozen || !h->up)
+		return;
+	note(h, "thaws");
+	h->frozen = false;
+	h->blind_at = sim.now;
+	for (struct proc *p = sim.procs; p; p = p->next)
+		if (p->h == h && p->alive && p->frozen)
+			proc_thaw(p);
+}
+
+/* Nobody here could have stopped the VM in the time of a lease. */
+bool host_blind(const struct host *h)
+{
+	if (h->frozen || (h->blind_at && sim.now - h->blind_at < 300 * MS))
+		return true;
+	if (h->source && h->source->p.alive)
+		return h->source->p.frozen;
+	return !h->daemon || h->daemon->frozen || (h->recover && h->recover->p.frozen);
+}
