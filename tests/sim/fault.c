@@ -42,6 +42,21 @@ static void block(int from, int to, int64_t ns)
 	after(ns, NULL, unblock, NULL, (uint64_t)from << 8 | (uint64_t)to);
 }
 
+static void unstall(void *arg, uint64_t n)
+{
+	(void)arg;
+	if (!sim.quiet)
+		net_unstall((int)(n >> 8), (int)(n & 255));
+}
+
+static void stall(int from, int to, int64_t ns)
+{
+	note(NULL, "FAULT streams from node %d to %d get stuck for %.0f ms", from, to,
+	     (double)ns / 1e6);
+	net_stall(from, to);
+	after(ns, NULL, unstall, NULL, (uint64_t)from << 8 | (uint64_t)to);
+}
+
 static void boots(void *arg, uint64_t n)
 {
 	(void)n;
@@ -187,16 +202,61 @@ static void partition(void)
 		block(b, a, ns);
 }
 
-static void isolate(void)
+static void stuck_streams(void)
 {
-	int a = (int)some_host()->id;
-	int64_t ns = span();
+	int a = (int)some_host()->id, b = (int)any_host()->id;
 
+	stall(a, b, span() + (chance(300) ? 2500 * MS : 0));
+}
+
+/* The last word before a switch is stuck in a stream while heartbeats go on. */
+void fault_at_take_over(struct host *from, struct host *to)
+{
+	if (!sim.quiet && chance(60))
+		stall(from->id, to->id, between(100 * MS, 5000 * MS));
+}
+
+static void isolate_host(int a, int64_t ns)
+{
 	for (int i = 0; i <= NODE_ARBITER; i++)
 		if (i != a && (i == NODE_ARBITER || i < (int)sim.hosts)) {
 			block(a, i, ns);
 			block(i, a, ns);
 		}
+}
+
+static void isolate(void)
+{
+	isolate_host(some_host()->id, span());
+}
+
+/* Cut off for just about as long as a backup is patient, and then the arbiter takes its time. */
+static void hiccup(void)
+{
+	struct host *o = sim.owner;
+	int64_t ns = between(200 * MS, 320 * MS);
+
+	if (!o->source)
+		return;
+	sim.arbiter_slow_ns = between(20 * MS, 300 * MS);
+	block(o->id, o->source->peer->id, ns);
+	if (chance(500))
+		block(o->source->peer->id, o->id, ns);
+	after(ns + between(0, 500 * MS), NULL, arbiter_back, NULL, 1);
+}
+
+/* A standby that could ask nobody for long, and a daemon that does not know it. */
+static void stale_standby(void)
+{
+	struct host *o = sim.owner, *b;
+	int64_t ns = between(600 * MS, 1500 * MS);
+
+	if (!o->source)
+		return;
+	b = o->source->peer;
+	isolate_host(b->id, ns);
+	daemon_kill(b);
+	after(ns - between(0, 600 * MS), NULL, daemon_back, b, 0);
 }
 
 static void arbiter_trouble(void)
@@ -285,6 +345,7 @@ static void one_fault(void *arg, uint64_t n)
 	} kinds[] = {{power_cut, 8},	 {kill_at_a_step, 18}, {kill_daemon, 4},
 		     {kill_vm, 6},	 {freeze_host, 10},    {freeze_replicator, 10},
 		     {partition, 16},	 {isolate, 8},	       {arbiter_trouble, 8},
+		     {hiccup, 8},	 {stale_standby, 4},   {stuck_streams, 6},
 		     {bad_link, 6},	 {reset_connections, 5}, {damage, 4},
 		     {standby_dies, 3},	 {planned_switch, 14}, {unprotect, 4}};
 	unsigned total = 0, pick;
@@ -332,6 +393,8 @@ void faults_end(void)
 			sim.link[i][j].delay_max = MS;
 			while (sim.link[i][j].blocked)
 				net_unblock(i, j);
+			while (sim.link[i][j].stalled)
+				net_unstall(i, j);
 		}
 	for (unsigned i = 0; i < sim.hosts; i++) {
 		struct host *h = &sim.host[i];

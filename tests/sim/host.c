@@ -64,7 +64,7 @@ static void on_retry(void *arg, uint64_t n)
 
 	(void)n;
 	h->retry_armed = false;
-	if (h->role != R_PRIMARY || !h->wanted || h->source || h->recover)
+	if (h->role != R_PRIMARY || !h->wanted || h->source || h->recovering)
 		return;
 	if (!h->vm) {
 		note(h, "the VM has ended while it ran alone: forgotten");
@@ -115,6 +115,7 @@ static void recovered(void *arg, uint64_t code)
 	struct host *h = arg;
 
 	h->recover = NULL;
+	h->recovering = code == 1;
 	if (code == 1) {
 		timer(h->daemon, RETRY_FIRST_NS, recover_again, h, 0);
 	} else if (code == 2) {
@@ -145,7 +146,11 @@ static void cleaned_up(void *arg, uint64_t n)
 		recover_ends(r, 0);
 		return;
 	}
-	if (r->result == TV_E_LOST) {
+	if (r->vm->given) {
+		note(r->h, "recovery: the backup was given our word, a person looks");
+		r->vm->stopped = r->vm->fenced = true;
+		recover_ends(r, 2);
+	} else if (r->result == TV_E_LOST) {
 		note(r->h, "recovery: another host runs the VM");
 		r->vm->stopped = r->vm->fenced = true;
 		inst_changed(r->vm);
@@ -197,11 +202,15 @@ static void recover_start(struct host *h)
 {
 	struct recover *r = sim_alloc(sizeof(*r));
 
-	if (!h->vm || h->role != R_PRIMARY || h->recover) {
+	if (h->recover)
+		return;
+	if (!h->vm || h->role != R_PRIMARY) {
 		if (!h->vm && h->role == R_PRIMARY)
 			h->role = R_NONE;
+		h->recovering = false;
 		return;
 	}
+	h->recovering = true;
 	sim.stats.recoveries++;
 	proc_init(&r->p, h, P_RECOVER);
 	r->h = h;
@@ -283,11 +292,13 @@ static void session_done(void *arg, uint64_t how)
 		h->role = R_NONE;
 		break;
 	case END_VM_GONE:
-		arbiter_forget(h);
+		if (h->generation == 1) /* a record of a change of hosts stays */
+			arbiter_forget(h);
 		h->role = R_NONE;
 		break;
 	case END_LEFT:
-		arbiter_forget(h);
+		if (h->generation == 1)
+			arbiter_forget(h);
 		h->wanted = false;
 		h->unprotected = true;
 		break;
@@ -348,7 +359,7 @@ static void yield(struct host *h, uint64_t generation)
 	h->highest = generation;
 	if (h->source) {
 		source_told(h->source, generation);
-	} else if (!h->recover) {
+	} else if (!h->recovering) {
 		h->vm->stopped = h->vm->fenced = true;
 		nb_do_drop(h->vm, NB_DRAINS);
 		inst_changed(h->vm);
@@ -366,7 +377,7 @@ void daemon_connect(struct host *h, struct conn *c, const struct msg *hello)
 		refuse(c, h->highest > h->generation ? h->highest : h->generation);
 		return;
 	}
-	if (running || h->source || h->recover) {
+	if (running || h->source || h->recovering) {
 		if (running && g > h->generation)
 			yield(h, g);
 		refuse(c, 0);
@@ -375,6 +386,11 @@ void daemon_connect(struct host *h, struct conn *c, const struct msg *hello)
 	if (h->sink && (h->sink->e.state == FO_B_PROMOTING || h->sink->e.state == FO_B_PROMOTED)) {
 		refuse(c, 0);
 		return;
+	}
+	if (h->sink && !h->sink->introduced) {
+		/* This daemon has not met it yet, and only ends what it finds of its standby. */
+		h->sink = NULL;
+		h->role = R_NONE;
 	}
 	h->highest = g;
 	h->waiting_conn = c;
@@ -409,6 +425,16 @@ void daemon_listens(struct host *p, struct conn *c)
 }
 
 /* ---- lives of hosts and daemons ---- */
+static void introduced(void *arg, uint64_t n)
+{
+	struct sink *k = arg;
+
+	(void)n;
+	k->introduced = true;
+	if (k->h->sink != k && !k->ending && k->e.state != FO_B_PROMOTING)
+		sink_discard(k, "a newer synchronisation has its place");
+}
+
 static void not_introduced(void *arg, uint64_t n)
 {
 	struct host *h = arg;
@@ -434,7 +460,11 @@ void daemon_start(struct host *h)
 	h->retry_armed = false;
 	note(h, "daemon starts");
 	after(between(MS, 20 * MS), h->daemon, hear_news, h, 0);
-	timer(h->daemon, INTRODUCTION_NS, not_introduced, h, 0);
+	if (h->sink && h->sink->p.alive)
+		after(between(MS, chance(500) ? 100 * MS : 1400 * MS), &h->sink->p, introduced,
+		      h->sink, 0);
+	if (h->role != R_NONE)
+		timer(h->daemon, INTRODUCTION_NS, not_introduced, h, 0);
 }
 
 void daemon_kill(struct host *h)
@@ -443,6 +473,8 @@ void daemon_kill(struct host *h)
 		return;
 	note(h, "FAULT daemon killed");
 	h->daemon->alive = false;
+	if (h->sink)
+		h->sink->introduced = false;
 	conns_of_dead(h->daemon, false);
 	h->daemon = NULL;
 	h->waiting_conn = NULL;
@@ -464,6 +496,7 @@ void host_cut(struct host *h)
 	h->source = NULL;
 	h->sink = NULL;
 	h->recover = NULL;
+	h->recovering = false;
 	h->daemon = NULL;
 	h->waiting_conn = NULL;
 	h->news = NULL;

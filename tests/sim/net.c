@@ -31,6 +31,11 @@ bool net_passes(int from, int to)
 	return !sim.link[from][to].blocked;
 }
 
+static bool stream_passes(int from, int to)
+{
+	return net_passes(from, to) && !sim.link[from][to].stalled;
+}
+
 int64_t net_delay(int from, int to)
 {
 	const struct link *l = &sim.link[from][to];
@@ -39,6 +44,7 @@ int64_t net_delay(int from, int to)
 }
 
 static void arrive(void *arg, uint64_t n);
+static void flush_link(int from, int to);
 
 static void flush(void *arg, uint64_t to)
 {
@@ -47,7 +53,7 @@ static void flush(void *arg, uint64_t to)
 	struct pending *p = e->head;
 
 	e->flushing = false;
-	if (!net_passes(c->end[1 - to].h->id, e->h->id))
+	if (!stream_passes(c->end[1 - to].h->id, e->h->id))
 		return;
 	e->head = NULL;
 	e->tail = &e->head;
@@ -77,7 +83,24 @@ void net_block(int from, int to)
 
 void net_unblock(int from, int to)
 {
-	if (--sim.link[from][to].blocked)
+	sim.link[from][to].blocked--;
+	flush_link(from, to);
+}
+
+void net_stall(int from, int to)
+{
+	sim.link[from][to].stalled++;
+}
+
+void net_unstall(int from, int to)
+{
+	sim.link[from][to].stalled--;
+	flush_link(from, to);
+}
+
+static void flush_link(int from, int to)
+{
+	if (!stream_passes(from, to))
 		return;
 	for (struct conn *c = sim.conns; c; c = c->next)
 		for (int side = 0; side < 2; side++)
@@ -150,11 +173,11 @@ static void arrive(void *arg, uint64_t n)
 	struct conn_end *e = &c->end[p->to];
 
 	(void)n;
-	if (e->head || !net_passes(c->end[1 - p->to].h->id, e->h->id)) {
+	if (e->head || !stream_passes(c->end[1 - p->to].h->id, e->h->id)) {
 		p->next = NULL;
 		*e->tail = p;
 		e->tail = &p->next;
-		if (net_passes(c->end[1 - p->to].h->id, e->h->id))
+		if (stream_passes(c->end[1 - p->to].h->id, e->h->id))
 			flush_later(c, p->to);
 		return;
 	}

@@ -99,7 +99,8 @@ struct conn {
 	struct conn *next;
 };
 struct link {
-	int blocked;
+	int blocked; /* nothing passes */
+	int stalled; /* streams do not get on, datagrams do */
 	unsigned loss; /* permille */
 	int64_t delay_min, delay_max;
 };
@@ -116,6 +117,8 @@ void datagram(struct host *from, struct proc *to, void (*fn)(void *, const struc
 	      const struct msg *m);
 void net_block(int from, int to);
 void net_unblock(int from, int to);
+void net_stall(int from, int to);
+void net_unstall(int from, int to);
 bool net_passes(int from, int to);
 int64_t net_delay(int from, int to);
 
@@ -161,6 +164,7 @@ struct inst { /* one QEMU that has the VM's NIC */
 	bool paused;  /* by a capture */
 	bool stopped; /* by a decision */
 	bool fenced;  /* for good */
+	bool given;   /* without an arbiter: our word to take over was given */
 	bool counted; /* was running when last looked at */
 	enum nb nb;
 	bool hold_next; /* NB_HOLDS from the next barrier on */
@@ -208,7 +212,8 @@ struct source {
 	struct inst *vm;
 	struct session *session;
 	struct asker asker;
-	int64_t heard_ns, capture_at_ns, cap_busy, enc_busy, started_ns;
+	int64_t heard_ns, capture_at_ns, enc_busy, started_ns;
+	struct job *jobs;
 	bool leaving, user_leave, has_protected;
 	unsigned sync_left;
 	struct state captured;
@@ -225,7 +230,7 @@ struct sink {
 	struct session *session;
 	struct asker asker;
 	int64_t heard_ns, apply_busy;
-	bool corrupt_next, ending;
+	bool ending, introduced; /* to the daemon that is there now */
 	uint64_t open_epoch, have_mem, have_disk;
 	bool open_bad;
 	struct state mem, disk, replica, checked[4];
@@ -247,7 +252,7 @@ struct host {
 	struct proc *daemon;
 	enum role role;
 	uint64_t generation, highest;
-	bool wanted, retry_armed;
+	bool wanted, retry_armed, recovering;
 	bool unprotected; /* by a person */
 	unsigned tries;
 	struct inst *vm;
@@ -286,6 +291,7 @@ void protect_again(struct host *h);
 void faults_plan(void);
 void person_start(void);
 void faults_end(void);
+void fault_at_take_over(struct host *from, struct host *to);
 
 /* ---- invariants (check.c) ---- */
 enum how { BY_COMMIT, BY_PASS };

@@ -299,6 +299,7 @@ void sink_start(struct host *h, struct conn *c, const struct msg *hello)
 	k->source = hello->source;
 	k->session = hello->session;
 	k->conn = c;
+	k->introduced = true;
 	h->sink = k;
 	ask_init(&k->asker);
 	fo_backup_init(&k->e, &sim.times, &ops, k, hello->generation, sim.arbiter);

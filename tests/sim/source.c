@@ -30,7 +30,9 @@ static void op_send(void *arg, const struct fo_msg *m)
 		return;
 	}
 	if (m->kind == FO_M_TAKE_OVER) {
+		s->vm->given = !sim.arbiter; /* noted where it outlives us, before it is said */
 		s->session->word = true;
+		fault_at_take_over(s->h, s->peer);
 		note(s->h, "tells %s to take over from epoch %llu", s->peer->name,
 		     (unsigned long long)m->epoch);
 	}
@@ -76,12 +78,43 @@ static void op_release(void *arg, uint64_t generation, uint64_t epoch)
 }
 
 /* ---- the capture thread: one job after the other ---- */
+struct job {
+	int64_t ns;
+	ev_fn fn;
+	uint64_t n;
+	struct job *next;
+};
+
+static void job_runs(void *arg, uint64_t n)
+{
+	struct source *s = arg;
+
+	(void)n;
+	s->jobs->fn(s, s->jobs->n);
+}
+
+static void job_begins(struct source *s)
+{
+	after(s->jobs->ns, &s->p, job_runs, s, 0);
+}
+
 static void job_later(struct source *s, int64_t ns, ev_fn fn, uint64_t n)
 {
-	if (s->cap_busy < sim.now)
-		s->cap_busy = sim.now;
-	s->cap_busy += ns;
-	at(s->cap_busy, &s->p, fn, s, n);
+	struct job *j = sim_alloc(sizeof(*j)), **end = &s->jobs;
+
+	*j = (struct job){ns, fn, n, NULL};
+	while (*end)
+		end = &(*end)->next;
+	*end = j;
+	if (s->jobs == j)
+		job_begins(s);
+}
+
+static void job_done(struct source *s)
+{
+	s->jobs = s->jobs->next;
+	if (s->jobs)
+		job_begins(s);
 }
 
 static void job_stop(void *arg, uint64_t n)
@@ -89,6 +122,7 @@ static void job_stop(void *arg, uint64_t n)
 	struct source *s = arg;
 
 	(void)n;
+	job_done(s);
 	s->vm->stopped = true;
 	s->vm->fenced = s->e.state == FO_P_FENCED;
 	inst_changed(s->vm);
@@ -104,8 +138,8 @@ static void job_resume(void *arg, uint64_t n)
 	struct source *s = arg;
 
 	(void)n;
-	if (!s->vm->fenced)
-		s->vm->stopped = false;
+	job_done(s);
+	s->vm->stopped = false;
 	inst_changed(s->vm);
 	note(s->h, "VM resumed");
 	schedule(s);
@@ -175,6 +209,7 @@ static void capture_resumes(void *arg, uint64_t epoch)
 {
 	struct source *s = arg;
 
+	job_done(s);
 	s->vm->paused = false;
 	if (epoch & LAST)
 		s->vm->stopped = true;
@@ -187,6 +222,7 @@ static void job_capture(void *arg, uint64_t epoch)
 	struct source *s = arg;
 
 	if (!inst_runs(s->vm)) {
+		job_done(s);
 		note(s->h, "nothing captured: the VM does not run");
 		after(between(10000, MS), &s->p, captured, s, 0);
 		return;
@@ -196,7 +232,7 @@ static void job_capture(void *arg, uint64_t epoch)
 	nb_do_barrier(s->vm, epoch & ~LAST);
 	s->vm->st.mark = rnd(UINT64_MAX >> 1);
 	s->captured = s->vm->st;
-	job_later(s, between(MS, 6 * MS), capture_resumes, epoch);
+	after(between(MS, 6 * MS), &s->p, capture_resumes, s, epoch);
 }
 
 static void due(void *arg, uint64_t n)
@@ -342,6 +378,18 @@ void source_event(struct source *s, enum fo_primary_event ev)
 	schedule(s);
 }
 
+/* Rule 3: a primary that hears of a higher generation stops its VM at once, and for good. */
+static void told_a_while_ago(void *arg, uint64_t generation)
+{
+	struct source *s = arg;
+
+	if (s->e.ended || s->leaving || s->e.state == FO_P_FENCED || s->e.state == FO_P_YIELDING ||
+	    s->e.state == FO_P_YIELDED)
+		return;
+	violation(1, "%s was told of generation %llu and is %s", s->h->name,
+		  (unsigned long long)generation, fo_primary_state_name(s->e.state));
+}
+
 void source_told(struct source *s, uint64_t generation)
 {
 	struct fo_msg m = {.kind = FO_M_FENCED, .generation = generation};
@@ -349,6 +397,7 @@ void source_told(struct source *s, uint64_t generation)
 
 	if (s->leaving || !s->p.alive)
 		return;
+	after(50 * MS, &s->p, told_a_while_ago, s, generation);
 	rc = fo_primary_message(&s->e, host_now(s->h), &m);
 	(void)rc;
 	schedule(s);
@@ -372,8 +421,11 @@ static void tick(void *arg, uint64_t n)
 
 static void hear(struct source *s, const struct fo_msg *m)
 {
-	int rc = fo_primary_message(&s->e, host_now(s->h), m);
+	int rc;
 
+	if (m->generation > s->e.generation)
+		after(50 * MS, &s->p, told_a_while_ago, s, m->generation);
+	rc = fo_primary_message(&s->e, host_now(s->h), m);
 	if (rc == TV_E_PROTOCOL && s->p.alive)
 		violation(9, "the primary's engine finds message kind %d out of place in %s",
 			  m->kind, fo_primary_state_name(s->e.state));
