@@ -35,7 +35,11 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 	struct source *s = arg;
 	const char *op = json_string_value(json_object_get(msg, "op"));
 
-	(void)r;
+	if (op && !strcmp(op, "switch"))
+		report_send(r, json_pack("{ss sb ss}", "op", "switch-answer", "ok", 0, "text",
+					 "planned failover is not built yet"));
+	if (op && !strcmp(op, "fence") && !s->leaving)
+		src_fence(s, "a higher generation of this VM runs on another host");
 	if (!op || strcmp(op, "leave") != 0 || s->leaving)
 		return;
 	s->user_leave = true;

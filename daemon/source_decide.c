@@ -98,6 +98,16 @@ void src_give_up(struct source *s, const char *outcome, int rc, const char *text
 		src_finish(s);
 }
 
+void src_fence(struct source *s, const char *text)
+{
+	if (!s->attached) {
+		src_give_up(s, "fenced", TV_E_LOST, text);
+		return;
+	}
+	src_set_why(s, TV_E_LOST, text);
+	src_event(s, FO_PE_HIGHER_GENERATION);
+}
+
 /* ---- decisions ---- */
 static void claim(struct source *s, enum fo_question q)
 {
@@ -186,7 +196,8 @@ void src_event(struct source *s, enum fo_primary_event ev)
 	act(s, st.actions);
 	src_send_stats(s);
 	if (s->state == FO_P_PROTECTED && from == FO_P_PAIRING)
-		report_send(s->report, json_pack("{ss}", "op", "protected"));
+		report_send(s->report,
+			    json_pack("{ss ss}", "op", "protected", "peer", s->job.peer_name));
 }
 
 void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
