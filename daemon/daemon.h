@@ -40,17 +40,19 @@ struct vm {
 	uint64_t generation;
 	uint64_t highest;	 /* generation ever heard of; above ours: ours is stale */
 	struct fo_keeper keeper; /* its `on`: to be protected whenever that is possible */
-	struct fo_host last; /* the host that keeper.last names, as it was reached or heard from */
-	bool was_protected;  /* ever since protect was given */
-	char reason[512];    /* why it is not protected */
+	struct fo_candidate
+		last;	    /* the host that keeper.last names, as it was reached or heard from */
+	bool was_protected; /* ever since protect was given */
+	char reason[512];   /* why it is not protected */
 	/* not on disk: */
-	bool awaited;	      /* loaded from disk: its replicator may still introduce itself */
-	bool fresh;	      /* made by the protect that is under way: forgotten when that fails */
-	struct fo_host asked; /* protect named this host while another try was under way; port 0: no
-			       */
-	pid_t child;	      /* replicator or recovery of ours; 0: none, or adopted */
-	pid_t replicator;     /* registered one, ours or adopted */
-	struct ctl *rep;      /* its connection */
+	bool awaited; /* loaded from disk: its replicator may still introduce itself */
+	bool fresh;   /* made by the protect that is under way: forgotten when that fails */
+	struct fo_candidate
+		asked;	  /* protect named this host while another try was under way; port 0: no
+			   */
+	pid_t child;	  /* replicator or recovery of ours; 0: none, or adopted */
+	pid_t replicator; /* registered one, ours or adopted */
+	struct ctl *rep;  /* its connection */
 	struct ctl *next_sink; /* a newer backup session that waits for the old one's end, */
 	json_t *next_msg;      /* and how it introduced itself */
 	struct ctl *waiter;    /* twinvm protect or unprotect or failover that waits */

@@ -14,10 +14,10 @@
 
 #define MAX_HOSTS (CONFIG_MAX_PEERS + 1)
 
-static void add(struct fo_host *hosts, unsigned *n, const char *name, const char *address,
+static void add(struct fo_candidate *hosts, unsigned *n, const char *name, const char *address,
 		uint16_t port)
 {
-	struct fo_host *h = &hosts[*n];
+	struct fo_candidate *h = &hosts[*n];
 
 	if (*n == MAX_HOSTS || !port || !*address)
 		return;
@@ -30,7 +30,7 @@ static void add(struct fo_host *hosts, unsigned *n, const char *name, const char
 	++*n;
 }
 
-static unsigned candidates(struct vm *vm, struct fo_host hosts[MAX_HOSTS])
+static unsigned candidates(struct vm *vm, struct fo_candidate hosts[MAX_HOSTS])
 {
 	const struct config *c = &vm->d->conf;
 	unsigned n = 0;
@@ -83,7 +83,7 @@ void keep_protected(struct vm *vm)
 	fo_keeper_protected(&vm->keeper, vm->peer_name);
 }
 
-static void use(struct vm *vm, const struct fo_host *h)
+static void use(struct vm *vm, const struct fo_candidate *h)
 {
 	snprintf(vm->peer_name, sizeof(vm->peer_name), "%s", h->name);
 	snprintf(vm->peer_host, sizeof(vm->peer_host), "%s", h->address);
@@ -117,7 +117,7 @@ void keep_ended(struct vm *vm, enum fo_keep_end how)
 
 void keep_try(struct vm *vm)
 {
-	struct fo_host hosts[MAX_HOSTS];
+	struct fo_candidate hosts[MAX_HOSTS];
 	unsigned n;
 	int at;
 

@@ -68,7 +68,7 @@ int64_t fo_keeper_due(const struct fo_keeper *k)
 	return k->on ? k->due_ns : INT64_MAX;
 }
 
-static int find(const struct fo_host *hosts, unsigned n, const char *name)
+static int find(const struct fo_candidate *hosts, unsigned n, const char *name)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (*name && !strcmp(hosts[i].name, name))
@@ -87,7 +87,8 @@ static int other(unsigned n, int last, unsigned nth)
 	return last >= 0 && nth >= (unsigned)last ? (int)nth + 1 : (int)nth;
 }
 
-int fo_keeper_choose(struct fo_keeper *k, const struct fo_host *hosts, unsigned n, int64_t now_ns)
+int fo_keeper_choose(struct fo_keeper *k, const struct fo_candidate *hosts, unsigned n,
+		     int64_t now_ns)
 {
 	int last = find(hosts, n, k->last), chosen = last;
 	bool others_turn = last < 0 || (k->tries >= KEEP_SAME && (k->tries - KEEP_SAME) % 2 == 0);

@@ -11,7 +11,7 @@
 struct fo_times;
 
 /* A host that may become the backup. The caller's list is in its order of preference. */
-struct fo_host {
+struct fo_candidate {
 	char name[64];	   /* common name of its certificate; "": any that the CA signed */
 	char address[128]; /* name or address to connect to */
 	uint16_t port;
@@ -52,7 +52,8 @@ int64_t fo_keeper_due(const struct fo_keeper *k);
  * again later). The caller begins the try and tells its end with fo_keeper_protected or
  * fo_keeper_ended.
  */
-int fo_keeper_choose(struct fo_keeper *k, const struct fo_host *hosts, unsigned n, int64_t now_ns);
+int fo_keeper_choose(struct fo_keeper *k, const struct fo_candidate *hosts, unsigned n,
+		     int64_t now_ns);
 
 /* ---- two hosts, one VM ---- */
 struct fo_own {		     /* what this host knows of a VM */

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-static const struct fo_host hosts[] = {
+static const struct fo_candidate hosts[] = {
 	{"b", "10.0.0.2", 1}, {"c", "10.0.0.3", 1}, {"d", "10.0.0.4", 1}};
 static struct fo_times times;
 
