@@ -123,6 +123,8 @@ for speaks in hostB hostA; do
 		wait "${DAEMON_JOB[$host]}" 2>/dev/null || true
 		daemon_start "$host"
 	done
+	host_run hostA ip link del tap-vm1
+	rm -f "$PAIR_DIR/vm1-serial.log"
 	guest_start hostA vm1
 	tw hostA protect vm1 --to hostB >/dev/null || fail "protect without an arbiter"
 	client_start "$speaks"
