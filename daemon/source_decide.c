@@ -163,7 +163,8 @@ static void act(void *arg, enum fo_action a)
 		cap_post(s->cap, CAP_QUIT_VM, 0);
 		break;
 	case FO_ACTION_END:
-		if (s->p.epoch_committed && s->connected)
+		/* Not forgotten at the arbiter: the backup may run it, told by us or by silence. */
+		if (s->p.epoch_committed)
 			end_vm(s, "taken-over", TV_E_GONE,
 			       "the VM's QEMU process died; the backup takes over");
 		else

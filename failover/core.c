@@ -150,38 +150,24 @@ struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, b
 	return r->step;
 }
 
-#define NAME(n) #n,
-const char *fo_primary_state_name(enum fo_primary_state s)
-{
-	static const char *const names[] = {FO_PRIMARY_STATES(NAME)};
+#define NAME(n, why) #n,
+#define WHY(n, why) why,
+#define WORDS(function, type, LIST)                                                                \
+	const char *function##_name(enum type v)                                                   \
+	{                                                                                          \
+		static const char *const names[] = {LIST(NAME)};                                   \
+                                                                                                   \
+		return names[v];                                                                   \
+	}                                                                                          \
+	const char *function##_why(enum type v)                                                    \
+	{                                                                                          \
+		static const char *const whys[] = {LIST(WHY)};                                     \
+                                                                                                   \
+		return whys[v];                                                                    \
+	}
 
-	return names[s];
-}
-
-const char *fo_primary_event_name(enum fo_primary_event ev)
-{
-	static const char *const names[] = {FO_PRIMARY_EVENTS(NAME)};
-
-	return names[ev];
-}
-
-const char *fo_backup_state_name(enum fo_backup_state s)
-{
-	static const char *const names[] = {FO_BACKUP_STATES(NAME)};
-
-	return names[s];
-}
-
-const char *fo_backup_event_name(enum fo_backup_event ev)
-{
-	static const char *const names[] = {FO_BACKUP_EVENTS(NAME)};
-
-	return names[ev];
-}
-
-const char *fo_action_name(enum fo_action a)
-{
-	static const char *const names[] = {FO_ACTIONS(NAME)};
-
-	return names[a];
-}
+WORDS(fo_primary_state, fo_primary_state, FO_PRIMARY_STATES)
+WORDS(fo_primary_event, fo_primary_event, FO_PRIMARY_EVENTS)
+WORDS(fo_backup_state, fo_backup_state, FO_BACKUP_STATES)
+WORDS(fo_backup_event, fo_backup_event, FO_BACKUP_EVENTS)
+WORDS(fo_action, fo_action, FO_ACTIONS)

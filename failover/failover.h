@@ -98,80 +98,80 @@ void fo_ask_free(struct fo_ask *ask);
 
 /* ---- the decision core: two tables (core.c), drawn in docs/FAILOVER.md ---- */
 /* clang-format off */
-#define FO_PRIMARY_STATES(X)                                                                       \
-	X(SYNCING)   /* no backup yet: output passes, nobody else may run the VM */                \
-	X(PAIRING)   /* first epoch committed, the record is asked for; output held */             \
-	X(PROTECTED) /* output follows commits */                                                  \
-	X(SUSPENDED) /* lease over: VM stopped until the backup is heard again or lost */          \
-	X(ASKING)    /* backup lost: output held until the record says that we run alone */        \
-	X(HELD)      /* as ASKING, and the lease is over: VM stopped */                            \
-	X(LEAVING)   /* unprotect: as ASKING, at the user's wish */                                \
-	X(SWITCHING) /* planned: the last epoch is on its way, VM stopped by it */                 \
-	X(YIELDING)  /* planned: the backup was told to take over */                               \
-	X(YIELDED)   /* planned: the VM is the backup's by record, its word that it runs is due */ \
-	X(ALONE)     /* end of the session: VM runs on unprotected, or has ended */                \
-	X(SWITCHED)  /* end of the session: the backup runs the VM */                              \
-	X(FENCED)    /* somebody else runs the VM: ours is stopped for good */
-#define FO_PRIMARY_EVENTS(X)                                                                       \
-	X(FIRST_COMMIT)                                                                            \
-	X(PAIR_RECORDED)                                                                           \
-	X(ALONE_RECORDED)                                                                          \
-	X(RECORD_LOST)         /* the record names somebody else, for good */                      \
-	X(ARBITER_UNREACHABLE) /* not known whether recorded */                                    \
-	X(PEER_LOST)                                                                               \
-	X(LEASE_OVER)          /* no heartbeat of the last lease_ns has come back */               \
-	X(LEASE_BACK)                                                                              \
-	X(LEAVE)                                                                                   \
-	X(SWITCH)              /* planned switch of roles asked for */                             \
-	X(LAST_COMMIT)         /* the epoch that the VM was stopped with is committed */           \
-	X(SWITCH_OVERDUE)      /* the backup says nothing of having taken over */                  \
-	X(PEER_RUNS)           /* the backup runs the VM */                                        \
-	X(HIGHER_GENERATION)                                                                       \
-	X(VM_DIED)
-#define FO_BACKUP_STATES(X)                                                                        \
-	X(SYNCING)   /* nothing to run yet */                                                      \
-	X(STANDBY)   /* an epoch is committed */                                                   \
-	X(ASKING)    /* the arbiter is asked for the VM: no commit or echo is sent any more */     \
-	X(WAITING)   /* no arbiter: a person decides, or the primary comes back */                 \
-	X(PROMOTING)                                                                               \
-	X(PROMOTED)  /* end of the session: the VM runs here */                                    \
-	X(GONE)      /* end of the session: no standby any more */
-#define FO_BACKUP_EVENTS(X)                                                                        \
-	X(FIRST_COMMIT)                                                                            \
-	X(SILENCE)     /* nothing heard for suspect_ns */                                          \
-	X(TRAFFIC)                                                                                 \
-	X(GRACE_OVER)  /* the connection stayed closed */                                          \
-	X(TAKE_OVER)   /* the primary's own word */                                                \
-	X(FORCE)       /* a person's */                                                            \
-	X(WON)                                                                                     \
-	X(LOST)                                                                                    \
-	X(UNREACHABLE)                                                                             \
-	X(BYE)                                                                                     \
-	X(PROMOTE_DONE)                                                                            \
-	X(PROMOTE_FAILED)
-#define FO_ACTIONS(X)                                                                              \
-	X(ASK_PAIR)                                                                                \
-	X(ASK_ALONE)                                                                               \
-	X(ASK_LATER)   /* ask again after retry_ns */                                              \
-	X(RELEASE)     /* from now on commits release output */                                    \
-	X(LEAVE)       /* release all, detach, end the session; the VM runs on */                  \
-	X(STOP_VM)     /* stopped already: stays so */                                             \
-	X(RESUME_VM)   /* if STOP_VM stopped it */                                                 \
-	X(LAST_EPOCH)  /* capture one more epoch and leave the VM stopped */                       \
-	X(TAKE_OVER)   /* tell the backup to promote at once */                                    \
-	X(QUIT_VM)     /* our copy is not needed any more: end its process and the session */      \
-	X(END)         /* the VM's process is gone: end the session */                             \
-	X(ASK_PROMOTE)                                                                             \
-	X(PROMOTE)                                                                                 \
-	X(DISCARD)     /* end the standby and the session */                                       \
-	X(HAND_OVER)   /* the promoted VM is the daemon's now; the primary is told */
+#define FO_PRIMARY_STATES(X) \
+	X(SYNCING, "no backup yet: output passes, nobody else may run the VM") \
+	X(PAIRING, "first epoch committed, the record is asked for; output held") \
+	X(PROTECTED, "output follows commits") \
+	X(SUSPENDED, "lease over: VM stopped until the backup is heard again or lost") \
+	X(ASKING, "backup lost: output held until the record says that we run alone") \
+	X(HELD, "as ASKING, and the lease is over: VM stopped") \
+	X(LEAVING, "unprotect: as ASKING, at the user's wish") \
+	X(SWITCHING, "planned: the last epoch is on its way, VM stopped by it") \
+	X(YIELDING, "planned: the backup was told to take over") \
+	X(YIELDED, "planned: the VM is the backup's by record, its word that it runs is due") \
+	X(ALONE, "end of the session: VM runs on unprotected, or has ended") \
+	X(SWITCHED, "end of the session: the backup runs the VM") \
+	X(FENCED, "somebody else runs the VM: ours is stopped for good")
+#define FO_PRIMARY_EVENTS(X) \
+	X(FIRST_COMMIT, "the first epoch is committed") \
+	X(PAIR_RECORDED, "the record names the backup") \
+	X(ALONE_RECORDED, "the record says that we run alone") \
+	X(RECORD_LOST, "the record names somebody else, for good") \
+	X(ARBITER_UNREACHABLE, "not known whether recorded") \
+	X(PEER_LOST, "connection closed, or nothing heard for backup_lost_ns") \
+	X(LEASE_OVER, "no heartbeat of the last lease_ns has come back") \
+	X(LEASE_BACK, "it has") \
+	X(LEAVE, "unprotect") \
+	X(SWITCH, "planned switch of roles asked for") \
+	X(LAST_COMMIT, "the epoch that the VM was stopped with is committed") \
+	X(SWITCH_OVERDUE, "the backup says nothing of having taken over") \
+	X(PEER_RUNS, "the backup runs the VM") \
+	X(HIGHER_GENERATION, "somebody has a higher generation of this VM") \
+	X(VM_DIED, "the end of QEMU's process")
+#define FO_BACKUP_STATES(X) \
+	X(SYNCING, "nothing to run yet") \
+	X(STANDBY, "an epoch is committed") \
+	X(ASKING, "the arbiter is asked for the VM: no commit or echo is sent any more") \
+	X(WAITING, "no arbiter: a person decides, or the primary comes back") \
+	X(PROMOTING, "the VM is being started from the last committed epoch") \
+	X(PROMOTED, "end of the session: the VM runs here") \
+	X(GONE, "end of the session: no standby any more")
+#define FO_BACKUP_EVENTS(X) \
+	X(FIRST_COMMIT, "the first epoch is committed") \
+	X(SILENCE, "nothing heard for suspect_ns") \
+	X(TRAFFIC, "the primary is heard") \
+	X(GRACE_OVER, "the connection stayed closed") \
+	X(TAKE_OVER, "the primary's own word") \
+	X(FORCE, "a person's") \
+	X(WON, "the record is ours") \
+	X(LOST, "the record names somebody else, for good") \
+	X(UNREACHABLE, "not known whether recorded") \
+	X(BYE, "protection ends") \
+	X(PROMOTE_DONE, "the VM runs") \
+	X(PROMOTE_FAILED, "it does not")
+#define FO_ACTIONS(X) \
+	X(ASK_PAIR, "ask the arbiter to name the backup") \
+	X(ASK_ALONE, "ask it to record that nobody else runs the VM") \
+	X(ASK_LATER, "ask again after retry_ns") \
+	X(RELEASE, "from now on commits release output") \
+	X(LEAVE, "release all, detach, end the session; the VM runs on") \
+	X(STOP_VM, "stopped already: stays so") \
+	X(RESUME_VM, "if STOP_VM stopped it") \
+	X(LAST_EPOCH, "capture one more epoch and leave the VM stopped") \
+	X(TAKE_OVER, "tell the backup to promote at once") \
+	X(QUIT_VM, "our copy is not needed any more: end its process and the session") \
+	X(END, "the VM's process is gone: end the session") \
+	X(ASK_PROMOTE, "ask it for the VM") \
+	X(PROMOTE, "start the VM, tell the primary") \
+	X(DISCARD, "end the standby and the session") \
+	X(HAND_OVER, "the promoted VM is the daemon's now; the primary is told")
 /* clang-format on */
 
-#define FO_ENUM_P(n) FO_P_##n,
-#define FO_ENUM_PE(n) FO_PE_##n,
-#define FO_ENUM_B(n) FO_B_##n,
-#define FO_ENUM_BE(n) FO_BE_##n,
-#define FO_ENUM_A(n) FO_ACTION_##n,
+#define FO_ENUM_P(n, why) FO_P_##n,
+#define FO_ENUM_PE(n, why) FO_PE_##n,
+#define FO_ENUM_B(n, why) FO_B_##n,
+#define FO_ENUM_BE(n, why) FO_BE_##n,
+#define FO_ENUM_A(n, why) FO_ACTION_##n,
 enum fo_primary_state { FO_PRIMARY_STATES(FO_ENUM_P) FO_P_COUNT };
 enum fo_primary_event { FO_PRIMARY_EVENTS(FO_ENUM_PE) FO_PE_COUNT };
 enum fo_backup_state { FO_BACKUP_STATES(FO_ENUM_B) FO_B_COUNT };
@@ -191,6 +191,12 @@ const char *fo_primary_event_name(enum fo_primary_event ev);
 const char *fo_backup_state_name(enum fo_backup_state s);
 const char *fo_backup_event_name(enum fo_backup_event ev);
 const char *fo_action_name(enum fo_action a);
+/* What they mean, a few words each: the second column of the lists above. */
+const char *fo_primary_state_why(enum fo_primary_state s);
+const char *fo_primary_event_why(enum fo_primary_event ev);
+const char *fo_backup_state_why(enum fo_backup_state s);
+const char *fo_backup_event_why(enum fo_backup_event ev);
+const char *fo_action_why(enum fo_action a);
 
 /* ---- what the two ends say to each other ---- */
 enum fo_msg_kind {
