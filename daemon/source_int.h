@@ -36,6 +36,8 @@ struct source {
 	struct cap *cap;
 	struct cap_page *page;
 	struct nb *nb;
+	struct nb_tap *taps[HV_MAX_NICS]; /* source_replay.c */
+	unsigned taps_n, replay_sent;
 	struct event *tick, *due, *settle, *part_wait;
 	int stash[2 * HV_MAX_NICS];
 	unsigned stash_n;
@@ -74,6 +76,9 @@ void src_event(struct source *s, enum fo_primary_event ev);
 void src_peer_lost(struct source *s, int rc, const char *why);
 /* Ends a session that has not come as far as holding output. */
 void src_give_up(struct source *s, const char *outcome, int rc, const char *text);
+/* A higher generation runs elsewhere: the VM is stopped (the daemon sees to one that is not
+ * attached). */
+void src_fence(struct source *s, const char *text);
 void src_set_why(struct source *s, int rc, const char *text);
 void src_finish(struct source *s);
 void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
@@ -94,6 +99,14 @@ void src_on_cap(const struct cap_event *ev, void *arg);
 int src_barrier(void *arg, uint64_t epoch);
 /* No epoch is made any more. */
 void src_stop_epochs(struct source *s);
+
+/* ---- source_replay.c: frames for the backup to say again ---- */
+#define SRC_REPLAY_FRAME_BYTES 2048
+void src_replay_watch(struct source *s, const char *ifname);
+/* Every heartbeat: the budget is new. */
+void src_replay_tick(struct source *s);
+/* Before the end of an epoch is sent. */
+void src_replay_epoch(struct source *s, uint64_t epoch);
 
 /* ---- source_disk.c: disk writes on their way ---- */
 int src_disks_init(struct source *s);

@@ -111,6 +111,7 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 	fo_primary_tick(&s->p, now, s->connected ? last_sign_of_life_ns(s) : now);
 	if (now - s->last_stats_ns >= s->times.heartbeat_ns) {
 		s->last_stats_ns = now;
+		src_replay_tick(s);
 		src_send_stats(s);
 	}
 	src_schedule(s);
@@ -148,6 +149,9 @@ void src_send_hello(struct source *s)
 	h.description = s->description;
 	h.heartbeat_ms = (uint32_t)s->job.conf.heartbeat_ms;
 	h.arbiter = s->job.arbiter;
+	h.listen_port = s->job.conf.listen_port;
+	h.mode = s->job.mode;
+	h.epoch_ms = (uint32_t)s->job.epoch_ms;
 	msg.msg_case = TWINVM__CONTROL__MSG_HELLO;
 	msg.hello = &h;
 	src_send(s, &msg, false);
