@@ -149,6 +149,11 @@ int64_t host_now(const struct host *h)
 	return h->offset_ns + sim.now / 1000 * (1000000 + h->rate_ppm) / 1000;
 }
 
+int64_t turn_now(const struct proc *p)
+{
+	return p->stale_ns ? p->stale_ns : host_now(p->h);
+}
+
 static void mix(uint64_t v)
 {
 	sim.hash = (sim.hash ^ v) * UINT64_C(0x100000001b3);
@@ -175,6 +180,8 @@ void run_until(int64_t end)
 		if (e->p && !step(e->p))
 			continue;
 		e->fn(e->arg, e->n);
+		if (e->p)
+			e->p->stale_ns = 0;
 	}
 	if (!sim.failed && !sim.over)
 		sim.now = end;
@@ -191,7 +198,8 @@ void proc_init(struct proc *p, struct host *h, enum proc_kind kind)
 
 void proc_freeze(struct proc *p)
 {
-	p->frozen++;
+	if (!p->frozen++ && chance(300))
+		p->stale_ns = host_now(p->h);
 }
 
 /* What waits is met in one of two orders: as it came, or with every timer that is due first. */

@@ -48,6 +48,7 @@ struct proc {
 	int frozen;    /* count of reasons */
 	int steps_left;	/* dies (or its host does) at this many steps from now; 0 never */
 	bool takes_host; /* the host dies with it */
+	int64_t stale_ns; /* frozen in the middle of a turn: what it had read from its clock */
 	struct ev *late, **late_tail;
 	struct proc *next;
 };
@@ -60,6 +61,8 @@ void after(int64_t ns, struct proc *p, ev_fn fn, void *arg, uint64_t n);
 /* A timer of p by its host's clock. */
 void timer(struct proc *p, int64_t local_ns, ev_fn fn, void *arg, uint64_t n);
 int64_t host_now(const struct host *h);
+/* What p takes for now in this turn. */
+int64_t turn_now(const struct proc *p);
 /* Runs events until the history is over or the time is. */
 void run_until(int64_t end);
 void proc_init(struct proc *p, struct host *h, enum proc_kind kind);
@@ -230,7 +233,7 @@ struct sink {
 	struct session *session;
 	struct asker asker;
 	int64_t heard_ns, apply_busy;
-	bool ending, introduced; /* to the daemon that is there now */
+	bool ending, broken, introduced; /* to the daemon that is there now */
 	uint64_t open_epoch, have_mem, have_disk;
 	bool open_bad;
 	struct state mem, disk, replica, checked[4];

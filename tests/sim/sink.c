@@ -51,7 +51,7 @@ static void answered(void *arg, const struct ask *a)
 		return;
 	note(k->h, "answer to promote: %s",
 	     !a->rc ? "won" : a->rc == TV_E_LOST ? "lost" : "not known");
-	fo_backup_answer(&k->e, host_now(k->h), a->rc, a->rc ? 0 : a->rec.generation);
+	fo_backup_answer(&k->e, turn_now(&k->p), a->rc, a->rc ? 0 : a->rec.generation);
 }
 
 static void op_ask(void *arg, enum fo_question q)
@@ -73,7 +73,7 @@ static void promoted(void *arg, uint64_t rc)
 {
 	struct sink *k = arg;
 
-	fo_backup_promoted(&k->e, host_now(k->h), rc ? TV_E_QMP : 0);
+	fo_backup_promoted(&k->e, turn_now(&k->p), rc ? TV_E_QMP : 0);
 }
 
 /* The applier has done all that it was given before. */
@@ -151,9 +151,10 @@ static void checked(void *arg, uint64_t word)
 	struct sink *k = arg;
 	uint64_t epoch = word >> 1;
 
-	if (k->ending)
+	if (k->ending || k->broken)
 		return;
 	if (word & 1) {
+		k->broken = true; /* what comes after rests on it */
 		/* The epochs before are whole: a standby that is about to run stays. */
 		if (k->e.state == FO_B_SYNCING || (k->e.state == FO_B_STANDBY && k->conn))
 			refuse(k, "an epoch does not match its checksum");
@@ -162,7 +163,7 @@ static void checked(void *arg, uint64_t word)
 	k->session->committed = epoch;
 	k->replica = k->checked[epoch % 4];
 	k->replica_epoch = epoch;
-	fo_backup_verified(&k->e, host_now(k->h), epoch);
+	fo_backup_verified(&k->e, turn_now(&k->p), epoch);
 }
 
 /* ---- what comes ---- */
@@ -194,7 +195,7 @@ static void hear(struct sink *k, const struct fo_msg *m)
 {
 	if (m->kind == FO_M_TAKE_OVER)
 		k->session->word = true;
-	bad(k, "a message", fo_backup_message(&k->e, host_now(k->h), m));
+	bad(k, "a message", fo_backup_message(&k->e, turn_now(&k->p), m));
 }
 
 void sink_datagram(void *arg, const struct msg *m);
@@ -205,7 +206,7 @@ void sink_datagram(void *arg, const struct msg *m)
 	if (k->ending || !k->conn)
 		return;
 	if (m->fo.generation == k->e.generation)
-		k->heard_ns = host_now(k->h);
+		k->heard_ns = turn_now(&k->p);
 	hear(k, &m->fo);
 }
 
@@ -215,7 +216,7 @@ static void on_msg(void *arg, const struct msg *m)
 
 	if (k->ending)
 		return;
-	k->heard_ns = host_now(k->h);
+	k->heard_ns = turn_now(&k->p);
 	switch (m->kind) {
 	case M_SYNC_END:
 		bad(k, "the end of the first copy", fo_backup_sync_end(&k->e, m->generation));
@@ -256,7 +257,7 @@ static void on_closed(void *arg)
 	if (!k->e.welcomed)
 		end(k, "the primary went away");
 	else
-		fo_backup_closed(&k->e, host_now(k->h));
+		fo_backup_closed(&k->e, turn_now(&k->p));
 }
 
 static void tick(void *arg, uint64_t n)
@@ -266,7 +267,7 @@ static void tick(void *arg, uint64_t n)
 	(void)n;
 	timer(&k->p, sim.times.tick_ns, tick, k, 0);
 	if (!k->ending)
-		fo_backup_tick(&k->e, host_now(k->h), k->heard_ns);
+		fo_backup_tick(&k->e, turn_now(&k->p), k->heard_ns);
 }
 
 static void standby_is_there(void *arg, uint64_t n)
@@ -278,7 +279,7 @@ static void standby_is_there(void *arg, uint64_t n)
 	if (k->ending || !k->conn)
 		return;
 	conn_send(k->conn, 1, &x);
-	k->heard_ns = host_now(k->h);
+	k->heard_ns = turn_now(&k->p);
 	fo_backup_welcomed(&k->e, k->heard_ns);
 }
 
@@ -286,7 +287,7 @@ bool sink_force(struct sink *k)
 {
 	k->session->person = true;
 	note(k->h, "a person says: run it here");
-	return fo_backup_force(&k->e, host_now(k->h));
+	return fo_backup_force(&k->e, turn_now(&k->p));
 }
 
 void sink_start(struct host *h, struct conn *c, const struct msg *hello)

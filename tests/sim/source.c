@@ -47,7 +47,7 @@ static void answered(void *arg, const struct ask *k)
 		return;
 	note(s->h, "answer to %s: %s", k->q == FO_ASK_PAIR ? "pair" : "alone",
 	     !k->rc ? "recorded" : k->rc == TV_E_LOST ? "lost" : "not known");
-	fo_primary_answer(&s->e, host_now(s->h), k->q, k->rc);
+	fo_primary_answer(&s->e, turn_now(&s->p), k->q, k->rc);
 	schedule(s);
 }
 
@@ -374,7 +374,7 @@ void source_event(struct source *s, enum fo_primary_event ev)
 {
 	if (s->leaving || !s->p.alive)
 		return;
-	fo_primary_event(&s->e, host_now(s->h), ev);
+	fo_primary_event(&s->e, turn_now(&s->p), ev);
 	schedule(s);
 }
 
@@ -398,7 +398,7 @@ void source_told(struct source *s, uint64_t generation)
 	if (s->leaving || !s->p.alive)
 		return;
 	after(50 * MS, &s->p, told_a_while_ago, s, generation);
-	rc = fo_primary_message(&s->e, host_now(s->h), &m);
+	rc = fo_primary_message(&s->e, turn_now(&s->p), &m);
 	(void)rc;
 	schedule(s);
 }
@@ -411,11 +411,11 @@ static void tick(void *arg, uint64_t n)
 	timer(&s->p, sim.times.tick_ns, tick, s, 0);
 	if (s->leaving)
 		return;
-	if (!s->e.welcomed && host_now(s->h) - s->started_ns > WELCOME_NS) {
+	if (!s->e.welcomed && turn_now(&s->p) - s->started_ns > WELCOME_NS) {
 		finish(s, END_FAILED);
 		return;
 	}
-	fo_primary_tick(&s->e, host_now(s->h), s->heard_ns);
+	fo_primary_tick(&s->e, turn_now(&s->p), s->heard_ns);
 	schedule(s);
 }
 
@@ -425,7 +425,7 @@ static void hear(struct source *s, const struct fo_msg *m)
 
 	if (m->generation > s->e.generation)
 		after(50 * MS, &s->p, told_a_while_ago, s, m->generation);
-	rc = fo_primary_message(&s->e, host_now(s->h), m);
+	rc = fo_primary_message(&s->e, turn_now(&s->p), m);
 	if (rc == TV_E_PROTOCOL && s->p.alive)
 		violation(9, "the primary's engine finds message kind %d out of place in %s",
 			  m->kind, fo_primary_state_name(s->e.state));
@@ -440,7 +440,7 @@ void source_datagram(void *arg, const struct msg *m)
 	if (s->leaving || !s->conn)
 		return;
 	if (m->fo.generation == s->e.generation)
-		s->heard_ns = host_now(s->h);
+		s->heard_ns = turn_now(&s->p);
 	hear(s, &m->fo);
 }
 
@@ -473,12 +473,12 @@ static void on_msg(void *arg, const struct msg *m)
 
 	if (s->leaving)
 		return;
-	s->heard_ns = host_now(s->h);
+	s->heard_ns = turn_now(&s->p);
 	switch (m->kind) {
 	case M_WELCOME:
 		note(s->h, "is welcome on %s", s->peer->name);
 		s->sink = m->sink;
-		fo_primary_welcomed(&s->e, host_now(s->h));
+		fo_primary_welcomed(&s->e, turn_now(&s->p));
 		s->sync_left = 1 + (unsigned)rnd(8);
 		sync_more(s, 0);
 		break;
