@@ -125,11 +125,15 @@ static void ask(void *arg, enum fo_question q)
 	fo_ask_start(s->ask, q, &c);
 }
 
-static void release(void *arg, uint64_t generation, uint64_t epoch)
+static bool release(void *arg, uint64_t generation, uint64_t epoch, int64_t until_ns)
 {
 	struct source *s = arg;
 
+	/* Read here and not at the turn's beginning: we may have been frozen since. */
+	if (tv_now_ns() >= until_ns)
+		return false;
 	nb_release(s->nb, generation, epoch);
+	return true;
 }
 
 /* The VM's process is gone, or we ask it to go. */

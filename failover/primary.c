@@ -53,15 +53,23 @@ static bool lease_runs(const struct fo_primary *p, int64_t now_ns)
 static void try_release(struct fo_primary *p, int64_t now_ns)
 {
 	uint64_t upto = FO_BROKEN(release_early) ? p->epoch_sent : p->epoch_committed;
+	int64_t until_ns = p->lease_from_ns + p->times->lease_ns;
 
 	if (!p->releasing && !(FO_BROKEN(release_without_pair) && p->state == FO_P_PAIRING))
 		return;
 	if (p->epoch_released >= upto)
 		return;
-	if (!lease_runs(p, now_ns) && !FO_BROKEN(release_without_lease))
+	if (FO_BROKEN(release_without_lease))
+		until_ns = INT64_MAX;
+	else if (!lease_runs(p, now_ns))
 		return; /* the next echo tries again */
-	p->epoch_released = upto;
-	p->ops->release(p->arg, p->generation, upto);
+	/*
+	 * now_ns was read when the turn began. A process that is frozen in the middle of a turn
+	 * goes on with it after the backup has taken over, and what now_ns says of the lease is
+	 * then long wrong; so the owner looks at the clock once more.
+	 */
+	if (p->ops->release(p->arg, p->generation, upto, until_ns))
+		p->epoch_released = upto;
 }
 
 /* ---- decisions ---- */

@@ -18,6 +18,7 @@ struct seen {
 	struct fo_msg last[FO_M_BYE + 1];
 	unsigned sent[FO_M_BYE + 1], asked[FO_ASK_PROMOTE + 1], acted[FO_ACTION_COUNT];
 	uint64_t released, release_generation, promoted_generation;
+	int64_t clock; /* what the owner finds when it looks again; 0: still in time */
 };
 
 static void on_send(void *arg, const struct fo_msg *m)
@@ -33,12 +34,15 @@ static void on_ask(void *arg, enum fo_question q)
 	((struct seen *)arg)->asked[q]++;
 }
 
-static void on_release(void *arg, uint64_t generation, uint64_t epoch)
+static bool on_release(void *arg, uint64_t generation, uint64_t epoch, int64_t until_ns)
 {
 	struct seen *v = arg;
 
+	if (v->clock >= until_ns)
+		return false;
 	v->released = epoch;
 	v->release_generation = generation;
+	return true;
 }
 
 static void on_p_act(void *arg, enum fo_action a)
@@ -172,6 +176,15 @@ static void output_follows_commits_and_lease(void **state)
 	fo_primary_tick(&x.p, x.now, x.now);
 	p_echo(&x);
 	assert_int_equal(x.v.released, 3);
+	/* frozen in the middle of a turn: the owner's second look at the clock says so */
+	p_epoch(&x);
+	x.v.clock = x.now + x.t.lease_ns;
+	assert_int_equal(p_commit(&x, 4), 0);
+	assert_int_equal(x.v.released, 3);
+	x.now = x.v.clock;
+	fo_primary_tick(&x.p, x.now, x.now);
+	p_echo(&x);
+	assert_int_equal(x.v.released, 4);
 }
 
 static void commits_out_of_order_are_an_offence(void **state)
