@@ -48,8 +48,9 @@ static bool alone_by_record(const struct inst *v)
 void check_frame(const struct inst *v, const struct frame *f, enum how how)
 {
 	if (v->generation < sim.top_generation || v->h != sim.owner)
-		violation(1, "a frame of generation %llu leaves %s after generation %llu was given "
-			     "to %s",
+		violation(1,
+			  "a frame of generation %llu leaves %s after generation %llu was given "
+			  "to %s",
 			  (unsigned long long)v->generation, v->h->name,
 			  (unsigned long long)sim.top_generation, sim.owner->name);
 	if (how == BY_PASS && !alone_by_record(v))

@@ -13,8 +13,8 @@ struct client {
 	bool write, waiting;
 };
 static struct client clients[CLIENTS];
-static uint64_t seen[CLIENTS];			/* newest value that anybody has seen */
-static uint64_t tokens[CLIENTS][MAX_REQUESTS];	/* + 1; 0: never seen */
+static uint64_t seen[CLIENTS];		       /* newest value that anybody has seen */
+static uint64_t tokens[CLIENTS][MAX_REQUESTS]; /* + 1; 0: never seen */
 static uint64_t acked;
 
 uint64_t clients_acked(void)
@@ -67,14 +67,16 @@ void client_receives(const struct frame *f)
 	if (!c->waiting || f->request != c->request)
 		return; /* an answer that came twice */
 	if (f->value < c->floor)
-		violation(4, "client %u reads value %llu of key %llu, but %llu had been seen before",
+		violation(4,
+			  "client %u reads value %llu of key %llu, but %llu had been seen before",
 			  f->client, (unsigned long long)f->value, (unsigned long long)f->key,
 			  (unsigned long long)c->floor);
 	if (c->write && f->value != c->request)
 		violation(4, "client %u is answered a write that it did not make", f->client);
 	if (*token && *token != f->token + 1)
-		violation(4, "client %u sees value %llu of key %llu as another write than before: "
-			     "one of the two futures was discarded",
+		violation(4,
+			  "client %u sees value %llu of key %llu as another write than before: "
+			  "one of the two futures was discarded",
 			  f->client, (unsigned long long)f->value, (unsigned long long)f->key);
 	*token = f->token + 1;
 	if (f->value > seen[f->key])

@@ -22,7 +22,7 @@ static struct host *some_host(void)
 
 static int64_t span(void)
 {
-	return chance(300) ? between(5 * MS, 60 * MS)
+	return chance(300)   ? between(5 * MS, 60 * MS)
 	       : chance(600) ? between(60 * MS, 700 * MS)
 			     : between(700 * MS, 3000 * MS);
 }
@@ -37,7 +37,8 @@ static void unblock(void *arg, uint64_t n)
 
 static void block(int from, int to, int64_t ns)
 {
-	note(NULL, "FAULT nothing passes from node %d to %d for %.0f ms", from, to, (double)ns / 1e6);
+	note(NULL, "FAULT nothing passes from node %d to %d for %.0f ms", from, to,
+	     (double)ns / 1e6);
 	net_block(from, to);
 	after(ns, NULL, unblock, NULL, (uint64_t)from << 8 | (uint64_t)to);
 }
@@ -323,7 +324,7 @@ static void again(void *arg, uint64_t n)
 
 	(void)n;
 	if (h->role == R_PRIMARY && h->unprotected)
-		protect_again(h);
+		protect_again(h, NULL);
 }
 
 static void unprotect(void)
@@ -342,12 +343,12 @@ static void one_fault(void *arg, uint64_t n)
 	static const struct {
 		void (*make)(void);
 		unsigned weight;
-	} kinds[] = {{power_cut, 8},	 {kill_at_a_step, 18}, {kill_daemon, 4},
-		     {kill_vm, 6},	 {freeze_host, 10},    {freeze_replicator, 10},
-		     {partition, 16},	 {isolate, 8},	       {arbiter_trouble, 8},
-		     {hiccup, 8},	 {stale_standby, 4},   {stuck_streams, 6},
-		     {bad_link, 6},	 {reset_connections, 5}, {damage, 4},
-		     {standby_dies, 3},	 {planned_switch, 14}, {unprotect, 4}};
+	} kinds[] = {{power_cut, 8},	{kill_at_a_step, 18},	{kill_daemon, 4},
+		     {kill_vm, 6},	{freeze_host, 10},	{freeze_replicator, 10},
+		     {partition, 16},	{isolate, 8},		{arbiter_trouble, 8},
+		     {hiccup, 8},	{stale_standby, 4},	{stuck_streams, 6},
+		     {bad_link, 6},	{reset_connections, 5}, {damage, 4},
+		     {standby_dies, 3}, {planned_switch, 14},	{unprotect, 4}};
 	unsigned total = 0, pick;
 
 	(void)arg;
@@ -435,7 +436,7 @@ static void decide_without_arbiter(void)
 	nb_do_drop(o->vm, NB_PASSES);
 	inst_changed(o->vm);
 	o->role = R_PRIMARY;
-	protect_again(o);
+	protect_again(o, NULL);
 }
 
 static void person(void *arg, uint64_t n)

@@ -8,8 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RETRY_FIRST_NS (300 * MS)
-#define RETRY_LAST_NS (5000 * MS)
+#define RECOVER_AGAIN_NS (300 * MS)
 #define INTRODUCTION_NS (1500 * MS)
 
 /* What the daemon is told it hears, or else the next one does. */
@@ -44,61 +43,58 @@ static void tell(struct host *h, ev_fn fn, uint64_t n)
 		after(between(100000, 3 * MS), h->daemon, hear_news, h, 0);
 }
 
-/* ---- protected again, without being asked ---- */
-static struct host *choose(struct host *h)
-{
-	struct host *others[HOSTS];
-	unsigned n = 0;
+/* ---- protected again, without being asked: the real keeper's policy ---- */
+static void on_due(void *arg, uint64_t n);
 
-	if (h->last_peer && (h->tries < 4 || h->tries % 2))
-		return h->last_peer;
-	for (unsigned i = 0; i < sim.hosts; i++)
-		if (&sim.host[i] != h && &sim.host[i] != h->last_peer)
-			others[n++] = &sim.host[i];
-	return n ? others[h->tries / 2 % n] : h->last_peer;
+static void keep(struct host *h)
+{
+	int64_t due = fo_keeper_due(&h->keeper);
+
+	if (h->daemon && due != INT64_MAX)
+		timer(h->daemon, due > host_now(h) ? due - host_now(h) : 0, on_due, h, 0);
 }
 
-static void on_retry(void *arg, uint64_t n)
+static void on_due(void *arg, uint64_t n)
 {
-	struct host *h = arg, *peer;
+	struct fo_candidate others[HOSTS] = {0};
+	struct host *h = arg, *by_index[HOSTS];
+	unsigned count = 0;
+	int chosen;
 
 	(void)n;
-	h->retry_armed = false;
-	if (h->role != R_PRIMARY || !h->wanted || h->source || h->recovering)
+	if (h->role != R_PRIMARY || !h->wanted || h->source || h->recovering ||
+	    fo_keeper_due(&h->keeper) > host_now(h))
 		return;
 	if (!h->vm) {
 		note(h, "the VM has ended while it ran alone: forgotten");
 		h->role = R_NONE;
 		return;
 	}
-	peer = choose(h);
-	h->tries++;
-	if (!peer)
-		return;
-	h->source = source_start(h, peer);
+	for (unsigned i = 0; i < sim.hosts; i++)
+		if (&sim.host[i] != h) {
+			by_index[count] = &sim.host[i];
+			snprintf(others[count++].name, sizeof(others[0].name), "%s",
+				 sim.host[i].name);
+		}
+	chosen = fo_keeper_choose(&h->keeper, others, count, host_now(h));
+	if (chosen < 0)
+		keep(h);
+	else
+		h->source = source_start(h, by_index[chosen]);
 }
 
-static void retry_in(struct host *h, int64_t ns)
+static void try_again(struct host *h, enum fo_keep_end how)
 {
-	if (!h->daemon || h->retry_armed)
-		return;
-	h->retry_armed = true;
-	timer(h->daemon, ns, on_retry, h, 0);
+	fo_keeper_ended(&h->keeper, how, host_now(h));
+	keep(h);
 }
 
-static void retry_later(struct host *h)
-{
-	int64_t ns = RETRY_FIRST_NS << (h->tries < 4 ? h->tries : 4);
-
-	retry_in(h, ns < RETRY_LAST_NS ? ns : RETRY_LAST_NS);
-}
-
-void protect_again(struct host *h)
+void protect_again(struct host *h, const struct host *last)
 {
 	h->wanted = true;
 	h->unprotected = false;
-	h->tries = 0;
-	retry_in(h, 0);
+	fo_keeper_start(&h->keeper, &sim.times, last ? last->name : "", host_now(h));
+	keep(h);
 }
 
 /* ---- what a dead replicator leaves ---- */
@@ -117,14 +113,14 @@ static void recovered(void *arg, uint64_t code)
 	h->recover = NULL;
 	h->recovering = code == 1;
 	if (code == 1) {
-		timer(h->daemon, RETRY_FIRST_NS, recover_again, h, 0);
+		timer(h->daemon, RECOVER_AGAIN_NS, recover_again, h, 0);
 	} else if (code == 2) {
 		h->role = R_FENCED;
 		h->wanted = false;
 	} else if (!h->vm) {
 		h->role = R_NONE;
 	} else {
-		retry_later(h);
+		try_again(h, FO_KEEP_LOST);
 	}
 }
 
@@ -306,14 +302,15 @@ static void session_done(void *arg, uint64_t how)
 		if (!h->vm)
 			h->role = R_NONE;
 		else
-			retry_later(h);
+			try_again(h, how == END_REFUSED ? FO_KEEP_REFUSED
+				     : how == END_ALONE ? FO_KEEP_LOST
+							: FO_KEEP_FAILED);
 		break;
 	}
 }
 
 void source_ended(struct source *s, enum source_end how)
 {
-	s->h->last_peer = s->peer;
 	tell(s->h, session_done, how);
 }
 
@@ -324,16 +321,16 @@ void sink_ended(struct sink *k)
 
 static void handed_over(void *arg, uint64_t generation)
 {
-	struct host *h = arg;
+	struct host *h = arg, *last;
 
-	h->last_peer = h->sink->peer;
+	last = h->sink->peer;
 	h->sink = NULL;
 	h->role = R_PRIMARY;
 	h->generation = generation;
 	if (generation > h->highest)
 		h->highest = generation;
 	note(h, "the daemon has the VM, generation %llu", (unsigned long long)generation);
-	protect_again(h);
+	protect_again(h, last);
 }
 
 void sink_handed_over(struct sink *k)
@@ -372,14 +369,23 @@ void daemon_connect(struct host *h, struct conn *c, const struct msg *hello)
 {
 	bool running = h->role == R_PRIMARY && h->vm;
 	uint64_t g = hello->generation;
+	struct fo_own own = {running, h->generation, h->highest};
 
-	if (g < h->highest || (running && g < h->generation)) {
-		refuse(c, h->highest > h->generation ? h->highest : h->generation);
+	switch (fo_judge(&own, g)) {
+	case FO_STALE:
+		refuse(c, running && h->generation > h->highest ? h->generation : h->highest);
 		return;
+	case FO_YIELD:
+		yield(h, g);
+		refuse(c, 0);
+		return;
+	case FO_RUNS_HERE:
+		refuse(c, 0);
+		return;
+	case FO_ACCEPT:
+		break;
 	}
-	if (running || h->source || h->recovering) {
-		if (running && g > h->generation)
-			yield(h, g);
+	if (h->source || h->recovering) { /* it has not been heard yet that our VM has ended */
 		refuse(c, 0);
 		return;
 	}
@@ -457,7 +463,7 @@ void daemon_start(struct host *h)
 		return;
 	h->daemon = sim_alloc(sizeof(*h->daemon));
 	proc_init(h->daemon, h, P_DAEMON);
-	h->retry_armed = false;
+	keep(h);
 	note(h, "daemon starts");
 	after(between(MS, 20 * MS), h->daemon, hear_news, h, 0);
 	if (h->sink && h->sink->p.alive)

@@ -35,14 +35,13 @@ static void begin(uint64_t seed)
 	sim.top_generation = 1;
 	sim.owner->role = R_PRIMARY;
 	sim.owner->generation = 1;
-	sim.owner->last_peer = &sim.host[1];
 	note(NULL, "seed %llu: %u hosts, %s", (unsigned long long)seed, sim.hosts,
 	     sim.arbiter ? "an arbiter" : "no arbiter");
 	for (unsigned i = 0; i < sim.hosts; i++)
 		note(&sim.host[i], "clock %+.2f %%", (double)sim.host[i].rate_ppm / 1e4);
 	sim.owner->vm = inst_new(sim.owner, 1, &fresh);
 	clients_start();
-	protect_again(sim.owner);
+	protect_again(sim.owner, &sim.host[1]);
 	faults_plan();
 	person_start();
 }
@@ -145,8 +144,9 @@ static void coverage(const struct stats *st, bool list)
 		}
 	for (int s = 0; s < FO_B_COUNT; s++)
 		for (int e = 0; e < FO_BE_COUNT; e++) {
-			struct fo_step x = fo_backup_step((enum fo_backup_state)s,
-							  (enum fo_backup_event)e, s != FO_B_WAITING);
+			struct fo_step x =
+				fo_backup_step((enum fo_backup_state)s, (enum fo_backup_event)e,
+					       s != FO_B_WAITING);
 
 			if (x.next == s && !x.actions)
 				continue;
@@ -165,7 +165,8 @@ static void report(const struct stats *st)
 {
 	printf("%llu faults, %llu sessions, %llu times protected, %llu promotions, %llu planned "
 	       "switches,\n%llu fenced, %llu suspended, %llu alone, %llu recoveries, %llu VMs "
-	       "really lost;\n%llu epochs committed, %llu frames released, %llu answers to clients, "
+	       "really lost;\n%llu epochs committed, %llu frames released, %llu answers to "
+	       "clients, "
 	       "%llu events\n",
 	       (unsigned long long)st->faults, (unsigned long long)st->sessions,
 	       (unsigned long long)st->protected_again, (unsigned long long)st->promotions,
@@ -244,8 +245,8 @@ static int mutants(uint64_t first, uint64_t n, unsigned workers, const char *onl
 		of++;
 		found += bad != 0;
 		if (bad)
-			printf("%-26s found by invariant %d, seed %llu: %s\n", names[i], f.invariant,
-			       (unsigned long long)f.seed, f.message);
+			printf("%-26s found by invariant %d, seed %llu: %s\n", names[i],
+			       f.invariant, (unsigned long long)f.seed, f.message);
 		else
 			printf("%-26s NOT FOUND in %llu histories\n", names[i],
 			       (unsigned long long)st.histories);
@@ -266,11 +267,13 @@ static int replay(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"seed", required_argument, NULL, 's'},	   {"histories", required_argument, NULL, 'n'},
-		{"first", required_argument, NULL, 'f'},   {"coverage", no_argument, NULL, 'c'},
-		{"mutants", no_argument, NULL, 'm'},	   {"mutant", required_argument, NULL, 'M'},
-		{NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+						{"histories", required_argument, NULL, 'n'},
+						{"first", required_argument, NULL, 'f'},
+						{"coverage", no_argument, NULL, 'c'},
+						{"mutants", no_argument, NULL, 'm'},
+						{"mutant", required_argument, NULL, 'M'},
+						{NULL, 0, NULL, 0}};
 	uint64_t n = 1000, first = 1, seed = 0, violations;
 	unsigned workers = 2;
 	bool one = false, list = false, mutate = false;
@@ -304,8 +307,9 @@ int main(int argc, char **argv)
 			only = optarg;
 			break;
 		default:
-			fprintf(stderr, "usage: %s --seed N | [--histories N] [--first SEED] "
-					"[-j WORKERS] [--coverage]\n",
+			fprintf(stderr,
+				"usage: %s --seed N | [--histories N] [--first SEED] "
+				"[-j WORKERS] [--coverage]\n",
 				argv[0]);
 			return 2;
 		}

@@ -46,8 +46,8 @@ void sim_reset(uint64_t seed)
 	bool verbose = sim.verbose;
 
 	chunk_at = chunk_used = 0;
-	sim = (struct sim){.seed = seed, .heap = heap, .heap_room = room, .stats = st,
-			   .verbose = verbose};
+	sim = (struct sim){
+		.seed = seed, .heap = heap, .heap_room = room, .stats = st, .verbose = verbose};
 	/* splitmix64: neighbouring seeds must not look alike */
 	sim.rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	for (int i = 0; i < 4; i++)
@@ -138,7 +138,7 @@ void after(int64_t ns, struct proc *p, ev_fn fn, void *arg, uint64_t n)
 
 void timer(struct proc *p, int64_t local_ns, ev_fn fn, void *arg, uint64_t n)
 {
-	int64_t ns = local_ns * 1000 / (1000 + p->h->rate_ppm / 1000);
+	int64_t ns = local_ns * 1000000 / (1000000 + p->h->rate_ppm);
 
 	/* a loop is busy with something else now and then */
 	make(sim.now + ns + between(10000, 500000), p, fn, arg, n)->timer = true;
@@ -228,14 +228,17 @@ bool step(struct proc *p)
 		return true;
 	if (p->takes_host) {
 		note(p->h, "FAULT power cut at a step of the %s",
-		     p->kind == P_SOURCE ? "source" : p->kind == P_SINK ? "sink" : "daemon");
+		     p->kind == P_SOURCE ? "source"
+		     : p->kind == P_SINK ? "sink"
+					 : "daemon");
 		host_cut(p->h);
 	} else if (p->kind == P_DAEMON) {
 		daemon_kill(p->h);
 	} else {
-		note(p->h, "FAULT %s killed at a step", p->kind == P_SOURCE ? "source"
-							: p->kind == P_SINK ? "sink"
-									    : "recovery");
+		note(p->h, "FAULT %s killed at a step",
+		     p->kind == P_SOURCE ? "source"
+		     : p->kind == P_SINK ? "sink"
+					 : "recovery");
 		replicator_died(p);
 	}
 	return false;
@@ -245,7 +248,8 @@ void note_text(const struct host *h, const char *fmt, ...)
 {
 	char line[512];
 	va_list ap;
-	int n = snprintf(line, sizeof(line), "%10.3f %-2s ", (double)sim.now / 1e6, h ? h->name : "-");
+	int n = snprintf(line, sizeof(line), "%10.3f %-2s ", (double)sim.now / 1e6,
+			 h ? h->name : "-");
 
 	va_start(ap, fmt);
 	vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);

@@ -45,9 +45,9 @@ struct proc {
 	struct host *h;
 	enum proc_kind kind;
 	bool alive;
-	int frozen;    /* count of reasons */
-	int steps_left;	/* dies (or its host does) at this many steps from now; 0 never */
-	bool takes_host; /* the host dies with it */
+	int frozen;	  /* count of reasons */
+	int steps_left;	  /* dies (or its host does) at this many steps from now; 0 never */
+	bool takes_host;  /* the host dies with it */
 	int64_t stale_ns; /* frozen in the middle of a turn: what it had read from its clock */
 	struct ev *late, **late_tail;
 	struct proc *next;
@@ -102,8 +102,8 @@ struct conn {
 	struct conn *next;
 };
 struct link {
-	int blocked; /* nothing passes */
-	int stalled; /* streams do not get on, datagrams do */
+	int blocked;   /* nothing passes */
+	int stalled;   /* streams do not get on, datagrams do */
 	unsigned loss; /* permille */
 	int64_t delay_min, delay_max;
 };
@@ -200,12 +200,20 @@ struct session { /* what is true of it, for the checks only */
 	char id[33];
 	struct host *primary, *backup;
 	uint64_t generation;
-	uint64_t committed;  /* held whole by the backup */
-	bool paired;	     /* on record */
-	bool alone_after;    /* the primary ran alone after it, without an arbiter */
-	bool word, person;   /* the primary's own word, a person's, to take over */
+	uint64_t committed; /* held whole by the backup */
+	bool paired;	    /* on record */
+	bool alone_after;   /* the primary ran alone after it, without an arbiter */
+	bool word, person;  /* the primary's own word, a person's, to take over */
 };
-enum source_end { END_ALONE, END_LEFT, END_FAILED, END_REFUSED, END_FENCED, END_SWITCHED, END_VM_GONE };
+enum source_end {
+	END_ALONE,
+	END_LEFT,
+	END_FAILED,
+	END_REFUSED,
+	END_FENCED,
+	END_SWITCHED,
+	END_VM_GONE
+};
 struct source {
 	struct proc p;
 	struct fo_primary e;
@@ -255,14 +263,13 @@ struct host {
 	struct proc *daemon;
 	enum role role;
 	uint64_t generation, highest;
-	bool wanted, retry_armed, recovering;
+	bool wanted, recovering;
 	bool unprotected; /* by a person */
-	unsigned tries;
+	struct fo_keeper keeper;
 	struct inst *vm;
 	struct source *source;
 	struct sink *sink;
 	struct recover *recover;
-	struct host *last_peer;
 	struct conn *waiting_conn; /* a newer session, until the older standby has ended */
 	struct msg waiting_hello;
 	struct news *news; /* for the daemon; outlives it */
@@ -288,7 +295,7 @@ void daemon_connect(struct host *h, struct conn *c, const struct msg *hello);
 void host_freeze(struct host *h);
 void host_thaw(struct host *h);
 bool host_blind(const struct host *h);
-void protect_again(struct host *h);
+void protect_again(struct host *h, const struct host *last);
 
 /* ---- faults (fault.c) ---- */
 void faults_plan(void);
@@ -309,8 +316,8 @@ bool all_is_well(char *why, size_t room);
 void violation(int invariant, const char *fmt, ...) TV_PRINTF(2, 3);
 
 struct stats {
-	uint64_t histories, events, promotions, switches, fenced, suspended, commits, released, lost_vms,
-		alone, recoveries, sessions, acks, faults, protected_again;
+	uint64_t histories, events, promotions, switches, fenced, suspended, commits, released,
+		lost_vms, alone, recoveries, sessions, acks, faults, protected_again;
 	unsigned primary_rows[FO_P_COUNT][FO_PE_COUNT], backup_rows[FO_B_COUNT][FO_BE_COUNT];
 };
 struct sim {

@@ -50,7 +50,9 @@ static void answered(void *arg, const struct ask *a)
 	if (k->ending)
 		return;
 	note(k->h, "answer to promote: %s",
-	     !a->rc ? "won" : a->rc == TV_E_LOST ? "lost" : "not known");
+	     !a->rc		  ? "won"
+	     : a->rc == TV_E_LOST ? "lost"
+				  : "not known");
 	fo_backup_answer(&k->e, turn_now(&k->p), a->rc, a->rc ? 0 : a->rec.generation);
 }
 

@@ -46,7 +46,9 @@ static void answered(void *arg, const struct ask *k)
 	if (s->leaving)
 		return;
 	note(s->h, "answer to %s: %s", k->q == FO_ASK_PAIR ? "pair" : "alone",
-	     !k->rc ? "recorded" : k->rc == TV_E_LOST ? "lost" : "not known");
+	     !k->rc		  ? "recorded"
+	     : k->rc == TV_E_LOST ? "lost"
+				  : "not known");
 	fo_primary_answer(&s->e, turn_now(&s->p), k->q, k->rc);
 	schedule(s);
 }
@@ -66,15 +68,16 @@ static void op_ask(void *arg, enum fo_question q)
 	ask_start(&s->asker, &s->p, q, &c, answered, s);
 }
 
-static void op_release(void *arg, uint64_t generation, uint64_t epoch)
+static bool op_release(void *arg, uint64_t generation, uint64_t epoch, int64_t until_ns)
 {
 	struct source *s = arg;
 
 	(void)generation;
-	if (!step(&s->p))
-		return;
+	if (!step(&s->p) || host_now(s->h) >= until_ns)
+		return false;
 	check_release(s, epoch);
 	nb_do_release(s->vm, epoch);
+	return true;
 }
 
 /* ---- the capture thread: one job after the other ---- */
@@ -334,14 +337,13 @@ static void op_changed(void *arg, enum fo_primary_event ev, enum fo_primary_stat
 	if (!s->p.alive)
 		return;
 	sim.stats.primary_rows[from][ev]++;
-	note(s->h, "primary: %s: %s -> %s (generation %llu, epoch %llu)",
-	     fo_primary_event_name(ev), fo_primary_state_name(from),
-	     fo_primary_state_name(s->e.state), (unsigned long long)s->e.generation,
-	     (unsigned long long)s->e.epoch_committed);
+	note(s->h, "primary: %s: %s -> %s (generation %llu, epoch %llu)", fo_primary_event_name(ev),
+	     fo_primary_state_name(from), fo_primary_state_name(s->e.state),
+	     (unsigned long long)s->e.generation, (unsigned long long)s->e.epoch_committed);
 	switch (s->e.state) {
 	case FO_P_PROTECTED:
 		s->has_protected = true;
-		s->h->tries = 0;
+		fo_keeper_protected(&s->h->keeper, s->peer->name);
 		sim.stats.protected_again += from == FO_P_PAIRING;
 		break;
 	case FO_P_SUSPENDED:
@@ -517,7 +519,8 @@ struct source *source_start(struct host *h, struct host *peer)
 {
 	struct source *s = sim_alloc(sizeof(*s));
 	struct session *x = sim_alloc(sizeof(*x));
-	struct msg hello = {.kind = M_CONNECT, .generation = h->generation, .session = x, .source = s};
+	struct msg hello = {
+		.kind = M_CONNECT, .generation = h->generation, .session = x, .source = s};
 
 	snprintf(x->id, sizeof(x->id), "%04u", ++sim.sessions);
 	*x = (struct session){.primary = h, .backup = peer, .generation = h->generation};
@@ -539,7 +542,7 @@ struct source *source_start(struct host *h, struct host *peer)
 	note(h, "session %s with %s begins, generation %llu", x->id, peer->name,
 	     (unsigned long long)h->generation);
 	if (peer->up && peer->daemon) {
-		void daemon_listens(struct host *p, struct conn *c);
+		void daemon_listens(struct host * p, struct conn * c);
 
 		daemon_listens(peer, s->conn);
 		conn_send(s->conn, 0, &hello);
