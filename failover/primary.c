@@ -63,6 +63,8 @@ static void try_release(struct fo_primary *p, int64_t now_ns)
 		until_ns = INT64_MAX;
 	else if (!lease_runs(p, now_ns))
 		return; /* the next echo tries again */
+	if (FO_BROKEN(release_by_old_clock))
+		until_ns = INT64_MAX;
 	/*
 	 * now_ns was read when the turn began. A process that is frozen in the middle of a turn
 	 * goes on with it after the backup has taken over, and what now_ns says of the lease is

@@ -198,7 +198,7 @@ void proc_init(struct proc *p, struct host *h, enum proc_kind kind)
 
 void proc_freeze(struct proc *p)
 {
-	if (!p->frozen++ && chance(300))
+	if (!p->frozen++ && chance(500))
 		p->stale_ns = host_now(p->h);
 }
 

@@ -169,6 +169,7 @@ struct inst { /* one QEMU that has the VM's NIC */
 	bool fenced;  /* for good */
 	bool given;   /* without an arbiter: our word to take over was given */
 	bool counted; /* was running when last looked at */
+	bool counted_before; /* has run already: no promotion */
 	enum nb nb;
 	bool hold_next; /* NB_HOLDS from the next barrier on */
 	struct session *held_for;

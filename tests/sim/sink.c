@@ -35,8 +35,13 @@ static void op_send(void *arg, const struct fo_msg *m)
 
 	if (!step(&k->p) || !k->conn)
 		return;
-	if (m->kind == FO_M_COMMITTED)
+	if (m->kind == FO_M_COMMITTED) {
+		/* The lease covers what a broken rule would let out here, so it is looked at. */
+		if (k->e.state == FO_B_ASKING || k->e.state == FO_B_PROMOTING)
+			violation(2, "%s commits epoch %llu and has asked for the VM itself",
+				  k->h->name, (unsigned long long)m->epoch);
 		sim.stats.commits++;
+	}
 	if (m->datagram)
 		datagram(k->h, &k->source->p, source_datagram, k->source, &x);
 	else
@@ -158,7 +163,7 @@ static void checked(void *arg, uint64_t word)
 	if (word & 1) {
 		k->broken = true; /* what comes after rests on it */
 		/* The epochs before are whole: a standby that is about to run stays. */
-		if (k->e.state == FO_B_SYNCING || (k->e.state == FO_B_STANDBY && k->conn))
+		if (k->e.state == FO_B_SYNCING || (k->conn && (k->e.state == FO_B_STANDBY || k->e.state == FO_B_WAITING)))
 			refuse(k, "an epoch does not match its checksum");
 		return;
 	}

@@ -196,6 +196,7 @@ void inst_changed(struct inst *v)
 		if (v->input)
 			after(between(20000, 200000), &v->p, work, v, 0);
 	}
+	v->counted_before |= runs;
 	v->counted = runs;
 }
 
