@@ -87,6 +87,7 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 	const char *mode = text_of(msg, "mode", d->conf.mode);
 	const char *arbiter = text_of(msg, "arbiter", d->conf.arbiter);
 	json_int_t epoch_ms = json_integer_value(json_object_get(msg, "epoch_ms"));
+	struct fo_arbiter_conf ac = config_arbiter(&d->conf, NULL);
 	struct config_peer peer = {0};
 	struct hv_vm_id id = {0};
 	enum pace_mode parsed;
@@ -117,6 +118,12 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 		return;
 	}
 	rc = config_peer(&d->conf, to, &peer, &e);
+	if (!rc)
+		rc = strlen(arbiter) < sizeof(vm->arbiter)
+			     ? fo_arbiter_check_url(arbiter, &ac, &e)
+			     : tv_fail(&e, -EINVAL,
+				       "the arbiter's URL is longer than %zu characters",
+				       sizeof(vm->arbiter) - 1);
 	if (!rc)
 		rc = hv_find(vm ? vm->qemu.qmp_path : what, is_standby, d, &id, &e);
 	if (rc) {

@@ -502,6 +502,7 @@ static void begin_standby(struct sink *s)
 
 static void on_hello(struct sink *s, const Twinvm__Hello *h)
 {
+	struct fo_arbiter_conf ac;
 	char text[160];
 	int rc;
 
@@ -532,7 +533,10 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	fo_times_init(&s->times, h->heartbeat_ms * TV_NS_PER_MS);
 	snprintf(s->tap_prefix, sizeof(s->tap_prefix), "tv%.6s", s->job.vm_id);
 	s->description = strdup(h->description);
-	rc = fo_arbiter_open(s->job.arbiter, &s->arbiter, &s->why);
+	ac = config_arbiter(&s->job.conf, &s->times);
+	rc = fo_arbiter_open(s->job.arbiter, &ac, &s->arbiter, &s->why);
+	if (!rc) /* a backup that could never promote is none */
+		rc = fo_arbiter_probe(s->arbiter, &s->why);
 	if (!rc)
 		rc = job_dir(&s->job.conf, s->job.vm_id, s->dir, sizeof(s->dir));
 	if (!rc)

@@ -16,6 +16,8 @@
 #define VM_ID "0123456789abcdef0123456789abcdef"
 
 static char folder[64];
+static struct fo_times times;
+static const struct fo_arbiter_conf conf = {.times = &times};
 
 static int make_folder(void **state)
 {
@@ -31,7 +33,7 @@ static int remove_folder(void **state)
 
 	(void)state;
 	snprintf(url, sizeof(url), "file://%s", folder);
-	if (!fo_arbiter_open(url, &a, NULL)) {
+	if (!fo_arbiter_open(url, &conf, &a, NULL)) {
 		int rc = fo_arbiter_forget(a, VM_ID, NULL);
 
 		(void)rc;
@@ -47,7 +49,7 @@ static struct fo_arbiter *open_arbiter(void)
 	char url[100];
 
 	snprintf(url, sizeof(url), "file://%s", folder);
-	assert_int_equal(fo_arbiter_open(url, &a, NULL), 0);
+	assert_int_equal(fo_arbiter_open(url, &conf, &a, NULL), 0);
 	return a;
 }
 
@@ -87,11 +89,11 @@ static void bad_urls(void **state)
 	struct tv_err e = {0};
 
 	(void)state;
-	assert_int_equal(fo_arbiter_open("none", &a, &e), 0);
+	assert_int_equal(fo_arbiter_open("none", &conf, &a, &e), 0);
 	assert_null(a);
-	assert_int_equal(fo_arbiter_open("ftp://x", &a, &e), -EINVAL);
+	assert_int_equal(fo_arbiter_open("ftp://x", &conf, &a, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "ftp://x"));
-	assert_true(fo_arbiter_open("file:///does/not/exist", &a, &e) < 0);
+	assert_true(fo_arbiter_open("file:///does/not/exist", &conf, &a, &e) < 0);
 	assert_non_null(strstr(e.text, "/does/not/exist"));
 }
 
@@ -409,5 +411,6 @@ int main(void)
 		cmocka_unit_test(backup_table_keeps_the_rules),
 	};
 
+	fo_times_init(&times, 100 * TV_NS_PER_MS);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
