@@ -16,6 +16,8 @@ static const struct way {
 		    struct tv_err *e);
 } ways[] = {
 	{"file:///", NULL, fo_arbiter_file_open},
+	{"etcd://", fo_arbiter_etcd_check, fo_arbiter_etcd_open},
+	{"etcds://", fo_arbiter_etcd_check, fo_arbiter_etcd_open},
 };
 
 /* NULL in *out: no arbiter. */
