@@ -195,7 +195,7 @@ static void stop(struct etcd_http *h, struct question *q, struct member *m)
 static bool judge(struct question *q, struct member *m, CURLcode result)
 {
 	struct tv_err why = {0};
-	long status = 0;
+	long status = 0, err = 0;
 
 	curl_easy_getinfo(m->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (result == CURLE_OPERATION_TIMEDOUT)
@@ -203,6 +203,11 @@ static bool judge(struct question *q, struct member *m, CURLcode result)
 	if (result == CURLE_WRITE_ERROR) {
 		q->garbage = true;
 		say(m, "answered something that is not etcd's (too long)");
+		return false;
+	}
+	if (result == CURLE_COULDNT_CONNECT &&
+	    !curl_easy_getinfo(m->easy, CURLINFO_OS_ERRNO, &err) && err > 0) {
+		say(m, "%s", strerror((int)err));
 		return false;
 	}
 	if (result != CURLE_OK) {
