@@ -9,7 +9,7 @@
 #   etcd_kill N, etcd_start N    kill -9 of member 1 to 3, and its start with the data it has
 #   etcd_freeze N, etcd_thaw N   it hangs, and comes back
 #   etcd_await_writes [HOST]     waits until the cluster takes writes (as seen from HOST, the cluster's own by default)
-#   arbiter HOST URL COMMAND...  tools/arbiter in a host; with the certificates of etcd_up for etcds://
+#   arbiter HOST [OPTION]... URL COMMAND...  tools/arbiter in a host; with the certificates of etcd_up for etcds://
 #
 # Members end with the host. Their data are in the host's /var/lib/etcd-N, which outlives a power cut.
 
@@ -46,10 +46,10 @@ etcd_freeze() { kill -STOP "${ETCD_PID[$1]}"; }
 etcd_thaw() { kill -CONT "${ETCD_PID[$1]}"; }
 
 arbiter() {
-	local host=$1 url=$2 tls=()
-	shift 2
-	[[ $url != etcds://* ]] || tls=(--ca "$ETCD_CERTS/ca.crt" --cert "$ETCD_CERTS/$ETCD_HOST.crt" --key "$ETCD_CERTS/$ETCD_HOST.key")
-	host_run "$host" "$ETCD_TOOL" "${tls[@]}" "$url" "$@" 2>&1
+	local host=$1 tls=()
+	shift
+	[[ " $* " != *" etcds://"* ]] || tls=(--ca "$ETCD_CERTS/ca.crt" --cert "$ETCD_CERTS/$ETCD_HOST.crt" --key "$ETCD_CERTS/$ETCD_HOST.key")
+	host_run "$host" "$ETCD_TOOL" "${tls[@]}" "$@" 2>&1
 }
 
 _etcd_writes() {

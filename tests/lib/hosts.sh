@@ -38,6 +38,7 @@ declare -A HOST_OUTER=() # name -> pid of the process that waits for it
 declare -A HOST_NO=() HOST_ADDR=() HOST_REPL_ADDR=()
 HOSTS_DIR=
 HOSTS_NEXT_NO=11
+HOSTS_STARTED=0
 
 _hosts_die() {
 	echo "hosts: $*" >&2
@@ -53,12 +54,15 @@ _host_ip() {
 
 # Starts NSINIT with the arguments given, which prints a pid first; sets REPLY to it, JOB to the job.
 _hosts_start() {
-	local fifo=$HOSTS_DIR/fifo
-	[[ -p $fifo ]] || mkfifo "$fifo"
+	# One of its own each time: whoever was started before may not have let go of the last one yet, and when it
+	# does, the reader would take that for the end.
+	local fifo=$HOSTS_DIR/fifo-$((++HOSTS_STARTED))
+	mkfifo "$fifo"
 	"$NSINIT" "$@" >"$fifo" &
 	JOB=$!
 	REPLY=
 	read -r REPLY <"$fifo" || true
+	rm -f "$fifo"
 	[[ $REPLY = [0-9]* ]] || _hosts_die "nsinit $1 $2 failed"
 }
 
