@@ -28,7 +28,8 @@ struct nb_port {
 };
 enum nb_mode { NB_PASS, NB_HOLD };
 struct nb_conf {
-	size_t limit_bytes; /* memory of all frames of all ports; 0: 8 MiB */
+	size_t limit_bytes;  /* memory of all frames of all ports; 0: 8 MiB */
+	uint64_t generation; /* fencing token: a release must name it */
 	/* The first frame that has to wait since the last barrier (Kemari's trigger), once per
 	 * barrier; not for frames that a barrier has already given an epoch. May be NULL. */
 	void (*first_held)(void *arg, int64_t now_ns);
@@ -64,8 +65,8 @@ void nb_hold(struct nb *nb);
  */
 int nb_barrier(struct nb *nb, uint64_t epoch) TV_MUST_CHECK;
 /* Epoch is committed: lets its frames and those of older epochs out, in order. An epoch without its
- * barrier lets nothing out, now or later. */
-void nb_release(struct nb *nb, uint64_t epoch);
+ * barrier lets nothing out, now or later; nor does a generation that is not nb_conf's. */
+void nb_release(struct nb *nb, uint64_t generation, uint64_t epoch);
 /* The VM runs alone by record: releases all that is held, NB_PASS from now on. */
 void nb_pass(struct nb *nb);
 /* Throws away what is held, the unread included (the VM's state that caused it is gone); not what

@@ -153,10 +153,12 @@ void nb_hold(struct nb *nb)
 	pthread_mutex_unlock(&nb->lock);
 }
 
-void nb_release(struct nb *nb, uint64_t epoch)
+void nb_release(struct nb *nb, uint64_t generation, uint64_t epoch)
 {
 	unsigned i;
 
+	if (generation != nb->conf.generation)
+		return;
 	pthread_mutex_lock(&nb->lock);
 	if (nb->mode == NB_HOLD) {
 		for (i = 0; i < nb->ports_n; i++)
