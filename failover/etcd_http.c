@@ -48,7 +48,7 @@ struct question {
 	etcd_accept_fn accept;
 	void *arg;
 	unsigned started, running;
-	bool answered, garbage;
+	bool tls, answered, garbage;
 };
 
 static void init_curl(void)
@@ -191,27 +191,42 @@ static void stop(struct etcd_http *h, struct question *q, struct member *m)
 	q->running--;
 }
 
+/* In words: why there is no answer. */
+static void failed(struct question *q, struct member *m, CURLcode result)
+{
+	const char *text = m->curl_said[0] ? m->curl_said : curl_easy_strerror(result);
+	long err = 0;
+
+	if (result == CURLE_OPERATION_TIMEDOUT)
+		return; /* said already */
+	if (result == CURLE_WRITE_ERROR) {
+		q->garbage = true;
+		say(m, "answered something that is not etcd's (too long)");
+		return;
+	}
+	curl_easy_getinfo(m->easy, CURLINFO_OS_ERRNO, &err);
+	if (result == CURLE_COULDNT_CONNECT && err > 0)
+		text = strerror((int)err);
+	else if (!strncmp(text, "getpeername()", 13))
+		text = "closed the connection"; /* so fast that libcurl asks for its address too
+						   late */
+	/* With TLS 1.3 our side is done before the other has looked at our certificate. */
+	say(m, "%.70s%s", text,
+	    q->tls && (result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR ||
+		       result == CURLE_GOT_NOTHING || result == CURLE_SSL_CONNECT_ERROR)
+		    ? ": does it take arbiter_cert?"
+		    : "");
+}
+
 /* A member's transfer is over; true when its answer counts. */
 static bool judge(struct question *q, struct member *m, CURLcode result)
 {
 	struct tv_err why = {0};
-	long status = 0, err = 0;
+	long status = 0;
 
 	curl_easy_getinfo(m->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (result == CURLE_OPERATION_TIMEDOUT)
-		return false; /* said already */
-	if (result == CURLE_WRITE_ERROR) {
-		q->garbage = true;
-		say(m, "answered something that is not etcd's (too long)");
-		return false;
-	}
-	if (result == CURLE_COULDNT_CONNECT &&
-	    !curl_easy_getinfo(m->easy, CURLINFO_OS_ERRNO, &err) && err > 0) {
-		say(m, "%s", strerror((int)err));
-		return false;
-	}
 	if (result != CURLE_OK) {
-		say(m, "%s", m->curl_said[0] ? m->curl_said : curl_easy_strerror(result));
+		failed(q, m, result);
 		return false;
 	}
 	if (status != 200) {
@@ -273,7 +288,8 @@ static int give_up(struct etcd_http *h, const struct question *q, bool late, str
 int etcd_http_ask(struct etcd_http *h, const char *path, const char *body, etcd_accept_fn accept,
 		  void *arg, struct tv_err *e)
 {
-	struct question q = {.path = path, .body = body, .accept = accept, .arg = arg};
+	struct question q = {
+		.path = path, .body = body, .accept = accept, .arg = arg, .tls = h->url.tls};
 	int64_t now = tv_now_ns(), end = now + h->answer_ns, next = now + h->next_ns;
 	int running;
 

@@ -29,24 +29,16 @@ static const char *etcd_url(void)
 {
 	return getenv("TWINVM_TEST_ETCD");
 }
-static bool use_etcd; /* in the test that runs */
-
-static const char *url(void)
-{
-	static char text[100];
-
-	if (use_etcd)
-		return etcd_url();
-	snprintf(text, sizeof(text), "file://%s", folder);
-	return text;
-}
+static bool use_etcd;	/* in the test that runs */
+static const char *url; /* and its arbiter */
+static char file_url[100];
 
 static struct fo_arbiter *open_arbiter(void)
 {
 	struct fo_arbiter *a = NULL;
 	struct tv_err e = {0};
 
-	if (fo_arbiter_open(url(), &conf, &a, &e))
+	if (fo_arbiter_open(url, &conf, &a, &e))
 		fail_msg("%s", e.text);
 	return a;
 }
@@ -56,14 +48,18 @@ static int make_folder(void **state)
 	(void)state;
 	use_etcd = false;
 	strcpy(folder, "/tmp/twinvm-arbiter-XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(file_url, sizeof(file_url), "file://%s", folder);
+	url = file_url;
+	return 0;
 }
 
 static void forget(void)
 {
 	struct fo_arbiter *a = NULL;
 
-	if (!fo_arbiter_open(url(), &conf, &a, NULL)) {
+	if (!fo_arbiter_open(url, &conf, &a, NULL)) {
 		int rc = fo_arbiter_forget(a, VM_ID, NULL);
 
 		(void)rc;
@@ -85,16 +81,15 @@ static int take_etcd(void **state)
 {
 	(void)state;
 	use_etcd = true;
-	if (etcd_url())
-		forget();
+	url = etcd_url();
+	forget();
 	return 0;
 }
 
 static int leave_etcd(void **state)
 {
 	(void)state;
-	if (etcd_url())
-		forget();
+	forget();
 	return 0;
 }
 
