@@ -191,6 +191,16 @@ static void stop(struct etcd_http *h, struct question *q, struct member *m)
 	q->running--;
 }
 
+static const char *advice(bool tls, CURLcode result)
+{
+	if (!tls)
+		return result == CURLE_GOT_NOTHING ? ": does it speak TLS (etcds://)?" : "";
+	/* With TLS 1.3 our side is done before the other has looked at our certificate. */
+	if (result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR || result == CURLE_GOT_NOTHING)
+		return ": does it take arbiter_cert?";
+	return result == CURLE_SSL_CONNECT_ERROR ? ": does it speak TLS?" : "";
+}
+
 /* In words: why there is no answer. */
 static void failed(struct question *q, struct member *m, CURLcode result)
 {
@@ -210,12 +220,9 @@ static void failed(struct question *q, struct member *m, CURLcode result)
 	else if (!strncmp(text, "getpeername()", 13))
 		text = "closed the connection"; /* so fast that libcurl asks for its address too
 						   late */
-	/* With TLS 1.3 our side is done before the other has looked at our certificate. */
-	say(m, "%.70s%s", text,
-	    q->tls && (result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR ||
-		       result == CURLE_GOT_NOTHING || result == CURLE_SSL_CONNECT_ERROR)
-		    ? ": does it take arbiter_cert?"
-		    : "");
+	if (strstr(text, "SSL routines::"))	/* OpenSSL's own words begin there */
+		text = strstr(text, "SSL routines::") + strlen("SSL routines::");
+	say(m, "%.70s%s", text, advice(q->tls, result));
 }
 
 /* A member's transfer is over; true when its answer counts. */

@@ -48,9 +48,9 @@ says "$unknown.*127.0.0.1:23791: .*(alert|certificate|does it take arbiter_cert)
 # its certificate is for 127.0.0.1, not for this name
 says "$unknown.*localhost:23791: .*(subject name|match)" "${good[@]}" "etcds://localhost:23791"
 # plain text to a TLS port, TLS to a plain text port
-says "$unknown.*127.0.0.1:23791: HTTP status 400: Client sent an HTTP request to an HTTPS server" "${ETCD_LOCAL/etcds:/etcd:}"
+says "$unknown.*127.0.0.1:23791: .*does it speak TLS .etcds" "${ETCD_LOCAL/etcds:/etcd:}"
 # etcd's own ports between members are plain text here
-says "$unknown.*127.0.0.1:23801: .*(wrong version|SSL|TLS)" "${good[@]}" etcds://127.0.0.1:23801
+says "$unknown.*127.0.0.1:23801: .*does it speak TLS" "${good[@]}" etcds://127.0.0.1:23801
 # what is wrong in the configuration
 says "^EINVAL .*needs arbiter_ca" "$ETCD_LOCAL"
 says "^EINVAL .*without the configured TLS.*use etcds://" "${good[@]}" "${ETCD_LOCAL/etcds:/etcd:}"
