@@ -120,8 +120,9 @@ void vm_yield(struct vm *vm)
 		fence(vm);
 	} else if (vm->phase == VM_RUNNING) {
 		if (vm->rep)
-			ctl_send(vm->rep, json_pack("{ss ss}", "op", "fence", "text",
-						    "another host offers a higher generation of this VM"));
+			ctl_send(vm->rep,
+				 json_pack("{ss ss}", "op", "fence", "text",
+					   "another host offers a higher generation of this VM"));
 		vm_timer(vm, YIELD_LIMIT_NS);
 	}
 	/* else a process of ours has it in hand; its end goes on */
