@@ -77,7 +77,8 @@ void check_runs(struct inst *v)
 	if (v->fenced)
 		violation(8, "a fenced VM runs again on %s", v->h->name);
 	for (struct inst *o = sim.insts; o; o = o->next)
-		if (o != v && inst_runs(o) && !host_blind(o->h) && !(host_blind(v->h) && v->counted_before))
+		if (o != v && inst_runs(o) && !host_blind(o->h) &&
+		    !(host_blind(v->h) && v->counted_before))
 			violation(5, "the VM begins to run on %s while it runs on %s", v->h->name,
 				  o->h->name);
 }

@@ -16,8 +16,6 @@
 
 #define WELL_WITHIN_NS (25000 * MS)
 
-void sim_reset(uint64_t seed);
-
 /* ---- one history ---- */
 static void begin(uint64_t seed)
 {
@@ -218,9 +216,25 @@ static uint64_t run_many(uint64_t first, uint64_t n, unsigned workers, bool unti
 	return violations;
 }
 
+static int replay(uint64_t seed)
+{
+	sim.verbose = true;
+	history(seed);
+	printf("%s; trace hash %016llx\n", sim.failed ? sim.message : "no violation",
+	       (unsigned long long)(sim.hash ^ sim.text_hash));
+	return sim.failed;
+}
+
+struct options {
+	bool one, list, mutate;
+	uint64_t seed, first, n;
+	unsigned workers;
+	const char *only; /* mutant */
+};
+
 #ifdef FO_MUTANTS
 /* Each rule broken, one after the other: found or not. */
-static int mutants(uint64_t first, uint64_t n, unsigned workers, const char *only)
+static int mutants(const struct options *o)
 {
 	static const char *const names[] = {
 #define NAME(x) #x,
@@ -233,10 +247,12 @@ static int mutants(uint64_t first, uint64_t n, unsigned workers, const char *onl
 		struct found f;
 		uint64_t bad;
 
-		if (only && strcmp(only, names[i]) != 0)
+		if (o->only && strcmp(o->only, names[i]) != 0)
 			continue;
 		fo_mutant = (enum fo_mutant)i;
-		bad = run_many(first, i ? n : n / 4, workers, true, &st, &f);
+		if (o->one)
+			return replay(o->seed);
+		bad = run_many(o->first, i ? o->n : o->n / 4, o->workers, true, &st, &f);
 		if (!i) {
 			none_violates = bad;
 			printf("%-26s %s\n", names[i], bad ? "VIOLATES" : "holds");
@@ -254,89 +270,78 @@ static int mutants(uint64_t first, uint64_t n, unsigned workers, const char *onl
 	printf("mutants %u found %u\n", of, found);
 	return found == of && !none_violates ? 0 : 1;
 }
+#else
+static int mutants(const struct options *o)
+{
+	(void)o;
+	fprintf(stderr, "mutants are in a build of their own: make mutants\n");
+	return 2;
+}
 #endif
 
-static int replay(uint64_t seed)
+static bool parse(int argc, char **argv, struct options *o)
 {
-	sim.verbose = true;
-	history(seed);
-	printf("%s; trace hash %016llx\n", sim.failed ? sim.message : "no violation",
-	       (unsigned long long)(sim.hash ^ sim.text_hash));
-	return sim.failed;
+	static const struct option names[] = {{"seed", required_argument, NULL, 's'},
+					      {"histories", required_argument, NULL, 'n'},
+					      {"first", required_argument, NULL, 'f'},
+					      {"coverage", no_argument, NULL, 'c'},
+					      {"mutants", no_argument, NULL, 'm'},
+					      {"mutant", required_argument, NULL, 'M'},
+					      {NULL, 0, NULL, 0}};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "j:", names, NULL)) != -1)
+		switch (c) {
+		case 's':
+			o->one = true;
+			o->seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'n':
+			o->n = strtoull(optarg, NULL, 0);
+			break;
+		case 'f':
+			o->first = strtoull(optarg, NULL, 0);
+			break;
+		case 'j':
+			o->workers = (unsigned)strtoul(optarg, NULL, 0);
+			break;
+		case 'c':
+			o->list = true;
+			break;
+		case 'm':
+			o->mutate = true;
+			break;
+		case 'M':
+			o->only = optarg;
+			break;
+		default:
+			return false;
+		}
+	return optind == argc && o->workers && o->workers <= 64;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-						{"histories", required_argument, NULL, 'n'},
-						{"first", required_argument, NULL, 'f'},
-						{"coverage", no_argument, NULL, 'c'},
-						{"mutants", no_argument, NULL, 'm'},
-						{"mutant", required_argument, NULL, 'M'},
-						{NULL, 0, NULL, 0}};
-	uint64_t n = 1000, first = 1, seed = 0, violations;
-	unsigned workers = 2;
-	bool one = false, list = false, mutate = false;
-	const char *only = NULL;
+	struct options o = {.first = 1, .n = 1000, .workers = 2};
+	uint64_t violations;
 	struct stats st;
 	struct found f;
-	int c;
 
-	while ((c = getopt_long(argc, argv, "j:", options, NULL)) != -1)
-		switch (c) {
-		case 's':
-			one = true;
-			seed = strtoull(optarg, NULL, 0);
-			break;
-		case 'n':
-			n = strtoull(optarg, NULL, 0);
-			break;
-		case 'f':
-			first = strtoull(optarg, NULL, 0);
-			break;
-		case 'j':
-			workers = (unsigned)strtoul(optarg, NULL, 0);
-			break;
-		case 'c':
-			list = true;
-			break;
-		case 'm':
-			mutate = true;
-			break;
-		case 'M':
-			only = optarg;
-			break;
-		default:
-			fprintf(stderr,
-				"usage: %s --seed N | [--histories N] [--first SEED] "
-				"[-j WORKERS] [--coverage]\n",
-				argv[0]);
-			return 2;
-		}
-	if (!workers || workers > 64)
-		workers = 1;
-	if (mutate || only) {
-#ifdef FO_MUTANTS
-		if (one) {
-			for (int i = 0; i < FO_MUTANT_COUNT; i++) {
-				static const char *const names[] = {FO_MUTANT_LIST(NAME)};
-
-				if (only && !strcmp(only, names[i]))
-					fo_mutant = (enum fo_mutant)i;
-			}
-			return replay(seed);
-		}
-		return mutants(first, n, workers, only);
-#else
-		fprintf(stderr, "%s: mutants are in the test build only: make mutants\n", argv[0]);
+	if (!parse(argc, argv, &o)) {
+		fprintf(stderr,
+			"usage: %s [--mutant NAME] --seed N\n"
+			"       %s [--mutants] [--histories N] [--first SEED] [-j WORKERS] "
+			"[--coverage]\n",
+			argv[0], argv[0]);
 		return 2;
-#endif
 	}
-	if (one)
-		return replay(seed);
-	violations = run_many(first, n, workers, false, &st, &f);
+	if (o.mutate || o.only)
+		return mutants(&o);
+	if (o.one)
+		return replay(o.seed);
+	violations = run_many(o.first, o.n, o.workers, false, &st, &f);
 	report(&st);
-	coverage(&st, list);
+	coverage(&st, o.list);
 	printf("histories %llu violations %llu\n", (unsigned long long)st.histories,
 	       (unsigned long long)violations);
 	return violations != 0;

@@ -37,7 +37,6 @@ void *sim_alloc(size_t n)
 	return memset(p, 0, n);
 }
 
-void sim_reset(uint64_t seed);
 void sim_reset(uint64_t seed)
 {
 	struct ev **heap = sim.heap;

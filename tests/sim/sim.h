@@ -6,8 +6,8 @@
  *
  * One history at a time lives in `sim`; everything in it comes from one seed. Memory is taken from
  * an arena that the next history uses again. Files: queue.c time and chance; net.c; arbiter.c; vm.c
- * the VM and its held output; client.c; source.c and sink.c own the engines; host.c the daemon's
- * part; fault.c; check.c the invariants; main.c.
+ * the VM and its held output; client.c; source.c, capture.c and sink.c around the engines;
+ * daemon.c, recover.c; host.c; fault.c; check.c the invariants; main.c.
  */
 #ifndef SIM_H
 #define SIM_H
@@ -52,6 +52,7 @@ struct proc {
 	struct ev *late, **late_tail;
 	struct proc *next;
 };
+void sim_reset(uint64_t seed);
 void *sim_alloc(size_t n); /* zeroed; lives as long as the history */
 uint64_t rnd(uint64_t n);  /* 0 .. n-1 */
 int64_t between(int64_t lo, int64_t hi);
@@ -164,11 +165,11 @@ struct inst { /* one QEMU that has the VM's NIC */
 	struct host *h;
 	uint64_t generation;
 	struct state st;
-	bool paused;  /* by a capture */
-	bool stopped; /* by a decision */
-	bool fenced;  /* for good */
-	bool given;   /* without an arbiter: our word to take over was given */
-	bool counted; /* was running when last looked at */
+	bool paused;	     /* by a capture */
+	bool stopped;	     /* by a decision */
+	bool fenced;	     /* for good */
+	bool given;	     /* without an arbiter: our word to take over was given */
+	bool counted;	     /* was running when last looked at */
 	bool counted_before; /* has run already: no promotion */
 	enum nb nb;
 	bool hold_next; /* NB_HOLDS from the next barrier on */
@@ -232,7 +233,15 @@ struct source {
 };
 struct source *source_start(struct host *h, struct host *peer);
 void source_event(struct source *s, enum fo_primary_event ev);
+void source_schedule(struct source *s); /* after every turn: is an epoch due? */
+void source_finish(struct source *s, enum source_end how);
 void source_told(struct source *s, uint64_t generation); /* of a higher one, by our daemon */
+/* The capture thread's jobs (capture.c): what ends a session waits for those before it. */
+void job_later(struct source *s, int64_t ns, ev_fn fn, uint64_t n);
+void job_stop(void *source, uint64_t n);
+void job_resume(void *source, uint64_t n);
+void job_quit(void *source, uint64_t n);
+void source_datagram(void *source, const struct msg *m);
 struct sink {
 	struct proc p;
 	struct fo_backup e;
@@ -251,6 +260,7 @@ struct sink {
 };
 void sink_start(struct host *h, struct conn *c, const struct msg *hello);
 void sink_discard(struct sink *k, const char *why);
+void sink_datagram(void *sink, const struct msg *m);
 bool sink_force(struct sink *k); /* a person */
 
 /* ---- hosts and their daemons (host.c) ---- */
@@ -288,6 +298,11 @@ void host_boot(struct host *h);
 void host_cut(struct host *h); /* power */
 void daemon_kill(struct host *h);
 void daemon_start(struct host *h);
+void daemon_listens(struct host *h, struct conn *c);
+void tell(struct host *h, ev_fn fn, uint64_t n); /* its daemon, or the next one */
+void try_again(struct host *h, enum fo_keep_end how);
+void recover_start(struct host *h);
+void recovered(void *host, uint64_t code); /* 0 let go, 1 ask again, 2 fenced */
 void replicator_died(struct proc *p);
 void source_ended(struct source *s, enum source_end how);
 void sink_ended(struct sink *k);

@@ -29,7 +29,6 @@ void sink_discard(struct sink *k, const char *why)
 /* ---- what the engine asks for ---- */
 static void op_send(void *arg, const struct fo_msg *m)
 {
-	void source_datagram(void *a, const struct msg *y);
 	struct sink *k = arg;
 	struct msg x = {.kind = M_FO, .fo = *m};
 
@@ -163,7 +162,8 @@ static void checked(void *arg, uint64_t word)
 	if (word & 1) {
 		k->broken = true; /* what comes after rests on it */
 		/* The epochs before are whole: a standby that is about to run stays. */
-		if (k->e.state == FO_B_SYNCING || (k->conn && (k->e.state == FO_B_STANDBY || k->e.state == FO_B_WAITING)))
+		if (k->e.state == FO_B_SYNCING ||
+		    (k->conn && (k->e.state == FO_B_STANDBY || k->e.state == FO_B_WAITING)))
 			refuse(k, "an epoch does not match its checksum");
 		return;
 	}
@@ -205,7 +205,6 @@ static void hear(struct sink *k, const struct fo_msg *m)
 	bad(k, "a message", fo_backup_message(&k->e, turn_now(&k->p), m));
 }
 
-void sink_datagram(void *arg, const struct msg *m);
 void sink_datagram(void *arg, const struct msg *m)
 {
 	struct sink *k = arg;

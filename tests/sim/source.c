@@ -11,9 +11,6 @@
 
 #define WELCOME_NS (2000 * MS)
 
-static void schedule(struct source *s);
-static void finish(struct source *s, enum source_end how);
-
 /* ---- what the engine asks for ---- */
 static void op_send(void *arg, const struct fo_msg *m)
 {
@@ -23,8 +20,6 @@ static void op_send(void *arg, const struct fo_msg *m)
 	if (!step(&s->p) || !s->conn)
 		return;
 	if (m->datagram) {
-		void sink_datagram(void *a, const struct msg *y);
-
 		if (s->sink)
 			datagram(s->h, &s->sink->p, sink_datagram, s->sink, &x);
 		return;
@@ -50,7 +45,7 @@ static void answered(void *arg, const struct ask *k)
 	     : k->rc == TV_E_LOST ? "lost"
 				  : "not known");
 	fo_primary_answer(&s->e, turn_now(&s->p), k->q, k->rc);
-	schedule(s);
+	source_schedule(s);
 }
 
 static void op_ask(void *arg, enum fo_question q)
@@ -80,190 +75,8 @@ static bool op_release(void *arg, uint64_t generation, uint64_t epoch, int64_t u
 	return true;
 }
 
-/* ---- the capture thread: one job after the other ---- */
-struct job {
-	int64_t ns;
-	ev_fn fn;
-	uint64_t n;
-	struct job *next;
-};
-
-static void job_runs(void *arg, uint64_t n)
-{
-	struct source *s = arg;
-
-	(void)n;
-	s->jobs->fn(s, s->jobs->n);
-}
-
-static void job_begins(struct source *s)
-{
-	after(s->jobs->ns, &s->p, job_runs, s, 0);
-}
-
-static void job_later(struct source *s, int64_t ns, ev_fn fn, uint64_t n)
-{
-	struct job *j = sim_alloc(sizeof(*j)), **end = &s->jobs;
-
-	*j = (struct job){ns, fn, n, NULL};
-	while (*end)
-		end = &(*end)->next;
-	*end = j;
-	if (s->jobs == j)
-		job_begins(s);
-}
-
-static void job_done(struct source *s)
-{
-	s->jobs = s->jobs->next;
-	if (s->jobs)
-		job_begins(s);
-}
-
-static void job_stop(void *arg, uint64_t n)
-{
-	struct source *s = arg;
-
-	(void)n;
-	job_done(s);
-	s->vm->stopped = true;
-	s->vm->fenced = s->e.state == FO_P_FENCED;
-	inst_changed(s->vm);
-	note(s->h, "VM stopped");
-	if (s->e.state == FO_P_FENCED && !s->leaving) {
-		nb_do_drop(s->vm, NB_DRAINS);
-		finish(s, END_FENCED);
-	}
-}
-
-static void job_resume(void *arg, uint64_t n)
-{
-	struct source *s = arg;
-
-	(void)n;
-	job_done(s);
-	s->vm->stopped = false;
-	inst_changed(s->vm);
-	note(s->h, "VM resumed");
-	schedule(s);
-}
-
-static void job_quit(void *arg, uint64_t n)
-{
-	struct source *s = arg;
-
-	(void)n;
-	note(s->h, "our copy of the VM ends");
-	inst_die(s->vm);
-	finish(s, END_SWITCHED);
-}
-
-static void piece(void *arg, uint64_t n)
-{
-	struct source *s = arg;
-	struct msg *m = (struct msg *)(uintptr_t)n;
-
-	if (!s->conn)
-		return;
-	conn_send(s->conn, 0, m);
-	if (m->kind == M_END) {
-		fo_primary_sent(&s->e, m->epoch);
-		schedule(s);
-	}
-}
-
-static void encode(struct source *s, uint64_t epoch)
-{
-	static const enum msg_kind kinds[] = {M_BEGIN, M_MEM, M_DISK, M_END};
-
-	if (s->enc_busy < sim.now)
-		s->enc_busy = sim.now;
-	for (unsigned i = 0; i < 4; i++) {
-		struct msg *m = sim_alloc(sizeof(*m));
-
-		*m = (struct msg){.kind = kinds[i],
-				  .epoch = epoch,
-				  .generation = s->e.generation,
-				  .st = s->captured};
-		if (kinds[i] == M_MEM && sim.corrupt) {
-			sim.corrupt--;
-			m->bad = true;
-			note(s->h, "FAULT epoch %llu is damaged", (unsigned long long)epoch);
-		}
-		s->enc_busy += between(20000, chance(50) ? 20 * MS : 2 * MS);
-		at(s->enc_busy, &s->p, piece, s, (uint64_t)(uintptr_t)m);
-	}
-}
-
-static void captured(void *arg, uint64_t epoch)
-{
-	struct source *s = arg;
-
-	if (epoch)
-		encode(s, epoch);
-	fo_primary_captured(&s->e, epoch != 0);
-	s->capture_at_ns = sim.now + (nb_holds_frames(s->vm) ? between(MS, 5 * MS)
-							     : between(10 * MS, 60 * MS));
-	schedule(s);
-}
-
-#define LAST UINT64_C(0x8000000000000000)
-static void capture_resumes(void *arg, uint64_t epoch)
-{
-	struct source *s = arg;
-
-	job_done(s);
-	s->vm->paused = false;
-	if (epoch & LAST)
-		s->vm->stopped = true;
-	inst_changed(s->vm);
-	after(between(10000, MS), &s->p, captured, s, epoch & ~LAST);
-}
-
-static void job_capture(void *arg, uint64_t epoch)
-{
-	struct source *s = arg;
-
-	if (!inst_runs(s->vm)) {
-		job_done(s);
-		note(s->h, "nothing captured: the VM does not run");
-		after(between(10000, MS), &s->p, captured, s, 0);
-		return;
-	}
-	s->vm->paused = true;
-	inst_changed(s->vm);
-	nb_do_barrier(s->vm, epoch & ~LAST);
-	s->vm->st.mark = rnd(UINT64_MAX >> 1);
-	s->captured = s->vm->st;
-	after(between(MS, 6 * MS), &s->p, capture_resumes, s, epoch);
-}
-
-static void due(void *arg, uint64_t n)
-{
-	(void)n;
-	schedule(arg);
-}
-
-/* After every turn: does the engine want an epoch, and is it time? */
-static void schedule(struct source *s)
-{
-	bool last;
-
-	if (!s->p.alive || s->leaving || s->e.capturing)
-		return;
-	last = fo_primary_last_epoch(&s->e);
-	if (!last && (!fo_primary_may_capture(&s->e) || !inst_runs(s->vm)))
-		return;
-	if (!last && s->capture_at_ns > sim.now) {
-		at(s->capture_at_ns, &s->p, due, s, 0);
-		return;
-	}
-	job_later(s, between(20000, MS), job_capture,
-		  fo_primary_capture(&s->e) | (last ? LAST : 0));
-}
-
 /* ---- the end of the session ---- */
-static void finish(struct source *s, enum source_end how)
+void source_finish(struct source *s, enum source_end how)
 {
 	static const char *const names[] = {"alone",  "left",	  "failed", "refused",
 					    "fenced", "switched", "VM gone"};
@@ -287,7 +100,7 @@ static void finish(struct source *s, enum source_end how)
 
 static void detached(void *arg, uint64_t n)
 {
-	finish(arg, (enum source_end)n);
+	source_finish(arg, (enum source_end)n);
 }
 
 static void op_act(void *arg, enum fo_action a)
@@ -377,7 +190,7 @@ void source_event(struct source *s, enum fo_primary_event ev)
 	if (s->leaving || !s->p.alive)
 		return;
 	fo_primary_event(&s->e, turn_now(&s->p), ev);
-	schedule(s);
+	source_schedule(s);
 }
 
 /* Rule 3: a primary that hears of a higher generation stops its VM at once, and for good. */
@@ -402,7 +215,7 @@ void source_told(struct source *s, uint64_t generation)
 	after(50 * MS, &s->p, told_a_while_ago, s, generation);
 	rc = fo_primary_message(&s->e, turn_now(&s->p), &m);
 	(void)rc;
-	schedule(s);
+	source_schedule(s);
 }
 
 static void tick(void *arg, uint64_t n)
@@ -414,11 +227,11 @@ static void tick(void *arg, uint64_t n)
 	if (s->leaving)
 		return;
 	if (!s->e.welcomed && turn_now(&s->p) - s->started_ns > WELCOME_NS) {
-		finish(s, END_FAILED);
+		source_finish(s, END_FAILED);
 		return;
 	}
 	fo_primary_tick(&s->e, turn_now(&s->p), s->heard_ns);
-	schedule(s);
+	source_schedule(s);
 }
 
 static void hear(struct source *s, const struct fo_msg *m)
@@ -431,10 +244,9 @@ static void hear(struct source *s, const struct fo_msg *m)
 	if (rc == TV_E_PROTOCOL && s->p.alive)
 		violation(9, "the primary's engine finds message kind %d out of place in %s",
 			  m->kind, fo_primary_state_name(s->e.state));
-	schedule(s);
+	source_schedule(s);
 }
 
-void source_datagram(void *arg, const struct msg *m);
 void source_datagram(void *arg, const struct msg *m)
 {
 	struct source *s = arg;
@@ -455,7 +267,7 @@ static void sync_more(void *arg, uint64_t n)
 	if (s->leaving)
 		return;
 	if (!s->vm->p.alive || s->vm->fenced) {
-		finish(s, END_VM_GONE);
+		source_finish(s, END_VM_GONE);
 		return;
 	}
 	if (s->sync_left--) {
@@ -466,7 +278,7 @@ static void sync_more(void *arg, uint64_t n)
 		conn_send(s->conn, 0, &x);
 	nb_do_hold(s->vm, s->session);
 	fo_primary_synced(&s->e);
-	schedule(s);
+	source_schedule(s);
 }
 
 static void on_msg(void *arg, const struct msg *m)
@@ -489,7 +301,7 @@ static void on_msg(void *arg, const struct msg *m)
 		if (m->fo.kind == FO_M_FENCED && m->fo.generation > s->e.generation)
 			hear(s, &m->fo);
 		else if (!s->e.welcomed)
-			finish(s, END_REFUSED);
+			source_finish(s, END_REFUSED);
 		else
 			source_event(s, FO_PE_PEER_LOST);
 		break;
@@ -510,7 +322,7 @@ static void on_closed(void *arg)
 		return;
 	note(s->h, "connection to %s is closed", s->peer->name);
 	if (!s->e.welcomed)
-		finish(s, END_FAILED);
+		source_finish(s, END_FAILED);
 	else
 		source_event(s, FO_PE_PEER_LOST);
 }
