@@ -205,9 +205,10 @@ static uint64_t run_many(uint64_t first, uint64_t n, unsigned workers, bool unti
 		violations += w[i].violations;
 		for (unsigned j = 0; j < w[i].kept; j++) {
 			if (!until_found)
-				printf("seed %llu: invariant %d, %s\n",
+				printf("seed %llu: invariant %d, %s (tests/sim/run --seed %llu)\n",
 				       (unsigned long long)w[i].found[j].seed,
-				       w[i].found[j].invariant, w[i].found[j].message);
+				       w[i].found[j].invariant, w[i].found[j].message,
+				       (unsigned long long)w[i].found[j].seed);
 			if (w[i].found[j].seed < one->seed)
 				*one = w[i].found[j];
 		}
