@@ -81,13 +81,23 @@ static struct vm *entry_for(struct daemon *d, const struct hv_vm_id *id)
 	return vm;
 }
 
+static int check_arbiter(const struct daemon *d, const char *url, struct tv_err *e)
+{
+	struct fo_arbiter_conf ac = config_arbiter(&d->conf, NULL);
+	const size_t room = sizeof(((struct vm *)0)->arbiter);
+
+	return strlen(url) < room
+		       ? fo_arbiter_check_url(url, &ac, e)
+		       : tv_fail(e, -EINVAL, "the arbiter's URL is longer than %zu characters",
+				 room - 1);
+}
+
 static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	const char *what = text_of(msg, "vm", ""), *to = text_of(msg, "to", "");
 	const char *mode = text_of(msg, "mode", d->conf.mode);
 	const char *arbiter = text_of(msg, "arbiter", d->conf.arbiter);
 	json_int_t epoch_ms = json_integer_value(json_object_get(msg, "epoch_ms"));
-	struct fo_arbiter_conf ac = config_arbiter(&d->conf, NULL);
 	struct config_peer peer = {0};
 	struct hv_vm_id id = {0};
 	enum pace_mode parsed;
