@@ -129,11 +129,7 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 	}
 	rc = config_peer(&d->conf, to, &peer, &e);
 	if (!rc)
-		rc = strlen(arbiter) < sizeof(vm->arbiter)
-			     ? fo_arbiter_check_url(arbiter, &ac, &e)
-			     : tv_fail(&e, -EINVAL,
-				       "the arbiter's URL is longer than %zu characters",
-				       sizeof(vm->arbiter) - 1);
+		rc = check_arbiter(d, arbiter, &e);
 	if (!rc)
 		rc = hv_find(vm ? vm->qemu.qmp_path : what, is_standby, d, &id, &e);
 	if (rc) {
