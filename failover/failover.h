@@ -306,6 +306,7 @@ struct fo_primary { /* read only for its owner */
 	unsigned in_flight_max; /* the owner's, 1 to FO_MAX_IN_FLIGHT */
 	enum fo_primary_state state;
 	bool welcomed, synced, releasing, capturing, ended;
+	bool excused;			/* the last tick came late, and nothing was concluded */
 	bool switch_wanted, last_taken; /* planned: the last epoch's capture has begun */
 	uint64_t epoch_running;		/* the next to be captured; from 1 */
 	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;

@@ -182,10 +182,13 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
 {
 	/* After a stall of our own, what waits in the sockets is read before anything is concluded;
 	 * heartbeats that are under way have come back by the next tick. Output needs no such care.
+	 * Excused once: a host that is always late would never stop its VM.
 	 */
-	bool late = p->last_tick_ns && now_ns - p->last_tick_ns > p->times->heartbeat_ns;
+	bool late =
+		p->last_tick_ns && now_ns - p->last_tick_ns > p->times->heartbeat_ns && !p->excused;
 
 	p->last_tick_ns = now_ns;
+	p->excused = late;
 	if (p->ended || !p->welcomed)
 		return;
 	/* A stopped VM that we cannot get back is better run by a backup that still hears us. */

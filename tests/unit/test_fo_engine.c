@@ -539,6 +539,22 @@ static void own_stalls_are_nobodys_silence(void **state)
 	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 1);
 }
 
+/* One late tick may be our own fault; a primary that only has late ones must stop its VM too. */
+static void always_late_is_no_excuse(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	x.now += 2 * x.t.lease_ns;
+	fo_primary_tick(&x.p, x.now, x.now);
+	assert_int_equal(x.p.state, FO_P_PROTECTED);
+	x.now += 2 * x.t.heartbeat_ns;
+	fo_primary_tick(&x.p, x.now, x.now);
+	assert_int_equal(x.p.state, FO_P_SUSPENDED);
+	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 1);
+}
+
 static void without_an_arbiter_a_person_decides(void **state)
 {
 	struct backup x;
@@ -600,6 +616,7 @@ int main(void)
 		cmocka_unit_test(a_lost_question_ends_the_standby),
 		cmocka_unit_test(a_closed_connection_gets_grace),
 		cmocka_unit_test(own_stalls_are_nobodys_silence),
+		cmocka_unit_test(always_late_is_no_excuse),
 		cmocka_unit_test(without_an_arbiter_a_person_decides),
 		cmocka_unit_test(the_primarys_word_to_take_over),
 	};
