@@ -83,6 +83,25 @@ void check_runs(struct inst *v)
 				  o->h->name);
 }
 
+/* However slow its host, a VM that another host was given stops. */
+static void stopped_by_now(void *arg, uint64_t generation)
+{
+	const struct inst *v = arg;
+	const struct source *s = v->h->source;
+
+	if (inst_runs(v) && s && s->p.alive && !v->h->frozen && v->generation < generation &&
+	    v->h->slow)
+		violation(5, "the VM still runs on %s, long after %s was given it", v->h->name,
+			  sim.owner->name);
+}
+
+void check_stops(const struct inst *v)
+{
+	for (struct inst *o = sim.insts; o; o = o->next)
+		if (o != v && inst_runs(o))
+			after(1000 * MS, NULL, stopped_by_now, o, v->generation);
+}
+
 void check_record(const struct fo_record *old, bool had, const struct fo_record *next)
 {
 	struct host *to = sim.owner;

@@ -163,7 +163,7 @@ static void kill_vm(void)
 	struct host *h = sim.owner;
 
 	/* Alone it would only be lost. */
-	if (!h->vm || !h->source || (h->source->e.state != FO_P_PROTECTED && chance(900)))
+	if (!h->vm || !h->source || (h->source->e.state != FO_P_PROTECTED && chance(700)))
 		return;
 	note(h, "FAULT the VM's process dies");
 	inst_die(h->vm);
@@ -174,7 +174,7 @@ static void freeze_host(void)
 {
 	struct host *h = some_host();
 
-	if (h->frozen || !h->up)
+	if (h->frozen || !h->up || h->slow)
 		return;
 	host_freeze(h);
 	after(span(), NULL, thaws, h, 0);
@@ -184,11 +184,58 @@ static void freeze_replicator(void)
 {
 	struct proc *p = a_replicator(some_host());
 
-	if (!p)
+	if (!p || p->h->slow)
 		return;
 	note(p->h, "FAULT replicator frozen");
 	proc_freeze(p);
 	after(span(), NULL, proc_thaws, p, 0);
+}
+
+static void isolate_host(int a, int64_t ns)
+{
+	for (int i = 0; i <= NODE_ARBITER; i++)
+		if (i != a && (i == NODE_ARBITER || i < (int)sim.hosts)) {
+			block(a, i, ns);
+			block(i, a, ns);
+		}
+}
+
+static void sluggish_stall(void *arg, uint64_t n);
+
+/* So much else to do there that the process gets its turn only now and then. */
+static void sluggish_turn(void *arg, uint64_t n)
+{
+	struct proc *p = arg;
+
+	proc_thaws(p, 0);
+	if (n == 1 || sim.quiet || !p->alive) {
+		p->h->slow = false;
+		return;
+	}
+	/* a turn, and what was waiting for it, and the next stall */
+	after(between(MS, 3 * MS), NULL, sluggish_stall, p, n - 1);
+}
+
+static void sluggish_stall(void *arg, uint64_t n)
+{
+	struct proc *p = arg;
+
+	if (!p->alive || sim.quiet)
+		return;
+	proc_freeze(p);
+	after(between(120 * MS, 180 * MS), NULL, sluggish_turn, p, n);
+}
+
+static void sluggish(void)
+{
+	struct host *h = sim.owner;
+
+	if (!h->source || h->source->p.frozen)
+		return;
+	note(h, "FAULT replicator hardly gets its turn");
+	h->slow = true;
+	isolate_host(h->id, 3000 * MS);
+	sluggish_stall(&h->source->p, 20);
 }
 
 static void partition(void)
@@ -215,15 +262,6 @@ void fault_at_take_over(struct host *from, struct host *to)
 {
 	if (!sim.quiet && chance(60))
 		stall(from->id, to->id, between(100 * MS, 5000 * MS));
-}
-
-static void isolate_host(int a, int64_t ns)
-{
-	for (int i = 0; i <= NODE_ARBITER; i++)
-		if (i != a && (i == NODE_ARBITER || i < (int)sim.hosts)) {
-			block(a, i, ns);
-			block(i, a, ns);
-		}
 }
 
 static void isolate(void)
@@ -343,12 +381,13 @@ static void one_fault(void *arg, uint64_t n)
 	static const struct {
 		void (*make)(void);
 		unsigned weight;
-	} kinds[] = {{power_cut, 8},	{kill_at_a_step, 18},	{kill_daemon, 4},
-		     {kill_vm, 6},	{freeze_host, 10},	{freeze_replicator, 10},
-		     {partition, 16},	{isolate, 8},		{arbiter_trouble, 8},
-		     {hiccup, 8},	{stale_standby, 4},	{stuck_streams, 6},
-		     {bad_link, 6},	{reset_connections, 5}, {damage, 4},
-		     {standby_dies, 3}, {planned_switch, 14},	{unprotect, 4}};
+	} kinds[] = {{power_cut, 8},  {kill_at_a_step, 18}, {kill_daemon, 4},
+		     {kill_vm, 6},    {freeze_host, 10},    {freeze_replicator, 10},
+		     {partition, 16}, {isolate, 8},	    {arbiter_trouble, 8},
+		     {hiccup, 8},     {stale_standby, 4},   {stuck_streams, 6},
+		     {sluggish, 4},   {bad_link, 6},	    {reset_connections, 5},
+		     {damage, 4},     {standby_dies, 3},    {planned_switch, 14},
+		     {unprotect, 4}};
 	unsigned total = 0, pick;
 
 	(void)arg;

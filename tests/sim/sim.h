@@ -269,6 +269,7 @@ struct host {
 	int id;
 	char name[8];
 	bool up, frozen;
+	bool slow; /* its replicator gets its turn now and then, and is not frozen otherwise */
 	int64_t rate_ppm, offset_ns;
 	int64_t blind_at; /* when last nobody here could have stopped the VM in time */
 	struct proc *daemon;
@@ -324,6 +325,7 @@ enum how { BY_COMMIT, BY_PASS };
 void check_frame(const struct inst *v, const struct frame *f, enum how how);
 void check_release(const struct source *s, uint64_t epoch);
 void check_runs(struct inst *v);
+void check_stops(const struct inst *v);
 void check_record(const struct fo_record *old, bool had, const struct fo_record *next);
 void check_promote(struct sink *k, uint64_t generation);
 void check_resumed_state(struct sink *k, const struct state *st, uint64_t epoch);

@@ -98,6 +98,7 @@ static void job_promote(void *arg, uint64_t generation)
 	sim.stats.promotions++;
 	k->vm = inst_new(k->h, generation, &k->replica);
 	k->h->vm = k->vm;
+	check_stops(k->vm);
 	after(between(10000, 2 * MS), &k->p, promoted, k, 0);
 }
 
