@@ -13,6 +13,7 @@
 #define FAILOVER_H
 
 #include "common/common.h"
+#include "failover/keeper.h"
 #include <event2/event.h>
 
 /* ---- time-outs, all from the heartbeat interval; worked through in timeouts.c ---- */
@@ -28,6 +29,8 @@ struct fo_times {
 	int64_t switch_ns;	    /* a planned switch that is not over after this is called off */
 	int64_t retry_ns;	    /* between two tries to reach arbiter or peer */
 	int64_t tick_ns;	    /* how often silence is looked for */
+	/* between two tries to have a VM protected again: keeper.c */
+	int64_t keep_first_ns, keep_last_ns, keep_refused_ns;
 };
 void fo_times_init(struct fo_times *t, int64_t heartbeat_ns);
 

@@ -37,6 +37,9 @@
  *   come back with a new replicator, and only then asks the arbiter to promote. The primary asks to
  *   run alone at once, and stops its VM only if the answer does not come before the lease is over.
  *
+ * A VM that runs alone: tries to have it protected again come after 3H, doubled each time up to 50H
+ * (refusals in a row: up to 300H); who is tried when is in keeper.c.
+ *
  * Frozen primary that comes back after the backup promoted: its lease is long over when it wakes
  * (the clock ran on), so no frame leaves and its VM is stopped; its next question to the arbiter is
  * lost, or the backup tells it: fenced.
@@ -61,5 +64,8 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.switch_ns = 30 * h,
 		.retry_ns = 2 * h,
 		.tick_ns = h / 8,
+		.keep_first_ns = 3 * h,
+		.keep_last_ns = 50 * h,
+		.keep_refused_ns = 300 * h,
 	};
 }
