@@ -184,8 +184,8 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
 	 * heartbeats that are under way have come back by the next tick. Output needs no such care.
 	 * Excused once: a host that is always late would never stop its VM.
 	 */
-	bool late =
-		p->last_tick_ns && now_ns - p->last_tick_ns > p->times->heartbeat_ns && !p->excused;
+	bool late = p->last_tick_ns && now_ns - p->last_tick_ns > p->times->heartbeat_ns &&
+		    (!p->excused || FO_BROKEN(excused_for_ever));
 
 	p->last_tick_ns = now_ns;
 	p->excused = late;
