@@ -343,6 +343,8 @@ void daemon_start(struct host *h)
 	proc_init(h->daemon, h, P_DAEMON);
 	keep(h);
 	note(h, "daemon starts");
+	if (sim.now && !(h->source && h->source->p.alive))
+		h->blind_at = sim.now; /* until now there was nobody */
 	after(between(MS, 20 * MS), h->daemon, hear_news, h, 0);
 	if (h->sink && h->sink->p.alive)
 		after(between(MS, chance(500) ? 100 * MS : 1400 * MS), &h->sink->p, introduced,
