@@ -200,20 +200,21 @@ void sink_ended(struct sink *k)
 
 static void handed_over(void *arg, uint64_t generation)
 {
-	struct host *h = arg, *last;
+	struct host *h = arg;
 
-	last = h->sink->peer;
-	h->sink = NULL;
+	if (h->sink && !h->sink->p.alive)
+		h->sink = NULL;
 	h->role = R_PRIMARY;
 	h->generation = generation;
 	if (generation > h->highest)
 		h->highest = generation;
 	note(h, "the daemon has the VM, generation %llu", (unsigned long long)generation);
-	protect_again(h, last);
+	protect_again(h, h->old_primary);
 }
 
 void sink_handed_over(struct sink *k)
 {
+	k->h->old_primary = k->peer;
 	tell(k->h, handed_over, k->e.generation);
 }
 

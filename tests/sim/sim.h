@@ -284,7 +284,8 @@ struct host {
 	struct recover *recover;
 	struct conn *waiting_conn; /* a newer session, until the older standby has ended */
 	struct msg waiting_hello;
-	struct news *news; /* for the daemon; outlives it */
+	struct host *old_primary; /* of a VM that was promoted here */
+	struct news *news;	  /* for the daemon; outlives it */
 };
 struct recover {
 	struct proc p;
