@@ -19,6 +19,8 @@
 
 #include "daemon/applier.h"
 #include "daemon/job.h"
+#include "daemon/pace.h"
+#include "daemon/place.h"
 #include "daemon/replay.h"
 #include "replicator/replicator.h"
 
@@ -49,7 +51,9 @@ struct sink {
 	struct applier *applier;
 	struct replay *replay;
 	struct event *tick, *standby_end;
-	char dir[256], tap_prefix[12];
+	char dir[256];
+	unsigned place; /* whose names the standby gets: the daemon says which are free */
+	struct place_names names;
 
 	struct fo_backup b; /* decides */
 	bool hello, registered, bye, ending;
@@ -104,13 +108,15 @@ static void report_connected(struct report *r, void *arg)
 
 	if (!s->hello)
 		return;
-	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss}", "op", "register",
-				 "role", "backup", "vm_id", s->job.vm_id, "name", s->job.vm_name,
-				 "peer", s->job.peer_name, "pid", (json_int_t)getpid(),
-				 "generation", (json_int_t)s->job.generation, "session",
-				 s->job.session, "arbiter", s->job.arbiter, "standby_pid",
-				 (int)s->vm.pid, "dir", s->dir, "standby_start",
-				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path));
+	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss si si ss si}", "op",
+				 "register", "role", "backup", "vm_id", s->job.vm_id, "name",
+				 s->job.vm_name, "peer", s->job.peer_name, "pid",
+				 (json_int_t)getpid(), "generation", (json_int_t)s->job.generation,
+				 "session", s->job.session, "arbiter", s->job.arbiter,
+				 "standby_pid", (int)s->vm.pid, "dir", s->dir, "standby_start",
+				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path, "place",
+				 (int)s->place, "peer_port", (int)s->job.peer_port, "mode",
+				 s->job.mode, "epoch_ms", s->job.epoch_ms));
 	send_stats(s);
 }
 
@@ -260,6 +266,21 @@ static void send_msg(void *arg, const struct fo_msg *m)
 		return;
 	}
 	send_control(s, &msg, true);
+}
+
+/* The sender is stale: it is told the higher generation (and nothing else: that says it all). */
+static void turn_away(struct sink *s, uint64_t highest)
+{
+	struct fo_msg m = {.kind = FO_M_FENCED, .generation = highest};
+
+	send_msg(s, &m);
+	set_why(s, TV_E_LOST, "a higher generation of this VM is known here");
+	s->ending = true;
+	s->outcome = "refused";
+	if (s->conn)
+		repl_finish(s->conn, 1000); /* on_closed goes on */
+	else
+		discard(s, "refused");
 }
 
 static void act(void *arg, enum fo_action a, uint64_t generation)
@@ -474,7 +495,7 @@ static bool good_id(const char *id, size_t digits)
 	return strlen(id) == digits && strspn(id, "0123456789abcdef") == digits;
 }
 
-static void begin_standby(struct sink *s)
+static void begin_standby(struct sink *s, unsigned place)
 {
 	struct applier_conf conf = {.replica_dir = s->job.conf.replica_dir,
 				    .session = s->job.session,
@@ -486,11 +507,17 @@ static void begin_standby(struct sink *s)
 				    .drained = on_applier_drained,
 				    .arg = s};
 
+	s->place = place;
+	place_names(s->job.vm_id, place, &s->names);
+	if (job_dir(&s->job.conf, s->names.id, s->dir, sizeof(s->dir))) {
+		refuse(s, -EIO, "the run directory cannot be made on the backup");
+		return;
+	}
 	conf.standby = (struct hv_standby_conf){.dir = s->dir,
-						.vm_id = s->job.vm_id,
+						.vm_id = s->names.id,
 						.bridge = s->job.conf.bridge[0] ? s->job.conf.bridge
 										: NULL,
-						.tap_prefix = s->tap_prefix};
+						.tap_prefix = s->names.tap_prefix};
 	if (applier_new(s->base, &conf, &s->applier)) {
 		refuse(s, -ENOMEM, "no memory on the backup");
 		return;
@@ -503,6 +530,7 @@ static void begin_standby(struct sink *s)
 static void on_hello(struct sink *s, const Twinvm__Hello *h)
 {
 	struct fo_arbiter_conf ac;
+	enum pace_mode known;
 	char text[160];
 	int rc;
 
@@ -531,7 +559,10 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	strcpy(s->job.arbiter, h->arbiter);
 	s->job.generation = h->generation;
 	fo_times_init(&s->times, h->heartbeat_ms * TV_NS_PER_MS);
-	snprintf(s->tap_prefix, sizeof(s->tap_prefix), "tv%.6s", s->job.vm_id);
+	s->job.peer_port = h->listen_port <= UINT16_MAX ? (uint16_t)h->listen_port : 0;
+	s->job.epoch_ms = h->epoch_ms <= 60000 ? (int)h->epoch_ms : 0;
+	if (!pace_mode_parse(h->mode, &known)) /* else this host's own default */
+		snprintf(s->job.mode, sizeof(s->job.mode), "%s", h->mode);
 	s->description = strdup(h->description);
 	ac = config_arbiter(&s->job.conf, &s->times);
 	rc = fo_arbiter_open(s->job.arbiter, &ac, &s->arbiter, &s->why);
@@ -749,10 +780,13 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 		return;
 	if (!strcmp(op, "go")) {
 		if (!s->registered)
-			begin_standby(s);
+			begin_standby(s,
+				      (unsigned)json_integer_value(json_object_get(msg, "place")));
 		s->registered = true;
 	} else if (!strcmp(op, "refuse")) {
 		refuse(s, TV_E_REFUSED, json_string_value(json_object_get(msg, "text")));
+	} else if (!strcmp(op, "fenced")) {
+		turn_away(s, (uint64_t)json_integer_value(json_object_get(msg, "generation")));
 	} else if (!strcmp(op, "promote")) {
 		order_promote(s);
 	} else if (!strcmp(op, "discard")) {

@@ -58,8 +58,7 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 	if (!strcmp(op, "fence")) {
 		const char *text = json_string_value(json_object_get(msg, "text"));
 
-		src_set_why(s, TV_E_LOST, text ? text : "another host runs the VM");
-		src_event(s, FO_PE_HIGHER_GENERATION);
+		src_fence(s, text ? text : "another host runs the VM");
 		return;
 	}
 	if (strcmp(op, "leave") != 0)

@@ -102,6 +102,16 @@ void src_give_up(struct source *s, const char *outcome, int rc, const char *text
 		src_finish(s);
 }
 
+void src_fence(struct source *s, const char *text)
+{
+	if (!s->attached) {
+		src_give_up(s, "fenced", TV_E_LOST, text);
+		return;
+	}
+	src_set_why(s, TV_E_LOST, text);
+	src_event(s, FO_PE_HIGHER_GENERATION);
+}
+
 /* ---- decisions ---- */
 static void ask(void *arg, enum fo_question q)
 {
@@ -201,7 +211,8 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	}
 	src_send_stats(s);
 	if (to == FO_P_PROTECTED && from == FO_P_PAIRING)
-		report_send(s->report, json_pack("{ss}", "op", "protected"));
+		report_send(s->report,
+			    json_pack("{ss ss}", "op", "protected", "peer", s->job.peer_name));
 }
 
 const struct fo_primary_ops src_engine_ops = {

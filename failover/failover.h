@@ -15,6 +15,7 @@
 #define FAILOVER_H
 
 #include "common/common.h"
+#include "failover/keeper.h"
 #include <event2/event.h>
 
 /* ---- time-outs, all from the heartbeat interval; worked through in timeouts.c ---- */
@@ -35,6 +36,8 @@ struct fo_times {
 	int64_t arbiter_answer_ns;  /* no etcd member has answered one request: given up */
 	int64_t announce_ns;	    /* a host announces itself this often */
 	int64_t member_ns;	    /* and is not a member any more after this much silence */
+	/* between two tries to have a VM protected again: keeper.c */
+	int64_t keep_first_ns, keep_last_ns, keep_refused_ns;
 };
 void fo_times_init(struct fo_times *t, int64_t heartbeat_ns);
 
