@@ -529,8 +529,8 @@ static void begin_standby(struct sink *s, unsigned place)
 
 static void on_hello(struct sink *s, const Twinvm__Hello *h)
 {
-	struct fo_arbiter_conf ac;
 	enum pace_mode known;
+	struct fo_arbiter_conf ac;
 	char text[160];
 	int rc;
 
