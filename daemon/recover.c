@@ -8,8 +8,8 @@
  *
  * And for a VM that another host runs (rule 3): stop it, for good, and take out what is ours, so
  * that its user finds nothing but the VM as it stood. The stop comes first and does not depend on
- * QEMU's good will: where the monitor does not answer, the process is stopped. One thing stays: QEMU
- * gives up an fd set only while its VM runs, so the file of the last device state lies in it.
+ * QEMU's good will: where the monitor does not answer, the process is stopped. One thing stays:
+ * QEMU gives up an fd set only while its VM runs, so the file of the last device state lies in it.
  */
 #include "daemon/capture.h"
 #include "daemon/daemon.h"

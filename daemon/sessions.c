@@ -120,8 +120,9 @@ void vm_yield(struct vm *vm)
 		fence(vm);
 	} else if (vm->phase == VM_RUNNING) {
 		if (vm->rep)
-			ctl_send(vm->rep, json_pack("{ss ss}", "op", "fence", "text",
-						    "another host offers a higher generation of this VM"));
+			ctl_send(vm->rep,
+				 json_pack("{ss ss}", "op", "fence", "text",
+					   "another host offers a higher generation of this VM"));
 		vm_timer(vm, YIELD_LIMIT_NS);
 	}
 	/* else a process of ours has it in hand; its end goes on */
@@ -197,6 +198,20 @@ static void source_left(struct vm *vm, const char *outcome, const char *text)
 	vm_end(vm);
 }
 
+/* By plan: the backup runs the VM, and ours was told to end. */
+static void source_switched(struct vm *vm)
+{
+	tv_log(TV_INFO, "%s runs on %s now", vm->name, vm->peer_name);
+	vm_tell(vm, json_pack("{sb si ss}", "done", 1, "rc", 0, "host", vm->peer_name), true);
+	is_stale(vm);
+	if (vm_lives(vm)) { /* it must not stay beside its successor as if it were one */
+		fence(vm);
+		return;
+	}
+	stash_close(vm);
+	vm_end(vm);
+}
+
 static void source_ended(struct vm *vm)
 {
 	const char *outcome = json_string_value(json_object_get(vm->stats, "outcome"));
@@ -215,8 +230,7 @@ static void source_ended(struct vm *vm)
 		return;
 	}
 	if (!strcmp(outcome, "switched")) {
-		stash_close(vm);
-		source_left(vm, outcome, text);
+		source_switched(vm);
 		return;
 	}
 	if (!strcmp(outcome, "fenced"))
