@@ -21,6 +21,7 @@
 #include "daemon/job.h"
 #include "daemon/pace.h"
 #include "daemon/place.h"
+#include "daemon/replay.h"
 #include "replicator/replicator.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@ struct sink {
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
 	struct applier *applier;
+	struct replay *replay;
 	struct event *tick, *standby_end;
 	char dir[256];
 	unsigned place; /* whose names the standby gets: the daemon says which are free */
@@ -463,14 +465,18 @@ static void on_apply(const struct apply_answer *a, void *arg)
 			tv_log(TV_ERROR, "promotion failed: %s", a->e.text);
 		} else {
 			s->vm = a->vm;
+			tv_log(TV_INFO, "%u frames of the last moments were said again",
+			       replay_run(s->replay, s->b.epoch_committed, s->job.conf.bridge));
 		}
 		fo_backup_promoted(&s->b, tv_now_ns(), a->rc);
 		break;
 	default:
 		if (a->rc)
 			replica_failed(s, a);
-		else
+		else {
 			fo_backup_verified(&s->b, tv_now_ns(), a->epoch);
+			replay_committed(s->replay, a->epoch);
+		}
 		break;
 	}
 }
@@ -647,6 +653,12 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		set_why(s, 0, m->take_over->reason);
 		hear(s, &fm, now_ns);
 		return;
+	case TWINVM__CONTROL__MSG_FRAME:
+		if (m->frame->generation == s->b.generation &&
+		    replay_add(s->replay, m->frame->epoch, m->frame->output, m->frame->data.data,
+			       m->frame->data.len))
+			violation(s, "a network frame that is none");
+		return;
 	case TWINVM__CONTROL__MSG_FENCED:
 		fm = (struct fo_msg){.kind = FO_M_FENCED, .generation = m->fenced->generation};
 		hear(s, &fm, now_ns);
@@ -809,7 +821,12 @@ int sink_main(const char *job_text, int conn_fd)
 	s->base = event_base_new();
 	fo_times_init(&s->times, s->job.conf.heartbeat_ms * TV_NS_PER_MS);
 	s->tick = evtimer_new(s->base, on_tick, s);
-	rc = repl_tls_new(s->job.conf.ca, s->job.conf.cert, s->job.conf.key, &s->tls, &s->why);
+	s->replay = replay_new();
+	if (!s->replay)
+		tv_fail(&s->why, rc = -ENOMEM, "no memory");
+	else
+		rc = repl_tls_new(s->job.conf.ca, s->job.conf.cert, s->job.conf.key, &s->tls,
+				  &s->why);
 	if (!rc)
 		rc = report_new(s->base, s->job.conf.socket, &rops, &s->report);
 	if (!rc)
@@ -822,5 +839,6 @@ int sink_main(const char *job_text, int conn_fd)
 	arm(s->tick, s->times.tick_ns);
 	event_base_dispatch(s->base);
 	applier_free(s->applier);
+	replay_free(s->replay);
 	return s->exit_rc ? 1 : 0;
 }

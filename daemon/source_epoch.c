@@ -150,6 +150,7 @@ bool src_on_piece(const struct piece *p, void *arg)
 		msg.epoch_begin = &b;
 		break;
 	case PIECE_END:
+		src_replay_epoch(s, p->epoch);
 		end.epoch = p->epoch;
 		end.generation = s->job.generation;
 		end.records = p->records;
@@ -217,6 +218,7 @@ static void on_net_held(struct source *s, const struct cap_event *ev)
 		/* The daemon holds them too: were we to die, QEMU would let frames pass unheld. */
 		s->stash[s->stash_n++] = fcntl(ev->ports[i].capture_fd, F_DUPFD_CLOEXEC, 0);
 		s->stash[s->stash_n++] = fcntl(ev->ports[i].inject_fd, F_DUPFD_CLOEXEC, 0);
+		src_replay_watch(s, ev->ports[i].ifname);
 	}
 	if (s->stash_n)
 		report_send_fds(s->report, json_pack("{ss}", "op", "stash"), s->stash, s->stash_n);

@@ -36,6 +36,8 @@ struct source {
 	struct cap *cap;
 	struct cap_page *page;
 	struct nb *nb;
+	struct nb_tap *taps[HV_MAX_NICS]; /* source_replay.c */
+	unsigned taps_n, replay_sent;
 	struct event *tick, *due, *settle, *part_wait;
 	int stash[2 * HV_MAX_NICS];
 	unsigned stash_n;
@@ -97,6 +99,14 @@ void src_on_cap(const struct cap_event *ev, void *arg);
 int src_barrier(void *arg, uint64_t epoch);
 /* No epoch is made any more. */
 void src_stop_epochs(struct source *s);
+
+/* ---- source_replay.c: frames for the backup to say again ---- */
+#define SRC_REPLAY_FRAME_BYTES 2048
+void src_replay_watch(struct source *s, const char *ifname);
+/* Every heartbeat: the budget is new. */
+void src_replay_tick(struct source *s);
+/* Before the end of an epoch is sent. */
+void src_replay_epoch(struct source *s, uint64_t epoch);
 
 /* ---- source_disk.c: disk writes on their way ---- */
 int src_disks_init(struct source *s);

@@ -111,6 +111,7 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 	fo_primary_tick(&s->p, now, s->connected ? last_sign_of_life_ns(s) : now);
 	if (now - s->last_stats_ns >= s->times.heartbeat_ns) {
 		s->last_stats_ns = now;
+		src_replay_tick(s);
 		src_send_stats(s);
 	}
 	src_schedule(s);

@@ -173,8 +173,9 @@ int hv_is_running(struct hv_vm *vm) TV_MUST_CHECK;
 #define HV_MAX_NICS 8
 struct hv_net_port {
 	char netdev[64];
-	int capture_fd; /* frames the guest sends come out here; non-blocking UNIX stream socket */
-	int inject_fd;	/* frames written here go on to the world */
+	char ifname[16]; /* of its tap; "" when it is something else or not known */
+	int capture_fd;	 /* frames the guest sends come out here; non-blocking UNIX stream socket */
+	int inject_fd;	 /* frames written here go on to the world */
 	bool vnet_hdr; /* each frame: be32 length, be32 vnet header length, bytes; else be32 length,
 			  bytes */
 };

@@ -77,7 +77,35 @@ enum nb_mode nb_mode(const struct nb *nb);
 void nb_stats(struct nb *nb, struct nb_stats *out);
 /* Nothing read or to write is left: true when all that was released is in the kernel. */
 bool nb_idle(struct nb *nb);
+/* Frames that wait for the release of `epoch` or of an older one, oldest first, as far as they have
+ * been read: for each, the virtio header and the frame after it. Stops after limit_bytes. */
+#define NB_VNET_HDR_BYTES 10
+typedef void (*nb_frame_cb)(const uint8_t vnet_hdr[NB_VNET_HDR_BYTES], const uint8_t *frame,
+			    size_t bytes, void *arg);
+void nb_each_held(struct nb *nb, uint64_t epoch, size_t limit_bytes, nb_frame_cb cb, void *arg);
 /* Ends reading; the fds are closed. What is held is dropped. NULL is allowed. */
 void nb_free(struct nb *nb);
+
+/*
+ * ---- frames that may be said twice (replay.c) ----
+ *
+ * A network may repeat a frame and may delay it. So what was on its way to or from a VM when its
+ * host died can be given to its successor: what came in after the committed epoch, and what the
+ * committed epoch sent. Best effort, never needed for safety: it saves the peers' retransmission
+ * time-outs. Frames go with their virtio header, as the kernel hands them out (PACKET_VNET_HDR).
+ */
+struct nb_tap;
+/* Calls cb for each unicast frame of at most 2 KiB that goes to the guest behind this tap, by a
+ * packet socket that neither QEMU nor the frame notices. -ENODEV no such device here. */
+int nb_tap_watch(struct event_base *base, const char *ifname, nb_frame_cb cb, void *arg,
+		 struct nb_tap **out) TV_MUST_CHECK;
+/* No more calls until it is switched on again; what came meanwhile is forgotten. */
+void nb_tap_enable(struct nb_tap *t, bool on);
+void nb_tap_free(struct nb_tap *t);
+/* A socket that sends frames as if they came out of this host's bridge; -ENODEV. */
+int nb_replay_open(const char *bridge) TV_MUST_CHECK;
+/* 0, or -errno: the frame is lost, as frames are. */
+int nb_replay_send(int fd, const uint8_t vnet_hdr[NB_VNET_HDR_BYTES], const uint8_t *frame,
+		   size_t bytes) TV_MUST_CHECK;
 
 #endif
