@@ -161,6 +161,8 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	const char *mode = text_of(msg, "mode", d->conf.mode);
 	json_int_t epoch_ms = json_integer_value(json_object_get(msg, "epoch_ms"));
+	const char *arbiter = text_of(msg, "arbiter", d->conf.arbiter);
+	struct fo_arbiter_conf ac = config_arbiter(&d->conf, NULL);
 	struct config_peer peer = {0};
 	struct hv_vm_id id = {0};
 	enum pace_mode parsed;
@@ -173,7 +175,12 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 		end(c, -EINVAL, "mode is adaptive, remus or kemari, and --epoch 1 to 60000 ms");
 		return;
 	}
-	rc = find_both(d, msg, &vm, &id, &peer, &e);
+	rc = strlen(arbiter) < sizeof(vm->arbiter)
+		     ? fo_arbiter_check_url(arbiter, &ac, &e)
+		     : tv_fail(&e, -EINVAL, "the arbiter's URL is longer than %zu characters",
+			       sizeof(vm->arbiter) - 1);
+	if (!rc)
+		rc = find_both(d, msg, &vm, &id, &peer, &e);
 	if (rc) {
 		end(c, rc, e.text);
 		return;
@@ -191,8 +198,7 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 	if (fresh || json_object_get(msg, "mode"))
 		snprintf(vm->mode, sizeof(vm->mode), "%s", mode);
 	if (fresh || json_object_get(msg, "arbiter"))
-		snprintf(vm->arbiter, sizeof(vm->arbiter), "%s",
-			 text_of(msg, "arbiter", d->conf.arbiter));
+		snprintf(vm->arbiter, sizeof(vm->arbiter), "%s", arbiter);
 	if (fresh || epoch_ms)
 		vm->epoch_ms = epoch_ms ? (int)epoch_ms : d->conf.epoch_ms;
 	keep_begun(vm);
