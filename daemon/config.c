@@ -35,6 +35,7 @@ struct key {
 static const struct key keys[] = {
 	T("host", host),
 	{"listen", ADDRESS, 0, 0, 0, 0},
+	T("address", address),
 	T("socket", socket),
 	T("state_dir", state_dir),
 	T("replica_dir", replica_dir),
@@ -56,8 +57,7 @@ static const struct key keys[] = {
 	S("spool_mib", spool_bytes, 1, 1 << 24),
 };
 
-/* HOST:PORT, [V6]:PORT or HOST. */
-static int split_address(const char *text, char *host, size_t room, uint16_t *port)
+int config_address(const char *text, char *host, size_t room, uint16_t *port)
 {
 	const char *colon = strrchr(text, ':'), *end = text + strlen(text);
 	long p = CONFIG_DEFAULT_PORT;
@@ -112,7 +112,7 @@ static int set(struct config *c, const char *name, const char *value, struct tv_
 		if (c->peer_count == CONFIG_MAX_PEERS || strlen(name + 5) >= sizeof(p->name))
 			return tv_fail(e, -EINVAL, "too many peers or too long a name");
 		snprintf(p->name, sizeof(p->name), "%s", name + 5);
-		if (split_address(value, p->host, sizeof(p->host), &p->port))
+		if (config_address(value, p->host, sizeof(p->host), &p->port))
 			return tv_fail(e, -EINVAL, "'%s' is not HOST:PORT", value);
 		c->peer_count++;
 		return 0;
@@ -123,8 +123,8 @@ static int set(struct config *c, const char *name, const char *value, struct tv_
 		if (strcmp(k->name, name) != 0)
 			continue;
 		if (k->kind == ADDRESS)
-			return split_address(value, c->listen_host, sizeof(c->listen_host),
-					     &c->listen_port)
+			return config_address(value, c->listen_host, sizeof(c->listen_host),
+					      &c->listen_port)
 				       ? tv_fail(e, -EINVAL, "'%s' is not ADDRESS:PORT", value)
 				       : 0;
 		if (k->kind == YES_NO) {
@@ -159,6 +159,17 @@ static char *trim(char *s)
 	while (end > s && isspace((unsigned char)end[-1]))
 		*--end = 0;
 	return s;
+}
+
+/* A wildcard is no address to others: then the host's name must do. */
+static void default_address(struct config *c)
+{
+	bool any = !strcmp(c->listen_host, "0.0.0.0") || !strcmp(c->listen_host, "::");
+	const char *h = any ? c->host : c->listen_host;
+
+	if (!c->address[0])
+		snprintf(c->address, sizeof(c->address), strchr(h, ':') ? "[%s]:%u" : "%s:%u", h,
+			 c->listen_port);
 }
 
 static int check(const struct config *c, struct tv_err *e)
@@ -222,6 +233,7 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 	if (!out->replica_dir[0] && snprintf(out->replica_dir, sizeof(out->replica_dir), "%s/disks",
 					     out->state_dir) >= (int)sizeof(out->replica_dir))
 		return tv_fail(e, -ENAMETOOLONG, "%s: state_dir is too long", path);
+	default_address(out);
 	return check(out, e);
 }
 
@@ -239,7 +251,7 @@ int config_peer(const struct config *c, const char *name, struct config_peer *ou
 			return 0;
 		}
 	snprintf(out->name, sizeof(out->name), "%s", ""); /* any name the CA signed */
-	if (split_address(name, out->host, sizeof(out->host), &out->port))
+	if (config_address(name, out->host, sizeof(out->host), &out->port))
 		return tv_fail(
 			e, -EINVAL,
 			"'%s' is neither a configured peer (peer.NAME = HOST:PORT in %s) nor "

@@ -19,6 +19,7 @@ struct config {
 	char host[64]; /* this host's name: common name of its certificate */
 	char listen_host[64];
 	uint16_t listen_port;
+	char address[160]; /* where other hosts reach listen_port; announced at the arbiter */
 	char socket[108];
 	char state_dir[200];
 	char replica_dir[200]; /* where disks' replicas lie; state_dir/disks by default */
@@ -41,6 +42,8 @@ struct config {
 int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
 /* What fo_arbiter_open wants to know; points into c and t. */
 struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t);
+/* HOST:PORT, [V6]:PORT or HOST. -EINVAL. */
+int config_address(const char *text, char *host, size_t room, uint16_t *port) TV_MUST_CHECK;
 /* A configured peer, or HOST[:PORT] as it stands. */
 int config_peer(const struct config *c, const char *name, struct config_peer *out,
 		struct tv_err *e) TV_MUST_CHECK;

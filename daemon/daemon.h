@@ -169,6 +169,13 @@ void keep_ended(struct vm *vm, enum fo_keep_end how);
 /* A try is due. */
 void keep_try(struct vm *vm);
 
+/* ---- members.c: other hosts, as the configured arbiter knows them ---- */
+int members_start(const struct config *c) TV_MUST_CHECK;
+/* The configuration has changed. */
+void members_conf(const struct config *c);
+/* Who was there when last looked. Never waits for the arbiter. */
+unsigned members_seen(struct fo_host out[FO_MAX_HOSTS]);
+
 /* ---- register.c: replicators introduce themselves ---- */
 /* First message of a connection was "register". */
 void supervise_register(struct daemon *d, struct ctl *c, json_t *msg);

@@ -92,6 +92,7 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 		return;
 	}
 	d->conf = fresh;
+	members_conf(&d->conf);
 	tv_log(TV_INFO, "configuration read again");
 }
 
@@ -202,6 +203,8 @@ int daemon_main(const char *config_path)
 	event_add(d->term, NULL);
 	event_add(d->intr, NULL);
 	event_add(d->hup, NULL);
+	if (members_start(&d->conf))
+		tv_log(TV_WARN, "no thread to announce this host: other hosts do not hear of it");
 	registry_load(d);
 	kept_load(d);
 	supervise_loaded(d);
