@@ -13,6 +13,7 @@
  * begins.
  */
 #include "daemon/daemon.h"
+#include "daemon/place.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -281,12 +282,37 @@ static void promoted(struct vm *vm)
 	vm_save(vm);
 }
 
+/*
+ * Its replicator has died, or said its last word to a daemon that had: was the standby told to run
+ * before? Then it is the VM.
+ */
+static bool promoted_unsaid(struct vm *vm)
+{
+	uint64_t generation = vm->dir[0] ? promotion_noted(vm->dir) : 0;
+
+	if (generation <= vm->generation || !vm_lives(vm))
+		return false;
+	if (!vm->stats)
+		vm->stats = json_object();
+	json_object_update_new(vm->stats,
+			       json_pack("{ss sI si sI ss}", "outcome", "promoted", "generation",
+					 (json_int_t)generation, "pid", (int)vm->qemu.pid,
+					 "start_ticks", (json_int_t)vm->qemu.start_ticks, "qmp",
+					 vm->qemu.qmp_path));
+	vm->done = true;
+	return true;
+}
+
 static void sink_ended(struct vm *vm)
 {
-	const char *outcome = json_string_value(json_object_get(vm->stats, "outcome"));
 	struct ctl *next = vm->next_sink;
+	const char *outcome;
 
 	vm->replicator = 0;
+	if (!vm->done && promoted_unsaid(vm))
+		tv_log(TV_WARN, "the standby of %s was told to run by a replicator that is gone",
+		       vm->name);
+	outcome = json_string_value(json_object_get(vm->stats, "outcome"));
 	if (vm->done && outcome && !strcmp(outcome, "promoted")) {
 		json_t *msg = vm->next_msg;
 

@@ -290,6 +290,7 @@ static void act(void *arg, enum fo_action a, uint64_t generation)
 	switch (a) {
 	case FO_ACTION_PROMOTE:
 		s->job.generation = generation;
+		promotion_note(s->dir, generation);
 		applier_drop_queued(s->applier);
 		post(s, APPLY_PROMOTE, NULL, 0, 0, NULL);
 		break;
@@ -513,6 +514,7 @@ static void begin_standby(struct sink *s, unsigned place)
 		refuse(s, -EIO, "the run directory cannot be made on the backup");
 		return;
 	}
+	promotion_forget(s->dir); /* an earlier life's */
 	conf.standby = (struct hv_standby_conf){.dir = s->dir,
 						.vm_id = s->names.id,
 						.bridge = s->job.conf.bridge[0] ? s->job.conf.bridge

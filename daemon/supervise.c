@@ -213,9 +213,7 @@ static void not_introduced(struct vm *vm)
 	if (vm->rep || vm->phase != VM_IDLE)
 		return;
 	if (vm->role == VM_BACKUP) {
-		if (vm->qemu.pid)
-			hv_standby_reap(vm->qemu.pid, vm->qemu.start_ticks, vm->dir);
-		vm_end(vm);
+		session_ended(vm);
 	} else if (!vm_lives(vm)) {
 		tv_log(TV_INFO, "%s has ended: forgotten", vm->name);
 		vm_end(vm);
