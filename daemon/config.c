@@ -49,6 +49,8 @@ static const struct key keys[] = {
 	T("arbiter_cert", arbiter_cert),
 	T("arbiter_key", arbiter_key),
 	T("mode", mode),
+	T("fence_command", fence_command),
+	Y("fence_required", fence_required),
 	Y("reprotect", reprotect),
 	N("heartbeat_ms", heartbeat_ms, 20, 60000),
 	N("epoch_ms", epoch_ms, 1, 60000),
@@ -188,6 +190,11 @@ static int check(const struct config *c, struct tv_err *e)
 	    strcmp(c->mode, "kemari") != 0)
 		return tv_fail(e, -EINVAL, "%s: mode is adaptive, remus or kemari, not '%s'",
 			       c->path, c->mode);
+	if (c->fence_command[0] && access(c->fence_command, X_OK))
+		return tv_fail(e, -ENOENT, "%s: fence_command %s is no program that can be run",
+			       c->path, c->fence_command);
+	if (c->fence_required && !c->fence_command[0])
+		return tv_fail(e, -EINVAL, "%s: fence_required needs a fence_command", c->path);
 	return 0;
 }
 

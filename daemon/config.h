@@ -29,8 +29,10 @@ struct config {
 	char arbiter[256]; /* default for protect; "none" */
 	char arbiter_ca[256], arbiter_cert[256], arbiter_key[256]; /* for etcds:// */
 	int heartbeat_ms;
-	int epoch_ms;	/* default of protect --epoch */
-	char mode[16];	/* default of protect --mode */
+	int epoch_ms;		 /* default of protect --epoch */
+	char mode[16];		 /* default of protect --mode */
+	char fence_command[256]; /* "": none */
+	bool fence_required;	 /* without an arbiter its success promotes */
 	bool reprotect; /* a new backup is found by itself after a failover or for a lost one */
 	uint64_t staging_bytes;
 	uint64_t cache_bytes;

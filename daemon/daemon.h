@@ -63,6 +63,9 @@ struct vm {
 	struct event *drain[CTL_MAX_FDS];
 	unsigned stash_n;
 	struct event *timer; /* the phase says what for */
+	pid_t fencer;	     /* fence_command under way; 0: none */
+	struct event *fence_timer;
+	bool fence_begun, fence_decides; /* in this session; its success promotes */
 };
 
 /* A QEMU of this host that was stopped because another host runs its VM. It is the user's to look
@@ -175,6 +178,14 @@ int members_start(const struct config *c) TV_MUST_CHECK;
 void members_conf(const struct config *c);
 /* Who was there when last looked. Never waits for the arbiter. */
 unsigned members_seen(struct fo_host out[FO_MAX_HOSTS]);
+
+/* ---- fence_command.c: the user's program that switches a host off ---- */
+/* A backup's replicator has told its state. */
+void fence_command_look(struct vm *vm);
+/* False: not one of them. */
+bool fence_command_exit(struct daemon *d, pid_t pid, int status);
+/* The VM is forgotten. */
+void fence_command_drop(struct vm *vm);
 
 /* ---- register.c: replicators introduce themselves ---- */
 /* First message of a connection was "register". */

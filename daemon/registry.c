@@ -53,6 +53,7 @@ void vm_drop(struct vm *vm)
 	}
 	TAILQ_REMOVE(&vm->d->vms, vm, link);
 	stash_close(vm);
+	fence_command_drop(vm);
 	if (vm->timer)
 		event_free(vm->timer);
 	json_decref(vm->stats);

@@ -72,6 +72,8 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 {
 	struct vm *vm;
 
+	if (fence_command_exit(d, pid, status))
+		return;
 	for (unsigned i = 0; i < d->n_strangers; i++)
 		if (d->strangers[i].pid == pid) {
 			d->strangers[i] = d->strangers[--d->n_strangers];
@@ -164,6 +166,8 @@ static void on_stats(struct vm *vm, json_t *msg, bool done)
 		vm->stats = json_object();
 	json_object_update(vm->stats, msg);
 	vm->done = done;
+	if (vm->role == VM_BACKUP && !done)
+		fence_command_look(vm);
 	if (!done)
 		vm_tell(vm,
 			json_pack("{sO? sO?}", "progress", json_object_get(msg, "progress"),

@@ -33,11 +33,12 @@ struct fo_times {
 	int64_t tick_ns;	    /* how often silence is looked for */
 	/* between two tries to have a VM protected again: keeper.c */
 	int64_t keep_first_ns, keep_last_ns, keep_refused_ns;
-	int64_t arbiter_next_ns;    /* an etcd member that has not answered for this long is not
-				       waited for alone: the next one is asked as well */
-	int64_t arbiter_answer_ns;  /* no etcd member has answered one request: given up */
-	int64_t announce_ns;	    /* a host announces itself this often */
-	int64_t member_ns;	    /* and is not a member any more after this much silence */
+	int64_t fence_ns;	   /* a program that switches a host off has this long */
+	int64_t arbiter_next_ns;   /* an etcd member that has not answered for this long is not
+				      waited for alone: the next one is asked as well */
+	int64_t arbiter_answer_ns; /* no etcd member has answered one request: given up */
+	int64_t announce_ns;	   /* a host announces itself this often */
+	int64_t member_ns;	   /* and is not a member any more after this much silence */
 };
 void fo_times_init(struct fo_times *t, int64_t heartbeat_ns);
 
