@@ -49,6 +49,7 @@ static const struct key keys[] = {
 	T("arbiter_cert", arbiter_cert),
 	T("arbiter_key", arbiter_key),
 	T("mode", mode),
+	T("watchdog", watchdog),
 	T("fence_command", fence_command),
 	Y("fence_required", fence_required),
 	Y("reprotect", reprotect),
@@ -193,6 +194,11 @@ static int check(const struct config *c, struct tv_err *e)
 	if (c->fence_command[0] && access(c->fence_command, X_OK))
 		return tv_fail(e, -ENOENT, "%s: fence_command %s is no program that can be run",
 			       c->path, c->fence_command);
+	if (c->watchdog[0] && access(c->watchdog, W_OK))
+		return tv_fail(e, -ENOENT,
+			       "%s: watchdog %s cannot be written (modprobe softdog gives a "
+			       "/dev/watchdog where the hardware has none)",
+			       c->path, c->watchdog);
 	if (c->fence_required && !c->fence_command[0])
 		return tv_fail(e, -EINVAL, "%s: fence_required needs a fence_command", c->path);
 	return 0;

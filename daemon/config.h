@@ -31,6 +31,7 @@ struct config {
 	int heartbeat_ms;
 	int epoch_ms;		 /* default of protect --epoch */
 	char mode[16];		 /* default of protect --mode */
+	char watchdog[256];	 /* device that resets this host unless it is petted; "": none */
 	char fence_command[256]; /* "": none */
 	bool fence_required;	 /* without an arbiter its success promotes */
 	bool reprotect; /* a new backup is found by itself after a failover or for a lost one */

@@ -58,7 +58,8 @@ struct vm {
 	struct ctl *waiter;    /* twinvm protect or unprotect or failover that waits */
 	bool waiter_leaves;    /* it waits for the end of protection */
 	bool done;	       /* the replicator said how it ended */
-	json_t *stats;	       /* what it said last */
+	json_t *stats;	       /* what it said last, */
+	int64_t stats_ns;      /* and when */
 	int stash[CTL_MAX_FDS];
 	struct event *drain[CTL_MAX_FDS];
 	unsigned stash_n;
@@ -88,6 +89,9 @@ struct daemon {
 	struct event_base *base;
 	int listen_fd, socket_fd, lock_fd;
 	struct event *accept_peer, *accept_ctl, *chld, *term, *intr, *hup;
+	struct event *pet;
+	int watchdog_fd; /* -1: not armed */
+	bool watchdog_doubt;
 	TAILQ_HEAD(vm_list, vm) vms;
 	TAILQ_HEAD(kept_list, kept) kept;
 	unsigned n_strangers;
@@ -186,6 +190,11 @@ void fence_command_look(struct vm *vm);
 bool fence_command_exit(struct daemon *d, pid_t pid, int status);
 /* The VM is forgotten. */
 void fence_command_drop(struct vm *vm);
+
+/* ---- watchdog.c ---- */
+void watchdog_start(struct daemon *d);
+/* The daemon ends in good order: nothing is reset. */
+void watchdog_stop(struct daemon *d);
 
 /* ---- register.c: replicators introduce themselves ---- */
 /* First message of a connection was "register". */

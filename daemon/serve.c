@@ -208,9 +208,11 @@ int daemon_main(const char *config_path)
 	registry_load(d);
 	kept_load(d);
 	supervise_loaded(d);
+	watchdog_start(d);
 	tv_log(TV_INFO, "ready: %s, peers on %s:%u, commands on %s", d->conf.host,
 	       d->conf.listen_host, d->conf.listen_port, d->conf.socket);
 	event_base_dispatch(d->base);
+	watchdog_stop(d);
 	unlink(d->conf.socket);
 	return 0;
 }

@@ -165,6 +165,7 @@ static void on_stats(struct vm *vm, json_t *msg, bool done)
 	if (!vm->stats)
 		vm->stats = json_object();
 	json_object_update(vm->stats, msg);
+	vm->stats_ns = tv_now_ns();
 	vm->done = done;
 	if (vm->role == VM_BACKUP && !done)
 		fence_command_look(vm);
