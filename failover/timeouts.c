@@ -52,11 +52,10 @@
  *    50           arbiter_next_ns: no answer yet, so the next member is asked too, and so on every
  *                 50 ms; at once when a member refuses. The first good answer counts. A member that
  *                 died together with the primary costs the promotion 50 ms, once.
- *   500           arbiter_answer_ns: nobody answered; the core asks again after retry_ns. With
- *                 H = 100 ms that is four tries before hold_limit_ns. An election in the cluster (1
- * to 2 s with etcd's own settings) is waited out this way. Below H = 60 ms the limits do not shrink
- * further, as an etcd member syncs its disk before it answers and cares for nobody's heartbeat;
- * above H = 1 s they do not grow.
+ *   500           arbiter_answer_ns: nobody answered; the core asks again after retry_ns. An
+ * election in the cluster (1 to 2 s with etcd's own settings) is waited out this way. Below H = 60
+ * ms the limits do not shrink further, as an etcd member syncs its disk before it answers and cares
+ * for nobody's heartbeat; above H = 1 s they do not grow.
  *
  * Membership: a host announces itself every announce_ns (30 H, but 1 to 10 s) and is forgotten
  * after four times that. Nothing about a running VM depends on it, only the choice of a backup.

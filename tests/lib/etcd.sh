@@ -8,7 +8,7 @@
 #                            have to show a certificate of that CA
 #   etcd_kill N, etcd_start N    kill -9 of member 1 to 3, and its start with the data it has
 #   etcd_freeze N, etcd_thaw N   it hangs, and comes back
-#   etcd_await_writes [HOST]     waits until the cluster takes writes (as seen from HOST, the cluster's own by default)
+#   etcd_await_writes        waits until the cluster takes writes
 #   arbiter HOST [OPTION]... URL COMMAND...  tools/arbiter in a host; with the certificates of etcd_up for etcds://
 #
 # Members end with the host. Their data are in the host's /var/lib/etcd-N, which outlives a power cut.
@@ -53,12 +53,10 @@ arbiter() {
 }
 
 _etcd_writes() {
-	local url=$ETCD_URL
-	[[ $1 != "$ETCD_HOST" ]] || url=$ETCD_LOCAL
-	arbiter "$1" "$url" announce awaited 127.0.0.1:1 1 1 red >/dev/null
+	arbiter "$ETCD_HOST" "$ETCD_LOCAL" announce awaited 127.0.0.1:1 1 1 red >/dev/null
 }
 etcd_await_writes() {
-	await 30 "etcd to take writes" _etcd_writes "${1:-$ETCD_HOST}" || {
+	await 30 "etcd to take writes" _etcd_writes || {
 		tail -n 20 "$HOSTS_DIR"/etcd-*.log >&2
 		_etcd_die "the cluster does not come up"
 	}

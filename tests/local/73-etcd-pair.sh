@@ -71,7 +71,7 @@ etcd_await_writes # an election, perhaps: long enough for a promotion that shoul
 (($(answered) == before)) || fail "the VM answered on the backup without a record: $before, then $(answered)"
 host_join hostB arb
 goes_on "on the backup, once it reaches the arbiter"
-[[ $(vm_state hostB vm1) = alone ]] || fail "hostB: $(tw hostB status)"
+[[ $(vm_state hostB vm1) =~ ^(alone|syncing)$ ]] || fail "hostB: $(tw hostB status)"
 [[ $(recorded) = *"generation=2 state=alone primary=hostB"* ]] || fail "recorded: $(recorded)"
 echo "promoted by the record: $(recorded)"
 
@@ -86,5 +86,5 @@ wait "$client_job" || fail "the client: $(cat "$PAIR_DIR/client.json")"
 cat "$PAIR_DIR/client.json"
 id=$(vm_field hostB vm1 "['id']")
 tw hostB unprotect vm1 >/dev/null || fail "unprotect"
-forgotten() { [[ $(arbiter arb "$ETCD_LOCAL" read "$id") = ENOENT* ]]; }
-await 20 "the record to be removed" forgotten
+# The VM has changed hosts: the record stays, for an old primary that may be asleep somewhere.
+[[ $(arbiter arb "$ETCD_LOCAL" read "$id") = *"generation=2 state=alone primary=hostB"* ]] || fail "recorded: $(recorded)"
