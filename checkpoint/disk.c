@@ -104,15 +104,23 @@ const char *ckpt_disk_check(const struct ckpt_disk_rec *r, unsigned disks, const
 	return r->payload_bytes || r->encoding || r->hash ? "contents where none belong" : NULL;
 }
 
+int ckpt_disk_decode(const struct ckpt_disk_rec *r, const uint8_t *payload, uint8_t *scratch,
+		     const uint8_t **out)
+{
+	*out = payload;
+	if (r->encoding == RAW)
+		return 0;
+	*out = scratch;
+	return LZ4_decompress_safe((const char *)payload, (char *)scratch, (int)r->payload_bytes,
+				   (int)r->bytes) == (int)r->bytes
+		       ? 0
+		       : TV_E_CORRUPT;
+}
+
 int ckpt_disk_contents(const struct ckpt_disk_rec *r, const uint8_t *payload, uint8_t *scratch,
 		       const uint8_t **out)
 {
-	*out = payload;
-	if (r->encoding == LZ4) {
-		if (LZ4_decompress_safe((const char *)payload, (char *)scratch,
-					(int)r->payload_bytes, (int)r->bytes) != (int)r->bytes)
-			return TV_E_CORRUPT;
-		*out = scratch;
-	}
-	return XXH3_64bits(*out, r->bytes) == r->hash ? 0 : TV_E_CORRUPT;
+	int rc = ckpt_disk_decode(r, payload, scratch, out);
+
+	return rc || XXH3_64bits(*out, r->bytes) == r->hash ? rc : TV_E_CORRUPT;
 }

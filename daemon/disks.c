@@ -96,7 +96,7 @@ static int append(struct disks *d, const uint8_t *record, size_t n)
 	}
 	memcpy(c->data + c->bytes, record, n);
 	c->bytes += n;
-	ckpt_sum_add(s->sum, record, n);
+	ckpt_sum_add(s->sum, record, CKPT_DISK_HEADER_BYTES);
 	s->records++;
 	s->bytes += n;
 	d->queued_bytes += n;

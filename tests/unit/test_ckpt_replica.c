@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Disks on the backup: records there and back, epochs kept and applied, hostile records, full
  * disks, and what the state file says after a death at any moment. */
-#include "checkpoint/disk.h"
+#include "checkpoint/journal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,18 +79,21 @@ static enum ckpt_rep_phase phase(uint64_t *epoch)
 }
 
 struct stream { /* what a primary would send */
-	uint8_t data[2u << 20];
+	uint8_t data[4u << 20];
 	size_t n;
 	uint64_t records;
 };
 static struct stream out;
 
+/* Over the records' headers, as far as they can be found. */
 static uint64_t sum(void)
 {
 	struct ckpt_sum *s = ckpt_sum_new();
 	uint64_t v;
 
-	ckpt_sum_add(s, out.data, out.n);
+	for (size_t at = 0; at + CKPT_DISK_HEADER_BYTES <= out.n;
+	     at += CKPT_DISK_HEADER_BYTES + tv_get_le32(out.data + at + 4))
+		ckpt_sum_add(s, out.data + at, CKPT_DISK_HEADER_BYTES);
 	v = ckpt_sum_value(s);
 	ckpt_sum_free(s);
 	return v;
@@ -134,15 +137,23 @@ static void some_writes(unsigned count)
 	}
 }
 
-static void feed_epoch(struct ckpt_rep *r, uint64_t epoch)
+/* A record that is wrong by itself is refused as soon as it is complete, and from then on. */
+static int feed(struct ckpt_rep *r, uint64_t epoch)
 {
 	struct tv_err e = {0};
+	int rc = 0;
 
-	for (size_t at = 0, n; at < out.n; at += n) {
+	for (size_t at = 0, n; at < out.n && !rc; at += n) {
 		n = 1 + rnd() % 40000;
 		n = n < out.n - at ? n : out.n - at;
-		assert_int_equal(ckpt_rep_add(r, epoch, out.data + at, n, &e), 0);
+		rc = ckpt_rep_add(r, epoch, out.data + at, n, &e);
 	}
+	return rc;
+}
+
+static void feed_epoch(struct ckpt_rep *r, uint64_t epoch)
+{
+	assert_int_equal(feed(r, epoch), 0);
 }
 
 static void first_copy(struct ckpt_rep *r)
@@ -165,7 +176,7 @@ static void empty_first_copy(struct ckpt_rep *r)
 
 static void test_round_trip(void **state)
 {
-	static const size_t memories[] = {16u << 20, 100000, 0};
+	static const size_t memories[] = {16u << 20, 600000, 0};
 	uint64_t epoch;
 
 	(void)state;
@@ -182,7 +193,7 @@ static void test_round_trip(void **state)
 			static uint8_t before[DISKS][BYTES], after[DISKS][BYTES];
 
 			memcpy(before, model, sizeof(model));
-			some_writes(n == 3 ? 0 : 30); /* an epoch without disk writes, too */
+			some_writes(n == 3 ? 0 : 90); /* an epoch without disk writes, too */
 			feed_epoch(r, n);
 			assert_int_equal(ckpt_rep_verify(r, n, out.records, sum(), &e), 0);
 			/* Nothing is touched before the epoch is applied. */
@@ -240,13 +251,14 @@ static void refused(int rc_wanted, const char *say)
 	struct tv_err e = {0};
 	uint64_t records = out.records, s = sum();
 	static struct stream keep;
-	int rc;
+	int rc, early;
 
 	keep = out;
 	empty_first_copy(r);
 	out = keep;
-	feed_epoch(r, 1);
+	early = feed(r, 1);
 	rc = ckpt_rep_verify(r, 1, records, s, &e);
+	assert_true(!early || early == rc);
 	if (rc != rc_wanted || !strstr(e.text, say))
 		fail_msg("%d '%s' instead of %d '%s'", rc, e.text, rc_wanted, say);
 	assert_int_equal(ckpt_rep_apply(r, 1, &e), rc_wanted);
@@ -300,7 +312,7 @@ static void test_hostile_records(void **state)
 	refused(TV_E_CORRUPT, "hash");
 	one_record(&rec);
 	out.n -= 5;
-	refused(TV_E_PROTOCOL, "cut off");
+	refused(TV_E_PROTOCOL, "inside a record");
 	one_record(&rec);
 	out.n = 20;
 	refused(TV_E_PROTOCOL, "inside a record");
@@ -327,7 +339,7 @@ static void test_every_bit(void **state)
 		empty_first_copy(r);
 		out = keep;
 		out.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		feed_epoch(r, 1);
+		(void)!feed(r, 1);
 		out.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		assert_int_not_equal(ckpt_rep_verify(r, 1, 1, s, &e), 0);
 		ckpt_rep_free(r);
@@ -495,6 +507,83 @@ static void test_in_use(void **state)
 	assert_int_equal(lseek(fd, 0, SEEK_END), 8);
 }
 
+/* ---- the journal by itself ---- */
+static size_t seen_bytes, seen_checks;
+
+static const char *any_header(void *arg, const struct ckpt_disk_rec *rec)
+{
+	(void)arg;
+	return rec->payload_bytes > CKPT_DISK_PIECE_BYTES ? "too long" : NULL;
+}
+
+static int in_order(void *arg, const struct ckpt_disk_rec *rec, const uint8_t *payload,
+		    struct tv_err *e)
+{
+	(void)arg, (void)e;
+	assert_memory_equal(payload, out.data + seen_bytes + CKPT_DISK_HEADER_BYTES,
+			    rec->payload_bytes);
+	seen_bytes += CKPT_DISK_HEADER_BYTES + rec->payload_bytes;
+	return 0;
+}
+
+static int count_check(void *arg, const struct ckpt_disk_rec *rec, const uint8_t *payload,
+		       struct tv_err *e)
+{
+	(void)arg, (void)rec, (void)payload, (void)e;
+	seen_checks++;
+	return 0;
+}
+
+/* Memory, file and last slab: every record once, in order, and what was in a file is checked again.
+ * The same memory serves the next epoch, and goes when epochs are small. */
+static void test_journal(void **state)
+{
+	const struct ckpt_journal_ops ops = {any_header, in_order, NULL};
+	const struct ckpt_journal_ops recheck = {any_header, count_check, NULL};
+	const size_t memory = 2 * CKPT_DISK_RECORD_BYTES;
+	struct ckpt_journal *j = NULL;
+	struct ckpt_slabs slabs;
+	struct tv_err e = {0};
+	static uint8_t p[100000];
+
+	(void)state;
+	ckpt_rep_free(open_rep(0, 0)); /* the model of empty disks */
+	ckpt_slabs_init(&slabs, memory);
+	assert_int_equal(ckpt_journal_new(&slabs, memory, dir, 4u << 20, &j), 0);
+	for (unsigned round = 0; round < 3; round++) {
+		out.n = out.records = 0;
+		for (unsigned i = 0; i < 15; i++) {
+			for (size_t k = 0; k < sizeof(p); k++)
+				p[k] = (uint8_t)rnd();
+			add(CKPT_DISK_WRITE, 0, i, p, sizeof(p));
+		}
+		seen_bytes = seen_checks = 0;
+		for (size_t at = 0, n; at < out.n; at += n) {
+			n = 1 + rnd() % 70000;
+			n = n < out.n - at ? n : out.n - at;
+			assert_int_equal(ckpt_journal_add(j, out.data + at, n, &ops, &e), 0);
+			assert_int_equal(ckpt_journal_whole(j, &e),
+					 at + n == seen_bytes ? 0 : TV_E_PROTOCOL);
+		}
+		assert_int_equal(seen_bytes, out.n);
+		assert_int_equal(ckpt_journal_records(j), 15);
+		assert_int_equal(ckpt_journal_sum(j), sum());
+		seen_bytes = 0;
+		assert_int_equal(ckpt_journal_each(j, &ops, &recheck, &e), 0);
+		assert_int_equal(seen_bytes, out.n);
+		/* Two slabs of two records each, and the last one; the rest was in the file. */
+		assert_in_range(seen_checks, 9, 10);
+		ckpt_journal_clear(j);
+		assert_int_equal(ckpt_journal_records(j), 0);
+		assert_in_range(slabs.nfree, 3, 4);
+	}
+	for (unsigned i = 0; i < 40; i++)
+		ckpt_journal_clear(j); /* epochs without disk writes */
+	assert_int_equal(slabs.nfree, 0);
+	ckpt_journal_free(j);
+	ckpt_slabs_dispose(&slabs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -502,6 +591,7 @@ int main(void)
 		cmocka_unit_test(test_epochs_overlap),
 		cmocka_unit_test(test_hostile_records),
 		cmocka_unit_test(test_every_bit),
+		cmocka_unit_test(test_journal),
 		cmocka_unit_test(test_journal_full),
 		cmocka_unit_test(test_disk_full),
 		cmocka_unit_test(test_killed_while_applying),
