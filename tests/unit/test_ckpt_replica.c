@@ -110,8 +110,10 @@ static uint64_t rnd(void)
 static void add(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const uint8_t *p,
 		uint64_t n)
 {
+	static uint8_t scratch[CKPT_DISK_PIECE_BYTES];
+
 	assert_true(out.n + CKPT_DISK_RECORD_BYTES <= sizeof(out.data));
-	out.n += ckpt_disk_record(kind, disk, offset, p, n, out.data + out.n);
+	out.n += ckpt_disk_record(kind, disk, offset, p, n, scratch, out.data + out.n);
 	out.records++;
 	if (kind == CKPT_DISK_WRITE)
 		memcpy(model[disk] + offset, p, n);
