@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Disks on the backup: records there and back, epochs kept and applied, hostile records, full
  * disks, and what the state file says after a death at any moment. */
-#include "checkpoint/journal.h"
+#include "checkpoint/disk.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -509,83 +509,6 @@ static void test_in_use(void **state)
 	assert_int_equal(lseek(fd, 0, SEEK_END), 8);
 }
 
-/* ---- the journal by itself ---- */
-static size_t seen_bytes, seen_checks;
-
-static const char *any_header(void *arg, const struct ckpt_disk_rec *rec)
-{
-	(void)arg;
-	return rec->payload_bytes > CKPT_DISK_PIECE_BYTES ? "too long" : NULL;
-}
-
-static int in_order(void *arg, const struct ckpt_disk_rec *rec, const uint8_t *payload,
-		    struct tv_err *e)
-{
-	(void)arg, (void)e;
-	assert_memory_equal(payload, out.data + seen_bytes + CKPT_DISK_HEADER_BYTES,
-			    rec->payload_bytes);
-	seen_bytes += CKPT_DISK_HEADER_BYTES + rec->payload_bytes;
-	return 0;
-}
-
-static int count_check(void *arg, const struct ckpt_disk_rec *rec, const uint8_t *payload,
-		       struct tv_err *e)
-{
-	(void)arg, (void)rec, (void)payload, (void)e;
-	seen_checks++;
-	return 0;
-}
-
-/* Memory, file and last slab: every record once, in order, and what was in a file is checked again.
- * The same memory serves the next epoch, and goes when epochs are small. */
-static void test_journal(void **state)
-{
-	const struct ckpt_journal_ops ops = {any_header, in_order, NULL};
-	const struct ckpt_journal_ops recheck = {any_header, count_check, NULL};
-	const size_t memory = 2 * CKPT_DISK_RECORD_BYTES;
-	struct ckpt_journal *j = NULL;
-	struct ckpt_slabs slabs;
-	struct tv_err e = {0};
-	static uint8_t p[100000];
-
-	(void)state;
-	ckpt_rep_free(open_rep(0, 0)); /* the model of empty disks */
-	ckpt_slabs_init(&slabs, memory);
-	assert_int_equal(ckpt_journal_new(&slabs, memory, dir, 4u << 20, &j), 0);
-	for (unsigned round = 0; round < 3; round++) {
-		out.n = out.records = 0;
-		for (unsigned i = 0; i < 15; i++) {
-			for (size_t k = 0; k < sizeof(p); k++)
-				p[k] = (uint8_t)rnd();
-			add(CKPT_DISK_WRITE, 0, i, p, sizeof(p));
-		}
-		seen_bytes = seen_checks = 0;
-		for (size_t at = 0, n; at < out.n; at += n) {
-			n = 1 + rnd() % 70000;
-			n = n < out.n - at ? n : out.n - at;
-			assert_int_equal(ckpt_journal_add(j, out.data + at, n, &ops, &e), 0);
-			assert_int_equal(ckpt_journal_whole(j, &e),
-					 at + n == seen_bytes ? 0 : TV_E_PROTOCOL);
-		}
-		assert_int_equal(seen_bytes, out.n);
-		assert_int_equal(ckpt_journal_records(j), 15);
-		assert_int_equal(ckpt_journal_sum(j), sum());
-		seen_bytes = 0;
-		assert_int_equal(ckpt_journal_each(j, &ops, &recheck, &e), 0);
-		assert_int_equal(seen_bytes, out.n);
-		/* Two slabs of two records each, and the last one; the rest was in the file. */
-		assert_in_range(seen_checks, 9, 10);
-		ckpt_journal_clear(j);
-		assert_int_equal(ckpt_journal_records(j), 0);
-		assert_in_range(slabs.nfree, 3, 4);
-	}
-	for (unsigned i = 0; i < 40; i++)
-		ckpt_journal_clear(j); /* epochs without disk writes */
-	assert_int_equal(slabs.nfree, 0);
-	ckpt_journal_free(j);
-	ckpt_slabs_dispose(&slabs);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -593,7 +516,6 @@ int main(void)
 		cmocka_unit_test(test_epochs_overlap),
 		cmocka_unit_test(test_hostile_records),
 		cmocka_unit_test(test_every_bit),
-		cmocka_unit_test(test_journal),
 		cmocka_unit_test(test_journal_full),
 		cmocka_unit_test(test_disk_full),
 		cmocka_unit_test(test_killed_while_applying),
