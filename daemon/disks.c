@@ -17,7 +17,7 @@
 
 #define CHUNK_BYTES CKPT_DISK_RECORD_BYTES /* takes one record of any size */
 #define COPIED_BYTES (32u << 10)	   /* a record up to this long joins others by copy */
-#define SPARES 16			   /* chunks kept for reuse: fresh memory costs page faults */
+#define SPARES 16 /* chunks kept for reuse: fresh memory costs page faults */
 #define PAUSING_ROOM 8
 #define EPOCHS 8 /* open at once: more than are ever in flight */
 

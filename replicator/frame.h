@@ -41,8 +41,8 @@ struct frame_rx {
 	unsigned head_have;
 	struct frame_head head; /* valid once head_have is complete */
 	struct tv_buf payload;
-	uint32_t passed_bytes;	/* of a disk frame's data, so far */
-	const uint8_t *piece;	/* in the bytes given to frame_rx_feed last */
+	uint32_t passed_bytes; /* of a disk frame's data, so far */
+	const uint8_t *piece;  /* in the bytes given to frame_rx_feed last */
 	size_t piece_bytes;
 };
 void frame_rx_init(struct frame_rx *rx);

@@ -101,8 +101,7 @@ static int set_up_with(const struct nbd_ops *ops)
 
 static int set_up(void **state)
 {
-	static const struct nbd_ops ops = {
-		.write = on_write, .zero = on_zero, .closed = on_closed};
+	static const struct nbd_ops ops = {.write = on_write, .zero = on_zero, .closed = on_closed};
 
 	(void)state;
 	return set_up_with(&ops);
