@@ -412,11 +412,12 @@ static void test_queue_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_head),	      cmocka_unit_test(test_head_limits),
-		cmocka_unit_test(test_pieces),	      cmocka_unit_test(test_every_bit),
-		cmocka_unit_test(test_strings),	      cmocka_unit_test(test_unpack_hostile),
-		cmocka_unit_test(test_unpack_random), cmocka_unit_test(test_golden),
-		cmocka_unit_test(test_queue_order),   cmocka_unit_test(test_queue_limits),
+		cmocka_unit_test(test_head),	       cmocka_unit_test(test_head_limits),
+		cmocka_unit_test(test_pieces),	       cmocka_unit_test(test_every_bit),
+		cmocka_unit_test(test_disk_pieces),    cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_unpack_hostile), cmocka_unit_test(test_unpack_random),
+		cmocka_unit_test(test_golden),	       cmocka_unit_test(test_queue_order),
+		cmocka_unit_test(test_queue_limits),
 	};
 
 	return cmocka_run_group_tests_name("repl_frame", tests, NULL, NULL);
