@@ -202,7 +202,9 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
 		return;
 	if (!lease_runs(p, now_ns))
 		fo_primary_event(p, now_ns, FO_PE_LEASE_OVER);
-	if (now_ns - heard_ns > p->times->backup_lost_ns)
+	/* Before there is a pair nothing waits for the answer, and both hosts are busy copying. */
+	if (now_ns - heard_ns >
+	    (p->state == FO_P_SYNCING ? p->times->reconnect_grace_ns : p->times->backup_lost_ns))
 		fo_primary_event(p, now_ns, FO_PE_PEER_LOST);
 	if (p->overdue_at_ns && now_ns >= p->overdue_at_ns)
 		fo_primary_event(p, now_ns, FO_PE_SWITCH_OVERDUE);
