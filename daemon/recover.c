@@ -38,7 +38,6 @@ int recover_main(const char *job_text)
 	struct tv_err e = {0};
 	struct job j;
 	char path[512];
-	bool resume;
 	int rc = job_from_text(job_text, &j, &e);
 
 	if (rc) {
@@ -67,8 +66,7 @@ int recover_main(const char *job_text)
 	snprintf(path, sizeof(path), "%s/%s/page", j.conf.run_dir, j.vm_id);
 	if (cap_page_map(path, false, &page) || !page->attached)
 		return 0; /* it died before it touched the VM */
-	resume = page->in_pause;
-	rc = hv_cleanup(&vm, resume, &e);
+	rc = hv_cleanup(&vm, &page->in_pause, &e);
 	if (rc && rc != TV_E_GONE) {
 		tv_log(TV_ERROR, "%s: clean-up: %s; trying again", j.vm_name, e.text);
 		return 1;
