@@ -26,8 +26,9 @@ struct config {
 	char bridge[16];   /* "": taps of promoted VMs are left alone */
 	char arbiter[256]; /* default for protect; "none" */
 	int heartbeat_ms;
-	int epoch_ms;  /* default of protect --epoch */
-	char mode[16]; /* default of protect --mode */
+	int epoch_ms;	/* default of protect --epoch */
+	char mode[16];	/* default of protect --mode */
+	bool reprotect; /* a new backup is found by itself after a failover or for a lost one */
 	uint64_t staging_bytes;
 	uint64_t cache_bytes;
 	uint64_t spool_bytes;

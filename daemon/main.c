@@ -52,6 +52,8 @@ static int replicate(int argc, char **argv)
 		return sink_main(argv[3], 3);
 	if (argc == 4 && !strcmp(argv[2], "recover"))
 		return recover_main(argv[3]);
+	if (argc == 4 && !strcmp(argv[2], "fence"))
+		return fence_main(argv[3]);
 	if (argc == 4 && !strcmp(argv[2], "forget"))
 		return forget_main(argv[3]);
 	fputs(usage, stderr);
