@@ -26,6 +26,7 @@
 struct image {
 	char path[512];
 	int fd;
+	bool old; /* it holds something from before */
 };
 
 struct journal {
@@ -46,6 +47,7 @@ struct ckpt_rep {
 	struct tv_buf carry;
 	uint64_t stream_records;
 	uint8_t *scratch, *zeroes;
+	struct ckpt_hasher *hasher;
 	int failed;
 	struct tv_err why;
 };
@@ -93,8 +95,9 @@ static int open_image(struct image *im, const struct ckpt_rep_conf *c, unsigned 
 		return image_failed(im, "not a file", -EINVAL, e);
 	if (is_in_use(im->fd))
 		return tv_fail(e, -EBUSY, "replica image %s is in use by a running VM", im->path);
+	im->old = c->hash_key && (uint64_t)st.st_size == c->bytes[disk] && st.st_blocks;
 	/* Empty, then long: all holes. */
-	if (ftruncate(im->fd, 0) || ftruncate(im->fd, (off_t)c->bytes[disk]))
+	if ((!im->old && ftruncate(im->fd, 0)) || ftruncate(im->fd, (off_t)c->bytes[disk]))
 		return image_failed(im, "setting its size", -errno, e);
 	return 0;
 }
@@ -198,6 +201,8 @@ int ckpt_rep_open(const struct ckpt_rep_conf *c, struct ckpt_rep **out, struct t
 	/* MIXED before the first image is touched. */
 	if (!rc)
 		rc = ckpt_repstate_begin(c->dir, c->vm_id, c->session, &r->state, e);
+	if (!rc && c->hash_key && ckpt_hasher_new(c->hash_key, &r->hasher))
+		rc = tv_fail(e, -ENOMEM, "no memory for a hash");
 	for (; !rc && r->disks < c->disks; r->disks++) {
 		r->bytes[r->disks] = c->bytes[r->disks];
 		if (!c->bytes[r->disks] || c->bytes[r->disks] > INT64_MAX)
@@ -222,6 +227,7 @@ void ckpt_rep_free(struct ckpt_rep *r)
 	for (unsigned i = 0; i < CKPT_REP_EPOCHS; i++)
 		ckpt_spool_free(r->journals[i].spool);
 	ckpt_repstate_free(r->state);
+	ckpt_hasher_free(r->hasher);
 	ckpt_sum_free(r->sum);
 	tv_buf_dispose(&r->carry);
 	free(r->scratch);
@@ -273,6 +279,69 @@ int ckpt_rep_settle(struct ckpt_rep *r, struct tv_err *e)
 	if (!rc && ckpt_repstate_settle(r->state))
 		rc = tv_fail(e, -EIO, "the replica's state file cannot be written");
 	return rc;
+}
+
+/* ---- what is there already ---- */
+bool ckpt_rep_has_old(const struct ckpt_rep *r)
+{
+	for (unsigned i = 0; i < r->disks; i++)
+		if (r->images[i].old)
+			return true;
+	return false;
+}
+
+static int read_at(struct image *im, uint64_t offset, uint8_t *p, size_t n, struct tv_err *e)
+{
+	while (n) {
+		ssize_t k = pread(im->fd, p, n, (off_t)offset);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0)
+			return image_failed(im, "read", k ? -errno : -EIO, e);
+		offset += (uint64_t)k;
+		p += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+int ckpt_rep_hash(struct ckpt_rep *r, unsigned disk, uint64_t first, unsigned n, uint8_t *out,
+		  struct tv_err *e)
+{
+	uint64_t hole_until = 0; /* [at, hole_until) is known to be one: not read */
+	unsigned done = 0;
+	struct image *im;
+
+	if (disk >= r->disks || !r->images[disk].old)
+		return 0;
+	im = &r->images[disk];
+	for (; done < n && first + done < CKPT_HASHED_BLOCKS_MAX; done++) {
+		uint64_t at = (first + done) * CKPT_BLOCK_BYTES;
+		size_t bytes;
+		off_t data;
+		int rc = 0;
+
+		if (at >= r->bytes[disk])
+			break;
+		bytes = r->bytes[disk] - at < CKPT_BLOCK_BYTES ? (size_t)(r->bytes[disk] - at)
+							       : CKPT_BLOCK_BYTES;
+		if (at >= hole_until) {
+			data = lseek(im->fd, (off_t)at, SEEK_DATA);
+			hole_until = data >= 0	      ? (uint64_t)data
+				     : errno == ENXIO ? r->bytes[disk]
+						      : at;
+		}
+		if (at + bytes > hole_until)
+			rc = read_at(im, at, r->scratch, bytes, e);
+		if (!rc &&
+		    ckpt_hash_block(r->hasher, at + bytes > hole_until ? r->scratch : r->zeroes,
+				    bytes, out + (size_t)done * CKPT_HASH_BYTES))
+			rc = tv_fail(e, -EIO, "hashing replica image %s failed", im->path);
+		if (rc)
+			return rc;
+	}
+	return (int)done;
 }
 
 /* ---- first copy ---- */

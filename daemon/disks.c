@@ -7,11 +7,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,6 +34,17 @@ struct epoch_sum {
 	unsigned unsent; /* chunks */
 };
 
+/* Between a disk's server and its records while the disk is copied for the first time. */
+struct first_copy {
+	struct disks *d;
+	unsigned disk;
+	uint8_t *hashes; /* told by the backup, until the disk is added */
+	uint64_t known;
+	pthread_mutex_t lock; /* of the sieve; taken before that of disks */
+	struct ckpt_sieve *sieve;
+	uint8_t record[CKPT_DISK_HEADER_BYTES]; /* zeroes owed at the end */
+};
+
 struct disks {
 	struct disks_conf conf;
 	struct nbd *nbd;
@@ -47,6 +60,10 @@ struct disks {
 	char why[128];
 	struct disks_stats stats;
 	uint8_t *records[NBD_MAX_DISKS]; /* a record in the making, one for each server thread */
+	uint8_t key[CKPT_HASH_KEY_BYTES];
+	bool hashes_awaited;
+	atomic_bool sieving;
+	struct first_copy copies[NBD_MAX_DISKS];
 	int efd;
 	struct event *ev;
 };
@@ -124,24 +141,67 @@ static int queue_record(struct disks *d, const uint8_t *record, size_t n, uint64
 	return rc;
 }
 
-static int on_write(void *arg, unsigned disk, uint64_t offset, const void *data, uint32_t bytes)
+static int send_write(struct disks *d, unsigned disk, uint64_t offset, const void *data,
+		      uint32_t bytes)
 {
-	struct disks *d = arg;
 	uint8_t *record = d->records[disk];
 	size_t n = ckpt_disk_record(CKPT_DISK_WRITE, disk, offset, data, bytes, record);
 
 	return queue_record(d, record, n, n > CKPT_DISK_HEADER_BYTES ? bytes : 0);
 }
 
-static int on_zero(void *arg, unsigned disk, uint64_t offset, uint64_t bytes, bool trim)
+static int send_zero(struct disks *d, unsigned disk, uint64_t offset, uint64_t bytes, bool trim,
+		     uint8_t *record)
 {
-	struct disks *d = arg;
-	uint8_t *record = d->records[disk];
-
 	return queue_record(d, record,
 			    ckpt_disk_record(trim ? CKPT_DISK_TRIM : CKPT_DISK_ZERO, disk, offset,
 					     NULL, bytes, record),
 			    0);
+}
+
+/* ---- the first copy, through a sieve (checkpoint/sieve.c) ---- */
+static int sieved_write(void *arg, uint64_t offset, const void *data, uint32_t bytes)
+{
+	struct first_copy *fc = arg;
+
+	return send_write(fc->d, fc->disk, offset, data, bytes);
+}
+
+static int sieved_zero(void *arg, uint64_t offset, uint64_t bytes, bool trim)
+{
+	struct first_copy *fc = arg;
+
+	return send_zero(fc->d, fc->disk, offset, bytes, trim, fc->record);
+}
+
+static int on_write(void *arg, unsigned disk, uint64_t offset, const void *data, uint32_t bytes)
+{
+	struct disks *d = arg;
+	struct first_copy *fc = &d->copies[disk];
+	int rc;
+
+	if (!atomic_load_explicit(&d->sieving, memory_order_acquire))
+		return send_write(d, disk, offset, data, bytes);
+	pthread_mutex_lock(&fc->lock);
+	rc = fc->sieve ? ckpt_sieve_write(fc->sieve, offset, data, bytes)
+		       : send_write(d, disk, offset, data, bytes);
+	pthread_mutex_unlock(&fc->lock);
+	return rc;
+}
+
+static int on_zero(void *arg, unsigned disk, uint64_t offset, uint64_t bytes, bool trim)
+{
+	struct disks *d = arg;
+	struct first_copy *fc = &d->copies[disk];
+	int rc;
+
+	if (!atomic_load_explicit(&d->sieving, memory_order_acquire))
+		return send_zero(d, disk, offset, bytes, trim, d->records[disk]);
+	pthread_mutex_lock(&fc->lock);
+	rc = fc->sieve ? ckpt_sieve_zero(fc->sieve, offset, bytes, trim)
+		       : send_zero(d, disk, offset, bytes, trim, d->records[disk]);
+	pthread_mutex_unlock(&fc->lock);
+	return rc;
 }
 
 static void on_closed(void *arg, unsigned disk, const char *why)
@@ -159,6 +219,57 @@ static void on_closed(void *arg, unsigned disk, const char *why)
 }
 
 /* ---- the capture thread ---- */
+int disks_await_hashes(struct disks *d)
+{
+	int rc;
+
+	pthread_mutex_lock(&d->lock);
+	while (d->hashes_awaited && !d->discard)
+		pthread_cond_wait(&d->room, &d->lock);
+	rc = d->discard ? -ECANCELED : 0;
+	pthread_mutex_unlock(&d->lock);
+	return rc;
+}
+
+/* What the backup told of this disk is put to use. */
+static int make_sieve(struct disks *d, unsigned disk, uint64_t bytes)
+{
+	static const struct ckpt_sieve_out out = {sieved_write, sieved_zero};
+	struct first_copy *fc = &d->copies[disk];
+	uint8_t *hashes = fc->hashes;
+
+	if (!fc->known)
+		return 0;
+	fc->hashes = NULL;
+	return ckpt_sieve_new(bytes, d->key, hashes, fc->known, &out, fc, &fc->sieve);
+}
+
+void disks_copied(struct disks *d)
+{
+	if (!atomic_load(&d->sieving))
+		return;
+	for (unsigned i = 0; i < NBD_MAX_DISKS; i++) {
+		struct first_copy *fc = &d->copies[i];
+		uint64_t kept = 0;
+		int rc = 0;
+
+		pthread_mutex_lock(&fc->lock);
+		if (fc->sieve) {
+			rc = ckpt_sieve_end(fc->sieve);
+			kept = ckpt_sieve_kept_bytes(fc->sieve);
+			ckpt_sieve_free(fc->sieve);
+			fc->sieve = NULL;
+		}
+		pthread_mutex_unlock(&fc->lock);
+		pthread_mutex_lock(&d->lock);
+		d->stats.kept_bytes += kept;
+		pthread_mutex_unlock(&d->lock);
+		if (rc)
+			on_closed(d, i, tv_strerror(rc));
+	}
+	atomic_store(&d->sieving, false);
+}
+
 int disks_add(struct disks *d, uint64_t bytes, int *fd)
 {
 	static const int roomy = 1 << 20;
@@ -184,7 +295,11 @@ int disks_add(struct disks *d, uint64_t bytes, int *fd)
 		close(pair[1]);
 		return record ? -EMFILE : -ENOMEM;
 	}
-	rc = nbd_add(d->nbd, bytes, pair[0], &disk);
+	rc = make_sieve(d, disk, bytes);
+	if (rc)
+		close(pair[0]);
+	else
+		rc = nbd_add(d->nbd, bytes, pair[0], &disk);
 	if (rc)
 		close(pair[1]);
 	else
@@ -277,6 +392,52 @@ void disks_stats(struct disks *d, struct disks_stats *out)
 	pthread_mutex_unlock(&d->lock);
 }
 
+/* ---- what the backup has already ---- */
+const uint8_t *disks_key(const struct disks *d)
+{
+	return d->key;
+}
+
+void disks_expect_hashes(struct disks *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->hashes_awaited = true;
+	pthread_mutex_unlock(&d->lock);
+}
+
+int disks_learn(struct disks *d, unsigned disk, uint64_t first, const uint8_t *hashes, size_t bytes)
+{
+	uint64_t n = bytes / CKPT_HASH_BYTES;
+	struct first_copy *fc = disk < NBD_MAX_DISKS ? &d->copies[disk] : NULL;
+	uint8_t *more;
+
+	if (!bytes && d->hashes_awaited)
+		return 0;
+	if (!fc || !d->hashes_awaited || first != fc->known || bytes % CKPT_HASH_BYTES ||
+	    fc->known + n > CKPT_HASHED_BLOCKS_MAX)
+		return TV_E_PROTOCOL;
+	more = realloc(fc->hashes, (fc->known + n) * CKPT_HASH_BYTES + 1);
+	if (!more)
+		return -ENOMEM;
+	memcpy(more + fc->known * CKPT_HASH_BYTES, hashes, bytes);
+	fc->hashes = more;
+	fc->known += n;
+	return 0;
+}
+
+void disks_learned(struct disks *d)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < NBD_MAX_DISKS; i++)
+		any = any || d->copies[i].known;
+	atomic_store(&d->sieving, any);
+	pthread_mutex_lock(&d->lock);
+	d->hashes_awaited = false;
+	pthread_cond_broadcast(&d->room);
+	pthread_mutex_unlock(&d->lock);
+}
+
 static void on_kick(evutil_socket_t fd, short what, void *arg)
 {
 	struct disks *d = arg;
@@ -317,6 +478,13 @@ int disks_new(struct event_base *base, const struct disks_conf *conf, struct dis
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_cond_init(&d->room, NULL);
 	TAILQ_INIT(&d->chunks);
+	for (unsigned i = 0; i < NBD_MAX_DISKS; i++) {
+		d->copies[i].d = d;
+		d->copies[i].disk = i;
+		pthread_mutex_init(&d->copies[i].lock, NULL);
+	}
+	if (getrandom(d->key, sizeof(d->key), 0) != sizeof(d->key))
+		rc = -EIO;
 	for (unsigned i = 0; i < EPOCHS; i++) {
 		d->sums[i].sum = ckpt_sum_new();
 		rc = d->sums[i].sum ? rc : -ENOMEM;
@@ -369,5 +537,9 @@ void disks_free(struct disks *d)
 		ckpt_sum_free(d->sums[i].sum);
 	for (unsigned i = 0; i < NBD_MAX_DISKS; i++)
 		free(d->records[i]);
+	for (unsigned i = 0; i < NBD_MAX_DISKS; i++) {
+		ckpt_sieve_free(d->copies[i].sieve);
+		free(d->copies[i].hashes);
+	}
 	free(d);
 }

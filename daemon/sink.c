@@ -17,6 +17,7 @@
  */
 #include "daemon/sink.h"
 
+#include "checkpoint/checkpoint.h"
 #include "daemon/applier.h"
 #include "daemon/job.h"
 #include "daemon/pace.h"
@@ -55,7 +56,9 @@ struct sink {
 	unsigned place; /* whose names the standby gets: the daemon says which are free */
 	struct place_names names;
 
-	struct fo_backup b; /* decides */
+	struct fo_backup b;		       /* decides */
+	uint8_t hash_key[CKPT_HASH_KEY_BYTES]; /* of the primary */
+	bool has_hash_key;
 	bool hello, registered, bye, ending;
 	struct hv_vm_id vm;
 	char *description;
@@ -424,6 +427,7 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 		tv_log(TV_WARN, "heartbeats come through the connection only: %s", tv_strerror(rc));
 	w.generation = s->b.generation;
 	w.beat_port = port;
+	w.hashes = a->has_old;
 	w.host = s->job.conf.host;
 	msg.msg_case = TWINVM__CONTROL__MSG_WELCOME;
 	msg.welcome = &w;
@@ -431,6 +435,27 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 	s->beat_rx_ns =
 		tv_now_ns(); /* heartbeats begin with the welcome: silence is counted from here */
 	fo_backup_welcomed(&s->b, s->beat_rx_ns);
+	if (a->has_old)
+		post(s, APPLY_HASH, NULL, 0, 0, NULL);
+}
+
+/* What the images hold already, told before the disks' first copy begins (checkpoint/sieve.c). */
+static void on_hashes(struct sink *s, const struct apply_answer *a)
+{
+	Twinvm__DiskHashes h = TWINVM__DISK_HASHES__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	h.generation = s->b.generation;
+	h.disk = a->disk;
+	h.first_block = a->first;
+	h.hashes.data = a->hashes;
+	h.hashes.len = a->hashes_bytes;
+	h.last = a->last;
+	msg.msg_case = TWINVM__CONTROL__MSG_DISK_HASHES;
+	msg.disk_hashes = &h;
+	send_control(s, &msg, false);
+	if (!a->last)
+		post(s, APPLY_HASH, NULL, 0, 0, NULL);
 }
 
 static void replica_failed(struct sink *s, const struct apply_answer *a)
@@ -453,7 +478,10 @@ static void on_apply(const struct apply_answer *a, void *arg)
 		finish(s);
 		return;
 	}
-	if (s->ending)
+	if (a->kind == APPLY_HASH && !a->rc && !s->ending)
+		on_hashes(s, a);
+	free(a->hashes);
+	if (s->ending || (a->kind == APPLY_HASH && !a->rc))
 		return;
 	switch (a->kind) {
 	case APPLY_START:
@@ -507,6 +535,8 @@ static void begin_standby(struct sink *s, unsigned place)
 				    .drained = on_applier_drained,
 				    .arg = s};
 
+	if (s->has_hash_key)
+		conf.hash_key = s->hash_key;
 	s->place = place;
 	place_names(s->job.vm_id, place, &s->names);
 	if (job_dir(&s->job.conf, s->names.id, s->dir, sizeof(s->dir))) {
@@ -562,6 +592,9 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	s->job.epoch_ms = h->epoch_ms <= 60000 ? (int)h->epoch_ms : 0;
 	if (!pace_mode_parse(h->mode, &known)) /* else this host's own default */
 		snprintf(s->job.mode, sizeof(s->job.mode), "%s", h->mode);
+	s->has_hash_key = h->hash_key.len == CKPT_HASH_KEY_BYTES;
+	if (s->has_hash_key)
+		memcpy(s->hash_key, h->hash_key.data, CKPT_HASH_KEY_BYTES);
 	s->description = strdup(h->description);
 	rc = fo_arbiter_open(s->job.arbiter, &s->arbiter, &s->why);
 	if (!rc)
@@ -664,7 +697,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		hear(s, &fm, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_BYE:
-		s->bye = true;
+		s->bye = !m->bye->keep_disks;
 		set_why(s, 0, m->bye->reason);
 		if (!s->hello) {
 			discard(s, "discarded");
