@@ -231,6 +231,16 @@ int disks_await_hashes(struct disks *d)
 	return rc;
 }
 
+bool disks_hashes_awaited(struct disks *d)
+{
+	bool awaited;
+
+	pthread_mutex_lock(&d->lock);
+	awaited = d->hashes_awaited && !d->discard;
+	pthread_mutex_unlock(&d->lock);
+	return awaited;
+}
+
 /* What the backup told of this disk is put to use. */
 static int make_sieve(struct disks *d, unsigned disk, uint64_t bytes)
 {

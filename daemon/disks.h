@@ -54,6 +54,8 @@ void disks_learned(struct disks *d);
 /* Any other thread. Until all hashes that were expected are told; -ECANCELED: the session is over.
  */
 int disks_await_hashes(struct disks *d) TV_MUST_CHECK;
+/* Would it wait? */
+bool disks_hashes_awaited(struct disks *d);
 /* Any other thread, when all mirrors are ready, before disks_barrier(d, 0). */
 void disks_copied(struct disks *d);
 /* Serves one more disk; *fd is QEMU's end. Any thread. */

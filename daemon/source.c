@@ -79,6 +79,7 @@ static int set_up(struct source *s, struct tv_err *e)
 			      .pausing = src_pausing,
 			      .disk = src_disk,
 			      .disks_copied = src_disks_copied,
+			      .disks_wait = src_disks_wait,
 			      .event = src_on_cap,
 			      .arg = s};
 	char dir[256], path[300];

@@ -71,6 +71,13 @@ int src_disk(void *arg, uint64_t bytes, int *fd)
 	return rc ? rc : disks_add(s->disks, bytes, fd);
 }
 
+bool src_disks_wait(void *arg)
+{
+	struct source *s = arg;
+
+	return disks_hashes_awaited(s->disks);
+}
+
 void src_disks_copied(void *arg)
 {
 	struct source *s = arg;

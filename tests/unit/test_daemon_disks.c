@@ -229,7 +229,9 @@ static void test_hashes(void **state)
 	(void)state;
 	assert_int_equal(disks_await_hashes(d), 0); /* nothing promised: nobody waits */
 	assert_int_equal(disks_learn(d, 1, 0, hashes, CKPT_HASH_BYTES), TV_E_PROTOCOL);
+	assert_false(disks_hashes_awaited(d));
 	disks_expect_hashes(d);
+	assert_true(disks_hashes_awaited(d));
 	assert_int_equal(disks_learn(d, 1, 0, hashes, sizeof(hashes)), 0);
 	assert_int_equal(disks_learn(d, 1, 2, hashes, sizeof(hashes)), TV_E_PROTOCOL);
 	assert_int_equal(disks_learn(d, 1, 3, hashes, 17), TV_E_PROTOCOL);
