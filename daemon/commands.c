@@ -157,10 +157,22 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct hv_vm
 	return 0;
 }
 
+static int check_arbiter(const struct daemon *d, const char *url, struct tv_err *e)
+{
+	struct fo_arbiter_conf ac = config_arbiter(&d->conf, NULL);
+	const size_t room = sizeof(((struct vm *)0)->arbiter);
+
+	return strlen(url) < room
+		       ? fo_arbiter_check_url(url, &ac, e)
+		       : tv_fail(e, -EINVAL, "the arbiter's URL is longer than %zu characters",
+				 room - 1);
+}
+
 static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	const char *mode = text_of(msg, "mode", d->conf.mode);
 	json_int_t epoch_ms = json_integer_value(json_object_get(msg, "epoch_ms"));
+	const char *arbiter = text_of(msg, "arbiter", d->conf.arbiter);
 	struct config_peer peer = {0};
 	struct hv_vm_id id = {0};
 	enum pace_mode parsed;
@@ -173,7 +185,9 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 		end(c, -EINVAL, "mode is adaptive, remus or kemari, and --epoch 1 to 60000 ms");
 		return;
 	}
-	rc = find_both(d, msg, &vm, &id, &peer, &e);
+	rc = check_arbiter(d, arbiter, &e);
+	if (!rc)
+		rc = find_both(d, msg, &vm, &id, &peer, &e);
 	if (rc) {
 		end(c, rc, e.text);
 		return;
@@ -191,8 +205,7 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 	if (fresh || json_object_get(msg, "mode"))
 		snprintf(vm->mode, sizeof(vm->mode), "%s", mode);
 	if (fresh || json_object_get(msg, "arbiter"))
-		snprintf(vm->arbiter, sizeof(vm->arbiter), "%s",
-			 text_of(msg, "arbiter", d->conf.arbiter));
+		snprintf(vm->arbiter, sizeof(vm->arbiter), "%s", arbiter);
 	if (fresh || epoch_ms)
 		vm->epoch_ms = epoch_ms ? (int)epoch_ms : d->conf.epoch_ms;
 	keep_begun(vm);

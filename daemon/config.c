@@ -44,6 +44,9 @@ static const struct key keys[] = {
 	T("key", key),
 	T("bridge", bridge),
 	T("arbiter", arbiter),
+	T("arbiter_ca", arbiter_ca),
+	T("arbiter_cert", arbiter_cert),
+	T("arbiter_key", arbiter_key),
 	T("mode", mode),
 	Y("reprotect", reprotect),
 	N("heartbeat_ms", heartbeat_ms, 20, 60000),
@@ -220,6 +223,12 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 					     out->state_dir) >= (int)sizeof(out->replica_dir))
 		return tv_fail(e, -ENAMETOOLONG, "%s: state_dir is too long", path);
 	return check(out, e);
+}
+
+struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t)
+{
+	return (struct fo_arbiter_conf){
+		.times = t, .ca = c->arbiter_ca, .cert = c->arbiter_cert, .key = c->arbiter_key};
 }
 
 int config_peer(const struct config *c, const char *name, struct config_peer *out, struct tv_err *e)

@@ -25,9 +25,14 @@ static int record_alone(const struct job *j, struct tv_err *e)
 {
 	struct fo_claim c = {.generation = j->generation};
 	struct fo_arbiter *a = NULL;
+	struct fo_arbiter_conf ac;
 	struct fo_record rec;
-	int rc = fo_arbiter_open(j->arbiter, &a, e);
+	struct fo_times times;
+	int rc;
 
+	fo_times_init(&times, j->conf.heartbeat_ms * TV_NS_PER_MS);
+	ac = config_arbiter(&j->conf, &times);
+	rc = fo_arbiter_open(j->arbiter, &ac, &a, e);
 	if (rc)
 		return rc;
 	snprintf(c.vm_id, sizeof(c.vm_id), "%s", j->vm_id);

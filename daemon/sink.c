@@ -560,6 +560,7 @@ static void begin_standby(struct sink *s, unsigned place)
 static void on_hello(struct sink *s, const Twinvm__Hello *h)
 {
 	enum pace_mode known;
+	struct fo_arbiter_conf ac;
 	char text[160];
 	int rc;
 
@@ -596,7 +597,10 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	if (s->has_hash_key)
 		memcpy(s->hash_key, h->hash_key.data, CKPT_HASH_KEY_BYTES);
 	s->description = strdup(h->description);
-	rc = fo_arbiter_open(s->job.arbiter, &s->arbiter, &s->why);
+	ac = config_arbiter(&s->job.conf, &s->times);
+	rc = fo_arbiter_open(s->job.arbiter, &ac, &s->arbiter, &s->why);
+	if (!rc) /* a backup that could never promote is none */
+		rc = fo_arbiter_probe(s->arbiter, &s->why);
 	if (!rc)
 		rc = job_dir(&s->job.conf, s->job.vm_id, s->dir, sizeof(s->dir));
 	if (!rc)
