@@ -48,6 +48,7 @@ struct ckpt_rep {
 	uint64_t stream_records;
 	uint8_t *scratch, *zeroes;
 	struct ckpt_hasher *hasher;
+	uint8_t zero_hash[CKPT_HASH_BYTES]; /* of a block of zeroes */
 	int failed;
 	struct tv_err why;
 };
@@ -201,7 +202,9 @@ int ckpt_rep_open(const struct ckpt_rep_conf *c, struct ckpt_rep **out, struct t
 	/* MIXED before the first image is touched. */
 	if (!rc)
 		rc = ckpt_repstate_begin(c->dir, c->vm_id, c->session, &r->state, e);
-	if (!rc && c->hash_key && ckpt_hasher_new(c->hash_key, &r->hasher))
+	if (!rc && c->hash_key &&
+	    (ckpt_hasher_new(c->hash_key, &r->hasher) ||
+	     ckpt_hash_block(r->hasher, r->zeroes, CKPT_BLOCK_BYTES, r->zero_hash)))
 		rc = tv_fail(e, -ENOMEM, "no memory for a hash");
 	for (; !rc && r->disks < c->disks; r->disks++) {
 		r->bytes[r->disks] = c->bytes[r->disks];
@@ -306,37 +309,47 @@ static int read_at(struct image *im, uint64_t offset, uint8_t *p, size_t n, stru
 	return 0;
 }
 
+/* Is all of it in a hole? *until: what is known to be one from here on. */
+static bool is_hole(const struct image *im, uint64_t at, size_t bytes, uint64_t end,
+		    uint64_t *until)
+{
+	off_t data;
+
+	if (at >= *until) {
+		data = lseek(im->fd, (off_t)at, SEEK_DATA);
+		*until = data >= 0 ? (uint64_t)data : errno == ENXIO ? end : at;
+	}
+	return at + bytes <= *until;
+}
+
 int ckpt_rep_hash(struct ckpt_rep *r, unsigned disk, uint64_t first, unsigned n, uint8_t *out,
 		  struct tv_err *e)
 {
-	uint64_t hole_until = 0; /* [at, hole_until) is known to be one: not read */
+	uint64_t hole_until = 0, end;
 	unsigned done = 0;
 	struct image *im;
 
 	if (disk >= r->disks || !r->images[disk].old)
 		return 0;
 	im = &r->images[disk];
+	end = r->bytes[disk];
 	for (; done < n && first + done < CKPT_HASHED_BLOCKS_MAX; done++) {
 		uint64_t at = (first + done) * CKPT_BLOCK_BYTES;
 		size_t bytes;
-		off_t data;
-		int rc = 0;
+		bool hole;
+		int rc;
 
-		if (at >= r->bytes[disk])
+		if (at >= end)
 			break;
-		bytes = r->bytes[disk] - at < CKPT_BLOCK_BYTES ? (size_t)(r->bytes[disk] - at)
-							       : CKPT_BLOCK_BYTES;
-		if (at >= hole_until) {
-			data = lseek(im->fd, (off_t)at, SEEK_DATA);
-			hole_until = data >= 0	      ? (uint64_t)data
-				     : errno == ENXIO ? r->bytes[disk]
-						      : at;
+		bytes = end - at < CKPT_BLOCK_BYTES ? (size_t)(end - at) : CKPT_BLOCK_BYTES;
+		hole = is_hole(im, at, bytes, end, &hole_until);
+		if (hole && bytes == CKPT_BLOCK_BYTES) {
+			memcpy(out + (size_t)done * CKPT_HASH_BYTES, r->zero_hash, CKPT_HASH_BYTES);
+			continue;
 		}
-		if (at + bytes > hole_until)
-			rc = read_at(im, at, r->scratch, bytes, e);
-		if (!rc &&
-		    ckpt_hash_block(r->hasher, at + bytes > hole_until ? r->scratch : r->zeroes,
-				    bytes, out + (size_t)done * CKPT_HASH_BYTES))
+		rc = hole ? 0 : read_at(im, at, r->scratch, bytes, e);
+		if (!rc && ckpt_hash_block(r->hasher, hole ? r->zeroes : r->scratch, bytes,
+					   out + (size_t)done * CKPT_HASH_BYTES))
 			rc = tv_fail(e, -EIO, "hashing replica image %s failed", im->path);
 		if (rc)
 			return rc;

@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #define QUEUE_BYTES (8u << 20)
+#define HASHES_AHEAD_BYTES (64u << 10)
 #define PROMOTE_TIMEOUT_MS 10000
 #define HAND_OVER_MS 100
 #define HELLO_TIMEOUT_NS                                                                           \
@@ -58,7 +59,7 @@ struct sink {
 
 	struct fo_backup b;		       /* decides */
 	uint8_t hash_key[CKPT_HASH_KEY_BYTES]; /* of the primary */
-	bool has_hash_key;
+	bool has_hash_key, hashes_due;
 	bool hello, registered, bye, ending;
 	struct hv_vm_id vm;
 	char *description;
@@ -339,6 +340,16 @@ static void on_answer(enum fo_question q, int rc, const struct fo_record *rec, c
 	fo_backup_answer(&s->b, tv_now_ns(), rc, rc ? 0 : rec->generation);
 }
 
+/* On a slow link they wait here, where they have not been made yet. Also from the tick. */
+static void next_hashes(struct sink *s)
+{
+	if (!s->hashes_due || s->ending || !s->conn ||
+	    repl_queued_bytes(s->conn) > HASHES_AHEAD_BYTES)
+		return;
+	s->hashes_due = false;
+	post(s, APPLY_HASH, NULL, 0, 0, NULL);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sink *s = arg;
@@ -357,6 +368,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	fo_backup_tick(&s->b, now, s->beat_rx_ns > heard_ns ? s->beat_rx_ns : heard_ns);
+	next_hashes(s);
 	if (now - s->last_stats_ns >= s->times.heartbeat_ns && !s->ending) {
 		s->last_stats_ns = now;
 		send_stats(s);
@@ -435,8 +447,8 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 	s->beat_rx_ns =
 		tv_now_ns(); /* heartbeats begin with the welcome: silence is counted from here */
 	fo_backup_welcomed(&s->b, s->beat_rx_ns);
-	if (a->has_old)
-		post(s, APPLY_HASH, NULL, 0, 0, NULL);
+	s->hashes_due = a->has_old;
+	next_hashes(s);
 }
 
 /* What the images hold already, told before the disks' first copy begins (checkpoint/sieve.c). */
@@ -454,8 +466,8 @@ static void on_hashes(struct sink *s, const struct apply_answer *a)
 	msg.msg_case = TWINVM__CONTROL__MSG_DISK_HASHES;
 	msg.disk_hashes = &h;
 	send_control(s, &msg, false);
-	if (!a->last)
-		post(s, APPLY_HASH, NULL, 0, 0, NULL);
+	s->hashes_due = !a->last;
+	next_hashes(s);
 }
 
 static void replica_failed(struct sink *s, const struct apply_answer *a)
