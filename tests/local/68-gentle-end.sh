@@ -3,7 +3,7 @@
 # The end of a disk's mirror, however it comes, while the guest's writes are under way: QEMU (7.2 to 11) writes into
 # freed memory when a mirror job of its ends then (hv/clean.c: end_jobs), and sooner or later dies of it. A stock QEMU
 # runs with a library that aborts it at the first such write (tests/preload/heapguard.c), and its disk is slow, so that
-# some write is under way nearly always. ROUNDS (2).
+# some write is under way nearly always. ROUNDS (2), KILL_ROUNDS (5), SEED.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER="file"
@@ -105,6 +105,22 @@ for ((round = 1; round <= ${ROUNDS:-2}; round++)); do
 	is_clean "after it all"
 	echo "round $round: unprotect, a killed backup, a killed source: the guest goes on, nothing is left"
 done
+# A source that dies while it has the VM stopped for the end leaves no stopped VM.
+RANDOM=${SEED:-$$}
+echo "SEED=${SEED:-$$}"
+for ((round = 1; round <= ${KILL_ROUNDS:-5}; round++)); do
+	protect
+	tw hostA unprotect vm1 >"$PAIR_DIR/out" &
+	job=$!
+	read -r -t "0.$(printf '%03d' $((RANDOM % 120)))" <> <(:) || true
+	# shellcheck disable=SC2046
+	kill -9 $(procs_of hostA "twinvmd replicate source") 2>/dev/null || true
+	wait "$job" || true
+	goes_on "a source killed while it lets go"
+	tw hostA unprotect vm1 >"$PAIR_DIR/out" || true # it may be unprotected already
+	is_clean "a source killed while it lets go"
+done
+echo "a source killed while it lets go: the guest goes on, nothing is left"
 answer=$(ask CHECK) || fail "the guest does not answer"
 [[ $answer = ok\ * && $answer = *' mismatches=0 errors=0 '* ]] || fail "$answer"
 echo "$answer"
