@@ -316,16 +316,22 @@ static bool sync_memory(struct cap *c, int *round, bool *first)
 	return true;
 }
 
-/* Disks are copied while memory is; what was dirtied until they are done is copied once more. */
+/* Disks are copied while memory is (after it, if the backup has to read its images first); what was
+ * dirtied until they are done is copied once more. */
 static void do_sync(struct cap *c)
 {
 	struct cap_event ev = {.kind = CAP_EV_SYNCED};
-	bool first = true;
+	bool first = true, later;
 	struct slot *s;
 	int round = 0;
 
 	c->disks_copied = !has_disks(c);
-	if (!start_mirrors(c) || !sync_memory(c, &round, &first))
+	later = !c->disks_copied && c->conf.disks_wait(c->conf.arg);
+	if (!later && !start_mirrors(c))
+		return;
+	if (!sync_memory(c, &round, &first))
+		return;
+	if (later && !start_mirrors(c))
 		return;
 	if (!c->disks_copied) {
 		if (!await_mirrors(c))

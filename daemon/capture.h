@@ -73,6 +73,8 @@ struct cap_conf {
 	 * copied. */
 	int (*disk)(void *arg, uint64_t bytes, int *fd);
 	void (*disks_copied)(void *arg);
+	/* Would disk() wait now, for the backup? Then memory is copied first. */
+	bool (*disks_wait)(void *arg);
 	void (*event)(const struct cap_event *ev, void *arg);
 	void *arg;
 };

@@ -112,7 +112,7 @@ int recover_main(const char *job_text)
 	}
 	if (!touched)
 		return 0;
-	rc = hv_cleanup(&vm, page->in_pause, &e);
+	rc = hv_cleanup(&vm, &page->in_pause, &e);
 	if (rc && rc != TV_E_GONE) {
 		tv_log(TV_ERROR, "%s: clean-up: %s; trying again", j.vm_name, e.text);
 		return 1;
@@ -134,6 +134,7 @@ static bool freeze(const struct hv_vm_id *vm)
 
 int fence_main(const char *job_text)
 {
+	volatile uint32_t resume = 0; /* never */
 	struct hv_vm_id vm;
 	struct tv_err e = {0};
 	struct job j;
@@ -152,7 +153,7 @@ int fence_main(const char *job_text)
 		tv_log(TV_ERROR, "%s: stop: %s; stopping its process", vm.name, e.text);
 		return freeze(&vm) ? FENCE_FROZEN : 1;
 	}
-	rc = hv_cleanup(&vm, false, &e);
+	rc = hv_cleanup(&vm, &resume, &e);
 	if (rc && tv_pid_start_ticks(vm.pid) != vm.start_ticks)
 		return FENCE_GONE;
 	/* It is stopped, and that is what counts: what is left in it does not keep it from being

@@ -115,6 +115,7 @@ bool src_send_disks(struct source *s);
 /* Called in the capture thread. */
 int src_disk(void *arg, uint64_t bytes, int *fd);
 void src_disks_copied(void *arg);
+bool src_disks_wait(void *arg);
 void src_pausing(void *arg, bool on);
 
 /* ---- source_link.c: connection, messages, heartbeats ---- */

@@ -161,13 +161,14 @@ out:
 
 /* ---- attach and detach ---- */
 
-static struct hv_vm *vm_new(const struct hv_vm_id *id)
+static struct hv_vm *vm_new(const struct hv_vm_id *id, const struct hv_opts *opts)
 {
 	struct hv_vm *vm = calloc(1, sizeof(*vm));
 
 	if (!vm)
 		return NULL;
 	vm->id = *id;
+	vm->stopped = opts ? opts->stopped : NULL;
 	vm->pidfd = vm->pagemap_fd = vm->uffd = vm->state_fd = vm->write_fd = -1;
 	vm->fdset = -1;
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
@@ -180,7 +181,7 @@ static struct hv_vm *vm_new(const struct hv_vm_id *id)
 int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
 	      struct hv_refusals *refusals, struct tv_err *e)
 {
-	struct hv_vm *vm = vm_new(id);
+	struct hv_vm *vm = vm_new(id, opts);
 	struct hv_refusals unwanted;
 	int rc;
 
@@ -227,7 +228,7 @@ void hv_detach(struct hv_vm *vm)
 			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
 		if (vm->n_ports && hv_net_unhold(vm, &e))
 			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
-		if (vm->fdset >= 0 && hv_remove_traces(vm->qmp, &e))
+		if (vm->fdset >= 0 && hv_remove_traces(vm->qmp, vm->stopped, &e))
 			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
 		hv_qmp_close(vm->qmp);
 	}

@@ -77,6 +77,9 @@ struct hv_block {
 
 struct hv_opts {
 	bool two_step; /* scan first, protect only dirty clusters: forced on; else chosen by KVM */
+	/* Set while hv_detach (or hv_disks_unmirror) has the VM stopped: hv_cleanup wants to know
+	 * it after our death. May be NULL; outlives the attachment. */
+	volatile uint32_t *stopped;
 };
 
 /*
@@ -90,16 +93,19 @@ struct hv_opts {
 int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
 	      struct hv_refusals *refusals, struct tv_err *e) TV_MUST_CHECK;
 /*
- * Lets the VM go: resumes it if hv_pause had paused it, removes filters, chardevs, fd sets and the
- * userfaultfd, closes QMP, frees vm. NULL is allowed.
+ * Lets the VM go: resumes it if hv_pause had paused it, removes mirrors (the VM is stopped for some
+ * milliseconds), filters, chardevs, fd sets and the userfaultfd, closes QMP, frees vm. NULL is
+ * allowed. The mirrors' servers must be answering until it returns.
  */
 void hv_detach(struct hv_vm *vm);
 /*
- * Cleans up after a process that died while attached, from another process: removes every filter,
- * chardev and fd set named "twinvm-..." from the VM and resumes it if resume is set. Idempotent.
- * TV_E_GONE when the VM is gone.
+ * Cleans up after a process that died while attached, from another process: removes every mirror,
+ * filter, chardev and fd set named "twinvm-..." from the VM, and resumes it if *stopped is set,
+ * which it clears then. Removing mirrors stops the VM for some milliseconds, with *stopped set.
+ * Idempotent. TV_E_GONE when the VM is gone.
  */
-int hv_cleanup(const struct hv_vm_id *id, bool resume, struct tv_err *e) TV_MUST_CHECK;
+int hv_cleanup(const struct hv_vm_id *id, volatile uint32_t *stopped,
+	       struct tv_err *e) TV_MUST_CHECK;
 
 /* Stops a VM for good from outside an attachment (it was fenced). TV_E_GONE when it has ended. */
 int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e) TV_MUST_CHECK;
@@ -215,7 +221,7 @@ int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes,
 /* No mirror has failed, as far as hv_events has heard: what QEMU said before its answer to hv_pause
  * is known after the next hv_events. */
 bool hv_disks_ok(const struct hv_vm *vm);
-/* Stops mirroring; the disks go on by themselves. */
+/* Stops mirroring, as in hv_detach; the disks go on by themselves. */
 int hv_disks_unmirror(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- the standby, on the backup ---- */

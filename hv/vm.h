@@ -26,7 +26,8 @@ struct hv_vm {
 	struct hv_qmp *qmp;
 	int pidfd, pagemap_fd, uffd;
 	bool kvm, two_step;
-	bool paused; /* by hv_pause, and hv_resume is due */
+	bool paused;		    /* by hv_pause, and hv_resume is due */
+	volatile uint32_t *stopped; /* see hv_opts; may be NULL */
 	struct hv_block blocks[HV_MAX_BLOCKS];
 	unsigned n_blocks;
 
@@ -79,9 +80,12 @@ int hv_disks_setup(struct hv_vm *vm, json_t *block, struct tv_err *e) TV_MUST_CH
 void hv_disks_event(struct hv_vm *vm, const char *name, json_t *ev);
 
 /* ---- clean.c ---- */
-/* Ends our mirror jobs and removes their targets; a failure goes to *rc unless one is there. */
-void hv_remove_mirrors(struct hv_qmp *q, int *rc, struct tv_err *e);
-/* Removes every object, chardev and fd set that carries HV_PREFIX; goes on after a failure. */
-int hv_remove_traces(struct hv_qmp *q, struct tv_err *e) TV_MUST_CHECK;
+/* Ends our mirror jobs and removes their targets; a failure goes to *rc unless one is there.
+ * *stopped (may be NULL) is set while the VM is stopped for that; still set at the end: it may be
+ * stopped. */
+void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, struct tv_err *e);
+/* The same for every object, chardev and fd set that carries HV_PREFIX, too; goes on after a
+ * failure. */
+int hv_remove_traces(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_err *e) TV_MUST_CHECK;
 
 #endif

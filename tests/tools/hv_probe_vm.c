@@ -605,6 +605,7 @@ static void check_kills(const struct hv_opts *opts, int kills, bool net, const c
 {
 	struct tv_err e = {0};
 	struct hv_vm_id id = {.pid = qemu_pid, .start_ticks = tv_pid_start_ticks(qemu_pid)};
+	uint32_t stopped; /* by whoever was killed, for all we know */
 	int status;
 
 	snprintf(id.qmp_path, sizeof(id.qmp_path), "%s", qmp_path);
@@ -618,7 +619,8 @@ static void check_kills(const struct hv_opts *opts, int kills, bool net, const c
 		MUST(!waitpid(kid, &status, WNOHANG), "it ended by itself: %d", status);
 		kill(kid, SIGKILL);
 		waitpid(kid, NULL, 0);
-		MUST(!hv_cleanup(&id, true, &e), "kill %d: %s", i, e.text);
+		stopped = 1;
+		MUST(!hv_cleanup(&id, &stopped, &e), "kill %d: %s", i, e.text);
 		if (i % 10 == 9)
 			must_be_same(before, "a kill");
 	}
