@@ -50,6 +50,7 @@ struct source {
 	const char *outcome;		/* for the daemon: what ended the session */
 	int exit_rc;
 	struct tv_err why, part_failed;
+	struct tv_err net_why; /* why output is not held below QEMU */
 	int part_rc;
 
 	uint64_t epoch_running; /* the next to be captured; epochs are numbered from 1 */

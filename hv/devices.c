@@ -138,6 +138,20 @@ static bool line_type(const char *line, size_t bytes, char *out, size_t room)
 	return true;
 }
 
+/* ",ifname=tap0,script=no" or ",fd=30"; helper=... says neither. Of several queues the first. */
+static void line_tap(const char *line, size_t bytes, struct hv_nic *nic)
+{
+	const char *name = memmem(line, bytes, ",ifname=", 8), *fd = memmem(line, bytes, ",fd=", 4);
+	size_t n = name ? strcspn(name + 8, ",\r\n") : 0;
+
+	if (nic->queues > 1)
+		return;
+	if (n && n < sizeof(nic->ifname))
+		snprintf(nic->ifname, sizeof(nic->ifname), "%.*s", (int)n, name + 8);
+	else if (fd)
+		nic->tap_fd = atoi(fd + 4);
+}
+
 /* Finds NETDEV's lines: its type, how many queues, and whether it is the NIC's port of a hub. */
 static void look_up_netdev(const char *text, struct hv_nic *nic)
 {
@@ -161,6 +175,7 @@ static void look_up_netdev(const char *text, struct hv_nic *nic)
 		if (line_type(p, line, type, sizeof(type))) {
 			if (!strncmp(name, want, strlen(want))) {
 				nic->queues++;
+				line_tap(p, line, nic);
 				nic->hub = ours = in_hub;
 				if (!in_hub)
 					memcpy(nic->type, type, sizeof(type));
@@ -203,7 +218,7 @@ unsigned hv_nics(const struct hv_devs *devs, const char *info_network, char *con
 		const struct hv_dev *d = &devs->dev[i];
 		struct hv_nic *nic = &out[n];
 
-		*nic = (struct hv_nic){0};
+		*nic = (struct hv_nic){.tap_fd = -1};
 		if (!hv_dev_prop(d, "mac", nic->mac, sizeof(nic->mac)) ||
 		    !hv_dev_prop(d, "netdev", nic->netdev, sizeof(nic->netdev)))
 			continue;

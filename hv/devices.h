@@ -32,6 +32,8 @@ struct hv_nic {
 	bool hub; /* the backend is reached through a hub (-net, no -nic at all) */
 	bool vhost;
 	unsigned queues;
+	char ifname[16]; /* of a tap, when QEMU says it; else: */
+	int tap_fd;	 /* its descriptor in QEMU, -1 when that is not said either */
 };
 /* info_network: text of `info network`. Returns how many NICs, at most max. */
 unsigned hv_nics(const struct hv_devs *devs, const char *info_network, char *const *argv,
