@@ -2,13 +2,14 @@
 /*
  * After a replicator died on the primary: a short-lived process of its own (QEMU or a shared
  * directory may keep it waiting). Rule 4 first: the record must say that we run alone before a
- * frame may pass; the daemon throws frames away until then. Then rule 5: the VM is let go and
- * resumed. Exit status: 0 cleaned up, RECOVER_FENCED another host runs the VM (ours was stopped), 1
+ * frame may pass; the daemon throws frames away until then (frames held in the kernel wait there,
+ * and leave now). Then rule 5: the VM is let go and resumed. Exit status: 0 cleaned up, RECOVER_FENCED another host runs the VM (ours was stopped), 1
  * try again.
  */
 #include "daemon/capture.h"
 #include "daemon/daemon.h"
 #include "daemon/job.h"
+#include "netbuffer/netbuffer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -57,11 +58,19 @@ int recover_main(const char *job_text)
 		tv_log(TV_ERROR, "%s: %s; stopping our copy and keeping it for inspection",
 		       j.vm_name, e.text);
 		rc = hv_stop_vm(&vm, &e);
+		if ((!rc || rc == TV_E_GONE) && nb_plug_clean(j.vm_id, false, &e))
+			tv_log(TV_WARN, "%s: %s", j.vm_name, e.text);
 		return rc && rc != TV_E_GONE ? 1 : RECOVER_FENCED;
 	}
 	if (rc) {
 		tv_log(TV_WARN, "%s: %s; its output is thrown away until the arbiter answers",
 		       j.vm_name, e.text);
+		return 1;
+	}
+	/* Held in the kernel since it died: rule 4, the VM goes on with the history that sent it. */
+	rc = nb_plug_clean(j.vm_id, true, &e);
+	if (rc) {
+		tv_log(TV_ERROR, "%s: clean-up: %s; trying again", j.vm_name, e.text);
 		return 1;
 	}
 	snprintf(path, sizeof(path), "%s/%s/page", j.conf.run_dir, j.vm_id);

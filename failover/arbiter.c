@@ -2,6 +2,7 @@
 /* The arbiter's one door, and what the three questions mean in terms of read and compare-and-swap.
  */
 #include "failover/arbiter.h"
+#include "failover/mutant.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -59,7 +60,8 @@ static bool primary_may(const struct fo_claim *c, const struct fo_record *now)
 static bool backup_may(const struct fo_claim *c, const struct fo_record *now)
 {
 	return now->state == FO_PAIRED && !strcmp(now->backup, c->self) &&
-	       !strcmp(now->session, c->session) && now->generation == c->generation;
+	       (!strcmp(now->session, c->session) || FO_BROKEN(any_session)) &&
+	       now->generation == c->generation;
 }
 
 static void copy(char *to, size_t room, const char *from)
@@ -77,7 +79,7 @@ static struct fo_record next_record(enum fo_question q, const struct fo_claim *c
 		r.state = FO_PAIRED;
 		copy(r.backup, sizeof(r.backup), c->peer);
 	}
-	if (q == FO_ASK_PROMOTE)
+	if (q == FO_ASK_PROMOTE && !FO_BROKEN(forget_generation))
 		r.generation++;
 	return r;
 }

@@ -177,8 +177,9 @@ static void look_up_netdev(const char *text, struct hv_nic *nic)
 				nic->queues++;
 				line_tap(p, line, nic);
 				nic->hub = ours = in_hub;
-				if (!in_hub)
+				if (!in_hub) {
 					memcpy(nic->type, type, sizeof(type));
+				}
 			} else if (in_hub && strcmp(type, "nic")) {
 				memcpy(hub_type, type, sizeof(type));
 			}

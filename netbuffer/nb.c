@@ -22,9 +22,9 @@ int nb_barrier(struct nb *nb, uint64_t epoch)
 	return nb->ops->barrier(nb, epoch);
 }
 
-void nb_release(struct nb *nb, uint64_t epoch)
+void nb_release(struct nb *nb, uint64_t generation, uint64_t epoch)
 {
-	nb->ops->release(nb, epoch);
+	nb->ops->release(nb, generation, epoch);
 }
 
 void nb_pass(struct nb *nb)
@@ -50,6 +50,12 @@ void nb_stats(struct nb *nb, struct nb_stats *out)
 bool nb_idle(struct nb *nb)
 {
 	return nb->ops->idle(nb);
+}
+
+void nb_each_held(struct nb *nb, uint64_t epoch, size_t limit_bytes, nb_frame_cb cb, void *arg)
+{
+	if (nb->ops->each_held)
+		nb->ops->each_held(nb, epoch, limit_bytes, cb, arg);
 }
 
 void nb_free(struct nb *nb)

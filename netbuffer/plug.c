@@ -217,10 +217,12 @@ static void plug_hold(struct nb *nb)
 	pthread_mutex_unlock(&p->lock);
 }
 
-static void plug_release(struct nb *nb, uint64_t epoch)
+static void plug_release(struct nb *nb, uint64_t generation, uint64_t epoch)
 {
 	struct plug *p = plug_of(nb);
 
+	if (generation != p->conf.generation)
+		return;
 	pthread_mutex_lock(&p->lock);
 	if (p->mode == NB_HOLD) {
 		if (epoch > p->last_epoch)
@@ -390,7 +392,7 @@ static const struct nb_ops plug_ops = {
 	.free = plug_free,
 };
 
-static int add_tap(struct plug *p, const struct nb_tap *from, const char *vm_id, struct tv_err *e)
+static int add_tap(struct plug *p, const struct nb_plug_tap *from, const char *vm_id, struct tv_err *e)
 {
 	struct plug_tap *t = &p->taps[p->taps_n];
 	int rc;
@@ -410,7 +412,7 @@ static int add_tap(struct plug *p, const struct nb_tap *from, const char *vm_id,
 	return plug_dev_make(p->sk, &t->dev, p->tap_limit_bytes, e);
 }
 
-static int set_up(struct plug *p, const struct nb_tap *taps, unsigned n, const char *vm_id,
+static int set_up(struct plug *p, const struct nb_plug_tap *taps, unsigned n, const char *vm_id,
 		  struct tv_err *e)
 {
 	int rc = tc_open(&p->fd);
@@ -449,7 +451,7 @@ static uint32_t share(size_t limit_bytes, unsigned n)
 	return each > INT32_MAX ? INT32_MAX : (uint32_t)each;
 }
 
-int nb_plug_new(struct event_base *base, const struct nb_tap *taps, unsigned n, const char *vm_id,
+int nb_plug_new(struct event_base *base, const struct nb_plug_tap *taps, unsigned n, const char *vm_id,
 		const struct nb_conf *conf, struct nb **out, struct tv_err *e)
 {
 	struct plug *p;

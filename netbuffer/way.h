@@ -15,12 +15,15 @@ struct nb_ops {
 	unsigned max_in_flight;
 	void (*hold)(struct nb *nb);
 	int (*barrier)(struct nb *nb, uint64_t epoch);
-	void (*release)(struct nb *nb, uint64_t epoch);
+	void (*release)(struct nb *nb, uint64_t generation, uint64_t epoch);
 	void (*pass)(struct nb *nb);
 	void (*drop)(struct nb *nb);
 	enum nb_mode (*mode)(struct nb *nb);
 	void (*stats)(struct nb *nb, struct nb_stats *out);
 	bool (*idle)(struct nb *nb);
+	/* May be NULL: the frames are out of reach. */
+	void (*each_held)(struct nb *nb, uint64_t epoch, size_t limit_bytes, nb_frame_cb cb,
+			  void *arg);
 	void (*free)(struct nb *nb);
 };
 

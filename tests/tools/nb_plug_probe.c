@@ -29,6 +29,7 @@
 #include <linux/virtio_net.h>
 
 #define VM_ID "0123456789abcdef0123456789abcdef"
+#define GEN 7
 #define WAIT_NS (5 * TV_NS_PER_S)
 #define QUIET_MS 30 /* how long nothing may come out; a leak shows in microseconds */
 #define HEAD 18	    /* Ethernet header and our number */
@@ -85,7 +86,7 @@ struct bed { /* a VM's taps and what is around them */
 	int tap[2], queue2, world;
 	struct event_base *base;
 	struct nb *nb;
-	struct nb_tap taps[2];
+	struct nb_plug_tap taps[2];
 	unsigned first_held, failed;
 	int failed_rc;
 	uint32_t seq, next_out; /* numbers of frames: sent, and expected next */
@@ -138,7 +139,7 @@ static void on_failed(void *arg, const char *port, int rc)
 
 static void plug_in(struct bed *b, unsigned taps, size_t limit_bytes)
 {
-	struct nb_conf conf = {limit_bytes, on_first_held, on_failed, b};
+	struct nb_conf conf = {limit_bytes, GEN, on_first_held, on_failed, b};
 	struct tv_err e = {0};
 
 	b->first_held = b->failed = 0;
@@ -316,8 +317,8 @@ static void test_epochs(void)
 		guest_sends(&b, 0, 0x88b5, 60 + 300 * (size_t)i);
 	expect_nothing(&b);
 	CHECK(b.first_held == 1, "first_held %u times", b.first_held);
-	nb_release(b.nb, 1);
-	nb_release(b.nb, 2); /* no barrier yet: lets nothing out, now or later */
+	nb_release(b.nb, GEN, 1);
+	nb_release(b.nb, GEN, 2); /* no barrier yet: lets nothing out, now or later */
 	expect_nothing(&b);
 	barrier(&b, 2, 0);
 	barrier(&b, 2, -EINVAL);
@@ -328,7 +329,9 @@ static void test_epochs(void)
 	await_held(&b, 7, &st);
 	CHECK(st.held_frames == 7 && st.oldest_held_ns > 0, "%llu held, oldest %lld",
 	      (unsigned long long)st.held_frames, (long long)st.oldest_held_ns);
-	nb_release(b.nb, 2);
+	nb_release(b.nb, GEN + 1, 2);
+	expect_nothing(&b);
+	nb_release(b.nb, GEN, 2);
 	expect_out(&b, b.seq - 3);
 	expect_nothing(&b);
 	/* More than one unreleased epoch: they leave together, later and not earlier. */
@@ -337,17 +340,17 @@ static void test_epochs(void)
 	barrier(&b, 4, 0);
 	guest_sends(&b, 0, 0x88b5, 63);
 	expect_nothing(&b);
-	nb_release(b.nb, 3);
+	nb_release(b.nb, GEN, 3);
 	expect_out(&b, b.seq - 3);
 	expect_nothing(&b);
-	nb_release(b.nb, 4); /* its frames are together with 5's */
+	nb_release(b.nb, GEN, 4); /* its frames are together with 5's */
 	expect_nothing(&b);
 	barrier(&b, 5, 0);
 	expect_nothing(&b);
-	nb_release(b.nb, 5);
+	nb_release(b.nb, GEN, 5);
 	expect_out(&b, b.seq - 1);
 	barrier(&b, 6, 0); /* an empty epoch */
-	nb_release(b.nb, 6);
+	nb_release(b.nb, GEN, 6);
 	guest_sends(&b, 0, 0x88b5, 64);
 	expect_nothing(&b);
 	nb_pass(b.nb);
@@ -359,7 +362,7 @@ static void test_epochs(void)
 	guest_sends(&b, 0, 0x88b5, 65);
 	expect_nothing(&b);
 	barrier(&b, 2, 0);
-	nb_release(b.nb, 2);
+	nb_release(b.nb, GEN, 2);
 	expect_out(&b, b.seq - 1);
 	CHECK(b.failed == 0, "failed: %d", b.failed_rc);
 	nb_pass(b.nb);
@@ -389,7 +392,7 @@ static void test_protocols(void)
 	guest_sends(&b, 0, 0x88b5, 9014);
 	expect_nothing(&b);
 	barrier(&b, 2, 0);
-	nb_release(b.nb, 2);
+	nb_release(b.nb, GEN, 2);
 	expect_out(&b, b.seq - 1);
 	tear_down(&b);
 }
@@ -439,7 +442,7 @@ static void test_gso(void)
 		CHECK(poll(&p, 1, QUIET_MS) == 0, "came out");
 		barrier(&b, round, 0);
 		CHECK(poll(&p, 1, QUIET_MS) == 0, "came out");
-		nb_release(b.nb, round);
+		nb_release(b.nb, GEN, round);
 		while (payload < 30000 && tv_now_ns() < until) {
 			turn(&b);
 			while ((r = recv(b.world, got, sizeof(got), 0)) >= 0)
@@ -474,13 +477,13 @@ static void test_limit(void)
 	CHECK(st.dropped_frames == 400 - (256 << 10) / 1000, "%llu dropped",
 	      (unsigned long long)st.dropped_frames);
 	expect_nothing(&b);
-	nb_release(b.nb, 2);
+	nb_release(b.nb, GEN, 2);
 	expect_out(&b, last);
 	expect_nothing(&b);
 	b.next_out = b.seq;
 	guest_sends(&b, 0, 0x88b5, 1000);
 	barrier(&b, 3, 0);
-	nb_release(b.nb, 3);
+	nb_release(b.nb, GEN, 3);
 	expect_out(&b, b.seq - 1);
 	tear_down(&b);
 }
@@ -506,7 +509,7 @@ static void test_drop(void)
 		guest_sends(&b, 0, 0x88b5, 100);
 		expect_nothing(&b);
 		barrier(&b, 3 + 3 * (uint64_t)round, 0);
-		nb_release(b.nb, 3 + 3 * (uint64_t)round);
+		nb_release(b.nb, GEN, 3 + 3 * (uint64_t)round);
 		expect_out(&b, b.seq - 1);
 	}
 	nb_stats(b.nb, &st);
@@ -759,7 +762,7 @@ static void test_many(unsigned epochs)
 		take_out(&b, next, released);
 		memcpy(released, sealed, sizeof(released));
 		t0 = tv_now_ns();
-		nb_release(b.nb, n + 2);
+		nb_release(b.nb, GEN, n + 2);
 		until = t0 + WAIT_NS;
 		if (take_out(&b, next, released) || poll(&p, 1, 1000) > 0)
 			out_ns[outs++] = tv_now_ns() - t0;
@@ -831,7 +834,7 @@ static void test_wake(void)
 		turn(&b);
 		CHECK(b.first_held == had + 1, "%u times in epoch %u", b.first_held - had, i);
 		barrier(&b, i + 2, 0);
-		nb_release(b.nb, i + 2);
+		nb_release(b.nb, GEN, i + 2);
 		expect_out(&b, b.seq - 1);
 	}
 	print_times("20 frames written, and first_held", v, 200);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* failover: time-outs, the file arbiter under races and damage, the decision tables. */
+/* failover: time-outs, the file arbiter under races and damage, questions off the loop. */
 #include "failover/failover.h"
 
 #include <errno.h>
@@ -76,7 +76,9 @@ static void times_keep_their_order(void **state)
 		assert_true(t.lease_ns + t.heartbeat_ns / 4 < t.suspect_ns);
 		assert_true(t.suspect_ns < t.backup_lost_ns);
 		assert_true(t.backup_lost_ns < t.reconnect_grace_ns);
-		assert_true(t.reconnect_grace_ns < t.hold_limit_ns);
+		/* a stop that is late by two ticks is still in time */
+		assert_true(t.lease_ns + 2 * t.tick_ns < t.suspect_ns);
+		assert_true(t.beat_ns < t.lease_ns);
 		assert_true(t.tick_ns < t.heartbeat_ns);
 	}
 }
@@ -330,63 +332,6 @@ static void questions_are_answered_in_order(void **state)
 	event_base_free(got.base);
 }
 
-/* ---- the tables: what must hold in every (state, event) ---- */
-static void primary_table_keeps_the_rules(void **state)
-{
-	(void)state;
-	for (int s = 0; s < FO_P_COUNT; s++)
-		for (int e = 0; e < FO_PE_COUNT; e++) {
-			struct fo_step st = fo_primary_step(s, e);
-
-			assert_in_range(st.next, 0, FO_P_COUNT - 1);
-			/* rule 4: once a pair may be on record, alone only after the record says so
-			 */
-			if (st.next == FO_P_ALONE && st.actions & FO_A_LEAVE)
-				assert_true(e == FO_PE_ALONE_RECORDED || s == FO_P_SYNCING);
-			/* releasing begins with the pair's record, nowhere else */
-			if (st.actions & FO_A_RELEASE)
-				assert_true(s == FO_P_PAIRING && e == FO_PE_PAIR_RECORDED);
-			/* a higher generation stops the VM, or it is stopped or gone already */
-			if (e == FO_PE_HIGHER_GENERATION && s != FO_P_ALONE && s != FO_P_FENCED) {
-				assert_int_equal(st.next, FO_P_FENCED);
-				assert_true(st.actions & FO_A_STOP_VM || s == FO_P_HELD);
-			}
-			/* nothing leads out of FENCED and ALONE */
-			if (s == FO_P_FENCED || s == FO_P_ALONE)
-				assert_true(st.next == s && !st.actions);
-			assert_string_not_equal(fo_primary_state_name(s), "");
-			assert_string_not_equal(fo_primary_event_name(e), "");
-		}
-}
-
-static void backup_table_keeps_the_rules(void **state)
-{
-	(void)state;
-	for (int arbiter = 0; arbiter < 2; arbiter++)
-		for (int s = 0; s < FO_B_COUNT; s++)
-			for (int e = 0; e < FO_BE_COUNT; e++) {
-				struct fo_step st = fo_backup_step(s, e, arbiter);
-
-				assert_in_range(st.next, 0, FO_B_COUNT - 1);
-				/* rule 3: promotion after a won compare-and-swap; without an
-				 * arbiter a person or the primary's own word */
-				if (st.actions & FO_A_PROMOTE)
-					assert_true(e == FO_BE_WON || e == FO_BE_FORCE ||
-						    (e == FO_BE_TAKE_OVER && !arbiter));
-				if (arbiter && e == FO_BE_FORCE && s != FO_B_WAITING)
-					assert_false(st.actions & FO_A_PROMOTE);
-				/* rule 2: nothing to run before the first commit */
-				if (s == FO_B_SYNCING)
-					assert_true(st.next == FO_B_SYNCING ||
-						    st.next == FO_B_STANDBY ||
-						    st.next == FO_B_GONE);
-				if (s == FO_B_GONE || s == FO_B_PROMOTED)
-					assert_true(st.next == s && !st.actions);
-				assert_string_not_equal(fo_backup_state_name(s), "");
-				assert_string_not_equal(fo_backup_event_name(e), "");
-			}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -405,8 +350,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(vanished_folder, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(questions_are_answered_in_order, make_folder,
 						remove_folder),
-		cmocka_unit_test(primary_table_keeps_the_rules),
-		cmocka_unit_test(backup_table_keeps_the_rules),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
