@@ -6,11 +6,11 @@
  * takes, and heartbeats must not wait for that. Commands come through a small ring, answers go back
  * through another; both are bounded, as the loop has at most a few commands open.
  *
- * An epoch between hv_pause and hv_resume: barrier (netbuffer: one system call or two per NIC), start of QEMU's own state
- * save, harvest and copy of dirty pages at the same time, end of the save. No allocation, no log,
- * no blocking call, with one exception that is rule 6's: when more is dirty than the staging buffer
- * holds, the VM stays paused while the first part is encoded and sent. That is a longer epoch and
- * never a larger buffer.
+ * An epoch between hv_pause and hv_resume: barrier (netbuffer: one system call or two per NIC),
+ * start of QEMU's own state save, harvest and copy of dirty pages at the same time, end of the
+ * save. No allocation, no log, no blocking call, with one exception that is rule 6's: when more is
+ * dirty than the staging buffer holds, the VM stays paused while the first part is encoded and
+ * sent. That is a longer epoch and never a larger buffer.
  *
  * Failure: whatever fails between pause and resume, the VM is resumed first and told about later.
  */

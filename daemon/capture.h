@@ -20,7 +20,8 @@ enum cap_cmd {
 	CAP_QUIT_VM,	/* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
 	CAP_DETACH,	/* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
 };
-/* CAP_NET_ANY looks for taps first (hv_opts.net_below), and adds filters where that is not possible. */
+/* CAP_NET_ANY looks for taps first (hv_opts.net_below), and adds filters where that is not
+ * possible. */
 enum cap_net { CAP_NET_ANY, CAP_NET_FILTERS };
 enum cap_event_kind {
 	CAP_EV_ATTACHED,
@@ -39,7 +40,7 @@ struct cap_event {
 	enum cap_event_kind kind;
 	int rc;
 	struct tv_err e;
-	char *text;	 /* ATTACHED: description as JSON; the receiver frees it. NET_HELD: see there */
+	char *text; /* ATTACHED: description as JSON; the receiver frees it. NET_HELD: see there */
 	double progress; /* PROGRESS */
 	uint64_t epoch, pages;
 	int64_t pause_start_ns, pause_ns;

@@ -3,8 +3,8 @@
  * After a replicator died on the primary: a short-lived process of its own (QEMU or a shared
  * directory may keep it waiting). Rule 4 first: the record must say that we run alone before a
  * frame may pass; the daemon throws frames away until then (frames held in the kernel wait there,
- * and leave now). Then rule 5: the VM is let go and resumed. Exit status: 0 cleaned up, RECOVER_FENCED another host runs the VM (ours was stopped), 1
- * try again.
+ * and leave now). Then rule 5: the VM is let go and resumed. Exit status: 0 cleaned up,
+ * RECOVER_FENCED another host runs the VM (ours was stopped), 1 try again.
  */
 #include "daemon/capture.h"
 #include "daemon/daemon.h"
@@ -67,7 +67,8 @@ int recover_main(const char *job_text)
 		       j.vm_name, e.text);
 		return 1;
 	}
-	/* Held in the kernel since it died: rule 4, the VM goes on with the history that sent it. */
+	/* Held in the kernel since it died: rule 4, the VM goes on with the history that sent it.
+	 */
 	rc = nb_plug_clean(j.vm_id, true, &e);
 	if (rc) {
 		tv_log(TV_ERROR, "%s: clean-up: %s; trying again", j.vm_name, e.text);

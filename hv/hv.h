@@ -76,7 +76,7 @@ struct hv_block {
 };
 
 struct hv_opts {
-	bool two_step; /* scan first, protect only dirty clusters: forced on; else chosen by KVM */
+	bool two_step;	/* scan first, protect only dirty clusters: forced on; else chosen by KVM */
 	bool net_below; /* output can be held below QEMU: vhost and several queues do not matter */
 };
 
@@ -198,8 +198,8 @@ struct hv_tap {
 };
 /*
  * The taps that the VM's NICs send to, for holding output below QEMU instead of hv_net_hold; vhost
- * and several queues make no difference. 0 also for a VM without NICs. -ENOTSUP with the reason when
- * one of them is no tap, or not one that can be held (elsewhere, NAPI, zero copy).
+ * and several queues make no difference. 0 also for a VM without NICs. -ENOTSUP with the reason
+ * when one of them is no tap, or not one that can be held (elsewhere, NAPI, zero copy).
  */
 int hv_net_taps(struct hv_vm *vm, struct hv_tap taps[HV_MAX_NICS], unsigned *n,
 		struct tv_err *e) TV_MUST_CHECK;

@@ -50,7 +50,8 @@ struct nb_stats {
 	int64_t oldest_held_ns;	 /* arrival of the oldest held frame (tv_now_ns), 0 when none */
 };
 
-/* The relay. Starts in NB_PASS. Takes over the ports' fds, also on failure. -E2BIG over 32 ports. */
+/* The relay. Starts in NB_PASS. Takes over the ports' fds, also on failure. -E2BIG over 32 ports.
+ */
 int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned n,
 		 const struct nb_conf *conf, struct nb **out, struct tv_err *e) TV_MUST_CHECK;
 /* A tap of the VM, in the network namespace of this process. */
@@ -62,8 +63,8 @@ struct nb_plug_tap {
 /* Of a VM's id the first hexadecimal digits, which name what is made in the kernel. */
 #define NB_PLUG_ID_DIGITS 8
 /*
- * Can this kernel, and may we, hold frames in a plug queue? Tries everything once on a device of its
- * own; loads modules. 0, or -ENOTSUP with the reason. Some 10 ms. Not from inside a pause.
+ * Can this kernel, and may we, hold frames in a plug queue? Tries everything once on a device of
+ * its own; loads modules. 0, or -ENOTSUP with the reason. Some 10 ms. Not from inside a pause.
  */
 int nb_plug_probe(struct tv_err *e) TV_MUST_CHECK;
 /*
@@ -72,8 +73,9 @@ int nb_plug_probe(struct tv_err *e) TV_MUST_CHECK;
  * is left. -E2BIG over 32 taps; -ENOTSUP the kernel, or something about a tap (the sentence says
  * what: another ingress queue, packet steering), does not allow it.
  */
-int nb_plug_new(struct event_base *base, const struct nb_plug_tap *taps, unsigned n, const char *vm_id,
-		const struct nb_conf *conf, struct nb **out, struct tv_err *e) TV_MUST_CHECK;
+int nb_plug_new(struct event_base *base, const struct nb_plug_tap *taps, unsigned n,
+		const char *vm_id, const struct nb_conf *conf, struct nb **out,
+		struct tv_err *e) TV_MUST_CHECK;
 /*
  * Removes what a dead process's plug has left in the kernel, by name; nothing there is no failure.
  * release: what is held leaves first, in order (the VM runs alone by record); otherwise it is

@@ -392,7 +392,8 @@ static const struct nb_ops plug_ops = {
 	.free = plug_free,
 };
 
-static int add_tap(struct plug *p, const struct nb_plug_tap *from, const char *vm_id, struct tv_err *e)
+static int add_tap(struct plug *p, const struct nb_plug_tap *from, const char *vm_id,
+		   struct tv_err *e)
 {
 	struct plug_tap *t = &p->taps[p->taps_n];
 	int rc;
@@ -451,8 +452,8 @@ static uint32_t share(size_t limit_bytes, unsigned n)
 	return each > INT32_MAX ? INT32_MAX : (uint32_t)each;
 }
 
-int nb_plug_new(struct event_base *base, const struct nb_plug_tap *taps, unsigned n, const char *vm_id,
-		const struct nb_conf *conf, struct nb **out, struct tv_err *e)
+int nb_plug_new(struct event_base *base, const struct nb_plug_tap *taps, unsigned n,
+		const char *vm_id, const struct nb_conf *conf, struct nb **out, struct tv_err *e)
 {
 	struct plug *p;
 	int rc;

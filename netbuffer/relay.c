@@ -256,7 +256,8 @@ static size_t say_frame(const struct port *p, const struct nb_frame *f, nb_frame
 	return bytes;
 }
 
-static void relay_each_held(struct nb *base, uint64_t epoch, size_t limit_bytes, nb_frame_cb cb, void *arg)
+static void relay_each_held(struct nb *base, uint64_t epoch, size_t limit_bytes, nb_frame_cb cb,
+			    void *arg)
 {
 	struct relay *nb = relay_of(base);
 	size_t said = 0;
@@ -373,7 +374,8 @@ int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned 
 	nb->nb.ops = &relay_ops;
 	nb->base = base;
 	nb->conf = conf ? *conf : (struct nb_conf){0};
-	nb->budget.limit_bytes = nb->conf.limit_bytes ? nb->conf.limit_bytes : NB_DEFAULT_LIMIT_BYTES;
+	nb->budget.limit_bytes =
+		nb->conf.limit_bytes ? nb->conf.limit_bytes : NB_DEFAULT_LIMIT_BYTES;
 	pthread_mutex_init(&nb->lock, NULL);
 	/* Each port takes its fds over even when one before it has failed. */
 	for (i = 0; i < n; i++) {

@@ -3,8 +3,8 @@
  * The plug against a real kernel: taps that this program writes to as a guest would, and a bridge
  * where "the world" listens. In a network namespace of its own. Needs root and a
  * kernel with sch_plug (a lab host has one).
- * usage: nb_plug_probe [EPOCHS]   exit status: 0 all is as it should be; 77 skipped, with the
- * reason
+ * usage: nb_plug_probe [EPOCHS [TEST]]   exit status: 0 all is as it should be; 77 skipped, with
+ * the reason
  */
 #include "netbuffer/netbuffer.h"
 
@@ -38,6 +38,7 @@
 
 static int failures;
 static const char *doing = "?";
+static unsigned epochs = 1000;
 
 #define CHECK(cond, ...)                                                                           \
 	do {                                                                                       \
@@ -298,7 +299,6 @@ static void test_epochs(void)
 	struct nb_stats st;
 	struct bed b;
 
-	doing = "epochs";
 	set_up(&b, 0);
 	plug_in(&b, 1, 0);
 	CHECK(nb_max_in_flight(b.nb) == 1 && !strcmp(nb_way(b.nb), "plug"), "%s", nb_way(b.nb));
@@ -382,7 +382,6 @@ static void test_protocols(void)
 					 0x0000};
 	struct bed b;
 
-	doing = "protocols";
 	set_up(&b, 0);
 	plug_in(&b, 1, 0);
 	nb_hold(b.nb);
@@ -407,7 +406,6 @@ static void test_gso(void)
 	size_t n = 10 + 14 + 40 + 30000;
 	struct bed b;
 
-	doing = "large frames";
 	set_up(&b, IFF_VNET_HDR);
 	plug_in(&b, 1, 0);
 	nb_hold(b.nb);
@@ -462,7 +460,6 @@ static void test_limit(void)
 	struct bed b;
 	uint32_t last;
 
-	doing = "limit";
 	set_up(&b, 0);
 	plug_in(&b, 1, 256 << 10);
 	nb_hold(b.nb);
@@ -493,7 +490,6 @@ static void test_drop(void)
 	struct nb_stats st;
 	struct bed b;
 
-	doing = "drop";
 	set_up(&b, 0);
 	plug_in(&b, 2, 0);
 	nb_hold(b.nb);
@@ -527,9 +523,8 @@ static void test_loss(void)
 		"tc qdisc del dev tb01234567p0 root"};
 	struct bed b;
 
-	doing = "loss";
 	for (size_t i = 0; i < sizeof(cmds) / sizeof(*cmds); i++) {
-		int64_t until = tv_now_ns() + WAIT_NS;
+		int64_t until;
 
 		set_up(&b, 0);
 		plug_in(&b, 1, 0);
@@ -538,6 +533,7 @@ static void test_loss(void)
 		turn(&b);
 		CHECK(b.failed == 0, "failed too early");
 		run(cmds[i]);
+		until = tv_now_ns() + WAIT_NS;
 		while (!b.failed && tv_now_ns() < until)
 			event_base_loop(b.base, EVLOOP_NONBLOCK);
 		CHECK(b.failed == 1 && b.failed_rc == -EPIPE, "'%s': %u, %d", cmds[i], b.failed,
@@ -553,7 +549,6 @@ static void test_refusals(void)
 	struct tv_err e = {0};
 	struct bed b;
 
-	doing = "refusals";
 	set_up(&b, 0);
 	run("tc qdisc add dev ptap0 clsact");
 	CHECK(nb_plug_new(b.base, b.taps, 1, VM_ID, NULL, &b.nb, &e) == -EBUSY && !b.nb, "%s",
@@ -575,7 +570,6 @@ static void test_kill(bool release)
 	char before[1 << 14], byte;
 	pid_t pid;
 
-	doing = release ? "kill, release" : "kill, drop";
 	set_up(&b, 0);
 	snprintf(before, sizeof(before), "%s", traces());
 	CHECK(pipe(ready) == 0, "pipe");
@@ -725,7 +719,7 @@ static unsigned take_out(struct bed *b, uint32_t next[3], const uint32_t limit[3
 	return n;
 }
 
-static void test_many(unsigned epochs)
+static void test_many(void)
 {
 	int64_t *barrier_ns = calloc(epochs, sizeof(int64_t)),
 		*out_ns = calloc(epochs, sizeof(int64_t));
@@ -735,7 +729,6 @@ static void test_many(unsigned epochs)
 	unsigned outs = 0, frames = 0;
 	struct bed b;
 
-	doing = "many epochs";
 	set_up(&b, IFF_MULTI_QUEUE);
 	plug_in(&b, 2, 64 << 20);
 	nb_hold(b.nb);
@@ -813,7 +806,6 @@ static void test_wake(void)
 	int64_t v[200];
 	struct bed b;
 
-	doing = "first frame";
 	set_up(&b, 0);
 	plug_in(&b, 1, 0);
 	nb_hold(b.nb);
@@ -841,23 +833,16 @@ static void test_wake(void)
 	tear_down(&b);
 }
 
-static void step(void (*test)(void))
+static void step(const char *name, void (*test)(void))
 {
 	char before[1 << 14];
 	int had = failures;
 
+	doing = name;
 	snprintf(before, sizeof(before), "%s", traces());
 	test();
 	CHECK(!strcmp(before, traces()), "left behind:\n%s", traces());
 	printf("%s %s\n", failures == had ? "ok  " : "FAIL", doing);
-	fflush(stdout);
-}
-
-static unsigned many = 1000;
-
-static void test_many_default(void)
-{
-	test_many(many);
 }
 
 static void test_kill_release(void)
@@ -870,13 +855,25 @@ static void test_kill_drop(void)
 	test_kill(false);
 }
 
+static const struct {
+	const char *name;
+	void (*run)(void);
+} tests[] = {
+	{"epochs", test_epochs},       {"protocols", test_protocols},
+	{"large-frames", test_gso},    {"limit", test_limit},
+	{"drop", test_drop},	       {"loss", test_loss},
+	{"refusals", test_refusals},   {"kill-release", test_kill_release},
+	{"kill-drop", test_kill_drop}, {"first-frame", test_wake},
+	{"many", test_many},
+};
+
 int main(int argc, char **argv)
 {
 	struct tv_err e = {0};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc > 1)
-		many = (unsigned)atoi(argv[1]);
+		epochs = (unsigned)atoi(argv[1]);
 	if (geteuid() || unshare(CLONE_NEWNET)) {
 		printf("skipped: needs root\n");
 		return 77;
@@ -886,17 +883,9 @@ int main(int argc, char **argv)
 		printf("skipped: %s\n", e.text);
 		return 77;
 	}
-	step(test_epochs);
-	step(test_protocols);
-	step(test_gso);
-	step(test_limit);
-	step(test_drop);
-	step(test_loss);
-	step(test_refusals);
-	step(test_kill_release);
-	step(test_kill_drop);
-	step(test_wake);
-	step(test_many_default);
+	for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++)
+		if (argc < 3 || !strcmp(argv[2], tests[i].name))
+			step(tests[i].name, tests[i].run);
 	printf("%s\n", failures ? "FAILED" : "all is as it should be");
 	return failures ? 1 : 0;
 }
