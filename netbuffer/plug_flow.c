@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 /* First barrier: what was passing leaves within microseconds, or this host is in trouble. */
 #define SETTLE_NS (50 * TV_NS_PER_MS)
@@ -161,6 +160,30 @@ static void begin_epoch(struct plug *p)
 	p->first_ns = 0;
 }
 
+/* Sets the epoch's frames apart, if there is room for another epoch in the kernel. */
+static int end_epoch(struct plug *p, uint64_t epoch)
+{
+	int64_t first_ns = p->first_ns;
+	int rc = 0;
+
+	if (p->draining || p->sealed) {
+		rc = plug_read(p);
+		p->draining = p->draining && !has_left(p);
+	}
+	if (rc)
+		return rc;
+	if (!p->draining && !p->sealed) {
+		rc = seal(p, epoch);
+		first_ns = 0;
+	}
+	/* No room: its frames stay with those that follow, and leave with them. Later than they
+	 * might, never earlier. */
+	if (!rc)
+		begin_epoch(p);
+	p->first_ns = first_ns;
+	return rc;
+}
+
 int plug_barrier_locked(struct plug *p, uint64_t epoch)
 {
 	int rc = 0;
@@ -175,20 +198,8 @@ int plug_barrier_locked(struct plug *p, uint64_t epoch)
 			begin_epoch(p);
 	} else if (p->mode == NB_PASS) {
 		rc = plug_read(p);
-	} else if (p->sealed || p->draining) {
-		/* No room for another epoch: its frames stay with those that follow, and leave
-		 * with them. Later than they might, never earlier. */
-		rc = plug_read(p);
-		if (!rc) {
-			int64_t first_ns = p->first_ns;
-
-			begin_epoch(p);
-			p->first_ns = first_ns;
-		}
 	} else {
-		rc = seal(p, epoch);
-		if (!rc)
-			begin_epoch(p);
+		rc = end_epoch(p, epoch);
 	}
 	if (!rc)
 		p->last_epoch = epoch;
@@ -196,19 +207,6 @@ int plug_barrier_locked(struct plug *p, uint64_t epoch)
 }
 
 /* ---- release ---- */
-
-/*
- * The kernel has put the sending off to a softirq. Any socket call that ends a section without
- * softirqs runs it here and now, on a kernel that does not leave it to ksoftirqd; setting an option
- * is the cheapest.
- */
-static void run_softirqs(struct plug *p)
-{
-	int one = 1;
-
-	if (p->taps_n && setsockopt(p->taps[0].watch_fd, SOL_SOCKET, SO_RCVBUF, &one, sizeof(one)))
-		return; /* then ksoftirqd does it */
-}
 
 static void assert_may_release(const struct plug *p)
 {
@@ -232,7 +230,6 @@ static void release_sealed(struct plug *p)
 	p->draining = true;
 	rc = talk(p, &p->release);
 	p->moved_ns = p->read_ns;
-	run_softirqs(p);
 	if (!rc && !plug_read(p))
 		p->draining = !has_left(p);
 }
@@ -248,8 +245,8 @@ static void nudge(struct plug *p)
 	p->moved_ns = p->read_ns;
 	if (p->mode == NB_PASS)
 		plug_open(p);
-	else if (!p->sealed && !talk(p, &p->release))
-		run_softirqs(p);
+	else if (!p->sealed && talk(p, &p->release))
+		return; /* said as a failure */
 }
 
 bool plug_advance(struct plug *p)
@@ -286,6 +283,6 @@ void plug_open(struct plug *p)
 	p->mode = NB_PASS;
 	p->draining = true;
 	p->moved_ns = p->read_ns;
-	if (!talk(p, &p->open))
-		run_softirqs(p);
+	if (talk(p, &p->open))
+		tv_log(TV_WARN, "the queue %s cannot be opened", p->failed_port);
 }
