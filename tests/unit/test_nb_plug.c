@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The plug's messages: what is sent, and what is made of answers, hostile ones too. A socket stands
- * in for the kernel here; the queue itself is tested on a real one (tests/tools/nb_plug_probe.c).
+ * in for the kernel here; the queue itself is tested on a real one (tests/tools/nb_plug_*.c).
  */
 #include <setjmp.h>
 #include <stdarg.h>
