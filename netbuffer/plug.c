@@ -229,6 +229,7 @@ static void plug_release(struct nb *nb, uint64_t generation, uint64_t epoch)
 			epoch = p->last_epoch;
 		if (epoch > p->wanted_epoch)
 			p->wanted_epoch = epoch;
+		p->wanted_ns = tv_now_ns();
 	}
 	pthread_mutex_unlock(&p->lock);
 	advance(p);

@@ -52,6 +52,7 @@ struct plug {
 	char failed_port[64];
 	struct nb_stats counts;	   /* the three totals */
 	uint64_t late;		   /* frames that were held when everything was opened */
+	int64_t wanted_ns;	   /* when the last release was asked for */
 	int64_t first_ns;	   /* of the frames after the last barrier; 0: none, or unseen */
 	int64_t sealed_first_ns;   /* the same of the sealed ones */
 	int64_t read_ns, moved_ns; /* counters read; and seen to move while draining */

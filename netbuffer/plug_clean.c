@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <linux/if_ether.h>
@@ -134,6 +136,23 @@ int nb_plug_clean(const char *vm_id, bool release, struct tv_err *e)
 
 /* ---- the probe ---- */
 
+/* Of probes that were killed: their names end with the pid. */
+static void clean_probes(struct nl_sock *sk)
+{
+	struct nl_cache *links;
+
+	if (rtnl_link_alloc_cache(sk, AF_UNSPEC, &links))
+		return;
+	for (struct nl_object *o = nl_cache_get_first(links); o; o = nl_cache_get_next(o)) {
+		struct rtnl_link *link = (struct rtnl_link *)o;
+
+		if ((is_ours(link, "tbx") || is_ours(link, "tby")) &&
+		    kill(atoi(rtnl_link_get_name(link) + 3), 0) && errno == ESRCH)
+			rtnl_link_delete(sk, link);
+	}
+	nl_cache_put(links);
+}
+
 /* The same that is made for a tap, with a device of ours, which nobody sends to, in its place. */
 int nb_plug_probe(struct tv_err *e)
 {
@@ -142,6 +161,8 @@ int nb_plug_probe(struct tv_err *e)
 	struct nl_sock *sk = NULL;
 	int rc = plug_sock_open(&sk, e), r;
 
+	if (!rc)
+		clean_probes(sk);
 	snprintf(tap.ifb, sizeof(tap.ifb), "tbx%u", (unsigned)getpid());
 	snprintf(d.ifb, sizeof(d.ifb), "tby%u", (unsigned)getpid());
 	rtnl_link_set_name(link, tap.ifb);

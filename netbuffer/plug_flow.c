@@ -12,6 +12,12 @@
 #define SETTLE_NS (50 * TV_NS_PER_MS)
 /* Nothing has left for so long though it may: the kernel's own race, see plug.c. */
 #define STUCK_NS (20 * TV_NS_PER_MS)
+/*
+ * The owner had the right to release when it said so. A release that could not be carried out at
+ * once is, a little later, by the timer; but not after this process has stood still meanwhile, when
+ * that right may be over. The owner's next release lets the same frames go.
+ */
+#define FRESH_NS (50 * TV_NS_PER_MS)
 
 int plug_fail(struct plug *p, const char *port, int rc)
 {
@@ -249,9 +255,16 @@ static void nudge(struct plug *p)
 		return; /* said as a failure */
 }
 
+/* A release that had to wait for too long is not carried out by itself any more: see FRESH_NS. */
+static bool is_wanted(const struct plug *p)
+{
+	return p->sealed && p->wanted_epoch >= p->sealed_epoch &&
+	       tv_now_ns() - p->wanted_ns < FRESH_NS;
+}
+
 bool plug_advance(struct plug *p)
 {
-	bool wanted = p->sealed && p->wanted_epoch >= p->sealed_epoch;
+	bool wanted = is_wanted(p);
 
 	if (p->failed_rc || (!p->draining && !wanted))
 		return false;
@@ -269,7 +282,7 @@ bool plug_advance(struct plug *p)
 	}
 	if (!p->draining && wanted)
 		release_sealed(p);
-	return !p->failed_rc && (p->draining || (p->sealed && p->wanted_epoch >= p->sealed_epoch));
+	return !p->failed_rc && (p->draining || is_wanted(p));
 }
 
 void plug_open(struct plug *p)
