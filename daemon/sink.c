@@ -19,6 +19,8 @@
 
 #include "daemon/applier.h"
 #include "daemon/job.h"
+#include "daemon/pace.h"
+#include "daemon/place.h"
 #include "daemon/replay.h"
 #include "replicator/replicator.h"
 
@@ -49,10 +51,13 @@ struct sink {
 	struct applier *applier;
 	struct replay *replay;
 	struct event *tick, *standby_end;
-	char dir[256], tap_prefix[12];
+	char dir[256];
+	unsigned place; /* whose names the standby gets: the daemon says which are free */
+	struct place_names names;
 
 	struct fo_backup b; /* decides */
 	bool hello, registered, bye, ending;
+	bool told; /* the primary itself has asked us to take over: its host is well */
 	struct hv_vm_id vm;
 	char *description;
 	uint64_t rx_bytes;
@@ -89,13 +94,13 @@ static const char *public_state(const struct sink *s)
 
 static void send_stats(struct sink *s)
 {
-	report_send(s->report,
-		    json_pack("{ss ss ss sI sI sI sf ss}", "op", "stats", "state", public_state(s),
-			      "core", fo_backup_state_name(s->b.state), "epoch_running",
-			      (json_int_t)s->b.epoch_open, "epoch_committed",
-			      (json_int_t)s->b.epoch_committed, "wire_bytes",
-			      (json_int_t)s->rx_bytes, "progress",
-			      s->b.state == FO_B_SYNCING ? 0.0 : 1.0, "reason", s->why.text));
+	report_send(s->report, json_pack("{ss ss ss sI sI sI sf ss sb}", "op", "stats", "state",
+					 public_state(s), "core", fo_backup_state_name(s->b.state),
+					 "epoch_running", (json_int_t)s->b.epoch_open,
+					 "epoch_committed", (json_int_t)s->b.epoch_committed,
+					 "wire_bytes", (json_int_t)s->rx_bytes, "progress",
+					 s->b.state == FO_B_SYNCING ? 0.0 : 1.0, "reason",
+					 s->why.text, "told", s->told));
 }
 
 static void report_connected(struct report *r, void *arg)
@@ -104,13 +109,15 @@ static void report_connected(struct report *r, void *arg)
 
 	if (!s->hello)
 		return;
-	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss}", "op", "register",
-				 "role", "backup", "vm_id", s->job.vm_id, "name", s->job.vm_name,
-				 "peer", s->job.peer_name, "pid", (json_int_t)getpid(),
-				 "generation", (json_int_t)s->job.generation, "session",
-				 s->job.session, "arbiter", s->job.arbiter, "standby_pid",
-				 (int)s->vm.pid, "dir", s->dir, "standby_start",
-				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path));
+	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss si si ss si}", "op",
+				 "register", "role", "backup", "vm_id", s->job.vm_id, "name",
+				 s->job.vm_name, "peer", s->job.peer_name, "pid",
+				 (json_int_t)getpid(), "generation", (json_int_t)s->job.generation,
+				 "session", s->job.session, "arbiter", s->job.arbiter,
+				 "standby_pid", (int)s->vm.pid, "dir", s->dir, "standby_start",
+				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path, "place",
+				 (int)s->place, "peer_port", (int)s->job.peer_port, "mode",
+				 s->job.mode, "epoch_ms", s->job.epoch_ms));
 	send_stats(s);
 }
 
@@ -262,6 +269,21 @@ static void send_msg(void *arg, const struct fo_msg *m)
 	send_control(s, &msg, true);
 }
 
+/* The sender is stale: it is told the higher generation (and nothing else: that says it all). */
+static void turn_away(struct sink *s, uint64_t highest)
+{
+	struct fo_msg m = {.kind = FO_M_FENCED, .generation = highest};
+
+	send_msg(s, &m);
+	set_why(s, TV_E_LOST, "a higher generation of this VM is known here");
+	s->ending = true;
+	s->outcome = "refused";
+	if (s->conn)
+		repl_finish(s->conn, 1000); /* on_closed goes on */
+	else
+		discard(s, "refused");
+}
+
 static void act(void *arg, enum fo_action a, uint64_t generation)
 {
 	struct sink *s = arg;
@@ -269,6 +291,7 @@ static void act(void *arg, enum fo_action a, uint64_t generation)
 	switch (a) {
 	case FO_ACTION_PROMOTE:
 		s->job.generation = generation;
+		promotion_note(s->dir, generation);
 		applier_drop_queued(s->applier);
 		post(s, APPLY_PROMOTE, NULL, 0, 0, NULL);
 		break;
@@ -474,7 +497,7 @@ static bool good_id(const char *id, size_t digits)
 	return strlen(id) == digits && strspn(id, "0123456789abcdef") == digits;
 }
 
-static void begin_standby(struct sink *s)
+static void begin_standby(struct sink *s, unsigned place)
 {
 	struct applier_conf conf = {.replica_dir = s->job.conf.replica_dir,
 				    .session = s->job.session,
@@ -486,11 +509,18 @@ static void begin_standby(struct sink *s)
 				    .drained = on_applier_drained,
 				    .arg = s};
 
+	s->place = place;
+	place_names(s->job.vm_id, place, &s->names);
+	if (job_dir(&s->job.conf, s->names.id, s->dir, sizeof(s->dir))) {
+		refuse(s, -EIO, "the run directory cannot be made on the backup");
+		return;
+	}
+	promotion_forget(s->dir); /* an earlier life's */
 	conf.standby = (struct hv_standby_conf){.dir = s->dir,
-						.vm_id = s->job.vm_id,
+						.vm_id = s->names.id,
 						.bridge = s->job.conf.bridge[0] ? s->job.conf.bridge
 										: NULL,
-						.tap_prefix = s->tap_prefix};
+						.tap_prefix = s->names.tap_prefix};
 	if (applier_new(s->base, &conf, &s->applier)) {
 		refuse(s, -ENOMEM, "no memory on the backup");
 		return;
@@ -502,6 +532,8 @@ static void begin_standby(struct sink *s)
 
 static void on_hello(struct sink *s, const Twinvm__Hello *h)
 {
+	enum pace_mode known;
+	struct fo_arbiter_conf ac;
 	char text[160];
 	int rc;
 
@@ -530,9 +562,15 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	strcpy(s->job.arbiter, h->arbiter);
 	s->job.generation = h->generation;
 	fo_times_init(&s->times, h->heartbeat_ms * TV_NS_PER_MS);
-	snprintf(s->tap_prefix, sizeof(s->tap_prefix), "tv%.6s", s->job.vm_id);
+	s->job.peer_port = h->listen_port <= UINT16_MAX ? (uint16_t)h->listen_port : 0;
+	s->job.epoch_ms = h->epoch_ms <= 60000 ? (int)h->epoch_ms : 0;
+	if (!pace_mode_parse(h->mode, &known)) /* else this host's own default */
+		snprintf(s->job.mode, sizeof(s->job.mode), "%s", h->mode);
 	s->description = strdup(h->description);
-	rc = fo_arbiter_open(s->job.arbiter, &s->arbiter, &s->why);
+	ac = config_arbiter(&s->job.conf, &s->times);
+	rc = fo_arbiter_open(s->job.arbiter, &ac, &s->arbiter, &s->why);
+	if (!rc) /* a backup that could never promote is none */
+		rc = fo_arbiter_probe(s->arbiter, &s->why);
 	if (!rc)
 		rc = job_dir(&s->job.conf, s->job.vm_id, s->dir, sizeof(s->dir));
 	if (!rc)
@@ -619,6 +657,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		fm = (struct fo_msg){.kind = FO_M_TAKE_OVER,
 				     .generation = m->take_over->generation,
 				     .epoch = m->take_over->epoch};
+		s->told = true;
 		set_why(s, 0, m->take_over->reason);
 		hear(s, &fm, now_ns);
 		return;
@@ -745,10 +784,13 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 		return;
 	if (!strcmp(op, "go")) {
 		if (!s->registered)
-			begin_standby(s);
+			begin_standby(s,
+				      (unsigned)json_integer_value(json_object_get(msg, "place")));
 		s->registered = true;
 	} else if (!strcmp(op, "refuse")) {
 		refuse(s, TV_E_REFUSED, json_string_value(json_object_get(msg, "text")));
+	} else if (!strcmp(op, "fenced")) {
+		turn_away(s, (uint64_t)json_integer_value(json_object_get(msg, "generation")));
 	} else if (!strcmp(op, "promote")) {
 		order_promote(s);
 	} else if (!strcmp(op, "discard")) {

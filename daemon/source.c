@@ -58,8 +58,7 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 	if (!strcmp(op, "fence")) {
 		const char *text = json_string_value(json_object_get(msg, "text"));
 
-		src_set_why(s, TV_E_LOST, text ? text : "another host runs the VM");
-		src_event(s, FO_PE_HIGHER_GENERATION);
+		src_fence(s, text ? text : "another host runs the VM");
 		return;
 	}
 	if (strcmp(op, "leave") != 0)
@@ -75,6 +74,7 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 static int set_up(struct source *s, struct tv_err *e)
 {
 	struct repl_opts opts = {.expect_peer = s->job.peer_name[0] ? s->job.peer_name : NULL};
+	struct fo_arbiter_conf ac = config_arbiter(&s->job.conf, &s->times);
 	struct report_ops rops = {src_introduce, on_order, s};
 	struct cap_conf cc = {.barrier = src_barrier,
 			      .pausing = src_pausing,
@@ -117,7 +117,9 @@ static int set_up(struct source *s, struct tv_err *e)
 	rc = cap_new(s->base, &cc, s->en, &s->cap);
 	if (rc)
 		return tv_fail(e, rc, "no memory");
-	rc = fo_arbiter_open(s->job.arbiter, &s->arbiter, e);
+	rc = fo_arbiter_open(s->job.arbiter, &ac, &s->arbiter, e);
+	if (!rc)
+		rc = fo_arbiter_probe(s->arbiter, e); /* no protection that could not be recorded */
 	if (rc)
 		return rc;
 	fo_primary_init(&s->p, &s->times, &src_engine_ops, s, s->job.generation,

@@ -102,6 +102,16 @@ void src_give_up(struct source *s, const char *outcome, int rc, const char *text
 		src_finish(s);
 }
 
+void src_fence(struct source *s, const char *text)
+{
+	if (!s->attached) {
+		src_give_up(s, "fenced", TV_E_LOST, text);
+		return;
+	}
+	src_set_why(s, TV_E_LOST, text);
+	src_event(s, FO_PE_HIGHER_GENERATION);
+}
+
 /* ---- decisions ---- */
 static void ask(void *arg, enum fo_question q)
 {
@@ -151,6 +161,8 @@ static void act(void *arg, enum fo_action a)
 	case FO_ACTION_QUIT_VM:
 		end_vm(s, "switched", 0, "");
 		cap_post(s->cap, CAP_QUIT_VM, 0);
+		/* A QEMU that does not quit stays stopped; the daemon sees to it. */
+		cap_post(s->cap, CAP_DETACH, 1);
 		break;
 	case FO_ACTION_END:
 		/* Not forgotten at the arbiter: the backup may run it, told by us or by silence. */
@@ -201,7 +213,8 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	}
 	src_send_stats(s);
 	if (to == FO_P_PROTECTED && from == FO_P_PAIRING)
-		report_send(s->report, json_pack("{ss}", "op", "protected"));
+		report_send(s->report,
+			    json_pack("{ss ss}", "op", "protected", "peer", s->job.peer_name));
 }
 
 const struct fo_primary_ops src_engine_ops = {

@@ -346,7 +346,8 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		if (s->p.state == FO_P_FENCED && !s->leaving) {
 			s->leaving = true;
 			s->outcome = "fenced";
-			nb_drop(s->nb);
+			if (s->nb) /* fenced before anything was held: nothing to drop */
+				nb_drop(s->nb);
 			src_stop_epochs(s);
 			cap_post(s->cap, CAP_DETACH, 1);
 		}

@@ -77,6 +77,9 @@ void src_event(struct source *s, enum fo_primary_event ev);
 void src_peer_lost(struct source *s, int rc, const char *why);
 /* Ends a session that has not come as far as holding output. */
 void src_give_up(struct source *s, const char *outcome, int rc, const char *text);
+/* A higher generation runs elsewhere: the VM is stopped (the daemon sees to one that is not
+ * attached). */
+void src_fence(struct source *s, const char *text);
 void src_set_why(struct source *s, int rc, const char *text);
 void src_finish(struct source *s);
 void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,

@@ -149,6 +149,9 @@ void src_send_hello(struct source *s)
 	h.description = s->description;
 	h.heartbeat_ms = (uint32_t)s->job.conf.heartbeat_ms;
 	h.arbiter = s->job.arbiter;
+	h.listen_port = s->job.conf.listen_port;
+	h.mode = s->job.mode;
+	h.epoch_ms = (uint32_t)s->job.epoch_ms;
 	msg.msg_case = TWINVM__CONTROL__MSG_HELLO;
 	msg.hello = &h;
 	src_send(s, &msg, false);

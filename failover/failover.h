@@ -6,13 +6,16 @@
  * carries the actions out.
  *
  * Call order: fo_times_init; fo_arbiter_open; fo_ask_new; fo_primary_init or fo_backup_init; then
- * the engine's functions for every event, and fo_ask_start for each question it asks. Return codes:
- * see common.h.
+ * the engine's functions for every event, and fo_ask_start for each question it asks. Apart from
+ * that, a daemon that takes part in placement calls fo_arbiter_announce and fo_arbiter_members now
+ * and then, in a thread and with an arbiter handle of its own, and fo_choose_backup. Return codes:
+ * see common.h. The process ignores SIGPIPE.
  */
 #ifndef FAILOVER_H
 #define FAILOVER_H
 
 #include "common/common.h"
+#include "failover/keeper.h"
 #include <event2/event.h>
 
 /* ---- time-outs, all from the heartbeat interval; worked through in timeouts.c ---- */
@@ -28,6 +31,15 @@ struct fo_times {
 	int64_t switch_ns;	    /* a planned switch that is not over after this is called off */
 	int64_t retry_ns;	    /* between two tries to reach arbiter or peer */
 	int64_t tick_ns;	    /* how often silence is looked for */
+	/* between two tries to have a VM protected again: keeper.c */
+	int64_t keep_first_ns, keep_last_ns, keep_refused_ns;
+	int64_t pet_ns;		   /* between two looks at the watchdog */
+	int64_t fence_ns;	   /* a program that switches a host off has this long */
+	int64_t arbiter_next_ns;   /* an etcd member that has not answered for this long is not
+				      waited for alone: the next one is asked as well */
+	int64_t arbiter_answer_ns; /* no etcd member has answered one request: given up */
+	int64_t announce_ns;	   /* a host announces itself this often */
+	int64_t member_ns;	   /* and is not a member any more after this much silence */
 };
 void fo_times_init(struct fo_times *t, int64_t heartbeat_ns);
 
@@ -42,12 +54,27 @@ struct fo_record {
 	char session[33]; /* synchronisation that the pair is about */
 };
 struct fo_arbiter;
+/* What an arbiter needs to know beside its URL; all of it is copied. */
+struct fo_arbiter_conf {
+	const struct fo_times *times;
+	const char *ca, *cert, *key; /* PEM files for etcds://; NULL or "": none */
+};
 /*
  * "none" gives *out NULL: a person decides. "file:///DIR" is a directory both hosts see; it must
- * exist and be writable. -EINVAL unknown URL; the sentence says what is wrong.
+ * exist and be writable. "etcd://HOST:PORT,HOST:PORT,..." and "etcds://" (TLS, with conf->ca and,
+ * where the cluster wants to know who asks, conf->cert and conf->key) are the members of an etcd
+ * cluster, of version 3.4 or newer; nothing is sent to them yet. -EINVAL bad URL; the sentence says
+ * what is wrong. A handle is used by one thread at a time.
  */
-int fo_arbiter_open(const char *url, struct fo_arbiter **out, struct tv_err *e) TV_MUST_CHECK;
+int fo_arbiter_open(const char *url, const struct fo_arbiter_conf *conf, struct fo_arbiter **out,
+		    struct tv_err *e) TV_MUST_CHECK;
 void fo_arbiter_close(struct fo_arbiter *a);
+/* Is the URL one that fo_arbiter_open may take? Touches neither network nor files: for event loops.
+ * -EINVAL with the sentence. */
+int fo_arbiter_check_url(const char *url, const struct fo_arbiter_conf *conf,
+			 struct tv_err *e) TV_MUST_CHECK;
+/* 0: the arbiter answers, so that a protection may begin with it. May block. a may be NULL. */
+int fo_arbiter_probe(struct fo_arbiter *a, struct tv_err *e) TV_MUST_CHECK;
 /* The newest record of a VM. -ENOENT none yet. May block: never from an event loop. */
 int fo_arbiter_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *out,
 		    struct tv_err *e) TV_MUST_CHECK;
@@ -60,6 +87,40 @@ int fo_arbiter_cas(struct fo_arbiter *a, const char *vm_id, const struct fo_reco
 		   struct tv_err *e) TV_MUST_CHECK;
 /* Protection has ended: removes what is kept about the VM. */
 int fo_arbiter_forget(struct fo_arbiter *a, const char *vm_id, struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- who is there, and where the next backup should be ---- */
+enum fo_health { FO_GREEN, FO_YELLOW, FO_RED };
+struct fo_host {
+	char name[64];	   /* as in its certificate: letters, digits, '.', '_', '-' */
+	char address[160]; /* HOST:PORT where its twinvmd listens for other hosts */
+	uint64_t free_mib; /* memory that a standby may take */
+	unsigned cpus;
+	enum fo_health health;
+};
+#define FO_MAX_HOSTS 64
+/*
+ * Says "I am here, and this is how I am"; to be called every announce_ns of the conf's times. Ends
+ * by itself member_ns after the last call. May block: never from an event loop. -ENOTSUP: this
+ * arbiter keeps no members. a must not be NULL.
+ */
+int fo_arbiter_announce(struct fo_arbiter *a, const struct fo_host *h,
+			struct tv_err *e) TV_MUST_CHECK;
+/*
+ * The hosts that announced themselves within member_ns (this one too, if it did), sorted by name:
+ * their number, at most n and FO_MAX_HOSTS, or a negative code. What cannot be understood is left
+ * out. With a file arbiter a host counts once this handle has seen it beat, so the first call finds
+ * nobody: call it as often as fo_arbiter_announce. May block.
+ */
+int fo_arbiter_members(struct fo_arbiter *a, struct fo_host *out, unsigned n,
+		       struct tv_err *e) TV_MUST_CHECK;
+/*
+ * The host to be the next backup, NULL if none can: never self, never one of red health, and only
+ * with need_mib of free memory. Green before yellow; then last_peer ("" or NULL: none), since it
+ * may still have the VM's disks; then the most free memory, then the name. Pure.
+ */
+const struct fo_host *fo_choose_backup(const struct fo_host *hosts, unsigned n, const char *self,
+				       const char *last_peer, uint64_t need_mib);
+const char *fo_health_name(enum fo_health h);
 
 /* What the three questions mean, as functions that may block (one read and one compare-and-swap).
  */

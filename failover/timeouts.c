@@ -37,6 +37,29 @@
  *   come back with a new replicator, and only then asks the arbiter to promote. The primary asks to
  *   run alone at once, and stops its VM only if the answer does not come before the lease is over.
  *
+ * A VM that runs alone: tries to have it protected again come after 3H, doubled each time up to 50H
+ * (refusals in a row: up to 300H); who is tried when is in keeper.c.
+ *
+ * A watchdog is looked at every pet_ns (5 H, but 0.2 to 2 s; devices want to be petted within 10 s
+ * and more); a replicator that has said nothing for backup_lost_ns (it speaks every H) is in doubt.
+ *
+ * A fence_command that has not ended after fence_ns (300 H, but 10 to 120 s: power switches are
+ * slow whatever the heartbeat) is ended and has failed. No VM waits for it where there is an
+ * arbiter.
+ *
+ * A question to an etcd cluster (one read, one compare-and-swap; a few ms each when all is well):
+ *     0           the member that answered last is asked
+ *    50           arbiter_next_ns: no answer yet, so the next member is asked too, and so on every
+ *                 50 ms; at once when a member refuses. The first good answer counts. A member that
+ *                 died together with the primary costs the promotion 50 ms, once.
+ *   500           arbiter_answer_ns: nobody answered; the core asks again after retry_ns. An
+ * election in the cluster (1 to 2 s with etcd's own settings) is waited out this way. Below H = 60
+ * ms the limits do not shrink further, as an etcd member syncs its disk before it answers and cares
+ * for nobody's heartbeat; above H = 1 s they do not grow.
+ *
+ * Membership: a host announces itself every announce_ns (30 H, but 1 to 10 s) and is forgotten
+ * after four times that. Nothing about a running VM depends on it, only the choice of a backup.
+ *
  * Frozen primary that comes back after the backup promoted: its lease is long over when it wakes
  * (the clock ran on), so no frame leaves and its VM is stopped; its next question to the arbiter is
  * lost, or the backup tells it: fenced.
@@ -46,6 +69,11 @@
  * switch_ns, the primary asks the arbiter for its VM back.
  */
 #include "failover/failover.h"
+
+static int64_t within(int64_t v, int64_t lo, int64_t hi)
+{
+	return v < lo ? lo : v > hi ? hi : v;
+}
 
 void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 {
@@ -61,5 +89,14 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.switch_ns = 30 * h,
 		.retry_ns = 2 * h,
 		.tick_ns = h / 8,
+		.keep_first_ns = 3 * h,
+		.keep_last_ns = 50 * h,
+		.keep_refused_ns = 300 * h,
+		.pet_ns = within(5 * h, 200 * TV_NS_PER_MS, 2 * TV_NS_PER_S),
+		.fence_ns = within(300 * h, 10 * TV_NS_PER_S, 120 * TV_NS_PER_S),
+		.arbiter_next_ns = within(h / 2, 30 * TV_NS_PER_MS, 500 * TV_NS_PER_MS),
+		.arbiter_answer_ns = within(5 * h, 300 * TV_NS_PER_MS, 5 * TV_NS_PER_S),
+		.announce_ns = within(30 * h, TV_NS_PER_S, 10 * TV_NS_PER_S),
+		.member_ns = 4 * within(30 * h, TV_NS_PER_S, 10 * TV_NS_PER_S),
 	};
 }
