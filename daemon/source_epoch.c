@@ -248,8 +248,9 @@ static void on_net_held(struct source *s, const struct cap_event *ev)
 			hold_taps(s, ev, &conf);
 		return;
 	}
-	tv_log(TV_INFO, "output is held by QEMU's filters, not in the kernel%s%s",
-	       s->net_why.text[0] ? ": " : "", s->net_why.text);
+	if (ev->nports)
+		tv_log(TV_INFO, "output is held by QEMU's filters, not in the kernel%s%s",
+		       s->net_why.text[0] ? ": " : "", s->net_why.text);
 	for (unsigned i = 0; i < ev->nports; i++) {
 		snprintf(ports[i].name, sizeof(ports[i].name), "%s", ev->ports[i].netdev);
 		ports[i].capture_fd = ev->ports[i].capture_fd;
