@@ -2,10 +2,9 @@
 /*
  * Theory of operation: the plug
  *
- * Frames stay in the kernel. Xen's Remus does it this way (tools/libs/light/libxl_netbuffer.c):
+ * Frames stay in the kernel, as in Xen's Remus (tools/libs/light/libxl_netbuffer.c):
  *
- *   guest -> tap, ingress -> (matchall, mirred) -> IFB, root queue: plug -> back to the tap ->
- * world
+ *   guest -> tap, ingress -> (matchall, mirred) -> IFB, root queue: plug -> tap again -> world
  *
  * Nothing of it is inside QEMU, so vhost and several queues make no difference: all that comes out
  * of the tap, whatever its protocol and whoever wrote it, goes through one queue.
@@ -15,8 +14,8 @@
  * BUFFER moves the first to the second (our barrier), RELEASE_ONE adds the second to the third (our
  * release), RELEASE_INDEFINITE opens the queue (pass). A second BUFFER before RELEASE_ONE would
  * forget the sealed number, and its frames would stay for ever. So BUFFER and RELEASE_ONE alternate
- * strictly: a barrier that comes while an epoch is sealed leaves its frames with those that follow;
- * they leave with a later epoch. With one epoch in flight (nb_max_in_flight) that happens only
+ * strictly: a barrier that comes while an epoch is sealed leaves its frames with those that follow,
+ * and they leave with a later epoch. With one epoch in flight (nb_max_in_flight) that happens only
  * while releases have to wait (no record yet, no lease).
  *
  * Positions. The kernel's answer to a change carries the queue's counters: bytes ever taken out,
@@ -31,37 +30,37 @@
  *   this one. So no frame may be on its way when BUFFER is sent: see "Stillness" below.
  * - RELEASE_ONE while frames of the one before still leave could lose an update: one frame too many
  *   might leave, or the rest be held back. So it is sent only when the counters say that the last
- *   release has left entirely, seen at once in the rule, else by asking every millisecond.
+ *   release has left entirely; a timer asks every millisecond.
  * - The queue goes to sleep ("throttled") when it finds nothing to release. RELEASE_ONE or
  *   RELEASE_INDEFINITE in just that moment may be slept through. When nothing has moved for
- * STUCK_NS though it may, it is sent once more; nobody takes anything out then, so it meets nobody.
+ *   STUCK_NS though it may, it is sent again; nobody takes anything out then, so it meets nobody.
  * - The first BUFFER does not count what is still passing. It is sent when the queue is empty; the
  *   VM is paused, so it gets empty.
  *
  * Stillness. QEMU has answered `stop`, so no frame is on its way:
- * - without vhost QEMU's main loop and vCPUs write to the tap; `stop` ends both, and QEMU completes
- * or purges what its own queues hold (net.c, net_vm_change_state_handler);
- * - with vhost `stop` takes the back end away from the kernel's worker (virtio_net_vhost_status,
- *   vhost_net_stop -> VHOST_NET_SET_BACKEND -1); the kernel does that under the lock under which
- * the worker sends, and flushes it (drivers/vhost/net.c, vhost_net_set_backend);
- * - a write to a tap puts the frame through ingress, mirred and into the IFB's queue before it
+ * - Without vhost QEMU's main loop and vCPUs write to the tap. `stop` ends both, and QEMU completes
+ *   or purges what its own queues hold (net.c, net_vm_change_state_handler).
+ * - With vhost `stop` takes the back end away from the kernel's worker (virtio_net_vhost_status,
+ *   vhost_net_stop, VHOST_NET_SET_BACKEND -1). The kernel does that under the lock under which the
+ *   worker sends, and flushes it (drivers/vhost/net.c, vhost_net_set_backend).
+ * - A write to a tap puts the frame through ingress, mirred and into the IFB's queue before it
  *   returns (drivers/net/tun.c: netif_receive_skb with softirqs off). Exceptions are packet
- * steering (RPS), refused when the plug is made, and taps in NAPI mode, which hv refuses to name;
- * - nobody else sends on the IFB: it has no address and IPv6 is off on it.
+ *   steering (RPS), refused when the plug is made, and taps in NAPI mode, which hv does not name.
+ * - Nobody else sends on the IFB: it has no address, and IPv6 is off on it.
  * Nothing of this is waited for, so it costs nothing. A frame that came late all the same would
  * belong to the next epoch: too late, not too early, but for the double count above, which the
- * position check finds.
+ * check of positions finds.
  *
- * Hot path: one request per tap in one send(2), made beforehand; carried out inside that call, so
- * reading the answer is no wait. It does take the kernel's RTNL mutex: see README, weaknesses.
+ * Hot path: one request per tap in one send(2), made beforehand. It is carried out inside that
+ * call, so reading the answer is no wait. It takes the kernel's RTNL mutex: README, weaknesses.
  *
  * The first frame of an epoch wakes the loop through a packet socket at the tap (plug_watch.c).
- * Polling counters would cost a turn each millisecond and still be late by half of one; so does a
- * frame: the socket is full after one or two frames and refuses the others for next to nothing.
+ * That comes within microseconds and only once an epoch; asking for counters every millisecond
+ * would cost a thousand turns of the loop a second, and half a millisecond of every answer.
  *
  * Failure. Whatever is removed under us (queue, filter, device) is heard from the kernel and ends
  * the session. If this process dies the queue holds on, and drops what exceeds its limit, like the
- * daemon's draining of the relay's sockets; nb_plug_clean, once the record says alone, lets out
+ * daemon's draining of the relay's sockets. nb_plug_clean, once the record says alone, lets out
  * what is held, as rule 4 says of a VM that runs on with that same history, and removes everything.
  * nb_plug_clean without release is for a VM that is gone or fenced.
  *
