@@ -6,11 +6,11 @@
  * takes, and heartbeats must not wait for that. Commands come through a small ring, answers go back
  * through another; both are bounded, as the loop has at most a few commands open.
  *
- * An epoch between hv_pause and hv_resume: barrier (one ioctl per NIC), start of QEMU's own state
- * save, harvest and copy of dirty pages at the same time, end of the save. No allocation, no log,
- * no blocking call, with one exception that is rule 6's: when more is dirty than the staging buffer
- * holds, the VM stays paused while the first part is encoded and sent. That is a longer epoch and
- * never a larger buffer.
+ * An epoch between hv_pause and hv_resume: barrier (netbuffer: one system call or two per NIC),
+ * start of QEMU's own state save, harvest and copy of dirty pages at the same time, end of the
+ * save. No allocation, no log, no blocking call, with one exception that is rule 6's: when more is
+ * dirty than the staging buffer holds, the VM stays paused while the first part is encoded and
+ * sent. That is a longer epoch and never a larger buffer.
  *
  * Failure: whatever fails between pause and resume, the VM is resumed first and told about later.
  */
@@ -162,10 +162,19 @@ static void do_attach(struct cap *c)
 	emit(c, &ev);
 }
 
-static void do_hold_net(struct cap *c)
+static void do_hold_net(struct cap *c, enum cap_net way)
 {
 	struct cap_event ev = {.kind = CAP_EV_NET_HELD};
 
+	if (c->conf.opts.net_below && way == CAP_NET_ANY) {
+		ev.rc = hv_net_taps(c->vm, ev.taps, &ev.ntaps, &ev.e);
+		if (!ev.rc && ev.ntaps) {
+			emit(c, &ev);
+			return;
+		}
+		ev.text = ev.rc ? strdup(ev.e.text) : NULL;
+		ev.e.text[0] = '\0';
+	}
 	ev.rc = hv_net_hold(c->vm, ev.ports, &ev.nports, &ev.e);
 	emit(c, &ev);
 }
@@ -541,7 +550,7 @@ static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
 		do_attach(c);
 		break;
 	case CAP_HOLD_NET:
-		do_hold_net(c);
+		do_hold_net(c, (enum cap_net)n);
 		break;
 	case CAP_SYNC:
 		do_sync(c);

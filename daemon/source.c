@@ -98,6 +98,7 @@ static int set_up(struct source *s, struct tv_err *e)
 	cc.vm.start_ticks = s->job.vm_start_ticks;
 	cc.opts.stopped = &s->page->in_pause;
 	cc.opts.two_step = getenv("TWINVM_TWO_STEP") != NULL;
+	cc.opts.net_below = !getenv("TWINVM_RELAY") && !nb_plug_probe(&s->net_why);
 	snprintf(cc.vm.name, sizeof(cc.vm.name), "%s", s->job.vm_name);
 	snprintf(cc.vm.qmp_path, sizeof(cc.vm.qmp_path), "%s", s->job.vm_qmp);
 	rc = pace_mode_parse(s->job.mode, &s->pace.mode);

@@ -52,6 +52,7 @@ struct source {
 	const char *outcome;		/* for the daemon: what ended the session */
 	int exit_rc;
 	struct tv_err why, part_failed;
+	struct tv_err net_why; /* why output is not held below QEMU */
 	int part_rc;
 
 	int64_t captured_at_ns[MAX_IN_FLIGHT + 2]; /* by epoch number, ring */

@@ -80,6 +80,7 @@ struct hv_opts {
 	/* Set while hv_detach (or hv_disks_unmirror) has the VM stopped: hv_cleanup wants to know
 	 * it after our death. May be NULL; outlives the attachment. */
 	volatile uint32_t *stopped;
+	bool net_below; /* output can be held below QEMU: vhost and several queues do not matter */
 };
 
 /*
@@ -197,6 +198,19 @@ int hv_net_hold(struct hv_vm *vm, struct hv_net_port ports[HV_MAX_NICS], unsigne
 /* Removes them again; frames flow directly. The caller still reads capture_fd until this returns.
  */
 int hv_net_unhold(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+
+struct hv_tap {
+	char netdev[64];
+	char ifname[16];
+	unsigned ifindex; /* in this process's network namespace */
+};
+/*
+ * The taps that the VM's NICs send to, for holding output below QEMU instead of hv_net_hold; vhost
+ * and several queues make no difference. 0 also for a VM without NICs. -ENOTSUP with the reason
+ * when one of them is no tap, or not one that can be held (elsewhere, NAPI, zero copy).
+ */
+int hv_net_taps(struct hv_vm *vm, struct hv_tap taps[HV_MAX_NICS], unsigned *n,
+		struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- disks ---- */
 #define HV_MAX_DISKS 16
