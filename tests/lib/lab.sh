@@ -33,6 +33,8 @@ LAB_B=$LAB_ROOT/${B:-build}
 
 LAB_AGENT=$LAB_B/tools/labagent
 LAB_AGENT_PORT=7799
+# shellcheck disable=SC2034 # for the scripts
+LAB_BUSYBOX=$LAB_B/guest/packages/bin/busybox # ping and the like, also where this machine has none
 LAB_BOOT_S=${LAB_BOOT_S:-240} # a busy machine boots slowly
 declare -A LAB_PID=()         # name -> pid of its QEMU; empty after a power cut
 
@@ -125,7 +127,7 @@ _lab_answers() {
 _lab_alive() { kill -0 "${LAB_PID[$1]}" 2>/dev/null; }
 _lab_ready() {
 	_lab_alive "$1" || _hosts_die "$1's QEMU ended: $(tail -n 3 "$HOSTS_DIR/$1.qemu")"
-	! grep -aq 'lab: FAILED' "$HOSTS_DIR/$1.console" || _hosts_die "$1: $(grep -a 'lab: FAILED' "$HOSTS_DIR/$1.console")"
+	! grep -asq 'lab: FAILED' "$HOSTS_DIR/$1.console" || _hosts_die "$1: $(grep -a 'lab: FAILED' "$HOSTS_DIR/$1.console")"
 	host_run "$1" true 2>/dev/null
 }
 host_wait() {

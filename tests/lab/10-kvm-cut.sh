@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The main promise with real KVM: a Redis guest is protected, its host's power is cut in the middle of a
+# client's work, and the client loses nothing, on the same connection.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/labpair.sh
+
+labpair_up
+guest_start hostA vm1
+client_start
+protect vm1
+client_more 120 50
+reads_committed vm1 20
+client_cut
+host_power_cut hostA
+step "hostA's power was cut after $(client_acked) acknowledged writes"
+client_more 120 50
+step "the client's work goes on"
+client_ends
+one_runs hostB
