@@ -6,16 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/labpair.sh
 
-labpair_up
-guest_start hostA vm1
-client_start
-protect vm1
-client_more 120 50
-reads_committed vm1 20
+labpair_working 20
 client_cut
 host_power_cut hostA
 step "hostA's power was cut after $(client_acked) acknowledged writes"
-client_more 120 50
-step "the client's work goes on"
-client_ends
+labpair_goes_on
 one_runs hostB

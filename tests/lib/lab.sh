@@ -13,6 +13,7 @@
 #   host_power_cut hostA             SIGKILL of the machine: what its kernel had not written to disk is lost
 #   host_boot hostA                  the same machine again, with its /var/lib; host_wait hostA when it is ready
 #   host_link hostA down|up [NET]    pulls and plugs cables; NET: client, repl or all (default)
+#   lab_part hostA hostB on|off      neither reaches the other on the client network, both still reach the rest
 #   host_freeze hostA, host_thaw     the whole machine stands still, and comes back
 #   host_panic hostA                 its kernel panics (and hangs, as Debian's does)
 #   host_mce hostA 'ARGS'            HMP mce: a machine check, e.g. '0 8 0x9c00000000000150 0x0 0x12345000 0x8c'
@@ -204,6 +205,12 @@ host_link() {
 	[[ ${3:-all} = all ]] || nets=("$3")
 	for net in "${nets[@]}"; do
 		host_hmp "$name" "set_link $net $what" >/dev/null
+	done
+}
+lab_part() {
+	local name
+	for name in "$1" "$2"; do
+		_ns_run switch bridge link set dev "c-${HOST_NO[$name]}" isolated "$3"
 	done
 }
 host_power_cut() {

@@ -151,3 +151,31 @@ one_runs() {
 	[[ -z ${LAB_PID[$host]:-} ]] || ! guest_runs_on "$host" || fail "a VM runs on $host, too"
 	step "exactly one VM runs, on $1"
 }
+
+# Where every fault starts from: a protected VM under a client's work.
+labpair_working() {
+	labpair_up
+	guest_start hostA vm1
+	client_start
+	protect vm1
+	client_more 120 50
+	reads_committed vm1 "${1:-10}"
+}
+# After it: the client's work goes on, and nothing was lost.
+labpair_goes_on() {
+	client_more 120 50
+	step "the client's work goes on"
+	client_ends
+}
+# Which host runs the VM? Sets RUNNER. A primary that was left behind may run on, silent, until it has asked the
+# arbiter; what it must never do is speak, and that the client would tell.
+_just_one() {
+	RUNNER=
+	! guest_runs_on hostA || RUNNER=hostA
+	! guest_runs_on hostB || RUNNER=$RUNNER${RUNNER:+ and }hostB
+	[[ $RUNNER = host? ]]
+}
+one_runs_somewhere() {
+	await 90 "exactly one VM to run" _just_one || fail "the VM runs on: ${RUNNER:-no host}"
+	step "exactly one VM runs, on $RUNNER"
+}
