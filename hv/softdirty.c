@@ -18,7 +18,8 @@
  *   - discarded pages are not reported (hv_features.discard_reported is false: no balloons);
  *   - pages of files and of shared memory lose their bits when the kernel unmaps them: only private
  *     anonymous RAM is accepted, so a promoted standby cannot be protected again from such a host;
- *   - a huge page has one bit: one write to it is 512 dirty pages;
+ *   - a huge page has one bit, so one write to it is 512 dirty pages: wherever a whole huge page's
+ *     worth is dirty, the kernel is asked to split it (split_chunks), and it rarely is one again;
  *   - anybody with our rights who writes to clear_refs takes our bits: nothing can tell.
  * A page that was never touched reads as zero and is not reported (as in dirty.c).
  */
@@ -30,12 +31,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define ENTRIES 65536 /* pagemap entries read at once: 512 KiB for 256 MiB of RAM */
 #define SOFT_DIRTY (UINT64_C(1) << 55)
 #define POPULATED (UINT64_C(3) << 62) /* present or swapped */
 #define WORD_BITS 64
+#define HUGE_BYTES (UINT64_C(2) << 20)
 
 static uint64_t block_pages(const struct hv_block *b)
 {
@@ -148,10 +151,33 @@ static uint64_t take_run(uint64_t *map, uint64_t from, uint64_t end, uint64_t ma
 	return n;
 }
 
+/* Adds one page of every 2 MiB that lie wholly in the run; what does not fit is left for later. */
+static unsigned add_chunks(struct hv_vm *vm, const struct hv_run *run, unsigned n)
+{
+	uint64_t start = vm->blocks[run->block].host.v + run->offset;
+	uint64_t end = start + ((uint64_t)run->pages << TV_PAGE_SHIFT);
+
+	for (uint64_t at = (start + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
+	     at + HUGE_BYTES <= end && n < HV_IOVS; at += HUGE_BYTES)
+		vm->iovs[n++] = (struct iovec){(void *)(uintptr_t)at, TV_PAGE_BYTES};
+	return n;
+}
+
+/*
+ * MADV_COLD on a part of a huge page splits it (mm/madvise.c: madvise_cold_or_pageout_pte_range);
+ * on a small page it says that this one page may be paged out earlier, which costs nothing here.
+ * The bits are kept either way. Failure is no error: more is copied then.
+ */
+static void split_chunks(struct hv_vm *vm, unsigned n)
+{
+	if (n && syscall(SYS_process_madvise, vm->pidfd, vm->iovs, n, MADV_COLD, 0) < 0)
+		return;
+}
+
 int hv_soft_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs,
 		    unsigned max_runs, uint64_t max_pages)
 {
-	unsigned n = 0;
+	unsigned n = 0, chunks = 0;
 
 	while (cursor->block < vm->n_blocks && n < max_runs && max_pages) {
 		const struct hv_block *b = &vm->blocks[cursor->block];
@@ -169,9 +195,11 @@ int hv_soft_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *r
 			.pages = (uint32_t)got,
 			.offset = at << TV_PAGE_SHIFT,
 		};
+		chunks = add_chunks(vm, &runs[n - 1], chunks);
 		max_pages -= got;
 		cursor->offset = (at + got) << TV_PAGE_SHIFT;
 	}
+	split_chunks(vm, chunks);
 	cursor->done = cursor->block >= vm->n_blocks;
 	return (int)n;
 }

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/labpair.sh
 
-labpair_working 20
+labpair_working
 client_cut
 host_power_cut hostA
 step "hostA's power was cut after $(client_acked) acknowledged writes"

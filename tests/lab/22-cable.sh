@@ -10,12 +10,12 @@ labpair_working
 client_cut
 host_link hostA down repl
 step "the cable was pulled after $(client_acked) acknowledged writes"
-client_more 120 50
+client_more 300 20
 step "the client's work goes on"
 one_runs_somewhere
 host_link hostA up repl
 step "the cable is back"
-client_more 60 50
+client_more 300 20
 one_runs_somewhere
 client_ends
 tw hostA status || true

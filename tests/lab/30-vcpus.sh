@@ -19,7 +19,7 @@ for cpus in 4 2; do
 	await 60 "all vCPUs to work" all_work
 	client_start
 	protect "$name"
-	client_more 120 50
+	client_more 300 20
 	reads_committed "$name" 10
 	before=$(work)
 	client_cut

@@ -10,7 +10,7 @@ if [[ ! -e netbuffer/plug.c ]]; then
 	exit 77
 fi
 GUEST_NETDEV=,vhost=on
-labpair_working 20
+labpair_working
 host_run hostA pgrep -f 'vhost-' >/dev/null || fail "no vhost worker: the guest's frames take another way"
 client_cut
 host_power_cut hostA

@@ -27,8 +27,8 @@ guest_start hostA vm1
 client_start
 protect vm1
 grep -q "soft-dirty" "$PAIR_DIR/hostA.log" || fail "soft-dirty bits are not what is used"
-client_more 120 50
-reads_committed vm1 20
+client_more 300 20
+reads_committed vm1 10
 client_cut
 host_power_cut hostA
 step "hostA's power was cut after $(client_acked) acknowledged writes"

@@ -100,7 +100,7 @@ reads_committed() {
 	local n
 	n=$(vm_field hostA "$1" "['epoch_committed']")
 	[[ $n = [0-9]* ]] || fail "no status of $1: $n"
-	await 120 "$2 epochs of $1 to be committed" _epochs_past "$1" $((n + $2))
+	await 300 "$2 epochs of $1 to be committed" _epochs_past "$1" $((n + $2))
 }
 protect() {
 	tw hostA protect "$1" --to hostB >"$PAIR_DIR/protect.log" || fail "protect: $(<"$PAIR_DIR/protect.log")"
@@ -113,7 +113,7 @@ client_start() {
 	host_spawn client "$PAIR_DIR/client.log" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 90000 \
 		--record "$PAIR_DIR/record" --out "$PAIR_DIR/client.json" --thin --pause-us 2000
 	CLIENT_PID=$SPAWNED_PID CLIENT_JOB=$SPAWNED_JOB
-	client_more 60 20
+	client_more 300 20
 }
 client_acked() { wc -l 2>/dev/null <"$PAIR_DIR/record" || echo 0; }
 _client_past() {
@@ -158,12 +158,12 @@ labpair_working() {
 	guest_start hostA vm1
 	client_start
 	protect vm1
-	client_more 120 50
+	client_more 300 20
 	reads_committed vm1 "${1:-10}"
 }
 # After it: the client's work goes on, and nothing was lost.
 labpair_goes_on() {
-	client_more 120 50
+	client_more 300 20
 	step "the client's work goes on"
 	client_ends
 }
