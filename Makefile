@@ -4,7 +4,7 @@ SHELL := /bin/bash
 B ?= build
 ROOMS := common hv nbd checkpoint replicator netbuffer failover daemon cli
 CC ?= gcc
-PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson
+PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl
 
 # A missing library is a hard, clear error, never a silent loss of a feature.
 NOBUILD := help deps clean demo test test-lab lint-deps

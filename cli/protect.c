@@ -97,8 +97,9 @@ const struct subcommand cmd_protect = {
 	"VM\n"
 	"                 sends something), adaptive (both, within a pause budget; the default)\n"
 	"  --epoch MS     length of an epoch (default from the configuration, 25)\n"
-	"  --arbiter URL  who decides which host runs the VM: file:///DIRECTORY (seen by both "
-	"hosts), or\n"
+	"  --arbiter URL  who decides which host runs the VM: etcd://HOST:PORT,HOST:PORT,... (a "
+	"cluster;\n"
+	"                 etcds:// with TLS), file:///DIRECTORY (seen by both hosts), or\n"
 	"                 none: then only a person promotes the backup (twinvm failover --force)\n"
 	"  --json         one JSON object on stdout\n",
 	run,

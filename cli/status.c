@@ -19,7 +19,8 @@ static double number(json_t *o, const char *key)
 static void line(json_t *vm)
 {
 	const char *reason = text(vm, "reason");
-	json_t *pause = json_object_get(vm, "pause_ms");
+	json_t *pause = json_object_get(vm, "pause_ms"), *k;
+	size_t i;
 
 	printf("%-16s %-8s %-10s %-12s gen %-3.0f epoch %-8.0f", text(vm, "name"), text(vm, "role"),
 	       text(vm, "state"), text(vm, "peer"), number(vm, "generation"),
@@ -32,6 +33,9 @@ static void line(json_t *vm)
 	if (*reason)
 		printf("  (%s)", reason);
 	putchar('\n');
+	json_array_foreach(json_object_get(vm, "kept"), i, k)
+		printf("  kept: QEMU pid %.0f, generation %.0f: %s\n", number(k, "pid"),
+		       number(k, "generation"), text(k, "reason"));
 }
 
 static int run(struct cli *c, int argc, char **argv)
@@ -72,6 +76,10 @@ const struct subcommand cmd_status = {
 	"  VM      its name, id, pid, or QMP socket; all VMs of this host otherwise\n"
 	"  --json  an array of objects on stdout; with VM one object\n\n"
 	"States: syncing, protected, alone (runs unprotected; the reason is said), promoting, "
-	"stopped.\n",
+	"stopped.\n"
+	"'kept' names a QEMU of this host that was stopped because another host runs the VM: look "
+	"at "
+	"it, end it,\n"
+	"or forget it with 'twinvm unprotect VM --kept'.\n",
 	run,
 };

@@ -6,20 +6,30 @@
 
 static int run(struct cli *c, int argc, char **argv)
 {
-	static const struct option options[] = {CLI_COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"kept", no_argument, NULL, 'k'}, CLI_COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+	bool kept = false;
 	json_t *last;
 	int opt, rc;
 
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (opt == 'k') {
+			kept = true;
+			continue;
+		}
 		rc = cli_common_option(c, &cmd_unprotect, opt);
 		if (rc >= 0)
 			return rc;
 	}
 	if (optind != argc - 1)
 		return cli_usage(&cmd_unprotect);
-	rc = cli_call(c, json_pack("{ss ss}", "op", "unprotect", "vm", argv[optind]), NULL, &last);
+	rc = cli_call(c,
+		      json_pack("{ss ss sb}", "op", "unprotect", "vm", argv[optind], "kept", kept),
+		      NULL, &last);
 	if (!rc && c->json)
 		cli_print(c, json_pack("{ss sb}", "vm", argv[optind], "protected", 0));
+	else if (!rc && kept)
+		printf("the stopped QEMU of %s is forgotten; it is yours to end\n", argv[optind]);
 	else if (!rc)
 		printf("%s runs on, not protected any more\n", argv[optind]);
 	json_decref(last);
@@ -28,10 +38,13 @@ static int run(struct cli *c, int argc, char **argv)
 
 const struct subcommand cmd_unprotect = {
 	"unprotect",
-	"VM",
+	"VM [--kept]",
 	"stop protecting a VM; it runs on, the standby goes away",
 	"What twinvm added to the VM is removed from it; the VM is not restarted.\n\n"
 	"  VM      its name, id (from twinvm status), pid, or QMP socket\n"
+	"  --kept  only forget a QEMU of this host that was stopped because another host runs the "
+	"VM: its\n"
+	"          process is left as it is, the names of its files and taps may be used again\n"
 	"  --json  one JSON object on stdout\n",
 	run,
 };

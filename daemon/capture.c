@@ -50,6 +50,7 @@ struct cap {
 	bool stop;
 	struct hv_vm *vm;
 	bool gone, disks_copied;
+	bool stopped; /* by us, between epochs: in_pause says so to whoever cleans up after us */
 };
 
 static void kick(int fd)
@@ -377,8 +378,12 @@ struct paused { /* what the epoch's critical section leaves behind */
 	int rc;
 };
 
-/* HOT: everything between stop and cont. The VM's runs again when it returns, whatever happened. */
-static void capture_paused(struct cap *c, uint64_t epoch, struct slot *s, struct paused *out)
+/*
+ * HOT: everything between stop and cont. The VM runs again when it returns, whatever happened;
+ * unless it stays stopped for a planned switch and the epoch is whole.
+ */
+static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct slot *s,
+			   struct paused *out)
 {
 	struct hv_cursor cur = {0};
 	int rc, r;
@@ -419,7 +424,8 @@ static void capture_paused(struct cap *c, uint64_t epoch, struct slot *s, struct
 resume:
 	out->slot = s;
 	/* A VM that a person paused is that person's to resume. */
-	r = out->rc == -EALREADY ? 0 : hv_resume(c->vm, QMP_TIMEOUT_MS);
+	c->stopped = stay && !out->rc;
+	r = out->rc == -EALREADY || c->stopped ? 0 : hv_resume(c->vm, QMP_TIMEOUT_MS);
 	/* Only now: a disk write that waits for a commit could keep QEMU from its monitor. */
 	c->conf.pausing(c->conf.arg, false);
 	if (!out->rc)
@@ -442,7 +448,7 @@ static int read_state(struct cap *c, struct slot *s, size_t bytes)
 	return hv_state_read(c->vm, s->state, bytes);
 }
 
-static void do_epoch(struct cap *c, uint64_t epoch)
+static void do_epoch(struct cap *c, uint64_t epoch, bool stay)
 {
 	struct cap_event ev = {.kind = CAP_EV_CAPTURED, .epoch = epoch};
 	struct slot *s =
@@ -455,8 +461,8 @@ static void do_epoch(struct cap *c, uint64_t epoch)
 	}
 	ev.pause_start_ns = tv_now_ns();
 	c->conf.page->in_pause = 1;
-	capture_paused(c, epoch, s, &p);
-	c->conf.page->in_pause = 0;
+	capture_paused(c, epoch, stay, s, &p);
+	c->conf.page->in_pause = c->stopped;
 	ev.pause_ns = tv_now_ns() - ev.pause_start_ns;
 	ev.pages = p.pages;
 	if (p.rc == -EALREADY) {
@@ -500,10 +506,55 @@ static void do_detach(struct cap *c, bool leave_stopped)
 	emit(c, &ev);
 }
 
-static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
+/*
+ * The disks are told as at an epoch's pause: `stop` drains them, and a write that waits for a
+ * commit would keep QEMU from answering.
+ */
+static void do_stop(struct cap *c)
 {
 	struct cap_event ev = {.kind = CAP_EV_STOPPED};
 
+	if (c->stopped) {
+		emit(c, &ev);
+		return;
+	}
+	c->conf.page->in_pause = 1;
+	c->conf.pausing(c->conf.arg, true);
+	ev.rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	c->conf.pausing(c->conf.arg, false);
+	if (ev.rc == -EALREADY)
+		ev.rc = 0; /* by a person, or by us before */
+	else if (!ev.rc)
+		c->stopped = true;
+	c->conf.page->in_pause = c->stopped;
+	emit(c, &ev);
+}
+
+static void do_resume(struct cap *c)
+{
+	int rc = c->stopped ? hv_resume(c->vm, QMP_TIMEOUT_MS) : 0;
+
+	if (rc) {
+		fail(c, rc, NULL, "resuming the VM");
+		return;
+	}
+	c->stopped = false;
+	c->conf.page->in_pause = 0;
+}
+
+static void do_quit(struct cap *c)
+{
+	struct tv_err e = {0};
+	int rc = hv_quit(c->vm, QMP_TIMEOUT_MS, &e);
+
+	if (rc)
+		fail(c, rc, &e, "ending the VM's process");
+	else
+		vm_gone(c);
+}
+
+static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
+{
 	if (c->gone && cmd != CAP_DETACH)
 		return;
 	switch (cmd) {
@@ -517,18 +568,17 @@ static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
 		do_sync(c);
 		break;
 	case CAP_EPOCH:
-		do_epoch(c, n);
+	case CAP_LAST_EPOCH:
+		do_epoch(c, n, cmd == CAP_LAST_EPOCH);
 		break;
 	case CAP_STOP_VM:
-		ev.rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
-		if (ev.rc == -EALREADY)
-			ev.rc = 0;
-		emit(c, &ev);
+		do_stop(c);
 		break;
 	case CAP_RESUME_VM:
-		ev.rc = hv_resume(c->vm, QMP_TIMEOUT_MS);
-		if (ev.rc)
-			fail(c, ev.rc, NULL, "resuming the VM");
+		do_resume(c);
+		break;
+	case CAP_QUIT_VM:
+		do_quit(c);
 		break;
 	case CAP_DETACH:
 		do_detach(c, n != 0);

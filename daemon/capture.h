@@ -10,13 +10,15 @@
 #include "hv/hv.h"
 
 enum cap_cmd {
-	CAP_ATTACH,   /* -> CAP_EV_ATTACHED */
-	CAP_HOLD_NET, /* -> CAP_EV_NET_HELD */
-	CAP_SYNC,     /* -> CAP_EV_PROGRESS..., CAP_EV_SYNCED */
-	CAP_EPOCH,    /* n = epoch -> CAP_EV_CAPTURED */
-	CAP_STOP_VM,  /* for good: -> CAP_EV_STOPPED */
-	CAP_RESUME_VM,
-	CAP_DETACH, /* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
+	CAP_ATTACH,	/* -> CAP_EV_ATTACHED */
+	CAP_HOLD_NET,	/* -> CAP_EV_NET_HELD */
+	CAP_SYNC,	/* -> CAP_EV_PROGRESS..., CAP_EV_SYNCED */
+	CAP_EPOCH,	/* n = epoch -> CAP_EV_CAPTURED */
+	CAP_LAST_EPOCH, /* the same, and the VM stays stopped */
+	CAP_STOP_VM,	/* -> CAP_EV_STOPPED */
+	CAP_RESUME_VM,	/* undoes CAP_STOP_VM and CAP_LAST_EPOCH; not what a person has stopped */
+	CAP_QUIT_VM,	/* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
+	CAP_DETACH,	/* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
 };
 enum cap_event_kind {
 	CAP_EV_ATTACHED,

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { TEXT, NUMBER, BYTES, ADDRESS };
+enum kind { TEXT, NUMBER, BYTES, YES_NO, ADDRESS };
 struct key {
 	const char *name;
 	enum kind kind;
@@ -22,6 +22,10 @@ struct key {
 #define N(n, f, lo, hi)                                                                            \
 	{                                                                                          \
 		n, NUMBER, offsetof(struct config, f), 0, lo, hi                                   \
+	}
+#define Y(n, f)                                                                                    \
+	{                                                                                          \
+		n, YES_NO, offsetof(struct config, f), 0, 0, 0                                     \
 	}
 #define S(n, f, lo, hi)                                                                            \
 	{                                                                                          \
@@ -40,7 +44,11 @@ static const struct key keys[] = {
 	T("key", key),
 	T("bridge", bridge),
 	T("arbiter", arbiter),
+	T("arbiter_ca", arbiter_ca),
+	T("arbiter_cert", arbiter_cert),
+	T("arbiter_key", arbiter_key),
 	T("mode", mode),
+	Y("reprotect", reprotect),
 	N("heartbeat_ms", heartbeat_ms, 20, 60000),
 	N("epoch_ms", epoch_ms, 1, 60000),
 	S("staging_mib", staging_bytes, 2, 65536),
@@ -119,6 +127,14 @@ static int set(struct config *c, const char *name, const char *value, struct tv_
 					     &c->listen_port)
 				       ? tv_fail(e, -EINVAL, "'%s' is not ADDRESS:PORT", value)
 				       : 0;
+		if (k->kind == YES_NO) {
+			bool yes = !strcmp(value, "yes");
+
+			*(bool *)((char *)c + k->offset) = yes;
+			return yes || !strcmp(value, "no")
+				       ? 0
+				       : tv_fail(e, -EINVAL, "'%s' is yes or no", name);
+		}
 		if (k->kind == TEXT) {
 			if (strlen(value) >= k->room)
 				return tv_fail(e, -EINVAL, "value of '%s' is too long", name);
@@ -179,6 +195,7 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 			       .heartbeat_ms = 100,
 			       .epoch_ms = 25,
 			       .mode = "adaptive",
+			       .reprotect = true,
 			       .staging_bytes = 64u << 20,
 			       .cache_bytes = 32u << 20,
 			       .spool_bytes = UINT64_C(16) << 30};
@@ -206,6 +223,12 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 					     out->state_dir) >= (int)sizeof(out->replica_dir))
 		return tv_fail(e, -ENAMETOOLONG, "%s: state_dir is too long", path);
 	return check(out, e);
+}
+
+struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t)
+{
+	return (struct fo_arbiter_conf){
+		.times = t, .ca = c->arbiter_ca, .cert = c->arbiter_cert, .key = c->arbiter_key};
 }
 
 int config_peer(const struct config *c, const char *name, struct config_peer *out, struct tv_err *e)

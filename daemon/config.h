@@ -4,6 +4,7 @@
 #define DAEMON_CONFIG_H
 
 #include "common/common.h"
+#include "failover/failover.h"
 
 #define CONFIG_MAX_PEERS 64
 #define CONFIG_DEFAULT_PORT 7890
@@ -25,9 +26,11 @@ struct config {
 	char ca[256], cert[256], key[256];
 	char bridge[16];   /* "": taps of promoted VMs are left alone */
 	char arbiter[256]; /* default for protect; "none" */
+	char arbiter_ca[256], arbiter_cert[256], arbiter_key[256]; /* for etcds:// */
 	int heartbeat_ms;
-	int epoch_ms;  /* default of protect --epoch */
-	char mode[16]; /* default of protect --mode */
+	int epoch_ms;	/* default of protect --epoch */
+	char mode[16];	/* default of protect --mode */
+	bool reprotect; /* a new backup is found by itself after a failover or for a lost one */
 	uint64_t staging_bytes;
 	uint64_t cache_bytes;
 	uint64_t spool_bytes;
@@ -36,6 +39,8 @@ struct config {
 };
 /* The sentence names file, line and what is wrong. Unknown keys are errors. */
 int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
+/* What fo_arbiter_open wants to know; points into c and t. */
+struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t);
 /* A configured peer, or HOST[:PORT] as it stands. */
 int config_peer(const struct config *c, const char *name, struct config_peer *out,
 		struct tv_err *e) TV_MUST_CHECK;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * twinvmd: supervises one replicator process per VM, holds what must outlive one, answers twinvm.
- * Private to daemon/. registry.c knows the VMs and keeps them on disk, supervise.c starts
- * replicators and deals with their ends, commands.c answers the command line, serve.c listens.
+ * Private to daemon/. registry.c knows the VMs and keeps them on disk, kept.c those that were
+ * stopped because another host runs them, children.c starts processes, supervise.c hears them,
+ * register.c lets them in, sessions.c deals with their ends, keeping.c has VMs protected again,
+ * commands.c answers the command line, serve.c listens.
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
 
 #include "daemon/config.h"
 #include "daemon/ctl.h"
+#include "failover/failover.h"
 #include "hv/hv.h"
 #include <sys/queue.h>
 
@@ -19,7 +22,7 @@ enum vm_phase {
 	VM_IDLE,       /* no replicator; the VM runs alone, or has just been loaded from disk */
 	VM_RUNNING,    /* a replicator was started */
 	VM_RECOVERING, /* cleaning up after one that died */
-	VM_FENCED,     /* another host runs this VM; ours is stopped and kept for inspection */
+	VM_FENCING,    /* another host runs this VM: ours is being stopped */
 };
 struct vm {
 	TAILQ_ENTRY(vm) link;
@@ -29,20 +32,29 @@ struct vm {
 	enum vm_phase phase;
 	struct hv_vm_id qemu; /* primary: the VM; backup: the standby (pid 0: none) */
 	char dir[256];	      /* backup: the standby's run directory */
+	int place; /* whose names the QEMU has (place.h); -1: it was never a standby of ours */
 	char peer_name[64], peer_host[128];
 	uint16_t peer_port;
 	char mode[16], arbiter[256], session[33];
 	int epoch_ms;
 	uint64_t generation;
-	bool wanted;	    /* to be protected again whenever that is possible */
+	uint64_t highest;	 /* generation ever heard of; above ours: ours is stale */
+	struct fo_keeper keeper; /* its `on`: to be protected whenever that is possible */
+	struct fo_candidate
+		last;	    /* the host that keeper.last names, as it was reached or heard from */
 	bool was_protected; /* ever since protect was given */
 	char reason[512];   /* why it is not protected */
 	/* not on disk: */
-	bool fresh;	  /* made by the protect that is under way: forgotten when that fails */
+	bool awaited; /* loaded from disk: its replicator may still introduce itself */
+	bool fresh;   /* made by the protect that is under way: forgotten when that fails */
+	struct fo_candidate
+		asked;	  /* protect named this host while another try was under way; port 0: no
+			   */
 	pid_t child;	  /* replicator or recovery of ours; 0: none, or adopted */
 	pid_t replicator; /* registered one, ours or adopted */
 	struct ctl *rep;  /* its connection */
-	struct ctl *next_sink; /* a newer backup session that waits for the old one's end */
+	struct ctl *next_sink; /* a newer backup session that waits for the old one's end, */
+	json_t *next_msg;      /* and how it introduced itself */
 	struct ctl *waiter;    /* twinvm protect or unprotect or failover that waits */
 	bool waiter_leaves;    /* it waits for the end of protection */
 	bool done;	       /* the replicator said how it ended */
@@ -50,18 +62,33 @@ struct vm {
 	int stash[CTL_MAX_FDS];
 	struct event *drain[CTL_MAX_FDS];
 	unsigned stash_n;
-	struct event *retry;
-	unsigned failures; /* in a row; spaces the tries out */
+	struct event *timer; /* the phase says what for */
 };
 
+/* A QEMU of this host that was stopped because another host runs its VM. It is the user's to look
+ * at and to end. */
+struct kept {
+	TAILQ_ENTRY(kept) link;
+	char id[33], name[128];
+	struct hv_vm_id qemu;
+	int place; /* its names are not given to anybody else; -1: none of ours */
+	uint64_t generation;
+	char why[512];
+};
+
+struct stranger { /* a connection that has not said hello: its process, and where it came from */
+	pid_t pid;
+	char address[64];
+};
 struct daemon {
 	struct config conf;
 	struct event_base *base;
 	int listen_fd, socket_fd, lock_fd;
 	struct event *accept_peer, *accept_ctl, *chld, *term, *intr, *hup;
 	TAILQ_HEAD(vm_list, vm) vms;
-	unsigned pending_sinks; /* connections that have not said hello */
-	pid_t pending[64];
+	TAILQ_HEAD(kept_list, kept) kept;
+	unsigned n_strangers;
+	struct stranger strangers[32];
 };
 
 /* ---- registry.c ---- */
@@ -72,20 +99,87 @@ struct vm *vm_by_id(struct daemon *d, const char *id);
 /* By name, id, pid or QMP socket. NULL: none; *several is set when more than one answers. */
 struct vm *vm_find(struct daemon *d, const char *what, bool *several);
 void vm_save(const struct vm *vm);
+/* Its QEMU process is still the one that we know. */
+bool vm_lives(const struct vm *vm);
 /* Reads what was kept on disk; the caller starts what must be started. */
 void registry_load(struct daemon *d);
+
+/* ---- status.c: the answer to `twinvm status` ---- */
 json_t *vm_status(const struct vm *vm);
+/* A VM that is only kept here. */
+json_t *kept_status(struct daemon *d, const struct kept *k);
+
+/* ---- generations.c: the highest one of every VM ever heard of, on disk ---- */
+uint64_t generation_seen(struct daemon *d, const char *vm_id);
+/* Durable when it returns 0; lower ones than before change nothing. */
+int generation_note(struct daemon *d, const char *vm_id, uint64_t generation) TV_MUST_CHECK;
+
+/* ---- kept.c ---- */
+void kept_load(struct daemon *d);
+void kept_add(struct vm *vm, const char *why);
+/* Forgets notes whose QEMU has ended. */
+void kept_prune(struct daemon *d);
+/* By name, id, pid or QMP socket; the newest. */
+struct kept *kept_find(struct daemon *d, const char *what);
+bool kept_is(struct daemon *d, pid_t pid);
+/* Forgets all notes of a VM; returns how many there were. The processes are left alone. */
+unsigned kept_forget(struct daemon *d, const char *vm_id);
+/* The VM's notes as an array. */
+json_t *kept_json(struct daemon *d, const char *vm_id);
+/* A place whose names nothing of that VM has here; -1: none. */
+int kept_free_place(struct daemon *d, const char *vm_id);
+
+/* ---- children.c: processes of ours ---- */
+/* A replicator for the host in vm->peer_*. */
+int vm_start_source(struct vm *vm, struct tv_err *e) TV_MUST_CHECK;
+int spawn_sink(struct daemon *d, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
+/* After a dead replicator: the record, then the VM is let go. Its exit comes to vm_recovered. */
+void vm_recover(struct vm *vm);
+/* Stops the VM for good and takes what is ours out of it. Its exit comes to vm_fence_done. */
+void vm_fence(struct vm *vm);
+void vm_forget_at_arbiter(struct vm *vm);
+/* The VM's timer, in ns from now; the phase at that time says what is done then. */
+void vm_timer(struct vm *vm, int64_t ns);
+
+/* ---- stash.c: sockets that hold a VM's output ---- */
+void stash_take(struct vm *vm, const int *fds, unsigned n);
+/* Throws away what comes out of them: QEMU may not block, and nothing may pass. */
+void stash_drain(struct vm *vm);
+void stash_close(struct vm *vm);
+
+/* ---- sessions.c: how sessions end ---- */
+void session_ended(struct vm *vm);
+void vm_recovered(struct vm *vm, int status);
+void vm_fence_done(struct vm *vm, int status);
+/* A higher generation than ours was heard of (vm->highest, on disk by now): ours is stopped. */
+void vm_yield(struct vm *vm);
+/* Forgets the entry; a backup session that waited for that begins. */
+void vm_end(struct vm *vm);
+/* A line to the waiting command, if there is one; final ends it. */
+void vm_tell(struct vm *vm, json_t *msg, bool final);
+void vm_tell_end(struct vm *vm, int rc, const char *text);
+
+/* ---- keeping.c: a VM that runs here is protected again by itself ---- */
+/* From now on; the host that is tried first is vm->last. */
+void keep_start(struct vm *vm);
+/* A first try to vm->peer_*, told by a person, is under way. */
+void keep_begun(struct vm *vm);
+void keep_protected(struct vm *vm);
+void keep_ended(struct vm *vm, enum fo_keep_end how);
+/* A try is due. */
+void keep_try(struct vm *vm);
+
+/* ---- register.c: replicators introduce themselves ---- */
+/* First message of a connection was "register". */
+void supervise_register(struct daemon *d, struct ctl *c, json_t *msg);
+void register_backup(struct daemon *d, struct ctl *c, json_t *msg);
 
 /* ---- supervise.c ---- */
-int vm_start_source(struct vm *vm, struct tv_err *e) TV_MUST_CHECK;
 /* After a daemon's start: who has not introduced itself within a moment is dead. */
 void supervise_loaded(struct daemon *d);
 void supervise_child_exit(struct daemon *d, pid_t pid, int status);
 int supervise_accept(struct daemon *d, int fd, struct tv_err *e) TV_MUST_CHECK;
-/* First message of a connection was "register". */
-void supervise_register(struct daemon *d, struct ctl *c, json_t *msg);
-/* A line to the waiting command, if there is one; final ends it. */
-void vm_tell(struct vm *vm, json_t *msg, bool final);
+extern const struct ctl_ops supervise_rep_ops;
 
 /* ---- commands.c ---- */
 /* First message of a connection was a command. */
@@ -95,6 +189,9 @@ void command_run(struct daemon *d, struct ctl *c, json_t *msg);
 int daemon_main(const char *config_path);
 /* ---- recover.c ---- */
 int recover_main(const char *job_text);
+int fence_main(const char *job_text);
 #define RECOVER_FENCED 3
+#define FENCE_GONE 4   /* the VM's process has ended */
+#define FENCE_FROZEN 5 /* QEMU did not answer: its process is stopped */
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <getopt.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +25,17 @@ static const char usage[] =
 static int forget_main(const char *job_text)
 {
 	struct fo_arbiter *a = NULL;
+	struct fo_arbiter_conf ac;
+	struct fo_times times;
 	struct tv_err e = {0};
 	struct job j;
 	int rc = job_from_text(job_text, &j, &e);
 
-	if (!rc)
-		rc = fo_arbiter_open(j.arbiter, &a, &e);
+	if (!rc) {
+		fo_times_init(&times, j.conf.heartbeat_ms * TV_NS_PER_MS);
+		ac = config_arbiter(&j.conf, &times);
+		rc = fo_arbiter_open(j.arbiter, &ac, &a, &e);
+	}
 	if (!rc)
 		rc = fo_arbiter_forget(a, j.vm_id, &e);
 	fo_arbiter_close(a);
@@ -44,6 +50,7 @@ static int replicate(int argc, char **argv)
 	/* Pieces of half a megabyte come and go all the time: from the heap, not mapped, faulted in
 	 * and zeroed anew each time. What is free beyond a few megabytes still goes back to the
 	 * kernel. */
+	signal(SIGPIPE, SIG_IGN);
 	mallopt(M_MMAP_THRESHOLD, 4 << 20);
 	mallopt(M_TRIM_THRESHOLD, 8 << 20);
 	if (argc == 4 && !strcmp(argv[2], "source"))
@@ -52,6 +59,8 @@ static int replicate(int argc, char **argv)
 		return sink_main(argv[3], 3);
 	if (argc == 4 && !strcmp(argv[2], "recover"))
 		return recover_main(argv[3]);
+	if (argc == 4 && !strcmp(argv[2], "fence"))
+		return fence_main(argv[3]);
 	if (argc == 4 && !strcmp(argv[2], "forget"))
 		return forget_main(argv[3]);
 	fputs(usage, stderr);

@@ -3,23 +3,36 @@
  * After a replicator died on the primary: a short-lived process of its own (QEMU or a shared
  * directory may keep it waiting). Rule 4 first: the record must say that we run alone before a
  * frame may pass; the daemon throws frames away until then. Then rule 5: the VM is let go and
- * resumed. Exit status: 0 cleaned up, RECOVER_FENCED another host runs the VM (ours was stopped), 1
- * try again.
+ * resumed. Exit status: 0 cleaned up, RECOVER_FENCED another host runs the VM (ours must be
+ * stopped), 1 try again.
+ *
+ * And for a VM that another host runs (rule 3): stop it, for good, and take out what is ours, so
+ * that its user finds nothing but the VM as it stood. The stop comes first and does not depend on
+ * QEMU's good will: where the monitor does not answer, the process is stopped. One thing stays:
+ * QEMU gives up an fd set only while its VM runs, so the file of the last device state lies in it.
  */
 #include "daemon/capture.h"
 #include "daemon/daemon.h"
 #include "daemon/job.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static int record_alone(const struct job *j, struct tv_err *e)
 {
 	struct fo_claim c = {.generation = j->generation};
 	struct fo_arbiter *a = NULL;
+	struct fo_arbiter_conf ac;
 	struct fo_record rec;
-	int rc = fo_arbiter_open(j->arbiter, &a, e);
+	struct fo_times times;
+	int rc;
 
+	fo_times_init(&times, j->conf.heartbeat_ms * TV_NS_PER_MS);
+	ac = config_arbiter(&j->conf, &times);
+	rc = fo_arbiter_open(j->arbiter, &ac, &a, e);
 	if (rc)
 		return rc;
 	snprintf(c.vm_id, sizeof(c.vm_id), "%s", j->vm_id);
@@ -31,10 +44,19 @@ static int record_alone(const struct job *j, struct tv_err *e)
 	return rc;
 }
 
+static struct hv_vm_id id_of(const struct job *j)
+{
+	struct hv_vm_id vm = {.pid = j->vm_pid, .start_ticks = j->vm_start_ticks};
+
+	snprintf(vm.qmp_path, sizeof(vm.qmp_path), "%s", j->vm_qmp);
+	snprintf(vm.name, sizeof(vm.name), "%s", j->vm_name);
+	return vm;
+}
+
 int recover_main(const char *job_text)
 {
 	struct cap_page *page = NULL;
-	struct hv_vm_id vm = {0};
+	struct hv_vm_id vm;
 	struct tv_err e = {0};
 	struct job j;
 	char path[512];
@@ -46,18 +68,13 @@ int recover_main(const char *job_text)
 		return 1;
 	}
 	tv_log_init("recovery");
-	vm.pid = j.vm_pid;
-	vm.start_ticks = j.vm_start_ticks;
-	snprintf(vm.qmp_path, sizeof(vm.qmp_path), "%s", j.vm_qmp);
-	snprintf(vm.name, sizeof(vm.name), "%s", j.vm_name);
+	vm = id_of(&j);
 	if (tv_pid_start_ticks(vm.pid) != vm.start_ticks)
 		return 0; /* nothing left to clean up */
 	rc = record_alone(&j, &e);
 	if (rc == TV_E_LOST) {
-		tv_log(TV_ERROR, "%s: %s; stopping our copy and keeping it for inspection",
-		       j.vm_name, e.text);
-		rc = hv_stop_vm(&vm, &e);
-		return rc && rc != TV_E_GONE ? 1 : RECOVER_FENCED;
+		tv_log(TV_ERROR, "%s: %s", j.vm_name, e.text);
+		return RECOVER_FENCED; /* the daemon has it stopped: fence_main */
 	}
 	if (rc) {
 		tv_log(TV_WARN, "%s: %s; its output is thrown away until the arbiter answers",
@@ -75,5 +92,45 @@ int recover_main(const char *job_text)
 	}
 	page->attached = page->in_pause = 0;
 	tv_log(TV_INFO, "%s runs on, nothing of twinvm is left in it", j.vm_name);
+	return 0;
+}
+
+/* A stopped process speaks to nobody, whatever state its monitor is in. */
+static bool freeze(const struct hv_vm_id *vm)
+{
+	TV_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, vm->pid, 0);
+
+	/* The pidfd first: what it means cannot change after the start time was read. */
+	return pidfd >= 0 && tv_pid_start_ticks(vm->pid) == vm->start_ticks &&
+	       !syscall(SYS_pidfd_send_signal, pidfd, SIGSTOP, NULL, 0);
+}
+
+int fence_main(const char *job_text)
+{
+	struct hv_vm_id vm;
+	struct tv_err e = {0};
+	struct job j;
+	int rc = job_from_text(job_text, &j, &e);
+
+	if (rc) {
+		tv_log(TV_ERROR, "%s", e.text);
+		return 1;
+	}
+	tv_log_init("fence");
+	vm = id_of(&j);
+	rc = hv_stop_vm(&vm, &e);
+	if (rc && tv_pid_start_ticks(vm.pid) != vm.start_ticks)
+		return FENCE_GONE;
+	if (rc) {
+		tv_log(TV_ERROR, "%s: stop: %s; stopping its process", vm.name, e.text);
+		return freeze(&vm) ? FENCE_FROZEN : 1;
+	}
+	rc = hv_cleanup(&vm, false, &e);
+	if (rc && tv_pid_start_ticks(vm.pid) != vm.start_ticks)
+		return FENCE_GONE;
+	/* It is stopped, and that is what counts: what is left in it does not keep it from being
+	 * kept. */
+	if (rc)
+		tv_log(TV_WARN, "%s: clean-up of the stopped VM: %s", vm.name, e.text);
 	return 0;
 }

@@ -26,6 +26,7 @@ struct vm *vm_new(struct daemon *d, const char *id, const char *name, enum vm_ro
 	snprintf(vm->arbiter, sizeof(vm->arbiter), "none");
 	vm->epoch_ms = d->conf.epoch_ms;
 	vm->generation = 1;
+	vm->place = -1;
 	TAILQ_INSERT_TAIL(&d->vms, vm, link);
 	return vm;
 }
@@ -45,15 +46,14 @@ void vm_drop(struct vm *vm)
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/%s", vm->d->conf.run_dir, vm->id);
 	rmdir(path); /* stays when a promoted VM's socket and log lie in it */
+	if (vm->dir[0])
+		rmdir(vm->dir);
 	TAILQ_REMOVE(&vm->d->vms, vm, link);
-	for (unsigned i = 0; i < vm->stash_n; i++) {
-		if (vm->drain[i])
-			event_free(vm->drain[i]);
-		close(vm->stash[i]);
-	}
-	if (vm->retry)
-		event_free(vm->retry);
+	stash_close(vm);
+	if (vm->timer)
+		event_free(vm->timer);
 	json_decref(vm->stats);
+	json_decref(vm->next_msg);
 	free(vm);
 }
 
@@ -86,17 +86,23 @@ struct vm *vm_find(struct daemon *d, const char *what, bool *several)
 	return found;
 }
 
+bool vm_lives(const struct vm *vm)
+{
+	return vm->qemu.pid > 0 && tv_pid_start_ticks(vm->qemu.pid) == vm->qemu.start_ticks;
+}
+
 void vm_save(const struct vm *vm)
 {
 	json_t *o = json_pack(
-		"{ss ss ss si sI ss ss ss ss si ss ss ss si sI sb sb ss sb}", "id", vm->id, "name",
-		vm->name, "role", vm->role == VM_PRIMARY ? "primary" : "backup", "pid",
-		(int)vm->qemu.pid, "start_ticks", (json_int_t)vm->qemu.start_ticks, "qmp",
-		vm->qemu.qmp_path, "dir", vm->dir, "peer_name", vm->peer_name, "peer_host",
-		vm->peer_host, "peer_port", (int)vm->peer_port, "mode", vm->mode, "arbiter",
-		vm->arbiter, "session", vm->session, "epoch_ms", vm->epoch_ms, "generation",
-		(json_int_t)vm->generation, "wanted", vm->wanted, "was_protected",
-		vm->was_protected, "reason", vm->reason, "fenced", vm->phase == VM_FENCED);
+		"{ss ss ss si sI ss ss si ss ss si ss ss ss si sI sb sb ss s{ss ss si}}", "id",
+		vm->id, "name", vm->name, "role", vm->role == VM_PRIMARY ? "primary" : "backup",
+		"pid", (int)vm->qemu.pid, "start_ticks", (json_int_t)vm->qemu.start_ticks, "qmp",
+		vm->qemu.qmp_path, "dir", vm->dir, "place", vm->place, "peer_name", vm->peer_name,
+		"peer_host", vm->peer_host, "peer_port", (int)vm->peer_port, "mode", vm->mode,
+		"arbiter", vm->arbiter, "session", vm->session, "epoch_ms", vm->epoch_ms,
+		"generation", (json_int_t)vm->generation, "wanted", vm->keeper.on, "was_protected",
+		vm->was_protected, "reason", vm->reason, "last", "name", vm->last.name, "address",
+		vm->last.address, "port", (int)vm->last.port);
 	TV_FREE char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 	char path[300];
 	int rc;
@@ -126,6 +132,7 @@ static void load_one(struct daemon *d, const char *path)
 	json_error_t je;
 	json_t *o = json_load_file(path, 0, &je);
 	char id[33], name[128], role[16];
+	json_t *last = json_object_get(o, "last");
 	struct vm *vm;
 
 	text_of(o, "id", id, sizeof(id));
@@ -151,10 +158,14 @@ static void load_one(struct daemon *d, const char *path)
 	text_of(o, "reason", vm->reason, sizeof(vm->reason));
 	vm->epoch_ms = (int)int_of(o, "epoch_ms");
 	vm->generation = (uint64_t)int_of(o, "generation");
-	vm->wanted = json_is_true(json_object_get(o, "wanted"));
+	vm->place = json_object_get(o, "place") ? (int)int_of(o, "place") : -1;
+	text_of(last, "name", vm->last.name, sizeof(vm->last.name));
+	text_of(last, "address", vm->last.address, sizeof(vm->last.address));
+	vm->last.port = (uint16_t)int_of(last, "port");
+	vm->highest = generation_seen(d, id);
+	if (json_is_true(json_object_get(o, "wanted")))
+		keep_start(vm);
 	vm->was_protected = json_is_true(json_object_get(o, "was_protected"));
-	if (json_is_true(json_object_get(o, "fenced")))
-		vm->phase = VM_FENCED;
 	json_decref(o);
 }
 
@@ -176,49 +187,4 @@ void registry_load(struct daemon *d)
 	}
 	if (dir)
 		closedir(dir);
-}
-
-/* The contract's fields with their neutral values; what the replicator said goes over them. */
-json_t *vm_status(const struct vm *vm)
-{
-	json_t *o = json_pack(
-		"{ss ss ss ss ss sI ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI sI sf "
-		"ss ss si}",
-		"name", vm->name, "id", vm->id, "role",
-		vm->role == VM_PRIMARY ? "primary" : "backup", "peer", vm->peer_name, "state",
-		vm->phase == VM_FENCED ? "stopped" : "alone", "generation",
-		(json_int_t)vm->generation, "mode", vm->mode, "epoch_running", (json_int_t)0,
-		"epoch_committed", (json_int_t)0, "lag_ms", 0.0, "uncommitted_bytes", (json_int_t)0,
-		"oldest_held_frame_ms", 0.0, "pause_ms", "p50", 0.0, "p99", 0.0, "max", 0.0,
-		"epoch_ms", "p50", 0.0, "dirty_pages", "p50", (json_int_t)0, "p99", (json_int_t)0,
-		"raw_bytes", (json_int_t)0, "wire_bytes", (json_int_t)0, "held_frames",
-		(json_int_t)0, "released_frames", (json_int_t)0, "disk_bytes", (json_int_t)0,
-		"progress", 0.0, "reason", vm->reason, "arbiter", vm->arbiter, "pid",
-		(int)vm->qemu.pid);
-
-	if (vm->stats && vm->phase == VM_RUNNING)
-		json_object_update(o, vm->stats);
-	else if (vm->stats) { /* last known counters of a session that ended */
-		const char *key;
-		json_t *v;
-
-		json_object_foreach(vm->stats, key, v) if (strcmp(key, "state") != 0 &&
-							   strcmp(key, "reason") != 0 &&
-							   strcmp(key, "progress") != 0)
-			json_object_set(o, key, v);
-	}
-	if (vm->phase == VM_RUNNING && vm->role == VM_PRIMARY && vm->was_protected && vm->stats) {
-		/* While a new synchronisation runs the VM is alone, and says why. */
-		const char *reason = json_string_value(json_object_get(vm->stats, "reason"));
-
-		if (!reason || !*reason)
-			json_object_set_new(
-				o, "reason",
-				json_string(!strcmp(json_string_value(json_object_get(o, "state")),
-						    "protected")
-						    ? ""
-						    : vm->reason));
-	}
-	json_object_del(o, "op");
-	return o;
 }

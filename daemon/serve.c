@@ -154,15 +154,18 @@ static int listen_peers(struct daemon *d, struct tv_err *e)
 
 static int set_up(struct daemon *d, const char *config_path, struct tv_err *e)
 {
-	char vms[256];
+	static const char *const folders[] = {"vms", "kept", "generations"};
+	char path[256];
 	int rc = config_load(config_path, &d->conf, e);
 
 	if (rc)
 		return rc;
-	snprintf(vms, sizeof(vms), "%s/vms", d->conf.state_dir);
-	rc = tv_mkdirs(vms);
-	if (rc)
-		return tv_fail(e, rc, "%s: %s", vms, tv_strerror(rc));
+	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+		snprintf(path, sizeof(path), "%s/%s", d->conf.state_dir, folders[i]);
+		rc = tv_mkdirs(path);
+		if (rc)
+			return tv_fail(e, rc, "%s: %s", path, tv_strerror(rc));
+	}
 	rc = tv_mkdirs(d->conf.run_dir);
 	if (rc)
 		return tv_fail(e, rc, "%s: %s", d->conf.run_dir, tv_strerror(rc));
@@ -179,6 +182,7 @@ int daemon_main(const char *config_path)
 
 	signal(SIGPIPE, SIG_IGN);
 	TAILQ_INIT(&d->vms);
+	TAILQ_INIT(&d->kept);
 	if (set_up(d, config_path, &e)) {
 		fprintf(stderr, "twinvmd: %s\n", e.text);
 		return 1;
@@ -199,6 +203,7 @@ int daemon_main(const char *config_path)
 	event_add(d->intr, NULL);
 	event_add(d->hup, NULL);
 	registry_load(d);
+	kept_load(d);
 	supervise_loaded(d);
 	tv_log(TV_INFO, "ready: %s, peers on %s:%u, commands on %s", d->conf.host,
 	       d->conf.listen_host, d->conf.listen_port, d->conf.socket);

@@ -19,6 +19,9 @@
 
 #include "daemon/applier.h"
 #include "daemon/job.h"
+#include "daemon/pace.h"
+#include "daemon/place.h"
+#include "daemon/replay.h"
 #include "replicator/replicator.h"
 
 #include <errno.h>
@@ -30,6 +33,7 @@
 
 #define QUEUE_BYTES (8u << 20)
 #define PROMOTE_TIMEOUT_MS 10000
+#define HAND_OVER_MS 100
 #define HELLO_TIMEOUT_NS                                                                           \
 	(5 * TV_NS_PER_S) /* a peer that connects and says nothing is not waited for */
 
@@ -45,15 +49,18 @@ struct sink {
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
 	struct applier *applier;
-	struct event *tick, *grace, *retry, *standby_end;
-	char dir[256], tap_prefix[12];
+	struct replay *replay;
+	struct event *tick, *standby_end;
+	char dir[256];
+	unsigned place; /* whose names the standby gets: the daemon says which are free */
+	struct place_names names;
 
-	enum fo_backup_state state;
-	bool hello, registered, welcomed, bye, syncing, in_epoch, ending;
+	struct fo_backup b; /* decides */
+	bool hello, registered, bye, ending;
 	struct hv_vm_id vm;
 	char *description;
-	uint64_t epoch_open, epoch_committed, rx_bytes;
-	int64_t last_tick_ns, started_ns;
+	uint64_t rx_bytes;
+	int64_t last_stats_ns, started_ns;
 	const char *outcome;
 	int exit_rc;
 	struct tv_err why;
@@ -66,12 +73,10 @@ static void arm(struct event *ev, int64_t ns)
 	event_add(ev, &tv);
 }
 
-static void on_event(struct sink *s, enum fo_backup_event ev);
-
 /* ---- reporting ---- */
 static const char *public_state(const struct sink *s)
 {
-	switch (s->state) {
+	switch (s->b.state) {
 	case FO_B_SYNCING:
 		return "syncing";
 	case FO_B_PROMOTING:
@@ -90,11 +95,11 @@ static void send_stats(struct sink *s)
 {
 	report_send(s->report,
 		    json_pack("{ss ss ss sI sI sI sf ss}", "op", "stats", "state", public_state(s),
-			      "core", fo_backup_state_name(s->state), "epoch_running",
-			      (json_int_t)s->epoch_open, "epoch_committed",
-			      (json_int_t)s->epoch_committed, "wire_bytes", (json_int_t)s->rx_bytes,
-			      "progress", s->state == FO_B_SYNCING ? 0.0 : 1.0, "reason",
-			      s->why.text));
+			      "core", fo_backup_state_name(s->b.state), "epoch_running",
+			      (json_int_t)s->b.epoch_open, "epoch_committed",
+			      (json_int_t)s->b.epoch_committed, "wire_bytes",
+			      (json_int_t)s->rx_bytes, "progress",
+			      s->b.state == FO_B_SYNCING ? 0.0 : 1.0, "reason", s->why.text));
 }
 
 static void report_connected(struct report *r, void *arg)
@@ -103,13 +108,15 @@ static void report_connected(struct report *r, void *arg)
 
 	if (!s->hello)
 		return;
-	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss}", "op", "register",
-				 "role", "backup", "vm_id", s->job.vm_id, "name", s->job.vm_name,
-				 "peer", s->job.peer_name, "pid", (json_int_t)getpid(),
-				 "generation", (json_int_t)s->job.generation, "session",
-				 s->job.session, "arbiter", s->job.arbiter, "standby_pid",
-				 (int)s->vm.pid, "dir", s->dir, "standby_start",
-				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path));
+	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss si si ss si}", "op",
+				 "register", "role", "backup", "vm_id", s->job.vm_id, "name",
+				 s->job.vm_name, "peer", s->job.peer_name, "pid",
+				 (json_int_t)getpid(), "generation", (json_int_t)s->job.generation,
+				 "session", s->job.session, "arbiter", s->job.arbiter,
+				 "standby_pid", (int)s->vm.pid, "dir", s->dir, "standby_start",
+				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path, "place",
+				 (int)s->place, "peer_port", (int)s->job.peer_port, "mode",
+				 s->job.mode, "epoch_ms", s->job.epoch_ms));
 	send_stats(s);
 }
 
@@ -162,6 +169,15 @@ static void post(struct sink *s, enum apply_kind kind, const void *p, size_t n, 
 	finish(s);
 }
 
+/* The VM runs; what the primary is told of it has left before we go. */
+static void hand_over(struct sink *s)
+{
+	if (s->conn)
+		repl_finish(s->conn, HAND_OVER_MS); /* on_closed goes on */
+	else
+		finish(s);
+}
+
 static void send_control(struct sink *s, Twinvm__Control *msg, bool urgent)
 {
 	int rc = s->conn ? repl_send(s->conn, msg, urgent) : -ENOTCONN;
@@ -185,11 +201,11 @@ static void refuse(struct sink *s, int rc, const char *reason)
 	tv_log(TV_WARN, "refusing %s: %s", s->job.vm_name, text);
 	r.code = rc;
 	r.text = text;
+	r.generation = s->job.generation;
 	msg.msg_case = TWINVM__CONTROL__MSG_REFUSE;
 	msg.refuse = &r;
 	send_control(s, &msg, false);
 	set_why(s, rc, text);
-	s->state = FO_B_GONE;
 	s->ending = true;
 	s->outcome = "refused";
 	if (s->conn)
@@ -198,69 +214,112 @@ static void refuse(struct sink *s, int rc, const char *reason)
 		discard(s, "refused");
 }
 
-/* ---- decisions ---- */
-static void claim(struct sink *s)
+/* ---- what the engine (failover/backup.c) asks for ---- */
+static void ask(void *arg, enum fo_question q)
 {
+	struct sink *s = arg;
 	struct fo_claim c = {.generation = s->job.generation};
 
 	snprintf(c.vm_id, sizeof(c.vm_id), "%s", s->job.vm_id);
 	snprintf(c.self, sizeof(c.self), "%s", s->job.conf.host);
 	snprintf(c.peer, sizeof(c.peer), "%s", s->job.peer_name);
 	snprintf(c.session, sizeof(c.session), "%s", s->job.session);
-	fo_ask_start(s->ask, FO_ASK_PROMOTE, &c);
+	fo_ask_start(s->ask, q, &c);
 }
 
-static void tell_fenced(struct sink *s)
+static void send_msg(void *arg, const struct fo_msg *m)
 {
+	struct sink *s = arg;
+	Twinvm__HeartbeatEcho e = TWINVM__HEARTBEAT_ECHO__INIT;
+	Twinvm__Committed c = TWINVM__COMMITTED__INIT;
 	Twinvm__Fenced f = TWINVM__FENCED__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
 
-	f.generation = s->job.generation;
-	f.host = s->job.conf.host;
-	msg.msg_case = TWINVM__CONTROL__MSG_FENCED;
-	msg.fenced = &f;
-	if (s->conn)
-		send_control(s, &msg, true);
+	if (!s->conn)
+		return;
+	switch (m->kind) {
+	case FO_M_ECHO:
+		if (m->datagram) {
+			repl_beat_send(s->beats, REPL_BEAT_ECHO, m->seq, m->sent_ns, m->generation);
+			return;
+		}
+		e.seq = m->seq;
+		e.sent_ns = m->sent_ns;
+		e.generation = m->generation;
+		msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT_ECHO;
+		msg.heartbeat_echo = &e;
+		break;
+	case FO_M_COMMITTED:
+		c.epoch = m->epoch;
+		c.generation = m->generation;
+		msg.msg_case = TWINVM__CONTROL__MSG_COMMITTED;
+		msg.committed = &c;
+		break;
+	case FO_M_FENCED:
+		f.generation = m->generation;
+		f.host = s->job.conf.host;
+		f.running = m->running;
+		msg.msg_case = TWINVM__CONTROL__MSG_FENCED;
+		msg.fenced = &f;
+		break;
+	default:
+		return;
+	}
+	send_control(s, &msg, true);
 }
 
-static void act(struct sink *s, unsigned a)
+/* The sender is stale: it is told the higher generation (and nothing else: that says it all). */
+static void turn_away(struct sink *s, uint64_t highest)
 {
-	if (a & FO_A_ASK_PROMOTE)
-		claim(s);
-	if (a & FO_A_ASK_LATER)
-		arm(s->retry, s->times.retry_ns);
-	if (a & FO_A_PROMOTE) {
-		if (!s->arbiter) /* a person, or the primary's own word, stands in for the record */
-			s->job.generation++;
-		tell_fenced(s);
+	struct fo_msg m = {.kind = FO_M_FENCED, .generation = highest};
+
+	send_msg(s, &m);
+	set_why(s, TV_E_LOST, "a higher generation of this VM is known here");
+	s->ending = true;
+	s->outcome = "refused";
+	if (s->conn)
+		repl_finish(s->conn, 1000); /* on_closed goes on */
+	else
+		discard(s, "refused");
+}
+
+static void act(void *arg, enum fo_action a, uint64_t generation)
+{
+	struct sink *s = arg;
+
+	switch (a) {
+	case FO_ACTION_PROMOTE:
+		s->job.generation = generation;
 		applier_drop_queued(s->applier);
 		post(s, APPLY_PROMOTE, NULL, 0, 0, NULL);
-	}
-	if (a & FO_A_DISCARD)
+		break;
+	case FO_ACTION_DISCARD:
 		discard(s, s->exit_rc ? "failed" : "discarded");
-	if (a & FO_A_HAND_OVER) {
+		break;
+	case FO_ACTION_HAND_OVER:
 		s->ending = true;
 		s->outcome = "promoted";
 		s->exit_rc = 0;
-		finish(s);
+		hand_over(s);
+		break;
+	default:
+		break;
 	}
 }
 
-static void on_event(struct sink *s, enum fo_backup_event ev)
+static void changed(void *arg, enum fo_backup_event ev, enum fo_backup_state from)
 {
-	struct fo_step st = fo_backup_step(s->state, ev, s->arbiter != NULL);
-	enum fo_backup_state from = s->state;
+	struct sink *s = arg;
 
-	s->state = (enum fo_backup_state)st.next;
-	if (from == s->state && !st.actions)
-		return;
 	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_backup_event_name(ev),
-	       fo_backup_state_name(from), fo_backup_state_name(s->state),
-	       (unsigned long long)s->job.generation, (unsigned long long)s->epoch_committed);
-	act(s, st.actions);
+	       fo_backup_state_name(from), fo_backup_state_name(s->b.state),
+	       (unsigned long long)s->b.generation, (unsigned long long)s->b.epoch_committed);
 	if (!s->ending)
 		send_stats(s);
 }
+
+static const struct fo_backup_ops engine_ops = {
+	.send = send_msg, .ask = ask, .act = act, .changed = changed};
 
 static void on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
 		      void *arg)
@@ -270,96 +329,78 @@ static void on_answer(enum fo_question q, int rc, const struct fo_record *rec, c
 	(void)q;
 	if (s->ending)
 		return;
-	if (!rc) {
-		s->job.generation = rec->generation;
-		on_event(s, FO_BE_WON);
-		return;
-	}
-	tv_log(TV_WARN, "arbiter: %s", why);
+	if (rc)
+		tv_log(TV_WARN, "arbiter: %s", why);
 	if (rc == TV_E_LOST)
 		snprintf(s->why.text, sizeof(s->why.text), "%s", why);
-	on_event(s, rc == TV_E_LOST ? FO_BE_LOST : FO_BE_UNREACHABLE);
-}
-
-static void on_retry(evutil_socket_t fd, short what, void *arg)
-{
-	struct sink *s = arg;
-
-	(void)fd;
-	(void)what;
-	if (s->state == FO_B_ASKING)
-		claim(s);
-}
-
-static void on_grace(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	on_event(arg, FO_BE_GRACE_OVER);
+	fo_backup_answer(&s->b, tv_now_ns(), rc, rc ? 0 : rec->generation);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sink *s = arg;
-	int64_t now = tv_now_ns();
-	bool late = s->last_tick_ns && now - s->last_tick_ns > s->times.heartbeat_ns;
+	int64_t now = tv_now_ns(), heard_ns = s->conn ? repl_last_rx_ns(s->conn) : 0;
 
 	(void)fd;
 	(void)what;
-	s->last_tick_ns = now;
 	arm(s->tick, s->times.tick_ns);
-	if (!s->hello && !s->ending && now - s->started_ns > HELLO_TIMEOUT_NS) {
-		set_why(s, -ETIMEDOUT, "the peer connected and said nothing");
-		discard(s, "failed");
+	if (s->ending)
+		return;
+	if (!s->hello) {
+		if (now - s->started_ns > HELLO_TIMEOUT_NS) {
+			set_why(s, -ETIMEDOUT, "the peer connected and said nothing");
+			discard(s, "failed");
+		}
 		return;
 	}
-	/* A stall of our own is not the peer's silence: what waits in the socket is read first. */
-	if (!late && s->conn && s->welcomed && !s->ending) {
-		int64_t heard_ns = repl_last_rx_ns(s->conn);
-
-		heard_ns = s->beat_rx_ns > heard_ns ? s->beat_rx_ns : heard_ns;
-		/* Before the first commit there is nothing to hurry for. */
-		if (now - heard_ns >
-		    (s->state == FO_B_SYNCING ? s->times.reconnect_grace_ns : s->times.suspect_ns))
-			on_event(s, FO_BE_SILENCE);
-	}
-	if (now / s->times.heartbeat_ns != (now - s->times.tick_ns) / s->times.heartbeat_ns &&
-	    !s->ending && s->hello)
+	fo_backup_tick(&s->b, now, s->beat_rx_ns > heard_ns ? s->beat_rx_ns : heard_ns);
+	if (now - s->last_stats_ns >= s->times.heartbeat_ns && !s->ending) {
+		s->last_stats_ns = now;
 		send_stats(s);
+	}
 }
 
 /* ---- the apply thread's answers ---- */
+static void violation(struct sink *s, const char *what)
+{
+	refuse(s, TV_E_PROTOCOL, what);
+}
+
 static void on_standby_end(evutil_socket_t fd, short what, void *arg)
 {
 	struct sink *s = arg;
 
 	(void)fd;
 	(void)what;
-	if (s->ending || s->state == FO_B_PROMOTING || s->state == FO_B_PROMOTED)
+	if (s->ending || s->b.state == FO_B_PROMOTING)
 		return;
 	set_why(s, TV_E_GONE,
 		"the standby's QEMU process ended by itself; see standby.log in the run directory");
-	s->state = FO_B_GONE;
 	discard(s, "failed");
 }
 
-/* An echo renews the primary's lease: none any more once we have asked. */
-static bool may_echo(const struct sink *s)
+/* What the primary's engine says; bad: the connection ends. */
+static void hear(struct sink *s, const struct fo_msg *m, int64_t now_ns)
 {
-	return s->state == FO_B_SYNCING || s->state == FO_B_STANDBY || s->state == FO_B_WAITING;
+	if (fo_backup_message(&s->b, now_ns, m) == TV_E_PROTOCOL)
+		violation(s, "a message that has no place here");
 }
 
 static void on_beat(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
 		    int64_t now_ns, void *arg)
 {
 	struct sink *s = arg;
+	struct fo_msg m = {.kind = FO_M_HEARTBEAT,
+			   .generation = generation,
+			   .seq = seq,
+			   .sent_ns = sent_ns,
+			   .datagram = true};
 
-	if (kind != REPL_BEAT || s->ending || !s->conn || generation != s->job.generation)
+	if (kind != REPL_BEAT || s->ending || !s->conn)
 		return;
-	s->beat_rx_ns = now_ns;
-	on_event(s, FO_BE_TRAFFIC);
-	if (may_echo(s))
-		repl_beat_send(s->beats, REPL_BEAT_ECHO, seq, sent_ns, generation);
+	if (generation == s->b.generation)
+		s->beat_rx_ns = now_ns;
+	hear(s, &m, now_ns);
 }
 
 static void on_started(struct sink *s, const struct apply_answer *a)
@@ -381,33 +422,15 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 		     : -ENOTCONN;
 	if (rc)
 		tv_log(TV_WARN, "heartbeats come through the connection only: %s", tv_strerror(rc));
+	w.generation = s->b.generation;
 	w.beat_port = port;
 	w.host = s->job.conf.host;
 	msg.msg_case = TWINVM__CONTROL__MSG_WELCOME;
 	msg.welcome = &w;
 	send_control(s, &msg, false);
-	s->welcomed = s->syncing = true;
 	s->beat_rx_ns =
 		tv_now_ns(); /* heartbeats begin with the welcome: silence is counted from here */
-}
-
-static void on_verified(struct sink *s, const struct apply_answer *a)
-{
-	Twinvm__Committed c = TWINVM__COMMITTED__INIT;
-	Twinvm__Control msg = TWINVM__CONTROL__INIT;
-
-	if (a->epoch <= s->epoch_committed)
-		return; /* the second answer for an epoch is a failed apply, handled by rc */
-	s->epoch_committed = a->epoch;
-	if (s->state == FO_B_SYNCING)
-		on_event(s, FO_BE_FIRST_COMMIT);
-	if (s->state != FO_B_STANDBY && s->state != FO_B_WAITING)
-		return; /* about to run the VM ourselves: not a word that releases output */
-	c.epoch = a->epoch;
-	c.generation = s->job.generation;
-	msg.msg_case = TWINVM__CONTROL__MSG_COMMITTED;
-	msg.committed = &c;
-	send_control(s, &msg, true);
+	fo_backup_welcomed(&s->b, s->beat_rx_ns);
 }
 
 static void replica_failed(struct sink *s, const struct apply_answer *a)
@@ -440,17 +463,20 @@ static void on_apply(const struct apply_answer *a, void *arg)
 		if (a->rc) {
 			set_why(s, a->rc, a->e.text);
 			tv_log(TV_ERROR, "promotion failed: %s", a->e.text);
-			on_event(s, FO_BE_PROMOTE_FAILED);
-			break;
+		} else {
+			s->vm = a->vm;
+			tv_log(TV_INFO, "%u frames of the last moments were said again",
+			       replay_run(s->replay, s->b.epoch_committed, s->job.conf.bridge));
 		}
-		s->vm = a->vm;
-		on_event(s, FO_BE_PROMOTE_DONE);
+		fo_backup_promoted(&s->b, tv_now_ns(), a->rc);
 		break;
 	default:
 		if (a->rc)
 			replica_failed(s, a);
-		else
-			on_verified(s, a);
+		else {
+			fo_backup_verified(&s->b, tv_now_ns(), a->epoch);
+			replay_committed(s->replay, a->epoch);
+		}
 		break;
 	}
 }
@@ -464,17 +490,12 @@ static void on_applier_drained(void *arg)
 }
 
 /* ---- messages ---- */
-static void violation(struct sink *s, const char *what)
-{
-	refuse(s, TV_E_PROTOCOL, what);
-}
-
 static bool good_id(const char *id, size_t digits)
 {
 	return strlen(id) == digits && strspn(id, "0123456789abcdef") == digits;
 }
 
-static void begin_standby(struct sink *s)
+static void begin_standby(struct sink *s, unsigned place)
 {
 	struct applier_conf conf = {.replica_dir = s->job.conf.replica_dir,
 				    .session = s->job.session,
@@ -486,11 +507,17 @@ static void begin_standby(struct sink *s)
 				    .drained = on_applier_drained,
 				    .arg = s};
 
+	s->place = place;
+	place_names(s->job.vm_id, place, &s->names);
+	if (job_dir(&s->job.conf, s->names.id, s->dir, sizeof(s->dir))) {
+		refuse(s, -EIO, "the run directory cannot be made on the backup");
+		return;
+	}
 	conf.standby = (struct hv_standby_conf){.dir = s->dir,
-						.vm_id = s->job.vm_id,
+						.vm_id = s->names.id,
 						.bridge = s->job.conf.bridge[0] ? s->job.conf.bridge
 										: NULL,
-						.tap_prefix = s->tap_prefix};
+						.tap_prefix = s->names.tap_prefix};
 	if (applier_new(s->base, &conf, &s->applier)) {
 		refuse(s, -ENOMEM, "no memory on the backup");
 		return;
@@ -502,6 +529,8 @@ static void begin_standby(struct sink *s)
 
 static void on_hello(struct sink *s, const Twinvm__Hello *h)
 {
+	enum pace_mode known;
+	struct fo_arbiter_conf ac;
 	char text[160];
 	int rc;
 
@@ -530,13 +559,20 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	strcpy(s->job.arbiter, h->arbiter);
 	s->job.generation = h->generation;
 	fo_times_init(&s->times, h->heartbeat_ms * TV_NS_PER_MS);
-	snprintf(s->tap_prefix, sizeof(s->tap_prefix), "tv%.6s", s->job.vm_id);
+	s->job.peer_port = h->listen_port <= UINT16_MAX ? (uint16_t)h->listen_port : 0;
+	s->job.epoch_ms = h->epoch_ms <= 60000 ? (int)h->epoch_ms : 0;
+	if (!pace_mode_parse(h->mode, &known)) /* else this host's own default */
+		snprintf(s->job.mode, sizeof(s->job.mode), "%s", h->mode);
 	s->description = strdup(h->description);
-	rc = fo_arbiter_open(s->job.arbiter, &s->arbiter, &s->why);
+	ac = config_arbiter(&s->job.conf, &s->times);
+	rc = fo_arbiter_open(s->job.arbiter, &ac, &s->arbiter, &s->why);
+	if (!rc) /* a backup that could never promote is none */
+		rc = fo_arbiter_probe(s->arbiter, &s->why);
 	if (!rc)
 		rc = job_dir(&s->job.conf, s->job.vm_id, s->dir, sizeof(s->dir));
 	if (!rc)
 		rc = fo_ask_new(s->base, s->arbiter, on_answer, s, &s->ask);
+	fo_backup_init(&s->b, &s->times, &engine_ops, s, s->job.generation, s->arbiter != NULL);
 	if (rc || !s->description) {
 		char copy[640];
 
@@ -549,76 +585,56 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	report_connected(s->report, s); /* the daemon answers go or refuse */
 }
 
+/* Marks of the stream: false when they are not in order, or of an older generation. */
+static bool in_order(struct sink *s, int rc, const char *what)
+{
+	if (rc == TV_E_PROTOCOL)
+		violation(s, what);
+	return !rc && !s->ending;
+}
+
 static void on_sync_end(struct sink *s, const Twinvm__SyncEnd *m)
 {
 	struct apply_sums sums = {m->records, 0, m->disk_records, m->disk_checksum};
 
-	post(s, APPLY_SYNC_END, NULL, 0, 0, &sums);
+	if (in_order(s, fo_backup_sync_end(&s->b, m->generation), "a second end of the first copy"))
+		post(s, APPLY_SYNC_END, NULL, 0, 0, &sums);
 }
 
 static void on_epoch_begin(struct sink *s, const Twinvm__EpochBegin *m)
 {
-	if (s->syncing || s->in_epoch || m->epoch != s->epoch_open + 1 ||
-	    m->generation != s->job.generation) {
-		violation(s, "an epoch out of order");
-		return;
-	}
-	s->in_epoch = true;
-	s->epoch_open = m->epoch;
-	post(s, APPLY_BEGIN, NULL, 0, m->epoch, NULL);
+	if (in_order(s, fo_backup_epoch_begin(&s->b, m->generation, m->epoch),
+		     "an epoch out of order"))
+		post(s, APPLY_BEGIN, NULL, 0, m->epoch, NULL);
 }
 
 static void on_epoch_end(struct sink *s, const Twinvm__EpochEnd *m)
 {
 	struct apply_sums sums = {m->records, m->checksum, m->disk_records, m->disk_checksum};
 
-	if (!s->in_epoch || m->epoch != s->epoch_open || m->generation != s->job.generation) {
-		violation(s, "the end of an epoch that is not open");
-		return;
-	}
-	s->in_epoch = false;
-	post(s, APPLY_END, NULL, 0, m->epoch, &sums);
-}
-
-static void echo(struct sink *s, const Twinvm__Heartbeat *m)
-{
-	Twinvm__HeartbeatEcho e = TWINVM__HEARTBEAT_ECHO__INIT;
-	Twinvm__Control msg = TWINVM__CONTROL__INIT;
-
-	if (!may_echo(s))
-		return;
-	e.seq = m->seq;
-	e.sent_ns = m->sent_ns;
-	e.generation = m->generation;
-	msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT_ECHO;
-	msg.heartbeat_echo = &e;
-	send_control(s, &msg, true);
+	if (in_order(s, fo_backup_epoch_end(&s->b, m->generation, m->epoch),
+		     "the end of an epoch that is not open"))
+		post(s, APPLY_END, NULL, 0, m->epoch, &sums);
 }
 
 static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t now_ns, void *arg)
 {
 	struct sink *s = arg;
+	struct fo_msg fm = {0};
 
 	(void)c;
-	(void)now_ns;
 	if (s->ending)
 		return;
-	if (!s->welcomed && m->msg_case != TWINVM__CONTROL__MSG_HELLO &&
+	if (!s->b.welcomed && m->msg_case != TWINVM__CONTROL__MSG_HELLO &&
 	    m->msg_case != TWINVM__CONTROL__MSG_BYE) {
 		violation(s, "a message before the welcome");
 		return;
 	}
-	on_event(s, FO_BE_TRAFFIC);
 	switch (m->msg_case) {
 	case TWINVM__CONTROL__MSG_HELLO:
 		on_hello(s, m->hello);
 		return;
 	case TWINVM__CONTROL__MSG_SYNC_END:
-		if (!s->syncing) {
-			violation(s, "a second end of the first copy");
-			return;
-		}
-		s->syncing = false;
 		on_sync_end(s, m->sync_end);
 		return;
 	case TWINVM__CONTROL__MSG_EPOCH_BEGIN:
@@ -628,21 +644,38 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		on_epoch_end(s, m->epoch_end);
 		return;
 	case TWINVM__CONTROL__MSG_HEARTBEAT:
-		echo(s, m->heartbeat);
-		return;
-	case TWINVM__CONTROL__MSG_PAIRED:
+		fm = (struct fo_msg){.kind = FO_M_HEARTBEAT,
+				     .generation = m->heartbeat->generation,
+				     .seq = m->heartbeat->seq,
+				     .sent_ns = m->heartbeat->sent_ns};
+		hear(s, &fm, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_TAKE_OVER:
+		fm = (struct fo_msg){.kind = FO_M_TAKE_OVER,
+				     .generation = m->take_over->generation,
+				     .epoch = m->take_over->epoch};
 		set_why(s, 0, m->take_over->reason);
-		on_event(s, FO_BE_TAKE_OVER);
+		hear(s, &fm, now_ns);
+		return;
+	case TWINVM__CONTROL__MSG_FRAME:
+		if (m->frame->generation == s->b.generation &&
+		    replay_add(s->replay, m->frame->epoch, m->frame->output, m->frame->data.data,
+			       m->frame->data.len))
+			violation(s, "a network frame that is none");
+		return;
+	case TWINVM__CONTROL__MSG_FENCED:
+		fm = (struct fo_msg){.kind = FO_M_FENCED, .generation = m->fenced->generation};
+		hear(s, &fm, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_BYE:
 		s->bye = true;
 		set_why(s, 0, m->bye->reason);
-		if (!s->hello)
+		if (!s->hello) {
 			discard(s, "discarded");
-		else
-			on_event(s, FO_BE_BYE);
+			return;
+		}
+		fm = (struct fo_msg){.kind = FO_M_BYE, .generation = m->bye->generation};
+		hear(s, &fm, now_ns);
 		return;
 	default:
 		violation(s, "a message that has no place here");
@@ -656,12 +689,12 @@ static void on_records(struct repl_conn *c, const uint8_t *p, size_t n, int64_t 
 	(void)now_ns;
 	if (s->ending)
 		return;
-	if (!s->syncing && !s->in_epoch) {
+	if (!s->b.syncing && !s->b.in_epoch) {
 		violation(s, "page records outside of an epoch");
 		return;
 	}
 	s->rx_bytes += n;
-	post(s, s->syncing ? APPLY_SYNC : APPLY_EPOCH, p, n, s->epoch_open, NULL);
+	post(s, s->b.syncing ? APPLY_SYNC : APPLY_EPOCH, p, n, s->b.epoch_open, NULL);
 	if (applier_full(s->applier))
 		repl_read_enable(c, false); /* on_applier_drained goes on */
 }
@@ -675,7 +708,7 @@ static void on_disk(struct repl_conn *c, uint64_t epoch, const uint8_t *p, size_
 	(void)now_ns;
 	if (s->ending)
 		return;
-	if (!s->welcomed || (!epoch && !s->syncing)) {
+	if (!s->b.welcomed || (!epoch && !s->b.syncing)) {
 		violation(s, "disk data out of order");
 		return;
 	}
@@ -699,6 +732,10 @@ static void on_closed(struct repl_conn *c, int rc, const char *why, void *arg)
 
 	repl_free(c);
 	s->conn = NULL;
+	if (s->b.state == FO_B_PROMOTED) {
+		finish(s);
+		return;
+	}
 	if (s->ending) {
 		s->ending = false;
 		discard(s, s->outcome);
@@ -711,27 +748,22 @@ static void on_closed(struct repl_conn *c, int rc, const char *why, void *arg)
 		return;
 	}
 	tv_log(TV_WARN, "connection to %s closed: %s", s->job.peer_name, why);
-	if (s->state == FO_B_SYNCING) {
+	if (s->b.state == FO_B_SYNCING)
 		set_why(s, rc, why);
-		on_event(s, FO_BE_SILENCE);
-		return;
-	}
-	arm(s->grace, s->times.reconnect_grace_ns);
+	fo_backup_closed(&s->b, tv_now_ns());
 }
 
 /* ---- the daemon's orders ---- */
 static void order_promote(struct sink *s)
 {
-	if (s->state == FO_B_WAITING || (!s->arbiter && !s->conn && s->state == FO_B_STANDBY)) {
-		s->state = FO_B_WAITING;
+	if (fo_backup_force(&s->b, tv_now_ns())) {
 		report_send(s->report, json_pack("{ss sb}", "op", "promote-answer", "ok", 1));
-		on_event(s, FO_BE_FORCE);
 		return;
 	}
 	report_send(
 		s->report,
 		json_pack("{ss sb ss}", "op", "promote-answer", "ok", 0, "text",
-			  s->state == FO_B_SYNCING
+			  s->b.state == FO_B_SYNCING
 				  ? "the first copy is not complete: there is nothing to run"
 			  : s->arbiter
 				  ? "the arbiter decides for this VM, and has not given it to us"
@@ -748,10 +780,13 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 		return;
 	if (!strcmp(op, "go")) {
 		if (!s->registered)
-			begin_standby(s);
+			begin_standby(s,
+				      (unsigned)json_integer_value(json_object_get(msg, "place")));
 		s->registered = true;
 	} else if (!strcmp(op, "refuse")) {
 		refuse(s, TV_E_REFUSED, json_string_value(json_object_get(msg, "text")));
+	} else if (!strcmp(op, "fenced")) {
+		turn_away(s, (uint64_t)json_integer_value(json_object_get(msg, "generation")));
 	} else if (!strcmp(op, "promote")) {
 		order_promote(s);
 	} else if (!strcmp(op, "discard")) {
@@ -760,10 +795,8 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 			repl_free(s->conn);
 			s->conn = NULL;
 		}
-		if (s->state != FO_B_PROMOTING && s->state != FO_B_PROMOTED) {
-			s->state = FO_B_GONE;
+		if (s->b.state != FO_B_PROMOTING && s->b.state != FO_B_PROMOTED)
 			discard(s, "discarded");
-		}
 	}
 }
 
@@ -792,9 +825,12 @@ int sink_main(const char *job_text, int conn_fd)
 	s->base = event_base_new();
 	fo_times_init(&s->times, s->job.conf.heartbeat_ms * TV_NS_PER_MS);
 	s->tick = evtimer_new(s->base, on_tick, s);
-	s->grace = evtimer_new(s->base, on_grace, s);
-	s->retry = evtimer_new(s->base, on_retry, s);
-	rc = repl_tls_new(s->job.conf.ca, s->job.conf.cert, s->job.conf.key, &s->tls, &s->why);
+	s->replay = replay_new();
+	if (!s->replay)
+		tv_fail(&s->why, rc = -ENOMEM, "no memory");
+	else
+		rc = repl_tls_new(s->job.conf.ca, s->job.conf.cert, s->job.conf.key, &s->tls,
+				  &s->why);
 	if (!rc)
 		rc = report_new(s->base, s->job.conf.socket, &rops, &s->report);
 	if (!rc)
@@ -807,5 +843,6 @@ int sink_main(const char *job_text, int conn_fd)
 	arm(s->tick, s->times.tick_ns);
 	event_base_dispatch(s->base);
 	applier_free(s->applier);
+	replay_free(s->replay);
 	return s->exit_rc ? 1 : 0;
 }

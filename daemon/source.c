@@ -11,10 +11,9 @@
  * Threads: this loop (connection, heartbeats, held frames, decisions), the capture thread (all that
  * talks to QEMU), the encoder thread, the arbiter's. They meet in bounded queues only.
  *
- * Output: passes until epoch 1's barrier, then is held. An epoch's frames leave when (a) the backup
- * has said that it holds the epoch, (b) the arbiter's record names the backup, and (c) the lease
- * runs: the echo of a heartbeat that we sent at most lease_ns ago (failover/timeouts.c). Without
- * (c) a primary that was frozen could speak after the backup has taken over.
+ * What may be captured, released and asked for is failover/primary.c's to decide; this process
+ * carries it out: output passes until epoch 1's barrier, then it is held until the engine says
+ * release.
  *
  * Order of the end (FO_A_LEAVE): what is held is released, by then the record says that we run
  * alone; when it has all been written, filters are removed and the VM let go; then the backup is
@@ -30,13 +29,39 @@
 #include <string.h>
 
 /* ---- the daemon's orders ---- */
+static void src_switch(struct source *s)
+{
+	const char *no = s->p.state != FO_P_PROTECTED ? "the VM is not protected at this moment"
+			 : s->vm_stopped	      ? "the VM is paused: resume it first"
+						      : NULL;
+
+	report_send(s->report, json_pack("{ss sb ss}", "op", "switch-answer", "ok", !no, "text",
+					 no ? no : ""));
+	if (no)
+		return;
+	s->user_switch = true;
+	src_event(s, FO_PE_SWITCH);
+}
+
 static void on_order(struct report *r, json_t *msg, void *arg)
 {
 	struct source *s = arg;
 	const char *op = json_string_value(json_object_get(msg, "op"));
 
 	(void)r;
-	if (!op || strcmp(op, "leave") != 0 || s->leaving)
+	if (!op || s->leaving)
+		return;
+	if (!strcmp(op, "switch")) {
+		src_switch(s);
+		return;
+	}
+	if (!strcmp(op, "fence")) {
+		const char *text = json_string_value(json_object_get(msg, "text"));
+
+		src_fence(s, text ? text : "another host runs the VM");
+		return;
+	}
+	if (strcmp(op, "leave") != 0)
 		return;
 	s->user_leave = true;
 	if (!s->attached) {
@@ -49,6 +74,7 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 static int set_up(struct source *s, struct tv_err *e)
 {
 	struct repl_opts opts = {.expect_peer = s->job.peer_name[0] ? s->job.peer_name : NULL};
+	struct fo_arbiter_conf ac = config_arbiter(&s->job.conf, &s->times);
 	struct report_ops rops = {src_introduce, on_order, s};
 	struct cap_conf cc = {.barrier = src_barrier,
 			      .pausing = src_pausing,
@@ -90,9 +116,13 @@ static int set_up(struct source *s, struct tv_err *e)
 	rc = cap_new(s->base, &cc, s->en, &s->cap);
 	if (rc)
 		return tv_fail(e, rc, "no memory");
-	rc = fo_arbiter_open(s->job.arbiter, &s->arbiter, e);
+	rc = fo_arbiter_open(s->job.arbiter, &ac, &s->arbiter, e);
+	if (!rc)
+		rc = fo_arbiter_probe(s->arbiter, e); /* no protection that could not be recorded */
 	if (rc)
 		return rc;
+	fo_primary_init(&s->p, &s->times, &src_engine_ops, s, s->job.generation,
+			s->arbiter != NULL);
 	rc = fo_ask_new(s->base, s->arbiter, src_on_answer, s, &s->ask);
 	if (rc)
 		return tv_fail(e, rc, "no memory");
@@ -121,10 +151,7 @@ int source_main(const char *job_text)
 	s->base = event_base_new();
 	fo_times_init(&s->times, s->job.conf.heartbeat_ms * TV_NS_PER_MS);
 	s->tick = evtimer_new(s->base, src_on_tick, s);
-	s->heartbeat = evtimer_new(s->base, src_on_heartbeat, s);
-	s->beat = evtimer_new(s->base, src_on_beat, s);
 	s->due = evtimer_new(s->base, src_on_due, s);
-	s->retry = evtimer_new(s->base, src_on_retry, s);
 	s->part_wait = evtimer_new(s->base, src_on_part_wait, s);
 	s->settle = evtimer_new(s->base, src_on_settle, s);
 	s->outcome = "failed";
@@ -139,7 +166,6 @@ int source_main(const char *job_text)
 	}
 	job_raise_priority();
 	src_arm(s->tick, s->times.tick_ns);
-	src_arm(s->heartbeat, 0);
 	event_base_dispatch(s->base);
 	src_stop_epochs(s);
 	cap_free(s->cap);

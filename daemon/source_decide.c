@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The source: the decision core's events and actions, and the end of the session. */
+/* The source: what the engine (failover/primary.c) asks for, and the end of the session. */
 #include "daemon/source_int.h"
 
 #include <errno.h>
@@ -35,7 +35,10 @@ static void leave(struct source *s)
 	if (s->leaving)
 		return;
 	s->leaving = true;
-	s->outcome = s->user_leave ? "left" : s->attached ? "alone" : "failed";
+	s->outcome = s->user_leave    ? "left"
+		     : s->user_switch ? "switch-failed"
+		     : s->attached    ? "alone"
+				      : "failed";
 	src_stop_epochs(s);
 	if (s->nb)
 		nb_pass(s->nb);
@@ -71,10 +74,11 @@ void src_on_detached(struct source *s, const struct cap_event *ev)
 		return;
 	}
 	/* A backup that was asked to take over has no use for a farewell. */
-	if (strcmp(s->outcome, "taken-over") != 0) {
+	if (strcmp(s->outcome, "taken-over") != 0 && strcmp(s->outcome, "switched") != 0) {
 		Twinvm__Bye bye = TWINVM__BYE__INIT;
 		Twinvm__Control msg = TWINVM__CONTROL__INIT;
 
+		bye.generation = s->p.generation;
 		bye.reason = s->user_leave ? "protection was ended" : "the primary runs on alone";
 		msg.msg_case = TWINVM__CONTROL__MSG_BYE;
 		msg.bye = &bye;
@@ -98,9 +102,20 @@ void src_give_up(struct source *s, const char *outcome, int rc, const char *text
 		src_finish(s);
 }
 
-/* ---- decisions ---- */
-static void claim(struct source *s, enum fo_question q)
+void src_fence(struct source *s, const char *text)
 {
+	if (!s->attached) {
+		src_give_up(s, "fenced", TV_E_LOST, text);
+		return;
+	}
+	src_set_why(s, TV_E_LOST, text);
+	src_event(s, FO_PE_HIGHER_GENERATION);
+}
+
+/* ---- decisions ---- */
+static void ask(void *arg, enum fo_question q)
+{
+	struct source *s = arg;
 	struct fo_claim c = {.generation = s->job.generation};
 
 	snprintf(c.vm_id, sizeof(c.vm_id), "%s", s->job.vm_id);
@@ -110,83 +125,102 @@ static void claim(struct source *s, enum fo_question q)
 	fo_ask_start(s->ask, q, &c);
 }
 
-void src_try_release(struct source *s)
+static void release(void *arg, uint64_t generation, uint64_t epoch)
 {
-	int64_t now = tv_now_ns();
+	struct source *s = arg;
 
-	if (!s->releasing || s->epoch_released >= s->epoch_committed)
-		return;
-	if (now - s->lease_from_ns >= s->times.lease_ns)
-		return; /* the next echo tries again */
-	s->epoch_released = s->epoch_committed;
-	nb_release(s->nb, s->epoch_committed);
+	nb_release(s->nb, generation, epoch);
 }
 
-static void act(struct source *s, unsigned a)
+/* The VM's process is gone, or we ask it to go. */
+static void end_vm(struct source *s, const char *outcome, int rc, const char *text)
 {
-	if (a & FO_A_ASK_PAIR)
-		claim(s, FO_ASK_PAIR);
-	if (a & FO_A_ASK_ALONE)
-		claim(s, FO_ASK_ALONE);
-	if (a & FO_A_ASK_LATER)
-		src_arm(s->retry, s->times.retry_ns);
-	if (a & FO_A_RELEASE) {
-		s->releasing = true;
-		src_try_release(s);
-	}
-	if (a & FO_A_RESUME_VM)
-		cap_post(s->cap, CAP_RESUME_VM, 0);
-	if (a & FO_A_LEAVE)
-		leave(s);
-	if (a & FO_A_STOP_VM) {
-		s->releasing = false;
+	src_set_why(s, rc, text);
+	s->leaving = true;
+	s->outcome = outcome;
+	src_stop_epochs(s);
+}
+
+static void act(void *arg, enum fo_action a)
+{
+	struct source *s = arg;
+
+	switch (a) {
+	case FO_ACTION_STOP_VM:
 		cap_post(s->cap, CAP_STOP_VM, 0);
-	}
-	if (a & FO_A_TAKE_OVER) {
-		Twinvm__TakeOver t = TWINVM__TAKE_OVER__INIT;
-		Twinvm__Control msg = TWINVM__CONTROL__INIT;
-
-		t.generation = s->job.generation;
-		t.reason = "the VM's process on the primary died";
-		msg.msg_case = TWINVM__CONTROL__MSG_TAKE_OVER;
-		msg.take_over = &t;
-		src_send(s, &msg, true);
-	}
-	if (a & FO_A_END) {
-		src_set_why(s, TV_E_GONE,
-			    a & FO_A_TAKE_OVER ? "the VM's QEMU process died; the backup takes over"
-					       : "the VM's QEMU process has ended");
-		s->leaving = true;
-		s->outcome = a & FO_A_TAKE_OVER ? "taken-over" : "vm-gone";
-		src_stop_epochs(s);
+		break;
+	case FO_ACTION_RESUME_VM:
+		cap_post(s->cap, CAP_RESUME_VM, 0);
+		break;
+	case FO_ACTION_LEAVE:
+		leave(s);
+		break;
+	case FO_ACTION_LAST_EPOCH:
+		src_arm(s->due, 0);
+		break;
+	case FO_ACTION_QUIT_VM:
+		end_vm(s, "switched", 0, "");
+		cap_post(s->cap, CAP_QUIT_VM, 0);
+		break;
+	case FO_ACTION_END:
+		/* Not forgotten at the arbiter: the backup may run it, told by us or by silence. */
+		if (s->p.epoch_committed)
+			end_vm(s, "taken-over", TV_E_GONE,
+			       "the VM's QEMU process died; the backup takes over");
+		else
+			end_vm(s, "vm-gone", TV_E_GONE, "the VM's QEMU process has ended");
 		cap_post(s->cap, CAP_DETACH, 0);
+		break;
+	default:
+		break;
 	}
 }
+
+/* The backup is lost: nothing more is made for it, and nothing it still says counts. */
+static void lost(struct source *s, enum fo_primary_event ev)
+{
+	if (ev == FO_PE_PEER_LOST && s->conn) {
+		repl_free(s->conn);
+		s->conn = NULL;
+		s->connected = false;
+	}
+	src_stop_epochs(s);
+	if (!s->why.text[0])
+		src_set_why(s, -ETIMEDOUT,
+			    ev == FO_PE_SWITCH_OVERDUE
+				    ? "the backup did not take over in time: switch called off"
+				    : "the backup host does not answer");
+	tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer_name, s->why.text);
+}
+
+static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state from)
+{
+	struct source *s = arg;
+	enum fo_primary_state to = s->p.state;
+
+	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_primary_event_name(ev),
+	       fo_primary_state_name(from), fo_primary_state_name(to),
+	       (unsigned long long)s->p.generation, (unsigned long long)s->p.epoch_committed);
+	if ((to == FO_P_ASKING || to == FO_P_HELD) && from != FO_P_ASKING && from != FO_P_HELD &&
+	    from != FO_P_LEAVING && !s->user_leave)
+		lost(s, ev);
+	if (to == FO_P_FENCED && from != to) {
+		s->outcome = "fenced";
+		if (!s->why.text[0])
+			src_set_why(s, TV_E_LOST, "another host runs a higher generation of it");
+	}
+	src_send_stats(s);
+	if (to == FO_P_PROTECTED && from == FO_P_PAIRING)
+		report_send(s->report,
+			    json_pack("{ss ss}", "op", "protected", "peer", s->job.peer_name));
+}
+
+const struct fo_primary_ops src_engine_ops = {
+	.send = src_send_msg, .ask = ask, .release = release, .act = act, .changed = changed};
 
 void src_event(struct source *s, enum fo_primary_event ev)
 {
-	struct fo_step st = fo_primary_step(s->state, ev);
-	enum fo_primary_state from = s->state;
-
-	s->state = (enum fo_primary_state)st.next;
-	if (from == s->state && !st.actions)
-		return;
-	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_primary_event_name(ev),
-	       fo_primary_state_name(from), fo_primary_state_name(s->state),
-	       (unsigned long long)s->job.generation, (unsigned long long)s->epoch_committed);
-	if (s->state == FO_P_ASKING && from != FO_P_ASKING) {
-		s->releasing = false;
-		s->lost_at_ns = tv_now_ns();
-		src_stop_epochs(s);
-		tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer_name,
-		       s->why.text);
-	}
-	if (s->state == FO_P_LEAVING && from != FO_P_LEAVING)
-		s->lost_at_ns = tv_now_ns();
-	act(s, st.actions);
-	src_send_stats(s);
-	if (s->state == FO_P_PROTECTED && from == FO_P_PAIRING)
-		report_send(s->report, json_pack("{ss}", "op", "protected"));
+	fo_primary_event(&s->p, tv_now_ns(), ev);
 }
 
 void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
@@ -194,43 +228,14 @@ void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, cons
 {
 	struct source *s = arg;
 
-	if (rc == TV_E_LOST) {
+	(void)rec;
+	if (s->leaving)
+		return;
+	if (rc == TV_E_LOST)
 		src_set_why(s, rc, why);
-		src_event(s, FO_PE_RECORD_LOST);
-		if (s->state == FO_P_FENCED)
-			s->outcome = "fenced";
-		return;
-	}
-	if (rc) {
+	else if (rc)
 		tv_log(TV_WARN, "arbiter: %s; holding output", why);
-		src_event(s, FO_PE_ARBITER_UNREACHABLE);
-		return;
-	}
-	if (q == FO_ASK_ALONE) {
-		src_event(s, FO_PE_ALONE_RECORDED);
-		return;
-	}
-	src_event(s, FO_PE_PAIR_RECORDED);
-	if (s->state == FO_P_PROTECTED) {
-		Twinvm__Paired p = TWINVM__PAIRED__INIT;
-		Twinvm__Control msg = TWINVM__CONTROL__INIT;
-
-		p.version = rec->version;
-		p.generation = rec->generation;
-		msg.msg_case = TWINVM__CONTROL__MSG_PAIRED;
-		msg.paired = &p;
-		src_send(s, &msg, false);
-	}
-}
-
-void src_on_retry(evutil_socket_t fd, short what, void *arg)
-{
-	struct source *s = arg;
-
-	(void)fd;
-	(void)what;
-	if (s->state == FO_P_ASKING || s->state == FO_P_HELD || s->state == FO_P_LEAVING)
-		claim(s, FO_ASK_ALONE);
+	fo_primary_answer(&s->p, tv_now_ns(), q, rc);
 }
 
 void src_peer_lost(struct source *s, int rc, const char *why)

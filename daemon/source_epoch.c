@@ -22,9 +22,13 @@ void src_schedule(struct source *s)
 	struct nb_stats ns;
 	int64_t now, due, held;
 
-	if (s->capturing || s->leaving || s->vm_stopped || !s->net_held ||
-	    (s->state != FO_P_SYNCING && s->state != FO_P_PAIRING && s->state != FO_P_PROTECTED) ||
-	    !s->epoch_running || s->epoch_captured >= s->epoch_committed + MAX_IN_FLIGHT)
+	if (s->leaving || s->vm_stopped || !s->net_held)
+		return;
+	if (fo_primary_last_epoch(&s->p)) {
+		cap_post(s->cap, CAP_LAST_EPOCH, fo_primary_capture(&s->p));
+		return;
+	}
+	if (!fo_primary_may_capture(&s->p))
 		return;
 	nb_stats(s->nb, &ns);
 	now = tv_now_ns();
@@ -37,8 +41,7 @@ void src_schedule(struct source *s)
 		src_arm(s->due, due - now);
 		return;
 	}
-	s->capturing = true;
-	cap_post(s->cap, CAP_EPOCH, s->epoch_running);
+	cap_post(s->cap, CAP_EPOCH, fo_primary_capture(&s->p));
 }
 
 void src_on_due(evutil_socket_t fd, short what, void *arg)
@@ -99,32 +102,21 @@ int src_barrier(void *arg, uint64_t epoch)
 
 static void on_captured(struct source *s, const struct cap_event *ev)
 {
-	s->capturing = false;
+	fo_primary_captured(&s->p, true);
 	if (s->pace.last_start_ns)
 		src_sample(&s->interval, ev->pause_start_ns - s->pace.last_start_ns);
 	pace_captured(&s->pace, ev->pause_start_ns, ev->pause_ns);
 	src_sample(&s->pause, ev->pause_ns);
 	src_sample(&s->dirty, (int64_t)ev->pages);
-	s->epoch_captured = ev->epoch;
-	s->epoch_running = ev->epoch + 1;
 	src_schedule(s);
 }
 
-void src_on_committed(struct source *s, const Twinvm__Committed *m)
+void src_committed(struct source *s, uint64_t epoch)
 {
-	if (m->generation != s->job.generation || m->epoch != s->epoch_committed + 1 ||
-	    m->epoch > s->epoch_sent) {
-		src_peer_lost(s, TV_E_PROTOCOL, "the backup committed an epoch that was not sent");
-		return;
-	}
-	s->epoch_committed = m->epoch;
-	disks_committed(s->disks, m->epoch);
-	s->committed_state_ns = s->captured_at_ns[m->epoch % (MAX_IN_FLIGHT + 2)];
-	if (m->epoch == 1) {
+	disks_committed(s->disks, epoch);
+	s->committed_state_ns = s->captured_at_ns[epoch % (MAX_IN_FLIGHT + 2)];
+	if (epoch == 1)
 		s->progress = 1;
-		src_event(s, FO_PE_FIRST_COMMIT);
-	}
-	src_try_release(s);
 	src_schedule(s);
 }
 
@@ -158,6 +150,7 @@ bool src_on_piece(const struct piece *p, void *arg)
 		msg.epoch_begin = &b;
 		break;
 	case PIECE_END:
+		src_replay_epoch(s, p->epoch);
 		end.epoch = p->epoch;
 		end.generation = s->job.generation;
 		end.records = p->records;
@@ -167,11 +160,12 @@ bool src_on_piece(const struct piece *p, void *arg)
 		end.disk_checksum = disk.checksum;
 		msg.msg_case = TWINVM__CONTROL__MSG_EPOCH_END;
 		msg.epoch_end = &end;
-		s->epoch_sent = p->epoch;
+		fo_primary_sent(&s->p, p->epoch);
 		s->captured_at_ns[p->epoch % (MAX_IN_FLIGHT + 2)] = p->captured_ns;
 		s->flight_bytes[p->epoch % (MAX_IN_FLIGHT + 2)] = p->wire_bytes + disk.bytes;
 		break;
 	case PIECE_SYNC_END:
+		sync.generation = s->p.generation;
 		sync.records = p->records;
 		sync.disk_records = disk.records;
 		sync.disk_checksum = disk.checksum;
@@ -205,7 +199,10 @@ static void on_attached(struct source *s, const struct cap_event *ev)
 static void on_net_held(struct source *s, const struct cap_event *ev)
 {
 	struct nb_port ports[HV_MAX_NICS] = {0};
-	struct nb_conf conf = {.first_held = on_first_held, .failed = on_nb_failed, .arg = s};
+	struct nb_conf conf = {.generation = s->p.generation,
+			       .first_held = on_first_held,
+			       .failed = on_nb_failed,
+			       .arg = s};
 	struct tv_err e = {0};
 	int rc;
 
@@ -221,6 +218,7 @@ static void on_net_held(struct source *s, const struct cap_event *ev)
 		/* The daemon holds them too: were we to die, QEMU would let frames pass unheld. */
 		s->stash[s->stash_n++] = fcntl(ev->ports[i].capture_fd, F_DUPFD_CLOEXEC, 0);
 		s->stash[s->stash_n++] = fcntl(ev->ports[i].inject_fd, F_DUPFD_CLOEXEC, 0);
+		src_replay_watch(s, ev->ports[i].ifname);
 	}
 	if (s->stash_n)
 		report_send_fds(s->report, json_pack("{ss}", "op", "stash"), s->stash, s->stash_n);
@@ -288,7 +286,7 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		if (s->leaving)
 			break;
 		nb_hold(s->nb); /* from epoch 1's barrier on */
-		s->epoch_running = 1;
+		fo_primary_synced(&s->p);
 		src_schedule(s);
 		break;
 	case CAP_EV_CAPTURED:
@@ -296,7 +294,7 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		break;
 	case CAP_EV_NOT_RUNNING:
 		/* No output comes from a paused VM; its RESUME event starts epochs again. */
-		s->capturing = false;
+		fo_primary_captured(&s->p, false);
 		s->vm_stopped = true;
 		break;
 	case CAP_EV_VM:
@@ -306,16 +304,18 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		on_vm_gone(s);
 		break;
 	case CAP_EV_STOPPED:
-		if (s->state == FO_P_FENCED && !s->leaving) {
+		if (s->p.state == FO_P_FENCED && !s->leaving) {
 			s->leaving = true;
 			s->outcome = "fenced";
-			nb_drop(s->nb);
+			if (s->nb) /* fenced before anything was held: nothing to drop */
+				nb_drop(s->nb);
 			src_stop_epochs(s);
 			cap_post(s->cap, CAP_DETACH, 1);
 		}
 		break;
 	case CAP_EV_FAILED:
-		if (s->leaving || s->state == FO_P_ASKING || s->state == FO_P_FENCED)
+		if (s->leaving || s->p.state == FO_P_ASKING || s->p.state == FO_P_HELD ||
+		    s->p.state == FO_P_FENCED)
 			break;
 		src_set_why(s, ev->rc, ev->e.text);
 		/* The VM runs, but cannot be captured: alone, by record if there is one. */

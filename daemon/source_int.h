@@ -10,7 +10,7 @@
 #include "netbuffer/netbuffer.h"
 #include "replicator/replicator.h"
 
-#define MAX_IN_FLIGHT 2
+#define MAX_IN_FLIGHT FO_MAX_IN_FLIGHT
 #define SAMPLES 512
 #define PART_FAILED_WAIT_NS (300 * TV_NS_PER_MS)
 
@@ -29,7 +29,6 @@ struct source {
 	struct repl_conn *conn;
 	struct repl_beat *beats;
 	int64_t beat_rx_ns; /* last datagram of the backup */
-	uint64_t beat_seq;
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
 	struct encoder *en;
@@ -37,29 +36,28 @@ struct source {
 	struct cap *cap;
 	struct cap_page *page;
 	struct nb *nb;
-	struct event *tick, *heartbeat, *beat, *due, *retry, *settle, *part_wait;
+	struct nb_tap *taps[HV_MAX_NICS]; /* source_replay.c */
+	unsigned taps_n, replay_sent;
+	struct event *tick, *due, *settle, *part_wait;
 	int stash[2 * HV_MAX_NICS];
 	unsigned stash_n;
 
-	enum fo_primary_state state;
+	struct fo_primary p; /* decides */
 	char *description;
-	bool connected, welcomed, attached, net_held, capturing, vm_stopped, vm_shutdown, releasing;
+	bool connected, attached, net_held, vm_stopped, vm_shutdown;
 	bool leaving;			/* nothing new is begun any more */
 	bool user_leave;		/* unprotect */
+	bool user_switch;		/* planned failover */
 	bool bulk_blocked, disks_first; /* whose turn it is when there is room to send */
 	const char *outcome;		/* for the daemon: what ended the session */
 	int exit_rc;
 	struct tv_err why, part_failed;
 	int part_rc;
 
-	uint64_t epoch_running; /* the next to be captured; epochs are numbered from 1 */
-	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;
 	int64_t captured_at_ns[MAX_IN_FLIGHT + 2]; /* by epoch number, ring */
 	uint64_t flight_bytes[MAX_IN_FLIGHT + 2];
 	int64_t committed_state_ns; /* when the state of the last committed epoch was taken */
-	int64_t lease_from_ns;	    /* our own stamp of the last echoed heartbeat */
-	int64_t lost_at_ns, last_tick_ns;
-	uint64_t hb_seq;
+	int64_t last_stats_ns;
 	struct pace pace;
 	struct samples pause, dirty, interval;
 	double progress;
@@ -72,17 +70,19 @@ void src_arm(struct event *ev, int64_t ns);
 void src_send_stats(struct source *s);
 void src_introduce(struct report *r, void *arg);
 
-/* ---- source_decide.c: events in, actions out, and the end of the session ---- */
+/* ---- source_decide.c: what the engine asks for, and the end of the session ---- */
+extern const struct fo_primary_ops src_engine_ops;
 void src_event(struct source *s, enum fo_primary_event ev);
 void src_peer_lost(struct source *s, int rc, const char *why);
 /* Ends a session that has not come as far as holding output. */
 void src_give_up(struct source *s, const char *outcome, int rc, const char *text);
+/* A higher generation runs elsewhere: the VM is stopped (the daemon sees to one that is not
+ * attached). */
+void src_fence(struct source *s, const char *text);
 void src_set_why(struct source *s, int rc, const char *text);
 void src_finish(struct source *s);
-void src_try_release(struct source *s);
 void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
 		   void *arg);
-void src_on_retry(evutil_socket_t fd, short what, void *arg);
 void src_on_settle(evutil_socket_t fd, short what, void *arg);
 void src_on_detached(struct source *s, const struct cap_event *ev);
 
@@ -92,12 +92,21 @@ void src_schedule(struct source *s);
 void src_fail_soon(struct source *s, int rc, const char *why);
 void src_on_part_wait(evutil_socket_t fd, short what, void *arg);
 void src_on_due(evutil_socket_t fd, short what, void *arg);
-void src_on_committed(struct source *s, const Twinvm__Committed *m);
+/* Epochs up to this one are committed since the engine was told. */
+void src_committed(struct source *s, uint64_t epoch);
 bool src_on_piece(const struct piece *p, void *arg);
 void src_on_cap(const struct cap_event *ev, void *arg);
 int src_barrier(void *arg, uint64_t epoch);
 /* No epoch is made any more. */
 void src_stop_epochs(struct source *s);
+
+/* ---- source_replay.c: frames for the backup to say again ---- */
+#define SRC_REPLAY_FRAME_BYTES 2048
+void src_replay_watch(struct source *s, const char *ifname);
+/* Every heartbeat: the budget is new. */
+void src_replay_tick(struct source *s);
+/* Before the end of an epoch is sent. */
+void src_replay_epoch(struct source *s, uint64_t epoch);
 
 /* ---- source_disk.c: disk writes on their way ---- */
 int src_disks_init(struct source *s);
@@ -112,8 +121,7 @@ void src_pausing(void *arg, bool on);
 extern const struct repl_ops src_link_ops;
 void src_send(struct source *s, Twinvm__Control *msg, bool urgent);
 void src_send_hello(struct source *s);
-void src_on_heartbeat(evutil_socket_t fd, short what, void *arg);
-void src_on_beat(evutil_socket_t fd, short what, void *arg);
+void src_send_msg(void *arg, const struct fo_msg *m);
 void src_on_tick(evutil_socket_t fd, short what, void *arg);
 
 #endif

@@ -19,60 +19,83 @@ void src_send(struct source *s, Twinvm__Control *msg, bool urgent)
 		tv_log(TV_WARN, "sending to %s: %s", s->job.peer_name, tv_strerror(rc));
 }
 
-/* Pieces of the encoder, in order. False: the connection's queue is full, wait for on_drained. */
-void src_on_heartbeat(evutil_socket_t fd, short what, void *arg)
+/* What the engine says to the backup. */
+void src_send_msg(void *arg, const struct fo_msg *m)
 {
 	struct source *s = arg;
 	Twinvm__Heartbeat hb = TWINVM__HEARTBEAT__INIT;
+	Twinvm__TakeOver t = TWINVM__TAKE_OVER__INIT;
+	Twinvm__Fenced f = TWINVM__FENCED__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
 
-	(void)fd;
-	(void)what;
-	src_arm(s->heartbeat, s->times.heartbeat_ns);
-	if (!s->welcomed || !s->connected)
+	if (!s->connected)
 		return;
-	hb.seq = ++s->hb_seq;
-	hb.sent_ns = tv_now_ns();
-	hb.generation = s->job.generation;
-	msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT;
-	msg.heartbeat = &hb;
+	switch (m->kind) {
+	case FO_M_HEARTBEAT:
+		if (m->datagram) {
+			if (s->beats)
+				repl_beat_send(s->beats, REPL_BEAT, m->seq, m->sent_ns,
+					       m->generation);
+			return;
+		}
+		hb.seq = m->seq;
+		hb.sent_ns = m->sent_ns;
+		hb.generation = m->generation;
+		msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT;
+		msg.heartbeat = &hb;
+		break;
+	case FO_M_TAKE_OVER:
+		t.generation = m->generation;
+		t.epoch = m->epoch;
+		t.reason = m->epoch ? "planned failover" : "the VM's process on the primary died";
+		msg.msg_case = TWINVM__CONTROL__MSG_TAKE_OVER;
+		msg.take_over = &t;
+		break;
+	case FO_M_FENCED:
+		f.generation = m->generation;
+		f.host = s->job.conf.host;
+		f.running = m->running;
+		msg.msg_case = TWINVM__CONTROL__MSG_FENCED;
+		msg.fenced = &f;
+		break;
+	default:
+		return;
+	}
 	src_send(s, &msg, true);
 }
 
-void src_on_beat(evutil_socket_t fd, short what, void *arg)
+static void hear(struct source *s, const struct fo_msg *m, int64_t now_ns)
 {
-	struct source *s = arg;
+	uint64_t before = s->p.epoch_committed;
+	int rc = fo_primary_message(&s->p, now_ns, m);
 
-	(void)fd;
-	(void)what;
-	src_arm(s->beat, s->times.beat_ns);
-	repl_beat_send(s->beats, REPL_BEAT, ++s->beat_seq, tv_now_ns(), s->job.generation);
-}
-
-/* Our own stamp comes back, by datagram or in the stream. */
-static void on_echo(struct source *s, uint64_t seq, uint64_t sent, int64_t sent_ns,
-		    uint64_t generation)
-{
-	if (seq <= sent && sent_ns > s->lease_from_ns && sent_ns <= tv_now_ns() &&
-	    generation == s->job.generation)
-		s->lease_from_ns = sent_ns;
-	src_try_release(s);
+	if (rc) {
+		src_peer_lost(s, rc, "the backup sent a message that has no place here");
+		return;
+	}
+	if (s->p.epoch_committed != before)
+		src_committed(s, s->p.epoch_committed);
 }
 
 static void on_beat_echo(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,
 			 uint64_t generation, int64_t now_ns, void *arg)
 {
 	struct source *s = arg;
+	struct fo_msg m = {.kind = FO_M_ECHO,
+			   .generation = generation,
+			   .seq = seq,
+			   .sent_ns = sent_ns,
+			   .datagram = true};
 
-	if (kind != REPL_BEAT_ECHO)
+	if (kind != REPL_BEAT_ECHO || !s->connected)
 		return;
 	s->beat_rx_ns = now_ns;
-	on_echo(s, seq, s->beat_seq, sent_ns, generation);
+	hear(s, &m, now_ns);
 }
 
 static int64_t last_sign_of_life_ns(const struct source *s)
 {
-	int64_t stream = repl_last_rx_ns(s->conn);
+	int64_t stream = s->conn ? repl_last_rx_ns(s->conn) : 0;
 
 	return s->beat_rx_ns > stream ? s->beat_rx_ns : stream;
 }
@@ -81,21 +104,16 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct source *s = arg;
 	int64_t now = tv_now_ns();
-	bool late = s->last_tick_ns && now - s->last_tick_ns > s->times.heartbeat_ns;
 
 	(void)fd;
 	(void)what;
-	s->last_tick_ns = now;
 	src_arm(s->tick, s->times.tick_ns);
-	/* After a stall of our own, what waits in the socket is read before silence is believed. */
-	if (!late && s->connected && s->welcomed &&
-	    now - last_sign_of_life_ns(s) > s->times.backup_lost_ns)
-		src_peer_lost(s, -ETIMEDOUT, "the backup host does not answer");
-	if ((s->state == FO_P_ASKING || s->state == FO_P_LEAVING) &&
-	    now - s->lost_at_ns > s->times.hold_limit_ns)
-		src_event(s, FO_PE_HOLD_OVER);
-	if (now / (s->times.heartbeat_ns) != (now - s->times.tick_ns) / s->times.heartbeat_ns)
+	fo_primary_tick(&s->p, now, s->connected ? last_sign_of_life_ns(s) : now);
+	if (now - s->last_stats_ns >= s->times.heartbeat_ns) {
+		s->last_stats_ns = now;
+		src_replay_tick(s);
 		src_send_stats(s);
+	}
 	src_schedule(s);
 }
 
@@ -131,6 +149,9 @@ void src_send_hello(struct source *s)
 	h.description = s->description;
 	h.heartbeat_ms = (uint32_t)s->job.conf.heartbeat_ms;
 	h.arbiter = s->job.arbiter;
+	h.listen_port = s->job.conf.listen_port;
+	h.mode = s->job.mode;
+	h.epoch_ms = (uint32_t)s->job.epoch_ms;
 	msg.msg_case = TWINVM__CONTROL__MSG_HELLO;
 	msg.hello = &h;
 	src_send(s, &msg, false);
@@ -150,22 +171,20 @@ static void start_beats(struct source *s, uint32_t port)
 	if (rc)
 		tv_log(TV_WARN, "heartbeats to %s go through the connection only: %s",
 		       s->job.peer_name, tv_strerror(rc));
-	else
-		src_on_beat(-1, 0, s);
 }
 
 static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t now_ns, void *arg)
 {
 	struct source *s = arg;
+	struct fo_msg fm = {0};
 
 	(void)c;
-	(void)now_ns;
 	switch (m->msg_case) {
 	case TWINVM__CONTROL__MSG_WELCOME:
-		if (s->welcomed)
+		if (s->p.welcomed || m->welcome->generation != s->p.generation)
 			break;
-		s->welcomed = true;
 		start_beats(s, m->welcome->beat_port);
+		fo_primary_welcomed(&s->p, now_ns);
 		cap_post(s->cap, CAP_HOLD_NET, 0);
 		return;
 	case TWINVM__CONTROL__MSG_REFUSE: {
@@ -183,21 +202,32 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		return;
 	}
 	case TWINVM__CONTROL__MSG_COMMITTED:
-		src_on_committed(s, m->committed);
+		fm = (struct fo_msg){.kind = FO_M_COMMITTED,
+				     .generation = m->committed->generation,
+				     .epoch = m->committed->epoch};
+		hear(s, &fm, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
-		on_echo(s, m->heartbeat_echo->seq, s->hb_seq, m->heartbeat_echo->sent_ns,
-			m->heartbeat_echo->generation);
+		fm = (struct fo_msg){.kind = FO_M_ECHO,
+				     .generation = m->heartbeat_echo->generation,
+				     .seq = m->heartbeat_echo->seq,
+				     .sent_ns = m->heartbeat_echo->sent_ns};
+		hear(s, &fm, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_FENCED:
-		if (s->leaving)
+		if (s->leaving || m->fenced->generation <= s->p.generation)
 			return;
-		if (m->fenced->generation > s->job.generation) {
-			src_set_why(s, TV_E_LOST,
-				    "a higher generation of this VM runs on the backup");
-			src_event(s, FO_PE_HIGHER_GENERATION);
-			s->outcome = "fenced";
+		if (s->p.state != FO_P_YIELDING && s->p.state != FO_P_YIELDED) {
+			char text[160];
+
+			snprintf(text, sizeof(text), "host %.60s has generation %llu of this VM",
+				 m->fenced->host, (unsigned long long)m->fenced->generation);
+			src_set_why(s, TV_E_LOST, text);
 		}
+		fm = (struct fo_msg){.kind = FO_M_FENCED,
+				     .generation = m->fenced->generation,
+				     .running = m->fenced->running};
+		hear(s, &fm, now_ns);
 		return;
 	default:
 		break;

@@ -17,13 +17,18 @@ static double ms(int64_t ns)
 
 static const char *public_state(const struct source *s)
 {
-	switch (s->state) {
+	switch (s->p.state) {
 	case FO_P_SYNCING:
 	case FO_P_PAIRING:
 		return "syncing";
 	case FO_P_PROTECTED:
+	case FO_P_SUSPENDED:
+	case FO_P_SWITCHING:
 		return "protected";
 	case FO_P_HELD:
+	case FO_P_YIELDING:
+	case FO_P_YIELDED:
+	case FO_P_SWITCHED:
 	case FO_P_FENCED:
 		return "stopped";
 	default:
@@ -35,7 +40,7 @@ static uint64_t uncommitted_bytes(const struct source *s)
 {
 	uint64_t sum = 0;
 
-	for (uint64_t n = s->epoch_committed + 1; n <= s->epoch_captured; n++)
+	for (uint64_t n = s->p.epoch_committed + 1; n <= s->p.epoch_captured; n++)
 		sum += s->flight_bytes[n % (MAX_IN_FLIGHT + 2)];
 	return sum;
 }
@@ -56,9 +61,10 @@ void src_send_stats(struct source *s)
 		    json_pack("{ss ss ss ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI "
 			      "sI sf ss sI}",
 			      "op", "stats", "state", public_state(s), "core",
-			      fo_primary_state_name(s->state), "mode", pace_mode_name(s->pace.mode),
-			      "epoch_running", (json_int_t)s->epoch_running, "epoch_committed",
-			      (json_int_t)s->epoch_committed, "lag_ms",
+			      fo_primary_state_name(s->p.state), "mode",
+			      pace_mode_name(s->pace.mode), "epoch_running",
+			      (json_int_t)s->p.epoch_running, "epoch_committed",
+			      (json_int_t)s->p.epoch_committed, "lag_ms",
 			      s->committed_state_ns ? ms(now - s->committed_state_ns) : 0.0,
 			      "uncommitted_bytes", (json_int_t)uncommitted_bytes(s),
 			      "oldest_held_frame_ms",

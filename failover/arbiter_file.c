@@ -10,11 +10,12 @@
  * was removed sees a higher number afterwards and has lost.
  */
 #include "failover/arbiter.h"
+#include "failover/members_file.h"
+#include "failover/record.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,23 +24,19 @@
 #include <unistd.h>
 
 #define KEEP_RECORDS 8
-#define MAX_RECORD_BYTES 4096
 
 struct file_arbiter {
 	struct fo_arbiter ops;
 	char folder[PATH_MAX - 128];
+	int64_t member_ns;
+	struct fo_members members;
 };
-
-static bool vm_id_ok(const char *vm_id)
-{
-	return strlen(vm_id) == 32 && strspn(vm_id, "0123456789abcdef") == 32;
-}
 
 static int vm_folder(struct fo_arbiter *a, const char *vm_id, char out[PATH_MAX], struct tv_err *e)
 {
 	struct file_arbiter *f = (struct file_arbiter *)a;
 
-	if (!vm_id_ok(vm_id))
+	if (!fo_vm_id_ok(vm_id))
 		return tv_fail(e, -EINVAL, "'%s' is not a VM id", vm_id);
 	snprintf(out, PATH_MAX, "%s/%s", f->folder, vm_id);
 	return 0;
@@ -84,48 +81,12 @@ static int newest(const char *folder, uint64_t *version, bool prune, struct tv_e
 	return 0;
 }
 
-static int get_text(json_t *j, const char *key, char *out, size_t room)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	if (!s || strlen(s) >= room)
-		return -EBADMSG;
-	snprintf(out, room, "%s", s);
-	return 0;
-}
-
-static int parse(const char *text, struct fo_record *out)
-{
-	json_t *j = json_loads(text, 0, NULL), *gen, *state;
-	int rc = -EBADMSG;
-
-	if (!j)
-		return rc;
-	gen = json_object_get(j, "generation");
-	state = json_object_get(j, "state");
-	if (!json_is_integer(gen) || !json_is_string(state) ||
-	    get_text(j, "primary", out->primary, sizeof(out->primary)) ||
-	    get_text(j, "backup", out->backup, sizeof(out->backup)) ||
-	    get_text(j, "session", out->session, sizeof(out->session)))
-		goto out;
-	out->generation = (uint64_t)json_integer_value(gen);
-	if (!strcmp(json_string_value(state), "paired"))
-		out->state = FO_PAIRED;
-	else if (!strcmp(json_string_value(state), "alone"))
-		out->state = FO_ALONE;
-	else
-		goto out;
-	rc = 0;
-out:
-	json_decref(j);
-	return rc;
-}
-
 static int file_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *out,
 		     struct tv_err *e)
 {
 	char folder[PATH_MAX], path[PATH_MAX + 32];
 	TV_FREE char *text = NULL;
+	size_t bytes = 0;
 	int rc = vm_folder(a, vm_id, folder, e);
 
 	*out = (struct fo_record){0};
@@ -145,11 +106,11 @@ static int file_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *
 		return tv_fail(e, -ENOENT, "the arbiter has no record of this VM");
 	}
 	snprintf(path, sizeof(path), "%s/%020llu", folder, (unsigned long long)out->version);
-	rc = tv_read_file(path, MAX_RECORD_BYTES, &text, NULL);
+	rc = tv_read_file(path, FO_MAX_TEXT_BYTES, &text, &bytes);
 	if (rc) /* pruned or removed between readdir and open: not an answer */
 		return tv_fail(e, rc == -ENOENT ? -EAGAIN : rc, "arbiter record %s: %s", path,
 			       tv_strerror(rc));
-	rc = parse(text, out);
+	rc = fo_record_parse(text, bytes, out, NULL);
 	return rc ? tv_fail(e, rc,
 			    "arbiter record %s is malformed: look at it, and remove the VM's "
 			    "folder "
@@ -162,14 +123,10 @@ static int file_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *
 static int write_candidate(const char *folder, const struct fo_record *r, char *path, size_t room,
 			   struct tv_err *e)
 {
-	json_t *j = json_pack("{sI ss ss ss ss}", "generation", (json_int_t)r->generation, "state",
-			      r->state == FO_PAIRED ? "paired" : "alone", "primary", r->primary,
-			      "backup", r->backup, "session", r->session);
-	TV_FREE char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+	TV_FREE char *text = fo_record_text(r, NULL);
 	char tag[17];
 	int rc;
 
-	json_decref(j);
 	if (!text)
 		return tv_fail(e, -ENOMEM, "no memory for an arbiter record");
 	tv_random_hex(tag, 8);
@@ -259,13 +216,29 @@ static int file_forget(struct fo_arbiter *a, const char *vm_id, struct tv_err *e
 	return 0;
 }
 
+static int file_announce(struct fo_arbiter *a, const struct fo_host *h, struct tv_err *e)
+{
+	struct file_arbiter *f = (struct file_arbiter *)a;
+
+	return fo_members_announce(&f->members, f->folder, h, e);
+}
+
+static int file_members(struct fo_arbiter *a, struct fo_host *out, unsigned n, struct tv_err *e)
+{
+	struct file_arbiter *f = (struct file_arbiter *)a;
+
+	return fo_members_list(&f->members, f->folder, tv_now_ns(), f->member_ns, out, n, e);
+}
+
 static void file_close(struct fo_arbiter *a)
 {
 	free(a);
 }
 
-int fo_arbiter_file_open(const char *folder, struct fo_arbiter **out, struct tv_err *e)
+int fo_arbiter_file_open(const char *url, const struct fo_arbiter_conf *conf,
+			 struct fo_arbiter **out, struct tv_err *e)
 {
+	const char *folder = url + strlen("file://");
 	struct file_arbiter *f;
 	struct stat st;
 
@@ -279,7 +252,13 @@ int fo_arbiter_file_open(const char *folder, struct fo_arbiter **out, struct tv_
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return tv_fail(e, -ENOMEM, "no memory for the arbiter");
-	f->ops = (struct fo_arbiter){file_read, file_cas, file_forget, file_close};
+	f->ops = (struct fo_arbiter){.read = file_read,
+				     .cas = file_cas,
+				     .forget = file_forget,
+				     .close = file_close,
+				     .announce = file_announce,
+				     .members = file_members};
+	f->member_ns = conf->times->member_ns;
 	snprintf(f->folder, sizeof(f->folder), "%s", folder);
 	*out = &f->ops;
 	return 0;

@@ -2,7 +2,7 @@
 /*
  * The decision core: two tables, one per role. A row says what an event means in a state; what has
  * no row changes nothing. Rules of the design (docs/ARCHITECTURE.md) that a row rests on are named
- * there.
+ * there. docs/FAILOVER.md draws the tables (`make docs` writes it, a test compares).
  */
 #include "failover/failover.h"
 
@@ -10,82 +10,126 @@ struct row {
 	bool set;
 	struct fo_step step;
 };
+#define DO(n) FO_A(n)
 #define P(s, e, n, a) [FO_P_##s][FO_PE_##e] = {true, {FO_P_##n, (a)}}
 #define B(s, e, n, a) [FO_B_##s][FO_BE_##e] = {true, {FO_B_##n, (a)}}
 
 static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
-	P(SYNCING, FIRST_COMMIT, PAIRING, FO_A_ASK_PAIR),
-	P(SYNCING, PEER_LOST, ALONE, FO_A_LEAVE),
-	P(SYNCING, LEAVE, ALONE, FO_A_LEAVE),
-	P(SYNCING, HIGHER_GENERATION, FENCED, FO_A_STOP_VM),
-	P(SYNCING, VM_DIED, ALONE, FO_A_END),
+	P(SYNCING, FIRST_COMMIT, PAIRING, DO(ASK_PAIR)),
+	P(SYNCING, PEER_LOST, ALONE, DO(LEAVE)),
+	P(SYNCING, LEAVE, ALONE, DO(LEAVE)),
+	P(SYNCING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(SYNCING, VM_DIED, ALONE, DO(END)),
 
 	/* Rule 4: once the pair may be on record, only the record can say that we run alone. */
-	P(PAIRING, PAIR_RECORDED, PROTECTED, FO_A_RELEASE),
-	P(PAIRING, RECORD_LOST, FENCED, FO_A_STOP_VM),
-	P(PAIRING, ARBITER_UNREACHABLE, ASKING, FO_A_ASK_LATER), /* it may have been recorded */
-	P(PAIRING, PEER_LOST, ASKING, FO_A_ASK_ALONE),
-	P(PAIRING, LEAVE, LEAVING, FO_A_ASK_ALONE),
-	P(PAIRING, HIGHER_GENERATION, FENCED, FO_A_STOP_VM),
-	P(PAIRING, VM_DIED, ALONE, FO_A_END),
+	P(PAIRING, PAIR_RECORDED, PROTECTED, DO(RELEASE)),
+	P(PAIRING, RECORD_LOST, FENCED, DO(STOP_VM)),
+	P(PAIRING, ARBITER_UNREACHABLE, ASKING, DO(ASK_LATER)), /* it may have been recorded */
+	P(PAIRING, PEER_LOST, ASKING, DO(ASK_ALONE)),
+	P(PAIRING, LEASE_OVER, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
+	P(PAIRING, LEAVE, LEAVING, DO(ASK_ALONE)),
+	P(PAIRING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(PAIRING, VM_DIED, ALONE, DO(END)),
 
-	P(PROTECTED, PEER_LOST, ASKING, FO_A_ASK_ALONE),
-	P(PROTECTED, LEAVE, LEAVING, FO_A_ASK_ALONE),
-	P(PROTECTED, HIGHER_GENERATION, FENCED, FO_A_STOP_VM),
-	P(PROTECTED, VM_DIED, ALONE, FO_A_TAKE_OVER | FO_A_END),
+	P(PROTECTED, PEER_LOST, ASKING, DO(ASK_ALONE)),
+	P(PROTECTED, LEASE_OVER, SUSPENDED, DO(STOP_VM)),
+	P(PROTECTED, LEAVE, LEAVING, DO(ASK_ALONE)),
+	P(PROTECTED, SWITCH, SWITCHING, DO(LAST_EPOCH)),
+	P(PROTECTED, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(PROTECTED, VM_DIED, ALONE, DO(TAKE_OVER) | DO(END)),
 
-	P(ASKING, ALONE_RECORDED, ALONE, FO_A_LEAVE),
-	P(ASKING, RECORD_LOST, FENCED, FO_A_STOP_VM),
-	P(ASKING, ARBITER_UNREACHABLE, ASKING, FO_A_ASK_LATER),
-	P(ASKING, HOLD_OVER, HELD, FO_A_STOP_VM),
-	P(ASKING, HIGHER_GENERATION, FENCED, FO_A_STOP_VM),
-	P(ASKING, VM_DIED, ALONE, FO_A_END),
+	/* Rule 3: the backup may be asking for the VM at this moment, so ours does not run. */
+	P(SUSPENDED, LEASE_BACK, PROTECTED, DO(RESUME_VM)),
+	P(SUSPENDED, PEER_LOST, HELD, DO(ASK_ALONE)),
+	P(SUSPENDED, LEAVE, HELD, DO(ASK_ALONE)),
+	P(SUSPENDED, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(SUSPENDED, VM_DIED, ALONE, DO(TAKE_OVER) | DO(END)),
 
-	P(HELD, ALONE_RECORDED, ALONE, FO_A_RESUME_VM | FO_A_LEAVE),
-	P(HELD, RECORD_LOST, FENCED, 0),
-	P(HELD, ARBITER_UNREACHABLE, HELD, FO_A_ASK_LATER),
-	P(HELD, HIGHER_GENERATION, FENCED, 0),
-	P(HELD, VM_DIED, ALONE, FO_A_END),
+	P(ASKING, ALONE_RECORDED, ALONE, DO(LEAVE)),
+	P(ASKING, RECORD_LOST, FENCED, DO(STOP_VM)),
+	P(ASKING, ARBITER_UNREACHABLE, ASKING, DO(ASK_LATER)),
+	P(ASKING, LEASE_OVER, HELD, DO(STOP_VM)),
+	P(ASKING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(ASKING, VM_DIED, ALONE, DO(END)),
 
-	P(LEAVING, ALONE_RECORDED, ALONE, FO_A_LEAVE),
-	P(LEAVING, RECORD_LOST, FENCED, FO_A_STOP_VM),
-	P(LEAVING, ARBITER_UNREACHABLE, LEAVING, FO_A_ASK_LATER),
-	P(LEAVING, HOLD_OVER, HELD, FO_A_STOP_VM),
-	P(LEAVING, HIGHER_GENERATION, FENCED, FO_A_STOP_VM),
-	P(LEAVING, VM_DIED, ALONE, FO_A_END),
+	P(HELD, ALONE_RECORDED, ALONE, DO(RESUME_VM) | DO(LEAVE)),
+	P(HELD, RECORD_LOST, FENCED, DO(STOP_VM)),
+	P(HELD, ARBITER_UNREACHABLE, HELD, DO(ASK_LATER)),
+	P(HELD, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(HELD, VM_DIED, ALONE, DO(END)),
+
+	P(LEAVING, ALONE_RECORDED, ALONE, DO(LEAVE)),
+	P(LEAVING, RECORD_LOST, FENCED, DO(STOP_VM)),
+	P(LEAVING, ARBITER_UNREACHABLE, LEAVING, DO(ASK_LATER)),
+	P(LEAVING, LEASE_OVER, HELD, DO(STOP_VM)),
+	P(LEAVING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(LEAVING, VM_DIED, ALONE, DO(END)),
+
+	/* A planned switch. Until the backup is told, it is ours to call off; by record even then.
+	 */
+	P(SWITCHING, LAST_COMMIT, YIELDING, DO(TAKE_OVER)),
+	P(SWITCHING, PEER_LOST, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
+	P(SWITCHING, LEASE_OVER, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
+	P(SWITCHING, SWITCH_OVERDUE, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
+	P(SWITCHING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(SWITCHING, VM_DIED, ALONE, DO(TAKE_OVER) | DO(END)),
+
+	P(YIELDING, HIGHER_GENERATION, YIELDED, 0),
+	P(YIELDING, PEER_RUNS, SWITCHED, DO(QUIT_VM)),
+	P(YIELDING, PEER_LOST, HELD, DO(ASK_ALONE)),
+	P(YIELDING, SWITCH_OVERDUE, HELD, DO(ASK_ALONE)),
+	P(YIELDING, VM_DIED, ALONE, DO(END)),
+
+	/* The backup has the record. Our copy is ended only when it says that it runs. */
+	P(YIELDED, PEER_RUNS, SWITCHED, DO(QUIT_VM)),
+	P(YIELDED, PEER_LOST, FENCED, DO(STOP_VM)),
+	P(YIELDED, SWITCH_OVERDUE, FENCED, DO(STOP_VM)),
+	P(YIELDED, VM_DIED, ALONE, DO(END)),
 };
 
 static const struct row backup_table[FO_B_COUNT][FO_BE_COUNT] = {
 	/* Without a committed epoch there is nothing to run (rule 2). */
 	B(SYNCING, FIRST_COMMIT, STANDBY, 0),
-	B(SYNCING, SILENCE, GONE, FO_A_DISCARD),
-	B(SYNCING, GRACE_OVER, GONE, FO_A_DISCARD),
-	B(SYNCING, BYE, GONE, FO_A_DISCARD),
+	B(SYNCING, SILENCE, GONE, DO(DISCARD)),
+	B(SYNCING, GRACE_OVER, GONE, DO(DISCARD)),
+	B(SYNCING, BYE, GONE, DO(DISCARD)),
 
 	/* Rule 3: promotion only after the arbiter's compare-and-swap. */
-	B(STANDBY, SILENCE, ASKING, FO_A_ASK_PROMOTE),
-	B(STANDBY, GRACE_OVER, ASKING, FO_A_ASK_PROMOTE),
-	B(STANDBY, TAKE_OVER, ASKING, FO_A_ASK_PROMOTE),
-	B(STANDBY, BYE, GONE, FO_A_DISCARD),
+	B(STANDBY, SILENCE, ASKING, DO(ASK_PROMOTE)),
+	B(STANDBY, GRACE_OVER, ASKING, DO(ASK_PROMOTE)),
+	B(STANDBY, TAKE_OVER, ASKING, DO(ASK_PROMOTE)),
+	B(STANDBY, BYE, GONE, DO(DISCARD)),
 
-	B(ASKING, WON, PROMOTING, FO_A_PROMOTE),
-	B(ASKING, LOST, GONE, FO_A_DISCARD),
-	B(ASKING, UNREACHABLE, ASKING, FO_A_ASK_LATER),
+	B(ASKING, WON, PROMOTING, DO(PROMOTE)),
+	B(ASKING, LOST, GONE, DO(DISCARD)),
+	B(ASKING, UNREACHABLE, ASKING, DO(ASK_LATER)),
 
 	/* No arbiter: a person decides, or the primary comes back. */
-	B(WAITING, FORCE, PROMOTING, FO_A_PROMOTE),
+	B(WAITING, FORCE, PROMOTING, DO(PROMOTE)),
+	B(WAITING, TAKE_OVER, PROMOTING, DO(PROMOTE)),
 	B(WAITING, TRAFFIC, STANDBY, 0),
-	B(WAITING, BYE, GONE, FO_A_DISCARD),
+	B(WAITING, BYE, GONE, DO(DISCARD)),
 
-	B(PROMOTING, PROMOTE_DONE, PROMOTED, FO_A_HAND_OVER),
-	B(PROMOTING, PROMOTE_FAILED, GONE, FO_A_DISCARD),
+	B(PROMOTING, PROMOTE_DONE, PROMOTED, DO(HAND_OVER)),
+	B(PROMOTING, PROMOTE_FAILED, GONE, DO(DISCARD)),
 };
 
-struct fo_step fo_primary_step(enum fo_primary_state s, enum fo_primary_event ev)
+struct fo_step fo_primary_step(enum fo_primary_state s, enum fo_primary_event ev, bool arbiter)
 {
 	const struct row *r = &primary_table[s][ev];
+	struct fo_step stay = {(int)s, 0};
 
-	return r->set ? r->step : (struct fo_step){(int)s, 0};
+	if (arbiter)
+		return r->set ? r->step : stay;
+	/* No arbiter: nobody promotes by himself, so a lease means nothing... */
+	if (ev == FO_PE_LEASE_OVER || ev == FO_PE_LEASE_BACK)
+		return stay;
+	/* ...but our own word to take over cannot be called back: a person looks. */
+	if (s == FO_P_YIELDING && ev == FO_PE_PEER_LOST)
+		return (struct fo_step){FO_P_FENCED, DO(STOP_VM)};
+	if (s == FO_P_YIELDING && ev == FO_PE_SWITCH_OVERDUE)
+		return stay;
+	return r->set ? r->step : stay;
 }
 
 struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, bool arbiter)
@@ -94,40 +138,36 @@ struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, b
 
 	if (!r->set)
 		return (struct fo_step){(int)s, 0};
-	if (r->step.actions & FO_A_ASK_PROMOTE && !arbiter) {
+	/* With an arbiter a word is not enough, without one there are no answers. */
+	if (s == (arbiter ? FO_B_WAITING : FO_B_ASKING))
+		return (struct fo_step){(int)s, 0};
+	if (r->step.actions & DO(ASK_PROMOTE) && !arbiter) {
 		/* The primary itself yields: nobody else can run the VM, no person is needed. */
 		if (ev == FO_BE_TAKE_OVER)
-			return (struct fo_step){FO_B_PROMOTING, FO_A_PROMOTE};
+			return (struct fo_step){FO_B_PROMOTING, DO(PROMOTE)};
 		return (struct fo_step){FO_B_WAITING, 0};
 	}
 	return r->step;
 }
 
-#define NAME(n) #n,
-const char *fo_primary_state_name(enum fo_primary_state s)
-{
-	static const char *const names[] = {FO_PRIMARY_STATES(NAME)};
+#define NAME(n, why) #n,
+#define WHY(n, why) why,
+#define WORDS(function, type, LIST)                                                                \
+	const char *function##_name(enum type v)                                                   \
+	{                                                                                          \
+		static const char *const names[] = {LIST(NAME)};                                   \
+                                                                                                   \
+		return names[v];                                                                   \
+	}                                                                                          \
+	const char *function##_why(enum type v)                                                    \
+	{                                                                                          \
+		static const char *const whys[] = {LIST(WHY)};                                     \
+                                                                                                   \
+		return whys[v];                                                                    \
+	}
 
-	return names[s];
-}
-
-const char *fo_primary_event_name(enum fo_primary_event ev)
-{
-	static const char *const names[] = {FO_PRIMARY_EVENTS(NAME)};
-
-	return names[ev];
-}
-
-const char *fo_backup_state_name(enum fo_backup_state s)
-{
-	static const char *const names[] = {FO_BACKUP_STATES(NAME)};
-
-	return names[s];
-}
-
-const char *fo_backup_event_name(enum fo_backup_event ev)
-{
-	static const char *const names[] = {FO_BACKUP_EVENTS(NAME)};
-
-	return names[ev];
-}
+WORDS(fo_primary_state, fo_primary_state, FO_PRIMARY_STATES)
+WORDS(fo_primary_event, fo_primary_event, FO_PRIMARY_EVENTS)
+WORDS(fo_backup_state, fo_backup_state, FO_BACKUP_STATES)
+WORDS(fo_backup_event, fo_backup_event, FO_BACKUP_EVENTS)
+WORDS(fo_action, fo_action, FO_ACTIONS)

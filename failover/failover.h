@@ -5,13 +5,17 @@
  * actions). Knows nothing of VMs, epochs or connections: its owner turns the world into events and
  * carries the actions out.
  *
- * Call order: fo_times_init; fo_arbiter_open; fo_ask_new; then fo_primary_step / fo_backup_step for
- * every event, and fo_ask_start for each action that asks the arbiter. Return codes: see common.h.
+ * Call order: fo_times_init; fo_arbiter_open; fo_ask_new; fo_primary_init or fo_backup_init; then
+ * the engine's functions for every event, and fo_ask_start for each question it asks. Apart from
+ * that, a daemon that takes part in placement calls fo_arbiter_announce and fo_arbiter_members now
+ * and then, in a thread and with an arbiter handle of its own, and fo_choose_backup. Return codes:
+ * see common.h. The process ignores SIGPIPE.
  */
 #ifndef FAILOVER_H
 #define FAILOVER_H
 
 #include "common/common.h"
+#include "failover/keeper.h"
 #include <event2/event.h>
 
 /* ---- time-outs, all from the heartbeat interval; worked through in timeouts.c ---- */
@@ -24,9 +28,16 @@ struct fo_times {
 	int64_t backup_lost_ns;	    /* the primary asks to run alone after this much silence */
 	int64_t reconnect_grace_ns; /* the connection closed, so the peer's kernel lives: wait for
 				       its word */
-	int64_t hold_limit_ns;	    /* neither backup nor arbiter: the VM is stopped after this */
+	int64_t switch_ns;	    /* a planned switch that is not over after this is called off */
 	int64_t retry_ns;	    /* between two tries to reach arbiter or peer */
 	int64_t tick_ns;	    /* how often silence is looked for */
+	/* between two tries to have a VM protected again: keeper.c */
+	int64_t keep_first_ns, keep_last_ns, keep_refused_ns;
+	int64_t arbiter_next_ns;   /* an etcd member that has not answered for this long is not
+				      waited for alone: the next one is asked as well */
+	int64_t arbiter_answer_ns; /* no etcd member has answered one request: given up */
+	int64_t announce_ns;	   /* a host announces itself this often */
+	int64_t member_ns;	   /* and is not a member any more after this much silence */
 };
 void fo_times_init(struct fo_times *t, int64_t heartbeat_ns);
 
@@ -41,12 +52,27 @@ struct fo_record {
 	char session[33]; /* synchronisation that the pair is about */
 };
 struct fo_arbiter;
+/* What an arbiter needs to know beside its URL; all of it is copied. */
+struct fo_arbiter_conf {
+	const struct fo_times *times;
+	const char *ca, *cert, *key; /* PEM files for etcds://; NULL or "": none */
+};
 /*
  * "none" gives *out NULL: a person decides. "file:///DIR" is a directory both hosts see; it must
- * exist and be writable. -EINVAL unknown URL; the sentence says what is wrong.
+ * exist and be writable. "etcd://HOST:PORT,HOST:PORT,..." and "etcds://" (TLS, with conf->ca and,
+ * where the cluster wants to know who asks, conf->cert and conf->key) are the members of an etcd
+ * cluster, of version 3.4 or newer; nothing is sent to them yet. -EINVAL bad URL; the sentence says
+ * what is wrong. A handle is used by one thread at a time.
  */
-int fo_arbiter_open(const char *url, struct fo_arbiter **out, struct tv_err *e) TV_MUST_CHECK;
+int fo_arbiter_open(const char *url, const struct fo_arbiter_conf *conf, struct fo_arbiter **out,
+		    struct tv_err *e) TV_MUST_CHECK;
 void fo_arbiter_close(struct fo_arbiter *a);
+/* Is the URL one that fo_arbiter_open may take? Touches neither network nor files: for event loops.
+ * -EINVAL with the sentence. */
+int fo_arbiter_check_url(const char *url, const struct fo_arbiter_conf *conf,
+			 struct tv_err *e) TV_MUST_CHECK;
+/* 0: the arbiter answers, so that a protection may begin with it. May block. a may be NULL. */
+int fo_arbiter_probe(struct fo_arbiter *a, struct tv_err *e) TV_MUST_CHECK;
 /* The newest record of a VM. -ENOENT none yet. May block: never from an event loop. */
 int fo_arbiter_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *out,
 		    struct tv_err *e) TV_MUST_CHECK;
@@ -59,6 +85,40 @@ int fo_arbiter_cas(struct fo_arbiter *a, const char *vm_id, const struct fo_reco
 		   struct tv_err *e) TV_MUST_CHECK;
 /* Protection has ended: removes what is kept about the VM. */
 int fo_arbiter_forget(struct fo_arbiter *a, const char *vm_id, struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- who is there, and where the next backup should be ---- */
+enum fo_health { FO_GREEN, FO_YELLOW, FO_RED };
+struct fo_host {
+	char name[64];	   /* as in its certificate: letters, digits, '.', '_', '-' */
+	char address[160]; /* HOST:PORT where its twinvmd listens for other hosts */
+	uint64_t free_mib; /* memory that a standby may take */
+	unsigned cpus;
+	enum fo_health health;
+};
+#define FO_MAX_HOSTS 64
+/*
+ * Says "I am here, and this is how I am"; to be called every announce_ns of the conf's times. Ends
+ * by itself member_ns after the last call. May block: never from an event loop. -ENOTSUP: this
+ * arbiter keeps no members. a must not be NULL.
+ */
+int fo_arbiter_announce(struct fo_arbiter *a, const struct fo_host *h,
+			struct tv_err *e) TV_MUST_CHECK;
+/*
+ * The hosts that announced themselves within member_ns (this one too, if it did), sorted by name:
+ * their number, at most n and FO_MAX_HOSTS, or a negative code. What cannot be understood is left
+ * out. With a file arbiter a host counts once this handle has seen it beat, so the first call finds
+ * nobody: call it as often as fo_arbiter_announce. May block.
+ */
+int fo_arbiter_members(struct fo_arbiter *a, struct fo_host *out, unsigned n,
+		       struct tv_err *e) TV_MUST_CHECK;
+/*
+ * The host to be the next backup, NULL if none can: never self, never one of red health, and only
+ * with need_mib of free memory. Green before yellow; then last_peer ("" or NULL: none), since it
+ * may still have the VM's disks; then the most free memory, then the name. Pure.
+ */
+const struct fo_host *fo_choose_backup(const struct fo_host *hosts, unsigned n, const char *self,
+				       const char *last_peer, uint64_t need_mib);
+const char *fo_health_name(enum fo_health h);
 
 /* What the three questions mean, as functions that may block (one read and one compare-and-swap).
  */
@@ -92,68 +152,230 @@ void fo_ask_start(struct fo_ask *ask, enum fo_question q, const struct fo_claim 
 /* Waits for a question under way. */
 void fo_ask_free(struct fo_ask *ask);
 
-/* ---- the decision core ---- */
+/* ---- the decision core: two tables (core.c), drawn in docs/FAILOVER.md ---- */
 /* clang-format off */
-#define FO_PRIMARY_STATES(X)                                                                       \
-	X(SYNCING) /* no backup yet: output passes, by the record or because nobody else knows it  \
-		    */                                                                             \
-	X(PAIRING) /* first epoch committed, the record is asked for; output held */               \
-	X(PROTECTED) /* output follows commits */                                                  \
-	X(ASKING)    /* backup lost: output held until the record says that we run alone */        \
-	X(HELD)	     /* neither backup nor arbiter: VM stopped */                                  \
-	X(LEAVING)   /* unprotect: as ASKING, at the user's wish */                                \
-	X(ALONE)     /* end of the session: VM runs on unprotected */                              \
-	X(FENCED)    /* somebody else runs the VM: ours is stopped for good */
-#define FO_PRIMARY_EVENTS(X)                                                                       \
-	X(FIRST_COMMIT)                                                                            \
-	X(PAIR_RECORDED)                                                                           \
-	X(ALONE_RECORDED)                                                                          \
-	X(RECORD_LOST) X(ARBITER_UNREACHABLE) X(PEER_LOST) X(HOLD_OVER) X(LEAVE)                   \
-		X(HIGHER_GENERATION) X(VM_DIED)
-#define FO_BACKUP_STATES(X)                                                                        \
-	X(SYNCING) X(STANDBY) X(ASKING) X(WAITING) X(PROMOTING) X(PROMOTED) X(GONE)
-#define FO_BACKUP_EVENTS(X)                                                                        \
-	X(FIRST_COMMIT)                                                                            \
-	X(SILENCE)                                                                                 \
-	X(TRAFFIC)                                                                                 \
-	X(GRACE_OVER) X(TAKE_OVER) X(FORCE) X(WON) X(LOST) X(UNREACHABLE) X(BYE) X(PROMOTE_DONE)   \
-		X(PROMOTE_FAILED)
+#define FO_PRIMARY_STATES(X) \
+	X(SYNCING, "no backup yet: output passes, nobody else may run the VM") \
+	X(PAIRING, "first epoch committed, the record is asked for; output held") \
+	X(PROTECTED, "output follows commits") \
+	X(SUSPENDED, "lease over: VM stopped until the backup is heard again or lost") \
+	X(ASKING, "backup lost: output held until the record says that we run alone") \
+	X(HELD, "as ASKING, and the lease is over: VM stopped") \
+	X(LEAVING, "unprotect: as ASKING, at the user's wish") \
+	X(SWITCHING, "planned: the last epoch is on its way, VM stopped by it") \
+	X(YIELDING, "planned: the backup was told to take over") \
+	X(YIELDED, "planned: the VM is the backup's by record, its word that it runs is due") \
+	X(ALONE, "end of the session: VM runs on unprotected, or has ended") \
+	X(SWITCHED, "end of the session: the backup runs the VM") \
+	X(FENCED, "somebody else runs the VM: ours is stopped for good")
+#define FO_PRIMARY_EVENTS(X) \
+	X(FIRST_COMMIT, "the first epoch is committed") \
+	X(PAIR_RECORDED, "the record names the backup") \
+	X(ALONE_RECORDED, "the record says that we run alone") \
+	X(RECORD_LOST, "the record names somebody else, for good") \
+	X(ARBITER_UNREACHABLE, "not known whether recorded") \
+	X(PEER_LOST, "connection closed, or nothing heard for backup_lost_ns") \
+	X(LEASE_OVER, "no heartbeat of the last lease_ns has come back") \
+	X(LEASE_BACK, "it has") \
+	X(LEAVE, "unprotect") \
+	X(SWITCH, "planned switch of roles asked for") \
+	X(LAST_COMMIT, "the epoch that the VM was stopped with is committed") \
+	X(SWITCH_OVERDUE, "the backup says nothing of having taken over") \
+	X(PEER_RUNS, "the backup runs the VM") \
+	X(HIGHER_GENERATION, "somebody has a higher generation of this VM") \
+	X(VM_DIED, "the end of QEMU's process")
+#define FO_BACKUP_STATES(X) \
+	X(SYNCING, "nothing to run yet") \
+	X(STANDBY, "an epoch is committed") \
+	X(ASKING, "the arbiter is asked for the VM: no commit or echo is sent any more") \
+	X(WAITING, "no arbiter: a person decides, or the primary comes back") \
+	X(PROMOTING, "the VM is being started from the last committed epoch") \
+	X(PROMOTED, "end of the session: the VM runs here") \
+	X(GONE, "end of the session: no standby any more")
+#define FO_BACKUP_EVENTS(X) \
+	X(FIRST_COMMIT, "the first epoch is committed") \
+	X(SILENCE, "nothing heard for suspect_ns") \
+	X(TRAFFIC, "the primary is heard") \
+	X(GRACE_OVER, "the connection stayed closed") \
+	X(TAKE_OVER, "the primary's own word") \
+	X(FORCE, "a person's") \
+	X(WON, "the record is ours") \
+	X(LOST, "the record names somebody else, for good") \
+	X(UNREACHABLE, "not known whether recorded") \
+	X(BYE, "protection ends") \
+	X(PROMOTE_DONE, "the VM runs") \
+	X(PROMOTE_FAILED, "it does not")
+#define FO_ACTIONS(X) \
+	X(ASK_PAIR, "ask the arbiter to name the backup") \
+	X(ASK_ALONE, "ask it to record that nobody else runs the VM") \
+	X(ASK_LATER, "ask again after retry_ns") \
+	X(RELEASE, "from now on commits release output") \
+	X(LEAVE, "release all, detach, end the session; the VM runs on") \
+	X(STOP_VM, "stopped already: stays so") \
+	X(RESUME_VM, "if STOP_VM stopped it") \
+	X(LAST_EPOCH, "capture one more epoch and leave the VM stopped") \
+	X(TAKE_OVER, "tell the backup to promote at once") \
+	X(QUIT_VM, "our copy is not needed any more: end its process and the session") \
+	X(END, "the VM's process is gone: end the session") \
+	X(ASK_PROMOTE, "ask it for the VM") \
+	X(PROMOTE, "start the VM, tell the primary") \
+	X(DISCARD, "end the standby and the session") \
+	X(HAND_OVER, "the promoted VM is the daemon's now; the primary is told")
 /* clang-format on */
 
-#define FO_ENUM_P(n) FO_P_##n,
-#define FO_ENUM_PE(n) FO_PE_##n,
-#define FO_ENUM_B(n) FO_B_##n,
-#define FO_ENUM_BE(n) FO_BE_##n,
+#define FO_ENUM_P(n, why) FO_P_##n,
+#define FO_ENUM_PE(n, why) FO_PE_##n,
+#define FO_ENUM_B(n, why) FO_B_##n,
+#define FO_ENUM_BE(n, why) FO_BE_##n,
+#define FO_ENUM_A(n, why) FO_ACTION_##n,
 enum fo_primary_state { FO_PRIMARY_STATES(FO_ENUM_P) FO_P_COUNT };
 enum fo_primary_event { FO_PRIMARY_EVENTS(FO_ENUM_PE) FO_PE_COUNT };
 enum fo_backup_state { FO_BACKUP_STATES(FO_ENUM_B) FO_B_COUNT };
 enum fo_backup_event { FO_BACKUP_EVENTS(FO_ENUM_BE) FO_BE_COUNT };
+enum fo_action { FO_ACTIONS(FO_ENUM_A) FO_ACTION_COUNT };
+#define FO_A(n) (1u << FO_ACTION_##n)
 
-enum { /* actions, a bit mask */
-       FO_A_ASK_PAIR = 1 << 0,
-       FO_A_ASK_ALONE = 1 << 1,
-       FO_A_ASK_LATER = 1 << 2, /* ask again after retry_ns */
-       FO_A_RELEASE = 1 << 3,	/* from now on commits release output */
-       FO_A_LEAVE = 1 << 4,	/* release all, detach, end the session; the VM runs on */
-       FO_A_STOP_VM = 1 << 5,
-       FO_A_RESUME_VM = 1 << 6,
-       FO_A_TAKE_OVER = 1 << 7, /* tell the backup to promote at once */
-       FO_A_END = 1 << 8,	/* end the session without touching the VM */
-       FO_A_ASK_PROMOTE = 1 << 9,
-       FO_A_PROMOTE = 1 << 10,
-       FO_A_DISCARD = 1 << 11,	 /* end the standby and the session */
-       FO_A_HAND_OVER = 1 << 12, /* the promoted VM is the daemon's now */
-};
 struct fo_step {
 	int next;
-	unsigned actions;
+	unsigned actions; /* FO_A(...) */
 };
 /* Pure. Pairs that mean nothing stay where they are and do nothing. arbiter: is there one? */
-struct fo_step fo_primary_step(enum fo_primary_state s, enum fo_primary_event ev);
+struct fo_step fo_primary_step(enum fo_primary_state s, enum fo_primary_event ev, bool arbiter);
 struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, bool arbiter);
 const char *fo_primary_state_name(enum fo_primary_state s);
 const char *fo_primary_event_name(enum fo_primary_event ev);
 const char *fo_backup_state_name(enum fo_backup_state s);
 const char *fo_backup_event_name(enum fo_backup_event ev);
+const char *fo_action_name(enum fo_action a);
+/* What they mean, a few words each: the second column of the lists above. */
+const char *fo_primary_state_why(enum fo_primary_state s);
+const char *fo_primary_event_why(enum fo_primary_event ev);
+const char *fo_backup_state_why(enum fo_backup_state s);
+const char *fo_backup_event_why(enum fo_backup_event ev);
+const char *fo_action_why(enum fo_action a);
+
+/* ---- what the two ends say to each other ---- */
+enum fo_msg_kind {
+	FO_M_HEARTBEAT, /* primary: seq, sent_ns */
+	FO_M_ECHO,	/* backup: seq and sent_ns as they came */
+	FO_M_COMMITTED, /* backup: epoch */
+	FO_M_TAKE_OVER, /* primary: epoch that the VM was stopped with; 0: its process died */
+	FO_M_FENCED,	/* either: the VM has a higher generation here; running: and runs here */
+	FO_M_BYE,	/* primary: protection ends */
+};
+struct fo_msg {
+	enum fo_msg_kind kind;
+	uint64_t generation; /* the sender's; in every message */
+	uint64_t epoch, seq;
+	int64_t sent_ns; /* the primary's own clock, only ever compared by the primary */
+	bool datagram;	 /* heartbeats and echoes: beside the stream */
+	bool running;
+};
+
+/*
+ * ---- the engines: one session of one VM, seen from its primary and from its backup ----
+ *
+ * They own everything that decides: the table's state, generation, the epochs' numbers, lease,
+ * silence, questions. Their owner brings events with the time of its turn and carries out what the
+ * ops say, in the order said; ops must not call back into the engine. daemon/source*.c and
+ * daemon/sink.c own them in production, tests/sim in simulated hosts.
+ */
+#define FO_MAX_IN_FLIGHT 2
+
+struct fo_primary;
+struct fo_primary_ops {
+	void (*send)(void *arg, const struct fo_msg *m);
+	void (*ask)(void *arg, enum fo_question q);
+	/* Output of `epoch` and older ones may leave. */
+	void (*release)(void *arg, uint64_t generation, uint64_t epoch);
+	/* From the table, all but those that the engine does itself: LEAVE, STOP_VM, RESUME_VM,
+	 * LAST_EPOCH (may_capture is true now), QUIT_VM, END. */
+	void (*act)(void *arg, enum fo_action a);
+	/* After a change of state, its actions done; for the log. */
+	void (*changed)(void *arg, enum fo_primary_event ev, enum fo_primary_state from);
+};
+struct fo_primary { /* read only for its owner */
+	const struct fo_times *times;
+	const struct fo_primary_ops *ops;
+	void *arg;
+	bool arbiter;
+	uint64_t generation;
+	unsigned in_flight_max; /* the owner's, 1 to FO_MAX_IN_FLIGHT */
+	enum fo_primary_state state;
+	bool welcomed, synced, releasing, capturing, ended;
+	bool switch_wanted, last_taken; /* planned: the last epoch's capture has begun */
+	uint64_t epoch_running;		/* the next to be captured; from 1 */
+	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;
+	uint64_t seq;
+	int64_t lease_from_ns; /* own stamp of the newest heartbeat that came back; 0 none */
+	int64_t beat_at_ns, heartbeat_at_ns, retry_at_ns, overdue_at_ns, last_tick_ns; /* 0 none */
+};
+void fo_primary_init(struct fo_primary *p, const struct fo_times *t,
+		     const struct fo_primary_ops *ops, void *arg, uint64_t generation,
+		     bool arbiter);
+/* The backup has a standby: heartbeats begin. */
+void fo_primary_welcomed(struct fo_primary *p, int64_t now_ns);
+/* Every tick_ns. heard_ns: when anything came from the backup last. */
+void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns);
+/* TV_E_PROTOCOL: the message has no place here; the owner closes, and says fo_primary_event
+ * (PEER_LOST). */
+int fo_primary_message(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m) TV_MUST_CHECK;
+/* What fo_claim gave. */
+void fo_primary_answer(struct fo_primary *p, int64_t now_ns, enum fo_question q, int rc);
+/* PEER_LOST, LEAVE, VM_DIED and SWITCH come from the owner. */
+void fo_primary_event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev);
+/* The first copy is sent: epoch 1 may be captured. */
+void fo_primary_synced(struct fo_primary *p);
+/* May the next epoch begin (when the owner's pace wants one)? */
+bool fo_primary_may_capture(const struct fo_primary *p);
+/* The next epoch must begin now, whatever the pace; true also: the VM stays stopped after it. */
+bool fo_primary_last_epoch(const struct fo_primary *p);
+/* Begins a capture; only when it may. Returns the epoch's number. */
+uint64_t fo_primary_capture(struct fo_primary *p);
+/* The capture is over; false: nothing was captured (the VM is paused by a person). */
+void fo_primary_captured(struct fo_primary *p, bool captured);
+/* The end of an epoch has been given to the connection. */
+void fo_primary_sent(struct fo_primary *p, uint64_t epoch);
+
+struct fo_backup;
+struct fo_backup_ops {
+	void (*send)(void *arg, const struct fo_msg *m);
+	void (*ask)(void *arg, enum fo_question q);
+	/* PROMOTE (generation is the new one), DISCARD, HAND_OVER. */
+	void (*act)(void *arg, enum fo_action a, uint64_t generation);
+	void (*changed)(void *arg, enum fo_backup_event ev, enum fo_backup_state from);
+};
+struct fo_backup { /* read only for its owner */
+	const struct fo_times *times;
+	const struct fo_backup_ops *ops;
+	void *arg;
+	bool arbiter;
+	uint64_t generation;
+	enum fo_backup_state state;
+	bool welcomed, closed, syncing, in_epoch, ended;
+	uint64_t epoch_open, epoch_committed;
+	int64_t grace_at_ns, retry_at_ns, last_tick_ns; /* 0 none */
+};
+void fo_backup_init(struct fo_backup *b, const struct fo_times *t, const struct fo_backup_ops *ops,
+		    void *arg, uint64_t generation, bool arbiter);
+/* The standby is there and the primary is told: the first copy comes. */
+void fo_backup_welcomed(struct fo_backup *b, int64_t now_ns);
+/* Every tick_ns. heard_ns: when anything came from the primary last (at least the welcome). */
+void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t heard_ns);
+/* TV_E_PROTOCOL: no place here. -ESTALE: of an older generation, not acted on, its sender told. */
+int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *m) TV_MUST_CHECK;
+/* Marks of the stream; 0, TV_E_PROTOCOL or -ESTALE as above. */
+int fo_backup_sync_end(struct fo_backup *b, uint64_t generation) TV_MUST_CHECK;
+int fo_backup_epoch_begin(struct fo_backup *b, uint64_t generation, uint64_t epoch) TV_MUST_CHECK;
+int fo_backup_epoch_end(struct fo_backup *b, uint64_t generation, uint64_t epoch) TV_MUST_CHECK;
+/* The epoch is here whole and checked: it is committed. */
+void fo_backup_verified(struct fo_backup *b, int64_t now_ns, uint64_t epoch);
+/* The connection is closed. */
+void fo_backup_closed(struct fo_backup *b, int64_t now_ns);
+/* What fo_claim gave; generation: of the record when rc is 0. */
+void fo_backup_answer(struct fo_backup *b, int64_t now_ns, int rc, uint64_t generation);
+void fo_backup_promoted(struct fo_backup *b, int64_t now_ns, int rc);
+/* A person says that the primary does not run any more. False: refused in this state. */
+bool fo_backup_force(struct fo_backup *b, int64_t now_ns);
 
 #endif

@@ -7,36 +7,66 @@
  * instant that really was before the other side's: the primary's lease runs from when it SENT the
  * heartbeat, the backup's patience from when it last RECEIVED anything, which is never earlier. The
  * backup's limit being longer by H/2, a primary whose lease runs has a backup that has not asked
- * yet, as long as the two clocks' rates differ by less than one part in seven.
+ * yet, as long as the two clocks' rates differ by less than one part in five. That margin is also
+ * what the primary has to stop its VM in: it looks every H/8 and QEMU's `stop` takes a millisecond
+ * or a few.
  *
  * Heartbeats travel in the stream every H, and as datagrams every H/4: a retransmission in the
- * stream (200 ms and more) or a full link must not look like a dead host, and up to thirteen
- * datagrams in a row may get lost before the backup asks.
+ * stream (200 ms and more) or a full link must not look like a dead host, and up to nine datagrams
+ * in a row may get lost before the backup asks.
  *
  * Power cut of the primary at 0, H = 100 ms:
- *     0 .. -100   last byte reached the backup (at most H before, less when epochs flow)
- *   250 ..  350   suspect_ns of silence: the backup asks the arbiter
- *   255 ..  360   compare-and-swap is durable: generation + 1 is the backup's
- *   280 ..  420   incomplete epoch dropped, device state loaded, NICs attached, announced, running
- *   The client's TCP retransmits at about 200 and 600 ms: the second one is answered.
+ *     0 ..  -25   last byte reached the backup (at most H/4 before, less when epochs flow)
+ *   225 ..  265   suspect_ns of silence: the backup asks the arbiter
+ *   230 ..  280   compare-and-swap is durable: generation + 1 is the backup's
+ *   250 ..  350   incomplete epoch dropped, device state loaded, NICs attached, announced, running
+ *   The client's TCP sends again at about 200 ms (tail loss probe) and at 400 to 450 ms: the second
+ *   one is answered.
  *
  * Power cut or freeze of the backup at 0:
- *   200 ..  300   lease_ns over: commits that arrive late release nothing any more
- *  1000 .. 1100   backup_lost_ns: the primary asks to run alone, records it, releases and runs on.
- *                 Three times the backup's patience: a false alarm here costs a whole new copy, and
- *                 until then only output waits.
- *   If the arbiter cannot be reached either: asked again every retry_ns, the VM is stopped
- *   hold_limit_ns after the loss, started again once the arbiter says that it runs alone.
+ *   175 ..  200   lease_ns over: commits that arrive late release nothing any more
+ *   175 ..  215   the VM is stopped (only with an arbiter: without one nobody else starts it)
+ *   600 ..  615   backup_lost_ns: the primary asks to run alone, records it, releases, resumes.
+ *                 More than twice the backup's patience: a false alarm costs protection until the
+ *                 backup is in step again, and a hiccup that ends before costs a pause.
+ *   If the arbiter cannot be reached either: asked again every retry_ns, the VM stays stopped until
+ *   the arbiter says that it runs alone, or that somebody else runs it.
  *
  * Connection closed by the peer's kernel (its process died, its host did not):
  *   the backup gives the primary's daemon reconnect_grace_ns to record that the VM runs alone or to
- *   come back with a new replicator, and only then asks the arbiter to promote.
+ *   come back with a new replicator, and only then asks the arbiter to promote. The primary asks to
+ *   run alone at once, and stops its VM only if the answer does not come before the lease is over.
+ *
+ * A VM that runs alone: tries to have it protected again come after 3H, doubled each time up to 50H
+ * (refusals in a row: up to 300H); who is tried when is in keeper.c.
+ *
+ * A question to an etcd cluster (one read, one compare-and-swap; a few ms each when all is well):
+ *     0           the member that answered last is asked
+ *    50           arbiter_next_ns: no answer yet, so the next member is asked too, and so on every
+ *                 50 ms; at once when a member refuses. The first good answer counts. A member that
+ *                 died together with the primary costs the promotion 50 ms, once.
+ *   500           arbiter_answer_ns: nobody answered; the core asks again after retry_ns. An
+ * election in the cluster (1 to 2 s with etcd's own settings) is waited out this way. Below H = 60
+ * ms the limits do not shrink further, as an etcd member syncs its disk before it answers and cares
+ * for nobody's heartbeat; above H = 1 s they do not grow.
+ *
+ * Membership: a host announces itself every announce_ns (30 H, but 1 to 10 s) and is forgotten
+ * after four times that. Nothing about a running VM depends on it, only the choice of a backup.
  *
  * Frozen primary that comes back after the backup promoted: its lease is long over when it wakes
- * (the clock ran on), so no frame leaves; its next question to the arbiter is lost and its VM
- * stopped.
+ * (the clock ran on), so no frame leaves and its VM is stopped; its next question to the arbiter is
+ * lost, or the backup tells it: fenced.
+ *
+ * Planned switch: VM stopped at 0, its last epoch committed at about 10 ms, the backup told,
+ * compare-and-swap and load as above, running at about 60 ms. If nothing has been heard of it after
+ * switch_ns, the primary asks the arbiter for its VM back.
  */
 #include "failover/failover.h"
+
+static int64_t within(int64_t v, int64_t lo, int64_t hi)
+{
+	return v < lo ? lo : v > hi ? hi : v;
+}
 
 void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 {
@@ -45,12 +75,19 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 	*t = (struct fo_times){
 		.heartbeat_ns = h,
 		.beat_ns = h / 4,
-		.lease_ns = 3 * h,
-		.suspect_ns = 7 * h / 2,
-		.backup_lost_ns = 10 * h,
+		.lease_ns = 2 * h,
+		.suspect_ns = 5 * h / 2,
+		.backup_lost_ns = 6 * h,
 		.reconnect_grace_ns = 20 * h,
-		.hold_limit_ns = 30 * h,
+		.switch_ns = 30 * h,
 		.retry_ns = 2 * h,
 		.tick_ns = h / 8,
+		.keep_first_ns = 3 * h,
+		.keep_last_ns = 50 * h,
+		.keep_refused_ns = 300 * h,
+		.arbiter_next_ns = within(h / 2, 30 * TV_NS_PER_MS, 500 * TV_NS_PER_MS),
+		.arbiter_answer_ns = within(5 * h, 300 * TV_NS_PER_MS, 5 * TV_NS_PER_S),
+		.announce_ns = within(30 * h, TV_NS_PER_S, 10 * TV_NS_PER_S),
+		.member_ns = 4 * within(30 * h, TV_NS_PER_S, 10 * TV_NS_PER_S),
 	};
 }

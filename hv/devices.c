@@ -138,6 +138,15 @@ static bool line_type(const char *line, size_t bytes, char *out, size_t room)
 	return true;
 }
 
+/* `net0: index=0,type=tap,ifname=tap0,script=no,downscript=no` */
+static void line_ifname(const char *line, size_t bytes, char *out, size_t room)
+{
+	const char *t = memmem(line, bytes, "ifname=", 7);
+
+	if (t)
+		snprintf(out, room, "%.*s", (int)strcspn(t + 7, ",\r\n"), t + 7);
+}
+
 /* Finds NETDEV's lines: its type, how many queues, and whether it is the NIC's port of a hub. */
 static void look_up_netdev(const char *text, struct hv_nic *nic)
 {
@@ -162,8 +171,10 @@ static void look_up_netdev(const char *text, struct hv_nic *nic)
 			if (!strncmp(name, want, strlen(want))) {
 				nic->queues++;
 				nic->hub = ours = in_hub;
-				if (!in_hub)
+				if (!in_hub) {
 					memcpy(nic->type, type, sizeof(type));
+					line_ifname(p, line, nic->ifname, sizeof(nic->ifname));
+				}
 			} else if (in_hub && strcmp(type, "nic")) {
 				memcpy(hub_type, type, sizeof(type));
 			}

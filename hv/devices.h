@@ -29,7 +29,8 @@ struct hv_nic {
 	char netdev[64]; /* what a filter is attached to; "" when it has no backend */
 	char type[32];	 /* of the backend: tap, user, ...; through a hub that of the other port */
 	char mac[24];
-	bool hub; /* the backend is reached through a hub (-net, no -nic at all) */
+	char ifname[16]; /* of a tap that QEMU opened by name; "" otherwise */
+	bool hub;	 /* the backend is reached through a hub (-net, no -nic at all) */
 	bool vhost;
 	unsigned queues;
 };

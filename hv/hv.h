@@ -105,6 +105,8 @@ int hv_cleanup(const struct hv_vm_id *id, bool resume, struct tv_err *e) TV_MUST
 
 /* Stops a VM for good from outside an attachment (it was fenced). TV_E_GONE when it has ended. */
 int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e) TV_MUST_CHECK;
+/* Tells QEMU to quit and waits for the end of its process. -ETIMEDOUT: it still runs. */
+int hv_quit(struct hv_vm *vm, int timeout_ms, struct tv_err *e) TV_MUST_CHECK;
 
 const struct hv_block *hv_blocks(const struct hv_vm *vm, unsigned *n);
 /* Is it running under KVM? (chooses the harvest; for status) */
@@ -181,8 +183,9 @@ int hv_is_running(struct hv_vm *vm) TV_MUST_CHECK;
 #define HV_MAX_NICS 8
 struct hv_net_port {
 	char netdev[64];
-	int capture_fd; /* frames the guest sends come out here; non-blocking UNIX stream socket */
-	int inject_fd;	/* frames written here go on to the world */
+	char ifname[16]; /* of its tap; "" when it is something else or not known */
+	int capture_fd;	 /* frames the guest sends come out here; non-blocking UNIX stream socket */
+	int inject_fd;	 /* frames written here go on to the world */
 	bool vnet_hdr; /* each frame: be32 length, be32 vnet header length, bytes; else be32 length,
 			  bytes */
 };

@@ -133,6 +133,7 @@ static int list_ports(struct hv_vm *vm, struct hv_net_port *ports, unsigned *n, 
 			/* Says only how long a header is; zero for NICs that use none. */
 			.vnet_hdr = !nics[i].hub && !strcmp(nics[i].type, "tap"),
 		};
+		memcpy(ports[*n].ifname, nics[i].ifname, sizeof(ports[0].ifname));
 		memcpy(ports[(*n)++].netdev, nics[i].netdev, sizeof(ports[0].netdev));
 		rc = refuse_nic(&nics[i], e);
 	}

@@ -2,6 +2,8 @@
 #include "hv/vm.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <string.h>
 
 /* QMP stop of a VM that nobody is attached to: it was fenced and must not run beside its successor.
  */
@@ -18,4 +20,17 @@ int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e)
 	rc = hv_qmp_cmd(q, "stop", NULL, NULL, HV_CMD_MS, e);
 	hv_qmp_close(q);
 	return rc;
+}
+
+int hv_quit(struct hv_vm *vm, int timeout_ms, struct tv_err *e)
+{
+	struct pollfd p = {vm->pidfd, POLLIN, 0};
+	int rc = hv_qmp_cmd(vm->qmp, "quit", NULL, NULL, HV_CMD_MS, e);
+
+	if (rc && rc != TV_E_GONE)
+		return rc;
+	if (poll(&p, 1, timeout_ms) <= 0)
+		return tv_fail(e, -ETIMEDOUT, "QEMU (pid %d) was told to quit and has not",
+			       (int)vm->id.pid);
+	return 0;
 }

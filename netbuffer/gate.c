@@ -36,6 +36,16 @@ void gate_release(struct gate *g, uint64_t epoch)
 	}
 }
 
+uint64_t gate_pos_of(const struct gate *g, uint64_t epoch)
+{
+	uint64_t pos = g->open_pos;
+
+	for (unsigned i = 0; i < g->count; i++)
+		if (g->ring[(g->first + i) % GATE_BARRIERS].epoch <= epoch)
+			pos = g->ring[(g->first + i) % GATE_BARRIERS].pos;
+	return pos;
+}
+
 void gate_pass(struct gate *g)
 {
 	*g = (struct gate){0};

@@ -33,6 +33,8 @@ static inline bool gate_full(const struct gate *g)
 void gate_barrier(struct gate *g, uint64_t pos, uint64_t epoch);
 void gate_release(struct gate *g, uint64_t epoch);
 void gate_pass(struct gate *g);
+/* The position up to which frames may leave when `epoch` is released. */
+uint64_t gate_pos_of(const struct gate *g, uint64_t epoch);
 /* The position up to which frames may leave now. */
 uint64_t gate_open_pos(const struct gate *g);
 /*

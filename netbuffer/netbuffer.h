@@ -28,7 +28,8 @@ struct nb_port {
 };
 enum nb_mode { NB_PASS, NB_HOLD };
 struct nb_conf {
-	size_t limit_bytes; /* memory of all frames of all ports; 0: 8 MiB */
+	size_t limit_bytes;  /* memory of all frames of all ports; 0: 8 MiB */
+	uint64_t generation; /* fencing token: a release must name it */
 	/* The first frame that has to wait since the last barrier (Kemari's trigger), once per
 	 * barrier; not for frames that a barrier has already given an epoch. May be NULL. */
 	void (*first_held)(void *arg, int64_t now_ns);
@@ -64,8 +65,8 @@ void nb_hold(struct nb *nb);
  */
 int nb_barrier(struct nb *nb, uint64_t epoch) TV_MUST_CHECK;
 /* Epoch is committed: lets its frames and those of older epochs out, in order. An epoch without its
- * barrier lets nothing out, now or later. */
-void nb_release(struct nb *nb, uint64_t epoch);
+ * barrier lets nothing out, now or later; nor does a generation that is not nb_conf's. */
+void nb_release(struct nb *nb, uint64_t generation, uint64_t epoch);
 /* The VM runs alone by record: releases all that is held, NB_PASS from now on. */
 void nb_pass(struct nb *nb);
 /* Throws away what is held, the unread included (the VM's state that caused it is gone); not what
@@ -76,7 +77,35 @@ enum nb_mode nb_mode(const struct nb *nb);
 void nb_stats(struct nb *nb, struct nb_stats *out);
 /* Nothing read or to write is left: true when all that was released is in the kernel. */
 bool nb_idle(struct nb *nb);
+/* Frames that wait for the release of `epoch` or of an older one, oldest first, as far as they have
+ * been read: for each, the virtio header and the frame after it. Stops after limit_bytes. */
+#define NB_VNET_HDR_BYTES 10
+typedef void (*nb_frame_cb)(const uint8_t vnet_hdr[NB_VNET_HDR_BYTES], const uint8_t *frame,
+			    size_t bytes, void *arg);
+void nb_each_held(struct nb *nb, uint64_t epoch, size_t limit_bytes, nb_frame_cb cb, void *arg);
 /* Ends reading; the fds are closed. What is held is dropped. NULL is allowed. */
 void nb_free(struct nb *nb);
+
+/*
+ * ---- frames that may be said twice (replay.c) ----
+ *
+ * A network may repeat a frame and may delay it. So what was on its way to or from a VM when its
+ * host died can be given to its successor: what came in after the committed epoch, and what the
+ * committed epoch sent. Best effort, never needed for safety: it saves the peers' retransmission
+ * time-outs. Frames go with their virtio header, as the kernel hands them out (PACKET_VNET_HDR).
+ */
+struct nb_tap;
+/* Calls cb for each unicast frame of at most 2 KiB that goes to the guest behind this tap, by a
+ * packet socket that neither QEMU nor the frame notices. -ENODEV no such device here. */
+int nb_tap_watch(struct event_base *base, const char *ifname, nb_frame_cb cb, void *arg,
+		 struct nb_tap **out) TV_MUST_CHECK;
+/* No more calls until it is switched on again; what came meanwhile is forgotten. */
+void nb_tap_enable(struct nb_tap *t, bool on);
+void nb_tap_free(struct nb_tap *t);
+/* A socket that sends frames as if they came out of this host's bridge; -ENODEV. */
+int nb_replay_open(const char *bridge) TV_MUST_CHECK;
+/* 0, or -errno: the frame is lost, as frames are. */
+int nb_replay_send(int fd, const uint8_t vnet_hdr[NB_VNET_HDR_BYTES], const uint8_t *frame,
+		   size_t bytes) TV_MUST_CHECK;
 
 #endif

@@ -153,10 +153,12 @@ void nb_hold(struct nb *nb)
 	pthread_mutex_unlock(&nb->lock);
 }
 
-void nb_release(struct nb *nb, uint64_t epoch)
+void nb_release(struct nb *nb, uint64_t generation, uint64_t epoch)
 {
 	unsigned i;
 
+	if (generation != nb->conf.generation)
+		return;
 	pthread_mutex_lock(&nb->lock);
 	if (nb->mode == NB_HOLD) {
 		for (i = 0; i < nb->ports_n; i++)
@@ -222,6 +224,50 @@ void nb_stats(struct nb *nb, struct nb_stats *out)
 		out->held_bytes += q->bytes;
 		if (f && (!out->oldest_held_ns || f->arrived_ns < out->oldest_held_ns))
 			out->oldest_held_ns = f->arrived_ns;
+	}
+}
+
+static size_t say_frame(const struct port *p, const struct nb_frame *f, nb_frame_cb cb, void *arg)
+{
+	uint8_t hdr[NB_VNET_HDR_BYTES] = {0};
+	const uint8_t *body = f->data + 4;
+	size_t bytes = f->bytes - 4, head = 0;
+
+	if (p->stream.vnet_hdr) {
+		head = (size_t)f->data[4] << 24 | (size_t)f->data[5] << 16 |
+		       (size_t)f->data[6] << 8 | f->data[7];
+		body += 4;
+		bytes -= 4;
+	}
+	if (head > bytes)
+		return 0;
+	memcpy(hdr, body, head < sizeof(hdr) ? head : sizeof(hdr));
+	cb(hdr, body + head, bytes - head, arg);
+	return bytes;
+}
+
+void nb_each_held(struct nb *nb, uint64_t epoch, size_t limit_bytes, nb_frame_cb cb, void *arg)
+{
+	size_t said = 0;
+
+	for (unsigned i = 0; i < nb->ports_n; i++) {
+		struct port *p = &nb->ports[i];
+		struct nb_frame *f;
+		uint64_t pos;
+		bool holding;
+
+		pthread_mutex_lock(&nb->lock);
+		holding = p->gate.holding;
+		pos = gate_pos_of(&p->gate, epoch);
+		pthread_mutex_unlock(&nb->lock);
+		if (!holding)
+			continue;
+		STAILQ_FOREACH(f, &p->queue.frames, next)
+		{
+			if (f->end_pos > pos || said >= limit_bytes)
+				break;
+			said += say_frame(p, f, cb, arg);
+		}
 	}
 }
 

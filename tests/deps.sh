@@ -10,12 +10,15 @@ packages=(
 	gcc make pkg-config libc6-dev
 	protobuf-c-compiler libprotobuf-c-dev libevent-dev libssl-dev liblz4-dev
 	libnl-3-dev libnl-route-3-dev libjansson-dev libxxhash-dev libcmocka-dev
+	libcurl4-openssl-dev
 	# running VMs
 	qemu-system-x86
 	# the guest: its own packages are only unpacked, never installed (guest/mkguest.sh)
 	cpio gzip kmod binutils ca-certificates
 	# hosts in namespaces, the demo, the tests
 	iproute2 util-linux procps openssl jq python3 e2fsprogs qemu-utils
+	# the arbiter of some tests, started by them in hosts of their own
+	etcd-server
 )
 # What `make lint` uses if it is there; a bare machine in CI gets it too.
 lint_packages=(clang-format shellcheck)
@@ -60,6 +63,24 @@ if ! apt-get -s -qq install --no-install-recommends "${missing[@]}" >>"$log" 2>&
 	apt-get -qq -o Acquire::Retries=3 update >>"$log" 2>&1 || say_why "apt-get update"
 fi
 install=(apt-get -y -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends)
+# A package brings its service (etcd-server does): it must not run because of our tests, now or after a boot.
+policy=/usr/sbin/policy-rc.d
+etcd_is_new='' made_policy=''
+[[ " ${missing[*]} " != *" etcd-server "* ]] || etcd_is_new=1
+if [[ ! -e $policy ]]; then
+	made_policy=1
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
+no_new_service() {
+	[[ -n $etcd_is_new ]] || return 0
+	if [[ -d /run/systemd/system ]]; then
+		systemctl --quiet disable etcd.service || true
+	else
+		update-rc.d etcd disable || true
+	fi >>"$log" 2>&1
+}
+trap 'no_new_service; [[ -z $made_policy ]] || rm -f "$policy"' EXIT
 "${install[@]}" "${missing[@]}" >>"$log" 2>&1 || {
 	# Stale lists name files that the archive no longer has: fetch them once more.
 	apt-get -qq -o Acquire::Retries=3 update >>"$log" 2>&1 || say_why "apt-get update"

@@ -21,9 +21,9 @@ guest_accel() {
 	fi
 }
 
-# guest_append [WORD...]: the kernel command line, with the address on the client network
+# guest_append [WORD...]: the kernel command line, with the address on the client network: 10.77.0.GUEST_NO (2)
 guest_append() {
-	echo "$(<"$GUEST_DIR/cmdline") twinvm.ip=10.77.0.2/24 $*"
+	echo "$(<"$GUEST_DIR/cmdline") twinvm.ip=10.77.0.${GUEST_NO:-2}/24 $*"
 }
 
 # guest_command NAME TAP QMP_SOCKET CONSOLE_LOG [MACHINE]: sets GUEST_COMMAND, what a person would type. From the
@@ -35,7 +35,7 @@ guest_command() {
 		-kernel "$GUEST_KERNEL" -initrd "$GUEST_INITRD"
 		-append "$(guest_append ${GUEST_EXTRA:-})"
 		-netdev "tap,id=net0,ifname=$2,script=no,downscript=no${GUEST_NETDEV:-}"
-		-device "virtio-net-pci,netdev=net0,mac=52:54:00:77:00:02,romfile=${GUEST_NIC:-}"
+		-device "virtio-net-pci,netdev=net0,mac=$(printf "52:54:00:77:00:%02x" "${GUEST_NO:-2}"),romfile=${GUEST_NIC:-}"
 		-serial "file:$4" -qmp "unix:$3,server=on,wait=off")
 }
 

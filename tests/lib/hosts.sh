@@ -3,6 +3,7 @@
 # "Hosts" made of namespaces, for bash tests; source it, as root, with the tools built (make tools).
 #
 #   hosts_up hostA hostB client      makes them; they and all that runs in them end with the script
+#   hosts_add arb                    one more of them, at any time
 #   host_run hostA CMD...            runs a command in a host, in the foreground
 #   host_spawn hostA LOG CMD...      in the background; sets SPAWNED_PID (a real pid: kill -9 works on
 #                                    the program) and SPAWNED_JOB (what `wait` takes)
@@ -11,6 +12,8 @@
 #   host_boot hostA                  the same host again after a power cut, with its /var/lib
 #   host_link hostA down|up [NET]    pulls and plugs cables; NET: client, repl or all (default)
 #   host_shape hostA RATE|off [NET]  limits a link in both directions (default repl), e.g. 10mbit
+#   host_cut_off hostA arb           the two do not hear of each other any more, on both networks, without
+#   host_join hostA arb              a word to either; everything else goes on. And mended again
 #   host_freeze hostA, host_thaw     it hangs, and comes back
 #   hosts_down                       called at exit
 #
@@ -34,6 +37,8 @@ declare -A HOST_INIT=()  # name -> pid of its init; empty after a power cut
 declare -A HOST_OUTER=() # name -> pid of the process that waits for it
 declare -A HOST_NO=() HOST_ADDR=() HOST_REPL_ADDR=()
 HOSTS_DIR=
+HOSTS_NEXT_NO=11
+HOSTS_STARTED=0
 
 _hosts_die() {
 	echo "hosts: $*" >&2
@@ -49,12 +54,15 @@ _host_ip() {
 
 # Starts NSINIT with the arguments given, which prints a pid first; sets REPLY to it, JOB to the job.
 _hosts_start() {
-	local fifo=$HOSTS_DIR/fifo
-	[[ -p $fifo ]] || mkfifo "$fifo"
+	# One of its own each time: whoever was started before may not have let go of the last one yet, and when it
+	# does, the reader would take that for the end.
+	local fifo=$HOSTS_DIR/fifo-$((++HOSTS_STARTED))
+	mkfifo "$fifo"
 	"$NSINIT" "$@" >"$fifo" &
 	JOB=$!
 	REPLY=
 	read -r REPLY <"$fifo" || true
+	rm -f "$fifo"
 	[[ $REPLY = [0-9]* ]] || _hosts_die "nsinit $1 $2 failed"
 }
 
@@ -98,8 +106,22 @@ _host_wire() {
 	END
 }
 
+hosts_add() {
+	local name=$1
+	if [[ $name = client ]]; then
+		HOST_NO[$name]=100
+	else
+		HOST_NO[$name]=$HOSTS_NEXT_NO
+		HOSTS_NEXT_NO=$((HOSTS_NEXT_NO + 1))
+	fi
+	HOST_ADDR[$name]=10.77.0.${HOST_NO[$name]}
+	HOST_REPL_ADDR[$name]=10.78.0.${HOST_NO[$name]}
+	_host_start "$name"
+	_host_wire "$name"
+}
+
 hosts_up() {
-	local name no=11
+	local name
 	((EUID == 0)) || _hosts_die "making namespaces needs root"
 	[[ -x $NSINIT ]] || _hosts_die "no $NSINIT: run 'make tools'"
 	[[ -c /dev/net/tun ]] || _hosts_die "no /dev/net/tun: load the module tun"
@@ -116,17 +138,7 @@ hosts_up() {
 		link set brr up
 	END
 	for name in "$@"; do
-		HOST_NO[$name]=$no
-		HOST_ADDR[$name]=10.77.0.$no
-		HOST_REPL_ADDR[$name]=10.78.0.$no
-		if [[ $name = client ]]; then
-			HOST_NO[$name]=100
-			HOST_ADDR[$name]=10.77.0.100
-		else
-			no=$((no + 1))
-		fi
-		_host_start "$name"
-		_host_wire "$name"
+		hosts_add "$name"
 	done
 }
 
@@ -190,6 +202,35 @@ host_link() {
 	for port in $(_host_ports "$1" "${3:-all}"); do
 		echo "link set $port $2"
 	done | _host_ip switch
+}
+
+# What one sends to the other is dropped without an error that a program could see (that is why it is an
+# address of nobody and not a blackhole route: sendto fails with those).
+_host_cut() { # OP FROM TO
+	local addr dev
+	for addr in "${HOST_ADDR[$3]}" "${HOST_REPL_ADDR[$3]}"; do
+		dev=br0
+		[[ $2 != client ]] || dev=cl0
+		[[ $addr != 10.78.* ]] || dev=repl0
+		[[ $dev != repl0 || $2 != client ]] || continue
+		if [[ $1 = cut ]]; then
+			echo "neigh replace $addr lladdr 02:00:00:00:00:01 nud permanent dev $dev"
+		else
+			echo "neigh del $addr dev $dev"
+		fi
+	done | _host_ip "$2"
+}
+host_cut_off() {
+	_host_init "$1"
+	_host_init "$2"
+	_host_cut cut "$1" "$2"
+	_host_cut cut "$2" "$1"
+}
+host_join() {
+	_host_init "$1"
+	_host_init "$2"
+	_host_cut join "$1" "$2"
+	_host_cut join "$2" "$1"
 }
 
 host_shape() {

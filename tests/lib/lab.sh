@@ -45,7 +45,7 @@ _lab_running() {
 }
 
 lab_up() {
-	local name no=11 ns=() kernel=${LAB_KERNEL:-6.12}
+	local name no ns=() kernel=${LAB_KERNEL:-6.12}
 	[[ -e $LAB_B/lab/root.ext4 ]] || _hosts_die "no $LAB_B/lab/root.ext4: run 'make lab-image'"
 	for name; do
 		[[ $name != client ]] || ns+=("$name")
@@ -58,6 +58,8 @@ lab_up() {
 	END
 	for name; do
 		[[ $name != client ]] || continue
+		no=$HOSTS_NEXT_NO
+		HOSTS_NEXT_NO=$((no + 1))
 		HOST_NO[$name]=$no
 		HOST_ADDR[$name]=10.77.0.$no
 		HOST_REPL_ADDR[$name]=10.78.0.$no
@@ -73,7 +75,6 @@ lab_up() {
 			link set m-$no master brm up
 		END
 		host_boot "$name" "$kernel"
-		no=$((no + 1))
 	done
 	for name in "${!LAB_PID[@]}"; do
 		host_wait "$name"
@@ -81,16 +82,16 @@ lab_up() {
 }
 
 # multidevs=remap: without it inode numbers of two file systems collide.
-_lab_share() { # TAG FOLDER: sets REPLY to QEMU's arguments
-	REPLY=(-virtfs "local,path=$2,mount_tag=$1,security_model=none,multidevs=remap$([[ $1 != ro* ]] || echo ,readonly=on)")
+_lab_share() { # TAG FOLDER: adds to QEMU's arguments, LAB_ARGS
+	LAB_ARGS+=(-virtfs "local,path=$2,mount_tag=$1,security_model=none,multidevs=remap$([[ $1 != ro* ]] || echo ,readonly=on)")
 }
 _lab_nic() { # NETWORK TAP MAC: the NIC's id is the network's name
-	REPLY=(-netdev "tap,id=net-$1,ifname=$2,script=no,downscript=no"
+	LAB_ARGS+=(-netdev "tap,id=net-$1,ifname=$2,script=no,downscript=no"
 		-device "virtio-net-pci,id=$1,netdev=net-$1,mac=$3,romfile=")
 }
 
 host_boot() { # NAME [KERNEL]
-	local name=$1 kernel=${2:-${LAB_KERNEL:-6.12}} no=${HOST_NO[$1]} words mac args
+	local name=$1 kernel=${2:-${LAB_KERNEL:-6.12}} no=${HOST_NO[$1]} words mac
 	is_lab "$name" || _hosts_die "host_boot is for lab hosts here"
 	[[ -z ${LAB_PID[$name]} ]] || _hosts_die "$name runs already"
 	mac=00:00:$(printf %02x "$no")
@@ -98,7 +99,8 @@ host_boot() { # NAME [KERNEL]
 	words="console=ttyS0 quiet panic=0 tsc=reliable no_timer_check nowatchdog mitigations=off nokaslr"
 	words+=" rcupdate.rcu_cpu_stall_suppress=1 lab.name=$name lab.no=$no lab.agent=$LAB_AGENT"
 	words+=" lab.share=ro0:$LAB_ROOT lab.share=rw0:$HOSTS_DIR ${LAB_APPEND:-}"
-	args=(qemu-system-x86_64 -name "lab-$name" -M q35 -accel tcg,thread=multi -cpu max
+	# shellcheck disable=SC2054 # commas are QEMU's
+	LAB_ARGS=(qemu-system-x86_64 -name "lab-$name" -M q35 -accel tcg,thread=multi -cpu max
 		-smp "${LAB_CPUS:-2}" -m "${LAB_MEM:-3072}" -nodefaults -display none -no-reboot
 		-kernel "$LAB_B/lab/vmlinuz-$kernel" -initrd "$LAB_B/lab/initrd-$kernel.gz" -append "$words"
 		-drive "if=none,id=root,file=$LAB_B/lab/root.ext4,format=raw,readonly=on,file.locking=off"
@@ -107,24 +109,14 @@ host_boot() { # NAME [KERNEL]
 		-chardev "file,id=console,path=$HOSTS_DIR/$name.console,append=on" -serial chardev:console
 		-monitor "unix:$HOSTS_DIR/$name.mon,server=on,wait=off")
 	_lab_share ro0 "$LAB_ROOT"
-	args+=("${REPLY[@]}")
 	_lab_share rw0 "$HOSTS_DIR"
-	args+=("${REPLY[@]}")
 	_lab_nic client "c-$no" "52:54:77:$mac"
-	args+=("${REPLY[@]}")
 	_lab_nic repl "r-$no" "52:54:78:$mac"
-	args+=("${REPLY[@]}")
 	_lab_nic mgmt "m-$no" "52:54:79:$mac"
-	args+=("${REPLY[@]}")
-	unset REPLY
-	_ns_spawn switch "$HOSTS_DIR/$name.qemu" "${args[@]}"
+	_ns_spawn switch "$HOSTS_DIR/$name.qemu" "${LAB_ARGS[@]}"
 	LAB_PID[$name]=$SPAWNED_PID
 }
 
-_lab_answers() {
-	_lab_alive "$1" || return 2
-	host_run "$1" true 2>/dev/null
-}
 _lab_alive() { kill -0 "${LAB_PID[$1]}" 2>/dev/null; }
 _lab_ready() {
 	_lab_alive "$1" || _hosts_die "$1's QEMU ended: $(tail -n 3 "$HOSTS_DIR/$1.qemu")"
@@ -200,11 +192,11 @@ host_hmp() {
 }
 # The NIC loses its carrier and nothing passes any more, in either direction.
 host_link() {
-	local name=$1 what=off nets=(client repl) net
-	[[ $2 = down ]] || what=on
+	local name=$1 state=off nets=(client repl) net
+	[[ $2 = down ]] || state=on
 	[[ ${3:-all} = all ]] || nets=("$3")
 	for net in "${nets[@]}"; do
-		host_hmp "$name" "set_link $net $what" >/dev/null
+		host_hmp "$name" "set_link $net $state" >/dev/null
 	done
 }
 lab_part() {

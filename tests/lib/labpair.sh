@@ -54,7 +54,8 @@ labpair_up() {
 
 # The logs of the hosts' own /run are fetched while they live; $HOSTS_DIR is seen by all.
 at_exit() {
-	local host keep=$LAB_B/lab-logs/$(basename "$0" .sh)
+	local host keep
+	keep=$LAB_B/lab-logs/$(basename "$0" .sh)
 	[[ -n $PAIR_DIR ]] || PAIR_DIR=$HOSTS_DIR
 	[[ -n $PAIR_DIR ]] || return 0
 	rm -rf "$keep"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Two hosts with a daemon each, and VMs on them: what the local tests have in common. Source it.
 #
-#   pair_up                          hostA, hostB and client; certificates, configuration, daemons
+#   pair_up                          hostA, hostB (or PAIR_HOSTS) and client; certificates, configuration, daemons
 #   daemon_start HOST                starts twinvmd there (again); DAEMON_PID[HOST]
 #   tw HOST ARGS...                  twinvm in a host
 #   guest_start HOST NAME [ARGS...]  a Redis guest on a tap; QEMU's real pid in GUEST_PID[NAME], its QMP
@@ -27,10 +27,10 @@ PAIR_DIR=
 
 # Lines for the configuration of every host come from PAIR_CONF.
 PAIR_CONF=${PAIR_CONF:-}
+PAIR_HOSTS=${PAIR_HOSTS:-hostA hostB}
 
 pair_conf() {
-	local host=$1 other=hostB
-	[[ $host = hostB ]] && other=hostA
+	local host=$1 other
 	cat >"$PAIR_DIR/$host.conf" <<-END
 		host = $host
 		listen = 0.0.0.0:7890
@@ -39,9 +39,11 @@ pair_conf() {
 		key = $PAIR_DIR/certs/$host.key
 		bridge = br0
 		arbiter = ${PAIR_ARBITER:-none}
-		peer.$other = ${HOST_REPL_ADDR[$other]}:7890
 		$PAIR_CONF
 	END
+	for other in $PAIR_HOSTS; do
+		[[ $other = "$host" ]] || echo "peer.$other = ${HOST_REPL_ADDR[$other]}:7890" >>"$PAIR_DIR/$host.conf"
+	done
 }
 
 daemon_start() {
@@ -55,12 +57,15 @@ pair_up() {
 	PAIR_DIR=$(mktemp -d /tmp/twinvm-pair.XXXXXX)
 	mkdir "$PAIR_DIR/arbiter"
 	[[ ${PAIR_ARBITER:-} != file ]] || PAIR_ARBITER=file://$PAIR_DIR/arbiter
-	hosts_up hostA hostB client
-	certs_make "$PAIR_DIR/certs" hostA hostB
-	pair_conf hostA
-	pair_conf hostB
-	daemon_start hostA
-	daemon_start hostB
+	local host
+	# shellcheck disable=SC2086 # words
+	hosts_up $PAIR_HOSTS client
+	# shellcheck disable=SC2086
+	certs_make "$PAIR_DIR/certs" $PAIR_HOSTS
+	for host in $PAIR_HOSTS; do
+		pair_conf "$host"
+		daemon_start "$host"
+	done
 }
 
 at_exit() {

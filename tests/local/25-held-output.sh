@@ -64,7 +64,8 @@ host_freeze hostA
 goes_on "on the backup while the primary hangs"
 [[ $(vm_state hostB vm1) = alone ]] || fail "hostB: $(tw hostB status)"
 host_thaw hostA
-await_state 20 hostA vm1 stopped
+kept() { [[ $(vm_field hostA vm1 "['kept'][0]['pid']") != none ]]; }
+await 20 "hostA to stop its copy and keep it" kept
 goes_on "after the old primary came back"
 echo "hung primary: $(tw hostA status)"
 kill "$client_pid"

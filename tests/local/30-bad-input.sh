@@ -49,6 +49,11 @@ refused "ourselves" 1 "this host itself" protect vm1 --to 10.78.0.11:7890
 refused "not protected" 1 "no VM" unprotect vm1
 refused "unknown arbiter" 1 "ftp://x" protect vm1 --to hostB --arbiter ftp://x
 refused "arbiter folder" 1 "/no/such/dir" protect vm1 --to hostB --arbiter file:///no/such/dir
+refused "etcd without a host" 1 "etcd://.*HOST:PORT" protect vm1 --to hostB --arbiter etcd://
+refused "etcd with a path" 1 "'a:1/v3' is not HOST:PORT" protect vm1 --to hostB --arbiter etcd://a:1/v3
+refused "etcd member named twice" 1 "a:2379 is named twice" protect vm1 --to hostB --arbiter etcd://a,a:2379
+refused "TLS without a CA" 1 "arbiter_ca" protect vm1 --to hostB --arbiter etcds://a
+refused "no etcd there" 1 "no answer from etcd.*127.0.0.1:9: connection refused" protect vm1 --to hostB --arbiter etcd://127.0.0.1:9
 rc=0
 tw hostA protect vm1 >/dev/null || rc=$?
 [[ $rc -eq 2 ]] || fail "protect without --to: exit status $rc, not 2"

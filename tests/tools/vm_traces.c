@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vm_traces QMP: looks for anything twinvm left in a VM: objects, character devices, block jobs, fd
- * sets, a userfaultfd, a tracer, a stopped thread; and whether it runs. Exit status 0: clean and
- * running; 1: something is there, one line each on stdout. Also prints the number of open fds (for
- * leaks).
+ * vm_traces QMP [STATE]: looks for anything twinvm left in a VM: objects, character devices, block
+ * jobs, fd sets, a userfaultfd, a tracer, a stopped thread; and whether it runs (or is in STATE, as
+ * QEMU calls it). Exit status 0: clean and running; 1: something is there, one line each on stdout.
+ * Also prints the number of open fds (for leaks).
  */
 #include "hv/hv.h"
 #include "hv/qmp.h"
@@ -106,11 +106,11 @@ int main(int argc, char **argv)
 	struct hv_qmp *q = NULL;
 	struct tv_err e = {0};
 	json_t *ret = NULL;
-	const char *s;
+	const char *s, *wanted = argc == 3 ? argv[2] : "running";
 
-	if (argc != 2 || hv_find(argv[1], NULL, NULL, &id, &e) ||
+	if (argc < 2 || argc > 3 || hv_find(argv[1], NULL, NULL, &id, &e) ||
 	    hv_qmp_open(argv[1], 5000, &q, &e)) {
-		printf("vm_traces: %s\n", argc == 2 ? e.text : "usage: vm_traces QMP");
+		printf("vm_traces: %s\n", argc >= 2 ? e.text : "usage: vm_traces QMP [STATE]");
 		return 2;
 	}
 	look(q, "qom-list", json_pack("{ss}", "path", "/objects"), "name", "object", false);
@@ -122,7 +122,7 @@ int main(int argc, char **argv)
 	if (hv_qmp_cmd(q, "query-status", NULL, &ret, 5000, &e))
 		say("query-status", e.text);
 	s = json_string_value(json_object_get(ret, "status"));
-	if (s && strcmp(s, "running") != 0)
+	if (s && strcmp(s, wanted) != 0)
 		say("run state", s);
 	json_decref(ret);
 	look_at_threads(id.pid);

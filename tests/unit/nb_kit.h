@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#define NB_KIT_GENERATION 7
+
 #include "netbuffer/netbuffer.h"
 
 #include <errno.h>
@@ -45,7 +47,7 @@ KIT void fake_first_held(void *arg, int64_t now_ns)
 	assert_true(now_ns > 0);
 	f->first_held++;
 	if (f->release_in_first_held)
-		nb_release(f->nb, f->release_epoch);
+		nb_release(f->nb, NB_KIT_GENERATION, f->release_epoch);
 	if (f->free_in_first_held) {
 		nb_free(f->nb);
 		f->nb = NULL;
@@ -67,7 +69,7 @@ KIT void fake_failed(void *arg, const char *port, int rc)
 
 KIT void fake_start(struct fake *f, size_t limit_bytes)
 {
-	struct nb_conf conf = {limit_bytes, fake_first_held, fake_failed, f};
+	struct nb_conf conf = {limit_bytes, NB_KIT_GENERATION, fake_first_held, fake_failed, f};
 	struct nb_port ports[PORTS] = {{.name = "nic0"}, {.name = "nic1", .vnet_hdr = true}};
 	struct tv_err e = {0};
 	int i, c[2], w[2];

@@ -127,7 +127,7 @@ static void release_exactly(struct race *r, unsigned epoch)
 {
 	int port;
 
-	nb_release(r->f.nb, epoch);
+	nb_release(r->f.nb, NB_KIT_GENERATION, epoch);
 	r->released = epoch;
 	for (port = 0; port < PORTS; port++)
 		while (!r->lossy && r->out[port] < r->boundary[epoch][port]) {

@@ -23,7 +23,7 @@ static void test_pass(void **state)
 	assert_true(st.oldest_held_ns == 0);
 	/* Not held: barriers mean nothing, but a dead port would make them fail. */
 	assert_int_equal(nb_barrier(f.nb, 5), 0);
-	nb_release(f.nb, 5);
+	nb_release(f.nb, NB_KIT_GENERATION, 5);
 	nb_drop(f.nb);
 	guest_sends(&f, 0, 4, 60);
 	nb_drop(f.nb);
@@ -96,20 +96,20 @@ static void test_epochs(void **state)
 	guest_sends(&f, 0, 8, 60);
 	EXPECT_OUT(&f, 0);
 	assert_true(nb_idle(f.nb));
-	nb_release(f.nb, 1);
+	nb_release(f.nb, NB_KIT_GENERATION, 1);
 	EXPECT_OUT(&f, 0);
-	nb_release(f.nb, 2);
+	nb_release(f.nb, NB_KIT_GENERATION, 2);
 	EXPECT_OUT(&f, 0, 5);
 	EXPECT_OUT(&f, 1, 6);
-	nb_release(f.nb, 3);
+	nb_release(f.nb, NB_KIT_GENERATION, 3);
 	EXPECT_OUT(&f, 0, 7);
 	/* Epoch 4 has no barrier yet: its release lets nothing out, now or later. */
-	nb_release(f.nb, 4);
-	nb_release(f.nb, UINT64_MAX);
+	nb_release(f.nb, NB_KIT_GENERATION, 4);
+	nb_release(f.nb, NB_KIT_GENERATION, UINT64_MAX);
 	EXPECT_OUT(&f, 0);
 	assert_int_equal(nb_barrier(f.nb, 4), 0);
 	EXPECT_OUT(&f, 0);
-	nb_release(f.nb, 4);
+	nb_release(f.nb, NB_KIT_GENERATION, 4);
 	EXPECT_OUT(&f, 0, 8);
 	nb_stats(f.nb, &st);
 	assert_int_equal(st.released_frames, 4);
@@ -131,11 +131,11 @@ static void test_release_several(void **state)
 		guest_sends(&f, 0, i, 60);
 		assert_int_equal(nb_barrier(f.nb, 10 + i), 0);
 	}
-	nb_release(f.nb, 13);
+	nb_release(f.nb, NB_KIT_GENERATION, 13);
 	EXPECT_OUT(&f, 0, 1, 2, 3);
-	nb_release(f.nb, 11);
+	nb_release(f.nb, NB_KIT_GENERATION, 11);
 	EXPECT_OUT(&f, 0);
-	nb_release(f.nb, 14);
+	nb_release(f.nb, NB_KIT_GENERATION, 14);
 	EXPECT_OUT(&f, 0, 4);
 	fake_end(&f);
 }
@@ -168,7 +168,7 @@ static void test_pass_and_hold_again(void **state)
 	nb_hold(f.nb);
 	EXPECT_OUT(&f, 0);
 	assert_int_equal(nb_barrier(f.nb, 2), 0);
-	nb_release(f.nb, 2);
+	nb_release(f.nb, NB_KIT_GENERATION, 2);
 	EXPECT_OUT(&f, 0, 6);
 	/* Armed and then taken back. */
 	nb_pass(f.nb);
@@ -196,7 +196,7 @@ static void test_drop(void **state)
 	assert_int_equal(nb_barrier(f.nb, 3), 0);
 	guest_sends(&f, 1, 3, 60);
 	/* Released but unread, held and read, held and unread. */
-	nb_release(f.nb, 2);
+	nb_release(f.nb, NB_KIT_GENERATION, 2);
 	nb_drop(f.nb);
 	EXPECT_OUT(&f, 0, 1);
 	EXPECT_OUT(&f, 1);
@@ -205,7 +205,7 @@ static void test_drop(void **state)
 	assert_int_equal(st.held_frames, 0);
 	guest_sends(&f, 0, 4, 60);
 	assert_int_equal(nb_barrier(f.nb, 4), 0);
-	nb_release(f.nb, 4);
+	nb_release(f.nb, NB_KIT_GENERATION, 4);
 	EXPECT_OUT(&f, 0, 4);
 	fake_end(&f);
 }
@@ -231,19 +231,19 @@ static void test_limit(void **state)
 	assert_true(st.held_bytes <= 64 << 10);
 	assert_true(kept > 50 && kept < 66);
 	assert_int_equal(st.dropped_frames, 200 - kept);
-	nb_release(f.nb, 2);
+	nb_release(f.nb, NB_KIT_GENERATION, 2);
 	turns(&f, 2);
 	/* The first ones are whole, and there is room again. */
 	assert_int_equal(world_frames(&f, 0, NULL, NULL), kept);
 	guest_sends(&f, 1, 500, 1000);
 	assert_int_equal(nb_barrier(f.nb, 3), 0);
-	nb_release(f.nb, 3);
+	nb_release(f.nb, NB_KIT_GENERATION, 3);
 	EXPECT_OUT(&f, 1, 500);
 	/* One that could never fit. */
 	guest_sends(&f, 0, 501, 70000);
 	guest_sends(&f, 0, 502, 10);
 	assert_int_equal(nb_barrier(f.nb, 4), 0);
-	nb_release(f.nb, 4);
+	nb_release(f.nb, NB_KIT_GENERATION, 4);
 	EXPECT_OUT(&f, 0, 502);
 	fake_end(&f);
 }
@@ -265,10 +265,10 @@ static void test_barrier_refuses(void **state)
 	guest_sends(&f, 0, 18, 60);
 	assert_int_equal(nb_barrier(f.nb, 18), -ENOSPC);
 	EXPECT_OUT(&f, 0);
-	nb_release(f.nb, 2);
+	nb_release(f.nb, NB_KIT_GENERATION, 2);
 	EXPECT_OUT(&f, 0, 2);
 	assert_int_equal(nb_barrier(f.nb, 18), 0);
-	nb_release(f.nb, 18);
+	nb_release(f.nb, NB_KIT_GENERATION, 18);
 	EXPECT_OUT(&f, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18);
 	fake_end(&f);
 }
@@ -294,7 +294,7 @@ static void test_capture_closed(void **state)
 	assert_string_equal(f.failed_port, "nic1");
 	assert_int_equal(nb_barrier(f.nb, 3), -EPIPE);
 	/* What was committed still leaves; what was not does not. */
-	nb_release(f.nb, 2);
+	nb_release(f.nb, NB_KIT_GENERATION, 2);
 	EXPECT_OUT(&f, 1, 1);
 	assert_int_equal(f.failed, 1);
 	nb_drop(f.nb);
@@ -398,7 +398,7 @@ static void test_blocked_then_drop(void **state)
 	assert_int_equal(nb_barrier(f.nb, 2), 0);
 	guest_sends(&f, 1, 5000, 60);
 	turns(&f, 1);
-	nb_release(f.nb, 2);
+	nb_release(f.nb, NB_KIT_GENERATION, 2);
 	nb_drop(f.nb);
 	while (!nb_idle(f.nb)) {
 		got += world_frames(&f, 1, NULL, NULL);
@@ -460,7 +460,7 @@ static void test_first_held(void **state)
 	turns(&f, 2);
 	assert_int_equal(f.first_held, 2);
 	/* A release or a drop does not begin an interval. */
-	nb_release(f.nb, 2);
+	nb_release(f.nb, NB_KIT_GENERATION, 2);
 	guest_sends(&f, 0, 7, 60);
 	nb_drop(f.nb);
 	guest_sends(&f, 0, 8, 60);

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+.PHONY: docs
+docs: $(B)/tools/fo_tables
+	$< >docs/FAILOVER.md

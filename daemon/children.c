@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Processes of ours: replicators, and short-lived ones for what may block. */
+#include "daemon/daemon.h"
+#include "daemon/job.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+
+#define RETRY_NS (500 * TV_NS_PER_MS)
+
+extern char **environ;
+
+/* Starts ourselves as `replicate KIND JOB`; conn_fd >= 0 becomes its fd 3. */
+static int spawn(const char *kind, const char *job, int conn_fd, pid_t *pid, struct tv_err *e)
+{
+	char *argv[] = {"twinvmd", "replicate", (char *)kind, (char *)job, NULL};
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t at;
+	sigset_t none;
+	int r;
+
+	posix_spawn_file_actions_init(&fa);
+	posix_spawnattr_init(&at);
+	sigemptyset(&none);
+	posix_spawnattr_setsigmask(&at, &none);
+	/* A session of its own: a signal to the daemon's group is not meant for replicators. */
+	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+	if (conn_fd >= 0)
+		posix_spawn_file_actions_adddup2(&fa, conn_fd, 3);
+	r = posix_spawn(pid, "/proc/self/exe", &fa, &at, argv, environ);
+	posix_spawn_file_actions_destroy(&fa);
+	posix_spawnattr_destroy(&at);
+	return r ? tv_fail(e, -r, "cannot start a replicator: %s", strerror(r)) : 0;
+}
+
+static char *job_of(const struct vm *vm)
+{
+	struct job j = {.conf = vm->d->conf};
+
+	snprintf(j.vm_id, sizeof(j.vm_id), "%s", vm->id);
+	snprintf(j.vm_name, sizeof(j.vm_name), "%s", vm->name);
+	j.vm_pid = vm->qemu.pid;
+	j.vm_start_ticks = vm->qemu.start_ticks;
+	snprintf(j.vm_qmp, sizeof(j.vm_qmp), "%s", vm->qemu.qmp_path);
+	snprintf(j.peer_name, sizeof(j.peer_name), "%s", vm->peer_name);
+	snprintf(j.peer_host, sizeof(j.peer_host), "%s", vm->peer_host);
+	j.peer_port = vm->peer_port;
+	snprintf(j.mode, sizeof(j.mode), "%s", vm->mode);
+	j.epoch_ms = vm->epoch_ms;
+	snprintf(j.arbiter, sizeof(j.arbiter), "%s", vm->arbiter);
+	j.generation = vm->generation;
+	snprintf(j.session, sizeof(j.session), "%s", vm->session);
+	return job_to_text(&j);
+}
+
+int vm_start_source(struct vm *vm, struct tv_err *e)
+{
+	TV_FREE char *job = NULL;
+	int rc;
+
+	tv_random_hex(vm->session, 16);
+	job = job_of(vm);
+	vm->done = false;
+	json_decref(vm->stats);
+	vm->stats = NULL;
+	rc = job ? spawn("source", job, -1, &vm->child, e) : tv_fail(e, -ENOMEM, "no memory");
+	if (rc)
+		return rc;
+	vm->phase = VM_RUNNING;
+	vm->replicator = vm->child;
+	vm_save(vm); /* the session is known before anything can be recorded in its name */
+	return 0;
+}
+
+int spawn_sink(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
+{
+	struct job j = {.conf = d->conf, .peer_port = 1};
+	TV_FREE char *text = job_to_text(&j);
+
+	return text ? spawn("sink", text, fd, pid, e) : tv_fail(e, -ENOMEM, "no memory");
+}
+
+static void helper(struct vm *vm, const char *kind, enum vm_phase phase)
+{
+	TV_FREE char *job = job_of(vm);
+	struct tv_err e = {0};
+
+	vm->phase = phase;
+	if (!job || spawn(kind, job, -1, &vm->child, &e)) {
+		tv_log(TV_ERROR, "%s: %s; trying again", vm->name, e.text);
+		vm->child = 0;
+		vm_timer(vm, RETRY_NS);
+	}
+}
+
+void vm_recover(struct vm *vm)
+{
+	helper(vm, "recover", VM_RECOVERING);
+}
+
+void vm_fence(struct vm *vm)
+{
+	helper(vm, "fence", VM_FENCING);
+}
+
+/*
+ * May hang with the directory's server, so a child of its own does it. A record that says that the
+ * VM has changed hosts stays: it is what stops an old primary that was asleep.
+ */
+void vm_forget_at_arbiter(struct vm *vm)
+{
+	TV_FREE char *job = job_of(vm);
+	struct tv_err e = {0};
+	pid_t pid;
+
+	if (strcmp(vm->arbiter, "none") != 0 && vm->generation == 1 && job &&
+	    spawn("forget", job, -1, &pid, &e))
+		tv_log(TV_WARN, "%s: %s", vm->name, e.text);
+}

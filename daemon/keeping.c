@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A VM that runs here alone is protected again without being asked. Who is tried when is decided in
+ * failover/keeper.c; here are the candidates, the timer, and the beginning of a try.
+ *
+ * Candidates: the hosts of the configuration's `peer` lines, and the one that the VM had last, by
+ * the address that it was reached at or (an old primary) came from. With `reprotect = no` only the
+ * backup that it had is waited for.
+ */
+#include "daemon/daemon.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_HOSTS (CONFIG_MAX_PEERS + 1)
+
+static void add(struct fo_candidate *hosts, unsigned *n, const char *name, const char *address,
+		uint16_t port)
+{
+	struct fo_candidate *h = &hosts[*n];
+
+	if (*n == MAX_HOSTS || !port || !*address)
+		return;
+	for (unsigned i = 0; i < *n; i++)
+		if (*name && !strcmp(hosts[i].name, name))
+			return;
+	snprintf(h->name, sizeof(h->name), "%s", name);
+	snprintf(h->address, sizeof(h->address), "%s", address);
+	h->port = port;
+	++*n;
+}
+
+static unsigned candidates(struct vm *vm, struct fo_candidate hosts[MAX_HOSTS])
+{
+	const struct config *c = &vm->d->conf;
+	unsigned n = 0;
+
+	/* What a person wrote down counts more than where a connection came from. */
+	for (unsigned i = 0; i < c->peer_count; i++)
+		if (strcmp(c->peers[i].name, c->host) != 0 &&
+		    (c->reprotect || !strcmp(c->peers[i].name, vm->last.name)))
+			add(hosts, &n, c->peers[i].name, c->peers[i].host, c->peers[i].port);
+	add(hosts, &n, vm->last.name, vm->last.address, vm->last.port);
+	return n;
+}
+
+static void arm(struct vm *vm)
+{
+	int64_t due = fo_keeper_due(&vm->keeper), now = tv_now_ns();
+
+	if (due != INT64_MAX)
+		vm_timer(vm, due > now ? due - now : 0);
+}
+
+void keep_start(struct vm *vm)
+{
+	struct fo_times t;
+
+	fo_times_init(&t, vm->d->conf.heartbeat_ms * TV_NS_PER_MS);
+	fo_keeper_start(&vm->keeper, &t, vm->last.name, tv_now_ns());
+	arm(vm);
+}
+
+void keep_begun(struct vm *vm)
+{
+	struct fo_times t;
+
+	vm->last.port = vm->peer_port;
+	snprintf(vm->last.name, sizeof(vm->last.name), "%s", vm->peer_name);
+	snprintf(vm->last.address, sizeof(vm->last.address), "%s", vm->peer_host);
+	fo_times_init(&t, vm->d->conf.heartbeat_ms * TV_NS_PER_MS);
+	fo_keeper_start(&vm->keeper, &t, vm->last.name, tv_now_ns());
+	/* The person has chosen for the keeper: its first try is this one. */
+	if (fo_keeper_choose(&vm->keeper, &vm->last, 1, tv_now_ns()))
+		tv_log(TV_ERROR, "%s: no address to try", vm->name);
+}
+
+void keep_protected(struct vm *vm)
+{
+	snprintf(vm->last.name, sizeof(vm->last.name), "%s", vm->peer_name);
+	snprintf(vm->last.address, sizeof(vm->last.address), "%s", vm->peer_host);
+	vm->last.port = vm->peer_port;
+	fo_keeper_protected(&vm->keeper, vm->peer_name);
+}
+
+static void use(struct vm *vm, const struct fo_candidate *h)
+{
+	snprintf(vm->peer_name, sizeof(vm->peer_name), "%s", h->name);
+	snprintf(vm->peer_host, sizeof(vm->peer_host), "%s", h->address);
+	vm->peer_port = h->port;
+}
+
+static void begin(struct vm *vm)
+{
+	struct tv_err e = {0};
+
+	if (!vm_start_source(vm, &e))
+		return;
+	tv_log(TV_ERROR, "%s: %s", vm->name, e.text);
+	fo_keeper_ended(&vm->keeper, FO_KEEP_FAILED, tv_now_ns());
+	arm(vm);
+}
+
+void keep_ended(struct vm *vm, enum fo_keep_end how)
+{
+	fo_keeper_ended(&vm->keeper, how, tv_now_ns());
+	if (vm->asked.port) { /* a person has named another host meanwhile */
+		use(vm, &vm->asked);
+		vm->asked.port = 0;
+		vm->was_protected = false;
+		keep_begun(vm);
+		begin(vm);
+		return;
+	}
+	arm(vm);
+}
+
+void keep_try(struct vm *vm)
+{
+	struct fo_candidate hosts[MAX_HOSTS];
+	unsigned n;
+	int at;
+
+	if (!vm_lives(vm)) {
+		tv_log(TV_INFO, "%s has ended while it ran alone: forgotten", vm->name);
+		vm_end(vm);
+		return;
+	}
+	if (fo_keeper_due(&vm->keeper) > tv_now_ns()) { /* woken early, or not wanted any more */
+		arm(vm);
+		return;
+	}
+	n = candidates(vm, hosts);
+	at = fo_keeper_choose(&vm->keeper, hosts, n, tv_now_ns());
+	if (at < 0) {
+		snprintf(vm->reason, sizeof(vm->reason),
+			 "no host to protect it: there is no peer.NAME in %s", vm->d->conf.path);
+		arm(vm);
+		return;
+	}
+	use(vm, &hosts[at]);
+	tv_log(TV_INFO, "%s: looking for a backup: %s at %s:%u (try %u)", vm->name,
+	       vm->peer_name[0] ? vm->peer_name : "a host", vm->peer_host, vm->peer_port,
+	       vm->keeper.tries);
+	begin(vm);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Names of what a standby has on its host: run directory, taps, replica images. Place 0 is the
+ * usual one; the next ones are for a VM whose earlier instance is kept here, stopped, with the
+ * names of a place that must stay its own.
+ */
+#ifndef DAEMON_PLACE_H
+#define DAEMON_PLACE_H
+
+#define PLACES 16
+struct place_names {
+	char id[40];	     /* of run directory and images: the VM's id, with -N from place 1 on */
+	char tap_prefix[12]; /* no two places' taps have one name */
+};
+void place_names(const char *vm_id, unsigned place, struct place_names *out);
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation: how sessions end
+ *
+ * A replicator that ends says how ("done"). One that ends without a word died: then the daemon's
+ * copies of the capture sockets are drained (what comes out is thrown away: a network may lose
+ * frames, but QEMU may not block), a recovery process records that the VM runs alone and lets it
+ * go, and keeping.c has it protected again.
+ *
+ * Whenever a higher generation of a VM that runs here was heard of, ours is the stale one, whatever
+ * else its session's end says: it is stopped by a process of its own ("fence"), what is ours is
+ * taken out of it, and it is kept for inspection (kept.c). Only then a backup session that waits
+ * begins.
+ */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define RETRY_NS (500 * TV_NS_PER_MS)
+/* A replicator that was told to stop its VM and does not end is killed: the fence does it then. */
+#define YIELD_LIMIT_NS (3 * TV_NS_PER_S)
+
+void vm_tell(struct vm *vm, json_t *msg, bool final)
+{
+	if (!vm->waiter) {
+		json_decref(msg);
+		return;
+	}
+	ctl_send(vm->waiter, msg);
+	if (!final)
+		return;
+	ctl_close_when_sent(vm->waiter);
+	vm->waiter = NULL;
+}
+
+void vm_tell_end(struct vm *vm, int rc, const char *text)
+{
+	vm_tell(vm, json_pack("{sb si ss}", "done", 1, "rc", rc, "error", text), true);
+}
+
+void vm_end(struct vm *vm)
+{
+	struct daemon *d = vm->d;
+	struct ctl *next = vm->next_sink;
+	json_t *msg = vm->next_msg;
+
+	vm->next_sink = NULL;
+	vm->next_msg = NULL;
+	vm_drop(vm);
+	if (next)
+		register_backup(d, next, msg);
+	json_decref(msg);
+}
+
+/* ---- on the primary ---- */
+static bool is_refusal(int rc)
+{
+	return rc == TV_E_REFUSED || rc == TV_E_VERSION || rc == -ENOMEM || rc == -ENOTSUP;
+}
+
+/* The VM runs on and has no backup. */
+static void after_loss(struct vm *vm, bool was_attached, int rc, const char *text)
+{
+	vm->phase = VM_IDLE;
+	snprintf(vm->reason, sizeof(vm->reason), "%s", text);
+	if (!vm->was_protected) { /* protect itself failed: as if it had never been given */
+		vm_tell_end(vm, rc ? rc : -EIO, text);
+		if (vm->fresh) {
+			vm_forget_at_arbiter(vm);
+			vm_end(vm);
+			return;
+		}
+		/* A VM that runs here since a failover stays known, and is kept trying for. */
+		vm->was_protected = true;
+		if (!vm->d->conf.reprotect)
+			fo_keeper_stop(&vm->keeper);
+	}
+	if (vm->waiter && vm->waiter_leaves) {
+		vm_tell_end(vm, 0, "");
+		vm_forget_at_arbiter(vm);
+		vm_end(vm);
+		return;
+	}
+	if (!vm->asked.port) /* a command that waits for this very try, or for a switch */
+		vm_tell_end(vm, rc ? rc : -EIO, text);
+	keep_ended(vm, was_attached	? FO_KEEP_LOST
+		       : is_refusal(rc) ? FO_KEEP_REFUSED
+					: FO_KEEP_FAILED);
+	vm_save(vm);
+}
+
+/* Ours is stale for good: at least one higher generation exists. Durable before anything else. */
+static void is_stale(struct vm *vm)
+{
+	if (vm->highest <= vm->generation)
+		vm->highest = vm->generation + 1;
+	if (generation_note(vm->d, vm->id, vm->highest))
+		tv_log(TV_ERROR, "%s: a restart of twinvmd would not know that it is stale",
+		       vm->name);
+}
+
+static void fence(struct vm *vm)
+{
+	fo_keeper_stop(&vm->keeper);
+	vm_save(vm);
+	stash_drain(vm);
+	vm_fence(vm);
+}
+
+void vm_yield(struct vm *vm)
+{
+	tv_log(TV_WARN, "%s runs on another host with generation %llu: ours (%llu) is stopped",
+	       vm->name, (unsigned long long)vm->highest, (unsigned long long)vm->generation);
+	fo_keeper_stop(&vm->keeper);
+	if (vm->phase == VM_IDLE) {
+		fence(vm);
+	} else if (vm->phase == VM_RUNNING) {
+		if (vm->rep)
+			ctl_send(vm->rep,
+				 json_pack("{ss ss}", "op", "fence", "text",
+					   "another host offers a higher generation of this VM"));
+		vm_timer(vm, YIELD_LIMIT_NS);
+	}
+	/* else a process of ours has it in hand; its end goes on */
+}
+
+void vm_fence_done(struct vm *vm, int status)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+	char text[400];
+
+	vm->child = 0;
+	if (code && code != FENCE_GONE && code != FENCE_FROZEN) {
+		vm_timer(vm, RETRY_NS);
+		return;
+	}
+	stash_close(vm);
+	if (code != FENCE_GONE) {
+		snprintf(text, sizeof(text),
+			 "another host runs this VM; our copy was stopped%s and is kept for "
+			 "inspection",
+			 code == FENCE_FROZEN ? " (its process, as QEMU did not answer)" : "");
+		kept_add(vm, text);
+		tv_log(TV_WARN, "%s: %s (pid %d)", vm->name, text, (int)vm->qemu.pid);
+		vm_tell_end(vm, vm->waiter_leaves ? 0 : TV_E_REFUSED, text);
+	} else {
+		vm_tell_end(vm, vm->waiter_leaves ? 0 : TV_E_GONE, "the VM has ended");
+	}
+	vm_end(vm);
+}
+
+void vm_recovered(struct vm *vm, int status)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+
+	vm->child = 0;
+	if (code == RECOVER_FENCED)
+		is_stale(vm);
+	if (vm->highest > vm->generation) {
+		fence(vm);
+		return;
+	}
+	if (code) {
+		vm_timer(vm, RETRY_NS);
+		return;
+	}
+	stash_close(vm);
+	if (!vm_lives(vm)) {
+		vm_tell_end(vm, TV_E_GONE, "the VM has ended");
+		vm_end(vm);
+		return;
+	}
+	after_loss(vm, true, -EIO, "the replicator died; starting over");
+}
+
+/* The VM has left this host, or is no longer ours to care for. */
+static void source_left(struct vm *vm, const char *outcome, const char *text)
+{
+	bool left = !strcmp(outcome, "left"), switched = !strcmp(outcome, "switched");
+
+	tv_log(TV_INFO, "%s: %s", vm->name, left ? "not protected any more" : text);
+	if (switched && vm_lives(vm)) {
+		/* It ends by itself in a moment; if not, it must not run on beside its successor.
+		 */
+		is_stale(vm);
+		vm_tell_end(vm, 0, "");
+		fence(vm);
+		return;
+	}
+	vm_tell_end(vm, left || switched || vm->waiter_leaves ? 0 : TV_E_GONE,
+		    left || switched ? "" : text);
+	if (left || !strcmp(outcome, "vm-gone"))
+		vm_forget_at_arbiter(vm);
+	vm_end(vm);
+}
+
+static void source_ended(struct vm *vm)
+{
+	const char *outcome = json_string_value(json_object_get(vm->stats, "outcome"));
+	const char *text = json_string_value(json_object_get(vm->stats, "text"));
+	int rc = (int)json_integer_value(json_object_get(vm->stats, "rc"));
+
+	vm->replicator = 0;
+	text = text ? text : "";
+	if (!vm->done || !outcome) {
+		tv_log(TV_ERROR, "replicator of %s died, cleaning up", vm->name);
+		stash_drain(vm);
+		if (vm->highest > vm->generation)
+			fence(vm);
+		else
+			vm_recover(vm);
+		return;
+	}
+	if (!strcmp(outcome, "switched")) {
+		stash_close(vm);
+		source_left(vm, outcome, text);
+		return;
+	}
+	if (!strcmp(outcome, "fenced"))
+		is_stale(vm);
+	if (vm->highest > vm->generation && vm_lives(vm)) {
+		fence(vm);
+		return;
+	}
+	stash_close(vm);
+	if (!strcmp(outcome, "left") || !strcmp(outcome, "vm-gone") ||
+	    !strcmp(outcome, "taken-over"))
+		source_left(vm, outcome, text);
+	else
+		after_loss(vm, !strcmp(outcome, "alone") || !strcmp(outcome, "switch-failed"), rc,
+			   text);
+}
+
+/* ---- on the backup ---- */
+static void promoted(struct vm *vm)
+{
+	json_t *s = vm->stats;
+
+	vm->role = VM_PRIMARY;
+	vm->phase = VM_IDLE;
+	vm->was_protected = true;
+	vm->generation = (uint64_t)json_integer_value(json_object_get(s, "generation"));
+	if (vm->highest < vm->generation)
+		vm->highest = vm->generation;
+	if (generation_note(vm->d, vm->id, vm->generation))
+		tv_log(TV_ERROR, "%s: its generation is not on disk", vm->name);
+	vm->qemu.pid = (pid_t)json_integer_value(json_object_get(s, "pid"));
+	vm->qemu.start_ticks = (uint64_t)json_integer_value(json_object_get(s, "start_ticks"));
+	snprintf(vm->qemu.qmp_path, sizeof(vm->qemu.qmp_path), "%s",
+		 json_string_value(json_object_get(s, "qmp")));
+	tv_log(TV_WARN, "%s failed over from %s: it runs here now, alone (generation %llu)",
+	       vm->name, vm->peer_name, (unsigned long long)vm->generation);
+	json_object_del(vm->stats, "outcome");
+	vm_tell_end(vm, 0, "");
+	snprintf(vm->reason, sizeof(vm->reason), "failed over from %s; %s", vm->peer_name,
+		 vm->d->conf.reprotect ? "a new backup is looked for"
+				       : "protect it again to another host (reprotect = no)");
+	/* The old primary is the first choice: it has the room, and often is back first. */
+	snprintf(vm->last.name, sizeof(vm->last.name), "%s", vm->peer_name);
+	snprintf(vm->last.address, sizeof(vm->last.address), "%s", vm->peer_host);
+	vm->last.port = vm->peer_port;
+	if (vm->d->conf.reprotect)
+		keep_start(vm);
+	vm_save(vm);
+}
+
+static void sink_ended(struct vm *vm)
+{
+	const char *outcome = json_string_value(json_object_get(vm->stats, "outcome"));
+	struct ctl *next = vm->next_sink;
+
+	vm->replicator = 0;
+	if (vm->done && outcome && !strcmp(outcome, "promoted")) {
+		json_t *msg = vm->next_msg;
+
+		vm->next_sink = NULL;
+		vm->next_msg = NULL;
+		promoted(vm);
+		if (next) /* whose primary is stale now */
+			register_backup(vm->d, next, msg);
+		json_decref(msg);
+		return;
+	}
+	if (!vm->done && vm->qemu.pid) {
+		tv_log(TV_ERROR, "replicator of the standby of %s died: ending the standby",
+		       vm->name);
+		hv_standby_reap(vm->qemu.pid, vm->qemu.start_ticks, vm->dir);
+	}
+	vm_tell_end(vm, -EIO, "the standby has ended");
+	vm_end(vm);
+}
+
+void session_ended(struct vm *vm)
+{
+	if (vm->role == VM_PRIMARY)
+		source_ended(vm);
+	else
+		sink_ended(vm);
+}

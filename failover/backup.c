@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation: the backup's engine
+ *
+ * One session: the first copy, epochs that are committed when they are here whole and checked, and
+ * its end. See core.c for the table and timeouts.c for the time-outs.
+ *
+ * Silence, or a connection that stays closed, or the primary's own word makes us ask the arbiter.
+ * From that moment on no commit is acknowledged and no heartbeat echoed: the primary must not
+ * release output on the word of a backup that is about to run the VM itself, nor have its lease
+ * renewed. An epoch that is verified later than that is whole and may be run; the primary just
+ * never hears of it.
+ */
+#include "failover/failover.h"
+#include "failover/mutant.h"
+
+#include <errno.h>
+
+void fo_backup_init(struct fo_backup *b, const struct fo_times *t, const struct fo_backup_ops *ops,
+		    void *arg, uint64_t generation, bool arbiter)
+{
+	*b = (struct fo_backup){
+		.times = t, .ops = ops, .arg = arg, .generation = generation, .arbiter = arbiter};
+}
+
+static void tell(struct fo_backup *b, struct fo_msg m)
+{
+	m.generation = b->generation;
+	b->ops->send(b->arg, &m);
+}
+
+/* ---- decisions ---- */
+static void act(struct fo_backup *b, unsigned a, int64_t now_ns)
+{
+	if (a & FO_A(ASK_PROMOTE))
+		b->ops->ask(b->arg, FO_ASK_PROMOTE);
+	if (a & FO_A(ASK_LATER))
+		b->retry_at_ns = now_ns + b->times->retry_ns;
+	if (a & FO_A(PROMOTE)) {
+		if (!b->arbiter) /* a person, or the primary's own word, stands in for the record */
+			b->generation++;
+		/* Before the VM runs: a primary that still hears us stops its own. */
+		tell(b, (struct fo_msg){.kind = FO_M_FENCED});
+		b->ops->act(b->arg, FO_ACTION_PROMOTE, b->generation);
+	}
+	if (a & FO_A(DISCARD))
+		b->ops->act(b->arg, FO_ACTION_DISCARD, b->generation);
+	if (a & FO_A(HAND_OVER)) {
+		tell(b, (struct fo_msg){.kind = FO_M_FENCED, .running = true});
+		b->ops->act(b->arg, FO_ACTION_HAND_OVER, b->generation);
+	}
+}
+
+static void event(struct fo_backup *b, int64_t now_ns, enum fo_backup_event ev)
+{
+	struct fo_step st = fo_backup_step(b->state, ev, b->arbiter);
+	enum fo_backup_state from = b->state;
+
+	if (b->ended || ((int)from == st.next && !st.actions))
+		return;
+	if (FO_BROKEN(promote_without_arbiter) && st.actions & FO_A(ASK_PROMOTE))
+		st = (struct fo_step){FO_B_PROMOTING, FO_A(PROMOTE)};
+	b->state = (enum fo_backup_state)st.next;
+	b->retry_at_ns = 0;
+	b->ended = b->state == FO_B_GONE || b->state == FO_B_PROMOTED;
+	act(b, st.actions, now_ns);
+	b->ops->changed(b->arg, ev, from);
+}
+
+void fo_backup_answer(struct fo_backup *b, int64_t now_ns, int rc, uint64_t generation)
+{
+	if (FO_BROKEN(lost_is_won) && rc == TV_E_LOST) {
+		rc = 0;
+		generation = b->generation + 1;
+	}
+	if (rc) {
+		event(b, now_ns, rc == TV_E_LOST ? FO_BE_LOST : FO_BE_UNREACHABLE);
+		return;
+	}
+	if (b->state == FO_B_ASKING)
+		b->generation = generation;
+	event(b, now_ns, FO_BE_WON);
+}
+
+void fo_backup_promoted(struct fo_backup *b, int64_t now_ns, int rc)
+{
+	event(b, now_ns, rc ? FO_BE_PROMOTE_FAILED : FO_BE_PROMOTE_DONE);
+}
+
+bool fo_backup_force(struct fo_backup *b, int64_t now_ns)
+{
+	/* A closed connection is a dead peer's as good as silence is, to a person who says so. */
+	if (b->state == FO_B_STANDBY && b->closed && !b->arbiter)
+		event(b, now_ns, FO_BE_GRACE_OVER);
+	if (b->state != FO_B_WAITING)
+		return false;
+	event(b, now_ns, FO_BE_FORCE);
+	return true;
+}
+
+/* ---- silence ---- */
+void fo_backup_welcomed(struct fo_backup *b, int64_t now_ns)
+{
+	(void)now_ns;
+	b->welcomed = b->syncing = true;
+}
+
+void fo_backup_closed(struct fo_backup *b, int64_t now_ns)
+{
+	b->closed = true;
+	if (b->state == FO_B_SYNCING)
+		event(b, now_ns, FO_BE_SILENCE);
+	else
+		b->grace_at_ns = now_ns + b->times->reconnect_grace_ns;
+}
+
+void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t heard_ns)
+{
+	/* A stall of our own is not the peer's silence: what waits in the sockets is read first. */
+	bool late = b->last_tick_ns && now_ns - b->last_tick_ns > b->times->heartbeat_ns;
+	/* Before the first commit there is nothing to hurry for. */
+	int64_t patience_ns =
+		b->state == FO_B_SYNCING ? b->times->reconnect_grace_ns : b->times->suspect_ns;
+
+	b->last_tick_ns = now_ns;
+	if (b->ended || late || !b->welcomed)
+		return;
+	if (!b->closed && now_ns - heard_ns > patience_ns)
+		event(b, now_ns, FO_BE_SILENCE);
+	if (b->grace_at_ns && now_ns >= b->grace_at_ns) {
+		b->grace_at_ns = 0;
+		event(b, now_ns, FO_BE_GRACE_OVER);
+	}
+	if (b->retry_at_ns && now_ns >= b->retry_at_ns) {
+		b->retry_at_ns = 0;
+		b->ops->ask(b->arg, FO_ASK_PROMOTE);
+	}
+}
+
+/* ---- messages ---- */
+static bool listens(const struct fo_backup *b)
+{
+	return b->state == FO_B_SYNCING || b->state == FO_B_STANDBY || b->state == FO_B_WAITING;
+}
+
+static int generation_check(struct fo_backup *b, uint64_t generation)
+{
+	if (generation == b->generation)
+		return 0;
+	if (generation > b->generation)
+		return TV_E_PROTOCOL; /* it would have said so in its hello */
+	tell(b, (struct fo_msg){.kind = FO_M_FENCED, .running = b->state == FO_B_PROMOTED});
+	return -ESTALE;
+}
+
+int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *m)
+{
+	int rc = generation_check(b, m->generation);
+
+	if (rc || b->ended)
+		return rc;
+	event(b, now_ns, FO_BE_TRAFFIC);
+	switch (m->kind) {
+	case FO_M_HEARTBEAT:
+		if (listens(b) || FO_BROKEN(echo_after_asking))
+			tell(b, (struct fo_msg){.kind = FO_M_ECHO,
+						.seq = m->seq,
+						.sent_ns = m->sent_ns,
+						.datagram = m->datagram});
+		return 0;
+	case FO_M_TAKE_OVER:
+		/* A planned switch is about one epoch, and it is committed here. */
+		if (m->epoch && m->epoch != b->epoch_committed)
+			return TV_E_PROTOCOL;
+		event(b, now_ns, FO_BE_TAKE_OVER);
+		return 0;
+	case FO_M_BYE:
+		event(b, now_ns, FO_BE_BYE);
+		return 0;
+	case FO_M_FENCED:
+		return 0;
+	default:
+		return TV_E_PROTOCOL;
+	}
+}
+
+/* ---- the stream's marks ---- */
+int fo_backup_sync_end(struct fo_backup *b, uint64_t generation)
+{
+	int rc = generation_check(b, generation);
+
+	if (rc)
+		return rc;
+	if (!b->syncing)
+		return TV_E_PROTOCOL;
+	b->syncing = false;
+	return 0;
+}
+
+int fo_backup_epoch_begin(struct fo_backup *b, uint64_t generation, uint64_t epoch)
+{
+	int rc = generation_check(b, generation);
+
+	if (rc)
+		return rc;
+	if (!b->welcomed || b->syncing || b->in_epoch || epoch != b->epoch_open + 1)
+		return TV_E_PROTOCOL;
+	b->in_epoch = true;
+	b->epoch_open = epoch;
+	return 0;
+}
+
+int fo_backup_epoch_end(struct fo_backup *b, uint64_t generation, uint64_t epoch)
+{
+	int rc = generation_check(b, generation);
+
+	if (rc)
+		return rc;
+	if (!b->in_epoch || epoch != b->epoch_open)
+		return TV_E_PROTOCOL;
+	b->in_epoch = false;
+	if (FO_BROKEN(commit_unverified))
+		fo_backup_verified(b, b->last_tick_ns, epoch);
+	return 0;
+}
+
+void fo_backup_verified(struct fo_backup *b, int64_t now_ns, uint64_t epoch)
+{
+	if (epoch <= b->epoch_committed || b->ended)
+		return;
+	b->epoch_committed = epoch;
+	if (b->state == FO_B_SYNCING)
+		event(b, now_ns, FO_BE_FIRST_COMMIT);
+	if (listens(b) || FO_BROKEN(commit_after_asking))
+		tell(b, (struct fo_msg){.kind = FO_M_COMMITTED, .epoch = epoch});
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation: a VM is to have a backup again without being asked
+ *
+ * Whoever runs a VM alone (its backup died, or it was promoted) tries to have it protected again
+ * until it is, for ever. First the host it had last, KEEP_SAME times: most losses are a daemon that
+ * restarts or a cable that comes back, and that host has the room and perhaps the disks. Then in
+ * turns: every other host once, the last one again between any two of them, so that neither a
+ * backup that stays dead nor a candidate that says no keeps the VM unprotected.
+ *
+ *   try        1       2       3       4       5        6      7        8 ...
+ *   host       last    last    last    last    other 1  last   other 2  last ...
+ *   wait       0.3 s   0.6     1.2     2.4     4.8      5      5        5    (H = 100 ms)
+ *
+ * A try costs the VM nothing until the other host has answered (the connection comes before the
+ * attachment). A refusal is an answer that hardly changes within seconds (no room, no such machine
+ * type): after several in a row the waits grow to keep_refused_ns.
+ */
+#include "failover/failover.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define KEEP_SAME 4
+
+void fo_keeper_start(struct fo_keeper *k, const struct fo_times *t, const char *last,
+		     int64_t now_ns)
+{
+	*k = (struct fo_keeper){.on = true,
+				.due_ns = now_ns,
+				.first_ns = t->keep_first_ns,
+				.last_ns = t->keep_last_ns,
+				.refused_ns = t->keep_refused_ns};
+	snprintf(k->last, sizeof(k->last), "%s", last);
+}
+
+void fo_keeper_stop(struct fo_keeper *k)
+{
+	k->on = false;
+}
+
+void fo_keeper_protected(struct fo_keeper *k, const char *name)
+{
+	snprintf(k->last, sizeof(k->last), "%s", name);
+	k->tries = k->refusals = 0;
+	k->due_ns = INT64_MAX;
+}
+
+static int64_t doubled(int64_t ns, unsigned times, int64_t limit_ns)
+{
+	while (times-- && ns < limit_ns)
+		ns *= 2;
+	return ns < limit_ns ? ns : limit_ns;
+}
+
+void fo_keeper_ended(struct fo_keeper *k, enum fo_keep_end how, int64_t now_ns)
+{
+	int64_t wait;
+
+	k->refusals = how == FO_KEEP_REFUSED ? k->refusals + 1 : 0;
+	wait = k->refusals ? doubled(k->first_ns, k->refusals + 1, k->refused_ns)
+			   : doubled(k->first_ns, k->tries ? k->tries - 1 : 0, k->last_ns);
+	k->due_ns = now_ns + wait;
+}
+
+int64_t fo_keeper_due(const struct fo_keeper *k)
+{
+	return k->on ? k->due_ns : INT64_MAX;
+}
+
+static int find(const struct fo_candidate *hosts, unsigned n, const char *name)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (*name && !strcmp(hosts[i].name, name))
+			return (int)i;
+	return -1;
+}
+
+/* The nth of those that are not `last`; -1 without any. */
+static int other(unsigned n, int last, unsigned nth)
+{
+	unsigned others = n - (last >= 0);
+
+	if (!others)
+		return -1;
+	nth %= others;
+	return last >= 0 && nth >= (unsigned)last ? (int)nth + 1 : (int)nth;
+}
+
+int fo_keeper_choose(struct fo_keeper *k, const struct fo_candidate *hosts, unsigned n,
+		     int64_t now_ns)
+{
+	int last = find(hosts, n, k->last), chosen = last;
+	bool others_turn = last < 0 || (k->tries >= KEEP_SAME && (k->tries - KEEP_SAME) % 2 == 0);
+
+	if (others_turn) {
+		int o = other(n, last, k->turn);
+
+		if (o >= 0) {
+			chosen = o;
+			k->turn++;
+		}
+	}
+	k->tries++;
+	k->due_ns = chosen >= 0 ? INT64_MAX : now_ns + k->last_ns;
+	return chosen;
+}
+
+enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation)
+{
+	if (generation < own->highest || (own->running && generation < own->generation))
+		return FO_STALE;
+	if (!own->running)
+		return FO_ACCEPT;
+	return generation > own->generation ? FO_YIELD : FO_RUNS_HERE;
+}

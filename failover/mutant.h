@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rules broken on purpose, in builds for `make mutants` only: the simulator must find every one.
+ * Private to failover/. FO_BROKEN is constant false, and the code behind it gone, in every other
+ * build.
+ */
+#ifndef FO_MUTANT_H
+#define FO_MUTANT_H
+
+/* clang-format off */
+#define FO_MUTANT_LIST(X)                                                                          \
+	X(none)                                                                                    \
+	X(release_early)           /* rule 1: output leaves when an epoch is sent, not committed */\
+	X(release_without_pair)    /* rule 4: output leaves before the record names the backup */  \
+	X(release_without_lease)   /* rule 3: the output's self-fence is skipped */                \
+	X(run_without_lease)       /* rule 3: the VM's self-fence is skipped */                    \
+	X(alone_without_record)    /* rule 4: a lost backup is enough to run alone */              \
+	X(promote_without_arbiter) /* rule 3: silence is enough to promote */                      \
+	X(forget_generation)       /* rule 3: a promotion takes no higher generation */            \
+	X(ignore_fence)            /* rule 3: a primary does not stop when told */                 \
+	X(commit_unverified)       /* rule 2: an epoch counts when its end has come */             \
+	X(commit_after_asking)     /* rule 1: a backup that asks to promote still commits */       \
+	X(echo_after_asking)       /* rule 3: it still renews the primary's lease */               \
+	X(any_session)             /* rule 2: an old synchronisation's copy may promote */         \
+	X(lost_is_won)             /* rule 3: a lost compare-and-swap counts as won */             \
+	X(resume_unasked)          /* rule 3: a called-off switch resumes without asking */
+/* clang-format on */
+
+#define FO_ENUM_MUTANT(n) FO_MUTANT_##n,
+enum fo_mutant { FO_MUTANT_LIST(FO_ENUM_MUTANT) FO_MUTANT_COUNT };
+
+#ifdef FO_MUTANTS
+extern enum fo_mutant fo_mutant;
+#define FO_BROKEN(n) (fo_mutant == FO_MUTANT_##n)
+#else
+#define FO_BROKEN(n) false
+#endif
+
+#endif

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation: the primary's engine
+ *
+ * One session: from the first copy over the pair's record to its end. Everything that decides what
+ * leaves this host, and whether its VM may run, is in here; see core.c for the table and timeouts.c
+ * for the time-outs.
+ *
+ * Output of epoch N is released when (a) the backup has said that it holds N, (b) the arbiter's
+ * record names the backup, and (c) the lease runs: a heartbeat that we sent at most lease_ns ago
+ * has come back. A backup that asks for the VM stops echoing and committing first, and asks only
+ * after suspect_ns of silence, so (c) keeps what we release from crossing what it releases, also
+ * when we were frozen in between.
+ *
+ * The VM itself is stopped when the lease is over (state SUSPENDED or HELD), suspect_ns - lease_ns
+ * before the backup can ask: nobody else starts it while it runs here. That is not needed for rule
+ * 3, whose matter is output, but for whatever output we cannot see. A host whose processes were
+ * frozen cannot stop its VM in time; (c) covers that.
+ */
+#include "failover/failover.h"
+#include "failover/mutant.h"
+
+#include <errno.h>
+
+#ifdef FO_MUTANTS
+enum fo_mutant fo_mutant;
+#endif
+
+void fo_primary_init(struct fo_primary *p, const struct fo_times *t,
+		     const struct fo_primary_ops *ops, void *arg, uint64_t generation, bool arbiter)
+{
+	*p = (struct fo_primary){.times = t,
+				 .ops = ops,
+				 .arg = arg,
+				 .generation = generation,
+				 .arbiter = arbiter,
+				 .in_flight_max = FO_MAX_IN_FLIGHT};
+}
+
+/* ---- what leaves ---- */
+static void tell(struct fo_primary *p, enum fo_msg_kind kind, uint64_t epoch)
+{
+	struct fo_msg m = {.kind = kind, .generation = p->generation, .epoch = epoch};
+
+	p->ops->send(p->arg, &m);
+}
+
+static bool lease_runs(const struct fo_primary *p, int64_t now_ns)
+{
+	return p->lease_from_ns && now_ns - p->lease_from_ns < p->times->lease_ns;
+}
+
+static void try_release(struct fo_primary *p, int64_t now_ns)
+{
+	uint64_t upto = FO_BROKEN(release_early) ? p->epoch_sent : p->epoch_committed;
+
+	if (!p->releasing && !(FO_BROKEN(release_without_pair) && p->state == FO_P_PAIRING))
+		return;
+	if (p->epoch_released >= upto)
+		return;
+	if (!lease_runs(p, now_ns) && !FO_BROKEN(release_without_lease))
+		return; /* the next echo tries again */
+	p->epoch_released = upto;
+	p->ops->release(p->arg, p->generation, upto);
+}
+
+/* ---- decisions ---- */
+static void act(struct fo_primary *p, unsigned a, int64_t now_ns)
+{
+	static const enum fo_action owners[] = {FO_ACTION_STOP_VM, FO_ACTION_RESUME_VM,
+						FO_ACTION_LEAVE,   FO_ACTION_LAST_EPOCH,
+						FO_ACTION_QUIT_VM, FO_ACTION_END};
+
+	if (a & FO_A(ASK_PAIR))
+		p->ops->ask(p->arg, FO_ASK_PAIR);
+	if (a & FO_A(ASK_ALONE))
+		p->ops->ask(p->arg, FO_ASK_ALONE);
+	if (a & FO_A(ASK_LATER))
+		p->retry_at_ns = now_ns + p->times->retry_ns;
+	if (a & FO_A(RELEASE)) {
+		p->releasing = true;
+		try_release(p, now_ns);
+	}
+	if (a & FO_A(TAKE_OVER))
+		tell(p, FO_M_TAKE_OVER, p->state == FO_P_YIELDING ? p->epoch_committed : 0);
+	for (unsigned i = 0; i < sizeof(owners) / sizeof(*owners); i++)
+		if (a & 1u << owners[i])
+			p->ops->act(p->arg, owners[i]);
+}
+
+static bool asks_alone(enum fo_primary_state s)
+{
+	return s == FO_P_ASKING || s == FO_P_HELD || s == FO_P_LEAVING;
+}
+
+static bool releases_in(enum fo_primary_state s)
+{
+	return s == FO_P_PROTECTED || s == FO_P_SUSPENDED || s == FO_P_SWITCHING;
+}
+
+void fo_primary_event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev)
+{
+	struct fo_step st = fo_primary_step(p->state, ev, p->arbiter);
+	enum fo_primary_state from = p->state;
+
+	if (p->ended || ((int)from == st.next && !st.actions))
+		return;
+	if (FO_BROKEN(run_without_lease) && ev == FO_PE_LEASE_OVER)
+		return;
+	if (FO_BROKEN(ignore_fence) && ev == FO_PE_HIGHER_GENERATION)
+		return;
+	if (FO_BROKEN(alone_without_record) && st.actions & FO_A(ASK_ALONE) &&
+	    st.next != FO_P_LEAVING)
+		st = (struct fo_step){FO_P_ALONE, FO_A(RESUME_VM) | FO_A(LEAVE)};
+	if (FO_BROKEN(resume_unasked) && ev == FO_PE_SWITCH_OVERDUE)
+		st = (struct fo_step){FO_P_ALONE, FO_A(RESUME_VM) | FO_A(LEAVE)};
+	p->state = (enum fo_primary_state)st.next;
+	if (!releases_in(p->state))
+		p->releasing = false;
+	if (!asks_alone(p->state))
+		p->retry_at_ns = 0;
+	p->overdue_at_ns = 0;
+	if (p->state == FO_P_SWITCHING || p->state == FO_P_YIELDING || p->state == FO_P_YIELDED)
+		p->overdue_at_ns = now_ns + p->times->switch_ns;
+	p->ended = p->state == FO_P_ALONE || p->state == FO_P_SWITCHED;
+	act(p, st.actions, now_ns);
+	p->ops->changed(p->arg, ev, from);
+}
+
+void fo_primary_answer(struct fo_primary *p, int64_t now_ns, enum fo_question q, int rc)
+{
+	if (rc && rc != TV_E_LOST)
+		fo_primary_event(p, now_ns, FO_PE_ARBITER_UNREACHABLE);
+	else if (rc)
+		fo_primary_event(p, now_ns, FO_PE_RECORD_LOST);
+	else
+		fo_primary_event(p, now_ns,
+				 q == FO_ASK_PAIR ? FO_PE_PAIR_RECORDED : FO_PE_ALONE_RECORDED);
+}
+
+/* ---- heartbeats, lease, silence ---- */
+void fo_primary_welcomed(struct fo_primary *p, int64_t now_ns)
+{
+	p->welcomed = true;
+	p->beat_at_ns = p->heartbeat_at_ns = now_ns;
+}
+
+static void beat(struct fo_primary *p, int64_t now_ns, bool datagram)
+{
+	struct fo_msg m = {.kind = FO_M_HEARTBEAT,
+			   .generation = p->generation,
+			   .seq = ++p->seq,
+			   .sent_ns = now_ns,
+			   .datagram = datagram};
+
+	p->ops->send(p->arg, &m);
+}
+
+static void beats(struct fo_primary *p, int64_t now_ns)
+{
+	if (now_ns >= p->beat_at_ns) {
+		beat(p, now_ns, true);
+		p->beat_at_ns = now_ns + p->times->beat_ns;
+	}
+	if (now_ns >= p->heartbeat_at_ns) {
+		beat(p, now_ns, false);
+		p->heartbeat_at_ns = now_ns + p->times->heartbeat_ns;
+	}
+}
+
+void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
+{
+	/* After a stall of our own, what waits in the sockets is read before anything is concluded;
+	 * heartbeats that are under way have come back by the next tick. Output needs no such care.
+	 */
+	bool late = p->last_tick_ns && now_ns - p->last_tick_ns > p->times->heartbeat_ns;
+
+	p->last_tick_ns = now_ns;
+	if (p->ended || !p->welcomed)
+		return;
+	/* A stopped VM that we cannot get back is better run by a backup that still hears us. */
+	if (p->state != FO_P_HELD && p->state != FO_P_FENCED)
+		beats(p, now_ns);
+	if (p->retry_at_ns && now_ns >= p->retry_at_ns && asks_alone(p->state)) {
+		p->retry_at_ns = 0;
+		p->ops->ask(p->arg, FO_ASK_ALONE);
+	}
+	if (late)
+		return;
+	if (!lease_runs(p, now_ns))
+		fo_primary_event(p, now_ns, FO_PE_LEASE_OVER);
+	if (now_ns - heard_ns > p->times->backup_lost_ns)
+		fo_primary_event(p, now_ns, FO_PE_PEER_LOST);
+	if (p->overdue_at_ns && now_ns >= p->overdue_at_ns)
+		fo_primary_event(p, now_ns, FO_PE_SWITCH_OVERDUE);
+}
+
+static void on_echo(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m)
+{
+	/* Only what we have really sent: a stamp from the future would be a lease for ever. */
+	if (m->seq > p->seq || m->sent_ns > now_ns || m->sent_ns <= p->lease_from_ns)
+		return;
+	p->lease_from_ns = m->sent_ns;
+	if (lease_runs(p, now_ns))
+		fo_primary_event(p, now_ns, FO_PE_LEASE_BACK);
+	try_release(p, now_ns);
+}
+
+/* ---- epochs ---- */
+void fo_primary_synced(struct fo_primary *p)
+{
+	p->synced = true;
+	p->epoch_running = 1;
+}
+
+static bool streams_in(enum fo_primary_state s)
+{
+	return s == FO_P_SYNCING || s == FO_P_PAIRING || s == FO_P_PROTECTED;
+}
+
+bool fo_primary_may_capture(const struct fo_primary *p)
+{
+	return p->synced && !p->capturing && streams_in(p->state) &&
+	       p->epoch_captured < p->epoch_committed + p->in_flight_max;
+}
+
+bool fo_primary_last_epoch(const struct fo_primary *p)
+{
+	return p->state == FO_P_SWITCHING && !p->last_taken && !p->capturing &&
+	       p->epoch_captured == p->epoch_committed;
+}
+
+uint64_t fo_primary_capture(struct fo_primary *p)
+{
+	p->last_taken = p->state == FO_P_SWITCHING;
+	p->capturing = true;
+	return p->epoch_running;
+}
+
+void fo_primary_captured(struct fo_primary *p, bool captured)
+{
+	p->capturing = false;
+	if (captured)
+		p->epoch_captured = p->epoch_running++;
+	else
+		p->last_taken = false;
+}
+
+void fo_primary_sent(struct fo_primary *p, uint64_t epoch)
+{
+	p->epoch_sent = epoch;
+	if (FO_BROKEN(release_early))
+		try_release(p, p->last_tick_ns);
+}
+
+static int on_committed(struct fo_primary *p, int64_t now_ns, uint64_t epoch)
+{
+	if (epoch != p->epoch_committed + 1 || epoch > p->epoch_sent)
+		return TV_E_PROTOCOL;
+	p->epoch_committed = epoch;
+	if (epoch == 1)
+		fo_primary_event(p, now_ns, FO_PE_FIRST_COMMIT);
+	try_release(p, now_ns);
+	if (p->last_taken && !p->capturing && epoch == p->epoch_captured)
+		fo_primary_event(p, now_ns, FO_PE_LAST_COMMIT);
+	return 0;
+}
+
+int fo_primary_message(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m)
+{
+	if (p->ended)
+		return 0;
+	if (m->generation > p->generation) {
+		bool runs = m->kind == FO_M_FENCED && m->running &&
+			    (p->state == FO_P_YIELDING || p->state == FO_P_YIELDED);
+
+		fo_primary_event(p, now_ns, runs ? FO_PE_PEER_RUNS : FO_PE_HIGHER_GENERATION);
+		return 0;
+	}
+	if (m->generation < p->generation) { /* refused, and its sender told */
+		tell(p, FO_M_FENCED, 0);
+		return 0;
+	}
+	switch (m->kind) {
+	case FO_M_ECHO:
+		on_echo(p, now_ns, m);
+		return 0;
+	case FO_M_COMMITTED:
+		return on_committed(p, now_ns, m->epoch);
+	default:
+		return TV_E_PROTOCOL;
+	}
+}

@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The arbiter in a real etcd cluster of three: what every arbiter must do, races of many processes, members killed,
+# hung and broken in every way we could think of. Nobody wins who should not, and each failure says who said what.
+# RACES: rounds of the main race (200).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/hosts.sh
+. tests/lib/etcd.sh
+
+VM=0123456789abcdef0123456789abcdef
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+# says PATTERN COMMAND...: the arbiter tool's one line matches
+says() {
+	local pattern=$1 said
+	shift
+	said=$(arbiter arb "$@") || true
+	[[ $(wc -l <<<"$said") -eq 1 && $said =~ $pattern ]] || fail "$*: '$said' does not match '$pattern'"
+}
+# No answer, which must never look like one: neither success nor LOST nor ENOENT
+unknown="^(ETIMEDOUT|EHOSTUNREACH|PROTOCOL) no answer from etcd, more than half"
+race() { # URL PROCESSES ROUNDS [PATTERN]
+	local said
+	said=$(arbiter arb "$1" race $VM "$2" "$3") || fail "race: $said"
+	[[ $said =~ ^0\ rounds=$3\ ${4:-recorded=$3 unfair=0 unclear=0} ]] || fail "race: $said"
+	echo "race of $2 processes: $said"
+}
+fresh() { arbiter arb "$ETCD_LOCAL" forget $VM >/dev/null || fail "forget"; }
+
+hosts_up arb
+etcd_up arb
+
+TWINVM_TEST_ETCD=$ETCD_LOCAL host_run arb "${B:-build}/tests/test_arbiter" 2>&1 | tee "$HOSTS_DIR/unit.log" || fail "test_arbiter"
+[[ $(grep -c 'Running' "$HOSTS_DIR/unit.log") -eq 2 ]] || fail "test_arbiter did not use etcd"
+
+race "$ETCD_LOCAL" 8 "${RACES:-200}"
+
+# ---- a member hangs: the others decide; nothing is asked of it alone ----
+for n in 1 2 3; do
+	etcd_freeze $n
+	etcd_await_writes
+	race "$ETCD_LOCAL" 8 20 "recorded=[0-9]+ unfair=0"
+	etcd_thaw $n
+	etcd_await_writes
+done
+
+# ---- broken members ----
+BROKEN_PORT=23790
+BROKEN_PID=
+broken() { # MODE
+	[[ -z $BROKEN_PID ]] || { kill -9 "$BROKEN_PID" && wait "$BROKEN_JOB" 2>/dev/null || true; }
+	host_spawn arb "$HOSTS_DIR/broken-$1.log" python3 "$HOSTS_ROOT/tests/tools/broken_etcd.py" "$1" $BROKEN_PORT 23791
+	BROKEN_PID=$SPAWNED_PID BROKEN_JOB=$SPAWNED_JOB
+	await 10 "broken_etcd.py $1" grep -q ready "$HOSTS_DIR/broken-$1.log"
+}
+alone=etcd://127.0.0.1:$BROKEN_PORT
+first=$alone,${ETCD_LOCAL#etcd://}
+questions() { # PATTERN: every kind of question to the broken member alone
+	says "$1" "$alone" probe
+	says "$1" "$alone" read $VM
+	says "$1" "$alone" claim pair $VM A B s1 1
+	says "$1" "$alone" claim promote $VM B A s1 1
+	says "$1" "$alone" cas $VM 1 X
+	says "$1" "$alone" forget $VM
+	says "$1" "$alone" announce x 10.0.0.1:1 1 1 green
+	says "$1" "$alone" members
+}
+while read -r mode what; do
+	broken "$mode"
+	questions "$unknown.*127\.0\.0\.1:$BROKEN_PORT: $what"
+	fresh
+	# with sound members beside it, nothing is noticed
+	says "^0 version=1 generation=1 state=paired" "$first" claim pair $VM A B s1 1
+	says "^0 version=2 generation=2 state=alone primary=B" "$first" claim promote $VM B A s1 1
+	says "^LOST .*host B runs the VM alone" "$first" claim alone $VM A B s1 1
+	says "^0" "$first" forget $VM
+	says "^0" "$first" announce beside 10.0.0.1:7890 1 1 green
+	says "^0.* beside," "$first" members
+	echo "broken member: $mode"
+done <<-'END'
+	silent no answer within 500 ms
+	http500 HTTP status 500: <html>Internal  \[31m Server Error
+	noleader HTTP status 503: etcdserver: no leader
+	garbage answered something that is not etcd's
+	nothttp .*HTTP
+	empty answered something that is not etcd's
+	hangup .*
+	reset .*
+	truncated .*(closed|end of)
+	huge answered something that is not etcd's \(too long
+	headers answered something that is not etcd's \(too long
+	dribble no answer within 500 ms
+	deep answered something that is not etcd's
+	object answered something that is not etcd's \(no valid header
+	types answered something that is not etcd's \(no valid header
+	headless answered something that is not etcd's \(no valid header
+	redirect HTTP status 302
+END
+
+# well-formed, but not the answer to what was asked
+broken won
+says "$unknown.*not etcd's .not a transaction" "$alone" cas $VM 1 X
+broken otherkey
+says "$unknown.*not etcd's .another key" "$alone" read $VM
+# another cluster, or a copy of this one from earlier: believed only by who has heard of no other; the first answer comes
+# from a sound member here (two questions of one handle), so that neither is listened to
+sound_first=etcd://127.0.0.1:23791,127.0.0.1:$BROKEN_PORT
+for mode in othercluster older; do
+	broken $mode
+	fresh
+	says "^0 version=1" "$sound_first" claim pair $VM A B s1 1
+done
+
+# ---- a transaction is carried out and nobody says so: the second try knows its own record ----
+for mode in swallow forget-to-say; do
+	broken $mode
+	for ((i = 0; i < 10; i++)); do
+		fresh
+		says "^0 version=1 .*primary=X" "$first" cas $VM 1 X
+		says "^LOST" "$first" cas $VM 1 Y
+		says "^0 version=1 .*primary=X" "$first" read $VM
+	done
+	fresh
+	for ((i = 0; i < 5; i++)); do # each process's first question goes to it
+		race "$first" 12 2
+	done
+	# alone: not known, and asked again it is there
+	fresh
+	says "$unknown" "$alone" cas $VM 1 X
+	says "^0 version=1 .*primary=X" "$ETCD_LOCAL" read $VM
+	echo "done but not said: $mode"
+done
+kill -9 "$BROKEN_PID"
+
+# ---- damage in the record itself ----
+put() { # VALUE: as a stranger would
+	host_run arb python3 -c "
+import base64,json,sys,urllib.request
+b=lambda s: base64.b64encode(s.encode()).decode()
+for port in 23791,:
+  urllib.request.urlopen('http://127.0.0.1:%d/v3/kv/put' % port, json.dumps({'key':b('/twinvm/vms/$VM'),'value':b(sys.argv[1])}).encode()).read()" "$1"
+}
+for value in "" "{" '{"generation":1}' "$(head -c 5000 /dev/zero | tr '\0' x)" \
+	'{"generation":-1,"state":"alone","primary":"A","backup":"","session":""}'; do
+	put "$value"
+	pattern="^EBADMSG .*/twinvm/vms/$VM in etcd is malformed"
+	((${#value} < 4096)) || pattern="$unknown.*too long"
+	says "$pattern" "$ETCD_LOCAL" read $VM
+	says "$pattern" "$ETCD_LOCAL" claim promote $VM B A s1 1
+	says "$pattern" "$ETCD_LOCAL" claim alone $VM A B s1 1
+done
+echo "damaged records are no answers"
+
+# ---- members die ----
+put '{"generation":1,"state":"alone","primary":"A","backup":"","session":""}'
+etcd_kill 1
+etcd_await_writes
+says "^0 version=[0-9]+ .*state=paired" "$ETCD_LOCAL" claim pair $VM A B s1 1
+race "$ETCD_LOCAL" 8 20 "recorded=[0-9]+ unfair=0"
+fresh
+says "^0 version=1 .*state=paired" "$ETCD_LOCAL" claim pair $VM A B s1 1
+etcd_kill 2
+for question in "read $VM" "claim promote $VM B A s1 1" "claim alone $VM A B s1 1" "cas $VM 2 X" "members"; do
+	# shellcheck disable=SC2086 # words
+	says "$unknown.*127.0.0.1:23791: Connection refused; 127.0.0.1:23792: Connection refused; 127.0.0.1:23793: no answer" \
+		"$ETCD_LOCAL" $question
+done
+etcd_start 1
+etcd_start 2
+etcd_await_writes
+says "^0 version=1 .*state=paired" "$ETCD_LOCAL" read $VM
+says "^0 version=2 .*primary=B" "$ETCD_LOCAL" claim promote $VM B A s1 1
+says "^LOST .*host B" "$ETCD_LOCAL" claim alone $VM A B s1 1
+echo "one killed: goes on; two killed: nobody decides; back again: as it was"
+
+# ---- members of the twinvm cluster: who announces itself no more, is gone after a while (4 s with these 20 ms) ----
+names() { arbiter arb --heartbeat 20 "$ETCD_LOCAL" members; }
+stays_alone() { # stays is announced with every look
+	arbiter arb --heartbeat 20 "$ETCD_LOCAL" announce stays 10.0.0.2:7890 2000 2 yellow >/dev/null
+	[[ $(names) != *goes* ]]
+}
+arbiter arb --heartbeat 20 "$ETCD_LOCAL" announce goes 10.0.0.1:7890 1000 4 green >/dev/null
+arbiter arb --heartbeat 20 "$ETCD_LOCAL" announce stays 10.0.0.2:7890 2000 2 yellow >/dev/null
+[[ $(names) = *" goes,10.0.0.1:7890,1000,4,green stays,10.0.0.2:7890,2000,2,yellow"* ]] || fail "members: $(names)"
+await 30 "the lease of a silent host to end" stays_alone
+[[ $(names) = *" stays,10.0.0.2:7890,2000,2,yellow"* ]] || fail "members: $(names)"
+echo "a silent host is a member no more"
