@@ -26,4 +26,3 @@ one_runs_somewhere
 [[ $RUNNER = hostB ]] || fail "hostB promoted and hostA runs the VM"
 client_more 300 20
 client_ends
-tw hostA status || true

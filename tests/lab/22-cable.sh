@@ -15,8 +15,8 @@ step "the client's work goes on"
 one_runs_somewhere
 host_link hostA up repl
 step "the cable is back"
+await_state 300 "$RUNNER" vm1 protected
+step "the VM is protected again"
 client_more 300 20
 one_runs_somewhere
 client_ends
-tw hostA status || true
-tw hostB status || true

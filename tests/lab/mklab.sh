@@ -51,6 +51,8 @@ fetch() {
 inputs_hash() {
 	{
 		cat "$here"/{mklab.sh,init,rc,tiny.S} "$cache"/kernel-*
+		# Which libraries our own programs need; where they are loaded to differs each time.
+		ldd "$build"/twinvmd "$build"/twinvm "$build"/tools/labagent | sed 's/ (0x.*//'
 		for p in "${programs[@]}"; do
 			realpath "$(command -v "$p")" | xargs -r stat -L -c '%n %s %Y'
 		done
