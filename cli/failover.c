@@ -33,20 +33,36 @@ static int run(struct cli *c, int argc, char **argv)
 		      json_pack("{ss ss sb}", "op", "failover", "vm", argv[optind], "force", force),
 		      NULL, &last);
 	if (!rc && c->json)
-		cli_print(c, json_pack("{ss sb}", "vm", argv[optind], "promoted", 1));
-	else if (!rc)
+		cli_print(c, force ? json_pack("{ss sb}", "vm", argv[optind], "promoted", 1)
+				   : json_pack("{ss sO}", "vm", argv[optind], "host",
+					       json_object_get(last, "host")));
+	else if (!rc && force)
 		printf("%s runs here now\n", argv[optind]);
+	else if (!rc)
+		printf("%s runs on %s now\n", argv[optind],
+		       json_string_value(json_object_get(last, "host")));
 	json_decref(last);
 	return rc;
 }
 
 const struct subcommand cmd_failover = {
 	"failover",
-	"VM --force",
-	"on the backup, when the primary is dead: run the VM here",
-	"Promotes the standby on this host from the last committed epoch. For VMs without an "
-	"arbiter, where\n"
-	"a person decides: refused while the primary answers, and for VMs that have an arbiter.\n\n"
+	"VM [--force]",
+	"let a VM and its backup change places; --force: run it here, its host is dead",
+	"Without --force, on the host that runs the VM: a planned switch. The VM stops, its last "
+	"epoch "
+	"is\n"
+	"committed, and it goes on on the backup with nothing lost; when that fails it goes on "
+	"here. "
+	"The new\n"
+	"host has it protected again by itself, first by this one.\n"
+	"With --force, on the backup: promotes the standby on this host from the last committed "
+	"epoch. "
+	"For VMs\n"
+	"without an arbiter, where a person decides: refused while the primary answers, and for "
+	"VMs "
+	"that have\n"
+	"an arbiter.\n\n"
 	"  VM       its name or id\n"
 	"  --force  the old host is known to be dead (make sure: a VM that runs twice corrupts "
 	"data)\n"

@@ -70,6 +70,7 @@ int vm_start_source(struct vm *vm, struct tv_err *e)
 	if (rc)
 		return rc;
 	vm->phase = VM_RUNNING;
+	vm->stats_ns = tv_now_ns();
 	vm->replicator = vm->child;
 	vm_save(vm); /* the session is known before anything can be recorded in its name */
 	return 0;

@@ -35,6 +35,7 @@ struct key {
 static const struct key keys[] = {
 	T("host", host),
 	{"listen", ADDRESS, 0, 0, 0, 0},
+	T("address", address),
 	T("socket", socket),
 	T("state_dir", state_dir),
 	T("replica_dir", replica_dir),
@@ -48,6 +49,9 @@ static const struct key keys[] = {
 	T("arbiter_cert", arbiter_cert),
 	T("arbiter_key", arbiter_key),
 	T("mode", mode),
+	T("watchdog", watchdog),
+	T("fence_command", fence_command),
+	Y("fence_required", fence_required),
 	Y("reprotect", reprotect),
 	N("heartbeat_ms", heartbeat_ms, 20, 60000),
 	N("epoch_ms", epoch_ms, 1, 60000),
@@ -56,8 +60,7 @@ static const struct key keys[] = {
 	S("spool_mib", spool_bytes, 1, 1 << 24),
 };
 
-/* HOST:PORT, [V6]:PORT or HOST. */
-static int split_address(const char *text, char *host, size_t room, uint16_t *port)
+int config_address(const char *text, char *host, size_t room, uint16_t *port)
 {
 	const char *colon = strrchr(text, ':'), *end = text + strlen(text);
 	long p = CONFIG_DEFAULT_PORT;
@@ -112,7 +115,7 @@ static int set(struct config *c, const char *name, const char *value, struct tv_
 		if (c->peer_count == CONFIG_MAX_PEERS || strlen(name + 5) >= sizeof(p->name))
 			return tv_fail(e, -EINVAL, "too many peers or too long a name");
 		snprintf(p->name, sizeof(p->name), "%s", name + 5);
-		if (split_address(value, p->host, sizeof(p->host), &p->port))
+		if (config_address(value, p->host, sizeof(p->host), &p->port))
 			return tv_fail(e, -EINVAL, "'%s' is not HOST:PORT", value);
 		c->peer_count++;
 		return 0;
@@ -123,8 +126,8 @@ static int set(struct config *c, const char *name, const char *value, struct tv_
 		if (strcmp(k->name, name) != 0)
 			continue;
 		if (k->kind == ADDRESS)
-			return split_address(value, c->listen_host, sizeof(c->listen_host),
-					     &c->listen_port)
+			return config_address(value, c->listen_host, sizeof(c->listen_host),
+					      &c->listen_port)
 				       ? tv_fail(e, -EINVAL, "'%s' is not ADDRESS:PORT", value)
 				       : 0;
 		if (k->kind == YES_NO) {
@@ -161,6 +164,17 @@ static char *trim(char *s)
 	return s;
 }
 
+/* A wildcard is no address to others: then the host's name must do. */
+static void default_address(struct config *c)
+{
+	bool any = !strcmp(c->listen_host, "0.0.0.0") || !strcmp(c->listen_host, "::");
+	const char *h = any ? c->host : c->listen_host;
+
+	if (!c->address[0])
+		snprintf(c->address, sizeof(c->address), strchr(h, ':') ? "[%s]:%u" : "%s:%u", h,
+			 c->listen_port);
+}
+
 static int check(const struct config *c, struct tv_err *e)
 {
 	const struct {
@@ -177,6 +191,16 @@ static int check(const struct config *c, struct tv_err *e)
 	    strcmp(c->mode, "kemari") != 0)
 		return tv_fail(e, -EINVAL, "%s: mode is adaptive, remus or kemari, not '%s'",
 			       c->path, c->mode);
+	if (c->fence_command[0] && access(c->fence_command, X_OK))
+		return tv_fail(e, -ENOENT, "%s: fence_command %s is no program that can be run",
+			       c->path, c->fence_command);
+	if (c->watchdog[0] && access(c->watchdog, W_OK))
+		return tv_fail(e, -ENOENT,
+			       "%s: watchdog %s cannot be written (modprobe softdog gives a "
+			       "/dev/watchdog where the hardware has none)",
+			       c->path, c->watchdog);
+	if (c->fence_required && !c->fence_command[0])
+		return tv_fail(e, -EINVAL, "%s: fence_required needs a fence_command", c->path);
 	return 0;
 }
 
@@ -222,6 +246,7 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 	if (!out->replica_dir[0] && snprintf(out->replica_dir, sizeof(out->replica_dir), "%s/disks",
 					     out->state_dir) >= (int)sizeof(out->replica_dir))
 		return tv_fail(e, -ENAMETOOLONG, "%s: state_dir is too long", path);
+	default_address(out);
 	return check(out, e);
 }
 
@@ -239,7 +264,7 @@ int config_peer(const struct config *c, const char *name, struct config_peer *ou
 			return 0;
 		}
 	snprintf(out->name, sizeof(out->name), "%s", ""); /* any name the CA signed */
-	if (split_address(name, out->host, sizeof(out->host), &out->port))
+	if (config_address(name, out->host, sizeof(out->host), &out->port))
 		return tv_fail(
 			e, -EINVAL,
 			"'%s' is neither a configured peer (peer.NAME = HOST:PORT in %s) nor "

@@ -19,6 +19,7 @@ struct config {
 	char host[64]; /* this host's name: common name of its certificate */
 	char listen_host[64];
 	uint16_t listen_port;
+	char address[160]; /* where other hosts reach listen_port; announced at the arbiter */
 	char socket[108];
 	char state_dir[200];
 	char replica_dir[200]; /* where disks' replicas lie; state_dir/disks by default */
@@ -28,8 +29,11 @@ struct config {
 	char arbiter[256]; /* default for protect; "none" */
 	char arbiter_ca[256], arbiter_cert[256], arbiter_key[256]; /* for etcds:// */
 	int heartbeat_ms;
-	int epoch_ms;	/* default of protect --epoch */
-	char mode[16];	/* default of protect --mode */
+	int epoch_ms;		 /* default of protect --epoch */
+	char mode[16];		 /* default of protect --mode */
+	char watchdog[256];	 /* device that resets this host unless it is petted; "": none */
+	char fence_command[256]; /* "": none */
+	bool fence_required;	 /* without an arbiter its success promotes */
 	bool reprotect; /* a new backup is found by itself after a failover or for a lost one */
 	uint64_t staging_bytes;
 	uint64_t cache_bytes;
@@ -41,6 +45,8 @@ struct config {
 int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
 /* What fo_arbiter_open wants to know; points into c and t. */
 struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t);
+/* HOST:PORT, [V6]:PORT or HOST. -EINVAL. */
+int config_address(const char *text, char *host, size_t room, uint16_t *port) TV_MUST_CHECK;
 /* A configured peer, or HOST[:PORT] as it stands. */
 int config_peer(const struct config *c, const char *name, struct config_peer *out,
 		struct tv_err *e) TV_MUST_CHECK;

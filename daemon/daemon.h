@@ -58,11 +58,15 @@ struct vm {
 	struct ctl *waiter;    /* twinvm protect or unprotect or failover that waits */
 	bool waiter_leaves;    /* it waits for the end of protection */
 	bool done;	       /* the replicator said how it ended */
-	json_t *stats;	       /* what it said last */
+	json_t *stats;	       /* what it said last, */
+	int64_t stats_ns;      /* and when */
 	int stash[CTL_MAX_FDS];
 	struct event *drain[CTL_MAX_FDS];
 	unsigned stash_n;
 	struct event *timer; /* the phase says what for */
+	pid_t fencer;	     /* fence_command under way; 0: none */
+	struct event *fence_timer;
+	bool fence_begun, fence_decides; /* in this session; its success promotes */
 };
 
 /* A QEMU of this host that was stopped because another host runs its VM. It is the user's to look
@@ -85,6 +89,9 @@ struct daemon {
 	struct event_base *base;
 	int listen_fd, socket_fd, lock_fd;
 	struct event *accept_peer, *accept_ctl, *chld, *term, *intr, *hup;
+	struct event *pet;
+	int watchdog_fd; /* -1: not armed */
+	bool watchdog_doubt;
 	TAILQ_HEAD(vm_list, vm) vms;
 	TAILQ_HEAD(kept_list, kept) kept;
 	unsigned n_strangers;
@@ -168,6 +175,26 @@ void keep_protected(struct vm *vm);
 void keep_ended(struct vm *vm, enum fo_keep_end how);
 /* A try is due. */
 void keep_try(struct vm *vm);
+
+/* ---- members.c: other hosts, as the configured arbiter knows them ---- */
+int members_start(const struct config *c) TV_MUST_CHECK;
+/* The configuration has changed. */
+void members_conf(const struct config *c);
+/* Who was there when last looked. Never waits for the arbiter. */
+unsigned members_seen(struct fo_host out[FO_MAX_HOSTS]);
+
+/* ---- fence_command.c: the user's program that switches a host off ---- */
+/* A backup's replicator has told its state. */
+void fence_command_look(struct vm *vm);
+/* False: not one of them. */
+bool fence_command_exit(struct daemon *d, pid_t pid, int status);
+/* The VM is forgotten. */
+void fence_command_drop(struct vm *vm);
+
+/* ---- watchdog.c ---- */
+void watchdog_start(struct daemon *d);
+/* The daemon ends in good order: nothing is reset. */
+void watchdog_stop(struct daemon *d);
 
 /* ---- register.c: replicators introduce themselves ---- */
 /* First message of a connection was "register". */

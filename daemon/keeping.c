@@ -3,16 +3,18 @@
  * A VM that runs here alone is protected again without being asked. Who is tried when is decided in
  * failover/keeper.c; here are the candidates, the timer, and the beginning of a try.
  *
- * Candidates: the hosts of the configuration's `peer` lines, and the one that the VM had last, by
- * the address that it was reached at or (an old primary) came from. With `reprotect = no` only the
- * backup that it had is waited for.
+ * Candidates: the hosts that the arbiter knows and that are well and have room, the best first
+ * (fo_choose_backup); those of the configuration's `peer` lines; and the one that the VM had last,
+ * by the address that it was reached at or (an old primary) came from. With `reprotect = no` only
+ * the backup that it had is waited for.
  */
 #include "daemon/daemon.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define MAX_HOSTS (CONFIG_MAX_PEERS + 1)
+#define MAX_HOSTS (FO_MAX_HOSTS + CONFIG_MAX_PEERS + 1)
 
 static void add(struct fo_candidate *hosts, unsigned *n, const char *name, const char *address,
 		uint16_t port)
@@ -30,17 +32,75 @@ static void add(struct fo_candidate *hosts, unsigned *n, const char *name, const
 	++*n;
 }
 
+static void add_peer(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
+		     const struct config_peer *p)
+{
+	const struct config *c = &vm->d->conf;
+
+	if (strcmp(p->name, c->host) != 0 && (c->reprotect || !strcmp(p->name, vm->last.name)))
+		add(hosts, n, p->name, p->host, p->port);
+}
+
+/* Memory that the VM uses now: a host with less cannot be its backup. */
+static uint64_t need_mib(const struct vm *vm)
+{
+	TV_FREE char *text = NULL;
+	const char *p;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)vm->qemu.pid);
+	if (tv_read_file(path, 1 << 16, &text, NULL))
+		return 0;
+	p = strstr(text, "VmRSS:");
+	return p ? strtoull(p + strlen("VmRSS:"), NULL, 10) >> 10 : 0;
+}
+
+/*
+ * Those that the arbiter knows, the best first; *unfit becomes those of them that must not be the
+ * backup (health, memory), whatever else is known of them.
+ */
+static void add_members(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
+			struct fo_host unfit[FO_MAX_HOSTS], unsigned *unfit_n)
+{
+	const struct config *c = &vm->d->conf;
+	uint64_t need = need_mib(vm);
+	const struct fo_host *best;
+
+	*unfit_n = c->reprotect ? members_seen(unfit) : 0;
+	while ((best = fo_choose_backup(unfit, *unfit_n, c->host, vm->last.name, need))) {
+		struct config_peer p = {0};
+
+		snprintf(p.name, sizeof(p.name), "%s", best->name);
+		for (unsigned i = 0; i < c->peer_count; i++)
+			if (!strcmp(c->peers[i].name, best->name))
+				p = c->peers[i]; /* what a person wrote down counts more */
+		if (!p.port && config_address(best->address, p.host, sizeof(p.host), &p.port))
+			p.port = 0;
+		add_peer(vm, hosts, n, &p);
+		unfit[best - unfit] = unfit[--*unfit_n];
+	}
+}
+
+static bool is_in(const struct fo_host *hosts, unsigned n, const char *name)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(hosts[i].name, name))
+			return true;
+	return false;
+}
+
 static unsigned candidates(struct vm *vm, struct fo_candidate hosts[MAX_HOSTS])
 {
 	const struct config *c = &vm->d->conf;
-	unsigned n = 0;
+	struct fo_host unfit[FO_MAX_HOSTS];
+	unsigned n = 0, unfit_n;
 
-	/* What a person wrote down counts more than where a connection came from. */
+	add_members(vm, hosts, &n, unfit, &unfit_n);
 	for (unsigned i = 0; i < c->peer_count; i++)
-		if (strcmp(c->peers[i].name, c->host) != 0 &&
-		    (c->reprotect || !strcmp(c->peers[i].name, vm->last.name)))
-			add(hosts, &n, c->peers[i].name, c->peers[i].host, c->peers[i].port);
-	add(hosts, &n, vm->last.name, vm->last.address, vm->last.port);
+		if (!is_in(unfit, unfit_n, c->peers[i].name))
+			add_peer(vm, hosts, &n, &c->peers[i]);
+	if (!is_in(unfit, unfit_n, vm->last.name))
+		add(hosts, &n, vm->last.name, vm->last.address, vm->last.port);
 	return n;
 }
 
@@ -134,7 +194,10 @@ void keep_try(struct vm *vm)
 	at = fo_keeper_choose(&vm->keeper, hosts, n, tv_now_ns());
 	if (at < 0) {
 		snprintf(vm->reason, sizeof(vm->reason),
-			 "no host to protect it: there is no peer.NAME in %s", vm->d->conf.path);
+			 "no host to protect it: no peer.NAME in %s, and the arbiter knows of none "
+			 "that "
+			 "is well and has room",
+			 vm->d->conf.path);
 		arm(vm);
 		return;
 	}

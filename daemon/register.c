@@ -231,6 +231,7 @@ void supervise_register(struct daemon *d, struct ctl *c, json_t *msg)
 	}
 	vm->rep = c;
 	vm->awaited = false;
+	vm->stats_ns = tv_now_ns();
 	vm->replicator = (pid_t)json_integer_value(json_object_get(msg, "pid"));
 	vm->phase = VM_RUNNING;
 	vm->done = false;

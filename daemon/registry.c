@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The VMs this host has a part in, in memory and as one JSON file each in state_dir/vms. */
 #include "daemon/daemon.h"
+#include "daemon/place.h"
 #include "replicator/replicator.h"
 
 #include <dirent.h>
@@ -46,10 +47,13 @@ void vm_drop(struct vm *vm)
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/%s", vm->d->conf.run_dir, vm->id);
 	rmdir(path); /* stays when a promoted VM's socket and log lie in it */
-	if (vm->dir[0])
+	if (vm->dir[0]) {
+		promotion_forget(vm->dir);
 		rmdir(vm->dir);
+	}
 	TAILQ_REMOVE(&vm->d->vms, vm, link);
 	stash_close(vm);
+	fence_command_drop(vm);
 	if (vm->timer)
 		event_free(vm->timer);
 	json_decref(vm->stats);

@@ -92,6 +92,7 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 		return;
 	}
 	d->conf = fresh;
+	members_conf(&d->conf);
 	tv_log(TV_INFO, "configuration read again");
 }
 
@@ -202,12 +203,16 @@ int daemon_main(const char *config_path)
 	event_add(d->term, NULL);
 	event_add(d->intr, NULL);
 	event_add(d->hup, NULL);
+	if (members_start(&d->conf))
+		tv_log(TV_WARN, "no thread to announce this host: other hosts do not hear of it");
 	registry_load(d);
 	kept_load(d);
 	supervise_loaded(d);
+	watchdog_start(d);
 	tv_log(TV_INFO, "ready: %s, peers on %s:%u, commands on %s", d->conf.host,
 	       d->conf.listen_host, d->conf.listen_port, d->conf.socket);
 	event_base_dispatch(d->base);
+	watchdog_stop(d);
 	unlink(d->conf.socket);
 	return 0;
 }

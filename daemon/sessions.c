@@ -13,6 +13,7 @@
  * begins.
  */
 #include "daemon/daemon.h"
+#include "daemon/place.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -198,6 +199,20 @@ static void source_left(struct vm *vm, const char *outcome, const char *text)
 	vm_end(vm);
 }
 
+/* By plan: the backup runs the VM, and ours was told to end. */
+static void source_switched(struct vm *vm)
+{
+	tv_log(TV_INFO, "%s runs on %s now", vm->name, vm->peer_name);
+	vm_tell(vm, json_pack("{sb si ss}", "done", 1, "rc", 0, "host", vm->peer_name), true);
+	is_stale(vm);
+	if (vm_lives(vm)) { /* it must not stay beside its successor as if it were one */
+		fence(vm);
+		return;
+	}
+	stash_close(vm);
+	vm_end(vm);
+}
+
 static void source_ended(struct vm *vm)
 {
 	const char *outcome = json_string_value(json_object_get(vm->stats, "outcome"));
@@ -216,8 +231,7 @@ static void source_ended(struct vm *vm)
 		return;
 	}
 	if (!strcmp(outcome, "switched")) {
-		stash_close(vm);
-		source_left(vm, outcome, text);
+		source_switched(vm);
 		return;
 	}
 	if (!strcmp(outcome, "fenced"))
@@ -268,12 +282,37 @@ static void promoted(struct vm *vm)
 	vm_save(vm);
 }
 
+/*
+ * Its replicator has died, or said its last word to a daemon that had: was the standby told to run
+ * before? Then it is the VM.
+ */
+static bool promoted_unsaid(struct vm *vm)
+{
+	uint64_t generation = vm->dir[0] ? promotion_noted(vm->dir) : 0;
+
+	if (generation <= vm->generation || !vm_lives(vm))
+		return false;
+	if (!vm->stats)
+		vm->stats = json_object();
+	json_object_update_new(vm->stats,
+			       json_pack("{ss sI si sI ss}", "outcome", "promoted", "generation",
+					 (json_int_t)generation, "pid", (int)vm->qemu.pid,
+					 "start_ticks", (json_int_t)vm->qemu.start_ticks, "qmp",
+					 vm->qemu.qmp_path));
+	vm->done = true;
+	return true;
+}
+
 static void sink_ended(struct vm *vm)
 {
-	const char *outcome = json_string_value(json_object_get(vm->stats, "outcome"));
 	struct ctl *next = vm->next_sink;
+	const char *outcome;
 
 	vm->replicator = 0;
+	if (!vm->done && promoted_unsaid(vm))
+		tv_log(TV_WARN, "the standby of %s was told to run by a replicator that is gone",
+		       vm->name);
+	outcome = json_string_value(json_object_get(vm->stats, "outcome"));
 	if (vm->done && outcome && !strcmp(outcome, "promoted")) {
 		json_t *msg = vm->next_msg;
 

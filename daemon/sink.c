@@ -57,6 +57,7 @@ struct sink {
 
 	struct fo_backup b; /* decides */
 	bool hello, registered, bye, ending;
+	bool told; /* the primary itself has asked us to take over: its host is well */
 	struct hv_vm_id vm;
 	char *description;
 	uint64_t rx_bytes;
@@ -93,13 +94,13 @@ static const char *public_state(const struct sink *s)
 
 static void send_stats(struct sink *s)
 {
-	report_send(s->report,
-		    json_pack("{ss ss ss sI sI sI sf ss}", "op", "stats", "state", public_state(s),
-			      "core", fo_backup_state_name(s->b.state), "epoch_running",
-			      (json_int_t)s->b.epoch_open, "epoch_committed",
-			      (json_int_t)s->b.epoch_committed, "wire_bytes",
-			      (json_int_t)s->rx_bytes, "progress",
-			      s->b.state == FO_B_SYNCING ? 0.0 : 1.0, "reason", s->why.text));
+	report_send(s->report, json_pack("{ss ss ss sI sI sI sf ss sb}", "op", "stats", "state",
+					 public_state(s), "core", fo_backup_state_name(s->b.state),
+					 "epoch_running", (json_int_t)s->b.epoch_open,
+					 "epoch_committed", (json_int_t)s->b.epoch_committed,
+					 "wire_bytes", (json_int_t)s->rx_bytes, "progress",
+					 s->b.state == FO_B_SYNCING ? 0.0 : 1.0, "reason",
+					 s->why.text, "told", s->told));
 }
 
 static void report_connected(struct report *r, void *arg)
@@ -290,6 +291,7 @@ static void act(void *arg, enum fo_action a, uint64_t generation)
 	switch (a) {
 	case FO_ACTION_PROMOTE:
 		s->job.generation = generation;
+		promotion_note(s->dir, generation);
 		applier_drop_queued(s->applier);
 		post(s, APPLY_PROMOTE, NULL, 0, 0, NULL);
 		break;
@@ -513,6 +515,7 @@ static void begin_standby(struct sink *s, unsigned place)
 		refuse(s, -EIO, "the run directory cannot be made on the backup");
 		return;
 	}
+	promotion_forget(s->dir); /* an earlier life's */
 	conf.standby = (struct hv_standby_conf){.dir = s->dir,
 						.vm_id = s->names.id,
 						.bridge = s->job.conf.bridge[0] ? s->job.conf.bridge
@@ -654,6 +657,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		fm = (struct fo_msg){.kind = FO_M_TAKE_OVER,
 				     .generation = m->take_over->generation,
 				     .epoch = m->take_over->epoch};
+		s->told = true;
 		set_why(s, 0, m->take_over->reason);
 		hear(s, &fm, now_ns);
 		return;

@@ -161,6 +161,8 @@ static void act(void *arg, enum fo_action a)
 	case FO_ACTION_QUIT_VM:
 		end_vm(s, "switched", 0, "");
 		cap_post(s->cap, CAP_QUIT_VM, 0);
+		/* A QEMU that does not quit stays stopped; the daemon sees to it. */
+		cap_post(s->cap, CAP_DETACH, 1);
 		break;
 	case FO_ACTION_END:
 		/* Not forgotten at the arbiter: the backup may run it, told by us or by silence. */

@@ -52,6 +52,8 @@ static void add_stats(json_t *o, const struct vm *vm)
 			json_object_set(o, key, v);
 	}
 	json_object_del(o, "op");
+	json_object_del(o, "lease"); /* between the two of us */
+	json_object_del(o, "told");
 }
 
 json_t *vm_status(const struct vm *vm)

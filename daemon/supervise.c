@@ -72,6 +72,8 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 {
 	struct vm *vm;
 
+	if (fence_command_exit(d, pid, status))
+		return;
 	for (unsigned i = 0; i < d->n_strangers; i++)
 		if (d->strangers[i].pid == pid) {
 			d->strangers[i] = d->strangers[--d->n_strangers];
@@ -163,7 +165,10 @@ static void on_stats(struct vm *vm, json_t *msg, bool done)
 	if (!vm->stats)
 		vm->stats = json_object();
 	json_object_update(vm->stats, msg);
+	vm->stats_ns = tv_now_ns();
 	vm->done = done;
+	if (vm->role == VM_BACKUP && !done)
+		fence_command_look(vm);
 	if (!done)
 		vm_tell(vm,
 			json_pack("{sO? sO?}", "progress", json_object_get(msg, "progress"),
@@ -213,9 +218,7 @@ static void not_introduced(struct vm *vm)
 	if (vm->rep || vm->phase != VM_IDLE)
 		return;
 	if (vm->role == VM_BACKUP) {
-		if (vm->qemu.pid)
-			hv_standby_reap(vm->qemu.pid, vm->qemu.start_ticks, vm->dir);
-		vm_end(vm);
+		session_ended(vm);
 	} else if (!vm_lives(vm)) {
 		tv_log(TV_INFO, "%s has ended: forgotten", vm->name);
 		vm_end(vm);

@@ -33,6 +33,8 @@ struct fo_times {
 	int64_t tick_ns;	    /* how often silence is looked for */
 	/* between two tries to have a VM protected again: keeper.c */
 	int64_t keep_first_ns, keep_last_ns, keep_refused_ns;
+	int64_t pet_ns;		   /* between two looks at the watchdog */
+	int64_t fence_ns;	   /* a program that switches a host off has this long */
 	int64_t arbiter_next_ns;   /* an etcd member that has not answered for this long is not
 				      waited for alone: the next one is asked as well */
 	int64_t arbiter_answer_ns; /* no etcd member has answered one request: given up */

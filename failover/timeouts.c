@@ -40,6 +40,13 @@
  * A VM that runs alone: tries to have it protected again come after 3H, doubled each time up to 50H
  * (refusals in a row: up to 300H); who is tried when is in keeper.c.
  *
+ * A watchdog is looked at every pet_ns (5 H, but 0.2 to 2 s; devices want to be petted within 10 s
+ * and more); a replicator that has said nothing for backup_lost_ns (it speaks every H) is in doubt.
+ *
+ * A fence_command that has not ended after fence_ns (300 H, but 10 to 120 s: power switches are
+ * slow whatever the heartbeat) is ended and has failed. No VM waits for it where there is an
+ * arbiter.
+ *
  * A question to an etcd cluster (one read, one compare-and-swap; a few ms each when all is well):
  *     0           the member that answered last is asked
  *    50           arbiter_next_ns: no answer yet, so the next member is asked too, and so on every
@@ -85,6 +92,8 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.keep_first_ns = 3 * h,
 		.keep_last_ns = 50 * h,
 		.keep_refused_ns = 300 * h,
+		.pet_ns = within(5 * h, 200 * TV_NS_PER_MS, 2 * TV_NS_PER_S),
+		.fence_ns = within(300 * h, 10 * TV_NS_PER_S, 120 * TV_NS_PER_S),
 		.arbiter_next_ns = within(h / 2, 30 * TV_NS_PER_MS, 500 * TV_NS_PER_MS),
 		.arbiter_answer_ns = within(5 * h, 300 * TV_NS_PER_MS, 5 * TV_NS_PER_S),
 		.announce_ns = within(30 * h, TV_NS_PER_S, 10 * TV_NS_PER_S),

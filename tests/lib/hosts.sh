@@ -14,6 +14,8 @@
 #   host_shape hostA RATE|off [NET]  limits a link in both directions (default repl), e.g. 10mbit
 #   host_cut_off hostA arb           the two do not hear of each other any more, on both networks, without
 #   host_join hostA arb              a word to either; everything else goes on. And mended again
+#   host_deafen hostA hostB          one way only: hostB does not hear hostA any more
+#   host_hear hostA hostB            until now
 #   host_freeze hostA, host_thaw     it hangs, and comes back
 #   hosts_down                       called at exit
 #
@@ -225,6 +227,16 @@ host_cut_off() {
 	_host_init "$2"
 	_host_cut cut "$1" "$2"
 	_host_cut cut "$2" "$1"
+}
+host_deafen() {
+	_host_init "$1"
+	_host_init "$2"
+	_host_cut cut "$1" "$2"
+}
+host_hear() {
+	_host_init "$1"
+	_host_init "$2"
+	_host_cut join "$1" "$2"
 }
 host_join() {
 	_host_init "$1"

@@ -34,6 +34,7 @@ pair_conf() {
 	cat >"$PAIR_DIR/$host.conf" <<-END
 		host = $host
 		listen = 0.0.0.0:7890
+		address = ${HOST_REPL_ADDR[$host]}:7890
 		ca = $PAIR_DIR/certs/ca.crt
 		cert = $PAIR_DIR/certs/$host.crt
 		key = $PAIR_DIR/certs/$host.key

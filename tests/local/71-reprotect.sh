@@ -57,6 +57,25 @@ for ((round = 1; round <= ${ROUNDS:-2}; round++)); do
 done
 [[ $(vm_field hostA vm1 "['mode']") = remus ]] || fail "the mode was forgotten: $(tw hostA status --json)"
 
+# ---- the backup's daemon is away when its standby must run: the next one finds the VM, not a leftover ----
+kill -9 "${DAEMON_PID[hostB]}"
+host_power_cut hostA
+goes_on "on hostB without a daemon"
+no_sink() { [[ -z $(procs_of hostB "twinvmd replicate sink") ]]; }
+await 20 "the replicator that promoted it to end" no_sink
+daemon_start hostB
+await 10 "the new daemon to know that hostB runs the VM" runs_here hostB
+goes_on "on hostB with a new daemon"
+host_boot hostA
+daemon_start hostA
+await_state 60 hostB vm1 protected
+host_power_cut hostB
+goes_on "on hostA again"
+await 10 "hostA to know that it runs the VM" runs_here hostA
+host_boot hostB
+daemon_start hostB
+await_state 60 hostA vm1 protected
+
 kill "$client_pid"
 wait "$client_job" || fail "the client: $(cat "$PAIR_DIR/client.json")"
 cat "$PAIR_DIR/client.json"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Three hosts. A VM's backup dies and stays dead: after a few tries another host is its backup, unasked. Its own host dies, too: the
+# Three hosts. A VM's backup dies and stays dead: after a few tries another host, which only the arbiter knows of, is its backup,
+# unasked. Its own host dies, too: the
 # third host runs it, and has it protected by the first one that comes back, which was never its backup before. `reprotect = no`
 # leaves a VM that failed over alone until a person says where to.
 set -euo pipefail
@@ -26,7 +27,12 @@ tries() { grep -c "looking for a backup" "$PAIR_DIR/$1.log" || true; }
 
 pair_up
 guest_start hostA vm1
-tw hostA protect vm1 --to hostB >/dev/null || fail "protect"
+# hostA has not been told of hostC: the arbiter knows of it
+kill -TERM "${DAEMON_PID[hostA]}"
+wait "${DAEMON_JOB[hostA]}" || true
+sed -i '/^peer.hostC/d' "$PAIR_DIR/hostA.conf"
+daemon_start hostA
+out=$(tw hostA protect vm1 --to hostB) || fail "protect: $out"
 host_spawn client "$PAIR_DIR/client.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 60000 \
 	--record "$PAIR_DIR/record" --pause-us 2000
 client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB

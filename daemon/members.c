@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * This host among others: announced at the configured arbiter every few seconds, and who else is
+ * there. An arbiter may keep one waiting, so a thread of its own talks to it, with a handle of its
+ * own; the loop only ever copies what that thread has seen last. Nothing about a running VM depends
+ * on it: it is where a new backup may be found.
+ */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct members { /* one a process */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct config conf; /* as the daemon has it */
+	bool reopen;
+	struct fo_host seen[FO_MAX_HOSTS];
+	unsigned n;
+} m = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static uint64_t free_mib(void)
+{
+	TV_FREE char *text = NULL;
+	const char *p;
+
+	if (tv_read_file("/proc/meminfo", 1 << 16, &text, NULL))
+		return 0;
+	p = strstr(text, "MemAvailable:");
+	return p ? strtoull(p + strlen("MemAvailable:"), NULL, 10) >> 10 : 0;
+}
+
+static void describe(const struct config *c, struct fo_host *out)
+{
+	*out = (struct fo_host){.free_mib = free_mib(),
+				.cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN),
+				.health = FO_GREEN};
+	snprintf(out->name, sizeof(out->name), "%s", c->host);
+	snprintf(out->address, sizeof(out->address), "%s", c->address);
+}
+
+/* Once round. A trouble is logged when it begins and when it is over. */
+static void look(struct fo_arbiter *a, const struct config *c, bool *troubled)
+{
+	struct fo_host self, seen[FO_MAX_HOSTS];
+	struct tv_err e = {0};
+	int n, rc;
+
+	describe(c, &self);
+	rc = fo_arbiter_announce(a, &self, &e);
+	n = rc ? rc : fo_arbiter_members(a, seen, FO_MAX_HOSTS, &e);
+	if (n < 0 && !*troubled)
+		tv_log(TV_WARN, "announcing this host at the arbiter: %s", e.text);
+	else if (n >= 0 && *troubled)
+		tv_log(TV_INFO, "this host is announced at the arbiter again");
+	*troubled = n < 0;
+	pthread_mutex_lock(&m.lock);
+	/* What was known last goes on to count while the arbiter is away: a host that has died
+	 * since costs a try. */
+	if (n >= 0) {
+		memcpy(m.seen, seen, (size_t)n * sizeof(*seen));
+		m.n = (unsigned)n;
+	}
+	pthread_mutex_unlock(&m.lock);
+}
+
+static void await(int64_t ns)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(ns / TV_NS_PER_S);
+	pthread_mutex_lock(&m.lock);
+	while (!m.reopen && !pthread_cond_timedwait(&m.changed, &m.lock, &until))
+		;
+	pthread_mutex_unlock(&m.lock);
+}
+
+static void *announce_thread(void *arg)
+{
+	(void)arg;
+	for (;;) {
+		struct fo_arbiter *a = NULL;
+		struct fo_arbiter_conf ac;
+		struct fo_times times;
+		struct config c;
+		struct tv_err e = {0};
+		bool troubled = false, again;
+
+		pthread_mutex_lock(&m.lock);
+		m.reopen = false;
+		c = m.conf;
+		pthread_mutex_unlock(&m.lock);
+		fo_times_init(&times, c.heartbeat_ms * TV_NS_PER_MS);
+		ac = config_arbiter(&c, &times);
+		if (fo_arbiter_open(c.arbiter, &ac, &a, &e))
+			tv_log(TV_WARN, "%s: this host is not announced to others", e.text);
+		do {
+			if (a)
+				look(a, &c, &troubled);
+			await(times.announce_ns);
+			pthread_mutex_lock(&m.lock);
+			again = m.reopen;
+			pthread_mutex_unlock(&m.lock);
+		} while (!again);
+		fo_arbiter_close(a);
+	}
+	return NULL;
+}
+
+int members_start(const struct config *c)
+{
+	pthread_condattr_t attr;
+	sigset_t all, before;
+	pthread_t t;
+	int r;
+
+	m.conf = *c;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&m.changed, &attr);
+	pthread_condattr_destroy(&attr);
+	/* Signals are the loop's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	r = pthread_create(&t, NULL, announce_thread, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!r)
+		pthread_detach(t);
+	return -r;
+}
+
+void members_conf(const struct config *c)
+{
+	pthread_mutex_lock(&m.lock);
+	m.conf = *c;
+	m.reopen = true;
+	pthread_cond_signal(&m.changed);
+	pthread_mutex_unlock(&m.lock);
+}
+
+unsigned members_seen(struct fo_host out[FO_MAX_HOSTS])
+{
+	unsigned n;
+
+	pthread_mutex_lock(&m.lock);
+	n = m.n;
+	memcpy(out, m.seen, n * sizeof(*out));
+	pthread_mutex_unlock(&m.lock);
+	return n;
+}

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The watchdog of a host, played by a FIFO: armed by the first VM with an arbiter, petted while all is well, not while a replicator that
+# holds a lease hangs, again when that is over, let go by its magic word when no such VM is left and when the daemon stops.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+PAIR_ARBITER=${PAIR_ARBITER:-file}
+. tests/lib/pair.sh
+
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+said() { (($(grep -c "$1" "$PAIR_DIR/hostA.log") >= ${2:-1})); }
+# What has been written to the device until now, without the line ends' own meaning: "." a pet, "V" the magic word.
+heard=
+listen() {
+	local c
+	while IFS= read -r -d '' -N 1 -t 0 -u 9 && IFS= read -r -d '' -N 1 -u 9 c; do
+		[[ $c = $'\n' ]] && c=.
+		heard+=$c
+	done
+	true
+}
+pets() { # more than that many since
+	listen
+	[[ $heard = *$(printf '.%.0s' $(seq "$1"))* ]]
+}
+lets_go() {
+	listen
+	[[ $heard = *V ]]
+}
+
+pair_up
+mkfifo "$PAIR_DIR/watchdog"
+exec 9<>"$PAIR_DIR/watchdog"
+kill -TERM "${DAEMON_PID[hostA]}" "${DAEMON_PID[hostB]}"
+wait "${DAEMON_JOB[hostA]}" "${DAEMON_JOB[hostB]}" || true
+echo "watchdog = $PAIR_DIR/watchdog" >>"$PAIR_DIR/hostA.conf"
+echo 'reprotect = no' >>"$PAIR_DIR/hostB.conf"
+daemon_start hostA
+daemon_start hostB
+guest_start hostA vm1
+listen
+[[ -z $heard ]] || fail "armed without a VM: $heard"
+
+out=$(tw hostA protect vm1 --to hostB) || fail "protect: $out"
+await 20 "pets" pets 5
+kill -TERM "${DAEMON_PID[hostA]}"
+await 10 "the daemon to let go" lets_go
+heard=
+daemon_start hostA
+await_state 20 hostA vm1 protected
+await 20 "pets of the new daemon" pets 5
+
+# ---- the replicator hangs: nobody can tell what the VM says; the backup takes over ----
+kill -STOP "$(procs_of hostA "twinvmd replicate source")"
+await 20 "the doubt to be told" said "vm1: its replicator says nothing"
+listen
+heard=
+promoted() { [[ $(vm_field hostB vm1 "['role']") = primary ]]; }
+await 20 "hostB to take over" promoted
+reported() { (($(grep -c . <<<"$(tw hostA status --json)") > 1)); }
+await 10 "hostA's daemon to live" reported
+listen
+[[ -z $heard ]] || fail "petted in doubt: $heard"
+
+# ---- it goes on: its VM is stopped, no VM with an arbiter is left ----
+kill -CONT "$(procs_of hostA "twinvmd replicate source")"
+kept() { [[ $(vm_field hostA vm1 "['kept'][0]['pid']") != none ]]; }
+await 20 "hostA to stop its copy" kept
+await 20 "hostA to let go" lets_go
+echo "watchdog: petted, doubted, let go"

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the daemon keeps on disk about generations and stopped QEMUs, and the names it gives. */
+#include "daemon/daemon.h"
+#include "daemon/place.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define ID "0123456789abcdef0123456789abcdef"
+#define OTHER "fedcba9876543210fedcba9876543210"
+
+static struct daemon d;
+
+static int set_up(void **state)
+{
+	char path[300];
+
+	(void)state;
+	strcpy(d.conf.state_dir, "/tmp/twinvm-keep-XXXXXX");
+	TAILQ_INIT(&d.vms);
+	TAILQ_INIT(&d.kept);
+	if (!mkdtemp(d.conf.state_dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/kept", d.conf.state_dir);
+	if (tv_mkdirs(path))
+		return -1;
+	snprintf(path, sizeof(path), "%s/generations", d.conf.state_dir);
+	return tv_mkdirs(path);
+}
+
+static int tear_down(void **state)
+{
+	char command[300];
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -rf %s", d.conf.state_dir);
+	return system(command);
+}
+
+static void generations_only_grow(void **state)
+{
+	(void)state;
+	assert_int_equal(generation_seen(&d, ID), 0);
+	assert_int_equal(generation_note(&d, ID, 3), 0);
+	assert_int_equal(generation_note(&d, ID, 2), 0);
+	assert_int_equal(generation_seen(&d, ID), 3);
+	assert_int_equal(generation_note(&d, ID, UINT64_MAX), 0);
+	assert_true(generation_seen(&d, ID) == UINT64_MAX);
+	assert_int_equal(generation_seen(&d, OTHER), 0);
+	/* An id is a file's name: nothing else may be. */
+	assert_int_equal(generation_note(&d, "../" ID, 1), -EINVAL);
+	assert_int_equal(generation_note(&d, "", 1), -EINVAL);
+	strcat(d.conf.state_dir, "/nowhere");
+	assert_true(generation_note(&d, ID, 4) < 0); /* not on disk: said */
+	*strrchr(d.conf.state_dir, '/') = 0;
+}
+
+static void places_share_no_name(void **state)
+{
+	struct place_names n[PLACES], other;
+
+	(void)state;
+	for (unsigned i = 0; i < PLACES; i++) {
+		place_names(ID, i, &n[i]);
+		assert_true(strlen(n[i].tap_prefix) + 2 <= 15); /* a tap's name, with its number */
+		place_names(OTHER, i, &other);
+		assert_string_not_equal(n[i].tap_prefix, other.tap_prefix);
+		for (unsigned j = 0; j < i; j++) {
+			assert_string_not_equal(n[i].id, n[j].id);
+			/* No number makes one of the other's names of it. */
+			assert_true(i == j || strcmp(n[i].tap_prefix, n[j].tap_prefix) != 0);
+			assert_false(j && !strncmp(n[i].tap_prefix, n[j].tap_prefix,
+						   strlen(n[j].tap_prefix)));
+		}
+	}
+	assert_string_equal(n[0].id, ID);
+}
+
+static void what_is_kept_keeps_its_place(void **state)
+{
+	struct vm vm = {.d = &d, .generation = 4, .place = 0};
+	struct kept *k;
+
+	(void)state;
+	strcpy(vm.id, ID);
+	strcpy(vm.name, "vm1");
+	strcpy(vm.qemu.qmp_path, "/run/vm1.qmp");
+	vm.qemu.pid = getpid(); /* a process that lives as long as the test */
+	vm.qemu.start_ticks = tv_pid_start_ticks(getpid());
+	assert_int_equal(kept_free_place(&d, ID), 0);
+	kept_add(&vm, "another host runs it");
+	assert_int_equal(kept_free_place(&d, ID), 1);
+	assert_int_equal(kept_free_place(&d, OTHER), 0);
+	/* The next daemon knows it, by any of its names. */
+	TAILQ_INIT(&d.kept);
+	kept_load(&d);
+	k = kept_find(&d, "vm1");
+	assert_non_null(k);
+	assert_ptr_equal(kept_find(&d, ID), k);
+	assert_ptr_equal(kept_find(&d, "/run/vm1.qmp"), k);
+	assert_true(kept_is(&d, getpid()) && k->place == 0 && k->generation == 4);
+	assert_string_equal(k->why, "another host runs it");
+	assert_int_equal(kept_free_place(&d, ID), 1);
+	/* One that has ended is forgotten by itself, the other one at a word. */
+	vm.qemu.start_ticks++;
+	vm.qemu.pid = 1;
+	vm.place = 1;
+	kept_add(&vm, "gone");
+	kept_prune(&d);
+	assert_int_equal(kept_forget(&d, ID), 1);
+	assert_null(kept_find(&d, "vm1"));
+	assert_int_equal(kept_free_place(&d, ID), 0);
+	kept_load(&d);
+	assert_true(TAILQ_EMPTY(&d.kept));
+}
+
+static void a_promotion_is_noted(void **state)
+{
+	(void)state;
+	promotion_forget(d.conf.state_dir);
+	assert_int_equal(promotion_noted(d.conf.state_dir), 0);
+	promotion_note(d.conf.state_dir, 7);
+	assert_int_equal(promotion_noted(d.conf.state_dir), 7);
+	promotion_forget(d.conf.state_dir);
+	assert_int_equal(promotion_noted(d.conf.state_dir), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(generations_only_grow),
+		cmocka_unit_test(places_share_no_name),
+		cmocka_unit_test(what_is_kept_keeps_its_place),
+		cmocka_unit_test(a_promotion_is_noted),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
