@@ -40,11 +40,11 @@ prepare() {
 	summary
 }
 run_one() {
-	local name=$1 log=$logs/$1.log begin=${EPOCHREALTIME/./} seconds status=0 own
+	local name=$1 log=$logs/$1.log begin=${EPOCHREALTIME/./} seconds status own
 	own=$(sed -nE 's/^# time limit: ([0-9]+).*/\1/p' "tests/lab/$name.sh" | head -n 1)
-	echo "---- $name: $(sed -n '3s/^# //p' "tests/lab/$name.sh")"
-	timeout --foreground --kill-after=20 "${own:-$limit}" bash "tests/lab/$name.sh" > >(tee "$log") 2>&1 </dev/null || status=$?
-	wait $! 2>/dev/null
+	echo "---- $name: $(sed -n '3,/^[^#]/s/^# //p' "tests/lab/$name.sh" | grep -v '^time limit' | tr "\n" " ")"
+	timeout --foreground --kill-after=20 "${own:-$limit}" bash "tests/lab/$name.sh" 2>&1 </dev/null | tee "$log"
+	status=${PIPESTATUS[0]}
 	seconds=$(awk -v us=$((${EPOCHREALTIME/./} - begin)) 'BEGIN { printf "%.1f", us / 1e6 }')
 	case $status in
 	0)
