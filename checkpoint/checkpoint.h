@@ -132,9 +132,11 @@ enum ckpt_disk_kind { CKPT_DISK_WRITE = 0, CKPT_DISK_ZERO = 1, CKPT_DISK_TRIM = 
 /*
  * Makes one record in out (CKPT_DISK_RECORD_BYTES of room) and returns its length. bytes: 1 to
  * CKPT_DISK_PIECE_BYTES for a WRITE, anything for the others. A write of zeroes becomes ZERO.
+ * data may lie in its place already (out + CKPT_DISK_HEADER_BYTES), and is not copied then.
+ * scratch: CKPT_DISK_PIECE_BYTES.
  */
 size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const void *data,
-			uint64_t bytes, uint8_t *out);
+			uint64_t bytes, uint8_t *scratch, uint8_t *out);
 
 /* ---- disks: the replica on the backup ---- */
 /*

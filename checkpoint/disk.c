@@ -53,29 +53,35 @@ static bool promising(const uint8_t *data, uint64_t bytes, uint8_t *scratch)
 				 LZ4_SAMPLE_BYTES - LZ4_SAMPLE_BYTES / 8, 4) > 0;
 }
 
+/* Puts a WRITE's contents behind the header, smaller if that is worth it. */
+static void put_payload(struct ckpt_disk_rec *r, const uint8_t *data, uint8_t *scratch,
+			uint8_t *payload)
+{
+	int n = 0;
+
+	r->hash = XXH3_64bits(data, r->bytes);
+	/* An eighth must be gained, or decoding is not worth its time. */
+	if (r->bytes >= LZ4_MIN_BYTES && promising(data, r->bytes, scratch))
+		n = LZ4_compress_fast((const char *)data, (char *)scratch, (int)r->bytes,
+				      (int)(r->bytes - r->bytes / 8), 4);
+	r->encoding = n > 0 ? LZ4 : RAW;
+	r->payload_bytes = n > 0 ? (uint32_t)n : (uint32_t)r->bytes;
+	if (n > 0)
+		memcpy(payload, scratch, r->payload_bytes);
+	else if (payload != data)
+		memcpy(payload, data, r->payload_bytes);
+}
+
 size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const void *data,
-			uint64_t bytes, uint8_t *out)
+			uint64_t bytes, uint8_t *scratch, uint8_t *out)
 {
 	struct ckpt_disk_rec r = {
 		.kind = (uint8_t)kind, .disk = (uint16_t)disk, .offset = offset, .bytes = bytes};
-	uint8_t *payload = out + CKPT_DISK_HEADER_BYTES;
-	int n = 0;
 
 	if (kind == CKPT_DISK_WRITE && all_zero(data, bytes))
 		r.kind = CKPT_DISK_ZERO;
-	if (r.kind == CKPT_DISK_WRITE) {
-		r.hash = XXH3_64bits(data, bytes);
-		/* An eighth must be gained, or decoding is not worth its time. */
-		if (bytes >= LZ4_MIN_BYTES && promising(data, bytes, payload))
-			n = LZ4_compress_fast(data, (char *)payload, (int)bytes,
-					      (int)(bytes - bytes / 8), 4);
-		r.encoding = n > 0 ? LZ4 : RAW;
-		if (n <= 0) {
-			memcpy(payload, data, bytes);
-			n = (int)bytes;
-		}
-		r.payload_bytes = (uint32_t)n;
-	}
+	if (r.kind == CKPT_DISK_WRITE)
+		put_payload(&r, data, scratch, out + CKPT_DISK_HEADER_BYTES);
 	put_head(out, &r);
 	return CKPT_DISK_HEADER_BYTES + r.payload_bytes;
 }
@@ -104,15 +110,23 @@ const char *ckpt_disk_check(const struct ckpt_disk_rec *r, unsigned disks, const
 	return r->payload_bytes || r->encoding || r->hash ? "contents where none belong" : NULL;
 }
 
+int ckpt_disk_decode(const struct ckpt_disk_rec *r, const uint8_t *payload, uint8_t *scratch,
+		     const uint8_t **out)
+{
+	*out = payload;
+	if (r->encoding == RAW)
+		return 0;
+	*out = scratch;
+	return LZ4_decompress_safe((const char *)payload, (char *)scratch, (int)r->payload_bytes,
+				   (int)r->bytes) == (int)r->bytes
+		       ? 0
+		       : TV_E_CORRUPT;
+}
+
 int ckpt_disk_contents(const struct ckpt_disk_rec *r, const uint8_t *payload, uint8_t *scratch,
 		       const uint8_t **out)
 {
-	*out = payload;
-	if (r->encoding == LZ4) {
-		if (LZ4_decompress_safe((const char *)payload, (char *)scratch,
-					(int)r->payload_bytes, (int)r->bytes) != (int)r->bytes)
-			return TV_E_CORRUPT;
-		*out = scratch;
-	}
-	return XXH3_64bits(*out, r->bytes) == r->hash ? 0 : TV_E_CORRUPT;
+	int rc = ckpt_disk_decode(r, payload, scratch, out);
+
+	return rc || XXH3_64bits(*out, r->bytes) == r->hash ? rc : TV_E_CORRUPT;
 }

@@ -3,15 +3,19 @@
  * Theory of operation: a VM's disks on the backup
  *
  * The first copy is written to the images as it comes; until its end the state file says that they
- * are nobody's state. From then on records are kept per epoch (memory, then a file: spool.c) and
+ * are nobody's state. From then on records are kept per epoch (memory, then a file: journal.c) and
  * the images are touched only by ckpt_rep_apply, after the whole epoch was verified, with
  * "applying" in the state file around it. Records of an epoch arrive while the one before is still
  * being checked, so several epochs are open at once; they are applied in order, each once.
  *
+ * Every record is checked as soon as it is complete, contents against the hash in its header. What
+ * is left to ckpt_rep_verify is what a record cannot say of itself: that all of them came, in
+ * their order, which the checksum over their headers says.
+ *
  * A failed write to an image (no room, I/O error) makes the replica dead: nothing more is taken,
  * and the state file says MIXED for whoever comes next.
  */
-#include "checkpoint/disk.h"
+#include "checkpoint/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +32,8 @@ struct image {
 	int fd;
 };
 
-struct journal {
-	struct ckpt_spool *spool;
+struct kept {
+	struct ckpt_journal *journal;
 	uint64_t epoch; /* 0: free */
 };
 
@@ -37,9 +41,10 @@ struct ckpt_rep {
 	unsigned disks;
 	uint64_t bytes[CKPT_MAX_DISKS];
 	struct image images[CKPT_MAX_DISKS];
-	struct journal journals[CKPT_REP_EPOCHS];
+	struct ckpt_slabs slabs;
+	struct kept kept[CKPT_REP_EPOCHS];
 	struct ckpt_repstate *state;
-	struct ckpt_sum *sum;
+	struct ckpt_sum *sum; /* of the first copy */
 	uint64_t applied, verified, written_bytes;
 	bool streaming;
 	/* the first copy */
@@ -138,20 +143,41 @@ static int zero_at(struct ckpt_rep *r, struct image *im, uint64_t offset, uint64
 	return 0;
 }
 
-static int apply_record(struct ckpt_rep *r, const struct ckpt_disk_rec *rec, const uint8_t *payload,
+/* A checked record's contents into their image. */
+static int apply_record(void *arg, const struct ckpt_disk_rec *rec, const uint8_t *payload,
 			struct tv_err *e)
 {
+	struct ckpt_rep *r = arg;
 	struct image *im = &r->images[rec->disk];
 	const uint8_t *contents;
-	int rc;
 
 	if (rec->kind != CKPT_DISK_WRITE)
 		return zero_at(r, im, rec->offset, rec->bytes, e);
-	rc = ckpt_disk_contents(rec, payload, r->scratch, &contents);
-	if (rc)
-		return tv_fail(e, rc, "a disk record's contents are damaged");
+	if (ckpt_disk_decode(rec, payload, r->scratch, &contents))
+		return tv_fail(e, TV_E_CORRUPT, "a disk record's contents are damaged");
 	r->written_bytes += rec->bytes;
 	return write_at(im, rec->offset, contents, rec->bytes, e);
+}
+
+static const char *check_header(void *arg, const struct ckpt_disk_rec *rec)
+{
+	const struct ckpt_rep *r = arg;
+
+	return ckpt_disk_check(rec, r->disks, r->bytes);
+}
+
+static int check_record(void *arg, const struct ckpt_disk_rec *rec, const uint8_t *payload,
+			struct tv_err *e)
+{
+	struct ckpt_rep *r = arg;
+	const uint8_t *contents;
+
+	if (rec->kind == CKPT_DISK_WRITE && ckpt_disk_contents(rec, payload, r->scratch, &contents))
+		return tv_fail(e, TV_E_CORRUPT,
+			       "disk record for disk %u, offset %" PRIu64
+			       ": the contents do not match their hash",
+			       rec->disk, rec->offset);
+	return 0;
 }
 
 static int bad_record(struct tv_err *e, uint64_t number, const struct ckpt_disk_rec *rec,
@@ -173,9 +199,10 @@ static int take_memory(struct ckpt_rep *r, const struct ckpt_rep_conf *c)
 	r->zeroes = calloc(1, CKPT_DISK_PIECE_BYTES);
 	if (!r->sum || !r->scratch || !r->zeroes)
 		return -ENOMEM;
+	ckpt_slabs_init(&r->slabs, c->memory_bytes);
 	for (unsigned i = 0; i < CKPT_REP_EPOCHS && !rc; i++)
-		rc = ckpt_spool_new(c->memory_bytes, c->spool_dir, c->spool_bytes,
-				    &r->journals[i].spool);
+		rc = ckpt_journal_new(&r->slabs, c->memory_bytes, c->spool_dir, c->spool_bytes,
+				      &r->kept[i].journal);
 	return rc;
 }
 
@@ -220,7 +247,8 @@ void ckpt_rep_free(struct ckpt_rep *r)
 	for (unsigned i = 0; i < CKPT_MAX_DISKS; i++)
 		tv_close_fd(&r->images[i].fd);
 	for (unsigned i = 0; i < CKPT_REP_EPOCHS; i++)
-		ckpt_spool_free(r->journals[i].spool);
+		ckpt_journal_free(r->kept[i].journal);
+	ckpt_slabs_dispose(&r->slabs);
 	ckpt_repstate_free(r->state);
 	ckpt_sum_free(r->sum);
 	tv_buf_dispose(&r->carry);
@@ -294,7 +322,10 @@ static int stream_record(struct ckpt_rep *r, size_t *more, struct tv_err *e)
 	*more = CKPT_DISK_HEADER_BYTES + rec.payload_bytes - r->carry.bytes;
 	if (*more)
 		return 0;
-	rc = apply_record(r, &rec, r->carry.data + CKPT_DISK_HEADER_BYTES, e);
+	ckpt_sum_add(r->sum, r->carry.data, CKPT_DISK_HEADER_BYTES);
+	rc = check_record(r, &rec, r->carry.data + CKPT_DISK_HEADER_BYTES, e);
+	if (!rc)
+		rc = apply_record(r, &rec, r->carry.data + CKPT_DISK_HEADER_BYTES, e);
 	r->carry.bytes = 0;
 	r->stream_records++;
 	*more = CKPT_DISK_HEADER_BYTES;
@@ -312,7 +343,6 @@ int ckpt_rep_stream(struct ckpt_rep *r, const void *p, size_t n, struct tv_err *
 	if (!r->streaming)
 		return die(r, e,
 			   tv_fail(e, TV_E_PROTOCOL, "disk data of a first copy that has ended"));
-	ckpt_sum_add(r->sum, p, n);
 	rc = stream_record(r, &more, e);
 	while (!rc && n) {
 		size_t k = n < more ? n : more;
@@ -345,14 +375,15 @@ int ckpt_rep_stream_end(struct ckpt_rep *r, uint64_t records, uint64_t checksum,
 }
 
 /* ---- epochs ---- */
-static struct journal *journal_of(struct ckpt_rep *r, uint64_t epoch)
+static struct kept *kept_of(struct ckpt_rep *r, uint64_t epoch)
 {
-	return &r->journals[epoch % CKPT_REP_EPOCHS];
+	return &r->kept[epoch % CKPT_REP_EPOCHS];
 }
 
 int ckpt_rep_add(struct ckpt_rep *r, uint64_t epoch, const void *p, size_t n, struct tv_err *e)
 {
-	struct journal *j = journal_of(r, epoch);
+	struct ckpt_journal_ops ops = {check_header, check_record, r};
+	struct kept *k = kept_of(r, epoch);
 	int rc = dead(r, e);
 
 	if (rc)
@@ -361,83 +392,28 @@ int ckpt_rep_add(struct ckpt_rep *r, uint64_t epoch, const void *p, size_t n, st
 		return die(r, e,
 			   tv_fail(e, TV_E_PROTOCOL,
 				   "disk data of epoch %" PRIu64 " have no place now", epoch));
-	j->epoch = epoch;
-	rc = ckpt_spool_add(j->spool, p, n);
-	if (rc)
-		return die(r, e,
-			   tv_fail(e, rc, "keeping an epoch's disk data: %s", tv_strerror(rc)));
-	return 0;
-}
-
-/* Calls f for every record of a journal; each is checked again, since a file may have been between.
- */
-static int each_record(struct ckpt_rep *r, struct ckpt_spool *spool, uint64_t *count,
-		       int (*f)(struct ckpt_rep *r, const struct ckpt_disk_rec *rec,
-				const uint8_t *payload, struct tv_err *e),
-		       struct tv_err *e)
-{
-	uint64_t at = 0, all = ckpt_spool_bytes(spool);
-
-	for (*count = 0; at < all; ++*count) {
-		struct ckpt_disk_rec rec;
-		const uint8_t *p;
-		const char *wrong;
-		int rc = all - at < CKPT_DISK_HEADER_BYTES
-				 ? -EINVAL
-				 : ckpt_spool_at(spool, at, CKPT_DISK_HEADER_BYTES, &p);
-
-		if (rc == -EINVAL)
-			return tv_fail(e, TV_E_PROTOCOL,
-				       "an epoch's disk data end inside a record");
-		if (rc)
-			return tv_fail(e, rc, "reading kept disk data: %s", tv_strerror(rc));
-		ckpt_disk_get(p, &rec);
-		wrong = ckpt_disk_check(&rec, r->disks, r->bytes);
-		if (!wrong && rec.payload_bytes > all - at - CKPT_DISK_HEADER_BYTES)
-			wrong = "cut off";
-		if (wrong)
-			return bad_record(e, *count, &rec, wrong);
-		rc = ckpt_spool_at(spool, at, CKPT_DISK_HEADER_BYTES + rec.payload_bytes, &p);
-		if (rc)
-			return tv_fail(e, rc, "reading kept disk data: %s", tv_strerror(rc));
-		ckpt_sum_add(r->sum, p, CKPT_DISK_HEADER_BYTES + rec.payload_bytes);
-		rc = f(r, &rec, p + CKPT_DISK_HEADER_BYTES, e);
-		if (rc)
-			return rc;
-		at += CKPT_DISK_HEADER_BYTES + rec.payload_bytes;
-	}
-	return 0;
-}
-
-static int check_record(struct ckpt_rep *r, const struct ckpt_disk_rec *rec, const uint8_t *payload,
-			struct tv_err *e)
-{
-	const uint8_t *contents;
-
-	if (rec->kind == CKPT_DISK_WRITE && ckpt_disk_contents(rec, payload, r->scratch, &contents))
-		return tv_fail(e, TV_E_CORRUPT,
-			       "disk record for disk %u, offset %" PRIu64
-			       ": the contents do not match their hash",
-			       rec->disk, rec->offset);
-	return 0;
+	k->epoch = epoch;
+	rc = ckpt_journal_add(k->journal, p, n, &ops, e);
+	return rc ? die(r, e, rc) : 0;
 }
 
 int ckpt_rep_verify(struct ckpt_rep *r, uint64_t epoch, uint64_t records, uint64_t checksum,
 		    struct tv_err *e)
 {
-	struct journal *j = journal_of(r, epoch);
-	uint64_t count = 0;
+	struct kept *k = kept_of(r, epoch);
+	uint64_t count;
 	int rc = dead(r, e);
 
 	if (rc)
 		return rc;
-	ckpt_sum_reset(r->sum);
 	if (r->streaming || epoch != r->applied + 1)
 		rc = tv_fail(e, TV_E_PROTOCOL, "epoch %" PRIu64 " is not the disks' next one",
 			     epoch);
-	else if (j->epoch == epoch)
-		rc = each_record(r, j->spool, &count, check_record, e);
-	if (!rc && (count != records || ckpt_sum_value(r->sum) != checksum))
+	else
+		rc = ckpt_journal_whole(k->journal, e);
+	/* A free journal is an empty one. */
+	count = ckpt_journal_records(k->journal);
+	if (!rc && (count != records || ckpt_journal_sum(k->journal) != checksum))
 		rc = tv_fail(e, TV_E_CORRUPT,
 			     "epoch %" PRIu64 ": %" PRIu64 " disk records instead of %" PRIu64
 			     ", or other ones",
@@ -450,23 +426,24 @@ int ckpt_rep_verify(struct ckpt_rep *r, uint64_t epoch, uint64_t records, uint64
 
 int ckpt_rep_apply(struct ckpt_rep *r, uint64_t epoch, struct tv_err *e)
 {
-	struct journal *j = journal_of(r, epoch);
-	uint64_t count;
+	struct ckpt_journal_ops ops = {check_header, apply_record, r};
+	struct ckpt_journal_ops recheck = {check_header, check_record, r};
+	struct kept *k = kept_of(r, epoch);
 	int rc = dead(r, e);
 
 	if (rc)
 		return rc;
 	if (r->verified != epoch || epoch != r->applied + 1)
 		return die(r, e, tv_fail(e, -EINVAL, "epoch %" PRIu64 " was not checked", epoch));
-	if (j->epoch == epoch) {
+	if (k->epoch == epoch) {
 		ckpt_repstate_applying(r->state);
-		rc = each_record(r, j->spool, &count, apply_record, e);
+		rc = ckpt_journal_each(k->journal, &ops, &recheck, e);
 		if (rc)
 			return die(r, e, rc);
 		if (tv_fault("replica_kill"))
 			kill(getpid(), SIGKILL); /* before the state file says that it is whole */
-		ckpt_spool_clear(j->spool);
-		j->epoch = 0;
+		ckpt_journal_clear(k->journal);
+		k->epoch = 0;
 	}
 	r->applied = epoch;
 	ckpt_repstate_applied(r->state, epoch);

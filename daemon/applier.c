@@ -19,6 +19,7 @@
 
 #define EPOCH_MEMORY_BYTES (32u << 20)
 #define JOIN_BYTES (256u << 10)
+#define SPARES 32 /* of those kept for reuse: fresh memory costs a page fault every 4 KiB */
 #define ANSWERS 64
 
 struct work {
@@ -37,6 +38,8 @@ struct applier {
 	pthread_cond_t changed;
 	TAILQ_HEAD(work_queue, work) queue;
 	size_t queued_bytes;
+	struct work *spares[SPARES];
+	unsigned nspares;
 	bool stop, was_full;
 	struct apply_answer answers[ANSWERS];
 	unsigned ans_head, ans_tail;
@@ -263,6 +266,15 @@ static bool run(struct applier *a, const struct work *w, struct apply_answer *an
 	return false;
 }
 
+/* Under lock. */
+static void work_free(struct applier *a, struct work *w)
+{
+	if (w->room == JOIN_BYTES && a->nspares < SPARES)
+		a->spares[a->nspares++] = w;
+	else
+		free(w);
+}
+
 static void *apply_thread(void *arg)
 {
 	struct applier *a = arg;
@@ -293,8 +305,8 @@ static void *apply_thread(void *arg)
 			a->drained = true;
 			kick(a);
 		}
+		work_free(a, w);
 		pthread_mutex_unlock(&a->lock);
-		free(w);
 	}
 }
 
@@ -368,10 +380,12 @@ static bool join(struct applier *a, enum apply_kind kind, const void *data, size
 	return true;
 }
 
-static struct work *work_new(enum apply_kind kind, const void *data, size_t n)
+/* Under lock. */
+static struct work *work_new(struct applier *a, enum apply_kind kind, const void *data, size_t n)
 {
 	size_t room = is_stream(kind) && n < JOIN_BYTES ? JOIN_BYTES : n;
-	struct work *w = malloc(sizeof(*w) + room);
+	struct work *w = room == JOIN_BYTES && a->nspares ? a->spares[--a->nspares]
+							  : malloc(sizeof(*w) + room);
 
 	if (!w)
 		return NULL;
@@ -388,7 +402,7 @@ int applier_post(struct applier *a, enum apply_kind kind, const void *data, size
 
 	pthread_mutex_lock(&a->lock);
 	if (!join(a, kind, data, n, epoch)) {
-		struct work *w = work_new(kind, data, n);
+		struct work *w = work_new(a, kind, data, n);
 
 		rc = w ? 0 : -ENOMEM;
 		if (w) {
@@ -432,7 +446,7 @@ void applier_drop_queued(struct applier *a)
 	while ((w = TAILQ_LAST(&a->queue, work_queue)) && w != end) {
 		TAILQ_REMOVE(&a->queue, w, link);
 		a->queued_bytes -= w->n;
-		free(w);
+		work_free(a, w);
 	}
 	pthread_mutex_unlock(&a->lock);
 }
@@ -462,6 +476,8 @@ void applier_free(struct applier *a)
 		TAILQ_REMOVE(&a->queue, w, link);
 		free(w);
 	}
+	while (a->nspares)
+		free(a->spares[--a->nspares]);
 	ckpt_rep_free(a->rep);
 	ckpt_dec_free(a->dec);
 	event_free(a->ev);

@@ -54,6 +54,7 @@ struct cap_page {
 	uint64_t magic;
 	volatile uint32_t in_pause;
 	volatile uint32_t attached;
+	volatile uint32_t yielded; /* planned switch: the backup is about to be told */
 };
 #define CAP_PAGE_MAGIC UINT64_C(0x656761706d767774) /* "twvmpage" */
 int cap_page_map(const char *path, bool create, struct cap_page **out) TV_MUST_CHECK;

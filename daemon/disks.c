@@ -15,7 +15,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CHUNK_BYTES (512u << 10) /* takes at least one record of any size */
+#define CHUNK_BYTES CKPT_DISK_RECORD_BYTES /* takes one record of any size */
+#define COPIED_BYTES (32u << 10)	   /* a record up to this long joins others by copy */
+#define SPARES 16 /* chunks kept for reuse: fresh memory costs page faults */
 #define PAUSING_ROOM 8
 #define EPOCHS 8 /* open at once: more than are ever in flight */
 
@@ -32,12 +34,19 @@ struct epoch_sum {
 	unsigned unsent; /* chunks */
 };
 
+/* A server thread's: its next record is received and made where it will be sent from. */
+struct maker {
+	struct chunk *chunk; /* NULL: no such disk */
+	uint8_t *scratch;
+};
+TAILQ_HEAD(chunk_list, chunk);
+
 struct disks {
 	struct disks_conf conf;
 	struct nbd *nbd;
 	pthread_mutex_t lock;
 	pthread_cond_t room;
-	TAILQ_HEAD(chunk_list, chunk) chunks;
+	struct chunk_list chunks;
 	size_t queued_bytes;
 	uint64_t epoch, committed; /* open now; last one committed */
 	struct epoch_sum sums[EPOCHS];
@@ -46,7 +55,9 @@ struct disks {
 	bool pausing, discard, head_taken, kicked, failed;
 	char why[128];
 	struct disks_stats stats;
-	uint8_t *records[NBD_MAX_DISKS]; /* a record in the making, one for each server thread */
+	struct maker makers[NBD_MAX_DISKS];
+	struct chunk_list spares;
+	unsigned nspares;
 	int efd;
 	struct event *ev;
 };
@@ -78,25 +89,50 @@ static bool must_wait(const struct disks *d, size_t n)
 	return d->epoch && !d->pausing && d->uncommitted_bytes >= d->conf.hold_bytes;
 }
 
-static int append(struct disks *d, const uint8_t *record, size_t n)
+static void chunk_free(struct disks *d, struct chunk *c)
 {
-	struct chunk *c = TAILQ_LAST(&d->chunks, chunk_list);
+	if (d->nspares < SPARES) {
+		TAILQ_INSERT_HEAD(&d->spares, c, next);
+		d->nspares++;
+	} else {
+		free(c);
+	}
+}
+
+static struct chunk *chunk_new(struct disks *d)
+{
+	struct chunk *c = TAILQ_FIRST(&d->spares);
+
+	if (!c)
+		return malloc(sizeof(*c));
+	TAILQ_REMOVE(&d->spares, c, next);
+	d->nspares--;
+	return c;
+}
+
+/* The maker's record, n bytes, joins the last chunk, or its own chunk becomes the last one. */
+static int append(struct disks *d, struct maker *m, size_t n)
+{
+	struct chunk *c = TAILQ_LAST(&d->chunks, chunk_list), *mine = m->chunk;
 	struct epoch_sum *s = sum_of(d, d->epoch);
 
 	/* The first one may be in the loop's hands. */
-	if (!c || c->epoch != d->epoch || c->bytes + n > CHUNK_BYTES ||
-	    (d->head_taken && c == TAILQ_FIRST(&d->chunks))) {
-		c = malloc(sizeof(*c));
-		if (!c)
+	if (c && c->epoch == d->epoch && n <= COPIED_BYTES && c->bytes + n <= CHUNK_BYTES &&
+	    !(d->head_taken && c == TAILQ_FIRST(&d->chunks))) {
+		memcpy(c->data + c->bytes, mine->data, n);
+		c->bytes += n;
+	} else {
+		m->chunk = chunk_new(d);
+		if (!m->chunk) {
+			m->chunk = mine;
 			return -ENOMEM;
-		c->epoch = d->epoch;
-		c->bytes = 0;
-		TAILQ_INSERT_TAIL(&d->chunks, c, next);
+		}
+		mine->epoch = d->epoch;
+		mine->bytes = n;
+		TAILQ_INSERT_TAIL(&d->chunks, mine, next);
 		s->unsent++;
 	}
-	memcpy(c->data + c->bytes, record, n);
-	c->bytes += n;
-	ckpt_sum_add(s->sum, record, n);
+	ckpt_sum_add(s->sum, mine->data, CKPT_DISK_HEADER_BYTES);
 	s->records++;
 	s->bytes += n;
 	d->queued_bytes += n;
@@ -106,7 +142,7 @@ static int append(struct disks *d, const uint8_t *record, size_t n)
 	return 0;
 }
 
-static int queue_record(struct disks *d, const uint8_t *record, size_t n, uint64_t raw)
+static int queue_record(struct disks *d, struct maker *m, size_t n, uint64_t raw)
 {
 	int rc;
 
@@ -117,30 +153,38 @@ static int queue_record(struct disks *d, const uint8_t *record, size_t n, uint64
 		pthread_cond_wait(&d->room, &d->lock);
 	}
 	d->waiting--;
-	rc = d->discard ? 0 : append(d, record, n);
+	rc = d->discard ? 0 : append(d, m, n);
 	d->stats.raw_bytes += raw;
 	kick(d);
 	pthread_mutex_unlock(&d->lock);
 	return rc;
 }
 
+static void *on_room(void *arg, unsigned disk)
+{
+	struct disks *d = arg;
+
+	return d->makers[disk].chunk->data + CKPT_DISK_HEADER_BYTES;
+}
+
 static int on_write(void *arg, unsigned disk, uint64_t offset, const void *data, uint32_t bytes)
 {
 	struct disks *d = arg;
-	uint8_t *record = d->records[disk];
-	size_t n = ckpt_disk_record(CKPT_DISK_WRITE, disk, offset, data, bytes, record);
+	struct maker *m = &d->makers[disk];
+	size_t n = ckpt_disk_record(CKPT_DISK_WRITE, disk, offset, data, bytes, m->scratch,
+				    m->chunk->data);
 
-	return queue_record(d, record, n, n > CKPT_DISK_HEADER_BYTES ? bytes : 0);
+	return queue_record(d, m, n, n > CKPT_DISK_HEADER_BYTES ? bytes : 0);
 }
 
 static int on_zero(void *arg, unsigned disk, uint64_t offset, uint64_t bytes, bool trim)
 {
 	struct disks *d = arg;
-	uint8_t *record = d->records[disk];
+	struct maker *m = &d->makers[disk];
 
-	return queue_record(d, record,
+	return queue_record(d, m,
 			    ckpt_disk_record(trim ? CKPT_DISK_TRIM : CKPT_DISK_ZERO, disk, offset,
-					     NULL, bytes, record),
+					     NULL, bytes, m->scratch, m->chunk->data),
 			    0);
 }
 
@@ -163,26 +207,31 @@ int disks_add(struct disks *d, uint64_t bytes, int *fd)
 {
 	static const int roomy = 1 << 20;
 	int pair[2], rc;
+	struct maker m;
 	unsigned disk;
-	uint8_t *record;
+	bool good;
 
 	*fd = -1;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	/* A wish: larger pieces, fewer wake-ups. */
 	(void)setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &roomy, sizeof(roomy));
-	record = malloc(CKPT_DISK_RECORD_BYTES);
+	m.chunk = malloc(sizeof(*m.chunk));
+	m.scratch = malloc(CKPT_DISK_PIECE_BYTES);
 	pthread_mutex_lock(&d->lock);
-	for (disk = 0; disk < NBD_MAX_DISKS && d->records[disk]; disk++)
+	for (disk = 0; disk < NBD_MAX_DISKS && d->makers[disk].chunk; disk++)
 		;
-	if (disk < NBD_MAX_DISKS)
-		d->records[disk] = record;
+	good = m.chunk && m.scratch && disk < NBD_MAX_DISKS;
+	if (good)
+		d->makers[disk] = m;
 	pthread_mutex_unlock(&d->lock);
-	if (!record || disk == NBD_MAX_DISKS) {
-		free(record);
+	if (!good) {
+		rc = m.chunk && m.scratch ? -EMFILE : -ENOMEM;
+		free(m.chunk);
+		free(m.scratch);
 		close(pair[0]);
 		close(pair[1]);
-		return record ? -EMFILE : -ENOMEM;
+		return rc;
 	}
 	rc = nbd_add(d->nbd, bytes, pair[0], &disk);
 	if (rc)
@@ -244,8 +293,8 @@ void disks_sent(struct disks *d)
 	d->queued_bytes -= c->bytes;
 	if (d->waiting)
 		pthread_cond_broadcast(&d->room);
+	chunk_free(d, c);
 	pthread_mutex_unlock(&d->lock);
-	free(c);
 }
 
 bool disks_complete(struct disks *d, uint64_t epoch, struct disks_sum *out)
@@ -306,7 +355,7 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 /* ---- life ---- */
 int disks_new(struct event_base *base, const struct disks_conf *conf, struct disks **out)
 {
-	static const struct nbd_ops ops = {on_write, on_zero, on_closed};
+	static const struct nbd_ops ops = {on_room, on_write, on_zero, on_closed};
 	struct disks *d = calloc(1, sizeof(*d));
 	int rc = 0;
 
@@ -317,6 +366,7 @@ int disks_new(struct event_base *base, const struct disks_conf *conf, struct dis
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_cond_init(&d->room, NULL);
 	TAILQ_INIT(&d->chunks);
+	TAILQ_INIT(&d->spares);
 	for (unsigned i = 0; i < EPOCHS; i++) {
 		d->sums[i].sum = ckpt_sum_new();
 		rc = d->sums[i].sum ? rc : -ENOMEM;
@@ -365,9 +415,15 @@ void disks_free(struct disks *d)
 		TAILQ_REMOVE(&d->chunks, c, next);
 		free(c);
 	}
+	while ((c = TAILQ_FIRST(&d->spares))) {
+		TAILQ_REMOVE(&d->spares, c, next);
+		free(c);
+	}
 	for (unsigned i = 0; i < EPOCHS; i++)
 		ckpt_sum_free(d->sums[i].sum);
-	for (unsigned i = 0; i < NBD_MAX_DISKS; i++)
-		free(d->records[i]);
+	for (unsigned i = 0; i < NBD_MAX_DISKS; i++) {
+		free(d->makers[i].chunk);
+		free(d->makers[i].scratch);
+	}
 	free(d);
 }

@@ -123,6 +123,15 @@ int job_from_text(const char *text, struct job *j, struct tv_err *e)
 	return rc;
 }
 
+void job_claim(const struct job *j, struct fo_claim *c)
+{
+	*c = (struct fo_claim){.generation = j->generation};
+	snprintf(c->vm_id, sizeof(c->vm_id), "%s", j->vm_id);
+	snprintf(c->self, sizeof(c->self), "%s", j->conf.host);
+	snprintf(c->peer, sizeof(c->peer), "%s", j->peer_name);
+	snprintf(c->session, sizeof(c->session), "%s", j->session);
+}
+
 int job_dir(const struct config *c, const char *vm_id, char *out, size_t room)
 {
 	if (snprintf(out, room, "%s/%s", c->run_dir, vm_id) >= (int)room)

@@ -29,6 +29,8 @@ struct job {
 /* The caller owns the result. */
 char *job_to_text(const struct job *j);
 int job_from_text(const char *text, struct job *j, struct tv_err *e) TV_MUST_CHECK;
+/* What this job's replicator may ask the arbiter for. */
+void job_claim(const struct job *j, struct fo_claim *c);
 /* run_dir/<vm_id>, made when missing. */
 int job_dir(const struct config *c, const char *vm_id, char *out, size_t room) TV_MUST_CHECK;
 

@@ -21,10 +21,15 @@ static const char usage[] =
 	"SIGHUP reads the configuration again; SIGTERM stops the daemon without touching the VMs.\n"
 	"Give commands with twinvm (see twinvm --help).\n";
 
-/* The VM's record at the arbiter is not needed any more; may hang with the directory's server. */
+/*
+ * The VM's record at the arbiter is not needed any more; may hang with the directory's server. Only
+ * a record that is ours is removed, and only after nobody can promote by it any more.
+ */
 static int forget_main(const char *job_text)
 {
 	struct fo_arbiter *a = NULL;
+	struct fo_claim c = {0};
+	struct fo_record rec;
 	struct fo_arbiter_conf ac;
 	struct fo_times times;
 	struct tv_err e = {0};
@@ -36,9 +41,15 @@ static int forget_main(const char *job_text)
 		ac = config_arbiter(&j.conf, &times);
 		rc = fo_arbiter_open(j.arbiter, &ac, &a, &e);
 	}
+	if (!rc) {
+		job_claim(&j, &c);
+		rc = fo_claim(a, FO_ASK_ALONE, &c, &rec, &e);
+	}
 	if (!rc)
 		rc = fo_arbiter_forget(a, j.vm_id, &e);
 	fo_arbiter_close(a);
+	if (rc == TV_E_LOST)
+		return 0; /* somebody else's by now */
 	if (rc)
 		tv_log(TV_WARN, "%s", e.text);
 	return rc ? 1 : 0;

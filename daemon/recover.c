@@ -23,7 +23,7 @@
 
 static int record_alone(const struct job *j, struct tv_err *e)
 {
-	struct fo_claim c = {.generation = j->generation};
+	struct fo_claim c;
 	struct fo_arbiter *a = NULL;
 	struct fo_arbiter_conf ac;
 	struct fo_record rec;
@@ -35,10 +35,7 @@ static int record_alone(const struct job *j, struct tv_err *e)
 	rc = fo_arbiter_open(j->arbiter, &ac, &a, e);
 	if (rc)
 		return rc;
-	snprintf(c.vm_id, sizeof(c.vm_id), "%s", j->vm_id);
-	snprintf(c.self, sizeof(c.self), "%s", j->conf.host);
-	snprintf(c.peer, sizeof(c.peer), "%s", j->peer_name);
-	snprintf(c.session, sizeof(c.session), "%s", j->session);
+	job_claim(j, &c);
 	rc = fo_claim(a, FO_ASK_ALONE, &c, &rec, e);
 	fo_arbiter_close(a);
 	return rc;
@@ -53,6 +50,25 @@ static struct hv_vm_id id_of(const struct job *j)
 	return vm;
 }
 
+/*
+ * Rule 3: with nobody to keep a lease, the backup may be asking for the VM at this moment, so ours
+ * does not run until the record says that it may. The page remembers, whatever happens to us, that
+ * it was not a person who stopped it. A VM that cannot be stopped is asked about all the same: its
+ * output is thrown away.
+ */
+static void stop_meanwhile(const struct hv_vm_id *vm, struct cap_page *page)
+{
+	struct tv_err e = {0};
+	int rc = hv_vm_runs(vm, &e);
+
+	if (rc > 0) {
+		page->in_pause = 1;
+		rc = hv_stop_vm(vm, &e);
+	}
+	if (rc < 0)
+		tv_log(TV_WARN, "%s: stopping it while the arbiter is asked: %s", vm->name, e.text);
+}
+
 int recover_main(const char *job_text)
 {
 	struct cap_page *page = NULL;
@@ -60,7 +76,7 @@ int recover_main(const char *job_text)
 	struct tv_err e = {0};
 	struct job j;
 	char path[512];
-	bool resume;
+	bool touched, arbiter;
 	int rc = job_from_text(job_text, &j, &e);
 
 	if (rc) {
@@ -71,6 +87,19 @@ int recover_main(const char *job_text)
 	vm = id_of(&j);
 	if (tv_pid_start_ticks(vm.pid) != vm.start_ticks)
 		return 0; /* nothing left to clean up */
+	arbiter = strcmp(j.arbiter, "none") != 0;
+	snprintf(path, sizeof(path), "%s/%s/page", j.conf.run_dir, j.vm_id);
+	/* Otherwise it died before it touched the VM. */
+	touched = !cap_page_map(path, false, &page) && page->attached;
+	if (touched && page->yielded && !arbiter) {
+		tv_log(TV_ERROR,
+		       "%s: host %s was told to take it over; if it does not run there, 'twinvm "
+		       "unprotect %s --kept' here and `cont` in its monitor",
+		       j.vm_name, j.peer_name, j.vm_name);
+		return RECOVER_FENCED;
+	}
+	if (touched && arbiter)
+		stop_meanwhile(&vm, page);
 	rc = record_alone(&j, &e);
 	if (rc == TV_E_LOST) {
 		tv_log(TV_ERROR, "%s: %s", j.vm_name, e.text);
@@ -81,16 +110,14 @@ int recover_main(const char *job_text)
 		       j.vm_name, e.text);
 		return 1;
 	}
-	snprintf(path, sizeof(path), "%s/%s/page", j.conf.run_dir, j.vm_id);
-	if (cap_page_map(path, false, &page) || !page->attached)
-		return 0; /* it died before it touched the VM */
-	resume = page->in_pause;
-	rc = hv_cleanup(&vm, resume, &e);
+	if (!touched)
+		return 0;
+	rc = hv_cleanup(&vm, page->in_pause, &e);
 	if (rc && rc != TV_E_GONE) {
 		tv_log(TV_ERROR, "%s: clean-up: %s; trying again", j.vm_name, e.text);
 		return 1;
 	}
-	page->attached = page->in_pause = 0;
+	page->attached = page->in_pause = page->yielded = 0;
 	tv_log(TV_INFO, "%s runs on, nothing of twinvm is left in it", j.vm_name);
 	return 0;
 }

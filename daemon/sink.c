@@ -219,12 +219,9 @@ static void refuse(struct sink *s, int rc, const char *reason)
 static void ask(void *arg, enum fo_question q)
 {
 	struct sink *s = arg;
-	struct fo_claim c = {.generation = s->job.generation};
+	struct fo_claim c;
 
-	snprintf(c.vm_id, sizeof(c.vm_id), "%s", s->job.vm_id);
-	snprintf(c.self, sizeof(c.self), "%s", s->job.conf.host);
-	snprintf(c.peer, sizeof(c.peer), "%s", s->job.peer_name);
-	snprintf(c.session, sizeof(c.session), "%s", s->job.session);
+	job_claim(&s->job, &c);
 	fo_ask_start(s->ask, q, &c);
 }
 

@@ -116,20 +116,21 @@ void src_fence(struct source *s, const char *text)
 static void ask(void *arg, enum fo_question q)
 {
 	struct source *s = arg;
-	struct fo_claim c = {.generation = s->job.generation};
+	struct fo_claim c;
 
-	snprintf(c.vm_id, sizeof(c.vm_id), "%s", s->job.vm_id);
-	snprintf(c.self, sizeof(c.self), "%s", s->job.conf.host);
-	snprintf(c.peer, sizeof(c.peer), "%s", s->job.peer_name);
-	snprintf(c.session, sizeof(c.session), "%s", s->job.session);
+	job_claim(&s->job, &c);
 	fo_ask_start(s->ask, q, &c);
 }
 
-static void release(void *arg, uint64_t generation, uint64_t epoch)
+static bool release(void *arg, uint64_t generation, uint64_t epoch, int64_t until_ns)
 {
 	struct source *s = arg;
 
+	/* Read here and not at the turn's beginning: we may have been frozen since. */
+	if (tv_now_ns() >= until_ns)
+		return false;
 	nb_release(s->nb, generation, epoch);
+	return true;
 }
 
 /* The VM's process is gone, or we ask it to go. */
@@ -203,6 +204,8 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_primary_event_name(ev),
 	       fo_primary_state_name(from), fo_primary_state_name(to),
 	       (unsigned long long)s->p.generation, (unsigned long long)s->p.epoch_committed);
+	if (ev == FO_PE_PEER_LOST && !s->why.text[0])
+		src_set_why(s, -ETIMEDOUT, "the backup host does not answer");
 	if ((to == FO_P_ASKING || to == FO_P_HELD) && from != FO_P_ASKING && from != FO_P_HELD &&
 	    from != FO_P_LEAVING && !s->user_leave)
 		lost(s, ev);

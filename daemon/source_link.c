@@ -45,6 +45,8 @@ void src_send_msg(void *arg, const struct fo_msg *m)
 		msg.heartbeat = &hb;
 		break;
 	case FO_M_TAKE_OVER:
+		/* Before it can be heard: were we to die now, the VM is not ours to resume. */
+		s->page->yielded = m->epoch != 0;
 		t.generation = m->generation;
 		t.epoch = m->epoch;
 		t.reason = m->epoch ? "planned failover" : "the VM's process on the primary died";

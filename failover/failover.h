@@ -288,8 +288,11 @@ struct fo_primary;
 struct fo_primary_ops {
 	void (*send)(void *arg, const struct fo_msg *m);
 	void (*ask)(void *arg, enum fo_question q);
-	/* Output of `epoch` and older ones may leave. */
-	void (*release)(void *arg, uint64_t generation, uint64_t epoch);
+	/*
+	 * Output of `epoch` and older ones may leave, as long as this host's clock, read anew and
+	 * last of all, is before until_ns (the lease's end). False: too late, nothing has left.
+	 */
+	bool (*release)(void *arg, uint64_t generation, uint64_t epoch, int64_t until_ns);
 	/* From the table, all but those that the engine does itself: LEAVE, STOP_VM, RESUME_VM,
 	 * LAST_EPOCH (may_capture is true now), QUIT_VM, END. */
 	void (*act)(void *arg, enum fo_action a);
@@ -305,6 +308,7 @@ struct fo_primary { /* read only for its owner */
 	unsigned in_flight_max; /* the owner's, 1 to FO_MAX_IN_FLIGHT */
 	enum fo_primary_state state;
 	bool welcomed, synced, releasing, capturing, ended;
+	bool excused;			/* the last tick came late, and nothing was concluded */
 	bool switch_wanted, last_taken; /* planned: the last epoch's capture has begun */
 	uint64_t epoch_running;		/* the next to be captured; from 1 */
 	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;

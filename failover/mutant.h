@@ -13,7 +13,9 @@
 	X(release_early)           /* rule 1: output leaves when an epoch is sent, not committed */\
 	X(release_without_pair)    /* rule 4: output leaves before the record names the backup */  \
 	X(release_without_lease)   /* rule 3: the output's self-fence is skipped */                \
+	X(release_by_old_clock)    /* rule 3: the lease is looked at when the turn begins only */  \
 	X(run_without_lease)       /* rule 3: the VM's self-fence is skipped */                    \
+	X(excused_for_ever)        /* rule 3: a host that is always late never stops its VM */     \
 	X(alone_without_record)    /* rule 4: a lost backup is enough to run alone */              \
 	X(promote_without_arbiter) /* rule 3: silence is enough to promote */                      \
 	X(forget_generation)       /* rule 3: a promotion takes no higher generation */            \

@@ -53,15 +53,25 @@ static bool lease_runs(const struct fo_primary *p, int64_t now_ns)
 static void try_release(struct fo_primary *p, int64_t now_ns)
 {
 	uint64_t upto = FO_BROKEN(release_early) ? p->epoch_sent : p->epoch_committed;
+	int64_t until_ns = p->lease_from_ns + p->times->lease_ns;
 
 	if (!p->releasing && !(FO_BROKEN(release_without_pair) && p->state == FO_P_PAIRING))
 		return;
 	if (p->epoch_released >= upto)
 		return;
-	if (!lease_runs(p, now_ns) && !FO_BROKEN(release_without_lease))
+	if (FO_BROKEN(release_without_lease))
+		until_ns = INT64_MAX;
+	else if (!lease_runs(p, now_ns))
 		return; /* the next echo tries again */
-	p->epoch_released = upto;
-	p->ops->release(p->arg, p->generation, upto);
+	if (FO_BROKEN(release_by_old_clock))
+		until_ns = INT64_MAX;
+	/*
+	 * now_ns was read when the turn began. A process that is frozen in the middle of a turn
+	 * goes on with it after the backup has taken over, and what now_ns says of the lease is
+	 * then long wrong; so the owner looks at the clock once more.
+	 */
+	if (p->ops->release(p->arg, p->generation, upto, until_ns))
+		p->epoch_released = upto;
 }
 
 /* ---- decisions ---- */
@@ -172,10 +182,13 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
 {
 	/* After a stall of our own, what waits in the sockets is read before anything is concluded;
 	 * heartbeats that are under way have come back by the next tick. Output needs no such care.
+	 * Excused once: a host that is always late would never stop its VM.
 	 */
-	bool late = p->last_tick_ns && now_ns - p->last_tick_ns > p->times->heartbeat_ns;
+	bool late = p->last_tick_ns && now_ns - p->last_tick_ns > p->times->heartbeat_ns &&
+		    (!p->excused || FO_BROKEN(excused_for_ever));
 
 	p->last_tick_ns = now_ns;
+	p->excused = late;
 	if (p->ended || !p->welcomed)
 		return;
 	/* A stopped VM that we cannot get back is better run by a backup that still hears us. */
@@ -189,7 +202,9 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
 		return;
 	if (!lease_runs(p, now_ns))
 		fo_primary_event(p, now_ns, FO_PE_LEASE_OVER);
-	if (now_ns - heard_ns > p->times->backup_lost_ns)
+	/* Before there is a pair nothing waits for the answer, and both hosts are busy copying. */
+	if (now_ns - heard_ns >
+	    (p->state == FO_P_SYNCING ? p->times->reconnect_grace_ns : p->times->backup_lost_ns))
 		fo_primary_event(p, now_ns, FO_PE_PEER_LOST);
 	if (p->overdue_at_ns && now_ns >= p->overdue_at_ns)
 		fo_primary_event(p, now_ns, FO_PE_SWITCH_OVERDUE);

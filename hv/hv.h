@@ -105,6 +105,8 @@ int hv_cleanup(const struct hv_vm_id *id, bool resume, struct tv_err *e) TV_MUST
 
 /* Stops a VM for good from outside an attachment (it was fenced). TV_E_GONE when it has ended. */
 int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e) TV_MUST_CHECK;
+/* query-status of a VM that nobody is attached to: 1 it runs, 0 not. */
+int hv_vm_runs(const struct hv_vm_id *id, struct tv_err *e) TV_MUST_CHECK;
 /* Tells QEMU to quit and waits for the end of its process. -ETIMEDOUT: it still runs. */
 int hv_quit(struct hv_vm *vm, int timeout_ms, struct tv_err *e) TV_MUST_CHECK;
 

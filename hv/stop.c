@@ -22,6 +22,25 @@ int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e)
 	return rc;
 }
 
+int hv_vm_runs(const struct hv_vm_id *id, struct tv_err *e)
+{
+	struct hv_qmp *q = NULL;
+	json_t *ret = NULL;
+	int rc;
+
+	if (tv_pid_start_ticks(id->pid) != id->start_ticks)
+		return tv_fail(e, TV_E_GONE, "the VM's process has ended");
+	rc = hv_qmp_open(id->qmp_path, HV_CMD_MS, &q, e);
+	if (rc)
+		return rc;
+	rc = hv_qmp_cmd(q, "query-status", NULL, &ret, HV_CMD_MS, e);
+	if (!rc)
+		rc = json_is_true(json_object_get(ret, "running"));
+	json_decref(ret);
+	hv_qmp_close(q);
+	return rc;
+}
+
 int hv_quit(struct hv_vm *vm, int timeout_ms, struct tv_err *e)
 {
 	struct pollfd p = {vm->pidfd, POLLIN, 0};

@@ -24,6 +24,9 @@
 #define NBD_PIECE_BYTES (256u << 10)
 
 struct nbd_ops {
+	/* Where the owner would like a write's next bytes to be put (NBD_PIECE_BYTES of room), so
+	 * that it need not copy them: write is called with that address then. May be NULL. */
+	void *(*room)(void *arg, unsigned disk);
 	/* data is valid during the call. It may wait: the request is answered after it
 	 * (back-pressure). Not 0: the connection ends, unanswered. */
 	int (*write)(void *arg, unsigned disk, uint64_t offset, const void *data, uint32_t bytes);

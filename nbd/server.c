@@ -248,10 +248,12 @@ static int take_write(struct conn *c, const struct request *r)
 		return end(c, "a write outside of the disk, or too long");
 	while (done < r->bytes) {
 		uint32_t n = r->bytes - done < NBD_PIECE_BYTES ? r->bytes - done : NBD_PIECE_BYTES;
+		const struct nbd_ops *ops = &c->n->ops;
+		uint8_t *p = ops->room ? ops->room(c->n->arg, c->disk) : c->piece;
 
-		if (get(c, c->piece, n))
+		if (get(c, p, n))
 			return -EPIPE;
-		if (c->n->ops.write(c->n->arg, c->disk, r->offset + done, c->piece, n))
+		if (ops->write(c->n->arg, c->disk, r->offset + done, p, n))
 			return end(c, "");
 		done += n;
 	}

@@ -76,6 +76,7 @@ static void tear_down(struct repl_conn *c)
 	free_event(&c->timer);
 	free_event(&c->turn);
 	free_event(&c->say_goodbye);
+	free_event(&c->flush_room);
 	if (c->bev) {
 		int fd = bufferevent_getfd(c->bev);
 
@@ -307,7 +308,7 @@ static int start_tls(struct repl_conn *c, int fd, enum bufferevent_ssl_state sid
 
 	tune_socket(fd);
 	/* Deferred: draining the input may read again, and that must not call back from inside. */
-	if (ssl)
+	if (ssl && !tls_set_socket(ssl, fd))
 		c->bev = bufferevent_openssl_socket_new(
 			c->base, fd, ssl, side, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
 	if (!c->bev) {

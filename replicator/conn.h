@@ -16,8 +16,8 @@
 #define CONN_READ_BYTES (64u << 10)
 /*
  * What libevent may hold unwritten: while less than the low mark is left, one more frame is added.
- * An urgent message waits for this much, for what the kernel has not sent yet, and for nothing
- * else.
+ * An urgent message waits for this much, for as much again below TLS (gather.c), for what the
+ * kernel has not sent yet, and for nothing else.
  */
 #define CONN_WRITE_LOW_BYTES (32u << 10)
 #define CONN_NOTSENT_BYTES (64 << 10)
@@ -45,6 +45,7 @@ struct repl_conn {
 	struct event *timer;	   /* handshake, then repl_finish */
 	struct event *turn;	   /* zero timer: work that must not be done inside a call */
 	struct event *say_goodbye; /* our close_notify waits for room in the socket */
+	struct event *flush_room;  /* the last bytes before a silence do */
 
 	struct tls_peer peer;
 	char where[320]; /* host:port */

@@ -20,6 +20,11 @@ static uint32_t type_cap(unsigned type)
 	}
 }
 
+static size_t hashed_bytes(enum frame_type type, size_t n)
+{
+	return type == FRAME_DISK ? FRAME_DISK_HEAD_BYTES : n;
+}
+
 void frame_put_head(uint8_t out[FRAME_HEAD_BYTES], enum frame_type type, const void *payload,
 		    size_t n)
 {
@@ -27,7 +32,7 @@ void frame_put_head(uint8_t out[FRAME_HEAD_BYTES], enum frame_type type, const v
 	out[1] = 0;
 	tv_put_le16(out + 2, FRAME_MAGIC);
 	tv_put_le32(out + 4, (uint32_t)n);
-	tv_put_le64(out + 8, XXH3_64bits(payload, n));
+	tv_put_le64(out + 8, XXH3_64bits(payload, hashed_bytes(type, n)));
 }
 
 int frame_get_head(const uint8_t in[FRAME_HEAD_BYTES], struct frame_head *out, struct tv_err *e)
@@ -69,10 +74,16 @@ void frame_rx_dispose(struct frame_rx *rx)
 	rx->head_have = 0;
 }
 
+/* What is gathered of the payload: all of it, or a disk frame's epoch. */
+static size_t gathered_bytes(const struct frame_rx *rx)
+{
+	return hashed_bytes(rx->head.type, rx->head.bytes);
+}
+
 bool frame_rx_between(const struct frame_rx *rx)
 {
-	return !rx->head_have ||
-	       (rx->head_have == FRAME_HEAD_BYTES && rx->payload.bytes == rx->head.bytes);
+	return !rx->head_have || (rx->head_have == FRAME_HEAD_BYTES &&
+				  rx->payload.bytes + rx->passed_bytes == rx->head.bytes);
 }
 
 static int take_head(struct frame_rx *rx, const uint8_t *p, size_t n, size_t *used,
@@ -99,6 +110,20 @@ static int check_hash(const struct frame_rx *rx, struct tv_err *e)
 		       rx->head.type, rx->head.bytes);
 }
 
+/* Of a disk frame whose epoch is known. 1: there is a piece. */
+static int pass_piece(struct frame_rx *rx, const uint8_t *p, size_t n, size_t *used)
+{
+	size_t take = rx->head.bytes - rx->payload.bytes - rx->passed_bytes;
+
+	if (take > n)
+		take = n;
+	rx->piece = p;
+	rx->piece_bytes = take;
+	rx->passed_bytes += (uint32_t)take;
+	*used += take;
+	return take > 0;
+}
+
 int frame_rx_feed(struct frame_rx *rx, const uint8_t *p, size_t n, size_t *used, struct tv_err *e)
 {
 	size_t take;
@@ -108,18 +133,26 @@ int frame_rx_feed(struct frame_rx *rx, const uint8_t *p, size_t n, size_t *used,
 	if (frame_rx_between(rx)) {
 		rx->head_have = 0;
 		rx->payload.bytes = 0;
+		rx->passed_bytes = 0;
 	}
 	if (rx->head_have < FRAME_HEAD_BYTES) {
 		rc = take_head(rx, p, n, used, e);
 		if (rc || rx->head_have < FRAME_HEAD_BYTES)
 			return rc;
 	}
-	take = rx->head.bytes - rx->payload.bytes;
-	if (take > n - *used)
-		take = n - *used;
-	rc = tv_buf_add(&rx->payload, p + *used, take);
-	if (rc)
-		return tv_fail(e, rc, "no memory for a frame of %u bytes", rx->head.bytes);
-	*used += take;
-	return rx->payload.bytes == rx->head.bytes ? check_hash(rx, e) : 0;
+	take = gathered_bytes(rx) - rx->payload.bytes;
+	if (take) {
+		if (take > n - *used)
+			take = n - *used;
+		rc = tv_buf_add(&rx->payload, p + *used, take);
+		if (rc)
+			return tv_fail(e, rc, "no memory for a frame of %u bytes", rx->head.bytes);
+		*used += take;
+		if (rx->payload.bytes < gathered_bytes(rx))
+			return 0;
+		rc = check_hash(rx, e);
+		if (rc < 0 || rx->head.type != FRAME_DISK)
+			return rc;
+	}
+	return pass_piece(rx, p + *used, n - *used, used);
 }

@@ -27,14 +27,12 @@ static void deliver_control(struct repl_conn *c, int64_t now_ns)
 
 static void deliver_disk(struct repl_conn *c, int64_t now_ns)
 {
-	const uint8_t *p = c->rx.payload.data;
-
 	if (!c->ops.disk)
 		conn_end(c, TV_E_PROTOCOL, "%s broke the protocol: disk data where none belong",
 			 c->who);
 	else
-		c->ops.disk(c, tv_get_le64(p), p + FRAME_DISK_HEAD_BYTES,
-			    c->rx.payload.bytes - FRAME_DISK_HEAD_BYTES, now_ns, c->arg);
+		c->ops.disk(c, tv_get_le64(c->rx.payload.data), c->rx.piece, c->rx.piece_bytes,
+			    now_ns, c->arg);
 }
 
 static void deliver(struct repl_conn *c, int64_t now_ns)
@@ -63,14 +61,15 @@ static bool parse_some(struct repl_conn *c, int64_t now_ns)
 	if (evbuffer_peek(c->in, -1, NULL, &v, 1) < 1)
 		return false;
 	rc = frame_rx_feed(&c->rx, v.iov_base, v.iov_len, &used, &e);
-	evbuffer_drain(c->in, used);
 	if (rc < 0) {
 		conn_end(c, rc, "%s %s: %s", c->who,
 			 rc == TV_E_CORRUPT ? "sent damaged data" : "broke the protocol", e.text);
 		return false;
 	}
+	/* Before the bytes are drained: a piece of disk data lies in them. */
 	if (rc)
 		deliver(c, now_ns);
+	evbuffer_drain(c->in, used);
 	return true;
 }
 

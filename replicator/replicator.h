@@ -20,7 +20,7 @@
 #include "replicator/control.pb-c.h"
 #include <event2/event.h>
 
-#define REPL_PROTOCOL 3u
+#define REPL_PROTOCOL 4u
 #define REPL_MAX_CONTROL_BYTES (256u << 10)
 #define REPL_MAX_RECORDS_BYTES (1u << 20)
 

@@ -28,4 +28,12 @@ SSL *tls_ssl_new(SSL_CTX *ctx, struct tls_peer *peer);
  */
 int tls_explain(const struct tls_peer *peer, unsigned long err, bool handshake, struct tv_err *e);
 
+/* ---- gather.c: between TLS and the socket ---- */
+/* The SSL reads and writes fd from now on; it does not own it. -1: no memory. */
+int tls_set_socket(SSL *ssl, int fd) TV_MUST_CHECK;
+/* Gives the kernel what was written but not handed on. 1 all of it, 0 the socket has no room, -1 an
+ * error, which the next write will have, too. */
+int tls_flush(SSL *ssl) TV_MUST_CHECK;
+size_t tls_unflushed(SSL *ssl);
+
 #endif

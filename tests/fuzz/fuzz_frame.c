@@ -2,7 +2,7 @@
 /*
  * The wire parser: frames, then control messages. The first byte chooses the size of the pieces. A
  * hash cannot be guessed by a fuzzer, so a second pass gives the rest of the input to
- * control_unpack as it is, and a third frames it properly and checks that it comes out again.
+ * control_unpack as it is, and two more frame it properly and check that it comes out again.
  */
 #include "replicator/control.h"
 #include "replicator/frame.h"
@@ -41,6 +41,9 @@ static void parse(const uint8_t *p, size_t n, size_t piece)
 			abort();
 		if (rx.payload.room_bytes > REPL_MAX_RECORDS_BYTES)
 			abort();
+		if (rc == 1 && rx.head.type == FRAME_DISK &&
+		    (!rx.piece_bytes || rx.piece + rx.piece_bytes != p + at + used))
+			abort();
 		if (rc == 1 && rx.head.type == FRAME_CONTROL)
 			unpack(rx.payload.data, rx.payload.bytes);
 		at += used;
@@ -69,6 +72,36 @@ static void frame_again(const uint8_t *p, size_t n)
 	free(wire);
 }
 
+/* A disk frame in pieces of 100 bytes: all of its data come out, in order. */
+static void disk_again(const uint8_t *p, size_t n)
+{
+	size_t at = 0, out = FRAME_DISK_HEAD_BYTES, used;
+	struct frame_rx rx;
+	uint8_t *wire;
+	int rc;
+
+	if (n <= FRAME_DISK_HEAD_BYTES || n > REPL_MAX_RECORDS_BYTES)
+		return;
+	wire = malloc(FRAME_HEAD_BYTES + n);
+	if (!wire)
+		return;
+	frame_put_head(wire, FRAME_DISK, p, n);
+	memcpy(wire + FRAME_HEAD_BYTES, p, n);
+	frame_rx_init(&rx);
+	for (; at < FRAME_HEAD_BYTES + n; at += used) {
+		size_t left = FRAME_HEAD_BYTES + n - at;
+
+		rc = frame_rx_feed(&rx, wire + at, left < 100 ? left : 100, &used, NULL);
+		if (rc < 0 || (rc == 1 && memcmp(rx.piece, p + out, rx.piece_bytes)))
+			abort();
+		out += rc == 1 ? rx.piece_bytes : 0;
+	}
+	if (out != n || !frame_rx_between(&rx))
+		abort();
+	frame_rx_dispose(&rx);
+	free(wire);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!size)
@@ -76,5 +109,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	parse(data + 1, size - 1, data[0] ? data[0] : SIZE_MAX);
 	unpack(data + 1, size - 1);
 	frame_again(data + 1, size - 1);
+	disk_again(data + 1, size - 1);
 	return 0;
 }

@@ -33,7 +33,8 @@ GUEST_EXTRA='twinvm.verify=/dev/vda' guest_start hostA vm1 \
 await 60 "the guest to write to its disk" _beyond 0
 a=hostA b=hostB total=0
 for ((round = 1; round <= ${EPOCH_ROUNDS:-200}; round++)); do
-	tw "$a" protect vm1 --to "$b" >"$PAIR_DIR/out" || fail "round $round: $(cat "$PAIR_DIR/out")"
+	((round > 1)) || tw "$a" protect vm1 --to "$b" >"$PAIR_DIR/out" || fail "round $round: $(cat "$PAIR_DIR/out")"
+	await_state 60 "$a" vm1 protected # from the second round on by itself
 	at=$(writes)
 	await 30 "the guest to write" _beyond "$at"
 	read -r -t "0.$(printf '%03d' $((RANDOM % 600)))" <> <(:) || true

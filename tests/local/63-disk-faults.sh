@@ -72,6 +72,7 @@ echo "killed while applying: known to be mixed, copied anew"
 
 # QEMU itself dies: its mirrors' ends are heard first, and must not be taken for more than they are.
 kill -9 "$qemu"
-await_state 20 hostB disks alone
+runs_here() { [[ $(vm_field hostB disks "['role']") = primary ]]; }
+await 20 "hostB to run it" runs_here
 same "$PAIR_DIR/v.raw" raw "$(echo "$B_ROOT"/var/lib/twinvm/disks/*-0.raw)" "after the death of QEMU"
 echo "QEMU killed: taken over with its disk"

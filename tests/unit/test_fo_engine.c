@@ -18,6 +18,7 @@ struct seen {
 	struct fo_msg last[FO_M_BYE + 1];
 	unsigned sent[FO_M_BYE + 1], asked[FO_ASK_PROMOTE + 1], acted[FO_ACTION_COUNT];
 	uint64_t released, release_generation, promoted_generation;
+	int64_t clock; /* what the owner finds when it looks again; 0: still in time */
 };
 
 static void on_send(void *arg, const struct fo_msg *m)
@@ -33,12 +34,15 @@ static void on_ask(void *arg, enum fo_question q)
 	((struct seen *)arg)->asked[q]++;
 }
 
-static void on_release(void *arg, uint64_t generation, uint64_t epoch)
+static bool on_release(void *arg, uint64_t generation, uint64_t epoch, int64_t until_ns)
 {
 	struct seen *v = arg;
 
+	if (v->clock >= until_ns)
+		return false;
 	v->released = epoch;
 	v->release_generation = generation;
+	return true;
 }
 
 static void on_p_act(void *arg, enum fo_action a)
@@ -172,6 +176,15 @@ static void output_follows_commits_and_lease(void **state)
 	fo_primary_tick(&x.p, x.now, x.now);
 	p_echo(&x);
 	assert_int_equal(x.v.released, 3);
+	/* frozen in the middle of a turn: the owner's second look at the clock says so */
+	p_epoch(&x);
+	x.v.clock = x.now + x.t.lease_ns;
+	assert_int_equal(p_commit(&x, 4), 0);
+	assert_int_equal(x.v.released, 3);
+	x.now = x.v.clock;
+	fo_primary_tick(&x.p, x.now, x.now);
+	p_echo(&x);
+	assert_int_equal(x.v.released, 4);
 }
 
 static void commits_out_of_order_are_an_offence(void **state)
@@ -526,6 +539,22 @@ static void own_stalls_are_nobodys_silence(void **state)
 	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 1);
 }
 
+/* One late tick may be our own fault; a primary that only has late ones must stop its VM too. */
+static void always_late_is_no_excuse(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	x.now += 2 * x.t.lease_ns;
+	fo_primary_tick(&x.p, x.now, x.now);
+	assert_int_equal(x.p.state, FO_P_PROTECTED);
+	x.now += 2 * x.t.heartbeat_ns;
+	fo_primary_tick(&x.p, x.now, x.now);
+	assert_int_equal(x.p.state, FO_P_SUSPENDED);
+	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 1);
+}
+
 static void without_an_arbiter_a_person_decides(void **state)
 {
 	struct backup x;
@@ -587,6 +616,7 @@ int main(void)
 		cmocka_unit_test(a_lost_question_ends_the_standby),
 		cmocka_unit_test(a_closed_connection_gets_grace),
 		cmocka_unit_test(own_stalls_are_nobodys_silence),
+		cmocka_unit_test(always_late_is_no_excuse),
 		cmocka_unit_test(without_an_arbiter_a_person_decides),
 		cmocka_unit_test(the_primarys_word_to_take_over),
 	};

@@ -22,8 +22,9 @@ struct seen { /* what the server handed on */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	uint8_t disk[DISK_BYTES];
-	unsigned writes, zeroes, trims, closed, hold, fail;
+	unsigned writes, zeroes, trims, closed, hold, fail, in_room;
 	char why[128];
+	uint8_t room[NBD_PIECE_BYTES];
 };
 
 static struct seen seen;
@@ -40,6 +41,7 @@ static int on_write(void *arg, unsigned disk, uint64_t offset, const void *data,
 	assert_true(bytes && bytes <= NBD_PIECE_BYTES && offset + bytes <= DISK_BYTES);
 	memcpy(s->disk + offset, data, bytes);
 	s->writes++;
+	s->in_room += data == s->room;
 	pthread_cond_broadcast(&s->changed);
 	while (s->hold)
 		pthread_cond_wait(&s->changed, &s->lock);
@@ -73,22 +75,44 @@ static void on_closed(void *arg, unsigned disk, const char *why)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static int set_up(void **state)
+static void *on_room(void *arg, unsigned disk)
 {
-	static const struct nbd_ops ops = {on_write, on_zero, on_closed};
+	struct seen *s = arg;
+
+	assert_int_equal(disk, 0);
+	return s->room;
+}
+
+static int set_up_with(const struct nbd_ops *ops)
+{
 	int pair[2];
 	unsigned disk;
 
-	(void)state;
 	memset(&seen, 0, sizeof(seen));
 	pthread_mutex_init(&seen.lock, NULL);
 	pthread_cond_init(&seen.changed, NULL);
 	memset(seen.disk, 0xee, sizeof(seen.disk));
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || nbd_new(&ops, &seen, &server) ||
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || nbd_new(ops, &seen, &server) ||
 	    nbd_add(server, DISK_BYTES, pair[0], &disk))
 		return -1;
 	fd = pair[1];
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	static const struct nbd_ops ops = {.write = on_write, .zero = on_zero, .closed = on_closed};
+
+	(void)state;
+	return set_up_with(&ops);
+}
+
+static int set_up_room(void **state)
+{
+	static const struct nbd_ops ops = {on_room, on_write, on_zero, on_closed};
+
+	(void)state;
+	return set_up_with(&ops);
 }
 
 static int tear_down(void **state)
@@ -236,6 +260,13 @@ static void test_requests(void **state)
 	request(NBD_CMD_DISC, 0, 0);
 	expect_end();
 	free(data);
+}
+
+/* Received where the owner wants it. */
+static void test_room(void **state)
+{
+	test_requests(state);
+	assert_int_equal(seen.in_room, 3);
 }
 
 static void test_old_client(void **state)
@@ -394,6 +425,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_requests),
+		cmocka_unit_test_setup_teardown(test_room, set_up_room, tear_down),
 		T(test_old_client),
 		T(test_other_options),
 		T(test_long_option),

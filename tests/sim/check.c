@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sim: the invariants, checked on the simulator's own time and on what is really so (the record in
+ * the store, the epochs that the backup really holds), not on what anybody believes.
+ */
+#include "tests/sim/sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const invariants[] = {
+	"",
+	"two instances release output",
+	"output before commit or record",
+	"not one whole committed epoch",
+	"an acknowledged write is lost, or a discarded future was seen",
+	"two instances run",
+	"generations do not grow",
+	"a promotion that nobody allowed",
+	"not well again after the faults",
+	"the two engines do not understand each other",
+};
+
+void violation(int invariant, const char *fmt, ...)
+{
+	char text[300];
+	va_list ap;
+
+	if (sim.failed)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	sim.failed = true;
+	sim.invariant = invariant;
+	snprintf(sim.message, sizeof(sim.message), "%s: %s", invariants[invariant], text);
+	note(NULL, "VIOLATION of invariant %d: %s", invariant, sim.message);
+}
+
+static bool alone_by_record(const struct inst *v)
+{
+	if (!sim.arbiter || !sim.have_record)
+		return true; /* invariant 1 says whose it is */
+	return sim.record.state == FO_ALONE && !strcmp(sim.record.primary, v->h->name);
+}
+
+void check_frame(const struct inst *v, const struct frame *f, enum how how)
+{
+	if (v->generation < sim.top_generation || v->h != sim.owner)
+		violation(1,
+			  "a frame of generation %llu leaves %s after generation %llu was given "
+			  "to %s",
+			  (unsigned long long)v->generation, v->h->name,
+			  (unsigned long long)sim.top_generation, sim.owner->name);
+	if (how == BY_PASS && !alone_by_record(v))
+		violation(2, "a frame leaves %s unheld while the record pairs it with %s",
+			  v->h->name, sim.record.backup);
+	if (how == BY_COMMIT && f->epoch > v->held_for->committed)
+		violation(2, "a frame of epoch %llu leaves %s; %s holds epoch %llu",
+			  (unsigned long long)f->epoch, v->h->name, v->held_for->backup->name,
+			  (unsigned long long)v->held_for->committed);
+	if (f->ops > sim.released_ops)
+		sim.released_ops = f->ops;
+}
+
+/* A commit is worth something only when the record lets the one who holds it promote. */
+void check_release(const struct source *s, uint64_t epoch)
+{
+	if (sim.arbiter && !s->session->paired)
+		violation(2, "epoch %llu is released before the record names %s as backup",
+			  (unsigned long long)epoch, s->peer->name);
+}
+
+void check_runs(struct inst *v)
+{
+	if (v->fenced)
+		violation(8, "a fenced VM runs again on %s", v->h->name);
+	for (struct inst *o = sim.insts; o; o = o->next)
+		if (o != v && inst_runs(o) && !host_blind(o->h) &&
+		    !(host_blind(v->h) && v->counted_before))
+			violation(5, "the VM begins to run on %s while it runs on %s", v->h->name,
+				  o->h->name);
+}
+
+/* However slow its host, a VM that another host was given stops. */
+static void stopped_by_now(void *arg, uint64_t generation)
+{
+	const struct inst *v = arg;
+	const struct source *s = v->h->source;
+
+	if (inst_runs(v) && s && s->p.alive && !v->h->frozen && v->generation < generation &&
+	    v->h->slow)
+		violation(5, "the VM still runs on %s, long after %s was given it", v->h->name,
+			  sim.owner->name);
+}
+
+void check_stops(const struct inst *v)
+{
+	for (struct inst *o = sim.insts; o; o = o->next)
+		if (o != v && inst_runs(o))
+			after(1000 * MS, NULL, stopped_by_now, o, v->generation);
+}
+
+void check_record(const struct fo_record *old, bool had, const struct fo_record *next)
+{
+	struct host *to = sim.owner;
+
+	for (unsigned i = 0; i < sim.hosts; i++)
+		if (!strcmp(sim.host[i].name, next->primary))
+			to = &sim.host[i];
+	if (next->generation < sim.top_generation || (had && next->generation < old->generation))
+		violation(6, "generation %llu is recorded after %llu",
+			  (unsigned long long)next->generation,
+			  (unsigned long long)sim.top_generation);
+	if (to != sim.owner) {
+		if (next->generation <= sim.top_generation)
+			violation(6, "%s takes generation %llu, which %s had", to->name,
+				  (unsigned long long)next->generation, sim.owner->name);
+		if (had && old->state == FO_PAIRED && strcmp(old->backup, to->name) != 0)
+			violation(7, "%s takes the VM, and %s is the backup by record", to->name,
+				  old->backup);
+		sim.owner = to;
+	}
+	sim.top_generation = next->generation;
+	if (next->state == FO_PAIRED)
+		for (struct inst *v = sim.insts; v; v = v->next)
+			if (v->held_for && !strcmp(v->held_for->id, next->session))
+				v->held_for->paired = true;
+}
+
+void check_promote(struct sink *k, uint64_t generation)
+{
+	if (sim.arbiter) {
+		if (sim.owner != k->h || sim.top_generation != generation)
+			violation(7, "%s promotes to generation %llu without the record",
+				  k->h->name, (unsigned long long)generation);
+		return;
+	}
+	if (!k->session->word && !k->session->person)
+		violation(7, "%s promotes without arbiter, person or the primary's word",
+			  k->h->name);
+	if (generation <= sim.top_generation)
+		violation(6, "generation %llu is taken after %llu", (unsigned long long)generation,
+			  (unsigned long long)sim.top_generation);
+	sim.top_generation = generation;
+	sim.owner = k->h;
+}
+
+void check_resumed_state(struct sink *k, const struct state *st, uint64_t epoch)
+{
+	if (!epoch || epoch != k->session->committed || epoch != k->e.epoch_committed)
+		violation(3, "%s resumes epoch %llu, committed was %llu (engine: %llu)", k->h->name,
+			  (unsigned long long)epoch, (unsigned long long)k->session->committed,
+			  (unsigned long long)k->e.epoch_committed);
+	if (st->ops < sim.released_ops)
+		violation(3, "%s resumes a state of %llu operations, output of %llu was released",
+			  k->h->name, (unsigned long long)st->ops,
+			  (unsigned long long)sim.released_ops);
+}
+
+/* ---- after the faults ---- */
+static bool may_promote(const struct sink *k)
+{
+	if (!k || !k->p.alive || k->ending)
+		return false;
+	if (k->e.state == FO_B_PROMOTING)
+		return true;
+	if (k->e.state == FO_B_SYNCING || k->e.state == FO_B_GONE)
+		return false;
+	return sim.arbiter ? sim.have_record && sim.record.state == FO_PAIRED &&
+				     !strcmp(sim.record.backup, k->h->name) &&
+				     !strcmp(sim.record.session, k->session->id)
+			   : !k->session->alone_after;
+}
+
+bool vm_is_lost(void)
+{
+	for (struct inst *v = sim.insts; v; v = v->next)
+		if (v->p.alive && v->h == sim.owner && v->generation == sim.top_generation)
+			return false;
+	for (unsigned i = 0; i < sim.hosts; i++)
+		if (may_promote(sim.host[i].sink))
+			return false;
+	return true;
+}
+
+bool all_is_well(char *why, size_t room)
+{
+	const struct host *o = sim.owner;
+	unsigned running = 0;
+
+	for (struct inst *v = sim.insts; v; v = v->next)
+		running += inst_runs(v);
+	if (running > 1)
+		snprintf(why, room, "%u instances run", running);
+	else if (!o->vm)
+		snprintf(why, room, "%s is to run the VM and has none", o->name);
+	else if (!o->source)
+		snprintf(why, room, "%s has no session (role %d, source %d)", o->name, o->role,
+			 o->recover != NULL);
+	else if (o->source->e.state != FO_P_PROTECTED)
+		snprintf(why, room, "the primary on %s is %s", o->name,
+			 fo_primary_state_name(o->source->e.state));
+	else if (clients_acked() < sim.acked_when_quiet + 20)
+		snprintf(why, room, "clients got %llu answers",
+			 (unsigned long long)(clients_acked() - sim.acked_when_quiet));
+	else
+		return true;
+	return false;
+}
