@@ -89,7 +89,7 @@ guest_start() {
 		host_run "$host" tail -n 20 "/run/$name-serial.log"
 		fail "the guest does not boot"
 	}
-	step "the guest $name runs on $host under KVM, ${GUEST_SMP:-1} vCPU${GUEST_NETDEV:+, $GUEST_NETDEV}"
+	step "the guest $name runs on $host under KVM, ${GUEST_SMP:-1} vCPU${GUEST_NETDEV/,/, }"
 }
 
 _epochs_past() { # NAME N
@@ -106,7 +106,7 @@ reads_committed() {
 protect() {
 	tw hostA protect "$1" --to hostB >"$PAIR_DIR/protect.log" || fail "protect: $(<"$PAIR_DIR/protect.log")"
 	await_state 60 hostA "$1" protected
-	step "$1 is protected: $(vm_field hostA "$1" "['nics']")"
+	step "$1 is protected, its output held by $(vm_field hostA "$1" ".get('output_held_by', 'relay')")"
 }
 
 client_start() {
