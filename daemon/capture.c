@@ -269,12 +269,37 @@ static bool await_mirrors(struct cap *c)
 	return false;
 }
 
+/*
+ * Where the kernel's way of tracking asks for it, a round of the first copy begins with the VM
+ * paused for a moment. It is no epoch: nothing is held or released by it.
+ */
+static int begin_round(struct cap *c)
+{
+	int rc, r;
+
+	if (!hv_round_needs_pause(c->vm))
+		return hv_round_begin(c->vm);
+	c->conf.page->in_pause = 1;
+	c->conf.pausing(c->conf.arg, true);
+	rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	if (!rc)
+		rc = hv_round_begin(c->vm);
+	r = rc == -EALREADY ? 0 : hv_resume(c->vm, QMP_TIMEOUT_MS);
+	c->conf.pausing(c->conf.arg, false);
+	c->conf.page->in_pause = 0;
+	return rc ? rc : r;
+}
+
 /* One pass over the VM; pages written meanwhile are the next round's. */
 static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 {
 	struct hv_cursor cur = {0};
 
+	int begun = begin_round(c);
+
 	*pages = 0;
+	if (begun)
+		return begun;
 	while (!cur.done) {
 		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
 		struct slot *s = encoder_slot_get(c->en);
@@ -393,7 +418,9 @@ static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct slot
 	out->rc = hv_state_begin(c->vm);
 	if (out->rc)
 		goto resume;
-	rc = fill(c, s, &cur);
+	rc = hv_round_begin(c->vm);
+	if (!rc)
+		rc = fill(c, s, &cur);
 	out->pages += s->npages;
 	while (!rc && !cur.done) {
 		/* More dirty pages than staging: the VM waits while they are sent (rule 6). */

@@ -148,6 +148,8 @@ static int examine(struct hv_vm *vm, const struct hv_opts *opts, struct hv_refus
 	rc = look_around(vm, opts, l, e);
 	if (rc)
 		goto out;
+	vm->soft = !l->features.pagemap_scan && l->features.soft_dirty;
+	snprintf(vm->soft_why, sizeof(vm->soft_why), "%s", l->features.why);
 	ram_rc = hv_ramblock_find(vm->qmp, vm->id.pid, vm->blocks, HV_MAX_BLOCKS, &vm->n_blocks,
 				  &l->check.page_bytes, &ram_err);
 	l->check.main_shared = !ram_rc && main_is_shared(vm);
@@ -174,7 +176,7 @@ static struct hv_vm *vm_new(const struct hv_vm_id *id, const struct hv_opts *opt
 		return NULL;
 	vm->id = *id;
 	vm->stopped = opts ? opts->stopped : NULL;
-	vm->pidfd = vm->pagemap_fd = vm->uffd = vm->state_fd = vm->write_fd = -1;
+	vm->pidfd = vm->pagemap_fd = vm->uffd = vm->clear_fd = vm->state_fd = vm->write_fd = -1;
 	vm->fdset = -1;
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		vm->drain_fds[i] = -1;
@@ -203,6 +205,9 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 		hv_detach(vm);
 		return rc;
 	}
+	if (vm->soft)
+		tv_log(TV_INFO, "%s: dirty pages come from soft-dirty bits (%s)", vm->id.name,
+		       vm->soft_why);
 	vm->two_step = vm->kvm || (opts && opts->two_step);
 	*out = vm;
 	return 0;

@@ -31,7 +31,7 @@ static void refuse(struct hv_refusals *out, const char *fmt, ...)
 
 static void check_kernel(const struct hv_check *c, struct hv_refusals *out)
 {
-	if (!c->features->uffd_wp_async || !c->features->pagemap_scan)
+	if (!c->features->pagemap_scan && !c->features->soft_dirty)
 		refuse(out, "this host's kernel cannot track dirty pages: %s", c->features->why);
 }
 

@@ -4,10 +4,10 @@
  * command-line rewriting and QEMU's stream format.
  *
  * Call order on the primary:   hv_find, hv_attach, [hv_net_hold], then any number of
- *   hv_harvest + hv_copy (VM running, first copy) and of
- *   hv_pause, hv_state_begin, hv_harvest + hv_copy, hv_state_end, hv_resume (an epoch),
- *   then hv_detach, which runs after any failure too and leaves no trace in the VM.
- * Call order on the backup:    hv_standby_start, hv_standby_write..., hv_standby_promote or
+ *   hv_round_begin, hv_harvest + hv_copy (VM running, first copy) and of
+ *   hv_pause, hv_state_begin, hv_round_begin, hv_harvest + hv_copy, hv_state_end, hv_resume (an
+ * epoch), then hv_detach, which runs after any failure too and leaves no trace in the VM. Call
+ * order on the backup:    hv_standby_start, hv_standby_write..., hv_standby_promote or
  *   hv_standby_kill.
  *
  * Threads: one thread at a time per struct. Nothing here uses libevent; calls block, bounded by the
@@ -47,8 +47,10 @@ int hv_list(struct hv_vm_id *out, unsigned max, unsigned *n) TV_MUST_CHECK;
 
 /* ---- kernel and QEMU features, probed once ---- */
 struct hv_features {
-	bool uffd_wp_async;    /* userfaultfd with UFFD_FEATURE_WP_ASYNC */
-	bool pagemap_scan;     /* PAGEMAP_SCAN ioctl with PM_SCAN_WP_MATCHING, self-tested */
+	bool uffd_wp_async; /* userfaultfd with UFFD_FEATURE_WP_ASYNC */
+	bool pagemap_scan;  /* PAGEMAP_SCAN ioctl with PM_SCAN_WP_MATCHING, self-tested */
+	bool soft_dirty;    /* soft-dirty bits, self-tested: used where the two above are not there
+			     */
 	bool discard_reported; /* a MADV_DONTNEED page is reported as written (needed for balloon)
 				*/
 	bool kvm_usable;       /* /dev/kvm and vmx or svm in /proc/cpuinfo */
@@ -137,6 +139,14 @@ struct hv_cursor { /* where a harvest goes on; zero-initialise to start a round 
 	uint64_t offset;
 	bool done;
 };
+/*
+ * Each round of hv_harvest begins with hv_round_begin. Where dirty pages come from soft-dirty bits
+ * (hv_round_needs_pause) that must be between hv_pause and hv_resume, else -EBUSY; the harvest
+ * itself may follow while the VM runs. Elsewhere it does nothing, at any time. HOT. After a failure
+ * nothing may be assumed and the VM needs a full copy.
+ */
+bool hv_round_needs_pause(const struct hv_vm *vm);
+int hv_round_begin(struct hv_vm *vm) TV_MUST_CHECK;
 /*
  * HOT. Finds written pages from the cursor on, in ascending (block, offset) order, and protects
  * exactly those again, until max_pages or max_runs is reached or everything was scanned

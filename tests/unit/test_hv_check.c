@@ -164,6 +164,8 @@ static void test_simple_refusals(void **state)
 	fine(&f);
 	f.features.pagemap_scan = false;
 	must_refuse(&f, "kernel");
+	f.features.soft_dirty = true; /* the other way */
+	must_allow(&f);
 	fine(&f);
 	f.c.page_bytes = 2 << 20;
 	must_refuse(&f, "hugetlbfs");
