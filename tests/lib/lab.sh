@@ -20,7 +20,7 @@
 #   host_hmp hostA COMMAND...        anything else for the human monitor of the host's QEMU
 #   host_shell hostA                 an interactive shell there
 #
-# Environment, read by lab_up: LAB_KERNEL 6.12 or 6.1; LAB_MEM MiB and LAB_CPUS of a host.
+# Environment, read by lab_up: LAB_KERNEL 6.12 or 6.1; LAB_MEM MiB and LAB_CPUS (1) of a host.
 # Networks, as in hosts.sh: client 10.77.0.0/24 on br0, replication 10.78.0.0/24 on repl0; besides them a
 # management network 10.79.0.0/24 that carries only the harness' commands and is never cut.
 # $HOSTS_DIR (logs, consoles: NAME.console) is a folder that all lab hosts see at the same path, and so is
@@ -101,7 +101,7 @@ host_boot() { # NAME [KERNEL]
 	words+=" lab.share=ro0:$LAB_ROOT lab.share=rw0:$HOSTS_DIR ${LAB_APPEND:-}"
 	# shellcheck disable=SC2054 # commas are QEMU's
 	LAB_ARGS=(qemu-system-x86_64 -name "lab-$name" -M q35 -accel tcg,thread=multi -cpu max
-		-smp "${LAB_CPUS:-2}" -m "${LAB_MEM:-3072}" -nodefaults -display none -no-reboot
+		-smp "${LAB_CPUS:-1}" -m "${LAB_MEM:-3072}" -nodefaults -display none -no-reboot
 		-kernel "$LAB_B/lab/vmlinuz-$kernel" -initrd "$LAB_B/lab/initrd-$kernel.gz" -append "$words"
 		-drive "if=none,id=root,file=$LAB_B/lab/root.ext4,format=raw,readonly=on,file.locking=off"
 		-device virtio-blk-pci,drive=root,addr=4
