@@ -4,7 +4,7 @@ SHELL := /bin/bash
 B ?= build
 ROOMS := common hv nbd checkpoint replicator netbuffer failover daemon cli
 CC ?= gcc
-PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl
+PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl libnl-3.0 libnl-route-3.0
 
 # A missing library is a hard, clear error, never a silent loss of a feature.
 NOBUILD := help deps clean demo test test-lab lint-deps
@@ -31,7 +31,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o) $(GEN_C:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
 TOOL_SRC := $(wildcard tests/tools/*.c)
-TOOL_BIN := $(TOOL_SRC:tests/tools/%.c=$(B)/tools/%)
+TOOL_BIN := $(TOOL_SRC:tests/tools/%.c=$(B)/tools/%) $(B)/tools/heapguard.so
 BENCH_SRC := $(wildcard bench/*.c)
 BENCH_BIN := $(BENCH_SRC:bench/%.c=$(B)/bench/%)
 
@@ -63,6 +63,11 @@ $(B)/tools/%: $(B)/obj/tests/tools/%.o $(B)/libtwinvm.a
 $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libtwinvm.a
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ $(LDLIBS)
+
+# For programs that are not ours: none of our flags.
+$(B)/tools/%.so: tests/preload/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(WARN) -D_GNU_SOURCE -O2 -g -fPIC -shared -pthread -o $@ $<
 
 .PHONY: unit tools clean help
 unit: $(UNIT_BIN)

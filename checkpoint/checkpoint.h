@@ -138,6 +138,43 @@ enum ckpt_disk_kind { CKPT_DISK_WRITE = 0, CKPT_DISK_ZERO = 1, CKPT_DISK_TRIM = 
 size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset, const void *data,
 			uint64_t bytes, uint8_t *scratch, uint8_t *out);
 
+/* ---- disks: what the backup has already (sieve.c: theory of operation) ---- */
+#define CKPT_BLOCK_BYTES (64u << 10)
+#define CKPT_HASH_BYTES 16u
+#define CKPT_HASH_KEY_BYTES 16u
+#define CKPT_HASHED_BLOCKS_MAX                                                                     \
+	(16u << 20) /* of one disk: 1 TiB, 256 MiB of hashes; more is sent                         \
+		     */
+struct ckpt_hasher;
+int ckpt_hasher_new(const uint8_t key[CKPT_HASH_KEY_BYTES], struct ckpt_hasher **out) TV_MUST_CHECK;
+void ckpt_hasher_free(struct ckpt_hasher *h);
+/* 1 to CKPT_BLOCK_BYTES bytes. */
+int ckpt_hash_block(struct ckpt_hasher *h, const void *p, size_t n,
+		    uint8_t out[CKPT_HASH_BYTES]) TV_MUST_CHECK;
+
+struct ckpt_sieve;
+struct ckpt_sieve_out { /* what is to be sent; 0 or negative, which is passed on */
+	int (*write)(void *arg, uint64_t offset, const void *data, uint32_t bytes);
+	int (*zero)(void *arg, uint64_t offset, uint64_t bytes, bool trim);
+};
+/*
+ * For one disk of that size, whose first `known` blocks have these hashes on the backup. hashes is
+ * taken over (malloc), also on failure. One thread at a time. -ENOMEM.
+ */
+int ckpt_sieve_new(uint64_t bytes, const uint8_t key[CKPT_HASH_KEY_BYTES], uint8_t *hashes,
+		   uint64_t known, const struct ckpt_sieve_out *out, void *arg,
+		   struct ckpt_sieve **sieve) TV_MUST_CHECK;
+void ckpt_sieve_free(struct ckpt_sieve *s);
+/* What the first copy brings, and the guest's writes meanwhile; inside of the disk. */
+int ckpt_sieve_write(struct ckpt_sieve *s, uint64_t offset, const void *data,
+		     uint32_t bytes) TV_MUST_CHECK;
+int ckpt_sieve_zero(struct ckpt_sieve *s, uint64_t offset, uint64_t bytes, bool trim) TV_MUST_CHECK;
+/* The first copy is complete: sends what is owed; the image is the copy then. From now on
+ * everything that comes is sent. */
+int ckpt_sieve_end(struct ckpt_sieve *s) TV_MUST_CHECK;
+/* Contents that were not sent because the backup had them. */
+uint64_t ckpt_sieve_kept_bytes(const struct ckpt_sieve *s);
+
 /* ---- disks: the replica on the backup ---- */
 /*
  * The images of one VM and what is to be written to them. ckpt_rep_open, then ckpt_rep_stream...
@@ -158,11 +195,23 @@ struct ckpt_rep_conf {
 				spool_dir */
 	const char *spool_dir;
 	uint64_t spool_bytes;
+	/* Images of the right size that are there already keep what they hold, for ckpt_rep_hash
+	 * under this key. NULL: they become empty. */
+	const uint8_t *hash_key;
 };
 struct ckpt_rep;
-/* Makes the images empty (all zero, sparse) and of the right size. -EBUSY: a running VM uses one of
- * them; -ENOSPC, -EFBIG and others: the sentence names the file. */
+/* Makes the images, empty (all zero, sparse) where they are new, and of the right size. -EBUSY: a
+ * running VM uses one of them; -ENOSPC, -EFBIG and others: the sentence names the file. */
 int ckpt_rep_open(const struct ckpt_rep_conf *conf, struct ckpt_rep **out,
+		  struct tv_err *e) TV_MUST_CHECK;
+/* Does any image hold something from before? Then the first copy must be complete to be of use, and
+ * hashes may be asked for. */
+bool ckpt_rep_has_old(const struct ckpt_rep *rep);
+/*
+ * Hashes of up to n blocks from first on, as the image is now, into out (CKPT_HASH_BYTES each).
+ * Returns how many (0: the end, the image was empty, or the limit is reached) or a negative errno.
+ */
+int ckpt_rep_hash(struct ckpt_rep *rep, unsigned disk, uint64_t first, unsigned n, uint8_t *out,
 		  struct tv_err *e) TV_MUST_CHECK;
 /* NULL: no such disk. */
 const char *ckpt_rep_path(const struct ckpt_rep *rep, unsigned disk);

@@ -30,6 +30,7 @@
 struct image {
 	char path[512];
 	int fd;
+	bool old; /* it holds something from before */
 };
 
 struct kept {
@@ -51,6 +52,8 @@ struct ckpt_rep {
 	struct tv_buf carry;
 	uint64_t stream_records;
 	uint8_t *scratch, *zeroes;
+	struct ckpt_hasher *hasher;
+	uint8_t zero_hash[CKPT_HASH_BYTES]; /* of a block of zeroes */
 	int failed;
 	struct tv_err why;
 };
@@ -98,8 +101,9 @@ static int open_image(struct image *im, const struct ckpt_rep_conf *c, unsigned 
 		return image_failed(im, "not a file", -EINVAL, e);
 	if (is_in_use(im->fd))
 		return tv_fail(e, -EBUSY, "replica image %s is in use by a running VM", im->path);
+	im->old = c->hash_key && (uint64_t)st.st_size == c->bytes[disk] && st.st_blocks;
 	/* Empty, then long: all holes. */
-	if (ftruncate(im->fd, 0) || ftruncate(im->fd, (off_t)c->bytes[disk]))
+	if ((!im->old && ftruncate(im->fd, 0)) || ftruncate(im->fd, (off_t)c->bytes[disk]))
 		return image_failed(im, "setting its size", -errno, e);
 	return 0;
 }
@@ -225,6 +229,10 @@ int ckpt_rep_open(const struct ckpt_rep_conf *c, struct ckpt_rep **out, struct t
 	/* MIXED before the first image is touched. */
 	if (!rc)
 		rc = ckpt_repstate_begin(c->dir, c->vm_id, c->session, &r->state, e);
+	if (!rc && c->hash_key &&
+	    (ckpt_hasher_new(c->hash_key, &r->hasher) ||
+	     ckpt_hash_block(r->hasher, r->zeroes, CKPT_BLOCK_BYTES, r->zero_hash)))
+		rc = tv_fail(e, -ENOMEM, "no memory for a hash");
 	for (; !rc && r->disks < c->disks; r->disks++) {
 		r->bytes[r->disks] = c->bytes[r->disks];
 		if (!c->bytes[r->disks] || c->bytes[r->disks] > INT64_MAX)
@@ -250,6 +258,7 @@ void ckpt_rep_free(struct ckpt_rep *r)
 		ckpt_journal_free(r->kept[i].journal);
 	ckpt_slabs_dispose(&r->slabs);
 	ckpt_repstate_free(r->state);
+	ckpt_hasher_free(r->hasher);
 	ckpt_sum_free(r->sum);
 	tv_buf_dispose(&r->carry);
 	free(r->scratch);
@@ -301,6 +310,79 @@ int ckpt_rep_settle(struct ckpt_rep *r, struct tv_err *e)
 	if (!rc && ckpt_repstate_settle(r->state))
 		rc = tv_fail(e, -EIO, "the replica's state file cannot be written");
 	return rc;
+}
+
+/* ---- what is there already ---- */
+bool ckpt_rep_has_old(const struct ckpt_rep *r)
+{
+	for (unsigned i = 0; i < r->disks; i++)
+		if (r->images[i].old)
+			return true;
+	return false;
+}
+
+static int read_at(struct image *im, uint64_t offset, uint8_t *p, size_t n, struct tv_err *e)
+{
+	while (n) {
+		ssize_t k = pread(im->fd, p, n, (off_t)offset);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0)
+			return image_failed(im, "read", k ? -errno : -EIO, e);
+		offset += (uint64_t)k;
+		p += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+/* Is all of it in a hole? *until: what is known to be one from here on. */
+static bool is_hole(const struct image *im, uint64_t at, size_t bytes, uint64_t end,
+		    uint64_t *until)
+{
+	off_t data;
+
+	if (at >= *until) {
+		data = lseek(im->fd, (off_t)at, SEEK_DATA);
+		*until = data >= 0 ? (uint64_t)data : errno == ENXIO ? end : at;
+	}
+	return at + bytes <= *until;
+}
+
+int ckpt_rep_hash(struct ckpt_rep *r, unsigned disk, uint64_t first, unsigned n, uint8_t *out,
+		  struct tv_err *e)
+{
+	uint64_t hole_until = 0, end;
+	unsigned done = 0;
+	struct image *im;
+
+	if (disk >= r->disks || !r->images[disk].old)
+		return 0;
+	im = &r->images[disk];
+	end = r->bytes[disk];
+	for (; done < n && first + done < CKPT_HASHED_BLOCKS_MAX; done++) {
+		uint64_t at = (first + done) * CKPT_BLOCK_BYTES;
+		size_t bytes;
+		bool hole;
+		int rc;
+
+		if (at >= end)
+			break;
+		bytes = end - at < CKPT_BLOCK_BYTES ? (size_t)(end - at) : CKPT_BLOCK_BYTES;
+		hole = is_hole(im, at, bytes, end, &hole_until);
+		if (hole && bytes == CKPT_BLOCK_BYTES) {
+			memcpy(out + (size_t)done * CKPT_HASH_BYTES, r->zero_hash, CKPT_HASH_BYTES);
+			continue;
+		}
+		rc = hole ? 0 : read_at(im, at, r->scratch, bytes, e);
+		if (!rc && ckpt_hash_block(r->hasher, hole ? r->zeroes : r->scratch, bytes,
+					   out + (size_t)done * CKPT_HASH_BYTES))
+			rc = tv_fail(e, -EIO, "hashing replica image %s failed", im->path);
+		if (rc)
+			return rc;
+	}
+	return (int)done;
 }
 
 /* ---- first copy ---- */

@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#define HASHES 1024 /* blocks of one APPLY_HASH: 64 MiB, some 50 ms */
 #define EPOCH_MEMORY_BYTES (32u << 20)
 #define JOIN_BYTES (256u << 10)
 #define SPARES 32 /* of those kept for reuse: fresh memory costs a page fault every 4 KiB */
@@ -51,7 +52,9 @@ struct applier {
 	struct ckpt_rep *rep; /* NULL: no writable disks */
 	const char *replicas[CKPT_MAX_DISKS];
 	int pidfd;
-	bool failed; /* after a failure nothing is applied any more */
+	bool failed;	    /* after a failure nothing is applied any more */
+	unsigned hash_disk; /* how far APPLY_HASH has come */
+	uint64_t hash_next;
 };
 
 static uint64_t mem_block_bytes(void *arg, uint32_t block)
@@ -101,16 +104,45 @@ static int start_disks(struct applier *a, json_t *desc, struct apply_answer *ans
 				    .vm_id = a->conf.standby.vm_id,
 				    .session = a->conf.session,
 				    .spool_dir = a->conf.spool_dir,
-				    .spool_bytes = a->conf.spool_bytes};
+				    .spool_bytes = a->conf.spool_bytes,
+				    .hash_key = a->conf.hash_key};
 	struct ckpt_rep_state old;
+	int rc;
 
 	ckpt_rep_state(conf.dir, conf.vm_id, &old);
 	if (old.phase != CKPT_REP_NONE)
-		tv_log(TV_INFO, "a replica of an earlier session (%.8s) is %s; it is copied anew",
+		tv_log(TV_INFO,
+		       "a replica of an earlier session (%.8s) is %s; what differs is copied",
 		       old.session, old.phase == CKPT_REP_WHOLE ? "whole" : "not one epoch's");
 	a->conf.standby.replicas = a->replicas;
-	return replica_open(desc, &conf, &a->rep, a->replicas, &a->conf.standby.n_replicas,
-			    &ans->e);
+	rc = replica_open(desc, &conf, &a->rep, a->replicas, &a->conf.standby.n_replicas, &ans->e);
+	ans->has_old = a->rep && ckpt_rep_has_old(a->rep);
+	return rc;
+}
+
+/* One message's worth. One job at a time: memory and heartbeats are not kept waiting for long. */
+static int hash_some(struct applier *a, struct apply_answer *ans)
+{
+	int n = 0;
+
+	ans->hashes = malloc((size_t)HASHES * CKPT_HASH_BYTES);
+	if (!ans->hashes)
+		return tv_fail(&ans->e, -ENOMEM, "no memory for hashes");
+	while (a->hash_disk < CKPT_MAX_DISKS && !n) {
+		n = ckpt_rep_hash(a->rep, a->hash_disk, a->hash_next, HASHES, ans->hashes, &ans->e);
+		if (n < 0)
+			return n;
+		if (!n) {
+			a->hash_disk++;
+			a->hash_next = 0;
+		}
+	}
+	ans->disk = n ? a->hash_disk : 0;
+	ans->first = a->hash_next;
+	ans->last = !n;
+	ans->hashes_bytes = (size_t)n * CKPT_HASH_BYTES;
+	a->hash_next += (unsigned)n;
+	return 0;
 }
 
 static int start(struct applier *a, const struct work *w, struct apply_answer *ans)
@@ -211,9 +243,9 @@ static void end_disks(struct applier *a, const struct work *w, const struct appl
 		return;
 	if (w->kind == APPLY_PROMOTE)
 		rc = ckpt_rep_sync(a->rep, &e);
-	else if (w->epoch || !ckpt_rep_is_whole(a->rep))
+	else if (w->epoch || !(ckpt_rep_is_whole(a->rep) || ckpt_rep_has_old(a->rep)))
 		ckpt_rep_remove(a->rep);
-	else
+	else if (ckpt_rep_is_whole(a->rep)) /* if not: the next first copy has use for it */
 		rc = ckpt_rep_settle(a->rep, &e);
 	if (rc)
 		tv_log(TV_WARN, "%s", e.text);
@@ -230,6 +262,9 @@ static bool run(struct applier *a, const struct work *w, struct apply_answer *an
 	switch (w->kind) {
 	case APPLY_START:
 		ans->rc = start(a, w, ans);
+		return true;
+	case APPLY_HASH:
+		ans->rc = hash_some(a, ans);
 		return true;
 	case APPLY_SYNC:
 		ans->rc = ckpt_dec_stream(a->dec, w->data, w->n, &ans->e);

@@ -12,6 +12,7 @@
 
 enum apply_kind {
 	APPLY_START,	/* text: description -> rc */
+	APPLY_HASH,	/* the next hashes of what the disks' images hold -> hashes, last */
 	APPLY_SYNC,	/* bytes of the first copy; answered only when it fails */
 	APPLY_SYNC_END, /* sums; the first copy must be whole; answered only when it is not */
 	APPLY_BEGIN,	/* epoch */
@@ -31,13 +32,21 @@ struct apply_answer {
 	uint64_t epoch;
 	struct tv_err e;
 	struct hv_vm_id vm; /* START, PROMOTE */
+	bool has_old;	    /* START: APPLY_HASH makes sense */
+	/* HASH: allocated, the receiver frees them; blocks of one disk from first on */
+	uint8_t *hashes;
+	size_t hashes_bytes;
+	unsigned disk;
+	uint64_t first;
+	bool last;
 };
 struct applier_conf {
 	struct hv_standby_conf standby; /* but for its replicas */
 	const char *replica_dir, *session;
 	const char *spool_dir;
 	uint64_t spool_bytes;
-	size_t queue_bytes; /* bytes waiting to be applied: above it applier_full is true */
+	const uint8_t *hash_key; /* of the primary, or NULL; must stay */
+	size_t queue_bytes;	 /* bytes waiting to be applied: above it applier_full is true */
 	int promote_timeout_ms;
 	void (*answer)(const struct apply_answer *a, void *arg);
 	void (*drained)(void *arg); /* below half of queue_bytes again */

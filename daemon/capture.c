@@ -6,11 +6,11 @@
  * takes, and heartbeats must not wait for that. Commands come through a small ring, answers go back
  * through another; both are bounded, as the loop has at most a few commands open.
  *
- * An epoch between hv_pause and hv_resume: barrier (one ioctl per NIC), start of QEMU's own state
- * save, harvest and copy of dirty pages at the same time, end of the save. No allocation, no log,
- * no blocking call, with one exception that is rule 6's: when more is dirty than the staging buffer
- * holds, the VM stays paused while the first part is encoded and sent. That is a longer epoch and
- * never a larger buffer.
+ * An epoch between hv_pause and hv_resume: barrier (netbuffer: one system call or two per NIC),
+ * start of QEMU's own state save, harvest and copy of dirty pages at the same time, end of the
+ * save. No allocation, no log, no blocking call, with one exception that is rule 6's: when more is
+ * dirty than the staging buffer holds, the VM stays paused while the first part is encoded and
+ * sent. That is a longer epoch and never a larger buffer.
  *
  * Failure: whatever fails between pause and resume, the VM is resumed first and told about later.
  */
@@ -162,10 +162,19 @@ static void do_attach(struct cap *c)
 	emit(c, &ev);
 }
 
-static void do_hold_net(struct cap *c)
+static void do_hold_net(struct cap *c, enum cap_net way)
 {
 	struct cap_event ev = {.kind = CAP_EV_NET_HELD};
 
+	if (c->conf.opts.net_below && way == CAP_NET_ANY) {
+		ev.rc = hv_net_taps(c->vm, ev.taps, &ev.ntaps, &ev.e);
+		if (!ev.rc && ev.ntaps) {
+			emit(c, &ev);
+			return;
+		}
+		ev.text = ev.rc ? strdup(ev.e.text) : NULL;
+		ev.e.text[0] = '\0';
+	}
 	ev.rc = hv_net_hold(c->vm, ev.ports, &ev.nports, &ev.e);
 	emit(c, &ev);
 }
@@ -260,12 +269,37 @@ static bool await_mirrors(struct cap *c)
 	return false;
 }
 
+/*
+ * Where the kernel's way of tracking asks for it, a round of the first copy begins with the VM
+ * paused for a moment. It is no epoch: nothing is held or released by it.
+ */
+static int begin_round(struct cap *c)
+{
+	int rc, r;
+
+	if (!hv_round_needs_pause(c->vm))
+		return hv_round_begin(c->vm);
+	c->conf.page->in_pause = 1;
+	c->conf.pausing(c->conf.arg, true);
+	rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	if (!rc)
+		rc = hv_round_begin(c->vm);
+	r = rc == -EALREADY ? 0 : hv_resume(c->vm, QMP_TIMEOUT_MS);
+	c->conf.pausing(c->conf.arg, false);
+	c->conf.page->in_pause = 0;
+	return rc ? rc : r;
+}
+
 /* One pass over the VM; pages written meanwhile are the next round's. */
 static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 {
 	struct hv_cursor cur = {0};
 
+	int begun = begin_round(c);
+
 	*pages = 0;
+	if (begun)
+		return begun;
 	while (!cur.done) {
 		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
 		struct slot *s = encoder_slot_get(c->en);
@@ -316,16 +350,22 @@ static bool sync_memory(struct cap *c, int *round, bool *first)
 	return true;
 }
 
-/* Disks are copied while memory is; what was dirtied until they are done is copied once more. */
+/* Disks are copied while memory is (after it, if the backup has to read its images first); what was
+ * dirtied until they are done is copied once more. */
 static void do_sync(struct cap *c)
 {
 	struct cap_event ev = {.kind = CAP_EV_SYNCED};
-	bool first = true;
+	bool first = true, later;
 	struct slot *s;
 	int round = 0;
 
 	c->disks_copied = !has_disks(c);
-	if (!start_mirrors(c) || !sync_memory(c, &round, &first))
+	later = !c->disks_copied && c->conf.disks_wait(c->conf.arg);
+	if (!later && !start_mirrors(c))
+		return;
+	if (!sync_memory(c, &round, &first))
+		return;
+	if (later && !start_mirrors(c))
 		return;
 	if (!c->disks_copied) {
 		if (!await_mirrors(c))
@@ -378,7 +418,9 @@ static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct slot
 	out->rc = hv_state_begin(c->vm);
 	if (out->rc)
 		goto resume;
-	rc = fill(c, s, &cur);
+	rc = hv_round_begin(c->vm);
+	if (!rc)
+		rc = fill(c, s, &cur);
 	out->pages += s->npages;
 	while (!rc && !cur.done) {
 		/* More dirty pages than staging: the VM waits while they are sent (rule 6). */
@@ -535,7 +577,7 @@ static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
 		do_attach(c);
 		break;
 	case CAP_HOLD_NET:
-		do_hold_net(c);
+		do_hold_net(c, (enum cap_net)n);
 		break;
 	case CAP_SYNC:
 		do_sync(c);

@@ -11,7 +11,7 @@
 
 enum cap_cmd {
 	CAP_ATTACH,	/* -> CAP_EV_ATTACHED */
-	CAP_HOLD_NET,	/* -> CAP_EV_NET_HELD */
+	CAP_HOLD_NET,	/* n = enum cap_net -> CAP_EV_NET_HELD */
 	CAP_SYNC,	/* -> CAP_EV_PROGRESS..., CAP_EV_SYNCED */
 	CAP_EPOCH,	/* n = epoch -> CAP_EV_CAPTURED */
 	CAP_LAST_EPOCH, /* the same, and the VM stays stopped */
@@ -20,6 +20,9 @@ enum cap_cmd {
 	CAP_QUIT_VM,	/* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
 	CAP_DETACH,	/* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
 };
+/* CAP_NET_ANY looks for taps first (hv_opts.net_below), and adds filters where that is not
+ * possible. */
+enum cap_net { CAP_NET_ANY, CAP_NET_FILTERS };
 enum cap_event_kind {
 	CAP_EV_ATTACHED,
 	CAP_EV_NET_HELD,
@@ -37,12 +40,14 @@ struct cap_event {
 	enum cap_event_kind kind;
 	int rc;
 	struct tv_err e;
-	char *text;	 /* ATTACHED: description as JSON; the receiver frees it */
+	char *text; /* ATTACHED: description as JSON; the receiver frees it. NET_HELD: see there */
 	double progress; /* PROGRESS */
 	uint64_t epoch, pages;
 	int64_t pause_start_ns, pause_ns;
-	struct hv_net_port ports[HV_MAX_NICS]; /* NET_HELD */
-	unsigned nports;
+	/* NET_HELD: taps to be held below QEMU, or else ports of filters; text says why not taps */
+	struct hv_tap taps[HV_MAX_NICS];
+	struct hv_net_port ports[HV_MAX_NICS];
+	unsigned ntaps, nports;
 	enum hv_event vm_event;
 };
 
@@ -73,6 +78,8 @@ struct cap_conf {
 	 * copied. */
 	int (*disk)(void *arg, uint64_t bytes, int *fd);
 	void (*disks_copied)(void *arg);
+	/* Would disk() wait now, for the backup? Then memory is copied first. */
+	bool (*disks_wait)(void *arg);
 	void (*event)(const struct cap_event *ev, void *arg);
 	void *arg;
 };

@@ -10,6 +10,9 @@
  * Bounded twice. The queue: full means that answers wait until the loop has sent some. What the
  * backup has to keep: more than hold_bytes since the last commit means that answers wait for a
  * commit, except while a pause is under way, which cannot come about before the disks are drained.
+ * If the backup still has images of these disks it tells hashes of their blocks first, and the
+ * first copy leaves out what it has (checkpoint/sieve.c). The disks are added after the last hash.
+ *
  * When the session ends nothing may wait: from disks_discard on everything is answered at once and
  * forgotten.
  */
@@ -35,10 +38,26 @@ struct disks_sum { /* of an epoch */
 struct disks_stats {
 	uint64_t raw_bytes;  /* contents that the guest wrote, zeroes not counted */
 	uint64_t wire_bytes; /* what goes over the wire for it */
+	uint64_t kept_bytes; /* of the first copy, not sent: the backup had it */
 };
 
 int disks_new(struct event_base *base, const struct disks_conf *conf,
 	      struct disks **out) TV_MUST_CHECK;
+/* CKPT_HASH_KEY_BYTES: what the backup's hashes are made with. */
+const uint8_t *disks_key(const struct disks *d);
+/* Loop. The backup says that it will tell hashes; some of them (in order for each disk;
+ * TV_E_PROTOCOL, -ENOMEM); it has told all. */
+void disks_expect_hashes(struct disks *d);
+int disks_learn(struct disks *d, unsigned disk, uint64_t first, const uint8_t *hashes,
+		size_t bytes) TV_MUST_CHECK;
+void disks_learned(struct disks *d);
+/* Any other thread. Until all hashes that were expected are told; -ECANCELED: the session is over.
+ */
+int disks_await_hashes(struct disks *d) TV_MUST_CHECK;
+/* Would it wait? */
+bool disks_hashes_awaited(struct disks *d);
+/* Any other thread, when all mirrors are ready, before disks_barrier(d, 0). */
+void disks_copied(struct disks *d);
 /* Serves one more disk; *fd is QEMU's end. Any thread. */
 int disks_add(struct disks *d, uint64_t bytes, int *fd) TV_MUST_CHECK;
 /* HOT, any thread. A pause is about to be asked for, or is over: answers do not wait for commits.

@@ -2,9 +2,9 @@
 /*
  * After a replicator died on the primary: a short-lived process of its own (QEMU or a shared
  * directory may keep it waiting). Rule 4 first: the record must say that we run alone before a
- * frame may pass; the daemon throws frames away until then. Then rule 5: the VM is let go and
- * resumed. Exit status: 0 cleaned up, RECOVER_FENCED another host runs the VM (ours must be
- * stopped), 1 try again.
+ * frame may pass; the daemon throws frames away until then (frames held in the kernel wait there,
+ * and leave now). Then rule 5: the VM is let go and resumed. Exit status: 0 cleaned up,
+ * RECOVER_FENCED another host runs the VM (ours must be stopped), 1 try again.
  *
  * And for a VM that another host runs (rule 3): stop it, for good, and take out what is ours, so
  * that its user finds nothing but the VM as it stood. The stop comes first and does not depend on
@@ -14,6 +14,7 @@
 #include "daemon/capture.h"
 #include "daemon/daemon.h"
 #include "daemon/job.h"
+#include "netbuffer/netbuffer.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -110,9 +111,16 @@ int recover_main(const char *job_text)
 		       j.vm_name, e.text);
 		return 1;
 	}
+	/* Held in the kernel since it died: rule 4, the VM goes on with the history that sent it.
+	 */
+	rc = nb_plug_clean(j.vm_id, true, &e);
+	if (rc) {
+		tv_log(TV_ERROR, "%s: clean-up: %s; trying again", j.vm_name, e.text);
+		return 1;
+	}
 	if (!touched)
 		return 0;
-	rc = hv_cleanup(&vm, page->in_pause, &e);
+	rc = hv_cleanup(&vm, &page->in_pause, &e);
 	if (rc && rc != TV_E_GONE) {
 		tv_log(TV_ERROR, "%s: clean-up: %s; trying again", j.vm_name, e.text);
 		return 1;
@@ -132,8 +140,18 @@ static bool freeze(const struct hv_vm_id *vm)
 	       !syscall(SYS_pidfd_send_signal, pidfd, SIGSTOP, NULL, 0);
 }
 
+/* Frames of a history that does not go on. */
+static void drop_held(const struct job *j)
+{
+	struct tv_err e = {0};
+
+	if (nb_plug_clean(j->vm_id, false, &e))
+		tv_log(TV_WARN, "%s: %s", j->vm_name, e.text);
+}
+
 int fence_main(const char *job_text)
 {
+	volatile uint32_t resume = 0; /* never */
 	struct hv_vm_id vm;
 	struct tv_err e = {0};
 	struct job j;
@@ -146,13 +164,17 @@ int fence_main(const char *job_text)
 	tv_log_init("fence");
 	vm = id_of(&j);
 	rc = hv_stop_vm(&vm, &e);
-	if (rc && tv_pid_start_ticks(vm.pid) != vm.start_ticks)
+	if (rc && tv_pid_start_ticks(vm.pid) != vm.start_ticks) {
+		drop_held(&j);
 		return FENCE_GONE;
+	}
 	if (rc) {
+		/* What the kernel holds of it stays held: a worker of vhost may not be frozen. */
 		tv_log(TV_ERROR, "%s: stop: %s; stopping its process", vm.name, e.text);
 		return freeze(&vm) ? FENCE_FROZEN : 1;
 	}
-	rc = hv_cleanup(&vm, false, &e);
+	drop_held(&j);
+	rc = hv_cleanup(&vm, &resume, &e);
 	if (rc && tv_pid_start_ticks(vm.pid) != vm.start_ticks)
 		return FENCE_GONE;
 	/* It is stopped, and that is what counts: what is left in it does not keep it from being

@@ -2,6 +2,7 @@
 /* The VMs this host has a part in, in memory and as one JSON file each in state_dir/vms. */
 #include "daemon/daemon.h"
 #include "daemon/place.h"
+#include "netbuffer/netbuffer.h"
 #include "replicator/replicator.h"
 
 #include <dirent.h>
@@ -39,8 +40,12 @@ static void file_of(const struct vm *vm, char *out, size_t room)
 
 void vm_drop(struct vm *vm)
 {
+	struct tv_err e = {0};
 	char path[300];
 
+	/* Of a replicator that died and a VM that has ended, nobody else would. */
+	if (vm->role == VM_PRIMARY && nb_plug_clean(vm->id, false, &e))
+		tv_log(TV_WARN, "%s: %s", vm->name, e.text);
 	file_of(vm, path, sizeof(path));
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/%s/page", vm->d->conf.run_dir, vm->id);

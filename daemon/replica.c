@@ -14,7 +14,8 @@ int replica_open(json_t *desc, const struct replica_conf *conf, struct ckpt_rep 
 				   .session = conf->session,
 				   .memory_bytes = JOURNAL_MEMORY_BYTES,
 				   .spool_dir = conf->spool_dir,
-				   .spool_bytes = conf->spool_bytes};
+				   .spool_bytes = conf->spool_bytes,
+				   .hash_key = conf->hash_key};
 	json_t *list = json_object_get(desc, "disks"), *d;
 	size_t i;
 	int r;

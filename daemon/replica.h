@@ -11,6 +11,7 @@ struct replica_conf {
 	const char *dir, *vm_id, *session;
 	const char *spool_dir;
 	uint64_t spool_bytes;
+	const uint8_t *hash_key; /* may be NULL */
 };
 /* *out is NULL for a VM without writable disks. paths gets CKPT_MAX_DISKS places; *n are used. */
 int replica_open(json_t *desc, const struct replica_conf *conf, struct ckpt_rep **out,

@@ -17,6 +17,7 @@
  */
 #include "daemon/sink.h"
 
+#include "checkpoint/checkpoint.h"
 #include "daemon/applier.h"
 #include "daemon/job.h"
 #include "daemon/pace.h"
@@ -32,6 +33,7 @@
 #include <unistd.h>
 
 #define QUEUE_BYTES (8u << 20)
+#define HASHES_AHEAD_BYTES (64u << 10)
 #define PROMOTE_TIMEOUT_MS 10000
 #define HAND_OVER_MS 100
 #define HELLO_TIMEOUT_NS                                                                           \
@@ -55,7 +57,9 @@ struct sink {
 	unsigned place; /* whose names the standby gets: the daemon says which are free */
 	struct place_names names;
 
-	struct fo_backup b; /* decides */
+	struct fo_backup b;		       /* decides */
+	uint8_t hash_key[CKPT_HASH_KEY_BYTES]; /* of the primary */
+	bool has_hash_key, hashes_due;
 	bool hello, registered, bye, ending;
 	bool told; /* the primary itself has asked us to take over: its host is well */
 	struct hv_vm_id vm;
@@ -335,6 +339,16 @@ static void on_answer(enum fo_question q, int rc, const struct fo_record *rec, c
 	fo_backup_answer(&s->b, tv_now_ns(), rc, rc ? 0 : rec->generation);
 }
 
+/* On a slow link they wait here, where they have not been made yet. Also from the tick. */
+static void next_hashes(struct sink *s)
+{
+	if (!s->hashes_due || s->ending || !s->conn ||
+	    repl_queued_bytes(s->conn) > HASHES_AHEAD_BYTES)
+		return;
+	s->hashes_due = false;
+	post(s, APPLY_HASH, NULL, 0, 0, NULL);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sink *s = arg;
@@ -353,6 +367,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	fo_backup_tick(&s->b, now, s->beat_rx_ns > heard_ns ? s->beat_rx_ns : heard_ns);
+	next_hashes(s);
 	if (now - s->last_stats_ns >= s->times.heartbeat_ns && !s->ending) {
 		s->last_stats_ns = now;
 		send_stats(s);
@@ -423,6 +438,7 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 		tv_log(TV_WARN, "heartbeats come through the connection only: %s", tv_strerror(rc));
 	w.generation = s->b.generation;
 	w.beat_port = port;
+	w.hashes = a->has_old;
 	w.host = s->job.conf.host;
 	msg.msg_case = TWINVM__CONTROL__MSG_WELCOME;
 	msg.welcome = &w;
@@ -430,6 +446,27 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 	s->beat_rx_ns =
 		tv_now_ns(); /* heartbeats begin with the welcome: silence is counted from here */
 	fo_backup_welcomed(&s->b, s->beat_rx_ns);
+	s->hashes_due = a->has_old;
+	next_hashes(s);
+}
+
+/* What the images hold already, told before the disks' first copy begins (checkpoint/sieve.c). */
+static void on_hashes(struct sink *s, const struct apply_answer *a)
+{
+	Twinvm__DiskHashes h = TWINVM__DISK_HASHES__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	h.generation = s->b.generation;
+	h.disk = a->disk;
+	h.first_block = a->first;
+	h.hashes.data = a->hashes;
+	h.hashes.len = a->hashes_bytes;
+	h.last = a->last;
+	msg.msg_case = TWINVM__CONTROL__MSG_DISK_HASHES;
+	msg.disk_hashes = &h;
+	send_control(s, &msg, false);
+	s->hashes_due = !a->last;
+	next_hashes(s);
 }
 
 static void replica_failed(struct sink *s, const struct apply_answer *a)
@@ -452,7 +489,10 @@ static void on_apply(const struct apply_answer *a, void *arg)
 		finish(s);
 		return;
 	}
-	if (s->ending)
+	if (a->kind == APPLY_HASH && !a->rc && !s->ending)
+		on_hashes(s, a);
+	free(a->hashes);
+	if (s->ending || (a->kind == APPLY_HASH && !a->rc))
 		return;
 	switch (a->kind) {
 	case APPLY_START:
@@ -506,6 +546,8 @@ static void begin_standby(struct sink *s, unsigned place)
 				    .drained = on_applier_drained,
 				    .arg = s};
 
+	if (s->has_hash_key)
+		conf.hash_key = s->hash_key;
 	s->place = place;
 	place_names(s->job.vm_id, place, &s->names);
 	if (job_dir(&s->job.conf, s->names.id, s->dir, sizeof(s->dir))) {
@@ -563,6 +605,9 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	s->job.epoch_ms = h->epoch_ms <= 60000 ? (int)h->epoch_ms : 0;
 	if (!pace_mode_parse(h->mode, &known)) /* else this host's own default */
 		snprintf(s->job.mode, sizeof(s->job.mode), "%s", h->mode);
+	s->has_hash_key = h->hash_key.len == CKPT_HASH_KEY_BYTES;
+	if (s->has_hash_key)
+		memcpy(s->hash_key, h->hash_key.data, CKPT_HASH_KEY_BYTES);
 	s->description = strdup(h->description);
 	ac = config_arbiter(&s->job.conf, &s->times);
 	rc = fo_arbiter_open(s->job.arbiter, &ac, &s->arbiter, &s->why);
@@ -669,7 +714,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		hear(s, &fm, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_BYE:
-		s->bye = true;
+		s->bye = !m->bye->keep_disks;
 		set_why(s, 0, m->bye->reason);
 		if (!s->hello) {
 			discard(s, "discarded");

@@ -80,6 +80,7 @@ static int set_up(struct source *s, struct tv_err *e)
 			      .pausing = src_pausing,
 			      .disk = src_disk,
 			      .disks_copied = src_disks_copied,
+			      .disks_wait = src_disks_wait,
 			      .event = src_on_cap,
 			      .arg = s};
 	char dir[256], path[300];
@@ -95,7 +96,9 @@ static int set_up(struct source *s, struct tv_err *e)
 	cc.page = s->page;
 	cc.vm.pid = s->job.vm_pid;
 	cc.vm.start_ticks = s->job.vm_start_ticks;
+	cc.opts.stopped = &s->page->in_pause;
 	cc.opts.two_step = getenv("TWINVM_TWO_STEP") != NULL;
+	cc.opts.net_below = !getenv("TWINVM_RELAY") && !nb_plug_probe(&s->net_why);
 	snprintf(cc.vm.name, sizeof(cc.vm.name), "%s", s->job.vm_name);
 	snprintf(cc.vm.qmp_path, sizeof(cc.vm.qmp_path), "%s", s->job.vm_qmp);
 	rc = pace_mode_parse(s->job.mode, &s->pace.mode);

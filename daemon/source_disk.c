@@ -65,14 +65,24 @@ int src_disks_init(struct source *s)
 int src_disk(void *arg, uint64_t bytes, int *fd)
 {
 	struct source *s = arg;
+	int rc = disks_await_hashes(s->disks);
 
-	return disks_add(s->disks, bytes, fd);
+	*fd = -1;
+	return rc ? rc : disks_add(s->disks, bytes, fd);
+}
+
+bool src_disks_wait(void *arg)
+{
+	struct source *s = arg;
+
+	return disks_hashes_awaited(s->disks);
 }
 
 void src_disks_copied(void *arg)
 {
 	struct source *s = arg;
 
+	disks_copied(s->disks);
 	disks_barrier(s->disks, 0);
 }
 

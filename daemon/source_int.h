@@ -52,6 +52,7 @@ struct source {
 	const char *outcome;		/* for the daemon: what ended the session */
 	int exit_rc;
 	struct tv_err why, part_failed;
+	struct tv_err net_why; /* why output is not held below QEMU */
 	int part_rc;
 
 	int64_t captured_at_ns[MAX_IN_FLIGHT + 2]; /* by epoch number, ring */
@@ -115,6 +116,7 @@ bool src_send_disks(struct source *s);
 /* Called in the capture thread. */
 int src_disk(void *arg, uint64_t bytes, int *fd);
 void src_disks_copied(void *arg);
+bool src_disks_wait(void *arg);
 void src_pausing(void *arg, bool on);
 
 /* ---- source_link.c: connection, messages, heartbeats ---- */

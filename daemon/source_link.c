@@ -2,6 +2,8 @@
 /* The source: connection to the backup, messages, heartbeats. */
 #include "daemon/source_int.h"
 
+#include "checkpoint/checkpoint.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -154,6 +156,8 @@ void src_send_hello(struct source *s)
 	h.listen_port = s->job.conf.listen_port;
 	h.mode = s->job.mode;
 	h.epoch_ms = (uint32_t)s->job.epoch_ms;
+	h.hash_key.data = (uint8_t *)disks_key(s->disks);
+	h.hash_key.len = CKPT_HASH_KEY_BYTES;
 	msg.msg_case = TWINVM__CONTROL__MSG_HELLO;
 	msg.hello = &h;
 	src_send(s, &msg, false);
@@ -186,8 +190,18 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		if (s->p.welcomed || m->welcome->generation != s->p.generation)
 			break;
 		start_beats(s, m->welcome->beat_port);
+		if (m->welcome->hashes)
+			disks_expect_hashes(s->disks);
 		fo_primary_welcomed(&s->p, now_ns);
 		cap_post(s->cap, CAP_HOLD_NET, 0);
+		return;
+	case TWINVM__CONTROL__MSG_DISK_HASHES:
+		if (m->disk_hashes->generation != s->p.generation ||
+		    disks_learn(s->disks, m->disk_hashes->disk, m->disk_hashes->first_block,
+				m->disk_hashes->hashes.data, m->disk_hashes->hashes.len))
+			break;
+		if (m->disk_hashes->last)
+			disks_learned(s->disks);
 		return;
 	case TWINVM__CONTROL__MSG_REFUSE: {
 		char text[512];

@@ -61,6 +61,7 @@ static int open_process(struct hv_vm *vm, struct tv_err *e)
 
 struct look { /* what hv_check_facts needs, and its owners */
 	struct hv_features features;
+	struct hv_policy policy;
 	struct hv_devs devs;
 	struct hv_nic nics[MAX_NICS_LOOKED_AT];
 	char **argv;
@@ -104,7 +105,8 @@ static int ask_kvm(struct hv_vm *vm, struct tv_err *e)
 	return rc;
 }
 
-static int look_around(struct hv_vm *vm, struct look *l, struct tv_err *e)
+static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look *l,
+		       struct tv_err *e)
 {
 	TV_FREE char *network = NULL;
 	int rc;
@@ -123,7 +125,9 @@ static int look_around(struct hv_vm *vm, struct look *l, struct tv_err *e)
 	l->check.status = json_string_value(json_object_get(l->status, "status"));
 	if (!l->check.status)
 		return tv_fail(e, TV_E_PROTOCOL, "QEMU's answer to query-status has no status");
-	l->check.policy = &hv_policy;
+	l->policy = hv_policy;
+	l->policy.vhost = hv_policy.vhost || (opts && opts->net_below);
+	l->check.policy = &l->policy;
 	l->check.features = &l->features;
 	l->check.devs = &l->devs;
 	l->check.nics = l->nics;
@@ -132,7 +136,8 @@ static int look_around(struct hv_vm *vm, struct look *l, struct tv_err *e)
 }
 
 /* Finds the RAM blocks, and says all reasons against protecting this VM. */
-static int examine(struct hv_vm *vm, struct hv_refusals *refusals, struct tv_err *e)
+static int examine(struct hv_vm *vm, const struct hv_opts *opts, struct hv_refusals *refusals,
+		   struct tv_err *e)
 {
 	struct look *l = calloc(1, sizeof(*l));
 	struct tv_err ram_err = {0};
@@ -140,9 +145,11 @@ static int examine(struct hv_vm *vm, struct hv_refusals *refusals, struct tv_err
 
 	if (!l)
 		return tv_fail(e, -ENOMEM, "no memory");
-	rc = look_around(vm, l, e);
+	rc = look_around(vm, opts, l, e);
 	if (rc)
 		goto out;
+	vm->soft = !l->features.pagemap_scan && l->features.soft_dirty;
+	snprintf(vm->soft_why, sizeof(vm->soft_why), "%s", l->features.why);
 	ram_rc = hv_ramblock_find(vm->qmp, vm->id.pid, vm->blocks, HV_MAX_BLOCKS, &vm->n_blocks,
 				  &l->check.page_bytes, &ram_err);
 	l->check.main_shared = !ram_rc && main_is_shared(vm);
@@ -161,14 +168,15 @@ out:
 
 /* ---- attach and detach ---- */
 
-static struct hv_vm *vm_new(const struct hv_vm_id *id)
+static struct hv_vm *vm_new(const struct hv_vm_id *id, const struct hv_opts *opts)
 {
 	struct hv_vm *vm = calloc(1, sizeof(*vm));
 
 	if (!vm)
 		return NULL;
 	vm->id = *id;
-	vm->pidfd = vm->pagemap_fd = vm->uffd = vm->state_fd = vm->write_fd = -1;
+	vm->stopped = opts ? opts->stopped : NULL;
+	vm->pidfd = vm->pagemap_fd = vm->uffd = vm->clear_fd = vm->state_fd = vm->write_fd = -1;
 	vm->fdset = -1;
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		vm->drain_fds[i] = -1;
@@ -180,7 +188,7 @@ static struct hv_vm *vm_new(const struct hv_vm_id *id)
 int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
 	      struct hv_refusals *refusals, struct tv_err *e)
 {
-	struct hv_vm *vm = vm_new(id);
+	struct hv_vm *vm = vm_new(id, opts);
 	struct hv_refusals unwanted;
 	int rc;
 
@@ -192,11 +200,14 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 	refusals->n = 0;
 	if ((rc = open_process(vm, e)) ||
 	    (rc = hv_qmp_open(id->qmp_path, GREETING_MS, &vm->qmp, e)) ||
-	    (rc = examine(vm, refusals, e)) || (rc = hv_state_setup(vm, e)) ||
+	    (rc = examine(vm, opts, refusals, e)) || (rc = hv_state_setup(vm, e)) ||
 	    (rc = hv_dirty_setup(vm, e))) {
 		hv_detach(vm);
 		return rc;
 	}
+	if (vm->soft)
+		tv_log(TV_INFO, "%s: dirty pages come from soft-dirty bits (%s)", vm->id.name,
+		       vm->soft_why);
 	vm->two_step = vm->kvm || (opts && opts->two_step);
 	*out = vm;
 	return 0;
@@ -227,7 +238,7 @@ void hv_detach(struct hv_vm *vm)
 			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
 		if (vm->n_ports && hv_net_unhold(vm, &e))
 			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
-		if (vm->fdset >= 0 && hv_remove_traces(vm->qmp, &e))
+		if (vm->fdset >= 0 && hv_remove_traces(vm->qmp, vm->stopped, &e))
 			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
 		hv_qmp_close(vm->qmp);
 	}

@@ -31,7 +31,7 @@ static void refuse(struct hv_refusals *out, const char *fmt, ...)
 
 static void check_kernel(const struct hv_check *c, struct hv_refusals *out)
 {
-	if (!c->features->uffd_wp_async || !c->features->pagemap_scan)
+	if (!c->features->pagemap_scan && !c->features->soft_dirty)
 		refuse(out, "this host's kernel cannot track dirty pages: %s", c->features->why);
 }
 
@@ -190,12 +190,14 @@ static void check_net(const struct hv_check *c, struct hv_refusals *out)
 		else if (n->vhost && !c->policy->vhost)
 			refuse(out,
 			       "netdev %s of NIC %s uses vhost, past QEMU's filters: start it "
-			       "with vhost=off",
+			       "with vhost=off, or twinvmd as root on a kernel with sch_plug and "
+			       "ifb",
 			       n->netdev, n->device);
 		else if (n->queues > 1 && !c->policy->vhost)
 			refuse(out,
 			       "netdev %s of NIC %s has %u queues, and filters hold only one: "
-			       "start it with queues=1",
+			       "start it with queues=1, or twinvmd as root on a kernel with "
+			       "sch_plug and ifb",
 			       n->netdev, n->device, n->queues);
 	}
 }

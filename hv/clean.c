@@ -96,6 +96,7 @@ static void remove_fdsets(struct hv_qmp *q, int *rc, struct tv_err *e)
 	json_decref(list);
 }
 
+/* Are there mirror jobs of ours? With cancel they are ended by force, which says "cancelled". */
 static bool has_jobs(struct hv_qmp *q, bool cancel, int *rc, struct tv_err *e)
 {
 	json_t *list = ask_list(q, "query-block-jobs", NULL, rc, e), *v;
@@ -109,8 +110,7 @@ static bool has_jobs(struct hv_qmp *q, bool cancel, int *rc, struct tv_err *e)
 		if (!is_ours(id))
 			continue;
 		found = true;
-		/* One that has failed ends by itself meanwhile: not finding it any more is no
-		 * failure. */
+		/* One that ends by itself meanwhile is not found any more: no failure. */
 		if (cancel && hv_qmp_cmd(q, "block-job-cancel",
 					 json_pack("{s:s, s:b}", "device", id, "force", 1), NULL,
 					 HV_CMD_MS, NULL) == TV_E_GONE)
@@ -120,17 +120,59 @@ static bool has_jobs(struct hv_qmp *q, bool cancel, int *rc, struct tv_err *e)
 	return found;
 }
 
-/* The job first: its target cannot be removed while it is used. Cancelling is asked for, not waited
- * for. */
-void hv_remove_mirrors(struct hv_qmp *q, int *rc, struct tv_err *e)
+/* 1: it ran and is stopped now, 0: it did not run, or negative: it may be stopped or not. */
+static int stop_running(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_err *e)
+{
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd(q, "query-status", NULL, &ret, HV_CMD_MS, e);
+	bool running = json_is_true(json_object_get(ret, "running"));
+
+	json_decref(ret);
+	if (rc || !running)
+		return rc;
+	*stopped = 1; /* first: whoever comes after us must know, whenever we die */
+	rc = hv_qmp_cmd(q, "stop", NULL, NULL, HV_CMD_MS, e);
+	return rc ? rc : 1;
+}
+
+/*
+ * Ends our mirror jobs, with no write of the guest under way. QEMU (7.2 to 11, block/mirror.c)
+ * frees a job's in_flight_bitmap in mirror_run as soon as the job has failed or is cancelled by
+ * force, and only then drains the disk; a mirrored write that is under way at that moment clears
+ * its bits in the freed memory (active_write_settle), and QEMU dies of it, or not, at its next
+ * malloc. `stop` returns when every request has ended. Cancelling without force drains first, too,
+ * but is force while the disk is still being copied, and refused when the target has failed. (That
+ * a failed job does not end by itself is on-target-error=stop, in disk.c.)
+ */
+static void end_jobs(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, struct tv_err *e)
 {
 	int64_t until = tv_now_ns() + HV_CMD_MS * TV_NS_PER_MS;
+	struct tv_err ignored;
+	int r = stop_running(q, stopped, *rc ? &ignored : e), c;
+
+	if (r >= 0 && has_jobs(q, true, rc, e))
+		while (has_jobs(q, false, rc, e) && tv_now_ns() < until)
+			poll(NULL, 0, 1);
+	if (*stopped && r && r != TV_E_GONE) {
+		/* Also after a stop that was not answered: QEMU takes them in order. */
+		c = hv_qmp_cmd(q, "cont", NULL, NULL, HV_CMD_MS, *rc || r < 0 ? &ignored : e);
+		if (!c)
+			*stopped = 0;
+		r = r < 0 ? r : c;
+	}
+	if (r < 0 && !*rc)
+		*rc = r;
+}
+
+void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, struct tv_err *e)
+{
+	volatile uint32_t unwatched = 0;
 	json_t *list, *v;
 	size_t i;
 
-	if (has_jobs(q, true, rc, e))
-		while (has_jobs(q, false, rc, e) && tv_now_ns() < until)
-			poll(NULL, 0, 1);
+	if (has_jobs(q, false, rc, e))
+		end_jobs(q, stopped ? stopped : &unwatched, rc, e);
+	/* After its job, which uses it. */
 	list = ask_list(q, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), rc, e);
 	json_array_foreach(list, i, v)
 	{
@@ -142,11 +184,11 @@ void hv_remove_mirrors(struct hv_qmp *q, int *rc, struct tv_err *e)
 	json_decref(list);
 }
 
-int hv_remove_traces(struct hv_qmp *q, struct tv_err *e)
+int hv_remove_traces(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_err *e)
 {
 	int rc = 0;
 
-	hv_remove_mirrors(q, &rc, e);
+	hv_remove_mirrors(q, stopped, &rc, e);
 	remove_objects(q, true, &rc, e);
 	remove_objects(q, false, &rc, e);
 	remove_chardevs(q, &rc, e);
@@ -182,7 +224,7 @@ static int resume_paused(struct hv_qmp *q, struct tv_err *e)
 	return rc;
 }
 
-int hv_cleanup(const struct hv_vm_id *id, bool resume, struct tv_err *e)
+int hv_cleanup(const struct hv_vm_id *id, volatile uint32_t *stopped, struct tv_err *e)
 {
 	struct hv_qmp *q;
 	struct tv_err ignored;
@@ -194,9 +236,11 @@ int hv_cleanup(const struct hv_vm_id *id, bool resume, struct tv_err *e)
 	if (rc)
 		return rc;
 	/* Resume first: the guest waits for nothing else. */
-	if (resume)
+	if (*stopped) {
 		rc = resume_paused(q, e);
-	r = hv_remove_traces(q, rc ? &ignored : e);
+		*stopped = rc != 0;
+	}
+	r = hv_remove_traces(q, stopped, rc ? &ignored : e);
 	close_named_fds(q);
 	hv_qmp_close(q);
 	return rc ? rc : r;

@@ -138,13 +138,18 @@ static bool line_type(const char *line, size_t bytes, char *out, size_t room)
 	return true;
 }
 
-/* `net0: index=0,type=tap,ifname=tap0,script=no,downscript=no` */
-static void line_ifname(const char *line, size_t bytes, char *out, size_t room)
+/* ",ifname=tap0,script=no" or ",fd=30"; helper=... says neither. Of several queues the first. */
+static void line_tap(const char *line, size_t bytes, struct hv_nic *nic)
 {
-	const char *t = memmem(line, bytes, "ifname=", 7);
+	const char *name = memmem(line, bytes, ",ifname=", 8), *fd = memmem(line, bytes, ",fd=", 4);
+	size_t n = name ? strcspn(name + 8, ",\r\n") : 0;
 
-	if (t)
-		snprintf(out, room, "%.*s", (int)strcspn(t + 7, ",\r\n"), t + 7);
+	if (nic->queues > 1)
+		return;
+	if (n && n < sizeof(nic->ifname))
+		snprintf(nic->ifname, sizeof(nic->ifname), "%.*s", (int)n, name + 8);
+	else if (fd)
+		nic->tap_fd = atoi(fd + 4);
 }
 
 /* Finds NETDEV's lines: its type, how many queues, and whether it is the NIC's port of a hub. */
@@ -170,10 +175,10 @@ static void look_up_netdev(const char *text, struct hv_nic *nic)
 		if (line_type(p, line, type, sizeof(type))) {
 			if (!strncmp(name, want, strlen(want))) {
 				nic->queues++;
+				line_tap(p, line, nic);
 				nic->hub = ours = in_hub;
 				if (!in_hub) {
 					memcpy(nic->type, type, sizeof(type));
-					line_ifname(p, line, nic->ifname, sizeof(nic->ifname));
 				}
 			} else if (in_hub && strcmp(type, "nic")) {
 				memcpy(hub_type, type, sizeof(type));
@@ -214,7 +219,7 @@ unsigned hv_nics(const struct hv_devs *devs, const char *info_network, char *con
 		const struct hv_dev *d = &devs->dev[i];
 		struct hv_nic *nic = &out[n];
 
-		*nic = (struct hv_nic){0};
+		*nic = (struct hv_nic){.tap_fd = -1};
 		if (!hv_dev_prop(d, "mac", nic->mac, sizeof(nic->mac)) ||
 		    !hv_dev_prop(d, "netdev", nic->netdev, sizeof(nic->netdev)))
 			continue;

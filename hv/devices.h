@@ -29,7 +29,8 @@ struct hv_nic {
 	char netdev[64]; /* what a filter is attached to; "" when it has no backend */
 	char type[32];	 /* of the backend: tap, user, ...; through a hub that of the other port */
 	char mac[24];
-	char ifname[16]; /* of a tap that QEMU opened by name; "" otherwise */
+	char ifname[16]; /* of a tap that QEMU opened by name; "" otherwise, then: */
+	int tap_fd;	 /* its descriptor in QEMU, -1 when QEMU does not say it */
 	bool hub;	 /* the backend is reached through a hub (-net, no -nic at all) */
 	bool vhost;
 	unsigned queues;

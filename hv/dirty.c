@@ -16,6 +16,8 @@
  * ordinary for ever, so that what is discarded later is reported. Shared memory is never virgin,
  * because a page may be in the file without being mapped.
  *
+ * Kernels before 6.7 have none of this: softdirty.c.
+ *
  * category_mask and return_mask are both PAGE_IS_WRITTEN: with others, older kernels miss entries.
  */
 #include "hv/proc.h"
@@ -35,8 +37,6 @@
 #define CLUSTER_GAP_BYTES (16 * TV_PAGE_BYTES)
 /* process_vm_readv moves less than 2 GiB a call. */
 #define COPY_CALL_BYTES (UINT64_C(1) << 30)
-/* So that a run's pages fit 32 bits and one copy call. */
-#define RUN_PAGES (COPY_CALL_BYTES / TV_PAGE_BYTES)
 
 struct round {
 	struct hv_vm *vm;
@@ -95,7 +95,7 @@ static int protect(struct round *r, uint64_t start, uint64_t end, uint64_t *at)
 	*at = start;
 	while (*at < end && r->n < r->max_runs && r->pages_left) {
 		unsigned room = r->max_runs - r->n;
-		uint64_t max = r->pages_left < RUN_PAGES ? r->pages_left : RUN_PAGES;
+		uint64_t max = r->pages_left < HV_RUN_PAGES ? r->pages_left : HV_RUN_PAGES;
 		long n = scan(r->vm, PM_SCAN_WP_MATCHING, *at, end,
 			      room < HV_REGIONS ? room : HV_REGIONS, max, at);
 
@@ -267,6 +267,8 @@ int hv_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs, 
 
 	if (!max_runs || !max_pages)
 		return -EINVAL;
+	if (vm->soft)
+		return hv_soft_harvest(vm, cursor, runs, max_runs, max_pages);
 	while (cursor->block < vm->n_blocks && r.n < max_runs && r.pages_left) {
 		const struct hv_block *b = &vm->blocks[cursor->block];
 		uint64_t at = b->host.v + cursor->offset, end = b->host.v + b->bytes;
@@ -395,9 +397,11 @@ int hv_dirty_setup(struct hv_vm *vm, struct tv_err *e)
 	vm->pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (vm->pagemap_fd < 0)
 		return tv_fail(e, -errno, "cannot open %s: %s", path, strerror(errno));
+	vm->iovs = calloc(HV_IOVS, sizeof(*vm->iovs));
+	if (vm->iovs && vm->soft)
+		return hv_soft_setup(vm, e);
 	/* The second half holds the clusters of the two-step harvest. */
 	vm->regions = calloc(2 * HV_REGIONS, sizeof(*vm->regions));
-	vm->iovs = calloc(HV_IOVS, sizeof(*vm->iovs));
 	if (!vm->regions || !vm->iovs)
 		return tv_fail(e, -ENOMEM, "no memory to track dirty pages");
 	memset(vm->regions, 0xff, 2 * HV_REGIONS * sizeof(*vm->regions)); /* fault it in now */
@@ -422,6 +426,7 @@ void hv_dirty_teardown(struct hv_vm *vm)
 {
 	/* Closing the last descriptor unregisters everything. */
 	tv_close_fd(&vm->uffd);
+	hv_soft_teardown(vm);
 	tv_close_fd(&vm->pagemap_fd);
 	free(vm->regions);
 	free(vm->iovs);

@@ -6,9 +6,11 @@
  * only when our end has answered it, too. So after `stop` on a VM whose jobs are ready, our end has
  * seen every write.
  *
- * A target that fails is no error for the guest (on-target-error=report, reconnect-delay=0): the
- * job fails, QEMU says BLOCK_JOB_ERROR before it completes the write, and the disk goes on without
- * it. Those events are read in hv_events; hv_disks_ok must be asked before an epoch counts.
+ * A target that fails is no error for the guest (reconnect-delay=0): QEMU says BLOCK_JOB_ERROR
+ * before it completes the write, and the disk goes on. Those events are read in hv_events;
+ * hv_disks_ok must be asked before an epoch counts. The job only pauses then (on-target-error=stop,
+ * which stops the job and not the VM), and is ended by end_jobs in clean.c: a job that fails ends
+ * by itself, while the guest writes, and QEMU does not survive that for certain (see there).
  */
 #include "hv/vm.h"
 
@@ -119,7 +121,7 @@ int hv_disk_mirror(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e)
 				json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "job-id", job,
 					  "device", *d->device ? d->device : d->node, "target",
 					  node, "sync", "full", "copy-mode", "write-blocking",
-					  "on-target-error", "report", "on-source-error", "report",
+					  "on-target-error", "stop", "on-source-error", "stop",
 					  "filter-node-name", top),
 				NULL, HV_CMD_MS, e);
 	return rc ? tv_fail_prefix(e, rc, "mirroring disk %s", d->name) : 0;
@@ -178,7 +180,7 @@ int hv_disks_unmirror(struct hv_vm *vm, struct tv_err *e)
 
 	if (!vm->mirrors)
 		return 0;
-	hv_remove_mirrors(vm->qmp, &rc, e);
+	hv_remove_mirrors(vm->qmp, vm->stopped, &rc, e);
 	vm->mirrors = vm->disk_failed = false;
 	return rc;
 }

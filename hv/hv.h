@@ -4,10 +4,10 @@
  * command-line rewriting and QEMU's stream format.
  *
  * Call order on the primary:   hv_find, hv_attach, [hv_net_hold], then any number of
- *   hv_harvest + hv_copy (VM running, first copy) and of
- *   hv_pause, hv_state_begin, hv_harvest + hv_copy, hv_state_end, hv_resume (an epoch),
- *   then hv_detach, which runs after any failure too and leaves no trace in the VM.
- * Call order on the backup:    hv_standby_start, hv_standby_write..., hv_standby_promote or
+ *   hv_round_begin, hv_harvest + hv_copy (VM running, first copy) and of
+ *   hv_pause, hv_state_begin, hv_round_begin, hv_harvest + hv_copy, hv_state_end, hv_resume (an
+ * epoch), then hv_detach, which runs after any failure too and leaves no trace in the VM. Call
+ * order on the backup:    hv_standby_start, hv_standby_write..., hv_standby_promote or
  *   hv_standby_kill.
  *
  * Threads: one thread at a time per struct. Nothing here uses libevent; calls block, bounded by the
@@ -47,8 +47,10 @@ int hv_list(struct hv_vm_id *out, unsigned max, unsigned *n) TV_MUST_CHECK;
 
 /* ---- kernel and QEMU features, probed once ---- */
 struct hv_features {
-	bool uffd_wp_async;    /* userfaultfd with UFFD_FEATURE_WP_ASYNC */
-	bool pagemap_scan;     /* PAGEMAP_SCAN ioctl with PM_SCAN_WP_MATCHING, self-tested */
+	bool uffd_wp_async; /* userfaultfd with UFFD_FEATURE_WP_ASYNC */
+	bool pagemap_scan;  /* PAGEMAP_SCAN ioctl with PM_SCAN_WP_MATCHING, self-tested */
+	bool soft_dirty;    /* soft-dirty bits, self-tested: used where the two above are not there
+			     */
 	bool discard_reported; /* a MADV_DONTNEED page is reported as written (needed for balloon)
 				*/
 	bool kvm_usable;       /* /dev/kvm and vmx or svm in /proc/cpuinfo */
@@ -77,6 +79,10 @@ struct hv_block {
 
 struct hv_opts {
 	bool two_step; /* scan first, protect only dirty clusters: forced on; else chosen by KVM */
+	/* Set while hv_detach (or hv_disks_unmirror) has the VM stopped: hv_cleanup wants to know
+	 * it after our death. May be NULL; outlives the attachment. */
+	volatile uint32_t *stopped;
+	bool net_below; /* output can be held below QEMU: vhost and several queues do not matter */
 };
 
 /*
@@ -90,16 +96,19 @@ struct hv_opts {
 int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
 	      struct hv_refusals *refusals, struct tv_err *e) TV_MUST_CHECK;
 /*
- * Lets the VM go: resumes it if hv_pause had paused it, removes filters, chardevs, fd sets and the
- * userfaultfd, closes QMP, frees vm. NULL is allowed.
+ * Lets the VM go: resumes it if hv_pause had paused it, removes mirrors (the VM is stopped for some
+ * milliseconds), filters, chardevs, fd sets and the userfaultfd, closes QMP, frees vm. NULL is
+ * allowed. The mirrors' servers must be answering until it returns.
  */
 void hv_detach(struct hv_vm *vm);
 /*
- * Cleans up after a process that died while attached, from another process: removes every filter,
- * chardev and fd set named "twinvm-..." from the VM and resumes it if resume is set. Idempotent.
- * TV_E_GONE when the VM is gone.
+ * Cleans up after a process that died while attached, from another process: removes every mirror,
+ * filter, chardev and fd set named "twinvm-..." from the VM, and resumes it if *stopped is set,
+ * which it clears then. Removing mirrors stops the VM for some milliseconds, with *stopped set.
+ * Idempotent. TV_E_GONE when the VM is gone.
  */
-int hv_cleanup(const struct hv_vm_id *id, bool resume, struct tv_err *e) TV_MUST_CHECK;
+int hv_cleanup(const struct hv_vm_id *id, volatile uint32_t *stopped,
+	       struct tv_err *e) TV_MUST_CHECK;
 
 /* Stops a VM for good from outside an attachment (it was fenced). TV_E_GONE when it has ended. */
 int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e) TV_MUST_CHECK;
@@ -130,6 +139,14 @@ struct hv_cursor { /* where a harvest goes on; zero-initialise to start a round 
 	uint64_t offset;
 	bool done;
 };
+/*
+ * Each round of hv_harvest begins with hv_round_begin. Where dirty pages come from soft-dirty bits
+ * (hv_round_needs_pause) that must be between hv_pause and hv_resume, else -EBUSY; the harvest
+ * itself may follow while the VM runs. Elsewhere it does nothing, at any time. HOT. After a failure
+ * nothing may be assumed and the VM needs a full copy.
+ */
+bool hv_round_needs_pause(const struct hv_vm *vm);
+int hv_round_begin(struct hv_vm *vm) TV_MUST_CHECK;
 /*
  * HOT. Finds written pages from the cursor on, in ascending (block, offset) order, and protects
  * exactly those again, until max_pages or max_runs is reached or everything was scanned
@@ -192,6 +209,19 @@ int hv_net_hold(struct hv_vm *vm, struct hv_net_port ports[HV_MAX_NICS], unsigne
  */
 int hv_net_unhold(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
+struct hv_tap {
+	char netdev[64];
+	char ifname[16];
+	unsigned ifindex; /* in this process's network namespace */
+};
+/*
+ * The taps that the VM's NICs send to, for holding output below QEMU instead of hv_net_hold; vhost
+ * and several queues make no difference. 0 also for a VM without NICs. -ENOTSUP with the reason
+ * when one of them is no tap, or not one that can be held (elsewhere, NAPI, zero copy).
+ */
+int hv_net_taps(struct hv_vm *vm, struct hv_tap taps[HV_MAX_NICS], unsigned *n,
+		struct tv_err *e) TV_MUST_CHECK;
+
 /* ---- disks ---- */
 #define HV_MAX_DISKS 16
 struct hv_disk {
@@ -215,7 +245,7 @@ int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes,
 /* No mirror has failed, as far as hv_events has heard: what QEMU said before its answer to hv_pause
  * is known after the next hv_events. */
 bool hv_disks_ok(const struct hv_vm *vm);
-/* Stops mirroring; the disks go on by themselves. */
+/* Stops mirroring, as in hv_detach; the disks go on by themselves. */
 int hv_disks_unmirror(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- the standby, on the backup ---- */

@@ -38,6 +38,12 @@ struct pm_scan_arg {
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#endif
 
 /* What a userfaultfd is asked for: shmem too, because main RAM may be a shared file. */
 #define HV_UFFD_FEATURES                                                                           \

@@ -120,6 +120,29 @@ static bool test_discard_huge(struct area *a, bool huge)
 	return has(a, f, n, at, HUGE_BYTES);
 }
 
+/* Soft-dirty bits of this process: written pages have one, others do not, after the clear. */
+static bool test_soft_dirty(struct area *a)
+{
+	TV_CLOSE int clear_fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+	uint64_t entries[SMALL_PAGES];
+	bool ok;
+
+	if (clear_fd < 0 || a->pagemap < 0)
+		return false;
+	/* Small pages, so that one write is one page. */
+	madvise(a->mem, AREA_BYTES, MADV_NOHUGEPAGE);
+	madvise(a->mem, AREA_BYTES, MADV_DONTNEED);
+	memset(a->mem, 1, SMALL_PAGES * TV_PAGE_BYTES);
+	if (hv_soft_clear(clear_fd))
+		return false;
+	a->mem[3 * TV_PAGE_BYTES] = 2;
+	a->mem[40 * TV_PAGE_BYTES] = 2;
+	ok = !hv_soft_read(a->pagemap, (uintptr_t)a->mem, SMALL_PAGES, entries);
+	for (unsigned i = 0; i < SMALL_PAGES; i++)
+		ok = ok && hv_soft_is_dirty(entries[i]) == (i == 3 || i == 40);
+	return ok;
+}
+
 static bool cpu_has_virt(void)
 {
 	TV_FREE char *text = NULL;
@@ -169,6 +192,7 @@ int hv_kernel_probe(struct hv_features *out)
 	a.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	probe_memory(&a, out);
 	tv_close_fd(&a.uffd);
+	out->soft_dirty = test_soft_dirty(&a);
 	tv_close_fd(&a.pagemap);
 	munmap(a.mem, AREA_BYTES);
 	return 0;

@@ -26,7 +26,8 @@ struct hv_vm {
 	struct hv_qmp *qmp;
 	int pidfd, pagemap_fd, uffd;
 	bool kvm, two_step;
-	bool paused; /* by hv_pause, and hv_resume is due */
+	bool paused;		    /* by hv_pause, and hv_resume is due */
+	volatile uint32_t *stopped; /* see hv_opts; may be NULL */
 	struct hv_block blocks[HV_MAX_BLOCKS];
 	unsigned n_blocks;
 
@@ -51,6 +52,13 @@ struct hv_vm {
 	uint8_t *virgin[HV_MAX_BLOCKS];	 /* per 2 MiB: see dirty.c; NULL: all was reported */
 	int file_fds[HV_MAX_BLOCKS];	 /* of blocks in a shared memory file, else -1 */
 	uint64_t file_at[HV_MAX_BLOCKS]; /* where the block starts in it */
+
+	/* soft-dirty tracking instead of all that (softdirty.c) */
+	bool soft, soft_all; /* soft_all: the next round takes every populated page */
+	char soft_why[256];  /* why not PAGEMAP_SCAN */
+	int clear_fd;
+	uint64_t *entries;		  /* of pagemap */
+	uint64_t *pending[HV_MAX_BLOCKS]; /* a bit per page: written, not harvested yet */
 };
 
 /* ---- state.c ---- */
@@ -61,6 +69,20 @@ void hv_state_teardown(struct hv_vm *vm);
 /* Registers all blocks with vm->uffd, opens pagemap, takes the memory that the hot path needs. */
 int hv_dirty_setup(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 void hv_dirty_teardown(struct hv_vm *vm);
+
+/* ---- softdirty.c ---- */
+/* So that a run's pages fit 32 bits and one copy call (dirty.c). */
+#define HV_RUN_PAGES ((UINT64_C(1) << 30) / TV_PAGE_BYTES)
+int hv_soft_setup(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+void hv_soft_teardown(struct hv_vm *vm);
+/* hv_harvest for vm->soft. */
+int hv_soft_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs,
+		    unsigned max_runs, uint64_t max_pages) TV_MUST_CHECK;
+/* Pagemap's entries of pages from addr on; TV_E_GONE when the process has ended. */
+int hv_soft_read(int pagemap_fd, uint64_t addr, uint64_t pages, uint64_t *entries) TV_MUST_CHECK;
+bool hv_soft_is_dirty(uint64_t entry);
+/* Clears the bits of the whole process behind an open clear_refs. */
+int hv_soft_clear(int clear_fd) TV_MUST_CHECK;
 
 /* ---- inject.c ---- */
 /*
@@ -79,9 +101,12 @@ int hv_disks_setup(struct hv_vm *vm, json_t *block, struct tv_err *e) TV_MUST_CH
 void hv_disks_event(struct hv_vm *vm, const char *name, json_t *ev);
 
 /* ---- clean.c ---- */
-/* Ends our mirror jobs and removes their targets; a failure goes to *rc unless one is there. */
-void hv_remove_mirrors(struct hv_qmp *q, int *rc, struct tv_err *e);
-/* Removes every object, chardev and fd set that carries HV_PREFIX; goes on after a failure. */
-int hv_remove_traces(struct hv_qmp *q, struct tv_err *e) TV_MUST_CHECK;
+/* Ends our mirror jobs and removes their targets; a failure goes to *rc unless one is there.
+ * *stopped (may be NULL) is set while the VM is stopped for that; still set at the end: it may be
+ * stopped. */
+void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, struct tv_err *e);
+/* The same for every object, chardev and fd set that carries HV_PREFIX, too; goes on after a
+ * failure. */
+int hv_remove_traces(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_err *e) TV_MUST_CHECK;
 
 #endif

@@ -25,7 +25,8 @@
 
 struct nbd_ops {
 	/* Where the owner would like a write's next bytes to be put (NBD_PIECE_BYTES of room), so
-	 * that it need not copy them: write is called with that address then. May be NULL. */
+	 * that it need not copy them: write is called with that address then. May be NULL, and
+	 * may return NULL. */
 	void *(*room)(void *arg, unsigned disk);
 	/* data is valid during the call. It may wait: the request is answered after it
 	 * (back-pressure). Not 0: the connection ends, unanswered. */

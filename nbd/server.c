@@ -249,8 +249,10 @@ static int take_write(struct conn *c, const struct request *r)
 	while (done < r->bytes) {
 		uint32_t n = r->bytes - done < NBD_PIECE_BYTES ? r->bytes - done : NBD_PIECE_BYTES;
 		const struct nbd_ops *ops = &c->n->ops;
-		uint8_t *p = ops->room ? ops->room(c->n->arg, c->disk) : c->piece;
+		uint8_t *p = ops->room ? ops->room(c->n->arg, c->disk) : NULL;
 
+		if (!p)
+			p = c->piece;
 		if (get(c, p, n))
 			return -EPIPE;
 		if (ops->write(c->n->arg, c->disk, r->offset + done, p, n))

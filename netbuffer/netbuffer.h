@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * netbuffer: holds the guest's output per epoch. One interface, several ways; the way built so far
- * is `relay`: frames arrive on a capture socket and leave through an inject socket of the same port
- * (QEMU filter-redirectors, see hv_net_hold). Knows neither QEMU nor epochs' contents.
+ * netbuffer: holds the guest's output per epoch. One interface, two ways. `relay`: frames arrive on
+ * a capture socket and leave through an inject socket of the same port (QEMU filter-redirectors,
+ * see hv_net_hold). `plug`: frames stay in the kernel, in a queue (sch_plug) that the taps are
+ * redirected to; for vhost and several queues too. Knows neither QEMU nor epochs' contents.
  *
  * States: NB_PASS frames go on at once (the VM runs alone, by record); NB_HOLD frames wait for
  * their epoch's release. A frame's epoch is decided by nb_barrier, never by when it was read.
@@ -43,14 +44,54 @@ struct nb_conf {
 struct nb_stats {
 	uint64_t held_frames, held_bytes; /* now */
 	uint64_t released_frames,
-		passed_frames;	 /* written whole: held before, or sent by a VM alone */
+		passed_frames;	 /* written whole: held before, or sent by a VM alone. plug: as the
+				  * kernel counts, and a few ms late */
 	uint64_t dropped_frames; /* no room, thrown away by nb_drop, or the inject socket is dead */
 	int64_t oldest_held_ns;	 /* arrival of the oldest held frame (tv_now_ns), 0 when none */
 };
 
-/* Starts in NB_PASS. Takes over the ports' fds, also on failure. -E2BIG over 32 ports. */
+/* The relay. Starts in NB_PASS. Takes over the ports' fds, also on failure. -E2BIG over 32 ports.
+ */
 int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned n,
 		 const struct nb_conf *conf, struct nb **out, struct tv_err *e) TV_MUST_CHECK;
+/* A tap of the VM, in the network namespace of this process. */
+struct nb_plug_tap {
+	char name[64];	 /* of the port, for people */
+	char ifname[16]; /* IFNAMSIZ */
+	unsigned ifindex;
+};
+/* Of a VM's id the first hexadecimal digits, which name what is made in the kernel. */
+#define NB_PLUG_ID_DIGITS 8
+/*
+ * Can this kernel, and may we, hold frames in a plug queue? Tries everything once on a device of
+ * its own; loads modules. 0, or -ENOTSUP with the reason. Some 10 ms. Not from inside a pause.
+ */
+int nb_plug_probe(struct tv_err *e) TV_MUST_CHECK;
+/*
+ * The plug way: for each tap a queueing device of ours, named after vm_id. Starts in NB_PASS. What
+ * an earlier life of this VM left is removed first, and what it held is dropped. On failure nothing
+ * is left. -E2BIG over 32 taps; -ENOTSUP the kernel, or something about a tap (the sentence says
+ * what: another ingress queue, packet steering), does not allow it.
+ */
+int nb_plug_new(struct event_base *base, const struct nb_plug_tap *taps, unsigned n,
+		const char *vm_id, const struct nb_conf *conf, struct nb **out,
+		struct tv_err *e) TV_MUST_CHECK;
+/*
+ * Removes what a dead process's plug has left in the kernel, by name; nothing there is no failure.
+ * release: what is held leaves first, in order (the VM runs alone by record); otherwise it is
+ * dropped. Until this is called frames wait up to the limit and are dropped beyond it. At most a
+ * second.
+ */
+int nb_plug_clean(const char *vm_id, bool release, struct tv_err *e) TV_MUST_CHECK;
+
+/* "relay" or "plug". */
+const char *nb_way(const struct nb *nb);
+/*
+ * How many captured and uncommitted epochs are useful: more are allowed, but the plug, which can
+ * set apart the frames of one epoch only, lets those of the others leave with a later one.
+ */
+unsigned nb_max_in_flight(const struct nb *nb);
+
 /*
  * NB_HOLD from the next barrier on: frames sent before it still pass (the VM was alone), whatever
  * is sent after it belongs to the epoch of the barrier that follows. Epoch numbers begin anew (at
@@ -60,8 +101,11 @@ void nb_hold(struct nb *nb);
 /*
  * HOT, any thread, allocates nothing. Called while the VM is paused: all frames that the guest sent
  * up to now and that no earlier barrier took belong to `epoch`. All ports or, on failure, none.
- * -EINVAL epoch does not grow; -ENOSPC 16 epochs are unreleased; -EPIPE, TV_E_PROTOCOL a port is
- * dead (found here also before the loop knows). In NB_PASS without nb_hold it only checks.
+ * -EINVAL epoch does not grow; -ENOSPC 16 epochs are unreleased (relay); -EPIPE, TV_E_PROTOCOL a
+ * port is dead (found here also before the loop knows); -ETIMEDOUT (plug, first barrier) what was
+ * passing has not left. In NB_PASS without nb_hold it only checks. After a failure of the plug's
+ * barrier frames may have become an epoch on some ports only: nothing is released any more, only
+ * nb_pass, nb_drop and nb_free are of use.
  */
 int nb_barrier(struct nb *nb, uint64_t epoch) TV_MUST_CHECK;
 /* Epoch is committed: lets its frames and those of older epochs out, in order. An epoch without its
@@ -78,7 +122,8 @@ void nb_stats(struct nb *nb, struct nb_stats *out);
 /* Nothing read or to write is left: true when all that was released is in the kernel. */
 bool nb_idle(struct nb *nb);
 /* Frames that wait for the release of `epoch` or of an older one, oldest first, as far as they have
- * been read: for each, the virtio header and the frame after it. Stops after limit_bytes. */
+ * been read: for each, the virtio header and the frame after it. Stops after limit_bytes. The plug
+ * says none: they are in the kernel. */
 #define NB_VNET_HDR_BYTES 10
 typedef void (*nb_frame_cb)(const uint8_t vnet_hdr[NB_VNET_HDR_BYTES], const uint8_t *frame,
 			    size_t bytes, void *arg);

@@ -18,7 +18,7 @@
 static void on_report(evutil_socket_t fd, short what, void *arg)
 {
 	struct port *p = arg;
-	struct nb *nb = p->nb;
+	struct relay *nb = p->nb;
 
 	(void)fd, (void)what;
 	relay_enter(nb);
@@ -114,7 +114,7 @@ static uint8_t *frame_begins(void *arg, size_t wire_bytes)
 /* True once per barrier interval, for the first frame of the epoch that has no barrier yet. */
 static bool note_arrival(struct port *p, struct nb_frame *f)
 {
-	struct nb *nb = p->nb;
+	struct relay *nb = p->nb;
 	bool first;
 
 	pthread_mutex_lock(&nb->lock);
@@ -130,7 +130,7 @@ static bool frame_ends(void *arg, uint64_t end_pos)
 {
 	struct port *p = arg;
 	struct nb_frame *f = p->coming;
-	struct nb *nb = p->nb;
+	struct relay *nb = p->nb;
 
 	p->coming = NULL;
 	if (p->skipping) {
@@ -267,7 +267,7 @@ void port_dispose(struct port *p)
 	tv_close_fd(&p->inject_fd);
 }
 
-int port_init(struct port *p, struct nb *nb, const struct nb_port *from)
+int port_init(struct port *p, struct relay *nb, const struct nb_port *from)
 {
 	p->nb = nb;
 	memcpy(p->name, from->name, sizeof(p->name));

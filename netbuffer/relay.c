@@ -44,12 +44,15 @@
 #include <unistd.h>
 #include <linux/sockios.h>
 
-#define DEFAULT_LIMIT_BYTES (8u << 20)
+static struct relay *relay_of(struct nb *nb)
+{
+	return (struct relay *)nb; /* it begins with it */
+}
 
 /* ---- the barrier: any thread, hot ---- */
 
 /* The peer may have closed without the loop having read that far. */
-static int check_alive(struct nb *nb)
+static int check_alive(struct relay *nb)
 {
 	struct pollfd fds[NB_MAX_PORTS];
 	unsigned i;
@@ -68,7 +71,7 @@ static int check_alive(struct nb *nb)
 	return r ? -EPIPE : 0;
 }
 
-static int find_positions(const struct nb *nb, uint64_t pos[])
+static int find_positions(const struct relay *nb, uint64_t pos[])
 {
 	unsigned i;
 
@@ -82,7 +85,7 @@ static int find_positions(const struct nb *nb, uint64_t pos[])
 	return 0;
 }
 
-static void set_gates(struct nb *nb, const uint64_t pos[], uint64_t epoch)
+static void set_gates(struct relay *nb, const uint64_t pos[], uint64_t epoch)
 {
 	unsigned i;
 
@@ -100,7 +103,7 @@ static void set_gates(struct nb *nb, const uint64_t pos[], uint64_t epoch)
 	nb->announced = false;
 }
 
-static int barrier_locked(struct nb *nb, uint64_t epoch)
+static int barrier_locked(struct relay *nb, uint64_t epoch)
 {
 	uint64_t pos[NB_MAX_PORTS];
 	unsigned i;
@@ -123,8 +126,9 @@ static int barrier_locked(struct nb *nb, uint64_t epoch)
 	return 0;
 }
 
-int nb_barrier(struct nb *nb, uint64_t epoch)
+static int relay_barrier(struct nb *base, uint64_t epoch)
 {
+	struct relay *nb = relay_of(base);
 	int rc;
 
 	pthread_mutex_lock(&nb->lock);
@@ -135,7 +139,7 @@ int nb_barrier(struct nb *nb, uint64_t epoch)
 
 /* ---- the owner's other calls, in the loop ---- */
 
-static void flush_all(struct nb *nb)
+static void flush_all(struct relay *nb)
 {
 	unsigned i;
 
@@ -143,8 +147,10 @@ static void flush_all(struct nb *nb)
 		port_flush(&nb->ports[i]);
 }
 
-void nb_hold(struct nb *nb)
+static void relay_hold(struct nb *base)
 {
+	struct relay *nb = relay_of(base);
+
 	pthread_mutex_lock(&nb->lock);
 	if (nb->mode == NB_PASS && !nb->armed) {
 		nb->armed = true;
@@ -153,8 +159,9 @@ void nb_hold(struct nb *nb)
 	pthread_mutex_unlock(&nb->lock);
 }
 
-void nb_release(struct nb *nb, uint64_t generation, uint64_t epoch)
+static void relay_release(struct nb *base, uint64_t generation, uint64_t epoch)
 {
+	struct relay *nb = relay_of(base);
 	unsigned i;
 
 	if (generation != nb->conf.generation)
@@ -172,8 +179,9 @@ void nb_release(struct nb *nb, uint64_t generation, uint64_t epoch)
 	flush_all(nb);
 }
 
-void nb_pass(struct nb *nb)
+static void relay_pass(struct nb *base)
 {
+	struct relay *nb = relay_of(base);
 	unsigned i;
 
 	pthread_mutex_lock(&nb->lock);
@@ -186,11 +194,23 @@ void nb_pass(struct nb *nb)
 	flush_all(nb);
 }
 
-void nb_drop(struct nb *nb)
+static enum nb_mode relay_mode(struct nb *base)
 {
+	struct relay *nb = relay_of(base);
+	enum nb_mode mode;
+
+	pthread_mutex_lock(&nb->lock);
+	mode = nb->mode;
+	pthread_mutex_unlock(&nb->lock);
+	return mode;
+}
+
+static void relay_drop(struct nb *base)
+{
+	struct relay *nb = relay_of(base);
 	unsigned i;
 
-	if (nb_mode(nb) == NB_PASS)
+	if (relay_mode(base) == NB_PASS)
 		return;
 	nb->quiet = true;
 	relay_enter(nb);
@@ -200,19 +220,9 @@ void nb_drop(struct nb *nb)
 	relay_leave(nb);
 }
 
-enum nb_mode nb_mode(const struct nb *nb)
+static void relay_stats(struct nb *base, struct nb_stats *out)
 {
-	struct nb *n = (struct nb *)nb;
-	enum nb_mode mode;
-
-	pthread_mutex_lock(&n->lock);
-	mode = n->mode;
-	pthread_mutex_unlock(&n->lock);
-	return mode;
-}
-
-void nb_stats(struct nb *nb, struct nb_stats *out)
-{
+	struct relay *nb = relay_of(base);
 	unsigned i;
 
 	*out = nb->counts;
@@ -246,8 +256,10 @@ static size_t say_frame(const struct port *p, const struct nb_frame *f, nb_frame
 	return bytes;
 }
 
-void nb_each_held(struct nb *nb, uint64_t epoch, size_t limit_bytes, nb_frame_cb cb, void *arg)
+static void relay_each_held(struct nb *base, uint64_t epoch, size_t limit_bytes, nb_frame_cb cb,
+			    void *arg)
 {
+	struct relay *nb = relay_of(base);
 	size_t said = 0;
 
 	for (unsigned i = 0; i < nb->ports_n; i++) {
@@ -271,8 +283,9 @@ void nb_each_held(struct nb *nb, uint64_t epoch, size_t limit_bytes, nb_frame_cb
 	}
 }
 
-bool nb_idle(struct nb *nb)
+static bool relay_idle(struct nb *base)
 {
+	struct relay *nb = relay_of(base);
 	unsigned i;
 
 	for (i = 0; i < nb->ports_n; i++)
@@ -283,7 +296,7 @@ bool nb_idle(struct nb *nb)
 
 /* ---- beginning and end ---- */
 
-static void destroy(struct nb *nb)
+static void destroy(struct relay *nb)
 {
 	unsigned i;
 
@@ -303,10 +316,51 @@ static void close_all(const struct nb_port *ports, unsigned n)
 	}
 }
 
+void relay_enter(struct relay *nb)
+{
+	nb->depth++;
+	nb->now_ns = tv_now_ns();
+}
+
+void relay_leave(struct relay *nb)
+{
+	if (!--nb->depth && nb->freed)
+		destroy(nb);
+}
+
+static void relay_free(struct nb *base)
+{
+	struct relay *nb = relay_of(base);
+	unsigned i;
+
+	if (!nb->depth) {
+		destroy(nb);
+		return;
+	}
+	nb->freed = true;
+	for (i = 0; i < nb->ports_n; i++)
+		port_dispose(&nb->ports[i]);
+}
+
+static const struct nb_ops relay_ops = {
+	.name = "relay",
+	.max_in_flight = 2,
+	.hold = relay_hold,
+	.barrier = relay_barrier,
+	.release = relay_release,
+	.pass = relay_pass,
+	.drop = relay_drop,
+	.mode = relay_mode,
+	.stats = relay_stats,
+	.idle = relay_idle,
+	.each_held = relay_each_held,
+	.free = relay_free,
+};
+
 int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned n,
 		 const struct nb_conf *conf, struct nb **out, struct tv_err *e)
 {
-	struct nb *nb = n <= NB_MAX_PORTS ? calloc(1, sizeof(*nb)) : NULL;
+	struct relay *nb = n <= NB_MAX_PORTS ? calloc(1, sizeof(*nb)) : NULL;
 	unsigned i;
 	int rc = 0, r;
 
@@ -317,9 +371,11 @@ int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned 
 			       "cannot hold the output of %u network ports (at most %d)", n,
 			       NB_MAX_PORTS);
 	}
+	nb->nb.ops = &relay_ops;
 	nb->base = base;
 	nb->conf = conf ? *conf : (struct nb_conf){0};
-	nb->budget.limit_bytes = nb->conf.limit_bytes ? nb->conf.limit_bytes : DEFAULT_LIMIT_BYTES;
+	nb->budget.limit_bytes =
+		nb->conf.limit_bytes ? nb->conf.limit_bytes : NB_DEFAULT_LIMIT_BYTES;
 	pthread_mutex_init(&nb->lock, NULL);
 	/* Each port takes its fds over even when one before it has failed. */
 	for (i = 0; i < n; i++) {
@@ -332,33 +388,6 @@ int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned 
 	if (rc)
 		destroy(nb);
 	else
-		*out = nb;
+		*out = &nb->nb;
 	return rc;
-}
-
-void relay_enter(struct nb *nb)
-{
-	nb->depth++;
-	nb->now_ns = tv_now_ns();
-}
-
-void relay_leave(struct nb *nb)
-{
-	if (!--nb->depth && nb->freed)
-		destroy(nb);
-}
-
-void nb_free(struct nb *nb)
-{
-	unsigned i;
-
-	if (!nb)
-		return;
-	if (!nb->depth) {
-		destroy(nb);
-		return;
-	}
-	nb->freed = true;
-	for (i = 0; i < nb->ports_n; i++)
-		port_dispose(&nb->ports[i]);
 }

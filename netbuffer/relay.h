@@ -8,6 +8,7 @@
 #include "netbuffer/gate.h"
 #include "netbuffer/queue.h"
 #include "netbuffer/stream.h"
+#include "netbuffer/way.h"
 
 #include <pthread.h>
 
@@ -15,7 +16,7 @@
 #define NB_READ_BYTES (64u << 10)
 
 struct port {
-	struct nb *nb;
+	struct relay *nb;
 	char name[64];
 	int capture_fd, inject_fd;
 	struct event *readable, *writable, *report;
@@ -36,7 +37,8 @@ struct port {
 	uint64_t leaving_epoch; /* ... and the last released epoch */
 };
 
-struct nb {
+struct relay {
+	struct nb nb; /* first: the owner knows only this */
 	struct event_base *base;
 	struct nb_conf conf;
 	struct nb_budget budget;
@@ -59,11 +61,11 @@ struct nb {
 
 /* Entries from the loop, and calls that may call back, are between these; after leave nb may be
  * gone. */
-void relay_enter(struct nb *nb);
-void relay_leave(struct nb *nb);
+void relay_enter(struct relay *nb);
+void relay_leave(struct relay *nb);
 
 /* Takes the fds over, also on failure. */
-int port_init(struct port *p, struct nb *nb, const struct nb_port *from) TV_MUST_CHECK;
+int port_init(struct port *p, struct relay *nb, const struct nb_port *from) TV_MUST_CHECK;
 void port_dispose(struct port *p);
 /* Writes what may leave, as far as the socket takes it now; the rest when it is writable. */
 void port_flush(struct port *p);

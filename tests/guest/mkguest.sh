@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Makes the test guest from Debian's packages only: BUILD/guest/vmlinuz, BUILD/guest/initramfs.gz
-# (kernel, busybox, redis-server with the libraries it needs, two small programs for tests of disks) and BUILD/guest/cmdline, the kernel command
+# (kernel, busybox, redis-server with the libraries it needs, three small programs for tests) and BUILD/guest/cmdline, the kernel command
 # line to begin with. The packages are unpacked, never
 # installed; they stay in BUILD/cache/debs, so that only the first run needs the archive. The same
 # inputs give the same bytes, and nothing is done when no input has changed.
@@ -65,7 +65,7 @@ download() {
 }
 
 inputs_hash() {
-	(cd "$here" && cat mkguest.sh rc inittab redis.conf verify.c diskbench.c && cat "$debs/list") | sha256sum
+	(cd "$here" && cat mkguest.sh rc inittab redis.conf verify.c diskbench.c clockcheck.c && cat "$debs/list") | sha256sum
 }
 
 # The libraries a program needs, found by the unpacked tree's own loader in that tree alone.
@@ -106,8 +106,8 @@ make_tree() {
 	install -m 755 "$here/rc" "$tree/etc/rc"
 	install -m 644 "$here/inittab" "$here/redis.conf" "$tree/etc/"
 	copy_program redis-server
-	# The two programs that are not Debian's: they test disks from inside, and a guest has no compiler.
-	for m in verify diskbench; do
+	# The programs that are not Debian's: they test disks and clocks from inside, and a guest has no compiler.
+	for m in verify diskbench clockcheck; do
 		${CC:-cc} -O2 -static -pthread -std=gnu11 -D_GNU_SOURCE -o "$tree/bin/$m" "$here/$m.c"
 	done
 	for m in "${modules[@]}"; do

@@ -26,15 +26,16 @@ guest_append() {
 	echo "$(<"$GUEST_DIR/cmdline") twinvm.ip=10.77.0.${GUEST_NO:-2}/24 $*"
 }
 
-# guest_command NAME TAP QMP_SOCKET CONSOLE_LOG [MACHINE]: sets GUEST_COMMAND, what a person would type
+# guest_command NAME TAP QMP_SOCKET CONSOLE_LOG [MACHINE]: sets GUEST_COMMAND, what a person would type. From the
+# environment: GUEST_ACCEL (else what this machine can do), GUEST_SMP, GUEST_NETDEV (",vhost=on"), GUEST_NIC (",mq=on")
 guest_command() {
 	# shellcheck disable=SC2086 # GUEST_EXTRA is words
-	GUEST_COMMAND=(qemu-system-x86_64 -name "$1" -M "${5:-q35}" -accel "$(guest_accel)"
-		-m 512 -smp 1 -nodefaults -display none -no-reboot
+	GUEST_COMMAND=(qemu-system-x86_64 -name "$1" -M "${5:-q35}" -accel "${GUEST_ACCEL:-$(guest_accel)}"
+		-m 512 -smp "${GUEST_SMP:-1}" -nodefaults -display none -no-reboot
 		-kernel "$GUEST_KERNEL" -initrd "$GUEST_INITRD"
 		-append "$(guest_append ${GUEST_EXTRA:-})"
-		-netdev "tap,id=net0,ifname=$2,script=no,downscript=no"
-		-device "virtio-net-pci,netdev=net0,mac=$(printf "52:54:00:77:00:%02x" "${GUEST_NO:-2}"),romfile="
+		-netdev "tap,id=net0,ifname=$2,script=no,downscript=no${GUEST_NETDEV:-}"
+		-device "virtio-net-pci,netdev=net0,mac=$(printf "52:54:00:77:00:%02x" "${GUEST_NO:-2}"),romfile=${GUEST_NIC:-}"
 		-serial "file:$4" -qmp "unix:$3,server=on,wait=off")
 }
 

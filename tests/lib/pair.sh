@@ -6,7 +6,8 @@
 #   daemon_start HOST                starts twinvmd there (again); DAEMON_PID[HOST]
 #   tw HOST ARGS...                  twinvm in a host
 #   guest_start HOST NAME [ARGS...]  a Redis guest on a tap; QEMU's real pid in GUEST_PID[NAME], its QMP
-#                                    socket in GUEST_QMP[NAME]; waits until Redis answers
+#                                    socket in GUEST_QMP[NAME]; waits until Redis answers. GUEST_ENV: variables
+#                                    for QEMU
 #   vm_state HOST NAME               state of status --json, "none" when it is not known there
 #   vm_field HOST NAME JQ            one field of status --json
 #   await_state SECONDS HOST NAME S  waits for a state
@@ -91,7 +92,8 @@ guest_start() {
 	host_tap "$host" "tap-$name"
 	GUEST_QMP[$name]=$PAIR_DIR/$name.qmp
 	guest_command "$name" "tap-$name" "${GUEST_QMP[$name]}" "$PAIR_DIR/$name-serial.log" "${GUEST_MACHINE:-q35}"
-	host_spawn "$host" "$PAIR_DIR/$name-qemu.log" "${GUEST_COMMAND[@]}" "$@"
+	# shellcheck disable=SC2086 # words
+	host_spawn "$host" "$PAIR_DIR/$name-qemu.log" ${GUEST_ENV:+env $GUEST_ENV} "${GUEST_COMMAND[@]}" "$@"
 	GUEST_PID[$name]=$SPAWNED_PID
 	await 120 "the guest $name to boot" grep -saq "GUEST READY" "$PAIR_DIR/$name-serial.log"
 }

@@ -4,6 +4,7 @@
 # the replica is one state of that disk, or its state file does not claim so. The last time it dies in the middle of
 # applying an epoch, for certain. Protection comes back; then the primary loses power: memory and disk of the promoted
 # VM are of one epoch. (63-disk-faults.sh compares block by block, without a guest.) KILL_ROUNDS (3), SEED.
+# With GUEST_ENV="LD_PRELOAD=$PWD/build/tools/heapguard.so" it also finds a QEMU that writes into freed memory.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER="file"

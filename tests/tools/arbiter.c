@@ -7,12 +7,14 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -114,15 +116,29 @@ struct race {
 	uint64_t version; /* of the round */
 };
 
-static void racer(const char *url, const char *vm, struct race *r, int self, int rounds)
+/* Opened once, before what the race is about: a directory that is read-only just now is tried
+ * again. */
+static struct fo_arbiter *open_surely(const char *url)
 {
 	struct fo_arbiter *a = NULL;
+	struct pollfd none = {-1, 0, 0};
+
+	for (int i = 0; i < 5000 && fo_arbiter_open(url, &conf, &a, NULL); i++)
+		poll(&none, 1, 1);
+	if (!a)
+		abort();
+	return a;
+}
+
+static void racer(const char *url, const char *vm, struct race *r, int self, int rounds)
+{
+	struct fo_arbiter *a;
 	struct tv_err e = {0};
 	char name[16];
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody waits at a barrier for a parent that died */
 	snprintf(name, sizeof(name), "p%d", self);
-	if (fo_arbiter_open(url, &conf, &a, &e))
-		abort();
+	a = open_surely(url);
 	for (int i = 0; i < rounds; i++) {
 		struct fo_record next;
 
@@ -192,7 +208,8 @@ static int race(const char *url, const char *vm, int n, int rounds)
 			racer(url, vm, r, i, rounds);
 			_exit(0);
 		}
-	if (fo_arbiter_open(url, &conf, &a, &e) || read_surely(a, vm, &rec, &e))
+	a = open_surely(url);
+	if (read_surely(a, vm, &rec, &e))
 		abort();
 	for (int i = 0; i < rounds; i++) {
 		r->version = rec.version + 1;

@@ -158,11 +158,27 @@ static struct hv_standby *start_standby(json_t *desc)
 static struct hv_run runs[MAX_RUNS];
 static uint8_t stage[STAGE_BYTES];
 
+/* Where tracking needs a pause for it, the VM gets one unless it is paused already. */
+static void begin_round(struct hv_vm *vm)
+{
+	int rc = hv_round_begin(vm);
+
+	if (rc == -EBUSY && hv_round_needs_pause(vm)) {
+		rc = hv_pause(vm, MS);
+		MUST(!rc, "pause: %s", tv_strerror(rc));
+		rc = hv_round_begin(vm);
+		MUST(!rc, "beginning a round: %s", tv_strerror(rc));
+		rc = hv_resume(vm, MS);
+	}
+	MUST(!rc, "beginning a round: %s", tv_strerror(rc));
+}
+
 static uint64_t copy_dirty(struct hv_vm *vm, struct hv_standby *sb)
 {
 	struct hv_cursor c = {0};
 	uint64_t pages = 0;
 
+	begin_round(vm);
 	while (!c.done) {
 		int n = hv_harvest(vm, &c, runs, MAX_RUNS, STAGE_BYTES / TV_PAGE_BYTES);
 		uint8_t *p = stage;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The primary's disk writes: which epoch they belong to, when they are answered, when they have to
  * wait. */
+#include "checkpoint/checkpoint.h"
 #include "daemon/disks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 #include <endian.h>
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -218,12 +220,41 @@ static void test_mirror_ends(void **state)
 	assert_int_equal(failures, 1);
 }
 
+/* What a backup says is taken in order, when it was promised, and once. */
+static void test_hashes(void **state)
+{
+	uint8_t hashes[3 * CKPT_HASH_BYTES] = {0};
+	struct disks_stats st;
+
+	(void)state;
+	assert_int_equal(disks_await_hashes(d), 0); /* nothing promised: nobody waits */
+	assert_int_equal(disks_learn(d, 1, 0, hashes, CKPT_HASH_BYTES), TV_E_PROTOCOL);
+	assert_false(disks_hashes_awaited(d));
+	disks_expect_hashes(d);
+	assert_true(disks_hashes_awaited(d));
+	assert_int_equal(disks_learn(d, 1, 0, hashes, sizeof(hashes)), 0);
+	assert_int_equal(disks_learn(d, 1, 2, hashes, sizeof(hashes)), TV_E_PROTOCOL);
+	assert_int_equal(disks_learn(d, 1, 3, hashes, 17), TV_E_PROTOCOL);
+	assert_int_equal(disks_learn(d, 1000, 0, hashes, CKPT_HASH_BYTES), TV_E_PROTOCOL);
+	assert_int_equal(disks_learn(d, 1, 3, hashes, CKPT_HASH_BYTES), 0);
+	assert_int_equal(disks_learn(d, 0, 0, hashes, 0), 0); /* the last message may have none */
+	disks_learned(d);
+	assert_int_equal(disks_await_hashes(d), 0);
+	assert_int_equal(disks_learn(d, 1, 4, hashes, CKPT_HASH_BYTES), TV_E_PROTOCOL);
+	disks_copied(d);
+	disks_stats(d, &st);
+	assert_int_equal(st.kept_bytes, 0);
+	disks_expect_hashes(d);
+	disks_discard(d);
+	assert_int_equal(disks_await_hashes(d), -ECANCELED);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(test_epochs), T(test_waits_for_commit),
-					   T(test_pause_lets_through), T(test_full_queue),
-					   T(test_mirror_ends)};
+	const struct CMUnitTest tests[] = {
+		T(test_epochs),	    T(test_waits_for_commit), T(test_pause_lets_through),
+		T(test_full_queue), T(test_mirror_ends),      T(test_hashes)};
 
 	return cmocka_run_group_tests_name("daemon_disks", tests, NULL, NULL);
 }

@@ -46,6 +46,15 @@ static const char network[] =
 	"web0: index=1,type=nic,model=virtio-net-pci,macaddr=52:54:00:12:34:56\n"
 	" \\ n0: index=1,type=tap,fd=31\n";
 
+static const char by_fd[] =
+	"web0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:12:34:56\n"
+	" \\ n0: index=0,type=tap,fd=31\n"
+	"web0: index=1,type=nic,model=virtio-net-pci,macaddr=52:54:00:12:34:56\n"
+	" \\ n0: index=1,type=tap,fd=32\n";
+static const char by_helper[] =
+	"web0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:12:34:56\n"
+	" \\ n0: index=0,type=tap,helper=/usr/lib/qemu/qemu-bridge-helper,br=br0\n";
+
 static char *argv_vhost[] = {"qemu", "-netdev", "tap,id=n0,vhost=on,queues=2", NULL};
 static char *argv_plain[] = {"qemu", "-netdev", "tap,id=n0", "-netdev", "tap,id=n1,vhost=on", NULL};
 
@@ -81,11 +90,22 @@ static void test_nics(void **state)
 	assert_string_equal(nics[0].netdev, "n0");
 	assert_string_equal(nics[0].type, "tap");
 	assert_int_equal(nics[0].queues, 2);
+	assert_string_equal(nics[0].ifname, "tap0"); /* of the first queue */
+	assert_int_equal(nics[0].tap_fd, -1);
 	assert_true(nics[0].vhost && !nics[0].hub);
 	assert_string_equal(nics[1].netdev, "hub0port0");
 	assert_string_equal(nics[1].type, "user");
 	assert_true(nics[1].hub && !nics[1].vhost);
 	assert_int_equal(nics[1].queues, 1);
+	assert_string_equal(nics[1].ifname, "");
+	assert_int_equal(nics[1].tap_fd, -1);
+	assert_int_equal(hv_nics(&d, by_fd, argv_plain, nics, 1), 1);
+	assert_string_equal(nics[0].ifname, "");
+	assert_int_equal(nics[0].tap_fd, 31);
+	assert_int_equal(hv_nics(&d, by_helper, argv_plain, nics, 1), 1);
+	assert_string_equal(nics[0].type, "tap");
+	assert_string_equal(nics[0].ifname, "");
+	assert_int_equal(nics[0].tap_fd, -1);
 	assert_int_equal(hv_nics(&d, network, argv_plain, nics, 1), 1);
 	assert_false(nics[0].vhost);
 	hv_devs_dispose(&d);
@@ -144,6 +164,8 @@ static void test_simple_refusals(void **state)
 	fine(&f);
 	f.features.pagemap_scan = false;
 	must_refuse(&f, "kernel");
+	f.features.soft_dirty = true; /* the other way */
+	must_allow(&f);
 	fine(&f);
 	f.c.page_bytes = 2 << 20;
 	must_refuse(&f, "hugetlbfs");

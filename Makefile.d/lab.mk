@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The lab: whole hosts under software emulation with real KVM (tests/lab/README.md).
+.PHONY: lab-image test-lab
+lab-image: all tools guest
+	@tests/lab/mklab.sh $(B)
+test-lab:
+	@tests/deps.sh
+	@tests/lab/run.sh

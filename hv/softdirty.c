@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Dirty pages on kernels without asynchronous write protection (before Linux 6.7): soft-dirty bits.
+ *
+ * Theory of operation. /proc/PID/pagemap has a bit per page, "written since the last clear", and
+ * writing 4 to /proc/PID/clear_refs clears it for the whole process, by write-protecting every page
+ * (Documentation/admin-guide/mm/soft-dirty.rst). KVM's own mappings go away with it: the clear
+ * announces an invalidation, and a guest's next write faults through the process' page table, which
+ * sets the bit. What KVM or vhost write on a guest's behalf takes the same way.
+ *
+ * Reading and clearing are two steps, and a write between them is lost. So a round begins
+ * (hv_round_begin) only while the VM is paused: no vCPU runs, QEMU has drained its disks, vhost is
+ * stopped. It moves the bits into a bitmap of our own and clears them; from then on the VM may run,
+ * and hv_harvest hands out the bitmap. A page written meanwhile is in the bitmap (its newer content
+ * is copied) or will be in the next round's, or both.
+ *
+ * What this way cannot do, and what is refused for it:
+ *   - discarded pages are not reported (hv_features.discard_reported is false: no balloons);
+ *   - pages of files and of shared memory lose their bits when the kernel unmaps them: only private
+ *     anonymous RAM is accepted, so a promoted standby cannot be protected again from such a host;
+ *   - a huge page has one bit, so one write to it is 512 dirty pages: wherever a whole huge page's
+ *     worth is dirty, the kernel is asked to split it (split_chunks), and it rarely is one again;
+ *   - anybody with our rights who writes to clear_refs takes our bits: nothing can tell.
+ * A page that was never touched reads as zero and is not reported (as in dirty.c).
+ */
+#include "hv/proc.h"
+#include "hv/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ENTRIES 65536 /* pagemap entries read at once: 512 KiB for 256 MiB of RAM */
+#define SOFT_DIRTY (UINT64_C(1) << 55)
+#define POPULATED (UINT64_C(3) << 62) /* present or swapped */
+#define WORD_BITS 64
+#define HUGE_BYTES (UINT64_C(2) << 20)
+
+static uint64_t block_pages(const struct hv_block *b)
+{
+	return b->bytes >> TV_PAGE_SHIFT;
+}
+
+int hv_soft_read(int pagemap_fd, uint64_t addr, uint64_t pages, uint64_t *entries)
+{
+	uint8_t *to = (uint8_t *)entries;
+	size_t want = pages * sizeof(uint64_t), done = 0;
+
+	while (done < want) {
+		off_t at = (off_t)((addr >> TV_PAGE_SHIFT) * sizeof(uint64_t) + done);
+		ssize_t r = pread(pagemap_fd, to + done, want - done, at);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r ? -errno : TV_E_GONE; /* 0: the process has ended */
+		done += (size_t)r;
+	}
+	return 0;
+}
+
+bool hv_soft_is_dirty(uint64_t entry)
+{
+	return (entry & SOFT_DIRTY) && (entry & POPULATED);
+}
+
+int hv_soft_clear(int clear_fd)
+{
+	ssize_t r;
+
+	do {
+		r = pwrite(clear_fd, "4", 1, 0);
+	} while (r < 0 && errno == EINTR);
+	return r == 1 ? 0 : r < 0 ? -errno : -EIO;
+}
+
+static int collect(struct hv_vm *vm, unsigned block)
+{
+	const struct hv_block *b = &vm->blocks[block];
+	uint64_t *map = vm->pending[block], pages = block_pages(b);
+
+	for (uint64_t at = 0; at < pages; at += ENTRIES) {
+		uint64_t n = pages - at < ENTRIES ? pages - at : ENTRIES;
+		int rc = hv_soft_read(vm->pagemap_fd, b->host.v + (at << TV_PAGE_SHIFT), n,
+				      vm->entries);
+
+		if (rc)
+			return rc;
+		for (uint64_t i = 0; i < n; i++)
+			if (hv_soft_is_dirty(vm->entries[i] | (vm->soft_all ? SOFT_DIRTY : 0)))
+				map[(at + i) / WORD_BITS] |= UINT64_C(1) << (at + i) % WORD_BITS;
+	}
+	return 0;
+}
+
+bool hv_round_needs_pause(const struct hv_vm *vm)
+{
+	return vm->soft;
+}
+
+int hv_round_begin(struct hv_vm *vm)
+{
+	int rc = 0;
+
+	if (!vm->soft)
+		return 0;
+	if (!vm->paused)
+		return -EBUSY;
+	for (unsigned i = 0; i < vm->n_blocks && !rc; i++)
+		rc = collect(vm, i);
+	if (!rc)
+		rc = hv_soft_clear(vm->clear_fd);
+	if (!rc)
+		vm->soft_all = false;
+	return rc;
+}
+
+/* The first page from on that is in the bitmap, or end. */
+static uint64_t next_set(const uint64_t *map, uint64_t from, uint64_t end)
+{
+	while (from < end) {
+		uint64_t word = map[from / WORD_BITS] >> from % WORD_BITS;
+
+		if (word) {
+			from += (uint64_t)__builtin_ctzll(word);
+			return from < end ? from : end;
+		}
+		from = (from / WORD_BITS + 1) * WORD_BITS;
+	}
+	return end;
+}
+
+/* Takes the stretch of pages that starts at from out of the bitmap, max at most; how many. */
+static uint64_t take_run(uint64_t *map, uint64_t from, uint64_t end, uint64_t max)
+{
+	uint64_t n = 0;
+
+	while (from + n < end && n < max) {
+		uint64_t *word = &map[(from + n) / WORD_BITS];
+		uint64_t bit = UINT64_C(1) << (from + n) % WORD_BITS;
+
+		if (!(*word & bit))
+			break;
+		*word &= ~bit;
+		n++;
+	}
+	return n;
+}
+
+/* Adds one page of every 2 MiB that lie wholly in the run; what does not fit is left for later. */
+static unsigned add_chunks(struct hv_vm *vm, const struct hv_run *run, unsigned n)
+{
+	uint64_t start = vm->blocks[run->block].host.v + run->offset;
+	uint64_t end = start + ((uint64_t)run->pages << TV_PAGE_SHIFT);
+
+	for (uint64_t at = (start + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
+	     at + HUGE_BYTES <= end && n < HV_IOVS; at += HUGE_BYTES)
+		vm->iovs[n++] = (struct iovec){(void *)(uintptr_t)at, TV_PAGE_BYTES};
+	return n;
+}
+
+/*
+ * MADV_COLD on a part of a huge page splits it (mm/madvise.c: madvise_cold_or_pageout_pte_range);
+ * on a small page it says that this one page may be paged out earlier, which costs nothing here.
+ * The bits are kept either way. Failure is no error: more is copied then.
+ */
+static void split_chunks(struct hv_vm *vm, unsigned n)
+{
+	if (n && syscall(SYS_process_madvise, vm->pidfd, vm->iovs, n, MADV_COLD, 0) < 0)
+		return;
+}
+
+int hv_soft_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs,
+		    unsigned max_runs, uint64_t max_pages)
+{
+	unsigned n = 0, chunks = 0;
+
+	while (cursor->block < vm->n_blocks && n < max_runs && max_pages) {
+		const struct hv_block *b = &vm->blocks[cursor->block];
+		uint64_t *map = vm->pending[cursor->block], pages = block_pages(b);
+		uint64_t at = next_set(map, cursor->offset >> TV_PAGE_SHIFT, pages), got;
+
+		if (at >= pages) {
+			cursor->block++;
+			cursor->offset = 0;
+			continue;
+		}
+		got = take_run(map, at, pages, max_pages < HV_RUN_PAGES ? max_pages : HV_RUN_PAGES);
+		runs[n++] = (struct hv_run){
+			.block = cursor->block,
+			.pages = (uint32_t)got,
+			.offset = at << TV_PAGE_SHIFT,
+		};
+		chunks = add_chunks(vm, &runs[n - 1], chunks);
+		max_pages -= got;
+		cursor->offset = (at + got) << TV_PAGE_SHIFT;
+	}
+	split_chunks(vm, chunks);
+	cursor->done = cursor->block >= vm->n_blocks;
+	return (int)n;
+}
+
+/* Is all of the block private memory without a file? */
+static bool is_anonymous(const struct hv_maps *maps, const struct hv_block *b)
+{
+	uint64_t at = b->host.v, end = at + b->bytes;
+
+	while (at < end) {
+		const struct hv_map *m = hv_maps_at(maps, at);
+
+		/* "[heap]", "[anon:...]": a name, not a file */
+		if (!m || m->shared || (*m->path && *m->path != '['))
+			return false;
+		at = m->end;
+	}
+	return true;
+}
+
+static int make_bitmaps(struct hv_vm *vm, struct tv_err *e)
+{
+	struct hv_maps maps;
+	int rc = hv_maps_read(vm->id.pid, &maps);
+
+	for (unsigned i = 0; i < vm->n_blocks && !rc; i++) {
+		uint64_t words = block_pages(&vm->blocks[i]) / WORD_BITS + 1;
+
+		if (!is_anonymous(&maps, &vm->blocks[i])) {
+			hv_maps_dispose(&maps);
+			return tv_fail(e, TV_E_REFUSED,
+				       "the RAM block %s is shared memory or a file, whose writes "
+				       "this kernel's soft-dirty bits can lose: use private RAM, "
+				       "or Linux 6.7 or newer",
+				       vm->blocks[i].name);
+		}
+		vm->pending[i] = malloc(words * sizeof(uint64_t));
+		if (!vm->pending[i])
+			rc = -ENOMEM;
+		else
+			memset(vm->pending[i], 0, words * sizeof(uint64_t)); /* faults it in, too */
+	}
+	hv_maps_dispose(&maps);
+	return rc ? tv_fail(e, rc, "cannot look at QEMU's memory map: %s", tv_strerror(rc)) : 0;
+}
+
+int hv_soft_setup(struct hv_vm *vm, struct tv_err *e)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)vm->id.pid);
+	vm->clear_fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (vm->clear_fd < 0)
+		return tv_fail(e, -errno, "cannot open %s: %s", path, strerror(errno));
+	vm->entries = malloc(ENTRIES * sizeof(*vm->entries));
+	if (!vm->entries)
+		return tv_fail(e, -ENOMEM, "no memory to track dirty pages");
+	memset(vm->entries, 0xff, ENTRIES * sizeof(*vm->entries));
+	/* Somebody before us may have cleared bits: in the first round every populated page counts.
+	 */
+	vm->soft_all = true;
+	return make_bitmaps(vm, e);
+}
+
+void hv_soft_teardown(struct hv_vm *vm)
+{
+	tv_close_fd(&vm->clear_fd);
+	free(vm->entries);
+	vm->entries = NULL;
+	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++) {
+		free(vm->pending[i]);
+		vm->pending[i] = NULL;
+	}
+}

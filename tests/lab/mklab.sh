@@ -1,0 +1,186 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Makes what lab hosts boot from Debian's packages and this machine's own programs:
+#   BUILD/lab/vmlinuz-6.12, initrd-6.12.gz, and the same for 6.1 (Debian 12's default kernel)
+#   BUILD/lab/root.ext4, one read-only image for all hosts and both kernels
+#   BUILD/lab/tiny.bin, the smallest guest
+# Kernel packages are only unpacked, never installed; they stay in BUILD/cache/lab. Nothing is done when no
+# input has changed. twinvm itself is not in the image: hosts see the build folder (lib/lab.sh).
+# usage: mklab.sh [BUILD]
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(realpath -m "${1:-build}")
+cache=$build/cache/lab
+lab=$build/lab
+tree=$lab/tree
+
+declare -A kernel_meta=([6.12]=linux-image-6.12-amd64 [6.1]=linux-image-amd64)
+boot_modules=(virtio_pci virtio_blk crc32c_generic ext4 overlay)
+host_modules=(virtio_net 9p 9pnet_virtio tun bridge veth sch_plug ifb act_mirred cls_matchall sch_ingress
+	sch_netem kvm-amd vhost_net mce-inject hwpoison-inject)
+programs=(bash qemu-system-x86_64 qemu-img ip tc bridge kmod nbdkit gdb strace)
+optional=(nbdkit gdb strace) # taken along where they are installed
+data=(/usr/share/qemu /usr/share/seabios /usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so)
+
+die() {
+	echo "mklab: $*" >&2
+	exit 1
+}
+
+download() { # VERSION: the package's file name on stdout
+	local package
+	package=$(apt-cache depends "${kernel_meta[$1]}" 2>/dev/null | awk '/Depends: linux-image/{print $2; exit}')
+	[[ -n $package ]] || return 1
+	(cd "$cache" && apt-get -qq -o APT::Sandbox::User=root -o Acquire::Retries=3 download "$package" &&
+		ls "${package}"_*.deb | tail -n 1)
+}
+fetch() {
+	local v file
+	mkdir -p "$cache"
+	for v in "${!kernel_meta[@]}"; do
+		[[ ! -e $cache/kernel-$v || ! -e $cache/$(<"$cache/kernel-$v") ]] || continue
+		file=$(download "$v") || {
+			((EUID != 0)) || apt-get -qq update || die "apt-get update failed"
+			file=$(download "$v") || die "no package ${kernel_meta[$v]}: run 'apt-get update' as root and try again"
+		}
+		echo "$file" >"$cache/kernel-$v"
+	done
+}
+
+inputs_hash() {
+	{
+		cat "$here"/{mklab.sh,init,rc,tiny.S} "$cache"/kernel-*
+		# Which libraries our own programs need; where they are loaded to differs each time.
+		ldd "$build"/twinvmd "$build"/twinvm "$build"/tools/labagent | sed 's/ (0x.*//'
+		for p in "${programs[@]}"; do
+			realpath "$(command -v "$p")" | xargs -r stat -L -c '%n %s %Y'
+		done
+	} 2>/dev/null | sha256sum
+}
+
+# A program and the libraries it needs, at their own paths.
+copy_program() {
+	local file lib
+	file=$(command -v "$1") || {
+		[[ " ${optional[*]} " = *" $1 "* ]] && return
+		die "no $1 on this machine: run 'make deps' as root"
+	}
+	install -D -m 755 "$(realpath "$file")" "$tree$file"
+	copy_libraries "$file"
+}
+copy_libraries() {
+	local lib
+	while read -r lib; do
+		[[ -e $tree$lib ]] || install -D -m 755 "$(realpath "$lib")" "$tree$lib"
+	done < <(ldd "$1" 2>/dev/null | grep -oE '(/usr)?/lib[^ ]+')
+}
+
+# Files of modules with what they depend on, in loading order.
+module_files() { # VERSION MODULE...
+	local dir=$lab/kernel-$1 release m
+	release=$(ls "$dir/lib/modules")
+	shift
+	for m; do
+		modprobe -d "$dir" -S "$release" --show-depends "$m" 2>/dev/null | awk '/^insmod/{print $2}' ||
+			die "the kernel $release has no module $m"
+	done | awk '!seen[$0]++'
+}
+copy_module() { # FILE TARGET_FOLDER: uncompressed
+	mkdir -p "$2"
+	case $1 in
+	*.xz) xz -dc "$1" >"$2/$(basename "$1" .xz)" ;;
+	*) cp "$1" "$2/" ;;
+	esac
+}
+
+make_initrd() { # VERSION
+	local t=$lab/initrd-tree file
+	rm -rf "$t"
+	mkdir -p "$t"/{bin,modules,proc,sys,dev,lower,overlay}
+	install -m 755 "$busybox" "$t/bin/busybox"
+	install -m 755 "$here/init" "$t/init"
+	while read -r file; do
+		copy_module "$file" "$t/modules"
+		basename "$file" .xz >>"$t/modules/order"
+	done < <(module_files "$1" "${boot_modules[@]}")
+	(cd "$t" && find . | cpio -o -H newc -R 0:0 --quiet) | gzip -1 >"$lab/initrd-$1.gz"
+	rm -rf "$t"
+}
+make_kernel() { # VERSION
+	local v=$1 dir=$lab/kernel-$1 release file
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	dpkg -x "$cache/$(<"$cache/kernel-$v")" "$dir"
+	release=$(ls "$dir/lib/modules")
+	depmod -b "$dir" "$release"
+	cp "$dir/boot/vmlinuz-$release" "$lab/vmlinuz-$v"
+	make_initrd "$v"
+	while read -r file; do
+		copy_module "$file" "$tree/lib/modules/$release"
+	done < <(module_files "$v" "${host_modules[@]}")
+	cp "$dir/lib/modules/$release"/modules.{builtin,builtin.modinfo,order} "$tree/lib/modules/$release/"
+	depmod -b "$tree" "$release"
+	rm -rf "$dir"
+}
+
+make_tree() {
+	local applet p lib
+	rm -rf "$tree"
+	mkdir -p "$tree"/{usr/{bin,sbin,lib,lib64},etc,proc,sys,dev,run,tmp,root,var/lib,mnt}
+	for p in bin sbin lib lib64; do
+		ln -s "usr/$p" "$tree/$p"
+	done
+	for p in "${programs[@]}"; do
+		copy_program "$p"
+	done
+	for p in modprobe lsmod insmod rmmod depmod modinfo; do
+		ln -sf /bin/kmod "$tree/usr/sbin/$p"
+	done
+	install -m 755 "$busybox" "$tree/usr/bin/busybox"
+	while read -r applet; do
+		[[ -e $tree/usr/bin/$applet || -e $tree/usr/sbin/$applet || -L $tree/usr/sbin/$applet ]] ||
+			ln -s busybox "$tree/usr/bin/$applet"
+	done < <("$busybox" --list)
+	for p in "${data[@]}"; do
+		[[ -e $p ]] || continue
+		mkdir -p "$tree${p%/*}"
+		cp -rL "$p" "$tree$p"
+	done
+	for lib in "${data[@]}"; do
+		[[ $lib != *.so ]] || copy_libraries "$lib"
+	done
+	# What our own programs link to (tests/deps.sh installs it for building).
+	for p in "$build"/twinvmd "$build"/twinvm "$build"/tools/labagent; do
+		copy_libraries "$p"
+	done
+	install -m 755 "$here/rc" "$tree/etc/lab-rc"
+	printf '%s\n' "${host_modules[@]}" >"$tree/etc/lab-modules"
+	echo "root:x:0:0:root:/root:/bin/bash" >"$tree/etc/passwd"
+	echo "root:x:0:" >"$tree/etc/group"
+}
+
+mkdir -p "$lab"
+exec 9>"$lab/lock"
+flock 9
+fetch
+hash=$(inputs_hash)
+if [[ -e $lab/root.ext4 && $(cat "$lab/inputs" 2>/dev/null) = "$hash" ]]; then
+	exit 0
+fi
+[[ -x $build/twinvmd && -x $build/tools/labagent ]] || die "no $build/twinvmd or labagent: run 'make all tools'"
+busybox=$build/guest/packages/bin/busybox
+[[ -x $busybox ]] || die "no busybox in $build/guest: run 'make guest'"
+rm -f "$lab/inputs"
+make_tree
+for v in "${!kernel_meta[@]}"; do
+	make_kernel "$v"
+done
+as --32 -o "$lab/tiny.o" "$here/tiny.S"
+ld -m elf_i386 -Ttext 0 --oformat binary -o "$lab/tiny.bin" "$lab/tiny.o"
+rm -f "$lab/root.tmp"
+mkfs.ext4 -q -F -O ^has_journal -m 0 -d "$tree" "$lab/root.tmp" "$(($(du -sm "$tree" | cut -f1) * 12 / 10 + 32))M"
+mv "$lab/root.tmp" "$lab/root.ext4"
+rm -rf "$tree"
+echo "$hash" >"$lab/inputs"
+echo "mklab: $lab/root.ext4 ($(du -h "$lab/root.ext4" | cut -f1)), kernels ${!kernel_meta[*]}"

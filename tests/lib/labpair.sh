@@ -1,0 +1,183 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Two lab hosts with a daemon each, a Redis guest under KVM on one of them and a client outside: what the lab's
+# tests have in common. Source it; what pair.sh offers works on lab hosts too.
+#
+#   step WORDS                says what is being done and how long the script has run
+#   fail WORDS                ends the script with a reason
+#   labpair_up                hostA, hostB and client, their daemons; the arbiter is a folder both hosts see
+#   guest_start HOST NAME     the Redis guest with KVM on a tap in br0; waits until its Redis answers
+#   protect NAME              from hostA to hostB
+#   client_start              one TCP connection from outside, every acknowledged write on record
+#   client_more SECONDS N     waits for N more acknowledged writes
+#   client_ends               stops it; fails unless nothing was lost, nothing was made up, the connection lives
+#   guest_runs_on HOST        does a VM's vCPU run there? (KVM exits are counted, no program is believed)
+#   one_runs HOST             exactly one VM runs, and it is on HOST
+#   reads_committed NAME N    waits for N more committed epochs
+#
+# Software emulation on a busy machine is some twenty times slower than a host, so heartbeats are that much
+# slower, too: LAB_HEARTBEAT_MS (1000). Every time-out of the daemons is a multiple of it.
+
+# shellcheck source=tests/lib/pair.sh
+. "$(dirname "${BASH_SOURCE[0]}")/pair.sh"
+# shellcheck source=tests/lib/lab.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
+
+LAB_BEGAN=${EPOCHREALTIME/./}
+PAIR_CONF="heartbeat_ms = ${LAB_HEARTBEAT_MS:-1000}
+${PAIR_CONF:-}"
+GUEST_ACCEL=kvm
+GUEST_NETDEV=${GUEST_NETDEV:-}
+CLIENT_PID='' CLIENT_JOB=''
+
+step() {
+	local ms=$(((${EPOCHREALTIME/./} - LAB_BEGAN) / 1000))
+	printf '[%3d.%d s] %s\n' $((ms / 1000)) $((ms / 100 % 10)) "$*"
+}
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+
+labpair_up() {
+	step "booting hostA and hostB, kernel ${LAB_KERNEL:-6.12}"
+	lab_up hostA hostB client
+	PAIR_DIR=$HOSTS_DIR
+	mkdir "$PAIR_DIR/arbiter"
+	PAIR_ARBITER=${LAB_ARBITER:-file://$PAIR_DIR/arbiter}
+	certs_make "$PAIR_DIR/certs" hostA hostB
+	pair_conf hostA
+	pair_conf hostB
+	daemon_start hostA
+	daemon_start hostB
+	step "both hosts are up, their daemons answer"
+}
+
+# The logs of the hosts' own /run are fetched while they live; $HOSTS_DIR is seen by all.
+at_exit() {
+	local host keep
+	keep=$LAB_B/lab-logs/$(basename "$0" .sh)
+	[[ -n $PAIR_DIR ]] || PAIR_DIR=$HOSTS_DIR
+	[[ -n $PAIR_DIR ]] || return 0
+	rm -rf "$keep"
+	mkdir -p "$keep"
+	if (($1 != 0 && $1 != 77)); then
+		for host in "${!LAB_PID[@]}"; do
+			_lab_alive "$host" || continue
+			timeout 20 "$NSINIT" run "${HOST_INIT[switch]}" "$LAB_AGENT" run "10.79.0.${HOST_NO[$host]}" $LAB_AGENT_PORT \
+				sh -c 'dmesg; ps w; head -c 20000 /run/twinvm/*/*.log /run/twinvm/*.log' >"$keep/$host.run" 2>&1 </dev/null || true
+		done
+	fi
+	cp "$PAIR_DIR"/*.{log,console,qemu,json} "$keep/" 2>/dev/null || true
+	(($1 != 0 && $1 != 77)) || return 0
+	for host in "$keep"/*; do
+		echo "---- $host"
+		tail -n 30 "$host"
+	done
+}
+
+# The serial port and QMP are the host's own files: a UNIX socket cannot be on a shared folder.
+_guest_is_ready() { host_run "$1" grep -saq "GUEST READY" "/run/$2-serial.log"; }
+guest_start() {
+	local host=$1 name=$2 queues=${GUEST_QUEUES:-}
+	shift 2
+	host_tap "$host" "tap-$name" ${queues:+multi_queue}
+	GUEST_QMP[$name]=/run/$name.qmp
+	guest_command "$name" "tap-$name" "${GUEST_QMP[$name]}" "/run/$name-serial.log" "${GUEST_MACHINE:-q35}"
+	host_spawn "$host" "$PAIR_DIR/$name-qemu.log" "${GUEST_COMMAND[@]}" "$@"
+	GUEST_PID[$name]=$SPAWNED_PID
+	await 240 "the guest $name to boot" _guest_is_ready "$host" "$name" || {
+		host_run "$host" tail -n 20 "/run/$name-serial.log"
+		fail "the guest does not boot"
+	}
+	step "the guest $name runs on $host under KVM, ${GUEST_SMP:-1} vCPU${GUEST_NETDEV/,/, }"
+}
+
+_epochs_past() { # NAME N
+	local n
+	n=$(vm_field hostA "$1" "['epoch_committed']")
+	[[ $n = [0-9]* ]] && ((n >= $2))
+}
+reads_committed() {
+	local n
+	n=$(vm_field hostA "$1" "['epoch_committed']")
+	[[ $n = [0-9]* ]] || fail "no status of $1: $n"
+	await 300 "$2 epochs of $1 to be committed" _epochs_past "$1" $((n + $2))
+}
+protect() {
+	tw hostA protect "$1" --to hostB >"$PAIR_DIR/protect.log" || fail "protect: $(<"$PAIR_DIR/protect.log")"
+	await_state 60 hostA "$1" protected
+	step "$1 is protected, its output held by $(vm_field hostA "$1" ".get('output_held_by', 'relay')")"
+}
+
+client_start() {
+	rm -f "$PAIR_DIR/record"
+	host_spawn client "$PAIR_DIR/client.log" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 90000 \
+		--record "$PAIR_DIR/record" --out "$PAIR_DIR/client.json" --thin --pause-us 2000
+	CLIENT_PID=$SPAWNED_PID CLIENT_JOB=$SPAWNED_JOB
+	client_more 300 20
+}
+client_acked() { wc -l 2>/dev/null <"$PAIR_DIR/record" || echo 0; }
+_client_past() {
+	kill -0 "$CLIENT_PID" 2>/dev/null || fail "the client ended: $(tail -n 3 "$PAIR_DIR/client.log")"
+	(($(client_acked) >= $1))
+}
+client_more() {
+	await "$1" "$2 more acknowledged writes" _client_past $(($(client_acked) + $2))
+}
+client_ends() {
+	local status=0
+	kill -TERM "$CLIENT_PID"
+	wait "$CLIENT_JOB" || status=$?
+	[[ -s $PAIR_DIR/client.json ]] || fail "the client wrote no report: $(tail -n 3 "$PAIR_DIR/client.log")"
+	jq -c '{acked_writes,acked_after_outage,lost_writes,phantom_reads,connection_survived,outage_ms,why_broken}' "$PAIR_DIR/client.json"
+	jq -e '.lost_writes == 0 and .phantom_reads == 0 and .connection_survived' "$PAIR_DIR/client.json" >/dev/null &&
+		((status == 0)) || fail "the client lost something (exit status $status)"
+	step "nothing lost, nothing made up, the connection lives"
+}
+client_cut() { kill -USR1 "$CLIENT_PID"; } # the fault was just injected
+
+# KVM's own count of exits of all VMs of a host, twice: a VM that is stopped has none.
+_kvm_exits() { host_run "$1" cat /sys/kernel/debug/kvm/exits; }
+guest_runs_on() {
+	local before
+	before=$(_kvm_exits "$1") || return 1
+	host_run "$1" "$LAB_BUSYBOX" ping -c 2 127.0.0.1 >/dev/null # a second
+	(($(_kvm_exits "$1") > before))
+}
+one_runs() {
+	local host other=hostA
+	[[ $1 = hostA ]] && other=hostB
+	guest_runs_on "$1" || fail "no VM runs on $1"
+	host=$other
+	[[ -z ${LAB_PID[$host]:-} ]] || ! guest_runs_on "$host" || fail "a VM runs on $host, too"
+	step "exactly one VM runs, on $1"
+}
+
+# Where every fault starts from: a protected VM under a client's work.
+labpair_working() {
+	labpair_up
+	guest_start hostA vm1
+	client_start
+	protect vm1
+	client_more 300 20
+	reads_committed vm1 "${1:-10}"
+}
+# After it: the client's work goes on, and nothing was lost.
+labpair_goes_on() {
+	client_more 300 20
+	step "the client's work goes on"
+	client_ends
+}
+# Which host runs the VM? Sets RUNNER. A primary that was left behind may run on, silent, until it has asked the
+# arbiter; what it must never do is speak, and that the client would tell.
+_just_one() {
+	RUNNER=
+	! guest_runs_on hostA || RUNNER=hostA
+	! guest_runs_on hostB || RUNNER=$RUNNER${RUNNER:+ and }hostB
+	[[ $RUNNER = host? ]]
+}
+one_runs_somewhere() {
+	await 90 "exactly one VM to run" _just_one || fail "the VM runs on: ${RUNNER:-no host}"
+	step "exactly one VM runs, on $RUNNER"
+}
