@@ -79,7 +79,8 @@ etcd_await_writes # an election, perhaps: long enough for a promotion that shoul
 (($(answered) == before)) || fail "the VM answered on the backup without a record: $before, then $(answered)"
 host_join hostB arb
 goes_on "on the backup, once it reaches the arbiter"
-[[ $(vm_state hostB vm1) =~ ^(alone|syncing)$ ]] || fail "hostB: $(tw hostB status)"
+runs_there() { [[ $(vm_state hostB vm1) =~ ^(alone|syncing)$ ]]; }
+await 20 "hostB to know that it runs the VM" runs_there || fail "hostB: $(tw hostB status)"
 [[ $(recorded) = *"generation=2 state=alone primary=hostB"* ]] || fail "recorded: $(recorded)"
 echo "promoted by the record: $(recorded)"
 
