@@ -62,7 +62,9 @@ echo "backup lost: held, stopped, gone on by record"
 # ---- the whole primary hangs; the backup takes over; it comes back ----
 host_freeze hostA
 goes_on "on the backup while the primary hangs"
-[[ $(vm_state hostB vm1) = alone ]] || fail "hostB: $(tw hostB status)"
+# Its daemon knows a moment after the VM answers, and looks for a backup at once.
+runs_there() { [[ $(vm_state hostB vm1) =~ ^(alone|syncing)$ ]]; }
+await 20 "hostB to know that it runs the VM" runs_there || fail "hostB: $(tw hostB status)"
 host_thaw hostA
 kept() { [[ $(vm_field hostA vm1 "['kept'][0]['pid']") != none ]]; }
 await 20 "hostA to stop its copy and keep it" kept
