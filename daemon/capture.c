@@ -469,6 +469,7 @@ static void do_epoch(struct cap *c, uint64_t epoch, bool stay)
 	struct slot *s =
 		encoder_slot_get(c->en); /* before the pause: never wait inside for a free one */
 	struct paused p = {0};
+	struct tv_err e = {0};
 
 	if (!s) {
 		fail(c, -ECANCELED, NULL, "capturing an epoch");
@@ -491,12 +492,14 @@ static void do_epoch(struct cap *c, uint64_t epoch, bool stay)
 	/* A mirror that failed said so before QEMU answered the stop: heard now, it spoils the
 	 * epoch. */
 	if (!p.rc && has_disks(c)) {
-		p.rc = hv_events(c->vm, on_vm_event, c);
+		p.rc = hv_disks_synced(c->vm, &e);
+		if (!p.rc)
+			p.rc = hv_events(c->vm, on_vm_event, c);
 		if (!p.rc && !hv_disks_ok(c->vm))
 			p.rc = -EIO;
 	}
 	if (p.rc) {
-		fail(c, p.rc, NULL, "capturing an epoch");
+		fail(c, p.rc, &e, "capturing an epoch");
 		return; /* the slot stays taken: the session ends */
 	}
 	p.slot->last = true;

@@ -115,7 +115,8 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	rc = hv_kernel_probe(&l->features);
 	if (rc)
 		return tv_fail(e, rc, "the kernel self-test failed: %s", tv_strerror(rc));
-	if ((rc = hv_qmp_cmd(vm->qmp, "query-status", NULL, &l->status, HV_CMD_MS, e)) ||
+	if ((rc = hv_qemu_ask(vm->qmp, &vm->qemu, e)) ||
+	    (rc = hv_qmp_cmd(vm->qmp, "query-status", NULL, &l->status, HV_CMD_MS, e)) ||
 	    (rc = hv_qmp_cmd(vm->qmp, "query-migrate", NULL, &l->check.migrate, HV_CMD_MS, e)) ||
 	    (rc = hv_qmp_cmd(vm->qmp, "query-block", NULL, &l->check.block, HV_CMD_MS, e)) ||
 	    (rc = ask_kvm(vm, e)) || (rc = hv_devs_read(vm->qmp, &l->devs, e)) ||
@@ -129,6 +130,7 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	l->policy.vhost = hv_policy.vhost || (opts && opts->net_below);
 	l->check.policy = &l->policy;
 	l->check.features = &l->features;
+	l->check.qemu = &vm->qemu;
 	l->check.devs = &l->devs;
 	l->check.nics = l->nics;
 	l->check.argv = l->argv;
@@ -150,8 +152,8 @@ static int examine(struct hv_vm *vm, const struct hv_opts *opts, struct hv_refus
 		goto out;
 	vm->soft = !l->features.pagemap_scan && l->features.soft_dirty;
 	snprintf(vm->soft_why, sizeof(vm->soft_why), "%s", l->features.why);
-	ram_rc = hv_ramblock_find(vm->qmp, vm->id.pid, vm->blocks, HV_MAX_BLOCKS, &vm->n_blocks,
-				  &l->check.page_bytes, &ram_err);
+	ram_rc = hv_ramblock_find(vm->qmp, vm->id.pid, &vm->qemu, vm->blocks, HV_MAX_BLOCKS,
+				  &vm->n_blocks, &l->check.page_bytes, &ram_err);
 	l->check.main_shared = !ram_rc && main_is_shared(vm);
 	hv_check_facts(&l->check, refusals);
 	if (refusals->n)
@@ -190,6 +192,7 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 {
 	struct hv_vm *vm = vm_new(id, opts);
 	struct hv_refusals unwanted;
+	char text[512];
 	int rc;
 
 	*out = NULL;
@@ -205,6 +208,8 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 		hv_detach(vm);
 		return rc;
 	}
+	hv_qemu_text(&vm->qemu, text, sizeof(text));
+	tv_log(TV_INFO, "%s: %s", vm->id.name, text);
 	if (vm->soft)
 		tv_log(TV_INFO, "%s: dirty pages come from soft-dirty bits (%s)", vm->id.name,
 		       vm->soft_why);

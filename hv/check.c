@@ -35,6 +35,18 @@ static void check_kernel(const struct hv_check *c, struct hv_refusals *out)
 		refuse(out, "this host's kernel cannot track dirty pages: %s", c->features->why);
 }
 
+static void check_qemu(const struct hv_check *c, struct hv_refusals *out)
+{
+	char version[160];
+
+	hv_qemu_version(c->qemu, version, sizeof(version));
+	if (!c->qemu->save_state)
+		refuse(out,
+		       "the VM's QEMU, %s, has no command xen-save-devices-state, by which its "
+		       "devices' state is taken: run the VM in one that has it (7.2 to 10 do)",
+		       version);
+}
+
 static void check_status(const struct hv_check *c, struct hv_refusals *out)
 {
 	if (strcmp(c->status, "running"))
@@ -232,6 +244,7 @@ static void check_objects(const struct hv_check *c, struct hv_refusals *out)
 void hv_check_facts(const struct hv_check *c, struct hv_refusals *out)
 {
 	check_kernel(c, out);
+	check_qemu(c, out);
 	check_status(c, out);
 	check_migration(c, out);
 	check_disks(c, out);

@@ -5,6 +5,7 @@
 
 #include "hv/devices.h"
 #include "hv/hv.h"
+#include "hv/qemu.h"
 
 /* What the rest of twinvm can cope with; grows as rooms learn more. */
 struct hv_policy {
@@ -17,6 +18,7 @@ extern const struct hv_policy hv_policy;
 struct hv_check {
 	const struct hv_policy *policy;
 	const struct hv_features *features;
+	const struct hv_qemu *qemu;
 	const char *status; /* query-status */
 	json_t *migrate;    /* query-migrate */
 	json_t *block;	    /* query-block */

@@ -230,9 +230,7 @@ int hv_cleanup(const struct hv_vm_id *id, volatile uint32_t *stopped, struct tv_
 	struct tv_err ignored;
 	int rc, r;
 
-	if (tv_pid_start_ticks(id->pid) != id->start_ticks)
-		return tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", id->name, id->pid);
-	rc = hv_qmp_open(id->qmp_path, HV_CMD_MS, &q, e);
+	rc = hv_open_vm(id, &q, e);
 	if (rc)
 		return rc;
 	/* Resume first: the guest waits for nothing else. */

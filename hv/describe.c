@@ -39,23 +39,6 @@ static int add_machine(struct hv_vm *vm, json_t *desc, struct tv_err *e)
 	return rc;
 }
 
-static int add_version(struct hv_vm *vm, json_t *desc, struct tv_err *e)
-{
-	json_t *ret = NULL, *v;
-	int rc = hv_qmp_cmd(vm->qmp, "query-version", NULL, &ret, HV_CMD_MS, e);
-
-	if (rc)
-		return rc;
-	v = json_object_get(ret, "qemu");
-	json_object_set_new(desc, "version",
-			    json_sprintf("%d.%d.%d",
-					 (int)json_integer_value(json_object_get(v, "major")),
-					 (int)json_integer_value(json_object_get(v, "minor")),
-					 (int)json_integer_value(json_object_get(v, "micro"))));
-	json_decref(ret);
-	return 0;
-}
-
 static void add_blocks(const struct hv_vm *vm, json_t *desc)
 {
 	json_t *list = json_array();
@@ -184,9 +167,12 @@ json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 	hv_describe_files(argv, cwd, files);
 	desc = json_pack("{s:o, s:o, s:s, s:s, s:b}", "argv", args, "files", files, "name",
 			 vm->id.name, "cwd", cwd, "kvm", vm->kvm);
+	json_object_set_new(
+		desc, "version",
+		json_sprintf("%u.%u.%u", vm->qemu.major, vm->qemu.minor, vm->qemu.micro));
 	add_blocks(vm, desc);
 	add_disks(vm, desc);
-	if (add_machine(vm, desc, e) || add_version(vm, desc, e) || add_nics(vm, argv, desc, e)) {
+	if (add_machine(vm, desc, e) || add_nics(vm, argv, desc, e)) {
 		json_decref(desc);
 		return NULL;
 	}

@@ -127,6 +127,13 @@ int hv_disk_mirror(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e)
 	return rc ? tv_fail_prefix(e, rc, "mirroring disk %s", d->name) : 0;
 }
 
+/* Is all copied, and every write since then mirrored? */
+static bool in_step(const struct hv_vm *vm, json_t *job)
+{
+	return json_is_true(json_object_get(job, "ready")) &&
+	       (!vm->qemu.actively_synced || json_is_true(json_object_get(job, "actively-synced")));
+}
+
 int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes, struct tv_err *e)
 {
 	json_t *list = NULL, *j;
@@ -147,7 +154,7 @@ int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes, 
 		if (!id || strncmp(id, HV_PREFIX, strlen(HV_PREFIX)))
 			continue;
 		found++;
-		ready += json_is_true(json_object_get(j, "ready"));
+		ready += in_step(vm, j);
 		*done_bytes += (uint64_t)json_integer_value(json_object_get(j, "offset"));
 		*all_bytes += (uint64_t)json_integer_value(json_object_get(j, "len"));
 	}
@@ -167,6 +174,26 @@ void hv_disks_event(struct hv_vm *vm, const char *name, json_t *ev)
 		return;
 	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
 		vm->disk_failed |= !strcmp(name, ends[i]);
+}
+
+/*
+ * QEMU gives up "actively-synced" whenever a write is not on the target too, and takes it up again
+ * only when the job has copied what was missing. Asked after `stop` was answered, at any time: a
+ * job that had lost it before the stop either failed at the target, which was said by an event and
+ * is not forgotten, or no longer mirrors and never will (it failed or was cancelled). So what is in
+ * step now was so at the stop.
+ */
+int hv_disks_synced(struct hv_vm *vm, struct tv_err *e)
+{
+	uint64_t done, all;
+	int rc;
+
+	if (!vm->qemu.actively_synced || !vm->mirrors)
+		return 0;
+	rc = hv_disks_ready(vm, &done, &all, e);
+	if (!rc)
+		rc = tv_fail(e, -EIO, "a disk's mirror lacks a write");
+	return rc < 0 ? rc : 0;
 }
 
 bool hv_disks_ok(const struct hv_vm *vm)

@@ -171,7 +171,8 @@ int hv_state_begin(struct hv_vm *vm) TV_MUST_CHECK;
 int hv_state_end(struct hv_vm *vm, int timeout_ms, size_t *bytes) TV_MUST_CHECK;
 /* HOT. QMP cont. */
 int hv_resume(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
-/* Reads the state saved last (valid until the next hv_state_begin); the VM may run meanwhile. */
+/* Reads the state saved last, from its start; TV_E_PROTOCOL when a standby could not load it (valid
+ * until the next hv_state_begin); the VM may run meanwhile. */
 int hv_state_read(struct hv_vm *vm, void *dst, size_t bytes) TV_MUST_CHECK;
 
 /* ---- events, and the VM's end ---- */
@@ -242,6 +243,12 @@ int hv_disk_mirror(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e) TV
  * or negative when one has failed. */
 int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes,
 		   struct tv_err *e) TV_MUST_CHECK;
+/*
+ * Asks QEMU, where it can say so (8.2 and later), whether every mirror has every write; to be asked
+ * between a pause and the moment at which that epoch counts, paused or not. 0 also where QEMU
+ * cannot say it; -EIO when one lacks something, or has ended.
+ */
+int hv_disks_synced(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 /* No mirror has failed, as far as hv_events has heard: what QEMU said before its answer to hv_pause
  * is known after the next hv_events. */
 bool hv_disks_ok(const struct hv_vm *vm);
@@ -263,14 +270,17 @@ struct hv_standby_conf {
 	unsigned n_replicas;
 };
 /*
- * Pure: rewrites the primary's command line into the standby's. Versioned machine type,
- * suppress-vmdesc=on, send-configuration=off, main RAM as a shared memory-backend-file at
- * ram_path, -incoming defer, QMP and every other socket, pid or log file into conf->dir, taps
- * renamed, displays off, -daemonize and -S dropped. *out is a NULL-terminated vector, freed with
- * hv_argv_free. TV_E_REFUSED names an option that cannot be carried over.
+ * Pure: rewrites the primary's command line into the standby's, for the QEMU that is to run it
+ * (hv/qemu.h). Versioned machine type, suppress-vmdesc=on, send-configuration=off, main RAM as a
+ * shared memory-backend-file at ram_path, -incoming defer, QMP and every other socket, pid or log
+ * file into conf->dir, taps renamed, displays off, -daemonize and -S dropped. *out is a
+ * NULL-terminated vector, freed with hv_argv_free. TV_E_REFUSED names an option that cannot be
+ * carried over.
  */
-int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const char *ram_path,
-		    const char *qmp_path, char ***out, struct tv_err *e) TV_MUST_CHECK;
+struct hv_qemu;
+int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const struct hv_qemu *qemu,
+		    const char *ram_path, const char *qmp_path, char ***out,
+		    struct tv_err *e) TV_MUST_CHECK;
 void hv_argv_free(char **argv);
 /*
  * Checks this host (files, machine type, QEMU version, free memory), makes main RAM's memfd, starts

@@ -480,30 +480,37 @@ static int handshake(struct hv_qmp *q, const char *path, int timeout_ms, struct 
 	return hv_qmp_cmd(q, "qmp_capabilities", NULL, NULL, timeout_ms, e);
 }
 
-int hv_qmp_open(const char *path, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
+int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
 {
 	struct hv_qmp *q = calloc(1, sizeof(*q));
 	int rc = -ENOMEM;
 
 	*out = NULL;
-	if (!q)
+	if (!q) {
+		close(fd);
 		return tv_fail(e, rc, "no memory for a QMP connection");
-	q->fd = -1;
+	}
+	q->fd = fd;
 	tv_random_hex(q->session, 8);
 	strcat(q->session, "-");
 	q->in_room = IN_START_BYTES;
 	q->in = malloc(q->in_room);
 	q->events = malloc(EVENTS_BYTES);
-	if (!q->in || !q->events) {
+	if (q->in && q->events)
+		rc = handshake(q, name, timeout_ms, e);
+	else
 		tv_fail(e, rc, "no memory for a QMP connection");
-		goto out;
-	}
-	q->fd = connect_path(path, e);
-	rc = q->fd < 0 ? q->fd : handshake(q, path, timeout_ms, e);
-out:
 	if (rc)
 		hv_qmp_close(q);
 	else
 		*out = q;
 	return rc;
+}
+
+int hv_qmp_open(const char *path, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
+{
+	int fd = connect_path(path, e);
+
+	*out = NULL;
+	return fd < 0 ? fd : hv_qmp_open_fd(fd, path, timeout_ms, out, e);
 }

@@ -11,6 +11,9 @@ struct hv_qmp;
  * holds it. */
 int hv_qmp_open(const char *path, int timeout_ms, struct hv_qmp **out,
 		struct tv_err *e) TV_MUST_CHECK;
+/* The same on a connected socket, which is taken over in any case; name is for sentences. */
+int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out,
+		   struct tv_err *e) TV_MUST_CHECK;
 void hv_qmp_close(struct hv_qmp *q);
 int hv_qmp_fd(const struct hv_qmp *q);
 /* args is stolen (NULL: none); *ret (NULL: not wanted) is the caller's. TV_E_QMP with QEMU's words,

@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *hv_ramblock_way = "";
-
 static uint64_t page_round(uint64_t bytes)
 {
 	return (bytes + TV_PAGE_BYTES - 1) & ~(uint64_t)(TV_PAGE_BYTES - 1);
@@ -221,27 +219,26 @@ static int check_mapped(const struct hv_ramblock *b, unsigned n, const struct hv
 	return 0;
 }
 
-static int find_hosts(struct hv_qmp *q, pid_t pid, struct hv_ramblock *b, unsigned n,
-		      unsigned listed, const struct hv_maps *maps, struct tv_err *e)
+static int find_hosts(struct hv_qmp *q, pid_t pid, struct hv_qemu *qemu, struct hv_ramblock *b,
+		      unsigned n, unsigned listed, const struct hv_maps *maps, struct tv_err *e)
 {
 	char name[256];
 	uint64_t host = 0;
 	int rc;
 
-	if (b[0].host) {
-		hv_ramblock_way = "hva";
+	qemu->ram_way = HV_RAM_HVA;
+	if (qemu->ramblock_hva)
 		return 0;
-	}
-	hv_ramblock_way = "ram_list";
+	qemu->ram_way = HV_RAM_LIST;
 	if (!tv_fault("hv_ramlist") && !hv_ramlist_hosts(pid, b, n, listed, maps))
 		return 0;
-	hv_ramblock_way = "maps";
+	qemu->ram_way = HV_RAM_MAPS;
 	rc = ask_gpa2hva(q, name, sizeof(name), &host, e);
 	return rc ? rc : hv_ramblock_by_maps(b, n, name, host, maps, e);
 }
 
-int hv_ramblock_find(struct hv_qmp *q, pid_t pid, struct hv_block *out, unsigned max, unsigned *n,
-		     uint64_t *page_bytes, struct tv_err *e)
+int hv_ramblock_find(struct hv_qmp *q, pid_t pid, struct hv_qemu *qemu, struct hv_block *out,
+		     unsigned max, unsigned *n, uint64_t *page_bytes, struct tv_err *e)
 {
 	struct hv_ramblock *b = calloc(max, sizeof(*b));
 	struct hv_maps maps = {0};
@@ -260,7 +257,7 @@ int hv_ramblock_find(struct hv_qmp *q, pid_t pid, struct hv_block *out, unsigned
 	if (!rc && (rc = hv_maps_read(pid, &maps)))
 		tv_fail(e, rc, "cannot read /proc/%d/maps: %s", (int)pid, tv_strerror(rc));
 	if (!rc)
-		rc = find_hosts(q, pid, b, *n, listed, &maps, e);
+		rc = find_hosts(q, pid, qemu, b, *n, listed, &maps, e);
 	if (!rc)
 		rc = check_mapped(b, *n, &maps, e);
 	*page_bytes = 0;

@@ -5,6 +5,7 @@
 
 #include "hv/hv.h"
 #include "hv/proc.h"
+#include "hv/qemu.h"
 #include "hv/qmp.h"
 
 /* One line of HMP `info ramblock`. */
@@ -37,11 +38,10 @@ int hv_ramblock_by_maps(struct hv_ramblock *b, unsigned n, const char *main_name
 int hv_ramlist_hosts(pid_t pid, struct hv_ramblock *b, unsigned n, unsigned listed,
 		     const struct hv_maps *maps) TV_MUST_CHECK;
 
-/* All of it: blocks of a VM with address and role. page_bytes: the largest backing page. */
-int hv_ramblock_find(struct hv_qmp *q, pid_t pid, struct hv_block *out, unsigned max, unsigned *n,
-		     uint64_t *page_bytes, struct tv_err *e) TV_MUST_CHECK;
-
-/* Which way gave the addresses, for status and tests: "hva", "ram_list" or "maps". */
-extern const char *hv_ramblock_way;
+/* All of it: blocks of a VM with address and role. Sets qemu->ram_way. page_bytes: the largest
+ * backing page. */
+int hv_ramblock_find(struct hv_qmp *q, pid_t pid, struct hv_qemu *qemu, struct hv_block *out,
+		     unsigned max, unsigned *n, uint64_t *page_bytes,
+		     struct tv_err *e) TV_MUST_CHECK;
 
 #endif

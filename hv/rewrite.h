@@ -15,6 +15,7 @@
 struct hv_rewrite {
 	json_t *desc;
 	const struct hv_standby_conf *conf;
+	const struct hv_qemu *qemu; /* that is to run it */
 	const char *ram_path, *qmp_path;
 
 	const char *cwd;       /* of the primary's QEMU */

@@ -6,6 +6,7 @@
  * "/objects/X" for machine types before 4.1.
  */
 #include "hv/cmdline.h"
+#include "hv/qemu.h"
 #include "hv/rewrite.h"
 
 #include <errno.h>
@@ -194,7 +195,8 @@ static void put_machine(struct hv_rewrite *rw)
 	hv_keyval_del(&rw->machine, "memory-backend");
 	hv_keyval_del(&rw->machine, "dumpdtb");
 	hv_rw_set(rw, &rw->machine, "type", type);
-	hv_rw_set(rw, &rw->machine, "suppress-vmdesc", "on");
+	if (rw->qemu->suppress_vmdesc)
+		hv_rw_set(rw, &rw->machine, "suppress-vmdesc", "on");
 	if (!rw->main_is_memdev)
 		hv_rw_set(rw, &rw->machine, "memory-backend", rw->main_id);
 	hv_rw_put_keyval(rw, "-machine", &rw->machine);

@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define START_MS 30000
@@ -217,7 +216,8 @@ static int find_blocks(struct hv_standby *sb, struct tv_err *e)
 	int rc = -ENOMEM;
 
 	if (found)
-		rc = hv_ramblock_find(sb->qmp, sb->pid, found, HV_MAX_BLOCKS, &n, &page_bytes, e);
+		rc = hv_ramblock_find(sb->qmp, sb->pid, &sb->qemu, found, HV_MAX_BLOCKS, &n,
+				      &page_bytes, e);
 	if (!rc)
 		rc = match_blocks(sb, found, n, e);
 	free(found);
@@ -234,9 +234,11 @@ static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_co
 	if (!rc)
 		rc = make_ram(sb, ram_path, sizeof(ram_path), e);
 	if (!rc)
-		rc = hv_standby_argv(desc, conf, ram_path, sb->qmp_path, &sb->argv, e);
+		rc = hv_standby_qemu(desc, &binary, &sb->qemu, e);
 	if (!rc)
-		rc = hv_standby_check(desc, conf, sb->argv, &binary, e);
+		rc = hv_standby_argv(desc, conf, &sb->qemu, ram_path, sb->qmp_path, &sb->argv, e);
+	if (!rc)
+		rc = hv_standby_check(desc, conf, sb->argv, e);
 	if (!rc)
 		rc = launch(sb, desc, binary, e);
 	if (!rc)
@@ -245,6 +247,8 @@ static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_co
 		rc = check_status(sb, desc, e);
 	if (!rc)
 		rc = find_blocks(sb, e);
+	if (!rc && (rc = hv_standby_zero(sb)))
+		tv_fail(e, rc, "cannot clear the standby's memory: %s", tv_strerror(rc));
 	/* QEMU has it open for itself, and our mapping stays. */
 	if (!rc)
 		tv_close_fd(&sb->ram_fd);
@@ -285,101 +289,6 @@ int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv
 	}
 	*out = sb;
 	return 0;
-}
-
-/* ---- its memory ---- */
-static bool in_block(const struct hv_standby *sb, uint32_t block, uint64_t offset, size_t n)
-{
-	return block < sb->n_blocks && offset <= sb->blocks[block].bytes &&
-	       n <= sb->blocks[block].bytes - offset;
-}
-
-uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block)
-{
-	return block == sb->main_block ? sb->map : NULL;
-}
-
-/* Goes on where process_vm_writev may not: /proc/PID/mem also writes what is mapped read-only. */
-static int open_mem(struct hv_standby *sb)
-{
-	char path[64];
-
-	if (sb->mem_fd >= 0)
-		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)sb->pid);
-	sb->mem_fd = open(path, O_RDWR | O_CLOEXEC);
-	return sb->mem_fd < 0 ? -errno : 0;
-}
-
-static int mem_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool write)
-{
-	int rc = open_mem(sb);
-
-	while (!rc && n) {
-		ssize_t r = write ? pwrite(sb->mem_fd, p, n, (off_t)addr)
-				  : pread(sb->mem_fd, p, n, (off_t)addr);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r < 0 ? -errno : TV_E_GONE;
-		p = (char *)p + r;
-		addr += (uint64_t)r;
-		n -= (size_t)r;
-	}
-	return rc;
-}
-
-static int vm_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool write)
-{
-	while (n) {
-		struct iovec l = {p, n}, r = {(void *)(uintptr_t)addr, n};
-		ssize_t done = write ? process_vm_writev(sb->pid, &l, 1, &r, 1, 0)
-				     : process_vm_readv(sb->pid, &l, 1, &r, 1, 0);
-
-		if (done <= 0) {
-			if (done < 0 && errno == ESRCH)
-				return TV_E_GONE;
-			return mem_io(sb, addr, p, n, write);
-		}
-		p = (char *)p + done;
-		addr += (uint64_t)done;
-		n -= (size_t)done;
-	}
-	return 0;
-}
-
-int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p,
-		     size_t n)
-{
-	if (!in_block(sb, block, offset, n))
-		return -ERANGE;
-	if (block == sb->main_block) {
-		memcpy(sb->map + offset, p, n);
-		return 0;
-	}
-	return vm_io(sb, sb->blocks[block].host.v + offset, (void *)p, n, true);
-}
-
-int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p, size_t n)
-{
-	if (!in_block(sb, block, offset, n))
-		return -ERANGE;
-	if (block == sb->main_block) {
-		memcpy(p, sb->map + offset, n);
-		return 0;
-	}
-	return vm_io(sb, sb->blocks[block].host.v + offset, p, n, false);
-}
-
-unsigned hv_standby_blocks(const struct hv_standby *sb)
-{
-	return sb->n_blocks;
-}
-
-uint64_t hv_standby_block_bytes(const struct hv_standby *sb, uint32_t block)
-{
-	return block < sb->n_blocks ? sb->blocks[block].bytes : 0;
 }
 
 pid_t hv_standby_pid(const struct hv_standby *sb)

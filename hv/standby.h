@@ -4,6 +4,7 @@
 #define HV_STANDBY_H
 
 #include "hv/hv.h"
+#include "hv/qemu.h"
 #include "hv/qmp.h"
 
 #include <net/if.h>
@@ -19,6 +20,7 @@ struct hv_standby {
 	int pidfd;
 	int mem_fd; /* /proc/PID/mem, opened when it is needed; -1 */
 	struct hv_qmp *qmp;
+	struct hv_qemu qemu;
 	char dir[4096];
 	char name[128];
 	char qmp_path[108];
@@ -33,17 +35,26 @@ struct hv_standby {
 
 /* ---- standby_check.c ---- */
 /*
- * Can this host run it? Files, memory, bridge, QEMU's version and machine types. *binary is the
- * QEMU to start, the caller's to free.
+ * Finds the QEMU that is to run it, and asks it: its version, what it can do, and whether it has
+ * the machine type. *binary is the caller's to free. -ENOTSUP
  */
+int hv_standby_qemu(json_t *desc, char **binary, struct hv_qemu *out,
+		    struct tv_err *e) TV_MUST_CHECK;
+/* Can this host run it? Files, memory, bridge, KVM. argv: the standby's command line. */
 int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, char *const *argv,
-		     char **binary, struct tv_err *e) TV_MUST_CHECK;
+		     struct tv_err *e) TV_MUST_CHECK;
+/* May a VM go from one QEMU to another? desc: the VM's; machines: query-machines of the other. */
+int hv_standby_match(json_t *desc, const char *binary, const struct hv_qemu *m, json_t *machines,
+		     struct tv_err *e) TV_MUST_CHECK;
 /* MemAvailable in the text of /proc/meminfo, in bytes; 0 when it is not there. */
 uint64_t hv_meminfo_available(const char *text);
-/* Major * 1000 + minor of the first "N.N" in text; 0 when there is none. */
-unsigned hv_version_number(const char *text);
-/* Is machine the first word of a line of `-machine help`? */
-bool hv_machine_listed(const char *help, const char *machine);
+
+/* ---- standby_mem.c ---- */
+/*
+ * Clears all of a fresh standby's memory. What its QEMU put there at its start (option ROMs, ACPI
+ * tables) may be another version's, and a page that the primary's QEMU never touched is never sent.
+ */
+int hv_standby_zero(struct hv_standby *sb) TV_MUST_CHECK;
 
 /* ---- standby_spawn.c ---- */
 /*
@@ -52,9 +63,8 @@ bool hv_machine_listed(const char *help, const char *machine);
  */
 int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, const char *log_path,
 		      pid_t *pid, int *pidfd, struct tv_err *e) TV_MUST_CHECK;
-/* Runs a program to its end and returns what it wrote to stdout, the caller's to free. */
-int hv_spawn_capture(const char *path, char *const *argv, int timeout_ms, char **out,
-		     struct tv_err *e) TV_MUST_CHECK;
+/* Starts a program as our child, to be waited for, with fd as its stdin and stdout. */
+int hv_spawn_on(const char *path, char *const *argv, int fd, pid_t *pid) TV_MUST_CHECK;
 /* SIGKILL, and waits until the process has ended. -ETIMEDOUT, -errno. */
 int hv_pidfd_kill(int pidfd, int timeout_ms) TV_MUST_CHECK;
 /* Has it ended? Waits at most timeout_ms. */

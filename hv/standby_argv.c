@@ -7,6 +7,7 @@
  * along.
  */
 #include "hv/cmdline.h"
+#include "hv/qemu.h"
 #include "hv/rewrite.h"
 
 #include <errno.h>
@@ -293,6 +294,21 @@ static void nographic(struct hv_rewrite *rw, const char *option, const char *arg
 	hv_rw_set(rw, &rw->machine, "graphics", "off");
 }
 
+/* QEMU 9.0 has these two as properties of the machine only, which older ones know, too. */
+static void no_hpet(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	(void)option;
+	(void)arg;
+	hv_rw_set(rw, &rw->machine, "hpet", "off");
+}
+
+static void no_acpi(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	(void)option;
+	(void)arg;
+	hv_rw_set(rw, &rw->machine, "acpi", "off");
+}
+
 /* A host's loudspeaker is the host's; the sound card stays. */
 static void audio(struct hv_rewrite *rw, const char *option, const char *arg)
 {
@@ -417,6 +433,8 @@ static const struct rule rules[] = {
 	{"no-frame", FLAG, drop},
 	{"no-quit", FLAG, drop},
 	{"nographic", FLAG, nographic},
+	{"no-hpet", FLAG, no_hpet},
+	{"no-acpi", FLAG, no_acpi},
 	{"audiodev", ARG, audio},
 	{"audio", ARG, audio},
 
@@ -456,8 +474,6 @@ static const struct rule rules[] = {
 	{"portrait", FLAG, NULL},
 	{"win2k-hack", FLAG, NULL},
 	{"no-fd-bootchk", FLAG, NULL},
-	{"no-acpi", FLAG, NULL},
-	{"no-hpet", FLAG, NULL},
 	{"singlestep", FLAG, NULL},
 	{"enable-kvm", FLAG, NULL},
 	{"no-kvm", FLAG, NULL},
@@ -534,8 +550,10 @@ static void append_ours(struct hv_rewrite *rw)
 
 	hv_rw_disks_finish(rw);
 	hv_rw_ram_finish(rw);
-	hv_rw_put(rw, "-global");
-	hv_rw_put(rw, "migration.send-configuration=off");
+	if (rw->qemu->send_configuration) {
+		hv_rw_put(rw, "-global");
+		hv_rw_put(rw, "migration.send-configuration=off");
+	}
 	hv_rw_put(rw, "-display");
 	hv_rw_put(rw, "none");
 	hv_rw_put(rw, "-monitor");
@@ -568,12 +586,13 @@ static char **words_of(json_t *desc, unsigned *n)
 	return words;
 }
 
-int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const char *ram_path,
-		    const char *qmp_path, char ***out, struct tv_err *e)
+int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const struct hv_qemu *qemu,
+		    const char *ram_path, const char *qmp_path, char ***out, struct tv_err *e)
 {
 	struct hv_rewrite rw = {
 		.desc = desc,
 		.conf = conf,
+		.qemu = qemu,
 		.ram_path = ram_path,
 		.qmp_path = qmp_path,
 		.e = e,

@@ -2,7 +2,6 @@
 /* Whether this host can run a VM's standby, asked before anything is started. */
 #include "hv/standby.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +11,6 @@
 
 /* QEMU itself, its devices' queues and the page tables, besides the guest's memory. */
 #define MARGIN_BYTES (UINT64_C(128) << 20)
-#define HELP_MS 20000
 
 static const char *host_name(void)
 {
@@ -28,29 +26,6 @@ uint64_t hv_meminfo_available(const char *text)
 	const char *p = strstr(text, "MemAvailable:");
 
 	return p ? strtoull(p + strlen("MemAvailable:"), NULL, 10) << 10 : 0;
-}
-
-unsigned hv_version_number(const char *text)
-{
-	for (const char *p = text; *p; p++) {
-		unsigned major, minor;
-
-		if (isdigit((unsigned char)*p) && sscanf(p, "%u.%u", &major, &minor) == 2)
-			return major * 1000 + minor;
-	}
-	return 0;
-}
-
-bool hv_machine_listed(const char *help, const char *machine)
-{
-	size_t n = strlen(machine);
-
-	for (const char *l = help; l && *l; l = strchr(l, '\n')) {
-		l += *l == '\n';
-		if (!strncmp(l, machine, n) && isspace((unsigned char)l[n]))
-			return true;
-	}
-	return false;
 }
 
 /* Only what the standby's own command line still names: main RAM's file, for one, it does not. */
@@ -140,41 +115,63 @@ static int find_binary(const char *name, char **out, struct tv_err *e)
 	return 0;
 }
 
-static int check_version(const char *binary, json_t *desc, char **version, struct tv_err *e)
+/* The form of a machine's state goes with its versioned type; a newer QEMU knows the older forms.
+ */
+int hv_standby_match(json_t *desc, const char *binary, const struct hv_qemu *m, json_t *machines,
+		     struct tv_err *e)
 {
-	char *const ask[] = {(char *)binary, "-version", NULL};
+	const char *machine = json_string_value(json_object_get(desc, "machine"));
 	const char *theirs = json_string_value(json_object_get(desc, "version"));
-	int rc = hv_spawn_capture(binary, ask, HELP_MS, version, e);
+	unsigned have = m->major * 1000 + m->minor, need = hv_qemu_number(theirs);
+	char version[160];
 
-	if (rc)
-		return rc;
-	(*version)[strcspn(*version, "\r\n")] = '\0';
-	if (!hv_version_number(*version))
-		return tv_fail(e, -ENOTSUP, "%s on %s does not say its version", binary,
-			       host_name());
-	if (theirs && hv_version_number(*version) < hv_version_number(theirs))
+	hv_qemu_version(m, version, sizeof(version));
+	machine = machine ? machine : "?";
+	if (have < need)
 		return tv_fail(
 			e, -ENOTSUP,
 			"the VM runs in QEMU %s, and %s on %s is older (%s); install at least "
 			"the same version",
-			theirs, binary, host_name(), *version);
+			theirs, binary, host_name(), version);
+	if (!hv_qemu_has_machine(machines, machine))
+		return tv_fail(e, -ENOTSUP,
+			       "the VM's machine type %s is not known to %s on %s (%s); install "
+			       "a QEMU that has it",
+			       machine, binary, host_name(), version);
+	if (have != need && need && !hv_qemu_is_versioned(machine))
+		return tv_fail(e, -ENOTSUP,
+			       "the VM's machine type %s has no version, so that both hosts need "
+			       "the same QEMU: the VM runs in %s, and %s on %s is %s",
+			       machine, theirs, binary, host_name(), version);
+	if (!m->send_configuration)
+		return tv_fail(e, -ENOTSUP,
+			       "%s on %s (%s) cannot be told to load a state without a "
+			       "configuration section (migration.send-configuration); install "
+			       "another version",
+			       binary, host_name(), version);
 	return 0;
 }
 
-static int check_machine(const char *binary, json_t *desc, const char *version, struct tv_err *e)
+int hv_standby_qemu(json_t *desc, char **binary, struct hv_qemu *out, struct tv_err *e)
 {
-	char *const ask[] = {(char *)binary, "-machine", "help", NULL};
-	const char *machine = json_string_value(json_object_get(desc, "machine"));
-	TV_FREE char *help = NULL;
-	int rc = hv_spawn_capture(binary, ask, HELP_MS, &help, e);
+	const char *name = json_string_value(json_array_get(json_object_get(desc, "argv"), 0));
+	json_t *machines = NULL;
+	int rc;
 
-	if (rc)
-		return rc;
-	if (!machine || !hv_machine_listed(help, machine))
-		return tv_fail(e, -ENOTSUP,
-			       "the VM's machine type %s is not known to %s on %s (%s)",
-			       machine ? machine : "?", binary, host_name(), version);
-	return 0;
+	*binary = NULL;
+	if (!name)
+		return tv_fail(e, -EINVAL, "the VM's description has no command line");
+	rc = find_binary(name, binary, e);
+	if (!rc && (rc = hv_qemu_run(*binary, out, &machines, e)))
+		tv_fail_prefix(e, rc, "on %s", host_name());
+	if (!rc)
+		rc = hv_standby_match(desc, *binary, out, machines, e);
+	json_decref(machines);
+	if (rc) {
+		free(*binary);
+		*binary = NULL;
+	}
+	return rc;
 }
 
 static int check_kvm(json_t *desc, struct tv_err *e)
@@ -186,27 +183,13 @@ static int check_kvm(json_t *desc, struct tv_err *e)
 }
 
 int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, char *const *argv,
-		     char **binary, struct tv_err *e)
+		     struct tv_err *e)
 {
-	TV_FREE char *version = NULL;
 	int rc = check_files(desc, argv, e);
 
-	*binary = NULL;
 	if (!rc)
 		rc = check_memory(desc, e);
 	if (!rc)
 		rc = check_bridge(conf, argv, e);
-	if (!rc)
-		rc = check_kvm(desc, e);
-	if (!rc)
-		rc = find_binary(argv[0], binary, e);
-	if (!rc)
-		rc = check_version(*binary, desc, &version, e);
-	if (!rc)
-		rc = check_machine(*binary, desc, version, e);
-	if (rc) {
-		free(*binary);
-		*binary = NULL;
-	}
-	return rc;
+	return rc ? rc : check_kvm(desc, e);
 }

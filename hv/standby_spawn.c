@@ -18,8 +18,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CAPTURE_LIMIT (1u << 20)
-
 extern char **environ;
 
 struct plan { /* all that the grandchild needs, made before the fork */
@@ -132,31 +130,7 @@ int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, cons
 }
 
 /* ---- programs that only answer a question ---- */
-static int read_until(int fd, struct tv_buf *b, int64_t deadline_ns)
-{
-	for (;;) {
-		struct pollfd p = {.fd = fd, .events = POLLIN};
-		int64_t left = deadline_ns - tv_now_ns();
-		char chunk[4096];
-		ssize_t r;
-		int rc;
-
-		if (left <= 0)
-			return -ETIMEDOUT;
-		if (poll(&p, 1, (int)(left / TV_NS_PER_MS) + 1) <= 0)
-			continue;
-		r = read(fd, chunk, sizeof(chunk));
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r < 0 ? -errno : 0;
-		rc = tv_buf_add(b, chunk, (size_t)r);
-		if (rc)
-			return rc;
-	}
-}
-
-static int spawn_to(const char *path, char *const *argv, int out_fd, pid_t *pid)
+int hv_spawn_on(const char *path, char *const *argv, int fd, pid_t *pid)
 {
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
@@ -166,8 +140,8 @@ static int spawn_to(const char *path, char *const *argv, int out_fd, pid_t *pid)
 	sigemptyset(&none);
 	posix_spawn_file_actions_init(&fa);
 	posix_spawnattr_init(&at);
-	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&fa, out_fd, 1);
+	posix_spawn_file_actions_adddup2(&fa, fd, 0);
+	posix_spawn_file_actions_adddup2(&fa, fd, 1);
 	posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
 	posix_spawn_file_actions_addclosefrom_np(&fa, 3);
 	posix_spawnattr_setsigmask(&at, &none);
@@ -176,38 +150,6 @@ static int spawn_to(const char *path, char *const *argv, int out_fd, pid_t *pid)
 	posix_spawn_file_actions_destroy(&fa);
 	posix_spawnattr_destroy(&at);
 	return -r;
-}
-
-int hv_spawn_capture(const char *path, char *const *argv, int timeout_ms, char **out,
-		     struct tv_err *e)
-{
-	int64_t deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS;
-	int fds[2] = {-1, -1}, rc;
-	struct tv_buf b;
-	pid_t pid;
-
-	*out = NULL;
-	if (pipe2(fds, O_CLOEXEC))
-		return tv_fail(e, -errno, "cannot start %s: %s", path, strerror(errno));
-	rc = spawn_to(path, argv, fds[1], &pid);
-	tv_close_fd(&fds[1]);
-	tv_buf_init(&b, CAPTURE_LIMIT);
-	if (!rc) {
-		rc = read_until(fds[0], &b, deadline);
-		if (rc)
-			kill(pid, SIGKILL);
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	if (!rc)
-		rc = tv_buf_add(&b, "", 1);
-	tv_close_fd(&fds[0]);
-	if (!rc)
-		*out = strdup((char *)b.data);
-	tv_buf_dispose(&b);
-	if (!rc && !*out)
-		rc = -ENOMEM;
-	return rc ? tv_fail(e, rc, "cannot run %s: %s", path, tv_strerror(rc)) : 0;
 }
 
 bool hv_pidfd_ended(int pidfd, int timeout_ms)

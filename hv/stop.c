@@ -1,39 +1,41 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is done to a VM that nobody is attached to, and its end. */
 #include "hv/vm.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 
+int hv_open_vm(const struct hv_vm_id *id, struct hv_qmp **out, struct tv_err *e)
+{
+	*out = NULL;
+	if (tv_pid_start_ticks(id->pid) != id->start_ticks)
+		return tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", id->name,
+			       (int)id->pid);
+	return hv_qmp_open(id->qmp_path, HV_CMD_MS, out, e);
+}
+
 /* QMP stop of a VM that nobody is attached to: it was fenced and must not run beside its successor.
  */
 int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e)
 {
-	struct hv_qmp *q = NULL;
-	int rc;
+	struct hv_qmp *q;
+	int rc = hv_open_vm(id, &q, e);
 
-	if (tv_pid_start_ticks(id->pid) != id->start_ticks)
-		return tv_fail(e, TV_E_GONE, "the VM's process has ended");
-	rc = hv_qmp_open(id->qmp_path, HV_CMD_MS, &q, e);
-	if (rc)
-		return rc;
-	rc = hv_qmp_cmd(q, "stop", NULL, NULL, HV_CMD_MS, e);
+	if (!rc)
+		rc = hv_qmp_cmd(q, "stop", NULL, NULL, HV_CMD_MS, e);
 	hv_qmp_close(q);
 	return rc;
 }
 
 int hv_vm_runs(const struct hv_vm_id *id, struct tv_err *e)
 {
-	struct hv_qmp *q = NULL;
 	json_t *ret = NULL;
-	int rc;
+	struct hv_qmp *q;
+	int rc = hv_open_vm(id, &q, e);
 
-	if (tv_pid_start_ticks(id->pid) != id->start_ticks)
-		return tv_fail(e, TV_E_GONE, "the VM's process has ended");
-	rc = hv_qmp_open(id->qmp_path, HV_CMD_MS, &q, e);
-	if (rc)
-		return rc;
-	rc = hv_qmp_cmd(q, "query-status", NULL, &ret, HV_CMD_MS, e);
+	if (!rc)
+		rc = hv_qmp_cmd(q, "query-status", NULL, &ret, HV_CMD_MS, e);
 	if (!rc)
 		rc = json_is_true(json_object_get(ret, "running"));
 	json_decref(ret);

@@ -5,6 +5,7 @@
 
 #include "hv/hv.h"
 #include "hv/kernel.h"
+#include "hv/qemu.h"
 #include "hv/qmp.h"
 
 #include <sys/uio.h>
@@ -24,6 +25,7 @@ struct hv_line { /* a QMP line made beforehand */
 struct hv_vm {
 	struct hv_vm_id id;
 	struct hv_qmp *qmp;
+	struct hv_qemu qemu;
 	int pidfd, pagemap_fd, uffd;
 	bool kvm, two_step;
 	bool paused;		    /* by hv_pause, and hv_resume is due */
@@ -64,6 +66,8 @@ struct hv_vm {
 /* ---- state.c ---- */
 int hv_state_setup(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 void hv_state_teardown(struct hv_vm *vm);
+/* Does a saved state begin as a standby expects it? */
+bool hv_state_is_loadable(const uint8_t *state, size_t bytes);
 
 /* ---- dirty.c ---- */
 /* Registers all blocks with vm->uffd, opens pagemap, takes the memory that the hot path needs. */
@@ -99,6 +103,10 @@ bool hv_disk_is_writable(json_t *dev);
 int hv_disks_setup(struct hv_vm *vm, json_t *block, struct tv_err *e) TV_MUST_CHECK;
 /* Sees every event that hv_events reads. */
 void hv_disks_event(struct hv_vm *vm, const char *name, json_t *ev);
+
+/* ---- stop.c ---- */
+/* Connects to the monitor of a VM that nobody is attached to. TV_E_GONE when it has ended. */
+int hv_open_vm(const struct hv_vm_id *id, struct hv_qmp **out, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- clean.c ---- */
 /* Ends our mirror jobs and removes their targets; a failure goes to *rc unless one is there.

@@ -3,6 +3,7 @@
 # Two hosts with a daemon each, and VMs on them: what the local tests have in common. Source it.
 #
 #   pair_up                          hostA, hostB (or PAIR_HOSTS) and client; certificates, configuration, daemons
+#   QEMU_BIN[HOST]=DIR               set it before: the folder of that host's QEMU, if it is not this machine's own
 #   daemon_start HOST                starts twinvmd there (again); DAEMON_PID[HOST]
 #   tw HOST ARGS...                  twinvm in a host
 #   guest_start HOST NAME [ARGS...]  a Redis guest on a tap; QEMU's real pid in GUEST_PID[NAME], its QMP
@@ -23,7 +24,7 @@ PAIR_B=$PAIR_ROOT/${B:-build}
 # shellcheck source=tests/lib/guest.sh
 . "$PAIR_ROOT/tests/lib/guest.sh"
 
-declare -A DAEMON_PID=() DAEMON_JOB=() GUEST_PID=() GUEST_QMP=()
+declare -A DAEMON_PID=() DAEMON_JOB=() GUEST_PID=() GUEST_QMP=() QEMU_BIN=()
 PAIR_DIR=
 
 # Lines for the configuration of every host come from PAIR_CONF.
@@ -48,8 +49,15 @@ pair_conf() {
 	done
 }
 
+# Sets HOST_ENV to the words before a command that may start a QEMU in a host.
+_host_env() {
+	HOST_ENV=()
+	[[ -z ${QEMU_BIN[$1]:-} ]] || HOST_ENV=(env "PATH=${QEMU_BIN[$1]}:$PATH")
+}
+
 daemon_start() {
-	host_spawn "$1" "$PAIR_DIR/$1.log" "$PAIR_B/twinvmd" --config "$PAIR_DIR/$1.conf"
+	_host_env "$1"
+	host_spawn "$1" "$PAIR_DIR/$1.log" "${HOST_ENV[@]}" "$PAIR_B/twinvmd" --config "$PAIR_DIR/$1.conf"
 	DAEMON_PID[$1]=$SPAWNED_PID
 	DAEMON_JOB[$1]=$SPAWNED_JOB
 	await 10 "twinvmd on $1" tw "$1" status >/dev/null
@@ -92,8 +100,9 @@ guest_start() {
 	host_tap "$host" "tap-$name"
 	GUEST_QMP[$name]=$PAIR_DIR/$name.qmp
 	guest_command "$name" "tap-$name" "${GUEST_QMP[$name]}" "$PAIR_DIR/$name-serial.log" "${GUEST_MACHINE:-q35}"
+	_host_env "$host"
 	# shellcheck disable=SC2086 # words
-	host_spawn "$host" "$PAIR_DIR/$name-qemu.log" ${GUEST_ENV:+env $GUEST_ENV} "${GUEST_COMMAND[@]}" "$@"
+	host_spawn "$host" "$PAIR_DIR/$name-qemu.log" "${HOST_ENV[@]}" ${GUEST_ENV:+env $GUEST_ENV} "${GUEST_COMMAND[@]}" "$@"
 	GUEST_PID[$name]=$SPAWNED_PID
 	await 120 "the guest $name to boot" grep -saq "GUEST READY" "$PAIR_DIR/$name-serial.log"
 }

@@ -100,7 +100,7 @@ real=$(command -v qemu-system-x86_64)
 cp "$real" "$PAIR_DIR/qemu-real"
 cat >"$PAIR_DIR/qemu-old" <<-END
 	#!/bin/bash
-	for a; do [[ \$a = help ]] && { "$PAIR_DIR/qemu-real" "\$@" | grep -v pc-q35-7.2; exit; }; done
+	[[ \$* != *"-machine none"* ]] || { "$PAIR_DIR/qemu-real" "\$@" | sed -u s/pc-q35-7.2/pc-q35-7.1x/g; exit; }
 	exec "$PAIR_DIR/qemu-real" "\$@"
 END
 chmod +x "$PAIR_DIR/qemu-old"

@@ -733,7 +733,6 @@ int main(int argc, char **argv)
 		struct hv_vm *vm = attach(&opts);
 
 		if (i == 0) {
-			printf("RAM addresses by %s\n", hv_ramblock_way);
 			describe(vm);
 			if (net)
 				check_net(vm, net);

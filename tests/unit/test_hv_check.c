@@ -114,6 +114,7 @@ static void test_nics(void **state)
 struct fixture {
 	struct hv_policy policy;
 	struct hv_features features;
+	struct hv_qemu qemu;
 	struct hv_devs devs;
 	struct hv_nic nics[2];
 	struct hv_check c;
@@ -126,8 +127,10 @@ static void fine(struct fixture *f)
 	memset(f, 0, sizeof(*f));
 	f->features = (struct hv_features){
 		.uffd_wp_async = true, .pagemap_scan = true, .discard_reported = true};
+	f->qemu = (struct hv_qemu){.major = 7, .minor = 2, .save_state = true};
 	f->c = (struct hv_check){.policy = &f->policy,
 				 .features = &f->features,
+				 .qemu = &f->qemu,
 				 .status = "running",
 				 .devs = &f->devs,
 				 .nics = f->nics,
@@ -166,6 +169,9 @@ static void test_simple_refusals(void **state)
 	must_refuse(&f, "kernel");
 	f.features.soft_dirty = true; /* the other way */
 	must_allow(&f);
+	fine(&f);
+	f.qemu.save_state = false;
+	must_refuse(&f, "7.2.0");
 	fine(&f);
 	f.c.page_bytes = 2 << 20;
 	must_refuse(&f, "hugetlbfs");

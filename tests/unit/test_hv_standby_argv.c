@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The standby's command line, case by case: what the primary has, and what becomes of it. */
 #include "hv/hv.h"
+#include "hv/qemu.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +19,10 @@ struct vm { /* what else the description says; zero means the usual */
 	const char *machine, *main_block, *cwd, *file, *disks;
 	json_int_t main_bytes, ram_bytes;
 };
+
+/* That is to run the standby. */
+static struct hv_qemu qemu = {
+	.major = 7, .minor = 2, .suppress_vmdesc = true, .send_configuration = true};
 
 static json_t *describe(const char *line, const struct vm *vm)
 {
@@ -48,7 +53,7 @@ static int rewrite_conf(const char *line, const struct vm *vm, const struct hv_s
 	json_t *d = describe(line, vm);
 	char **argv = NULL;
 	size_t n = 0;
-	int rc = hv_standby_argv(d, conf, RAM, QMP, &argv, e);
+	int rc = hv_standby_argv(d, conf, &qemu, RAM, QMP, &argv, e);
 
 	*out = '\0';
 	for (char **p = argv; p && *p; p++)
@@ -147,6 +152,23 @@ static void test_disks(void **state)
 	disks_are("-hda /a -hdb /b -hdc /c",
 		  "[" DISK("a", "#a", "/a") "," DISK("b", "#b", "/b") "," DISK("c", "#c", "/c") "]",
 		  "more disks");
+}
+
+/* What the QEMU that is to run it does not know is left out. */
+static void test_other_qemus(void **state)
+{
+	const struct hv_qemu known = qemu;
+	char out[4096];
+
+	(void)state;
+	qemu.suppress_vmdesc = qemu.send_configuration = false;
+	assert_int_equal(rewrite("qemu -m 256", &usual, out, sizeof(out), NULL), 0);
+	assert_null(strstr(out, "suppress-vmdesc"));
+	assert_null(strstr(out, "send-configuration"));
+	qemu = known;
+	assert_int_equal(rewrite("qemu -no-hpet -no-acpi", &usual, out, sizeof(out), NULL), 0);
+	assert_null(strstr(out, " -no-"));
+	assert_non_null(strstr(out, " -machine hpet=off,acpi=off,type=pc-q35-7.2,"));
 }
 
 /* The part that every standby has, for a usual VM. */
@@ -490,7 +512,7 @@ static void test_bad_description(void **state)
 		char **argv;
 
 		assert_non_null(d);
-		assert_true(hv_standby_argv(d, &conf, RAM, QMP, &argv, &e) < 0);
+		assert_true(hv_standby_argv(d, &conf, &qemu, RAM, QMP, &argv, &e) < 0);
 		assert_null(argv);
 		assert_true(e.text[0] != '\0');
 		json_decref(d);
@@ -500,19 +522,13 @@ static void test_bad_description(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kept),
-		cmocka_unit_test(test_dropped),
-		cmocka_unit_test(test_serial),
-		cmocka_unit_test(test_standby_names),
-		cmocka_unit_test(test_chardev),
-		cmocka_unit_test(test_net),
-		cmocka_unit_test(test_paths),
-		cmocka_unit_test(test_machine_and_ram),
-		cmocka_unit_test(test_disks),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_tap_names),
-		cmocka_unit_test(test_again),
-		cmocka_unit_test(test_bad_description),
+		cmocka_unit_test(test_kept),	    cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_serial),	    cmocka_unit_test(test_standby_names),
+		cmocka_unit_test(test_chardev),	    cmocka_unit_test(test_net),
+		cmocka_unit_test(test_paths),	    cmocka_unit_test(test_machine_and_ram),
+		cmocka_unit_test(test_disks),	    cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_tap_names),   cmocka_unit_test(test_again),
+		cmocka_unit_test(test_other_qemus), cmocka_unit_test(test_bad_description),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Finding out what a QEMU can do. A VM's QEMU and a binary that is to run a standby are asked the
+ * same questions the same way; for the second one the binary is run without a machine
+ * (-machine none), with its monitor on a socket pair.
+ *
+ * What differs between QEMUs and needs no field, because one way serves all of them:
+ *   fd: takes sockets everywhere, so promotion gives one (standby_promote.c);
+ *   an fd set's descriptor must be opened exactly as QEMU would open it, write-only (state.c);
+ *   block-job-cancel with force is job-cancel, and is in all of them (clean.c).
+ */
+#include "hv/qemu.h"
+#include "hv/standby.h"
+#include "hv/vm.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define RUN_MS 20000
+#define MISSES_FROM 9002 /* the field mirror_start_misses */
+#define NO_FILES_FROM 11000
+
+/* ---- the answers ---- */
+static unsigned number(const struct hv_qemu *m)
+{
+	return m->major * 1000 + m->minor;
+}
+
+int hv_qemu_take_version(struct hv_qemu *m, json_t *ret, struct tv_err *e)
+{
+	json_t *v = json_object_get(ret, "qemu");
+	const char *package = json_string_value(json_object_get(ret, "package"));
+
+	m->major = (unsigned)json_integer_value(json_object_get(v, "major"));
+	m->minor = (unsigned)json_integer_value(json_object_get(v, "minor"));
+	m->micro = (unsigned)json_integer_value(json_object_get(v, "micro"));
+	snprintf(m->package, sizeof(m->package), "%s", package ? package : "");
+	if (!m->major || m->minor > 999)
+		return tv_fail(e, TV_E_PROTOCOL, "QEMU does not say its version");
+	m->fd_files = number(m) < NO_FILES_FROM;
+	m->mirror_start_misses = number(m) >= MISSES_FROM;
+	return 0;
+}
+
+static bool has_member(json_t *type, const char *name)
+{
+	json_t *m;
+	size_t i;
+
+	json_array_foreach(json_object_get(type, "members"), i, m)
+	{
+		const char *s = json_string_value(json_object_get(m, "name"));
+
+		if (s && !strcmp(s, name))
+			return true;
+	}
+	return false;
+}
+
+/* Types have numbers for names there, but commands and members their own. */
+void hv_qemu_take_schema(struct hv_qemu *m, json_t *schema)
+{
+	json_t *type;
+	size_t i;
+
+	json_array_foreach(schema, i, type)
+	{
+		const char *kind = json_string_value(json_object_get(type, "meta-type"));
+		const char *name = json_string_value(json_object_get(type, "name"));
+
+		if (!kind || !name)
+			continue;
+		if (!strcmp(kind, "command") && !strcmp(name, "xen-save-devices-state"))
+			m->save_state = true;
+		if (!strcmp(kind, "object") && has_member(type, "actively-synced"))
+			m->actively_synced = true;
+	}
+}
+
+bool hv_qemu_has_property(json_t *list, const char *name)
+{
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(list, i, p)
+	{
+		const char *s = json_string_value(json_object_get(p, "name"));
+
+		if (s && !strcmp(s, name))
+			return true;
+	}
+	return false;
+}
+
+bool hv_qemu_prints_hva(const char *ramblock)
+{
+	const char *hva = strstr(ramblock, " HVA");
+
+	return hva && hva < ramblock + strcspn(ramblock, "\r\n");
+}
+
+/* ---- asking ---- */
+/* Is there a property called name in cmd's list? */
+static int ask_property(struct hv_qmp *q, const char *cmd, json_t *args, const char *name,
+			bool *has, struct tv_err *e)
+{
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd(q, cmd, args, &ret, HV_CMD_MS, e);
+
+	*has = hv_qemu_has_property(ret, name);
+	json_decref(ret);
+	return rc;
+}
+
+int hv_qemu_ask(struct hv_qmp *q, struct hv_qemu *out, struct tv_err *e)
+{
+	TV_FREE char *text = NULL;
+	json_t *ret = NULL;
+	int rc;
+
+	*out = (struct hv_qemu){0};
+	rc = hv_qmp_cmd(q, "query-version", NULL, &ret, HV_CMD_MS, e);
+	if (!rc)
+		rc = hv_qemu_take_version(out, ret, e);
+	json_decref(ret);
+	ret = NULL;
+	if (!rc)
+		rc = hv_qmp_cmd(q, "query-qmp-schema", NULL, &ret, HV_CMD_MS, e);
+	hv_qemu_take_schema(out, ret);
+	json_decref(ret);
+	if (!rc)
+		rc = ask_property(q, "qom-list", json_pack("{s:s}", "path", "/machine"),
+				  "suppress-vmdesc", &out->suppress_vmdesc, e);
+	if (!rc)
+		rc = ask_property(q, "device-list-properties",
+				  json_pack("{s:s}", "typename", "migration"), "send-configuration",
+				  &out->send_configuration, e);
+	/* It has its heading without any block, too. */
+	if (!rc)
+		rc = hv_qmp_hmp(q, "info ramblock", &text, HV_CMD_MS, e);
+	if (!rc)
+		out->ramblock_hva = hv_qemu_prints_hva(text);
+	return rc;
+}
+
+static int ask_all(int fd, const char *binary, struct hv_qemu *out, json_t **machines,
+		   struct tv_err *e)
+{
+	struct hv_qmp *q = NULL;
+	int rc = hv_qmp_open_fd(fd, binary, RUN_MS, &q, e);
+
+	if (!rc)
+		rc = hv_qemu_ask(q, out, e);
+	if (!rc)
+		rc = hv_qmp_cmd(q, "query-machines", NULL, machines, HV_CMD_MS, e);
+	hv_qmp_close(q);
+	return rc;
+}
+
+int hv_qemu_run(const char *binary, struct hv_qemu *out, json_t **machines, struct tv_err *e)
+{
+	char *const argv[] = {(char *)binary,
+			      "-machine",
+			      "none",
+			      "-nodefaults",
+			      "-no-user-config",
+			      "-display",
+			      "none",
+			      "-S",
+			      "-qmp",
+			      "stdio",
+			      NULL};
+	struct tv_err why = {0};
+	int fds[2], rc;
+	pid_t pid;
+
+	*machines = NULL;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
+		return tv_fail(e, -errno, "cannot ask %s: %s", binary, strerror(errno));
+	rc = hv_spawn_on(binary, argv, fds[1], &pid);
+	tv_close_fd(&fds[1]);
+	if (rc) {
+		tv_close_fd(&fds[0]);
+		return tv_fail(e, rc, "cannot run %s: %s", binary, tv_strerror(rc));
+	}
+	rc = ask_all(fds[0], binary, out, machines, &why);
+	/* It has no machine, and nothing to save. */
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return rc ? tv_fail(e, -ENOTSUP, "%s does not answer as QEMU does: %s", binary, why.text)
+		  : 0;
+}
+
+/* ---- saying ---- */
+void hv_qemu_version(const struct hv_qemu *m, char *out, size_t room)
+{
+	snprintf(out, room, "%u.%u.%u%s%s%s", m->major, m->minor, m->micro, *m->package ? " (" : "",
+		 m->package, *m->package ? ")" : "");
+}
+
+void hv_qemu_text(const struct hv_qemu *m, char *out, size_t room)
+{
+	static const char *const ways[] = {
+		[HV_RAM_UNKNOWN] = "not looked for",
+		[HV_RAM_HVA] = "from info ramblock",
+		[HV_RAM_LIST] = "from ram_list",
+		[HV_RAM_MAPS] = "from mappings",
+	};
+	char version[160];
+
+	hv_qemu_version(m, version, sizeof(version));
+	snprintf(out, room,
+		 "QEMU %s: RAM addresses %s; actively-synced %s; suppress-vmdesc %s, "
+		 "send-configuration %s; fd: takes files %s; mirrors start %s",
+		 version, ways[m->ram_way], m->actively_synced ? "yes" : "no",
+		 m->suppress_vmdesc ? "yes" : "no", m->send_configuration ? "yes" : "no",
+		 m->fd_files ? "yes" : "no",
+		 m->mirror_start_misses ? "from all" : "from allocated");
+}
+
+unsigned hv_qemu_number(const char *version)
+{
+	for (const char *p = version ? version : ""; *p; p++) {
+		unsigned major, minor;
+
+		if (isdigit((unsigned char)*p) && sscanf(p, "%u.%u", &major, &minor) == 2)
+			return major * 1000 + minor;
+	}
+	return 0;
+}
+
+static bool is_named(json_t *machine, const char *key, const char *name)
+{
+	const char *s = json_string_value(json_object_get(machine, key));
+
+	return s && !strcmp(s, name);
+}
+
+bool hv_qemu_has_machine(json_t *machines, const char *name)
+{
+	json_t *m;
+	size_t i;
+
+	json_array_foreach(machines, i, m) if (is_named(m, "name", name) ||
+					       is_named(m, "alias", name)) return true;
+	return false;
+}
+
+bool hv_qemu_is_versioned(const char *machine)
+{
+	const char *dash = strrchr(machine, '-');
+
+	return dash && isdigit((unsigned char)dash[1]) && strchr(dash, '.');
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What QEMU can do that not every QEMU can, found out once. Private to hv/. */
+#ifndef HV_QEMU_H
+#define HV_QEMU_H
+
+#include "hv/qmp.h"
+
+/* Where the addresses of RAM blocks come from (ramblock.c). */
+enum hv_ram_way {
+	HV_RAM_UNKNOWN, /* not looked for yet */
+	HV_RAM_HVA,	/* `info ramblock` prints them: 8.0 and later */
+	HV_RAM_LIST,	/* QEMU's exported ram_list */
+	HV_RAM_MAPS,	/* gpa2hva and the sizes of mappings */
+};
+
+/*
+ * Every difference between QEMUs that hv/ depends on. Nothing else in hv/ looks at a version or
+ * tries its luck. All of it is asked of QEMU itself, by hv_qemu_ask, but for what is marked "by
+ * version": that QEMU does not say.
+ */
+struct hv_qemu {
+	unsigned major, minor, micro;
+	char package[96];	  /* the distribution's own version, "" when it has none */
+	bool save_state;	  /* xen-save-devices-state */
+	bool ramblock_hva;	  /* `info ramblock` has a column with host addresses */
+	enum hv_ram_way ram_way;  /* of this VM or standby; set by hv_ramblock_find */
+	bool actively_synced;	  /* query-block-jobs says whether a mirror lacks a write: 8.2 */
+	bool suppress_vmdesc;	  /* -machine suppress-vmdesc=on: else a load ends with a warning */
+	bool send_configuration;  /* -global migration.send-configuration=off */
+	bool fd_files;		  /* migrate-incoming fd: takes plain files, too: before 11, by
+				     version. Promotion gives a socket, which every QEMU takes */
+	bool mirror_start_misses; /* a mirror that starts with what is allocated can miss a write
+				     that comes meanwhile: from 9.2 on, by version (disk.c) */
+};
+
+/* Asks a QEMU, of a VM or run for that (hv_qemu_run), all of the above but ram_way. */
+int hv_qemu_ask(struct hv_qmp *q, struct hv_qemu *out, struct tv_err *e) TV_MUST_CHECK;
+/*
+ * Starts a program without a machine, asks it, and ends it. machines: its query-machines, the
+ * caller's. -ENOTSUP when it does not answer as QEMU does; at most 20 s.
+ */
+int hv_qemu_run(const char *binary, struct hv_qemu *out, json_t **machines,
+		struct tv_err *e) TV_MUST_CHECK;
+
+/* "10.0.2 (Debian 1:10.0.2+ds-2)" */
+void hv_qemu_version(const struct hv_qemu *m, char *out, size_t room);
+/* One line about all of it, for the log. */
+void hv_qemu_text(const struct hv_qemu *m, char *out, size_t room);
+/* Of two QEMUs of one major.minor the devices' state has one form. "10.0.2" may be NULL: 0. */
+unsigned hv_qemu_number(const char *version); /* major * 1000 + minor; 0: none in it */
+/* Is there a machine type of that name (or alias) in query-machines? */
+bool hv_qemu_has_machine(json_t *machines, const char *name);
+/* Has the machine type's name a version in it, which stands for one form of its state? */
+bool hv_qemu_is_versioned(const char *machine);
+
+/* ---- the answers one by one; pure ---- */
+/* query-version. TV_E_PROTOCOL */
+int hv_qemu_take_version(struct hv_qemu *m, json_t *ret, struct tv_err *e) TV_MUST_CHECK;
+/* query-qmp-schema: which commands there are, and which members their answers have */
+void hv_qemu_take_schema(struct hv_qemu *m, json_t *schema);
+/* qom-list or device-list-properties: is there one of that name? */
+bool hv_qemu_has_property(json_t *list, const char *name);
+/* Has the text of `info ramblock` a column of host addresses? Its first line says it. */
+bool hv_qemu_prints_hva(const char *ramblock);
+
+#endif

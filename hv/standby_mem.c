@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Access to a standby's memory: main RAM is mapped here, all else lies in the QEMU process. */
+#include "hv/standby.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define PIECE_BYTES (64u << 10)
+
+static bool in_block(const struct hv_standby *sb, uint32_t block, uint64_t offset, size_t n)
+{
+	return block < sb->n_blocks && offset <= sb->blocks[block].bytes &&
+	       n <= sb->blocks[block].bytes - offset;
+}
+
+uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block)
+{
+	return block == sb->main_block ? sb->map : NULL;
+}
+
+/* Goes on where process_vm_writev may not: /proc/PID/mem also writes what is mapped read-only. */
+static int open_mem(struct hv_standby *sb)
+{
+	char path[64];
+
+	if (sb->mem_fd >= 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)sb->pid);
+	sb->mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	return sb->mem_fd < 0 ? -errno : 0;
+}
+
+static int mem_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool write)
+{
+	int rc = open_mem(sb);
+
+	while (!rc && n) {
+		ssize_t r = write ? pwrite(sb->mem_fd, p, n, (off_t)addr)
+				  : pread(sb->mem_fd, p, n, (off_t)addr);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r < 0 ? -errno : TV_E_GONE;
+		p = (char *)p + r;
+		addr += (uint64_t)r;
+		n -= (size_t)r;
+	}
+	return rc;
+}
+
+static int vm_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool write)
+{
+	while (n) {
+		struct iovec l = {p, n}, r = {(void *)(uintptr_t)addr, n};
+		ssize_t done = write ? process_vm_writev(sb->pid, &l, 1, &r, 1, 0)
+				     : process_vm_readv(sb->pid, &l, 1, &r, 1, 0);
+
+		if (done <= 0) {
+			if (done < 0 && errno == ESRCH)
+				return TV_E_GONE;
+			return mem_io(sb, addr, p, n, write);
+		}
+		p = (char *)p + done;
+		addr += (uint64_t)done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p,
+		     size_t n)
+{
+	if (!in_block(sb, block, offset, n))
+		return -ERANGE;
+	if (block == sb->main_block) {
+		memcpy(sb->map + offset, p, n);
+		return 0;
+	}
+	return vm_io(sb, sb->blocks[block].host.v + offset, (void *)p, n, true);
+}
+
+int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p, size_t n)
+{
+	if (!in_block(sb, block, offset, n))
+		return -ERANGE;
+	if (block == sb->main_block) {
+		memcpy(p, sb->map + offset, n);
+		return 0;
+	}
+	return vm_io(sb, sb->blocks[block].host.v + offset, p, n, false);
+}
+
+unsigned hv_standby_blocks(const struct hv_standby *sb)
+{
+	return sb->n_blocks;
+}
+
+uint64_t hv_standby_block_bytes(const struct hv_standby *sb, uint32_t block)
+{
+	return block < sb->n_blocks ? sb->blocks[block].bytes : 0;
+}
+
+/* ---- clearing ---- */
+static bool is_zero(const uint8_t *p, size_t n)
+{
+	return !n || (!*p && !memcmp(p, p + 1, n - 1));
+}
+
+static int zero_block(struct hv_standby *sb, uint32_t block, uint8_t *piece, const uint8_t *zeroes)
+{
+	uint64_t bytes = sb->blocks[block].bytes;
+	int rc = 0;
+
+	for (uint64_t at = 0; at < bytes && !rc; at += PIECE_BYTES) {
+		size_t n = bytes - at < PIECE_BYTES ? (size_t)(bytes - at) : PIECE_BYTES;
+
+		rc = hv_standby_read(sb, block, at, piece, n);
+		if (!rc && !is_zero(piece, n))
+			rc = hv_standby_write(sb, block, at, zeroes, n);
+	}
+	return rc;
+}
+
+int hv_standby_zero(struct hv_standby *sb)
+{
+	uint64_t main_bytes = sb->blocks[sb->main_block].bytes;
+	TV_FREE uint8_t *piece = malloc(PIECE_BYTES), *zeroes = calloc(1, PIECE_BYTES);
+	int rc = 0;
+
+	if (!piece || !zeroes)
+		return -ENOMEM;
+	if (fallocate(sb->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)main_bytes))
+		return -errno;
+	for (unsigned i = 0; i < sb->n_blocks && !rc; i++)
+		if (i != sb->main_block)
+			rc = zero_block(sb, i, piece, zeroes);
+	return rc;
+}
