@@ -94,10 +94,10 @@ static int add_target(struct hv_vm *vm, const char *node, int fd, struct tv_err 
 
 	if (rc)
 		return rc;
-	/* discard=unmap: or QEMU would write zeroes out instead of saying that they are zeroes. */
 	args = json_pack("{s:s, s:s, s:{s:s, s:s}, s:s, s:i, s:s}", "driver", "nbd", "node-name",
 			 node, "server", "type", "fd", "str", node, "export", "disk",
-			 "reconnect-delay", 0, "discard", "unmap");
+			 "reconnect-delay", 0, "discard",
+			 vm->qemu.mirror_start_misses ? "ignore" : "unmap");
 	rc = hv_qmp_cmd(vm->qmp, "blockdev-add", args, NULL, HV_CMD_MS, e);
 	if (rc && hv_qmp_cmd(vm->qmp, "closefd", json_pack("{s:s}", "fdname", node), NULL,
 			     HV_CMD_MS, NULL))

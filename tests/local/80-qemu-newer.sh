@@ -41,7 +41,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 probe=$PAIR_B/tools/hv_probe_vm standby=$PAIR_B/tools/hv_standby_vm q=qemu-system-x86_64
 try "epochs and detach, q35" "$probe" -n 5 -b -k 5 $q -M q35 -nodefaults -m 256 -smp 2
-try "epochs and detach, pc with all defaults" "$probe" -n 5 -b -N user $q -M pc -m 256
+try "epochs and detach, pc with all defaults" "$probe" -n 5 -N user $q -M pc -m 256
 try "epochs and detach, microvm" "$probe" -n 5 $q -M microvm -m 128 -nodefaults
 try "standby, q35" "$standby" promote $q -M q35 -m 256 -display none
 try "standby, promoted twice, this machine's type" "$standby" promote -r 2 $q -M "pc-q35-$own" -m 256 -display none
