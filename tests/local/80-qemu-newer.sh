@@ -92,6 +92,45 @@ guest() {
 QEMU_BIN[hostA]=$newer
 QEMU_BIN[hostB]=$newer
 pair_up
+
+# A mirror that starts while the VM writes where nothing was: 9.2 and later miss such a write, unless the job starts
+# from the whole disk (hv/disk.c). Small clusters and few reads a second make its start long enough.
+hmp() { host_run hostA python3 tests/tools/hmp.py "$PAIR_DIR/disks.hmp" "$@"; }
+tables=256 # of 2 MiB each; what is written lies far apart in the first ones, so that no piece is copied for another reason
+qemu-img create -q -f qcow2 -o cluster_size=4096 "$PAIR_DIR/disks.qcow2" $((tables * 2))M
+for ((i = 0; i < tables; i++)); do
+	echo "write -q -P 1 $((i * 2 + 1))M 4k"
+done | qemu-io -f qcow2 "$PAIR_DIR/disks.qcow2" >/dev/null
+_host_env hostA
+host_spawn hostA "$PAIR_DIR/disks-qemu.log" "${HOST_ENV[@]}" qemu-system-x86_64 -name disks -accel tcg -M q35 -m 64 \
+	-nodefaults -display none -qmp "unix:$PAIR_DIR/disks.qmp,server=on,wait=off" \
+	-monitor "unix:$PAIR_DIR/disks.hmp,server=on,wait=off" -object throttle-group,id=slow,x-iops-read=250 \
+	-blockdev "driver=qcow2,node-name=n0,file.driver=throttle,file.throttle-group=slow,file.file.driver=file,file.file.filename=$PAIR_DIR/disks.qcow2" \
+	-device virtio-scsi-pci -device scsi-hd,drive=n0,id=sd0
+disks_pid=$SPAWNED_PID
+await 10 "QMP" test -S "$PAIR_DIR/disks.hmp"
+tw hostA protect disks --to hostB >"$PAIR_DIR/protect" &
+protect=$!
+for ((i = 0; i < 1800; i += 10)); do
+	kill -0 "$protect" 2>/dev/null || break
+	writes=()
+	for ((k = i; k < i + 10; k++)); do
+		writes+=("qemu-io -d sd0 \"write -P 9 $((64 * k))k 4k\"")
+	done
+	hmp "${writes[@]}" >/dev/null
+done
+((i > 0 && i < 1800)) || fail "nothing was written while the disk was copied"
+wait "$protect" || fail "protect: $(cat "$PAIR_DIR/protect")"
+epoch_past() { (($(vm_field hostA disks "['epoch_committed']") > $1)); }
+await 30 "epochs to be committed" epoch_past $(($(vm_field hostA disks "['epoch_committed']") + 3))
+image=$(find "/proc/${HOST_INIT[hostB]}/root/var/lib/twinvm/disks" -name '*.raw')
+qemu-img compare -U -f qcow2 -F raw "$PAIR_DIR/disks.qcow2" "$image" >"$PAIR_DIR/out" 2>&1 ||
+	fail "a disk that was written to when its mirror started: $(cat "$PAIR_DIR/out")"
+tw hostA unprotect disks >"$PAIR_DIR/out" || fail "unprotect: $(cat "$PAIR_DIR/out")"
+"$PAIR_B/tools/vm_traces" "$PAIR_DIR/disks.qmp" >"$PAIR_DIR/traces" || fail "left in the VM: $(cat "$PAIR_DIR/traces")"
+kill -9 "$disks_pid"
+echo "a disk that was written to when its mirror started: equal"
+
 guest 2 hostA vm1
 tw hostA protect vm1 --to hostC >"$PAIR_DIR/out" && fail "from QEMU $new to $own: $(cat "$PAIR_DIR/out")"
 grep -q "hostC is older ($own.*install at least the same version" "$PAIR_DIR/out" ||
