@@ -15,7 +15,7 @@
  * carries it out: output passes until epoch 1's barrier, then it is held until the engine says
  * release.
  *
- * Order of the end (FO_A_LEAVE): what is held is released, by then the record says that we run
+ * Order of the end (FO_ACTION_LEAVE): what is held is released, by then the record says that we run
  * alone; when it has all been written, filters are removed and the VM let go; then the backup is
  * told.
  */
