@@ -172,6 +172,7 @@ int source_main(const char *job_text)
 	event_base_dispatch(s->base);
 	src_stop_epochs(s);
 	cap_free(s->cap);
+	encoder_free(s->en);
 	disks_free(s->disks);
 	return s->exit_rc ? 1 : 0;
 }
