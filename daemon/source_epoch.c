@@ -178,6 +178,16 @@ bool src_on_piece(const struct piece *p, void *arg)
 }
 
 /* ---- the capture thread's answers ---- */
+/* For status. */
+static void note_qemu(struct source *s)
+{
+	json_t *desc = json_loads(s->description, 0, NULL);
+	const char *version = json_string_value(json_object_get(desc, "version"));
+
+	snprintf(s->qemu_version, sizeof(s->qemu_version), "%s", version ? version : "");
+	json_decref(desc);
+}
+
 static void on_attached(struct source *s, const struct cap_event *ev)
 {
 	if (ev->rc) {
@@ -190,6 +200,7 @@ static void on_attached(struct source *s, const struct cap_event *ev)
 	}
 	s->attached = true;
 	s->description = ev->text;
+	note_qemu(s);
 	if (s->leaving)
 		cap_post(s->cap, CAP_DETACH, 0);
 	else

@@ -44,6 +44,7 @@ struct source {
 
 	struct fo_primary p; /* decides */
 	char *description;
+	char qemu_version[32]; /* the VM's */
 	bool connected, attached, net_held, vm_stopped, vm_shutdown;
 	bool leaving;			/* nothing new is begun any more */
 	bool user_leave;		/* unprotect */

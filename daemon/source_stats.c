@@ -59,7 +59,7 @@ void src_send_stats(struct source *s)
 		nb_stats(s->nb, &ns);
 	report_send(s->report,
 		    json_pack("{ss ss ss ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI "
-			      "sI sf ss sI sI sb ss}",
+			      "sI sf ss sI sI sb ss ss}",
 			      "op", "stats", "state", public_state(s), "core",
 			      fo_primary_state_name(s->p.state), "mode",
 			      pace_mode_name(s->pace.mode), "epoch_running",
@@ -82,7 +82,7 @@ void src_send_stats(struct source *s)
 			      s->why.text, "disk_bytes", (json_int_t)ds.raw_bytes,
 			      "disk_kept_bytes", (json_int_t)ds.kept_bytes, "lease",
 			      now - s->p.lease_from_ns < s->times.lease_ns, "output_held_by",
-			      s->nb ? nb_way(s->nb) : ""));
+			      s->nb ? nb_way(s->nb) : "", "qemu", s->qemu_version));
 }
 
 void src_introduce(struct report *r, void *arg)

@@ -9,14 +9,15 @@
 static json_t *blank(const char *name, const char *id, bool primary, const char *peer)
 {
 	return json_pack(
-		"{ss ss ss ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI sI sI sf}",
+		"{ss ss ss ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI sI sI sf ss}",
 		"name", name, "id", id, "role", primary ? "primary" : "backup", "peer", peer,
 		"epoch_running", (json_int_t)0, "epoch_committed", (json_int_t)0, "lag_ms", 0.0,
 		"uncommitted_bytes", (json_int_t)0, "oldest_held_frame_ms", 0.0, "pause_ms", "p50",
 		0.0, "p99", 0.0, "max", 0.0, "epoch_ms", "p50", 0.0, "dirty_pages", "p50",
 		(json_int_t)0, "p99", (json_int_t)0, "raw_bytes", (json_int_t)0, "wire_bytes",
 		(json_int_t)0, "held_frames", (json_int_t)0, "released_frames", (json_int_t)0,
-		"disk_bytes", (json_int_t)0, "disk_kept_bytes", (json_int_t)0, "progress", 0.0);
+		"disk_bytes", (json_int_t)0, "disk_kept_bytes", (json_int_t)0, "progress", 0.0,
+		"qemu", "");
 }
 
 static void add_state(json_t *o, const char *state, uint64_t generation, const char *mode,

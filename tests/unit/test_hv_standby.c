@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -141,6 +142,34 @@ static void test_files(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+/* What the standby's QEMU put into its memory at its start is gone; this process stands for it. */
+static void test_zero(void **state)
+{
+	const size_t main_bytes = 2 * TV_PAGE_BYTES, rom_bytes = 200u << 10;
+	struct hv_standby sb = {.pid = getpid(), .mem_fd = -1, .n_blocks = 2, .main_block = 1};
+	uint8_t *rom = calloc(1, rom_bytes + 1);
+
+	(void)state;
+	sb.ram_fd = memfd_create("ram", MFD_CLOEXEC);
+	assert_true(rom && sb.ram_fd >= 0 && !ftruncate(sb.ram_fd, (off_t)main_bytes));
+	sb.map = mmap(NULL, main_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, sb.ram_fd, 0);
+	assert_ptr_not_equal(sb.map, MAP_FAILED);
+	sb.blocks[0] = (struct hv_block){.bytes = rom_bytes, .host = {(uintptr_t)rom}};
+	sb.blocks[1] = (struct hv_block){.bytes = main_bytes, .main_ram = true};
+	sb.map[0] = sb.map[main_bytes - 1] = 1;
+	rom[0] = rom[1] = rom[70000] = rom[rom_bytes - 1] = 0x55;
+	rom[rom_bytes] = 0xaa; /* not of the block */
+	assert_int_equal(hv_standby_zero(&sb), 0);
+	for (size_t i = 0; i < main_bytes; i++)
+		assert_int_equal(sb.map[i], 0);
+	for (size_t i = 0; i < rom_bytes; i++)
+		assert_int_equal(rom[i], 0);
+	assert_int_equal(rom[rom_bytes], 0xaa);
+	munmap(sb.map, main_bytes);
+	close(sb.ram_fd);
+	free(rom);
+}
+
 static void test_detached(void **state)
 {
 	char dir[] = "/tmp/test_hv_standby.XXXXXX", log[128], cmd[512], words[512], want[128];
@@ -183,9 +212,9 @@ static void test_detached(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_keyval),	 cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_taps),	 cmocka_unit_test(test_files),
-		cmocka_unit_test(test_detached),
+		cmocka_unit_test(test_keyval), cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_taps),   cmocka_unit_test(test_files),
+		cmocka_unit_test(test_zero),   cmocka_unit_test(test_detached),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
