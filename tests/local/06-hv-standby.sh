@@ -29,7 +29,7 @@ run promote $q -M pc-q35-4.0,memory-backend=mem0 -m 256 -display none \
 	-object memory-backend-memfd,id=mem0,size=256M
 run promote $q -M microvm -m 256 -display none -nodefaults
 vga=qxl # a package of its own in newer Debians
-$q -device help 2>/dev/null | grep -q '"qxl-vga"' || vga=std
+$q -device qxl-vga,help 2>/dev/null | grep -q vram_size || vga=std
 run promote $q -M q35 -m 300 -vnc none -vga $vga -usb -device usb-tablet -audiodev none,id=a \
 	-device intel-hda -device hda-duplex,audiodev=a -device virtio-serial \
 	-chardev socket,id=c,path="$tmp/c.sock",server=on,wait=off -device virtserialport,chardev=c
