@@ -94,6 +94,15 @@ static int add_target(struct hv_vm *vm, const char *node, int fd, struct tv_err 
 
 	if (rc)
 		return rc;
+	/*
+	 * discard=unmap: zeroes are said, not written out, and QEMU clears the target first and
+	 * then copies what is allocated. From 9.2 on (block/mirror.c: the job takes note of writes
+	 * only when mirror_dirty_init has looked up all of the disk, and its dirty bitmap is off
+	 * until then) a write that comes meanwhile to what was found empty is lost. A target that
+	 * cannot discard is not cleared: the whole disk counts as changed before anything is
+	 * looked up. That a zero may not become a hole is then said to our server, which does as
+	 * it likes.
+	 */
 	args = json_pack("{s:s, s:s, s:{s:s, s:s}, s:s, s:i, s:s}", "driver", "nbd", "node-name",
 			 node, "server", "type", "fd", "str", node, "export", "disk",
 			 "reconnect-delay", 0, "discard",
