@@ -18,8 +18,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define RUN_MS 20000
 #define MISSES_FROM 9002 /* the field mirror_start_misses */
@@ -162,7 +164,24 @@ static int ask_all(int fd, const char *binary, struct hv_qemu *out, json_t **mac
 	return rc;
 }
 
-int hv_qemu_run(const char *binary, struct hv_qemu *out, json_t **machines, struct tv_err *e)
+/* The last line that it wrote to its stderr, "" when there is none. */
+static void last_words(int fd, char *out, size_t room)
+{
+	char text[4096];
+	off_t end = lseek(fd, 0, SEEK_END);
+	off_t from = end > (off_t)sizeof(text) - 1 ? end - (off_t)sizeof(text) + 1 : 0;
+	ssize_t n = pread(fd, text, sizeof(text) - 1, from);
+	char *line;
+
+	while (n > 0 && isspace((unsigned char)text[n - 1]))
+		n--;
+	text[n > 0 ? n : 0] = '\0';
+	line = strrchr(text, '\n');
+	snprintf(out, room, "%s", line ? line + 1 : text);
+}
+
+static int run(const char *binary, int err_fd, struct hv_qemu *out, json_t **machines,
+	       struct tv_err *e)
 {
 	char *const argv[] = {(char *)binary,
 			      "-machine",
@@ -175,26 +194,43 @@ int hv_qemu_run(const char *binary, struct hv_qemu *out, json_t **machines, stru
 			      "-qmp",
 			      "stdio",
 			      NULL};
-	struct tv_err why = {0};
 	int fds[2], rc;
 	pid_t pid;
 
-	*machines = NULL;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
-		return tv_fail(e, -errno, "cannot ask %s: %s", binary, strerror(errno));
-	rc = hv_spawn_on(binary, argv, fds[1], &pid);
+		return tv_fail(e, -errno, "%s", strerror(errno));
+	rc = hv_spawn_on(binary, argv, fds[1], err_fd, &pid);
 	tv_close_fd(&fds[1]);
 	if (rc) {
 		tv_close_fd(&fds[0]);
-		return tv_fail(e, rc, "cannot run %s: %s", binary, tv_strerror(rc));
+		return tv_fail(e, rc, "%s", tv_strerror(rc));
 	}
-	rc = ask_all(fds[0], binary, out, machines, &why);
+	rc = ask_all(fds[0], binary, out, machines, e);
 	/* It has no machine, and nothing to save. */
 	kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	return rc ? tv_fail(e, -ENOTSUP, "%s does not answer as QEMU does: %s", binary, why.text)
-		  : 0;
+	return rc;
+}
+
+int hv_qemu_run(const char *binary, const char *host, struct hv_qemu *out, json_t **machines,
+		struct tv_err *e)
+{
+	TV_CLOSE int err_fd = memfd_create("twinvm-qemu-says", MFD_CLOEXEC);
+	struct tv_err why = {0};
+	char words[256];
+	int rc;
+
+	*machines = NULL;
+	if (err_fd < 0)
+		return tv_fail(e, -errno, "memfd_create: %s", strerror(errno));
+	rc = run(binary, err_fd, out, machines, &why);
+	if (!rc)
+		return 0;
+	last_words(err_fd, words, sizeof(words));
+	return tv_fail(e, rc == -ENOENT ? rc : -ENOTSUP,
+		       "%s on %s cannot be asked what it can do (-machine none -qmp stdio): %s",
+		       binary, host, *words ? words : why.text);
 }
 
 /* ---- saying ---- */

@@ -37,9 +37,10 @@ struct hv_qemu {
 int hv_qemu_ask(struct hv_qmp *q, struct hv_qemu *out, struct tv_err *e) TV_MUST_CHECK;
 /*
  * Starts a program without a machine, asks it, and ends it. machines: its query-machines, the
- * caller's. -ENOTSUP when it does not answer as QEMU does; at most 20 s.
+ * caller's. host: ours, for sentences. -ENOENT; -ENOTSUP when it does not answer as QEMU does, with
+ * what it said itself; at most 20 s.
  */
-int hv_qemu_run(const char *binary, struct hv_qemu *out, json_t **machines,
+int hv_qemu_run(const char *binary, const char *host, struct hv_qemu *out, json_t **machines,
 		struct tv_err *e) TV_MUST_CHECK;
 
 /* "10.0.2 (Debian 1:10.0.2+ds-2)" */

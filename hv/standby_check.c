@@ -162,8 +162,8 @@ int hv_standby_qemu(json_t *desc, char **binary, struct hv_qemu *out, struct tv_
 	if (!name)
 		return tv_fail(e, -EINVAL, "the VM's description has no command line");
 	rc = find_binary(name, binary, e);
-	if (!rc && (rc = hv_qemu_run(*binary, out, &machines, e)))
-		tv_fail_prefix(e, rc, "on %s", host_name());
+	if (!rc)
+		rc = hv_qemu_run(*binary, host_name(), out, &machines, e);
 	if (!rc)
 		rc = hv_standby_match(desc, *binary, out, machines, e);
 	json_decref(machines);

@@ -130,7 +130,7 @@ int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, cons
 }
 
 /* ---- programs that only answer a question ---- */
-int hv_spawn_on(const char *path, char *const *argv, int fd, pid_t *pid)
+int hv_spawn_on(const char *path, char *const *argv, int fd, int err_fd, pid_t *pid)
 {
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
@@ -142,7 +142,7 @@ int hv_spawn_on(const char *path, char *const *argv, int fd, pid_t *pid)
 	posix_spawnattr_init(&at);
 	posix_spawn_file_actions_adddup2(&fa, fd, 0);
 	posix_spawn_file_actions_adddup2(&fa, fd, 1);
-	posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_adddup2(&fa, err_fd, 2);
 	posix_spawn_file_actions_addclosefrom_np(&fa, 3);
 	posix_spawnattr_setsigmask(&at, &none);
 	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK);

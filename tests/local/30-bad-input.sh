@@ -98,8 +98,10 @@ untouched "no memory"
 
 real=$(command -v qemu-system-x86_64)
 cp "$real" "$PAIR_DIR/qemu-real"
+modules=$(find /usr/lib -name accel-tcg-x86_64.so | head -n 1) # it looks for them beside itself
 cat >"$PAIR_DIR/qemu-old" <<-END
 	#!/bin/bash
+	export QEMU_MODULE_DIR=${modules%/*}
 	[[ \$* != *"-machine none"* ]] || { "$PAIR_DIR/qemu-real" "\$@" | sed -u s/pc-q35-7.2/pc-q35-7.1x/g; exit; }
 	exec "$PAIR_DIR/qemu-real" "\$@"
 END

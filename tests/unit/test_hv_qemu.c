@@ -229,17 +229,19 @@ static void test_run(void **state)
 	assert_int_equal(write(fd, fake, strlen(fake)), strlen(fake));
 	assert_int_equal(fchmod(fd, 0700), 0);
 	close(fd);
-	assert_int_equal(hv_qemu_run(path, &m, &machines, &e), 0);
+	assert_int_equal(hv_qemu_run(path, "hostX", &m, &machines, &e), 0);
 	assert_true(m.major == 10 && m.actively_synced && m.ramblock_hva);
 	assert_true(m.suppress_vmdesc && m.send_configuration && !m.save_state);
 	assert_true(hv_qemu_has_machine(machines, "q35"));
 	json_decref(machines);
 	unlink(path);
 	/* Not there, and no QEMU. */
-	assert_int_equal(hv_qemu_run(path, &m, &machines, &e), -ENOENT);
+	assert_int_equal(hv_qemu_run(path, "hostX", &m, &machines, &e), -ENOENT);
 	assert_non_null(strstr(e.text, path));
-	assert_int_equal(hv_qemu_run("/bin/true", &m, &machines, &e), -ENOTSUP);
-	assert_non_null(strstr(e.text, "/bin/true"));
+	assert_int_equal(hv_qemu_run("/bin/true", "hostX", &m, &machines, &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "/bin/true on hostX"));
+	assert_int_equal(hv_qemu_run("/bin/ls", "hostX", &m, &machines, &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "--help")); /* its own last words */
 	assert_null(machines);
 }
 
