@@ -137,10 +137,12 @@ int hv_disk_mirror(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e)
 }
 
 /* Is all copied, and every write since then mirrored? */
-static bool in_step(const struct hv_vm *vm, json_t *job)
+static bool in_step(struct hv_vm *vm, json_t *job)
 {
-	return json_is_true(json_object_get(job, "ready")) &&
-	       (!vm->qemu.actively_synced || json_is_true(json_object_get(job, "actively-synced")));
+	json_t *synced = json_object_get(job, "actively-synced");
+
+	vm->qemu.actively_synced = synced != NULL;
+	return json_is_true(json_object_get(job, "ready")) && (!synced || json_is_true(synced));
 }
 
 int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes, struct tv_err *e)

@@ -2,7 +2,8 @@
 /*
  * Finding out what a QEMU can do. A VM's QEMU and a binary that is to run a standby are asked the
  * same questions the same way; for the second one the binary is run without a machine
- * (-machine none), with its monitor on a socket pair.
+ * (-machine none), with its monitor on a socket pair. A VM's QEMU is not asked for its schema: that
+ * is an answer of 200 KB, and the guest can wait for tens of milliseconds while QEMU writes it.
  *
  * What differs between QEMUs and needs no field, because one way serves all of them:
  *   fd: takes sockets everywhere, so promotion gives one (standby_promote.c);
@@ -49,42 +50,14 @@ int hv_qemu_take_version(struct hv_qemu *m, json_t *ret, struct tv_err *e)
 	return 0;
 }
 
-static bool has_member(json_t *type, const char *name)
+/* block-job-change came to 8.2 together with the word of mirrors. */
+void hv_qemu_take_commands(struct hv_qemu *m, json_t *list)
 {
-	json_t *m;
-	size_t i;
-
-	json_array_foreach(json_object_get(type, "members"), i, m)
-	{
-		const char *s = json_string_value(json_object_get(m, "name"));
-
-		if (s && !strcmp(s, name))
-			return true;
-	}
-	return false;
+	m->save_state = hv_qemu_has_name(list, "xen-save-devices-state");
+	m->actively_synced = hv_qemu_has_name(list, "block-job-change");
 }
 
-/* Types have numbers for names there, but commands and members their own. */
-void hv_qemu_take_schema(struct hv_qemu *m, json_t *schema)
-{
-	json_t *type;
-	size_t i;
-
-	json_array_foreach(schema, i, type)
-	{
-		const char *kind = json_string_value(json_object_get(type, "meta-type"));
-		const char *name = json_string_value(json_object_get(type, "name"));
-
-		if (!kind || !name)
-			continue;
-		if (!strcmp(kind, "command") && !strcmp(name, "xen-save-devices-state"))
-			m->save_state = true;
-		if (!strcmp(kind, "object") && has_member(type, "actively-synced"))
-			m->actively_synced = true;
-	}
-}
-
-bool hv_qemu_has_property(json_t *list, const char *name)
+bool hv_qemu_has_name(json_t *list, const char *name)
 {
 	json_t *p;
 	size_t i;
@@ -114,7 +87,7 @@ static int ask_property(struct hv_qmp *q, const char *cmd, json_t *args, const c
 	json_t *ret = NULL;
 	int rc = hv_qmp_cmd(q, cmd, args, &ret, HV_CMD_MS, e);
 
-	*has = hv_qemu_has_property(ret, name);
+	*has = hv_qemu_has_name(ret, name);
 	json_decref(ret);
 	return rc;
 }
@@ -132,8 +105,8 @@ int hv_qemu_ask(struct hv_qmp *q, struct hv_qemu *out, struct tv_err *e)
 	json_decref(ret);
 	ret = NULL;
 	if (!rc)
-		rc = hv_qmp_cmd(q, "query-qmp-schema", NULL, &ret, HV_CMD_MS, e);
-	hv_qemu_take_schema(out, ret);
+		rc = hv_qmp_cmd(q, "query-commands", NULL, &ret, HV_CMD_MS, e);
+	hv_qemu_take_commands(out, ret);
 	json_decref(ret);
 	if (!rc)
 		rc = ask_property(q, "qom-list", json_pack("{s:s}", "path", "/machine"),

@@ -24,7 +24,9 @@ struct hv_qemu {
 	bool save_state;	  /* xen-save-devices-state */
 	bool ramblock_hva;	  /* `info ramblock` has a column with host addresses */
 	enum hv_ram_way ram_way;  /* of this VM or standby; set by hv_ramblock_find */
-	bool actively_synced;	  /* query-block-jobs says whether a mirror lacks a write: 8.2 */
+	bool actively_synced;	  /* query-block-jobs says whether a mirror lacks a write: 8.2 and
+				     later; told by a command of the same age until a mirror's
+				     own answer tells it (disk.c) */
 	bool suppress_vmdesc;	  /* -machine suppress-vmdesc=on: else a load ends with a warning */
 	bool send_configuration;  /* -global migration.send-configuration=off */
 	bool fd_files;		  /* migrate-incoming fd: takes plain files, too: before 11, by
@@ -57,10 +59,10 @@ bool hv_qemu_is_versioned(const char *machine);
 /* ---- the answers one by one; pure ---- */
 /* query-version. TV_E_PROTOCOL */
 int hv_qemu_take_version(struct hv_qemu *m, json_t *ret, struct tv_err *e) TV_MUST_CHECK;
-/* query-qmp-schema: which commands there are, and which members their answers have */
-void hv_qemu_take_schema(struct hv_qemu *m, json_t *schema);
-/* qom-list or device-list-properties: is there one of that name? */
-bool hv_qemu_has_property(json_t *list, const char *name);
+/* query-commands */
+void hv_qemu_take_commands(struct hv_qemu *m, json_t *list);
+/* query-commands, qom-list, device-list-properties: is there one of that name? */
+bool hv_qemu_has_name(json_t *list, const char *name);
 /* Has the text of `info ramblock` a column of host addresses? Its first line says it. */
 bool hv_qemu_prints_hva(const char *ramblock);
 
