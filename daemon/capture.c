@@ -362,6 +362,7 @@ static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
 {
 	if (c->gone && cmd != CAP_DETACH)
 		return;
+	c->only_attached = cmd == CAP_ATTACH;
 	switch (cmd) {
 	case CAP_ATTACH:
 		do_attach(c);
@@ -435,8 +436,19 @@ static void *capture_thread(void *arg)
 		stop = c->stop;
 		pthread_mutex_unlock(&c->lock);
 		if (stop)
-			return NULL;
+			break;
 	}
+	/*
+	 * The session ended while we attached: nothing is held or stopped yet, and nobody asks us
+	 * to detach. (QEMU from 9.1 on keeps the fd set of a connection that is gone.) Anything
+	 * more is not ours to let go here: held output needs the record first.
+	 */
+	if (c->vm && !c->gone && c->only_attached) {
+		hv_detach(c->vm);
+		c->vm = NULL;
+		c->conf.page->attached = 0;
+	}
+	return NULL;
 }
 
 static void deliver(evutil_socket_t fd, short what, void *arg)

@@ -28,6 +28,7 @@ struct cap {
 	bool stop;
 	struct hv_vm *vm;
 	bool gone, disks_copied;
+	bool only_attached; /* nothing was done with the VM since */
 	bool stopped; /* by us, between epochs: in_pause says so to whoever cleans up after us */
 };
 

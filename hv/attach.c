@@ -7,8 +7,9 @@
  * and, if asked for, filters and chardevs on its NICs. Nothing runs inside QEMU.
  *
  * Invariants: what is ours in QEMU is named HV_PREFIX..., so that hv_cleanup finds it without us;
- * if we die, the kernel takes the userfaultfd away with us, and QEMU drops the fd set with the
- * connection; if we die between hv_pause and hv_resume, the VM stays paused until hv_cleanup.
+ * if we die, the kernel takes the userfaultfd away with us, and QEMU before 9.1 drops the fd set
+ * with the connection (later ones leave it to hv_cleanup); if we die between hv_pause and
+ * hv_resume, the VM stays paused until hv_cleanup.
  *
  * Attach goes: connect, look at everything that could stand in the way, find the RAM blocks, give
  * QEMU the state file, inject and register. Any failure takes the same way back as hv_detach.

@@ -137,6 +137,25 @@ grep -q "hostC is older ($own.*install at least the same version" "$PAIR_DIR/out
 	fail "from QEMU $new to $own it says: $(cat "$PAIR_DIR/out")"
 echo "from $new to $own: $(tail -n 1 "$PAIR_DIR/out")"
 "$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}" >"$PAIR_DIR/traces" || fail "left in the VM: $(cat "$PAIR_DIR/traces")"
+
+# The backup dies while the source attaches: QEMU from 9.1 on keeps an fd set whose connection is gone. Another client of
+# its monitor makes the source wait in the middle; it lets go in less than the two seconds that are waited for it.
+holder='import socket,sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(1); print("held", flush=True); sys.stdin.read()'
+mkfifo "$PAIR_DIR/hold"
+python3 -c "$holder" "${GUEST_QMP[vm1]}" <"$PAIR_DIR/hold" >"$PAIR_DIR/held" &
+exec 7>"$PAIR_DIR/hold"
+await 10 "the monitor to be held" grep -q held "$PAIR_DIR/held"
+tw hostA protect vm1 --to hostB >"$PAIR_DIR/out" &
+protect=$!
+waits() { [[ $(grep -c " ${GUEST_QMP[vm1]}$" "/proc/${HOST_INIT[hostA]}/net/unix") -ge 2 ]]; } # QEMU's and the source's
+await 10 "the source to attach" waits
+# shellcheck disable=SC2046 # pids are words
+kill -9 $(procs_of hostB "twinvmd replicate sink")
+exec 7>&-
+wait "$protect" && fail "protected by a backup that was killed: $(cat "$PAIR_DIR/out")"
+"$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}" >"$PAIR_DIR/traces" || fail "a backup killed while the source attached: $(cat "$PAIR_DIR/traces")"
+echo "a backup killed while the source attached: nothing is left in the VM"
 must_survive vm1 10.77.0.2 hostA hostB
 grep -q "QEMU $new.*actively-synced yes" "$PAIR_DIR/hostA.log" || fail "no word of QEMU $new in hostA's log"
 
