@@ -146,14 +146,17 @@ mkfifo "$PAIR_DIR/hold"
 python3 -c "$holder" "${GUEST_QMP[vm1]}" <"$PAIR_DIR/hold" >"$PAIR_DIR/held" &
 exec 7>"$PAIR_DIR/hold"
 await 10 "the monitor to be held" grep -q held "$PAIR_DIR/held"
-tw hostA protect vm1 --to hostB >"$PAIR_DIR/out" &
+tw hostA protect vm1 --to hostB >"$PAIR_DIR/out" 7>&- &
 protect=$!
-waits() { [[ $(grep -c " ${GUEST_QMP[vm1]}$" "/proc/${HOST_INIT[hostA]}/net/unix") -ge 2 ]]; } # QEMU's and the source's
+waits() { [[ $(grep -c " ${GUEST_QMP[vm1]}$" "/proc/${HOST_INIT[hostA]}/net/unix") -ge 2 ]]; } # where QEMU listens, and the source
 await 10 "the source to attach" waits
 # shellcheck disable=SC2046 # pids are words
 kill -9 $(procs_of hostB "twinvmd replicate sink")
+await 10 "the session to end" grep -q "session ends: failed: connection to hostB" "$PAIR_DIR/hostA.log"
 exec 7>&-
 wait "$protect" && fail "protected by a backup that was killed: $(cat "$PAIR_DIR/out")"
+no_source() { [[ -z $(procs_of hostA "twinvmd replicate source") ]]; }
+await 10 "the source to end" no_source
 "$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}" >"$PAIR_DIR/traces" || fail "a backup killed while the source attached: $(cat "$PAIR_DIR/traces")"
 echo "a backup killed while the source attached: nothing is left in the VM"
 must_survive vm1 10.77.0.2 hostA hostB
