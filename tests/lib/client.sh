@@ -45,7 +45,7 @@ client_ends() {
 	kill -TERM "${CLIENT_PID[$CLIENT]}"
 	wait "${CLIENT_JOB[$CLIENT]}" || status=$?
 	[[ -s $report ]] || fail "the $CLIENT wrote no report: $(tail -n 3 "$PAIR_DIR/$CLIENT.log")"
-	jq -c '{acked_writes,acked_after_outage,lost_writes,phantom_reads,connection_survived,outage_ms,why_broken}' "$report"
+	jq -c '{acked_writes,acked_after_outage,lost_writes,phantom_reads,connection_survived,outage_ms,longest_gap_ms,why_broken}' "$report"
 	jq -e '.lost_writes == 0 and .phantom_reads == 0 and .connection_survived' "$report" >/dev/null &&
 		((status == 0)) || fail "the $CLIENT lost something (exit status $status): $(<"$report")"
 	step "nothing lost, nothing made up, the connection lives"
