@@ -3,7 +3,8 @@
 # Two lab hosts with a daemon each, a Redis guest under KVM on one of them and a client outside: what the lab's
 # tests have in common. Source it; what pair.sh offers works on lab hosts too.
 #
-#   labpair_up                hostA, hostB and client, their daemons; the arbiter is a folder both hosts see
+#   labpair_up                hostA, hostB and client, their daemons; the arbiter is a folder both hosts see, or
+#                             (LAB_ARBITER=etcd) an etcd cluster of three on the client network
 #   guest_start HOST NAME     the Redis guest with KVM on a tap in br0; waits until its Redis answers
 #   protect NAME              from hostA to hostB, until it is protected
 #   guest_runs_on HOST        does a VM's vCPU run there? (KVM exits are counted, no program is believed)
@@ -18,6 +19,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/pair.sh"
 # shellcheck source=tests/lib/lab.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
+# shellcheck source=tests/lib/etcd.sh
+. "$(dirname "${BASH_SOURCE[0]}")/etcd.sh"
 
 PAIR_CONF="heartbeat_ms = ${LAB_HEARTBEAT_MS:-1000}
 ${PAIR_CONF:-}"
@@ -28,10 +31,16 @@ CLIENT_OPTIONS=(--timeout-ms 90000 --thin --pause-us 2000)
 
 labpair_up() {
 	step "booting hostA and hostB, kernel ${LAB_KERNEL:-6.12}"
-	lab_up hostA hostB client
+	if [[ ${LAB_ARBITER:-} = etcd ]]; then
+		lab_up hostA hostB client arbiter
+		ETCD_NET=client etcd_up arbiter
+		PAIR_ARBITER=$ETCD_URL
+	else
+		lab_up hostA hostB client
+		mkdir "$HOSTS_DIR/arbiter"
+		PAIR_ARBITER=file://$HOSTS_DIR/arbiter
+	fi
 	PAIR_DIR=$HOSTS_DIR
-	mkdir "$PAIR_DIR/arbiter"
-	PAIR_ARBITER=${LAB_ARBITER:-file://$PAIR_DIR/arbiter}
 	certs_make "$PAIR_DIR/certs" hostA hostB
 	pair_conf hostA
 	pair_conf hostB
