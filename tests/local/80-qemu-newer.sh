@@ -57,7 +57,7 @@ for ((i = 0; i < 1800; i += 10)); do
 	kill -0 "$protect" 2>/dev/null || break
 	writes=()
 	for ((k = i; k < i + 10; k++)); do
-		writes+=("qemu-io -d sd0 \"write -P 9 $((4 * k))k 4k\"")
+		writes+=("qemu-io -d sd0 \"write -P 9 $((64 * k))k 4k\"")
 	done
 	hmp "${writes[@]}" >/dev/null
 done
