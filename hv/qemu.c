@@ -8,7 +8,8 @@
  * What differs between QEMUs and needs no field, because one way serves all of them:
  *   fd: takes sockets everywhere, so promotion gives one (standby_promote.c);
  *   an fd set's descriptor must be opened exactly as QEMU would open it, write-only (state.c);
- *   block-job-cancel with force is job-cancel, and is in all of them (clean.c).
+ *   from 9.1 on an fd set outlives the connection that it came by: ours is always removed
+ * (clean.c); block-job-cancel with force is job-cancel, and is in all of them (clean.c).
  */
 #include "hv/qemu.h"
 #include "hv/standby.h"

@@ -14,9 +14,9 @@ enum hv_ram_way {
 };
 
 /*
- * Every difference between QEMUs that hv/ depends on. Nothing else in hv/ looks at a version or
- * tries its luck. All of it is asked of QEMU itself, by hv_qemu_ask, but for what is marked "by
- * version": that QEMU does not say.
+ * Every difference between QEMUs that hv/ depends on; nothing else in hv/ tries its luck. All of it
+ * is asked of QEMU itself, by hv_qemu_ask, but for what is marked "by version": that QEMU does not
+ * say.
  */
 struct hv_qemu {
 	unsigned major, minor, micro;
