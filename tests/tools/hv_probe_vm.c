@@ -2,15 +2,18 @@
 /*
  * hv against a real QEMU, started here:
  *
- *   hv_probe_vm [-2] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-k KILLS] [-N NET] [-b] QEMU ARGS...
+ *   hv_probe_vm [-2] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-k KILLS] [-N NET] [-b] [-w] QEMU
+ * ARGS...
  *
  * -k: that often SIGKILL a process that attaches in a loop, then hv_cleanup; -2 two-step harvest;
- * -b boot a tiny BIOS that keeps writing to 128 pages; -N "user" or an interface name: hold network
- * output, relay it and see that it arrives. Prints what it saw, exits 0 when everything was as hv.h
- * says; the first thing that was not, is said on stderr.
+ * -b boot a tiny BIOS that keeps writing to 128 pages; -w RAM is a shared memory file: pages are
+ * written to it that QEMU never touched, as a replicator does to a standby's; -N "user" or an
+ * interface name: hold network output, relay it and see that it arrives. Prints what it saw, exits
+ * 0 when everything was as hv.h says; the first thing that was not, is said on stderr.
  */
 #include "hv/devices.h"
 #include "hv/hv.h"
+#include "hv/proc.h"
 #include "hv/qmp.h"
 #include "hv/ramblock.h"
 
@@ -41,6 +44,7 @@ static char qmp_path[96];
 static pid_t qemu_pid;
 
 static char vm_name[64];
+static bool foreign;	   /* -w */
 static bool all_populated; /* -A: the first copy may report everything */
 static pid_t owner_pid;
 
@@ -241,6 +245,45 @@ static void must_be_same(const char *before, const char *what)
 	MUST(!strcmp(before, after), "after %s:\n%s\nbefore:\n%s", what, after, before);
 	free(after);
 	must_not_be_watched();
+}
+
+/* ---- pages that only somebody else wrote ---- */
+
+#define FOREIGN_AT (UINT64_C(128) << 20) /* far from what a firmware touches */
+#define FOREIGN_PAGES 64
+
+static void foreign_page(uint8_t *page, unsigned i)
+{
+	memset(page, (int)i + 1, TV_PAGE_BYTES);
+}
+
+/* Writes every third page of a stretch of the largest shared memory file that QEMU has mapped. */
+static void write_foreign(void)
+{
+	const struct hv_map *ram = NULL;
+	uint8_t page[TV_PAGE_BYTES];
+	struct hv_maps maps;
+	char path[96];
+	int fd;
+
+	MUST(!hv_maps_read(qemu_pid, &maps), "maps");
+	for (unsigned i = 0; i < maps.n; i++)
+		if (maps.map[i].shared &&
+		    (!ram || maps.map[i].end - maps.map[i].start > ram->end - ram->start))
+			ram = &maps.map[i];
+	MUST(ram && ram->end - ram->start > 2 * FOREIGN_AT, "no shared RAM of 256 MiB or more");
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, qemu_pid,
+		 ram->start, ram->end);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	MUST(fd >= 0, "%s: %s", path, strerror(errno));
+	for (unsigned i = 0; i < FOREIGN_PAGES; i++) {
+		foreign_page(page, i);
+		MUST(pwrite(fd, page, sizeof(page),
+			    (off_t)(FOREIGN_AT + 3 * i * (uint64_t)TV_PAGE_BYTES)) == sizeof(page),
+		     "%s", strerror(errno));
+	}
+	close(fd);
+	hv_maps_dispose(&maps);
 }
 
 /* ---- epochs ---- */
@@ -652,6 +695,24 @@ static void check_kills(const struct hv_opts *opts, int kills, bool net, const c
 	printf("%d kills survived\n", kills);
 }
 
+/* The first copy has what somebody else wrote, before anybody has read it. */
+static void must_have_foreign(struct shadow *s, struct hv_vm *vm)
+{
+	uint8_t page[TV_PAGE_BYTES];
+	unsigned n, m = 0;
+	const struct hv_block *b = hv_blocks(vm, &n);
+
+	while (!b[m].main_ram)
+		m++;
+	for (unsigned i = 0; i < FOREIGN_PAGES; i++) {
+		foreign_page(page, i);
+		MUST(!memcmp(s->mem[m] + FOREIGN_AT + 3 * i * (uint64_t)TV_PAGE_BYTES, page,
+			     sizeof(page)),
+		     "page %u that QEMU never touched is not in the first copy", i);
+	}
+	printf("%d pages that QEMU never touched are in the first copy\n", FOREIGN_PAGES);
+}
+
 /* ---- all of it ---- */
 
 static void run_epochs(struct hv_vm *vm, int epochs, int measures)
@@ -671,6 +732,8 @@ static void run_epochs(struct hv_vm *vm, int epochs, int measures)
 	printf("first copy: %" PRIu64 " of %" PRIu64 " pages, scan %" PRId64 " us, copy %" PRId64
 	       " us\n",
 	       pages, all, scan_ns / 1000, copy_ns / 1000);
+	if (foreign)
+		must_have_foreign(&s, vm);
 	MUST(pages > 0 && (all_populated || pages < all), "everything or nothing was populated");
 	for (int i = 0; i < epochs; i++) {
 		/* Comparing touches all memory: only now and then. */
@@ -714,10 +777,11 @@ int main(int argc, char **argv)
 	bool bios = false;
 	char *before;
 
-	while ((o = getopt(argc, argv, "+2n:a:m:N:bk:A")) != -1) {
+	while ((o = getopt(argc, argv, "+2n:a:m:N:bk:Aw")) != -1) {
 		opts.two_step = opts.two_step || o == '2';
 		bios = bios || o == 'b';
 		all_populated = all_populated || o == 'A';
+		foreign = foreign || o == 'w';
 		epochs = o == 'n' ? atoi(optarg) : epochs;
 		attaches = o == 'a' ? atoi(optarg) : attaches;
 		measures = o == 'm' ? atoi(optarg) : measures;
@@ -728,6 +792,8 @@ int main(int argc, char **argv)
 	tv_log_init("hv_probe_vm");
 	start_qemu(argv + optind, argc - optind, bios);
 	poll(NULL, 0, 300);
+	if (foreign)
+		write_foreign();
 	before = traces();
 	for (int i = 0; i < attaches; i++) {
 		struct hv_vm *vm = attach(&opts);
