@@ -12,44 +12,45 @@
  * The difference: a private page's entry that is taken away becomes a swap entry, which has a bit
  * too. A shared page's entry is just gone, the bit with it, and the next read maps the page as if
  * it had not been written. So no entry of a shared block may be taken away between the first clear
- * and the last round. Who takes entries away (callers of try_to_unmap and of the zap functions
- * in 6.1), and why not here:
+ * and the last round. These take entries away (the callers of try_to_unmap, and of the functions
+ * that zap), and this is why they do not here:
  *
- *   1. Reclaim (mm/vmscan.c: shrink_folio_list) unmaps a shared page that it wants to swap out, or
- * to demote, whether or not that works then. It gets pages from the lists of anonymous pages only,
- *      where tmpfs pages are, and whoever takes some off these lists for it counts them in
- * pgscan_anon before any is unmapped (shrink_inactive_list; scan_folios with the multi-generation
- * LRU). So: pgscan_anon of /proc/vmstat is what it was. The order makes that exact, without regard
- * to when swap was switched on or off: if our round saw an entry that was taken away, it took the
- *      page table's lock after reclaim had released it, and then sees the count as well; if it saw
- *      the entry before, it saw the bit.
- *      Without swap (and without demotion to slower memory) nothing is scanned there
- * (get_scan_count: SCAN_FILE), so a host without swap is what we ask for. A host with swap would do
- * until it swaps; a protection that ends by itself when memory is short is none, so it is refused
- * with a sentence at once. Pages of a locked mapping are never unmapped by reclaim
- * (try_to_unmap_one: VM_LOCKED): with these, neither swap nor the count matters. QEMU never
- * unlocks.
- *   2. Huge pages: khugepaged unmaps the small pages that it collapses, locked ones too, before it
- *      knows whether it can (mm/khugepaged.c: collapse_file); splitting a huge page unmaps all of
- * it (mm/huge_memory.c: unmap_folio), and so does a write to a protected one (__split_huge_pmd).
- * So: there are none, and none can come to be. A block's file is eligible only as shmem_is_huge
- * says (mm/shmem.c): never with "deny"; with "never" only as a mount option huge= says, and the
- *      kernel's own mount, where memfds are, has none. "advise" is not enough: QEMU itself gives
- *      MADV_HUGEPAGE to all of its RAM. Huge pages from before would be seen in nr_shmem_hugepages
- *      (512 at a time, so that no CPU keeps them back).
- *      What was set can be set anew. Each round reads shmem_enabled and then the inotify events of
- *      that file, in this order and after it has collected: either the word is another one; or it
- * was changed and changed back, then the first writer's event was in the queue before the second
- * one began; or it has not been changed, and no collapse began before we collected. A change back
- *      by somebody else before the first writer's write() has returned, and a change through the
- * sysfs of another network namespace, is caught if a collapse succeeds (nr_shmem_hugepages).
- *   3. MADV_DONTNEED, MADV_REMOVE, fallocate, truncation: QEMU does that for balloons, virtio-mem
- * and free page reporting, which are refused with shared RAM, and for postcopy.
- *   4. Memory failure leaves a poison entry, and the next access is a signal. Soft offlining and
- *      compaction migrate.
+ * 1. Reclaim (mm/vmscan.c: shrink_folio_list) unmaps a shared page that it wants to swap out or to
+ * demote, whether or not that works then. It gets pages from the lists of anonymous pages only,
+ * where tmpfs pages are, and whoever takes some off these lists for it counts them in pgscan_anon
+ * before any is unmapped (shrink_inactive_list; scan_folios with the multi-generation LRU). So:
+ * pgscan_anon of /proc/vmstat must be what it was. The order makes that exact, whenever swap was
+ * switched on or off: if our round saw that an entry was gone, it had the page table's lock after
+ * reclaim had it, and then it sees the count as well; if it saw the entry before, it saw the bit.
+ * Without swap (and without demotion to slower memory) nothing is scanned there (get_scan_count:
+ * SCAN_FILE), so a host without swap is what we ask for. A host with swap would do until it swaps;
+ * a protection that ends when memory is short is none, so it is refused at once, with a sentence.
+ * Pages of a locked mapping are never unmapped by reclaim (try_to_unmap_one: VM_LOCKED): with
+ * these, neither swap nor the count matters. QEMU never unlocks.
+ *
+ * 2. Huge pages. khugepaged unmaps the small pages that it collapses, locked ones too, before it
+ * knows whether it can (mm/khugepaged.c: collapse_file); splitting a huge page unmaps all of it
+ * (mm/huge_memory.c: unmap_folio), and so does a write to a protected one (__split_huge_pmd). So:
+ * there are none, and none can come to be. A file is eligible as shmem_is_huge says (mm/shmem.c):
+ * never with "deny"; with "never" only by its mount's option huge=, and the kernel's own mount,
+ * where memfds are, has none. "advise" is not enough: QEMU itself gives MADV_HUGEPAGE to its RAM.
+ * Huge pages from before are seen in nr_shmem_hugepages (512 at a time: no CPU keeps them back).
+ * What was set can be set anew. Each round reads shmem_enabled and then the inotify events of that
+ * file, in this order, after it has collected: either the word is another one; or it was changed
+ * and changed back, and then the first writer's event was there before the second one began; or it
+ * was not changed, and no collapse began before we collected. Three cases are caught only if the
+ * collapse succeeds (nr_shmem_hugepages): somebody else changes it back before the first writer's
+ * write() has returned; it is changed there and back through the sysfs of another network
+ * namespace; the collapse began before the session did, when it was still allowed.
+ *
+ * 3. MADV_DONTNEED, MADV_REMOVE, fallocate, truncation: QEMU does that for balloons, virtio-mem and
+ * free page reporting, which are refused with shared RAM, and for postcopy.
+ *
+ * 4. Memory failure leaves a poison entry, and the next access is a signal. Soft offlining and
+ * compaction migrate.
  *
  * What is left are those who, like somebody who writes to clear_refs, have our rights and use them
- * on this very process or all of memory: process_madvise(MADV_PAGEOUT, MADV_COLLAPSE), DAMON's
+ * on this process or on all of memory: process_madvise(MADV_PAGEOUT, MADV_COLLAPSE), DAMON's
  * reclaim (not in Debian's 6.1).
  *
  * A change ends the session (TV_E_UNTRACKED): the round is not an epoch, whatever it collected. The
