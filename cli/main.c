@@ -46,7 +46,7 @@ int cli_fail(struct cli *c, int status, const char *fmt, ...)
 void cli_print(struct cli *c, json_t *j)
 {
 	if (c->json) {
-		json_dumpf(j, stdout, JSON_INDENT(1));
+		json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
 		putchar('\n');
 	}
 	json_decref(j);

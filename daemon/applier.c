@@ -10,6 +10,7 @@
 #include "daemon/replica.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,7 +154,7 @@ static int start(struct applier *a, const struct work *w, struct apply_answer *a
 			       .write = mem_write};
 	json_error_t je;
 	json_t *desc = json_loadb((const char *)w->data, w->n, 0, &je);
-	int rc;
+	int rc, pidfd;
 
 	if (!desc)
 		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s",
@@ -171,8 +172,13 @@ static int start(struct applier *a, const struct work *w, struct apply_answer *a
 			  &a->dec);
 	if (rc)
 		return tv_fail(&ans->e, rc, "decoder: %s", tv_strerror(rc));
+	/* A descriptor of its own: the loop watches it while this thread may end the standby. */
+	pidfd = fcntl(hv_standby_pidfd(a->sb), F_DUPFD_CLOEXEC, 3);
+	if (pidfd < 0)
+		return tv_fail(&ans->e, -errno, "no descriptor for the standby: %s",
+			       strerror(errno));
 	pthread_mutex_lock(&a->lock);
-	a->pidfd = hv_standby_pidfd(a->sb);
+	a->pidfd = pidfd;
 	pthread_mutex_unlock(&a->lock);
 	return 0;
 }
@@ -517,5 +523,6 @@ void applier_free(struct applier *a)
 	ckpt_dec_free(a->dec);
 	event_free(a->ev);
 	close(a->efd);
+	tv_close_fd(&a->pidfd);
 	free(a);
 }

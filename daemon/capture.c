@@ -14,7 +14,7 @@
  *
  * Failure: whatever fails between pause and resume, the VM is resumed first and told about later.
  */
-#include "daemon/capture.h"
+#include "daemon/capture_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,31 +27,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define RING 16
-#define QMP_TIMEOUT_MS 20000
-#define MAX_SYNC_ROUNDS 24
-#define DISK_POLL_MS 50
 #define DYING_MS 200 /* between the first thing that fails and the end of QEMU's process */
-
-struct cap {
-	struct cap_conf conf;
-	struct encoder *en;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	int cmd_fd, ev_fd;
-	struct event *ev;
-	struct {
-		enum cap_cmd cmd;
-		uint64_t n;
-	} cmds[RING];
-	unsigned cmd_head, cmd_tail;
-	struct cap_event events[RING];
-	unsigned ev_head, ev_tail;
-	bool stop;
-	struct hv_vm *vm;
-	bool gone, disks_copied;
-	bool stopped; /* by us, between epochs: in_pause says so to whoever cleans up after us */
-};
 
 static void kick(int fd)
 {
@@ -61,9 +37,7 @@ static void kick(int fd)
 		abort();
 }
 
-/* PROGRESS may be dropped when the ring is full; everything else has a place (few are ever open).
- */
-static void emit(struct cap *c, const struct cap_event *ev)
+void cap_emit(struct cap *c, const struct cap_event *ev)
 {
 	bool taken = false;
 
@@ -85,14 +59,14 @@ static void emit(struct cap *c, const struct cap_event *ev)
 	kick(c->ev_fd);
 }
 
-static void on_vm_event(enum hv_event what, const char *name, void *arg)
+void cap_on_vm_event(enum hv_event what, const char *name, void *arg)
 {
 	struct cap *c = arg;
 	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
 
 	(void)name;
 	if (what != HV_EV_OTHER)
-		emit(c, &ev);
+		cap_emit(c, &ev);
 }
 
 static void vm_gone(struct cap *c)
@@ -102,7 +76,7 @@ static void vm_gone(struct cap *c)
 	if (c->gone)
 		return;
 	c->gone = true;
-	emit(c, &ev);
+	cap_emit(c, &ev);
 }
 
 /* A call failed: because the VM's process is ending? Its last words (a shutdown, say) are heard
@@ -114,14 +88,14 @@ static bool died(struct cap *c)
 
 	if (!c->vm || c->gone)
 		return c->gone;
-	rc = hv_events(c->vm, on_vm_event, c);
+	rc = hv_events(c->vm, cap_on_vm_event, c);
 	if (rc != TV_E_GONE && poll(&p, 1, DYING_MS) <= 0)
 		return false;
 	vm_gone(c);
 	return true;
 }
 
-static void fail(struct cap *c, int rc, const struct tv_err *e, const char *what)
+void cap_fail(struct cap *c, int rc, const struct tv_err *e, const char *what)
 {
 	struct cap_event ev = {.kind = CAP_EV_FAILED, .rc = rc};
 
@@ -131,7 +105,7 @@ static void fail(struct cap *c, int rc, const struct tv_err *e, const char *what
 		tv_fail(&ev.e, rc, "%s: %s", what, e->text);
 	else
 		tv_fail(&ev.e, rc, "%s: %s", what, tv_strerror(rc));
-	emit(c, &ev);
+	cap_emit(c, &ev);
 }
 
 static void do_attach(struct cap *c)
@@ -151,7 +125,7 @@ static void do_attach(struct cap *c)
 				at += (size_t)snprintf(ev.e.text + at, sizeof(ev.e.text) - at,
 						       "%s%s", i ? "; " : "", no.text[i]);
 		}
-		emit(c, &ev);
+		cap_emit(c, &ev);
 		return;
 	}
 	desc = hv_describe(c->vm, &ev.e);
@@ -159,7 +133,7 @@ static void do_attach(struct cap *c)
 	json_decref(desc);
 	if (!ev.text)
 		ev.rc = TV_E_QMP;
-	emit(c, &ev);
+	cap_emit(c, &ev);
 }
 
 static void do_hold_net(struct cap *c, enum cap_net way)
@@ -169,39 +143,17 @@ static void do_hold_net(struct cap *c, enum cap_net way)
 	if (c->conf.opts.net_below && way == CAP_NET_ANY) {
 		ev.rc = hv_net_taps(c->vm, ev.taps, &ev.ntaps, &ev.e);
 		if (!ev.rc && ev.ntaps) {
-			emit(c, &ev);
+			cap_emit(c, &ev);
 			return;
 		}
 		ev.text = ev.rc ? strdup(ev.e.text) : NULL;
 		ev.e.text[0] = '\0';
 	}
 	ev.rc = hv_net_hold(c->vm, ev.ports, &ev.nports, &ev.e);
-	emit(c, &ev);
+	cap_emit(c, &ev);
 }
 
-/* ---- first copy ---- */
-static uint64_t total_bytes(struct cap *c, const struct hv_block **blocks, unsigned *n)
-{
-	uint64_t sum = 0;
-
-	*blocks = hv_blocks(c->vm, n);
-	for (unsigned i = 0; i < *n; i++)
-		sum += (*blocks)[i].bytes;
-	return sum;
-}
-
-static double position(struct cap *c, const struct hv_cursor *cur)
-{
-	const struct hv_block *blocks;
-	unsigned n;
-	uint64_t all = total_bytes(c, &blocks, &n), at = cur->offset;
-
-	for (unsigned i = 0; i < cur->block && i < n; i++)
-		at += blocks[i].bytes;
-	return all ? (double)at / (double)all : 1;
-}
-
-static int fill(struct cap *c, struct slot *s, struct hv_cursor *cur)
+int cap_fill(struct cap *c, struct slot *s, struct hv_cursor *cur)
 {
 	int n = hv_harvest(c->vm, cur, s->runs, s->max_runs, s->max_pages);
 
@@ -213,177 +165,12 @@ static int fill(struct cap *c, struct slot *s, struct hv_cursor *cur)
 	return n ? hv_copy(c->vm, s->runs, s->nruns, s->pages) : 0;
 }
 
-static bool has_disks(struct cap *c)
+bool cap_has_disks(struct cap *c)
 {
 	unsigned n;
 
 	hv_disks(c->vm, &n);
 	return n;
-}
-
-static bool start_mirrors(struct cap *c)
-{
-	struct tv_err e = {0};
-	unsigned n;
-	const struct hv_disk *disks = hv_disks(c->vm, &n);
-	int rc = 0;
-
-	for (unsigned i = 0; i < n && !rc; i++) {
-		int fd;
-
-		rc = c->conf.disk(c->conf.arg, disks[i].bytes, &fd);
-		if (!rc)
-			rc = hv_disk_mirror(c->vm, i, fd, &e);
-		tv_close_fd(&fd);
-	}
-	if (rc)
-		fail(c, rc, &e, "copying the VM's disks");
-	return !rc;
-}
-
-/* Waits until every disk is copied, and every write since then mirrored. */
-static bool await_mirrors(struct cap *c)
-{
-	uint64_t done, all;
-	struct tv_err e = {0};
-	int rc;
-
-	for (;;) {
-		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
-		struct pollfd p[2] = {{hv_fd(c->vm), POLLIN, 0}, {hv_pidfd(c->vm), POLLIN, 0}};
-
-		rc = hv_disks_ready(c->vm, &done, &all, &e);
-		if (rc || encoder_stopped(c->en))
-			break;
-		ev.progress = all ? 0.5 + 0.45 * (double)done / (double)all : 0.5;
-		emit(c, &ev);
-		/* QEMU says when a job is ready or has failed; the time is for progress. */
-		if (poll(p, 2, DISK_POLL_MS) > 0 && hv_events(c->vm, on_vm_event, c) < 0)
-			rc = TV_E_GONE;
-		if (rc)
-			break;
-	}
-	if (rc == 1)
-		return true;
-	fail(c, rc ? rc : -ECANCELED, &e, "copying the VM's disks");
-	return false;
-}
-
-/*
- * Where the kernel's way of tracking asks for it, a round of the first copy begins with the VM
- * paused for a moment. It is no epoch: nothing is held or released by it.
- */
-static int begin_round(struct cap *c)
-{
-	int rc, r;
-
-	if (!hv_round_needs_pause(c->vm))
-		return hv_round_begin(c->vm);
-	c->conf.page->in_pause = 1;
-	c->conf.pausing(c->conf.arg, true);
-	rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
-	if (!rc)
-		rc = hv_round_begin(c->vm);
-	r = rc == -EALREADY ? 0 : hv_resume(c->vm, QMP_TIMEOUT_MS);
-	c->conf.pausing(c->conf.arg, false);
-	c->conf.page->in_pause = 0;
-	return rc ? rc : r;
-}
-
-/* One pass over the VM; pages written meanwhile are the next round's. */
-static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
-{
-	struct hv_cursor cur = {0};
-
-	int begun = begin_round(c);
-
-	*pages = 0;
-	if (begun)
-		return begun;
-	while (!cur.done) {
-		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
-		struct slot *s = encoder_slot_get(c->en);
-		int rc;
-
-		if (!s)
-			return -ECANCELED;
-		s->epoch = 0;
-		s->first = *first;
-		*first = false;
-		rc = fill(c, s, &cur);
-		if (rc) {
-			s->nruns = 0;
-			encoder_slot_put(c->en, s);
-			return rc;
-		}
-		*pages += s->npages;
-		encoder_slot_put(c->en, s);
-		if (c->disks_copied)
-			ev.progress = round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS
-					    : 0.95 * position(c, &cur);
-		else /* half for memory, half for disks */
-			ev.progress = round ? 0.5 : 0.5 * position(c, &cur);
-		emit(c, &ev);
-	}
-	return 0;
-}
-
-/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch 1's. */
-static bool sync_memory(struct cap *c, int *round, bool *first)
-{
-	uint64_t pages = 0, before = UINT64_MAX;
-	int worse = 0, rc;
-
-	for (int end = *round + MAX_SYNC_ROUNDS / (has_disks(c) ? 2 : 1); *round < end && worse < 2;
-	     ++*round) {
-		rc = sync_round(c, *round, &pages, first);
-		if (rc) {
-			fail(c, rc, NULL, "copying the VM");
-			return false;
-		}
-		if (pages <= 1024)
-			break;
-		worse += pages > before - before / 8;
-		before = pages;
-	}
-	++*round;
-	return true;
-}
-
-/* Disks are copied while memory is (after it, if the backup has to read its images first); what was
- * dirtied until they are done is copied once more. */
-static void do_sync(struct cap *c)
-{
-	struct cap_event ev = {.kind = CAP_EV_SYNCED};
-	bool first = true, later;
-	struct slot *s;
-	int round = 0;
-
-	c->disks_copied = !has_disks(c);
-	later = !c->disks_copied && c->conf.disks_wait(c->conf.arg);
-	if (!later && !start_mirrors(c))
-		return;
-	if (!sync_memory(c, &round, &first))
-		return;
-	if (later && !start_mirrors(c))
-		return;
-	if (!c->disks_copied) {
-		if (!await_mirrors(c))
-			return;
-		c->disks_copied = true;
-		if (!sync_memory(c, &round, &first))
-			return;
-	}
-	s = encoder_slot_get(c->en);
-	if (!s) {
-		fail(c, -ECANCELED, NULL, "copying the VM");
-		return;
-	}
-	c->conf.disks_copied(c->conf.arg);
-	s->epoch = 0;
-	s->last = true;
-	encoder_slot_put(c->en, s);
-	emit(c, &ev);
 }
 
 struct paused { /* what the epoch's critical section leaves behind */
@@ -420,7 +207,7 @@ static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct slot
 		goto resume;
 	rc = hv_round_begin(c->vm);
 	if (!rc)
-		rc = fill(c, s, &cur);
+		rc = cap_fill(c, s, &cur);
 	out->pages += s->npages;
 	while (!rc && !cur.done) {
 		/* More dirty pages than staging: the VM waits while they are sent (rule 6). */
@@ -431,7 +218,7 @@ static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct slot
 			break;
 		}
 		s->epoch = epoch;
-		rc = fill(c, s, &cur);
+		rc = cap_fill(c, s, &cur);
 		out->pages += s->npages;
 	}
 	r = hv_state_end(c->vm, QMP_TIMEOUT_MS, &out->state_bytes);
@@ -471,7 +258,7 @@ static void do_epoch(struct cap *c, uint64_t epoch, bool stay)
 	struct paused p = {0};
 
 	if (!s) {
-		fail(c, -ECANCELED, NULL, "capturing an epoch");
+		cap_fail(c, -ECANCELED, NULL, "capturing an epoch");
 		return;
 	}
 	ev.pause_start_ns = tv_now_ns();
@@ -483,25 +270,25 @@ static void do_epoch(struct cap *c, uint64_t epoch, bool stay)
 	if (p.rc == -EALREADY) {
 		encoder_slot_drop(c->en, p.slot);
 		ev.kind = CAP_EV_NOT_RUNNING;
-		emit(c, &ev);
+		cap_emit(c, &ev);
 		return;
 	}
 	if (!p.rc)
 		p.rc = read_state(c, p.slot, p.state_bytes);
 	/* A mirror that failed said so before QEMU answered the stop: heard now, it spoils the
 	 * epoch. */
-	if (!p.rc && has_disks(c)) {
-		p.rc = hv_events(c->vm, on_vm_event, c);
+	if (!p.rc && cap_has_disks(c)) {
+		p.rc = hv_events(c->vm, cap_on_vm_event, c);
 		if (!p.rc && !hv_disks_ok(c->vm))
 			p.rc = -EIO;
 	}
 	if (p.rc) {
-		fail(c, p.rc, NULL, "capturing an epoch");
+		cap_fail(c, p.rc, NULL, "capturing an epoch");
 		return; /* the slot stays taken: the session ends */
 	}
 	p.slot->last = true;
 	p.slot->captured_ns = ev.pause_start_ns;
-	emit(c, &ev); /* before the loop can hear of the epoch's end any other way */
+	cap_emit(c, &ev); /* before the loop can hear of the epoch's end any other way */
 	encoder_slot_put(c->en, p.slot);
 }
 
@@ -518,7 +305,7 @@ static void do_detach(struct cap *c, bool leave_stopped)
 		c->vm = NULL;
 		c->conf.page->attached = 0;
 	}
-	emit(c, &ev);
+	cap_emit(c, &ev);
 }
 
 /*
@@ -530,7 +317,7 @@ static void do_stop(struct cap *c)
 	struct cap_event ev = {.kind = CAP_EV_STOPPED};
 
 	if (c->stopped) {
-		emit(c, &ev);
+		cap_emit(c, &ev);
 		return;
 	}
 	c->conf.page->in_pause = 1;
@@ -542,7 +329,7 @@ static void do_stop(struct cap *c)
 	else if (!ev.rc)
 		c->stopped = true;
 	c->conf.page->in_pause = c->stopped;
-	emit(c, &ev);
+	cap_emit(c, &ev);
 }
 
 static void do_resume(struct cap *c)
@@ -550,7 +337,7 @@ static void do_resume(struct cap *c)
 	int rc = c->stopped ? hv_resume(c->vm, QMP_TIMEOUT_MS) : 0;
 
 	if (rc) {
-		fail(c, rc, NULL, "resuming the VM");
+		cap_fail(c, rc, NULL, "resuming the VM");
 		return;
 	}
 	c->stopped = false;
@@ -563,7 +350,7 @@ static void do_quit(struct cap *c)
 	int rc = hv_quit(c->vm, QMP_TIMEOUT_MS, &e);
 
 	if (rc)
-		fail(c, rc, &e, "ending the VM's process");
+		cap_fail(c, rc, &e, "ending the VM's process");
 	else
 		vm_gone(c);
 }
@@ -580,7 +367,7 @@ static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
 		do_hold_net(c, (enum cap_net)n);
 		break;
 	case CAP_SYNC:
-		do_sync(c);
+		cap_sync(c);
 		break;
 	case CAP_EPOCH:
 	case CAP_LAST_EPOCH:
@@ -635,7 +422,7 @@ static void *capture_thread(void *arg)
 		if (p[0].revents && read(c->cmd_fd, &n, sizeof(n)) < 0)
 			n = 0;
 		/* What QEMU said before it ended (a shutdown, say) is heard before its end is. */
-		if (p[1].revents && hv_events(c->vm, on_vm_event, c) == TV_E_GONE)
+		if (p[1].revents && hv_events(c->vm, cap_on_vm_event, c) == TV_E_GONE)
 			vm_gone(c);
 		else if (p[2].revents)
 			vm_gone(c);

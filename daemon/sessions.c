@@ -181,19 +181,10 @@ void vm_recovered(struct vm *vm, int status)
 /* The VM has left this host, or is no longer ours to care for. */
 static void source_left(struct vm *vm, const char *outcome, const char *text)
 {
-	bool left = !strcmp(outcome, "left"), switched = !strcmp(outcome, "switched");
+	bool left = !strcmp(outcome, "left");
 
 	tv_log(TV_INFO, "%s: %s", vm->name, left ? "not protected any more" : text);
-	if (switched && vm_lives(vm)) {
-		/* It ends by itself in a moment; if not, it must not run on beside its successor.
-		 */
-		is_stale(vm);
-		vm_tell_end(vm, 0, "");
-		fence(vm);
-		return;
-	}
-	vm_tell_end(vm, left || switched || vm->waiter_leaves ? 0 : TV_E_GONE,
-		    left || switched ? "" : text);
+	vm_tell_end(vm, left || vm->waiter_leaves ? 0 : TV_E_GONE, left ? "" : text);
 	if (left || !strcmp(outcome, "vm-gone"))
 		vm_forget_at_arbiter(vm);
 	vm_end(vm);

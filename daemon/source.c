@@ -15,7 +15,7 @@
  * carries it out: output passes until epoch 1's barrier, then it is held until the engine says
  * release.
  *
- * Order of the end (FO_A_LEAVE): what is held is released, by then the record says that we run
+ * Order of the end (FO_ACTION_LEAVE): what is held is released, by then the record says that we run
  * alone; when it has all been written, filters are removed and the VM let go; then the backup is
  * told.
  */
@@ -172,6 +172,7 @@ int source_main(const char *job_text)
 	event_base_dispatch(s->base);
 	src_stop_epochs(s);
 	cap_free(s->cap);
+	encoder_free(s->en);
 	disks_free(s->disks);
 	return s->exit_rc ? 1 : 0;
 }

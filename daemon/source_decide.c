@@ -29,7 +29,7 @@ void src_set_why(struct source *s, int rc, const char *text)
 		snprintf(s->why.text, sizeof(s->why.text), "%s", text);
 }
 
-/* FO_A_LEAVE: output first, then the VM, then the peer. */
+/* FO_ACTION_LEAVE: output first, then the VM, then the peer. */
 static void leave(struct source *s)
 {
 	if (s->leaving)
@@ -67,6 +67,7 @@ void src_on_detached(struct source *s, const struct cap_event *ev)
 	if (ev->rc)
 		src_set_why(s, ev->rc, ev->e.text);
 	s->attached = false;
+	src_replay_end(s);
 	nb_free(s->nb);
 	s->nb = NULL;
 	if (!s->connected || !s->conn) {

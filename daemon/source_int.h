@@ -104,6 +104,8 @@ void src_stop_epochs(struct source *s);
 /* ---- source_replay.c: frames for the backup to say again ---- */
 #define SRC_REPLAY_FRAME_BYTES 2048
 void src_replay_watch(struct source *s, const char *ifname);
+/* No frame is looked at any more. */
+void src_replay_end(struct source *s);
 /* Every heartbeat: the budget is new. */
 void src_replay_tick(struct source *s);
 /* Before the end of an epoch is sent. */

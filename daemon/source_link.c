@@ -3,6 +3,7 @@
 #include "daemon/source_int.h"
 
 #include "checkpoint/checkpoint.h"
+#include "daemon/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,47 +26,16 @@ void src_send(struct source *s, Twinvm__Control *msg, bool urgent)
 void src_send_msg(void *arg, const struct fo_msg *m)
 {
 	struct source *s = arg;
-	Twinvm__Heartbeat hb = TWINVM__HEARTBEAT__INIT;
-	Twinvm__TakeOver t = TWINVM__TAKE_OVER__INIT;
-	Twinvm__Fenced f = TWINVM__FENCED__INIT;
-	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+	int rc;
 
 	if (!s->connected)
 		return;
-	switch (m->kind) {
-	case FO_M_HEARTBEAT:
-		if (m->datagram) {
-			if (s->beats)
-				repl_beat_send(s->beats, REPL_BEAT, m->seq, m->sent_ns,
-					       m->generation);
-			return;
-		}
-		hb.seq = m->seq;
-		hb.sent_ns = m->sent_ns;
-		hb.generation = m->generation;
-		msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT;
-		msg.heartbeat = &hb;
-		break;
-	case FO_M_TAKE_OVER:
-		/* Before it can be heard: were we to die now, the VM is not ours to resume. */
+	/* Before it can be heard: were we to die now, the VM is not ours to resume. */
+	if (m->kind == FO_M_TAKE_OVER)
 		s->page->yielded = m->epoch != 0;
-		t.generation = m->generation;
-		t.epoch = m->epoch;
-		t.reason = m->epoch ? "planned failover" : "the VM's process on the primary died";
-		msg.msg_case = TWINVM__CONTROL__MSG_TAKE_OVER;
-		msg.take_over = &t;
-		break;
-	case FO_M_FENCED:
-		f.generation = m->generation;
-		f.host = s->job.conf.host;
-		f.running = m->running;
-		msg.msg_case = TWINVM__CONTROL__MSG_FENCED;
-		msg.fenced = &f;
-		break;
-	default:
-		return;
-	}
-	src_send(s, &msg, true);
+	rc = wire_send(s->conn, s->beats, s->job.conf.host, m);
+	if (rc)
+		tv_log(TV_WARN, "sending to %s: %s", s->job.peer_name, tv_strerror(rc));
 }
 
 static void hear(struct source *s, const struct fo_msg *m, int64_t now_ns)
@@ -179,76 +149,91 @@ static void start_beats(struct source *s, uint32_t port)
 		       s->job.peer_name, tv_strerror(rc));
 }
 
+static void on_refuse(struct source *s, const Twinvm__Refuse *r)
+{
+	char text[512];
+	int code = r->code < 0 ? r->code : TV_E_REFUSED;
+
+	snprintf(text, sizeof(text), "%s: %s", s->job.peer_name, r->text);
+	if (!s->net_held) {
+		src_give_up(s, "failed", code, text);
+		return;
+	}
+	/* A replica that is lost later: alone, but only by record. */
+	src_set_why(s, code, text);
+	src_event(s, FO_PE_PEER_LOST);
+}
+
+static void on_fenced(struct source *s, const Twinvm__Fenced *f, int64_t now_ns)
+{
+	const struct fo_msg fm = {
+		.kind = FO_M_FENCED, .generation = f->generation, .running = f->running};
+
+	if (s->leaving || f->generation <= s->p.generation)
+		return;
+	if (s->p.state != FO_P_YIELDING && s->p.state != FO_P_YIELDED) {
+		char text[160];
+
+		snprintf(text, sizeof(text), "host %.60s has generation %llu of this VM", f->host,
+			 (unsigned long long)f->generation);
+		src_set_why(s, TV_E_LOST, text);
+	}
+	hear(s, &fm, now_ns);
+}
+
+/* False: it has no place here. */
+static bool on_welcome(struct source *s, const Twinvm__Welcome *w, int64_t now_ns)
+{
+	if (s->p.welcomed || w->generation != s->p.generation)
+		return false;
+	start_beats(s, w->beat_port);
+	if (w->hashes)
+		disks_expect_hashes(s->disks);
+	fo_primary_welcomed(&s->p, now_ns);
+	cap_post(s->cap, CAP_HOLD_NET, 0);
+	return true;
+}
+
+static bool on_disk_hashes(struct source *s, const Twinvm__DiskHashes *h)
+{
+	if (h->generation != s->p.generation ||
+	    disks_learn(s->disks, h->disk, h->first_block, h->hashes.data, h->hashes.len))
+		return false;
+	if (h->last)
+		disks_learned(s->disks);
+	return true;
+}
+
 static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t now_ns, void *arg)
 {
 	struct source *s = arg;
-	struct fo_msg fm = {0};
+	struct fo_msg fm;
+	bool good = false;
 
 	(void)c;
 	switch (m->msg_case) {
 	case TWINVM__CONTROL__MSG_WELCOME:
-		if (s->p.welcomed || m->welcome->generation != s->p.generation)
-			break;
-		start_beats(s, m->welcome->beat_port);
-		if (m->welcome->hashes)
-			disks_expect_hashes(s->disks);
-		fo_primary_welcomed(&s->p, now_ns);
-		cap_post(s->cap, CAP_HOLD_NET, 0);
-		return;
+		good = on_welcome(s, m->welcome, now_ns);
+		break;
 	case TWINVM__CONTROL__MSG_DISK_HASHES:
-		if (m->disk_hashes->generation != s->p.generation ||
-		    disks_learn(s->disks, m->disk_hashes->disk, m->disk_hashes->first_block,
-				m->disk_hashes->hashes.data, m->disk_hashes->hashes.len))
-			break;
-		if (m->disk_hashes->last)
-			disks_learned(s->disks);
-		return;
-	case TWINVM__CONTROL__MSG_REFUSE: {
-		char text[512];
-		int code = m->refuse->code < 0 ? m->refuse->code : TV_E_REFUSED;
-
-		snprintf(text, sizeof(text), "%s: %s", s->job.peer_name, m->refuse->text);
-		if (!s->net_held) {
-			src_give_up(s, "failed", code, text);
-			return;
-		}
-		/* A replica that is lost later: alone, but only by record. */
-		src_set_why(s, code, text);
-		src_event(s, FO_PE_PEER_LOST);
-		return;
-	}
-	case TWINVM__CONTROL__MSG_COMMITTED:
-		fm = (struct fo_msg){.kind = FO_M_COMMITTED,
-				     .generation = m->committed->generation,
-				     .epoch = m->committed->epoch};
-		hear(s, &fm, now_ns);
-		return;
-	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
-		fm = (struct fo_msg){.kind = FO_M_ECHO,
-				     .generation = m->heartbeat_echo->generation,
-				     .seq = m->heartbeat_echo->seq,
-				     .sent_ns = m->heartbeat_echo->sent_ns};
-		hear(s, &fm, now_ns);
+		good = on_disk_hashes(s, m->disk_hashes);
+		break;
+	case TWINVM__CONTROL__MSG_REFUSE:
+		on_refuse(s, m->refuse);
 		return;
 	case TWINVM__CONTROL__MSG_FENCED:
-		if (s->leaving || m->fenced->generation <= s->p.generation)
-			return;
-		if (s->p.state != FO_P_YIELDING && s->p.state != FO_P_YIELDED) {
-			char text[160];
-
-			snprintf(text, sizeof(text), "host %.60s has generation %llu of this VM",
-				 m->fenced->host, (unsigned long long)m->fenced->generation);
-			src_set_why(s, TV_E_LOST, text);
-		}
-		fm = (struct fo_msg){.kind = FO_M_FENCED,
-				     .generation = m->fenced->generation,
-				     .running = m->fenced->running};
+		on_fenced(s, m->fenced, now_ns);
+		return;
+	case TWINVM__CONTROL__MSG_COMMITTED:
+	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
+		(void)wire_hear(m, &fm);
 		hear(s, &fm, now_ns);
 		return;
 	default:
 		break;
 	}
-	src_peer_lost(s, TV_E_PROTOCOL, "the backup sent a message that has no place here");
+	if (!good)
+		src_peer_lost(s, TV_E_PROTOCOL, "the backup sent a message that has no place here");
 }
 
 static void on_records(struct repl_conn *c, const uint8_t *p, size_t n, int64_t now_ns, void *arg)

@@ -64,6 +64,12 @@ void src_replay_watch(struct source *s, const char *ifname)
 		       ifname, tv_strerror(rc));
 }
 
+void src_replay_end(struct source *s)
+{
+	while (s->taps_n)
+		nb_tap_free(s->taps[--s->taps_n]);
+}
+
 void src_replay_tick(struct source *s)
 {
 	for (unsigned i = 0; i < s->taps_n && s->replay_sent > FRAMES_PER_HEARTBEAT; i++)

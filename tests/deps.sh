@@ -13,8 +13,8 @@ packages=(
 	libcurl4-openssl-dev
 	# running VMs
 	qemu-system-x86
-	# the guest: its own packages are only unpacked, never installed (guest/mkguest.sh)
-	cpio gzip kmod binutils ca-certificates
+	# the guest, and the lab's kernels: packages that are only unpacked, never installed (guest/mkguest.sh, lab/mklab.sh)
+	cpio gzip xz-utils kmod binutils ca-certificates
 	# hosts in namespaces, the demo, the tests
 	iproute2 util-linux procps openssl jq python3 e2fsprogs qemu-utils
 	# the arbiter of some tests, started by them in hosts of their own

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Neither host reaches the other, on any network; both still reach the arbiter and the client.
+# Neither host reaches the other, on any network; both still reach the arbiter (a real etcd cluster) and the client.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+LAB_ARBITER=etcd
 . tests/lib/labpair.sh
 
 labpair_working

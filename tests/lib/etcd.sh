@@ -5,7 +5,8 @@
 #   etcd_up HOST [CERTS]     three members in HOST, which hosts_up or hosts_add made; waits until the cluster takes
 #                            writes. ETCD_URL is its URL in the hosts' network, ETCD_LOCAL in HOST itself
 #                            (127.0.0.1). CERTS: a folder of certs_make with HOST's certificate: TLS, and clients
-#                            have to show a certificate of that CA
+#                            have to show a certificate of that CA. ETCD_NET=client: reached through the client
+#                            network, not the replication network
 #   etcd_kill N, etcd_start N    kill -9 of member 1 to 3, and its start with the data it has
 #   etcd_freeze N, etcd_thaw N   it hangs, and comes back
 #   etcd_await_writes        waits until the cluster takes writes
@@ -14,7 +15,7 @@
 # Members end with the host. Their data are in the host's /var/lib/etcd-N, which outlives a power cut.
 
 declare -A ETCD_PID=() ETCD_JOB=()
-ETCD_HOST='' ETCD_CERTS='' ETCD_URL='' ETCD_LOCAL=''
+ETCD_HOST='' ETCD_ADDR='' ETCD_CERTS='' ETCD_URL='' ETCD_LOCAL=''
 ETCD_TOOL=$HOSTS_ROOT/${B:-build}/tools/arbiter
 
 _etcd_die() {
@@ -31,7 +32,7 @@ etcd_start() {
 	fi
 	host_spawn "$ETCD_HOST" "$HOSTS_DIR/etcd-$n.log" etcd --name "m$n" --data-dir "/var/lib/etcd-$n" \
 		--listen-client-urls "http$s://0.0.0.0:2379$n" \
-		--advertise-client-urls "http$s://${HOST_REPL_ADDR[$ETCD_HOST]}:2379$n" \
+		--advertise-client-urls "http$s://$ETCD_ADDR:2379$n" \
 		--listen-peer-urls "http://127.0.0.1:2380$n" --initial-advertise-peer-urls "http://127.0.0.1:2380$n" \
 		--initial-cluster m1=http://127.0.0.1:23801,m2=http://127.0.0.1:23802,m3=http://127.0.0.1:23803 \
 		--initial-cluster-token "twinvm-$$" --snapshot-count 1000 "${tls[@]}"
@@ -65,13 +66,14 @@ etcd_await_writes() {
 etcd_up() {
 	local n s=''
 	command -v etcd >/dev/null || _etcd_die "no etcd: run 'make deps'"
-	ETCD_HOST=$1 ETCD_CERTS=${2:-}
+	ETCD_HOST=$1 ETCD_CERTS=${2:-} ETCD_ADDR=${HOST_REPL_ADDR[$1]}
+	[[ ${ETCD_NET:-} != client ]] || ETCD_ADDR=${HOST_ADDR[$1]}
 	[[ -z $ETCD_CERTS ]] || s=s
 	ETCD_URL=etcd$s://
 	ETCD_LOCAL=etcd$s://
 	for n in 1 2 3; do
 		etcd_start "$n"
-		ETCD_URL+=${HOST_REPL_ADDR[$ETCD_HOST]}:2379$n,
+		ETCD_URL+=$ETCD_ADDR:2379$n,
 		ETCD_LOCAL+=127.0.0.1:2379$n,
 	done
 	ETCD_URL=${ETCD_URL%,}

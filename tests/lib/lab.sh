@@ -5,7 +5,7 @@
 # tests/lab/mklab.sh; it brings hosts.sh with it, and its host_* functions then work for both kinds of host.
 #
 #   lab_up hostA hostB [client]      boots lab hosts side by side, and waits until they take commands; "client"
-#                                    is a namespace host on the client network (its programs run at full speed)
+#          [arbiter]                 and "arbiter" are namespace hosts (their programs run at full speed)
 #   host_run hostA CMD...            runs a command in a host (no input); 255: the host is not there
 #   host_spawn hostA LOG CMD...      in the background; SPAWNED_PID is the program's pid inside the lab host
 #   host_kill hostA SIGNAL PID...    signals to what host_spawn started
@@ -44,11 +44,12 @@ _lab_running() {
 	[[ -n ${LAB_PID[$1]:-} ]] || _hosts_die "no running lab host $1"
 }
 
+_lab_is_ns() { [[ $1 = client || $1 = arbiter ]]; }
 lab_up() {
 	local name no ns=() kernel=${LAB_KERNEL:-6.12}
 	[[ -e $LAB_B/lab/root.ext4 ]] || _hosts_die "no $LAB_B/lab/root.ext4: run 'make lab-image'"
 	for name; do
-		[[ $name != client ]] || ns+=("$name")
+		! _lab_is_ns "$name" || ns+=("$name")
 	done
 	hosts_up "${ns[@]}"
 	_host_ip switch <<-END
@@ -57,7 +58,7 @@ lab_up() {
 		addr add 10.79.0.1/24 dev brm
 	END
 	for name; do
-		[[ $name != client ]] || continue
+		! _lab_is_ns "$name" || continue
 		no=$HOSTS_NEXT_NO
 		HOSTS_NEXT_NO=$((no + 1))
 		HOST_NO[$name]=$no

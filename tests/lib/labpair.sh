@@ -5,7 +5,8 @@
 #
 #   step WORDS                says what is being done and how long the script has run
 #   fail WORDS                ends the script with a reason
-#   labpair_up                hostA, hostB and client, their daemons; the arbiter is a folder both hosts see
+#   labpair_up                hostA, hostB and client, their daemons; the arbiter is a folder both hosts see, or
+#                             (LAB_ARBITER=etcd) an etcd cluster of three on the client network
 #   guest_start HOST NAME     the Redis guest with KVM on a tap in br0; waits until its Redis answers
 #   protect NAME              from hostA to hostB
 #   client_start              one TCP connection from outside, every acknowledged write on record
@@ -22,6 +23,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/pair.sh"
 # shellcheck source=tests/lib/lab.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
+# shellcheck source=tests/lib/etcd.sh
+. "$(dirname "${BASH_SOURCE[0]}")/etcd.sh"
 
 LAB_BEGAN=${EPOCHREALTIME/./}
 PAIR_CONF="heartbeat_ms = ${LAB_HEARTBEAT_MS:-1000}
@@ -41,10 +44,16 @@ fail() {
 
 labpair_up() {
 	step "booting hostA and hostB, kernel ${LAB_KERNEL:-6.12}"
-	lab_up hostA hostB client
+	if [[ ${LAB_ARBITER:-} = etcd ]]; then
+		lab_up hostA hostB client arbiter
+		ETCD_NET=client etcd_up arbiter
+		PAIR_ARBITER=$ETCD_URL
+	else
+		lab_up hostA hostB client
+		mkdir "$HOSTS_DIR/arbiter"
+		PAIR_ARBITER=file://$HOSTS_DIR/arbiter
+	fi
 	PAIR_DIR=$HOSTS_DIR
-	mkdir "$PAIR_DIR/arbiter"
-	PAIR_ARBITER=${LAB_ARBITER:-file://$PAIR_DIR/arbiter}
 	certs_make "$PAIR_DIR/certs" hostA hostB
 	pair_conf hostA
 	pair_conf hostB

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The capture thread's first copy: memory in rounds while the VM runs, its disks meanwhile. */
+#include "daemon/capture_int.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#define MAX_SYNC_ROUNDS 24
+#define DISK_POLL_MS 50
+
+static uint64_t total_bytes(struct cap *c, const struct hv_block **blocks, unsigned *n)
+{
+	uint64_t sum = 0;
+
+	*blocks = hv_blocks(c->vm, n);
+	for (unsigned i = 0; i < *n; i++)
+		sum += (*blocks)[i].bytes;
+	return sum;
+}
+
+static double position(struct cap *c, const struct hv_cursor *cur)
+{
+	const struct hv_block *blocks;
+	unsigned n;
+	uint64_t all = total_bytes(c, &blocks, &n), at = cur->offset;
+
+	for (unsigned i = 0; i < cur->block && i < n; i++)
+		at += blocks[i].bytes;
+	return all ? (double)at / (double)all : 1;
+}
+
+static bool start_mirrors(struct cap *c)
+{
+	struct tv_err e = {0};
+	unsigned n;
+	const struct hv_disk *disks = hv_disks(c->vm, &n);
+	int rc = 0;
+
+	for (unsigned i = 0; i < n && !rc; i++) {
+		int fd;
+
+		rc = c->conf.disk(c->conf.arg, disks[i].bytes, &fd);
+		if (!rc)
+			rc = hv_disk_mirror(c->vm, i, fd, &e);
+		tv_close_fd(&fd);
+	}
+	if (rc)
+		cap_fail(c, rc, &e, "copying the VM's disks");
+	return !rc;
+}
+
+/* Waits until every disk is copied, and every write since then mirrored. */
+static bool await_mirrors(struct cap *c)
+{
+	uint64_t done, all;
+	struct tv_err e = {0};
+	int rc;
+
+	for (;;) {
+		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
+		struct pollfd p[2] = {{hv_fd(c->vm), POLLIN, 0}, {hv_pidfd(c->vm), POLLIN, 0}};
+
+		rc = hv_disks_ready(c->vm, &done, &all, &e);
+		if (rc || encoder_stopped(c->en))
+			break;
+		ev.progress = all ? 0.5 + 0.45 * (double)done / (double)all : 0.5;
+		cap_emit(c, &ev);
+		/* QEMU says when a job is ready or has failed; the time is for progress. */
+		if (poll(p, 2, DISK_POLL_MS) > 0 && hv_events(c->vm, cap_on_vm_event, c) < 0)
+			rc = TV_E_GONE;
+		if (rc)
+			break;
+	}
+	if (rc == 1)
+		return true;
+	cap_fail(c, rc ? rc : -ECANCELED, &e, "copying the VM's disks");
+	return false;
+}
+
+/*
+ * Where the kernel's way of tracking asks for it, a round of the first copy begins with the VM
+ * paused for a moment. It is no epoch: nothing is held or released by it.
+ */
+static int begin_round(struct cap *c)
+{
+	int rc, r;
+
+	if (!hv_round_needs_pause(c->vm))
+		return hv_round_begin(c->vm);
+	c->conf.page->in_pause = 1;
+	c->conf.pausing(c->conf.arg, true);
+	rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	if (!rc)
+		rc = hv_round_begin(c->vm);
+	r = rc == -EALREADY ? 0 : hv_resume(c->vm, QMP_TIMEOUT_MS);
+	c->conf.pausing(c->conf.arg, false);
+	c->conf.page->in_pause = 0;
+	return rc ? rc : r;
+}
+
+/* One pass over the VM; pages written meanwhile are the next round's. */
+static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
+{
+	struct hv_cursor cur = {0};
+
+	int begun = begin_round(c);
+
+	*pages = 0;
+	if (begun)
+		return begun;
+	while (!cur.done) {
+		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
+		struct slot *s = encoder_slot_get(c->en);
+		int rc;
+
+		if (!s)
+			return -ECANCELED;
+		s->epoch = 0;
+		s->first = *first;
+		*first = false;
+		rc = cap_fill(c, s, &cur);
+		if (rc) {
+			s->nruns = 0;
+			encoder_slot_put(c->en, s);
+			return rc;
+		}
+		*pages += s->npages;
+		encoder_slot_put(c->en, s);
+		if (c->disks_copied)
+			ev.progress = round ? 0.95 + 0.04 * round / MAX_SYNC_ROUNDS
+					    : 0.95 * position(c, &cur);
+		else /* half for memory, half for disks */
+			ev.progress = round ? 0.5 : 0.5 * position(c, &cur);
+		cap_emit(c, &ev);
+	}
+	return 0;
+}
+
+/* Until little is dirty, or copying does not gain on the writer any more: the rest is epoch 1's. */
+static bool sync_memory(struct cap *c, int *round, bool *first)
+{
+	uint64_t pages = 0, before = UINT64_MAX;
+	int worse = 0, rc;
+
+	for (int end = *round + MAX_SYNC_ROUNDS / (cap_has_disks(c) ? 2 : 1);
+	     *round < end && worse < 2; ++*round) {
+		rc = sync_round(c, *round, &pages, first);
+		if (rc) {
+			cap_fail(c, rc, NULL, "copying the VM");
+			return false;
+		}
+		if (pages <= 1024)
+			break;
+		worse += pages > before - before / 8;
+		before = pages;
+	}
+	++*round;
+	return true;
+}
+
+/* Disks are copied while memory is (after it, if the backup has to read its images first); what was
+ * dirtied until they are done is copied once more. */
+void cap_sync(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_SYNCED};
+	bool first = true, later;
+	struct slot *s;
+	int round = 0;
+
+	c->disks_copied = !cap_has_disks(c);
+	later = !c->disks_copied && c->conf.disks_wait(c->conf.arg);
+	if (!later && !start_mirrors(c))
+		return;
+	if (!sync_memory(c, &round, &first))
+		return;
+	if (later && !start_mirrors(c))
+		return;
+	if (!c->disks_copied) {
+		if (!await_mirrors(c))
+			return;
+		c->disks_copied = true;
+		if (!sync_memory(c, &round, &first))
+			return;
+	}
+	s = encoder_slot_get(c->en);
+	if (!s) {
+		cap_fail(c, -ECANCELED, NULL, "copying the VM");
+		return;
+	}
+	c->conf.disks_copied(c->conf.arg);
+	s->epoch = 0;
+	s->last = true;
+	encoder_slot_put(c->en, s);
+	cap_emit(c, &ev);
+}

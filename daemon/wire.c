@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/wire.h"
+
+#include <errno.h>
+
+int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
+	      const struct fo_msg *m)
+{
+	Twinvm__Heartbeat hb = TWINVM__HEARTBEAT__INIT;
+	Twinvm__HeartbeatEcho echo = TWINVM__HEARTBEAT_ECHO__INIT;
+	Twinvm__Committed committed = TWINVM__COMMITTED__INIT;
+	Twinvm__TakeOver take = TWINVM__TAKE_OVER__INIT;
+	Twinvm__Fenced fenced = TWINVM__FENCED__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	if (m->datagram) {
+		repl_beat_send(beats, m->kind == FO_M_ECHO ? REPL_BEAT_ECHO : REPL_BEAT, m->seq,
+			       m->sent_ns, m->generation);
+		return 0;
+	}
+	switch (m->kind) {
+	case FO_M_HEARTBEAT:
+		hb.seq = m->seq;
+		hb.sent_ns = m->sent_ns;
+		hb.generation = m->generation;
+		msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT;
+		msg.heartbeat = &hb;
+		break;
+	case FO_M_ECHO:
+		echo.seq = m->seq;
+		echo.sent_ns = m->sent_ns;
+		echo.generation = m->generation;
+		msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT_ECHO;
+		msg.heartbeat_echo = &echo;
+		break;
+	case FO_M_COMMITTED:
+		committed.epoch = m->epoch;
+		committed.generation = m->generation;
+		msg.msg_case = TWINVM__CONTROL__MSG_COMMITTED;
+		msg.committed = &committed;
+		break;
+	case FO_M_TAKE_OVER:
+		take.generation = m->generation;
+		take.epoch = m->epoch;
+		take.reason =
+			m->epoch ? "planned failover" : "the VM's process on the primary died";
+		msg.msg_case = TWINVM__CONTROL__MSG_TAKE_OVER;
+		msg.take_over = &take;
+		break;
+	case FO_M_FENCED:
+		fenced.generation = m->generation;
+		fenced.host = (char *)host;
+		fenced.running = m->running;
+		msg.msg_case = TWINVM__CONTROL__MSG_FENCED;
+		msg.fenced = &fenced;
+		break;
+	default: /* the rest is said by the engine's owner, who knows more of it */
+		return -EINVAL;
+	}
+	return repl_send(conn, &msg, true);
+}
+
+bool wire_hear(const Twinvm__Control *m, struct fo_msg *out)
+{
+	switch (m->msg_case) {
+	case TWINVM__CONTROL__MSG_HEARTBEAT:
+		*out = (struct fo_msg){.kind = FO_M_HEARTBEAT,
+				       .generation = m->heartbeat->generation,
+				       .seq = m->heartbeat->seq,
+				       .sent_ns = m->heartbeat->sent_ns};
+		return true;
+	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
+		*out = (struct fo_msg){.kind = FO_M_ECHO,
+				       .generation = m->heartbeat_echo->generation,
+				       .seq = m->heartbeat_echo->seq,
+				       .sent_ns = m->heartbeat_echo->sent_ns};
+		return true;
+	case TWINVM__CONTROL__MSG_COMMITTED:
+		*out = (struct fo_msg){.kind = FO_M_COMMITTED,
+				       .generation = m->committed->generation,
+				       .epoch = m->committed->epoch};
+		return true;
+	case TWINVM__CONTROL__MSG_TAKE_OVER:
+		*out = (struct fo_msg){.kind = FO_M_TAKE_OVER,
+				       .generation = m->take_over->generation,
+				       .epoch = m->take_over->epoch};
+		return true;
+	case TWINVM__CONTROL__MSG_FENCED:
+		*out = (struct fo_msg){.kind = FO_M_FENCED,
+				       .generation = m->fenced->generation,
+				       .running = m->fenced->running};
+		return true;
+	case TWINVM__CONTROL__MSG_BYE:
+		*out = (struct fo_msg){.kind = FO_M_BYE, .generation = m->bye->generation};
+		return true;
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The engines' messages (failover.h: fo_msg) as replicators send them: in the stream (twinvm.proto)
+ * or, heartbeats and their echoes, as datagrams beside it. */
+#ifndef DAEMON_WIRE_H
+#define DAEMON_WIRE_H
+
+#include "failover/failover.h"
+#include "replicator/replicator.h"
+
+/* host: the sender's name. Whatever repl_send returns; a datagram is never known to be lost. */
+int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
+	      const struct fo_msg *m) TV_MUST_CHECK;
+
+/* Is m for the engine? Then *out is what it is told; which kinds have a place is its matter. */
+bool wire_hear(const Twinvm__Control *m, struct fo_msg *out);
+
+#endif
