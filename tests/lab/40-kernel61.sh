@@ -25,11 +25,19 @@ refused() { # NAME REMEDY ARGS...
 	grep -qF -e "$remedy" "$PAIR_DIR/probe.log" || fail "hv on $name: $(tail -n 5 "$PAIR_DIR/probe.log")"
 	step "hv refuses $name, and says: $remedy"
 }
+# What hv/softshared.c argues, on the real thing: COMMAND takes bits away, or may have, and no round counts any more.
+spoiled() { # NAME COMMAND
+	# shellcheck disable=SC2016 # $$ is that shell's
+	host_run hostA sh -c 'echo $$ >/sys/fs/cgroup/vm/cgroup.procs; exec timeout 300 "$@"' sh \
+		"$PAIR_B/tools/hv_probe_vm" -b -n 1 -u "$2" "${shared96[@]}" >"$PAIR_DIR/probe.log" 2>&1 ||
+		fail "hv after $1: $(tail -n 5 "$PAIR_DIR/probe.log")"
+	step "hv after $1: $(grep forgotten "$PAIR_DIR/probe.log")"
+}
 small=(qemu-system-x86_64 -M pc -accel kvm -m 256 -nodefaults -display none)
 shared=(qemu-system-x86_64 -M "pc,memory-backend=m0" -accel kvm -m 384 -nodefaults -display none
 	-object "memory-backend-memfd,id=m0,size=384M,share=on")
-locked=(qemu-system-x86_64 -M "pc,memory-backend=m0" -accel kvm -m 96 -nodefaults -display none
-	-object "memory-backend-memfd,id=m0,size=96M,share=on" -overcommit mem-lock=on)
+shared96=(qemu-system-x86_64 -M "pc,memory-backend=m0" -accel kvm -m 96 -nodefaults -display none
+	-object "memory-backend-memfd,id=m0,size=96M,share=on")
 named=(qemu-system-x86_64 -M "pc,memory-backend=m0" -accel kvm -m 256 -nodefaults -display none
 	-object "memory-backend-file,id=m0,size=256M,mem-path=/dev/shm/ram,share=on")
 
@@ -44,11 +52,17 @@ host_run hostA sh -c "echo deny >$THP/shmem_enabled"
 probe "RAM in a named file without huge pages" -b -n 10 "${named[@]}"
 host_run hostA sh -c "echo advise >$THP/shmem_enabled"
 refused "shared RAM that may get huge pages" "echo never >$THP/shmem_enabled" -b -n 1 "${shared[@]}"
-host_run hostA sh -c "echo never >$THP/shmem_enabled; dd if=/dev/zero of=/var/lib/swap bs=1M count=16 2>/dev/null
+host_run hostA sh -c "echo never >$THP/shmem_enabled; dd if=/dev/zero of=/var/lib/swap bs=1M count=160 2>/dev/null
 	mkswap /var/lib/swap >/dev/null; swapon /var/lib/swap"
 refused "shared RAM that may be swapped out" "swapoff -a" -b -n 1 "${shared[@]}"
-probe "shared RAM that is locked, with swap" -A -b -n 10 "${locked[@]}"
-host_run hostA sh -c "swapoff /var/lib/swap; echo always >$THP/enabled"
+probe "shared RAM that is locked, with swap" -A -b -n 10 "${shared96[@]}" -overcommit mem-lock=on
+host_run hostA sh -c "swapoff /var/lib/swap; mount -t cgroup2 none /sys/fs/cgroup; mkdir /sys/fs/cgroup/vm
+	echo +memory >/sys/fs/cgroup/cgroup.subtree_control"
+spoiled "it was swapped out and in again" \
+	"swapon /var/lib/swap; echo 150M >/sys/fs/cgroup/vm/memory.reclaim; swapoff /var/lib/swap"
+! grep -q "^0 of" "$PAIR_DIR/probe.log" || fail "swapping took no bits: is the argument wrong, or the test?"
+spoiled "huge pages were allowed and forbidden" "echo always >$THP/shmem_enabled; echo never >$THP/shmem_enabled"
+host_run hostA sh -c "echo always >$THP/enabled; rm /var/lib/swap"
 
 _attached() { (($(grep -c "come from soft-dirty bits" "$PAIR_DIR/$1.log") >= $2)); }
 # protected_by HOST PEER N: by soft-dirty bits, in HOST's Nth session or a later one

@@ -2,20 +2,22 @@
 /*
  * hv against a real QEMU, started here:
  *
- *   hv_probe_vm [-2] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-k KILLS] [-N NET] [-b] [-w] QEMU
- * ARGS...
+ *   hv_probe_vm [-2] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-k KILLS] [-N NET] [-b] [-w]
+ *               [-u COMMAND] QEMU ARGS...
  *
  * -k: that often SIGKILL a process that attaches in a loop, then hv_cleanup; -2 two-step harvest;
  * -b boot a tiny BIOS that keeps writing to 128 pages; -w RAM is a shared memory file: pages are
- * written to it that QEMU never touched, as a replicator does to a standby's; -N "user" or an
- * interface name: hold network output, relay it and see that it arrives. Prints what it saw, exits
- * 0 when everything was as hv.h says; the first thing that was not, is said on stderr.
+ * written to it that QEMU never touched, as a replicator does to a standby's; -u COMMAND is
+ * run by the shell at the end, after which no round may count any more (TV_E_UNTRACKED); -N "user"
+ * or an interface name: hold network output, relay it and see that it arrives. Prints what it saw,
+ * exits 0 when everything was as hv.h says; the first thing that was not, is said on stderr.
  */
 #include "hv/devices.h"
 #include "hv/hv.h"
 #include "hv/proc.h"
 #include "hv/qmp.h"
 #include "hv/ramblock.h"
+#include "hv/vm.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -45,6 +47,7 @@ static pid_t qemu_pid;
 
 static char vm_name[64];
 static bool foreign;	   /* -w */
+static const char *spoil;  /* -u */
 static bool all_populated; /* -A: the first copy may report everything */
 static pid_t owner_pid;
 
@@ -477,6 +480,40 @@ static void check_exact(struct hv_vm *vm, struct shadow *s)
 	MUST(!hv_resume(vm, MS), "resume");
 }
 
+/* After the command the kernel may have lost bits, and the next round says so. What it did lose of
+ * 64 written pages is told: with none, the command does not do what it is there for. */
+static void check_untracked(struct hv_vm *vm, const char *command)
+{
+	enum { PAGES = 64 };
+	unsigned n, m = 0, lost = 0;
+	const struct hv_block *b = hv_blocks(vm, &n);
+	uint64_t entries[PAGES];
+	uint8_t bytes[PAGES];
+	struct iovec l = {bytes, PAGES}, r[PAGES];
+	char path[64];
+	int fd;
+
+	while (!b[m].main_ram)
+		m++;
+	memset(bytes, 0x77, sizeof(bytes));
+	for (unsigned i = 0; i < PAGES; i++)
+		r[i] = (struct iovec){(void *)(b[m].host.v + (3000 + i) * TV_PAGE_BYTES), 1};
+	MUST(!hv_pause(vm, MS) && !hv_round_begin(vm), "a round before it");
+	MUST(process_vm_writev(qemu_pid, &l, 1, r, PAGES, 0) == PAGES, "%s", strerror(errno));
+	MUST(!system(command), "%s", command);
+	MUST(process_vm_readv(qemu_pid, &l, 1, r, PAGES, 0) == PAGES, "%s", strerror(errno));
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", qemu_pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	MUST(fd >= 0 && !hv_soft_read(fd, (uint64_t)r[0].iov_base, PAGES, entries), "%s", path);
+	close(fd);
+	for (unsigned i = 0; i < PAGES; i++)
+		lost += !hv_soft_is_dirty(entries[i]);
+	for (int i = 0; i < 2; i++)
+		MUST(hv_round_begin(vm) == TV_E_UNTRACKED, "a round counts after it");
+	MUST(!hv_resume(vm, MS), "resume");
+	printf("%u of %u written pages were forgotten, and the next round said so\n", lost, PAGES);
+}
+
 static void measure(struct hv_vm *vm, struct shadow *s, int n)
 {
 	int64_t *ours = calloc((size_t)n, 8), *raw = calloc((size_t)n, 8);
@@ -752,6 +789,8 @@ static void run_epochs(struct hv_vm *vm, int epochs, int measures)
 	}
 	if (measures)
 		measure(vm, &s, measures);
+	if (spoil)
+		check_untracked(vm, spoil);
 	for (unsigned i = 0; i < n; i++)
 		free(s.mem[i]);
 }
@@ -777,11 +816,12 @@ int main(int argc, char **argv)
 	bool bios = false;
 	char *before;
 
-	while ((o = getopt(argc, argv, "+2n:a:m:N:bk:Aw")) != -1) {
+	while ((o = getopt(argc, argv, "+2n:a:m:N:bk:Awu:")) != -1) {
 		opts.two_step = opts.two_step || o == '2';
 		bios = bios || o == 'b';
 		all_populated = all_populated || o == 'A';
 		foreign = foreign || o == 'w';
+		spoil = o == 'u' ? optarg : spoil;
 		epochs = o == 'n' ? atoi(optarg) : epochs;
 		attaches = o == 'a' ? atoi(optarg) : attaches;
 		measures = o == 'm' ? atoi(optarg) : measures;
