@@ -14,12 +14,8 @@ summary=$out/summary.json
 
 epochs_wanted=100 # committed while the client works, before the cut
 writes_after=200  # acknowledged after the cut, before the end
-began=${EPOCHREALTIME/./}
 
-step() {
-	local ms=$(((${EPOCHREALTIME/./} - began) / 1000))
-	printf '[%3d.%d s] %s\n' $((ms / 1000)) $((ms / 100 % 10)) "$*"
-}
+. tests/lib/verdict.sh
 die() {
 	echo "demo: $*" >&2
 	exit 1

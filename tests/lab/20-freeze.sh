@@ -6,14 +6,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/labpair.sh
 
-promoted() { [[ $(vm_state hostB vm1) = alone ]]; }
-
 labpair_working
 client_cut
 host_freeze hostA
 frozen=${EPOCHREALTIME/./}
 step "hostA stands still after $(client_acked) acknowledged writes"
-await 60 "hostB to take over" promoted
+await_state 60 hostB vm1 alone
 step "hostB took over"
 five_s() { ((${EPOCHREALTIME/./} - frozen >= 5000000)); }
 await 10 "5 s to be over" five_s

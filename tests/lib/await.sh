@@ -1,8 +1,17 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Waiting for a condition, bounded. The only place in the tests that sleeps between two looks.
+#
+#   await SECONDS WHAT COMMAND...  runs COMMAND until it succeeds; fails with one line naming WHAT
+#   let_pass SECONDS               time that is itself part of what is tested; never to wait for something
+#   moment MS                      a random moment within MS (at most 1000): what follows must hold whenever it comes.
+#                                  SEED, which is printed, picks the moments. Not in a subshell
+#
+# AWAIT_S is the time-out of all that waits without being told how long. Nothing is said about speed by it: it is
+# what a machine busy with other things may need.
 
-# await SECONDS WHAT COMMAND...: runs COMMAND until it succeeds; fails with one line naming WHAT.
+AWAIT_S=90
+
 await() {
 	local limit=$1 what=$2 end
 	shift 2
@@ -14,4 +23,16 @@ await() {
 		fi
 		sleep 0.03
 	done
+}
+
+let_pass() { sleep "$1"; }
+
+_SEEDED=
+moment() {
+	if [[ -z $_SEEDED ]]; then
+		_SEEDED=${SEED:-$$}
+		echo "SEED=$_SEEDED"
+		RANDOM=$_SEEDED
+	fi
+	let_pass "$(printf '0.%03d' $((RANDOM % $1)))"
 }

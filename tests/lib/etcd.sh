@@ -10,6 +10,8 @@
 #   etcd_kill N, etcd_start N    kill -9 of member 1 to 3, and its start with the data it has
 #   etcd_freeze N, etcd_thaw N   it hangs, and comes back
 #   etcd_await_writes        waits until the cluster takes writes
+#   ETCD_NO_ANSWER           how an arbiter tool's line begins that knows nothing, which must never look like an answer:
+#                            neither success nor LOST nor ENOENT
 #   arbiter HOST [OPTION]... URL COMMAND...  tools/arbiter in a host; with the certificates of etcd_up for etcds://
 #
 # Members end with the host. Their data are in the host's /var/lib/etcd-N, which outlives a power cut.
@@ -17,6 +19,8 @@
 declare -A ETCD_PID=() ETCD_JOB=()
 ETCD_HOST='' ETCD_ADDR='' ETCD_CERTS='' ETCD_URL='' ETCD_LOCAL=''
 ETCD_TOOL=$HOSTS_ROOT/${B:-build}/tools/arbiter
+
+ETCD_NO_ANSWER="^(ETIMEDOUT|EHOSTUNREACH|PROTOCOL) no answer from etcd, more than half"
 
 _etcd_die() {
 	echo "etcd: $*" >&2

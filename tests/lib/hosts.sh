@@ -17,6 +17,7 @@
 #   host_deafen hostA hostB          one way only: hostB does not hear hostA any more
 #   host_hear hostA hostB            until now
 #   host_freeze hostA, host_thaw     it hangs, and comes back
+#   host_path hostA PATH             where this machine sees a file of a host, e.g. of its /var/lib
 #   hosts_down                       called at exit
 #
 # Each host has its own network, processes, mounts and name. Its /run, /var/lib and /dev/shm are
@@ -32,6 +33,8 @@ HOSTS_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 NSINIT=${NSINIT:-$HOSTS_ROOT/${B:-build}/tools/nsinit}
 # shellcheck source=tests/lib/await.sh
 . "$HOSTS_ROOT/tests/lib/await.sh"
+# shellcheck source=tests/lib/verdict.sh
+. "$HOSTS_ROOT/tests/lib/verdict.sh"
 
 # shellcheck disable=SC2034 # for the scripts
 GUEST_IP=10.77.0.2
@@ -167,6 +170,11 @@ host_run() {
 	shift
 	_host_init "$name"
 	"$NSINIT" run "${HOST_INIT[$name]}" "$@"
+}
+
+host_path() {
+	_host_init "$1"
+	echo "/proc/${HOST_INIT[$1]}/root$2"
 }
 
 host_spawn() {

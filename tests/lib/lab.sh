@@ -96,8 +96,10 @@ host_boot() { # NAME [KERNEL]
 	is_lab "$name" || _hosts_die "host_boot is for lab hosts here"
 	[[ -z ${LAB_PID[$name]} ]] || _hosts_die "$name runs already"
 	mac=00:00:$(printf %02x "$no")
-	# tsc=reliable, no_timer_check: a busy machine makes an emulated one look broken; panic=0: it hangs
-	words="console=ttyS0 quiet panic=0 tsc=reliable no_timer_check nowatchdog mitigations=off nokaslr"
+	# tsc=reliable, no_timer_check: a busy machine makes an emulated one look broken; so does it when the TSC is
+	# measured against an emulated timer (the host's clock then runs too fast): it is told. panic=0: it hangs
+	words="console=ttyS0 quiet panic=0 tsc=reliable tsc_early_khz=$("$LAB_AGENT" tsc) no_timer_check nowatchdog"
+	words+=" mitigations=off nokaslr"
 	words+=" rcupdate.rcu_cpu_stall_suppress=1 lab.name=$name lab.no=$no lab.agent=$LAB_AGENT"
 	words+=" lab.share=ro0:$LAB_ROOT lab.share=rw0:$HOSTS_DIR ${LAB_APPEND:-}"
 	# shellcheck disable=SC2054 # commas are QEMU's

@@ -3,18 +3,14 @@
 # Two lab hosts with a daemon each, a Redis guest under KVM on one of them and a client outside: what the lab's
 # tests have in common. Source it; what pair.sh offers works on lab hosts too.
 #
-#   step WORDS                says what is being done and how long the script has run
-#   fail WORDS                ends the script with a reason
 #   labpair_up                hostA, hostB and client, their daemons; the arbiter is a folder both hosts see, or
 #                             (LAB_ARBITER=etcd) an etcd cluster of three on the client network
 #   guest_start HOST NAME     the Redis guest with KVM on a tap in br0; waits until its Redis answers
-#   protect NAME              from hostA to hostB
-#   client_start              one TCP connection from outside, every acknowledged write on record
-#   client_more SECONDS N     waits for N more acknowledged writes
-#   client_ends               stops it; fails unless nothing was lost, nothing was made up, the connection lives
+#   protect NAME              from hostA to hostB, until it is protected
 #   guest_runs_on HOST        does a VM's vCPU run there? (KVM exits are counted, no program is believed)
 #   one_runs HOST             exactly one VM runs, and it is on HOST
-#   reads_committed NAME N    waits for N more committed epochs
+#   reads_committed NAME N    waits for N more committed epochs on hostA
+#   client_*                  as in client.sh
 #
 # Software emulation on a busy machine is some twenty times slower than a host, so heartbeats are that much
 # slower, too: LAB_HEARTBEAT_MS (1000). Every time-out of the daemons is a multiple of it.
@@ -26,21 +22,12 @@
 # shellcheck source=tests/lib/etcd.sh
 . "$(dirname "${BASH_SOURCE[0]}")/etcd.sh"
 
-LAB_BEGAN=${EPOCHREALTIME/./}
 PAIR_CONF="heartbeat_ms = ${LAB_HEARTBEAT_MS:-1000}
 ${PAIR_CONF:-}"
 GUEST_ACCEL=kvm
 GUEST_NETDEV=${GUEST_NETDEV:-}
-CLIENT_PID='' CLIENT_JOB=''
-
-step() {
-	local ms=$(((${EPOCHREALTIME/./} - LAB_BEGAN) / 1000))
-	printf '[%3d.%d s] %s\n' $((ms / 1000)) $((ms / 100 % 10)) "$*"
-}
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
+AWAIT_S=300
+CLIENT_OPTIONS=(--timeout-ms 90000 --thin --pause-us 2000)
 
 labpair_up() {
 	step "booting hostA and hostB, kernel ${LAB_KERNEL:-6.12}"
@@ -102,49 +89,12 @@ guest_start() {
 	step "the guest $name runs on $host under KVM, ${GUEST_SMP:-1} vCPU${GUEST_NETDEV/,/, }"
 }
 
-_epochs_past() { # NAME N
-	local n
-	n=$(vm_field hostA "$1" "['epoch_committed']")
-	[[ $n = [0-9]* ]] && ((n >= $2))
-}
-reads_committed() {
-	local n
-	n=$(vm_field hostA "$1" "['epoch_committed']")
-	[[ $n = [0-9]* ]] || fail "no status of $1: $n"
-	await 300 "$2 epochs of $1 to be committed" _epochs_past "$1" $((n + $2))
-}
+reads_committed() { await_epochs hostA "$@"; }
 protect() {
-	tw hostA protect "$1" --to hostB >"$PAIR_DIR/protect.log" || fail "protect: $(<"$PAIR_DIR/protect.log")"
-	await_state 60 hostA "$1" protected
+	tw_must hostA protect "$1" --to hostB
+	await_state "$AWAIT_S" hostA "$1" protected
 	step "$1 is protected, its output held by $(vm_field hostA "$1" ".get('output_held_by', 'relay')")"
 }
-
-client_start() {
-	rm -f "$PAIR_DIR/record"
-	host_spawn client "$PAIR_DIR/client.log" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 90000 \
-		--record "$PAIR_DIR/record" --out "$PAIR_DIR/client.json" --thin --pause-us 2000
-	CLIENT_PID=$SPAWNED_PID CLIENT_JOB=$SPAWNED_JOB
-	client_more 300 20
-}
-client_acked() { wc -l 2>/dev/null <"$PAIR_DIR/record" || echo 0; }
-_client_past() {
-	kill -0 "$CLIENT_PID" 2>/dev/null || fail "the client ended: $(tail -n 3 "$PAIR_DIR/client.log")"
-	(($(client_acked) >= $1))
-}
-client_more() {
-	await "$1" "$2 more acknowledged writes" _client_past $(($(client_acked) + $2))
-}
-client_ends() {
-	local status=0
-	kill -TERM "$CLIENT_PID"
-	wait "$CLIENT_JOB" || status=$?
-	[[ -s $PAIR_DIR/client.json ]] || fail "the client wrote no report: $(tail -n 3 "$PAIR_DIR/client.log")"
-	jq -c '{acked_writes,acked_after_outage,lost_writes,phantom_reads,connection_survived,outage_ms,why_broken}' "$PAIR_DIR/client.json"
-	jq -e '.lost_writes == 0 and .phantom_reads == 0 and .connection_survived' "$PAIR_DIR/client.json" >/dev/null &&
-		((status == 0)) || fail "the client lost something (exit status $status)"
-	step "nothing lost, nothing made up, the connection lives"
-}
-client_cut() { kill -USR1 "$CLIENT_PID"; } # the fault was just injected
 
 # KVM's own count of exits of all VMs of a host, twice: a VM that is stopped has none.
 _kvm_exits() { host_run "$1" cat /sys/kernel/debug/kvm/exits; }

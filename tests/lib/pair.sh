@@ -3,16 +3,40 @@
 # Two hosts with a daemon each, and VMs on them: what the local tests have in common. Source it.
 #
 #   pair_up                          hostA, hostB (or PAIR_HOSTS) and client; certificates, configuration, daemons
-#   daemon_start HOST                starts twinvmd there (again); DAEMON_PID[HOST]
+#   daemon_start HOST [VAR=VALUE]... starts twinvmd there (again), with these in its environment; DAEMON_PID[HOST]
+#   daemon_stop HOST                 asks it to end, and waits for that; daemon_restart HOST [VAR=VALUE]... does both
+#   host_back HOST                   after a power cut: boots it and starts its daemon
+#   kill_side HOST                   SIGKILL of all of a backup's side: daemon, replicators, standbys
+#   procs_of HOST PATTERN            real pids of processes in a host whose arguments match
+#   has_procs, no_procs HOST PATTERN are there any?
+#
 #   tw HOST ARGS...                  twinvm in a host
+#   tw_must HOST ARGS...             the same, fails with what it said unless it succeeds; sets SAID
+#   tw_refuses HOST STATUS PATTERN ARGS...  the same, fails unless it exits with STATUS and says one line that
+#                                    matches (grep -E, any case); sets SAID
+#   protect NAME [OPTION]...         from hostA to hostB
+#   times_said HOST PATTERN          how often its daemon's log says so; said HOST PATTERN [N]: N times or more (1)?
+#
+#   qemu_start HOST NAME ARGS...     a VM without a guest, with a QMP socket; GUEST_PID and GUEST_QMP as below
 #   guest_start HOST NAME [ARGS...]  a Redis guest on a tap; QEMU's real pid in GUEST_PID[NAME], its QMP
 #                                    socket in GUEST_QMP[NAME]; waits until Redis answers. GUEST_ENV: variables
 #                                    for QEMU
-#   vm_state HOST NAME               state of status --json, "none" when it is not known there
-#   vm_field HOST NAME JQ            one field of status --json
-#   await_state SECONDS HOST NAME S  waits for a state
+#   guest_start_disk HOST NAME       the same, its Redis keeps its data on a disk of 64 MiB, $PAIR_DIR/NAME.ext4
 #   guest_answers                    does the guest's Redis answer the client?
-#   procs_of HOST PATTERN            real pids of twinvmd processes in a host whose arguments match
+#   guest_lives NAME WHAT            fails when its QEMU has died. GUEST_PID[NAME] empty: it runs elsewhere now
+#   vm_traces NAME [paused]          what tools/vm_traces finds in a VM; fails when something of ours is in it
+#   unchanged NAME BEFORE WHAT       nothing of ours is in it, and vm_traces says what it said before
+#   replica_of HOST                  the file of the only replica of a first disk there
+#
+#   vm_state HOST NAME               state of status --json, "none" when it is not known there
+#   vm_field HOST NAME FIELD         one field of status --json, e.g. "['role']"
+#   await_field SECONDS HOST NAME FIELD PATTERN   waits until it matches, as == of bash does: '@(alone|syncing)'
+#   await_state SECONDS HOST NAME PATTERN         the same for the state
+#   await_primary HOST NAME          HOST knows that it runs the VM, a moment after the VM answers
+#   await_pair FROM TO NAME          FROM runs the VM, TO is its backup, and both know it
+#   epochs_past HOST NAME N          has the VM more than N committed epochs? await_epochs HOST NAME N: N more
+#
+# The client that works in the VM: client.sh, which this one brings.
 
 PAIR_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PAIR_B=$PAIR_ROOT/${B:-build}
@@ -22,6 +46,8 @@ PAIR_B=$PAIR_ROOT/${B:-build}
 . "$PAIR_ROOT/tests/lib/certs.sh"
 # shellcheck source=tests/lib/guest.sh
 . "$PAIR_ROOT/tests/lib/guest.sh"
+# shellcheck source=tests/lib/client.sh
+. "$PAIR_ROOT/tests/lib/client.sh"
 
 declare -A DAEMON_PID=() DAEMON_JOB=() GUEST_PID=() GUEST_QMP=()
 PAIR_DIR=
@@ -49,10 +75,24 @@ pair_conf() {
 }
 
 daemon_start() {
-	host_spawn "$1" "$PAIR_DIR/$1.log" "$PAIR_B/twinvmd" --config "$PAIR_DIR/$1.conf"
+	local with=()
+	(($# == 1)) || with=(env "${@:2}")
+	host_spawn "$1" "$PAIR_DIR/$1.log" "${with[@]}" "$PAIR_B/twinvmd" --config "$PAIR_DIR/$1.conf"
 	DAEMON_PID[$1]=$SPAWNED_PID
 	DAEMON_JOB[$1]=$SPAWNED_JOB
-	await 10 "twinvmd on $1" tw "$1" status >/dev/null
+	await "$AWAIT_S" "twinvmd on $1" tw "$1" status >/dev/null
+}
+daemon_stop() {
+	kill -TERM "${DAEMON_PID[$1]}"
+	wait "${DAEMON_JOB[$1]}" 2>/dev/null || true
+}
+daemon_restart() {
+	daemon_stop "$1"
+	daemon_start "$@"
+}
+host_back() {
+	host_boot "$1"
+	daemon_start "$1"
 }
 
 pair_up() {
@@ -86,6 +126,32 @@ tw() {
 	host_run "$host" "$PAIR_B/twinvm" "$@" 2>&1
 }
 
+tw_must() {
+	SAID=$(tw "$@") || fail "twinvm ${*:2} on $1: $SAID"
+}
+tw_refuses() {
+	local host=$1 status=$2 pattern=$3 rc=0
+	shift 3
+	SAID=$(tw "$host" "$@") || rc=$?
+	((rc == status)) || fail "twinvm $* on $host: exit status $rc, not $status: $SAID"
+	[[ $(wc -l <<<"$SAID") -eq 1 ]] || fail "twinvm $* on $host: more than one line: $SAID"
+	grep -qiE -- "$pattern" <<<"$SAID" || fail "twinvm $* on $host: '$SAID' does not match '$pattern'"
+}
+protect() {
+	tw_must hostA protect "$1" --to hostB "${@:2}"
+}
+times_said() { grep -c "$2" "$PAIR_DIR/$1.log" || true; }
+said() { (($(times_said "$1" "$2") >= ${3:-1})); }
+
+qemu_start() {
+	local host=$1 name=$2
+	shift 2
+	GUEST_QMP[$name]=$PAIR_DIR/$name.qmp
+	host_spawn "$host" "$PAIR_DIR/$name-qemu.log" qemu-system-x86_64 -name "$name" -accel tcg \
+		-qmp "unix:${GUEST_QMP[$name]},server=on,wait=off" "$@"
+	GUEST_PID[$name]=$SPAWNED_PID
+	await "$AWAIT_S" "QMP of $name" test -S "${GUEST_QMP[$name]}"
+}
 guest_start() {
 	local host=$1 name=$2 GUEST_NAME=$2
 	shift 2
@@ -98,9 +164,27 @@ guest_start() {
 	await 120 "the guest $name to boot" grep -saq "GUEST READY" "$PAIR_DIR/$name-serial.log"
 }
 
+guest_start_disk() {
+	guest_disk "$PAIR_DIR/$2.ext4" 64
+	GUEST_EXTRA='twinvm.disk=/dev/vda' guest_start "$1" "$2" \
+		-drive "file=$PAIR_DIR/$2.ext4,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0
+}
+
 guest_answers() {
 	host_run client timeout 5 bash -c "exec 3<>/dev/tcp/$GUEST_IP/6379 && printf 'PING\r\n' >&3 && read -t 4 -r x <&3 && [[ \$x == +PONG* ]]" 2>/dev/null
 }
+
+guest_lives() {
+	[[ -z ${GUEST_PID[$1]} ]] || kill -0 "${GUEST_PID[$1]}" 2>/dev/null ||
+		fail "QEMU of $1 has died: $2: $(tail -n 1 "$PAIR_DIR/$1-qemu.log")"
+}
+vm_traces() { "$PAIR_B/tools/vm_traces" "${GUEST_QMP[$1]}" "${@:2}"; }
+unchanged() {
+	local now
+	now=$(vm_traces "$1") || fail "$3: left in $1: $now"
+	[[ $now = "$2" ]] || fail "$3: $1 had '$2' and has '$now'"
+}
+replica_of() { echo "$(host_path "$1" /var/lib/twinvm/disks)"/*-0.raw; }
 
 vm_field() {
 	tw "$1" status "$2" --json 2>/dev/null | python3 -c "
@@ -114,11 +198,33 @@ except Exception: print('none')"
 vm_state() {
 	vm_field "$1" "$2" "['state']"
 }
-_state_is() {
-	[[ $(vm_state "$1" "$2") = "$3" ]]
+# shellcheck disable=SC2053 # a pattern
+field_is() { [[ $(vm_field "$1" "$2" "$3") = $4 ]]; }
+await_field() {
+	await "$1" "$4 of $3 to be $5 on $2" field_is "$2" "$3" "$4" "$5"
 }
 await_state() {
-	await "$1" "$3 to be $4 on $2" _state_is "$2" "$3" "$4"
+	await_field "$1" "$2" "$3" "['state']" "$4"
+}
+await_primary() {
+	await_field "$AWAIT_S" "$1" "$2" "['role']" primary
+}
+await_pair() {
+	await_state "$AWAIT_S" "$1" "$3" protected
+	await_state "$AWAIT_S" "$2" "$3" protected
+	field_is "$1" "$3" "['peer']" "$2" || fail "$2 is not the backup of $3: $(tw "$1" status)"
+	field_is "$2" "$3" "['role']" backup || fail "$2 is not the backup of $3: $(tw "$2" status)"
+}
+epochs_past() {
+	local n
+	n=$(vm_field "$1" "$2" "['epoch_committed']")
+	[[ $n = [0-9]* ]] && ((n > $3))
+}
+await_epochs() {
+	local n
+	n=$(vm_field "$1" "$2" "['epoch_committed']")
+	[[ $n = [0-9]* ]] || fail "no status of $2 on $1: $n"
+	await "$AWAIT_S" "$3 epochs of $2 to be committed" epochs_past "$1" "$2" $((n + $3 - 1))
 }
 
 # Descendants of a host's init, by the arguments.
@@ -129,4 +235,13 @@ procs_of() {
 		[[ $(readlink "/proc/$pid/ns/pid" 2>/dev/null) = "$ns" ]] && echo "$pid"
 	done
 	return 0
+}
+has_procs() { [[ -n $(procs_of "$1" "$2") ]]; }
+no_procs() { ! has_procs "$1" "$2"; }
+_side_is_dead() { no_procs "$1" "twinvmd replicate" && no_procs "$1" qemu-system; }
+kill_side() {
+	# shellcheck disable=SC2046 # pids are words
+	kill -9 "${DAEMON_PID[$1]}" $(procs_of "$1" "twinvmd replicate") $(procs_of "$1" qemu-system) 2>/dev/null || true
+	wait "${DAEMON_JOB[$1]}" 2>/dev/null || true
+	await "$AWAIT_S" "the processes of $1 to end" _side_is_dead "$1"
 }

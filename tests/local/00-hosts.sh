@@ -7,10 +7,6 @@ cd "$(dirname "$0")/../.."
 . tests/lib/hosts.sh
 . tests/lib/certs.sh
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
 busybox=build/guest/packages/bin/busybox
 [[ -x $busybox ]] || fail "no $busybox: run 'make guest'"
 pings() { host_run "$1" "$busybox" ping -c 1 -W 1 -q "$2" >/dev/null 2>&1; }

@@ -7,13 +7,8 @@ cd "$(dirname "$0")/../.."
 . tests/lib/hosts.sh
 . tests/lib/guest.sh
 
-fail() {
-	echo "FAIL: $*"
-	cat "$HOSTS_DIR/report" 2>/dev/null || true
-	exit 1
-}
 at_exit() {
-	(($1 == 0)) || tail -n 5 "$HOSTS_DIR/redis.log" 2>/dev/null
+	(($1 == 0)) || tail -n 5 "$HOSTS_DIR/report" "$HOSTS_DIR/redis.log" 2>/dev/null
 }
 [[ -x build/guest/packages/bin/busybox ]] || fail "no guest: run 'make guest'"
 hosts_up box
@@ -31,7 +26,7 @@ redis() {
 hang_a_while() {
 	kill -STOP "$redis_pid"
 	kill -USR1 "$client_pid"
-	read -r -t 0.4 <> <(:) || true
+	let_pass 0.4
 	kill -CONT "$redis_pid"
 }
 hang_for_good() {
@@ -48,6 +43,7 @@ restart() {
 	await 10 "the old server to be gone" ended "$redis_pid" # it holds the port until then
 	redis_start
 }
+# Not lib/client.sh: here the client is what is tested, and faults may end it.
 # experiment "FAULT" [CLIENT OPTION...]: starts the client, does FAULT in the middle of its work, lets
 # it work on, stops it; sets status
 experiment() {

@@ -6,10 +6,8 @@ cd "$(dirname "$0")/../.."
 . tests/lib/hosts.sh
 . tests/lib/guest.sh
 
-fail() {
-	echo "FAIL: $*"
-	tail -n 20 "$console" 2>/dev/null || true
-	exit 1
+at_exit() {
+	(($1 == 0)) || tail -n 20 "$console" 2>/dev/null
 }
 redis_pings() {
 	[[ $(host_run client bash -c "exec 3<>/dev/tcp/$GUEST_IP/6379 && printf 'PING\r\n' >&3 && read -t 5 -u 3 r && echo \$r" 2>/dev/null) = +PONG* ]]

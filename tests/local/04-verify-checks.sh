@@ -5,32 +5,23 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/hosts.sh
+. tests/lib/verify.sh
 VERIFY=$HOSTS_ROOT/${B:-build}/guest/tree/bin/verify
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
 [[ -x $VERIFY ]] || fail "no $VERIFY: run 'make guest'"
 dir=$(mktemp -d "$HOSTS_ROOT/${B:-build}/verify-checks.XXXXXX") # not /tmp: O_DIRECT is needed
 at_exit() { rm -rf "$dir"; }
 hosts_up box other
 disk=$dir/disk
 
-ask() { host_run "$1" timeout 10 bash -c "exec 3<>/dev/tcp/127.0.0.1/7001 && echo $2 >&3 && read -r x <&3 && echo \"\$x\"" 2>/dev/null; }
-writes() { ask "$1" STATE | sed -nE 's/.*writes=([0-9]+).*/\1/p'; }
-beyond() {
-	local n
-	n=$(writes "$1") || true
-	((${n:-0} > $2))
-}
-goes_on() { await 20 "writes in $1" beyond "$1" $(($(writes "$1") + 300)); }
-noticed() { [[ $(ask box "$1") = MISMATCH* ]]; }
+local_host=127.0.0.1
+goes_on() { await "$AWAIT_S" "writes in $1" verify_past $(($(verify_writes "$1" $local_host) + 300)) "$1" $local_host; }
+noticed() { [[ $(verify_ask "$1" box $local_host) = MISMATCH* ]]; }
 # start HOST FILE: sets SPAWNED_PID; a fresh file is made when there is none
 start() {
 	[[ -e $2 ]] || truncate -s 4M "$2"
 	host_spawn "$1" "$dir/$1.log" "$VERIFY" "$2" --rate 4000
-	await 10 "verify to answer" beyond "$1" 300
+	await "$AWAIT_S" "verify to answer" verify_past 300 "$1" $local_host
 }
 pid=
 end() {
@@ -57,7 +48,8 @@ begin
 goes_on box
 frozen true
 goes_on box
-[[ $(ask box CHECK) = ok\ * ]] || fail "noticed something when nothing was done: $(ask box CHECK)"
+[[ $(verify_ask CHECK box $local_host) = ok\ * ]] ||
+	fail "noticed something when nothing was done: $(verify_ask CHECK box $local_host)"
 frozen remember
 end
 "$VERIFY" --check "$dir/was" >/dev/null || fail "an image of one moment is not accepted"

@@ -5,40 +5,19 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
 untouched() {
-	local traces
-	traces=$("$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}") || fail "$1: left in the VM: $traces"
-	[[ $traces = "$before" ]] || fail "$1: the VM had '$before' and has '$traces'"
+	unchanged vm1 "$before" "$1"
 	guest_answers || fail "$1: the guest does not answer"
 }
 # refused NAME STATUS PATTERN COMMAND...: fails with that status and one line that matches
 refused() {
-	local name=$1 status=$2 pattern=$3 said rc=0
-	shift 3
-	said=$(tw hostA "$@") || rc=$?
-	[[ $rc -eq $status ]] || fail "$name: exit status $rc, not $status: $said"
-	[[ $(wc -l <<<"$said") -eq 1 ]] || fail "$name: more than one line: $said"
-	grep -qiE -- "$pattern" <<<"$said" || fail "$name: '$said' does not match '$pattern'"
-	echo "$name: $said"
+	tw_refuses hostA "${@:2}"
+	echo "$1: $SAID"
 }
-restart() { # HOST [VARIABLE=VALUE]: its daemon with something in the environment
-	kill "${DAEMON_PID[$1]}"
-	wait "${DAEMON_JOB[$1]}" 2>/dev/null || true
-	if [[ -n ${2:-} ]]; then
-		export "${2?}"
-	fi
-	daemon_start "$1"
-	[[ -z ${2:-} ]] || unset "${2%%=*}"
-}
-no_standby() { [[ -z $(procs_of hostB qemu-system) ]]; }
 
 pair_up
 guest_start hostA vm1
-before=$("$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}")
+before=$(vm_traces vm1)
 
 refused "no such VM" 1 "nosuch" protect nosuch --to hostB
 refused "no such socket" 1 "/nowhere/qmp" protect /nowhere/qmp --to hostB
@@ -59,6 +38,7 @@ tw hostA protect vm1 >/dev/null || rc=$?
 [[ $rc -eq 2 ]] || fail "protect without --to: exit status $rc, not 2"
 untouched "wrong names"
 
+# Not qemu_start: it has a name that is taken, and the next one no QMP.
 host_spawn hostA "$PAIR_DIR/twin.log" qemu-system-x86_64 -name vm1 -accel tcg -m 64 -display none -nodefaults \
 	-qmp "unix:$PAIR_DIR/twin.qmp,server=on,wait=off"
 twin=$SPAWNED_PID
@@ -68,17 +48,15 @@ kill -9 "$twin"
 
 host_spawn hostA "$PAIR_DIR/noqmp.log" qemu-system-x86_64 -name noqmp -accel tcg -m 64 -display none -nodefaults
 noqmp=$SPAWNED_PID
-_has_noqmp() { [[ -n $(procs_of hostA "name noqmp") ]]; }
-await 10 "the VM without QMP" _has_noqmp
+await 10 "the VM without QMP" has_procs hostA "name noqmp"
 refused "no QMP socket" 1 "qmp" protect noqmp --to hostB
 kill -9 "$noqmp"
 
 truncate -s 16M "$PAIR_DIR/disk.img"
-host_spawn hostA "$PAIR_DIR/disk.log" qemu-system-x86_64 -name disk -accel tcg -m 64 -display none -nodefaults \
-	-drive "file=$PAIR_DIR/disk.img,format=raw,if=none,id=data0" -device virtio-blk-pci,drive=data0,share-rw=on -qmp "unix:$PAIR_DIR/disk.qmp,server=on,wait=off"
-await 10 "the VM with a disk" test -S "$PAIR_DIR/disk.qmp"
+qemu_start hostA disk -m 64 -display none -nodefaults \
+	-drive "file=$PAIR_DIR/disk.img,format=raw,if=none,id=data0" -device virtio-blk-pci,drive=data0,share-rw=on
 refused "a shared disk" 3 "virtio.*share-rw" protect disk --to hostB
-kill -9 "$SPAWNED_PID"
+kill -9 "${GUEST_PID[disk]}"
 
 host_spawn hostA "$PAIR_DIR/holder.log" python3 -c "
 import socket,time,sys
@@ -107,36 +85,35 @@ chmod +x "$PAIR_DIR/qemu-old"
 host_run hostB mount --bind "$PAIR_DIR/qemu-old" "$real"
 refused "backup without the machine type" 1 "hostB.*pc-q35-7.2" protect vm1 --to hostB
 host_run hostB umount "$real"
-await 5 "no standby" no_standby || fail "a standby is left"
+await "$AWAIT_S" "no standby" no_procs hostB qemu-system || fail "a standby is left"
 untouched "no machine type"
 
 # ---- who may speak ----
 certs_make "$PAIR_DIR/other" hostA
 sed -i "s#certs/hostA#other/hostA#" "$PAIR_DIR/hostA.conf"
-restart hostA
+daemon_restart hostA
 refused "wrong certificate" 1 "certificate" protect vm1 --to hostB
 pair_conf hostA
-restart hostA TWINVM_TEST_PROTOCOL=99
+daemon_restart hostA TWINVM_TEST_PROTOCOL=99
 refused "other protocol version" 1 "version [0-9]+,.*99" protect vm1 --to hostB
-restart hostA
+daemon_restart hostA
 untouched "certificates and versions"
 
 # ---- damaged and hostile bytes ----
-restart hostA TWINVM_FAULT=encoder_corrupt:5
+daemon_restart hostA TWINVM_FAULT=encoder_corrupt:5
 refused "corrupted record in the first copy" 1 "record|checksum" protect vm1 --to hostB
-restart hostA TWINVM_FAULT=encoder_truncate:5
+daemon_restart hostA TWINVM_FAULT=encoder_truncate:5
 refused "truncated record in the first copy" 1 "record|checksum" protect vm1 --to hostB
 untouched "damage in the first copy"
-restart hostA TWINVM_FAULT=encoder_corrupt:600
-tw hostA protect vm1 --to hostB --mode remus >/dev/null
-_reason() { [[ $(vm_field hostA vm1 "['reason']") = *hostB:* ]]; }
-await 60 "the damaged epoch to be found" _reason
+daemon_restart hostA TWINVM_FAULT=encoder_corrupt:600
+protect vm1 --mode remus
+await_field 60 hostA vm1 "['reason']" '*hostB:*' # the damaged epoch is found
 echo "corrupted record in an epoch: $(vm_field hostA vm1 "['reason']")"
 guest_answers || fail "the guest does not answer after a damaged epoch"
-restart hostA
+daemon_restart hostA
 await_state 30 hostA vm1 protected
 refused "already protected" 1 "already protected" protect vm1 --to hostB
-tw hostA unprotect vm1 >/dev/null
+tw_must hostA unprotect vm1
 untouched "damage in an epoch"
 
 hostile() { # BYTES (printf): with a good certificate, behind TLS
@@ -145,15 +122,15 @@ hostile() { # BYTES (printf): with a good certificate, behind TLS
 		-CAfile "$PAIR_DIR/certs/ca.crt" -cert "$PAIR_DIR/certs/hostA.crt" -key "$PAIR_DIR/certs/hostA.key" \
 		>/dev/null 2>&1 || true
 }
+refusals=$(times_said hostB "connection refused or broken")
 hostile '\x02\x00Vt\xff\xff\xff\xff\0\0\0\0\0\0\0\0'
 hostile '\x01\x00Vt\xff\xff\xff\xff\0\0\0\0\0\0\0\0'
 hostile '\x07\x00Vt\x10\0\0\0\0\0\0\0\0\0\0\0'
 hostile 'GET / HTTP/1.0\r\n\r\n'
 hostile '\x01\x00Vt\x10\0'
 host_run hostA bash -c 'printf "plain text\n" >/dev/tcp/10.78.0.12/7890'
-no_sink() { [[ -z $(procs_of hostB "twinvmd replicate sink") ]]; }
-await 15 "the hostile peers' processes to end" no_sink
-grep -c "connection refused or broken" "$PAIR_DIR/hostB.log" || fail "nothing was said about the hostile peers"
-tw hostA protect vm1 --to hostB >/dev/null || fail "the backup does not serve any more"
-tw hostA unprotect vm1 >/dev/null
+await "$AWAIT_S" "the hostile peers' processes to end" no_procs hostB "twinvmd replicate sink"
+said hostB "connection refused or broken" $((refusals + 1)) || fail "nothing was said about the hostile peers"
+protect vm1 # the backup serves still
+tw_must hostA unprotect vm1
 untouched "hostile peers"

@@ -8,10 +8,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
 LIMIT_KIB=$((128 * 1024))
 declare -A most=([source]=0 [sink]=0)
 # Looks at the memory of both; remembers the most.
@@ -36,14 +32,11 @@ _beyond() {
 
 pair_up
 GUEST_EXTRA='twinvm.load=dirty:1500:1000' guest_start hostA vm1
-tw hostA protect vm1 --to hostB --mode remus >/dev/null
+protect vm1 --mode remus
 await 20 "epochs at full speed" _beyond 100
 fast=$(vm_field hostA vm1 "['epoch_ms']['p50']")
 pid=$(procs_of hostA "twinvmd replicate source")
-host_spawn client "$PAIR_DIR/client.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 60000 \
-	--record "$PAIR_DIR/record"
-client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB
-await 20 "the client's first answers" test -s "$PAIR_DIR/record"
+client_start --pause-us 0
 
 host_shape hostA 10mbit
 # What status says is a moment old, and two epochs were under way: these do not count.
@@ -57,9 +50,8 @@ slow=$(((${EPOCHREALTIME/./} - begin_us) / 4000))
 host_shape hostA off
 await 60 "epochs at full speed again" _beyond $(($(epoch) + 50))
 [[ $(procs_of hostA "twinvmd replicate source") = "$pid" ]] || fail "another session was begun"
-kill "$client_pid"
-wait "$client_job" || fail "the client: $(cat "$PAIR_DIR/client.json")"
+client_ends
 echo "epochs of $fast ms at full speed, $slow ms over the slow link; most memory: source ${most[source]} KiB, sink ${most[sink]} KiB"
 grep -E 'SILENCE|PEER_LOST' "$PAIR_DIR"/host?.log && fail "a heartbeat was missed"
-tw hostA unprotect vm1 >/dev/null
-"$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}" || fail "something is left in the VM"
+tw_must hostA unprotect vm1
+vm_traces vm1 || fail "something is left in the VM"

@@ -8,18 +8,12 @@ cd "$(dirname "$0")/../.."
 PAIR_ARBITER="file"
 . tests/lib/pair.sh
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
 epoch() { vm_field hostA vm1 "['epoch_committed']"; }
-_later() { ((${EPOCHREALTIME/./} >= $1)); }
 # Epochs of an idle VM within two seconds.
 idle_epochs() {
-	local at end
+	local at
 	at=$(epoch)
-	end=$((${EPOCHREALTIME/./} + 2000000))
-	await 10 "two seconds" _later $end
+	let_pass 2
 	echo $(($(epoch) - at))
 }
 json() { python3 -c "import json; print(json.load(open('$PAIR_DIR/$1.json'))$2)"; }
@@ -34,28 +28,22 @@ pair_up
 GUEST_MACHINE=pc guest_start hostA vm1
 declare -A idle rtt
 for mode in remus adaptive kemari; do
-	tw hostA protect vm1 --to hostB --mode $mode --epoch 100 >/dev/null
+	protect vm1 --mode $mode --epoch 100
 	[[ $(vm_field hostA vm1 "['mode']") = "$mode" ]] || fail "the mode is not $mode"
 	rtt[$mode]=$(client $mode 60)
 	idle[$mode]=$(idle_epochs)
-	tw hostA unprotect vm1 >/dev/null
+	tw_must hostA unprotect vm1
 	echo "$mode: ${idle[$mode]} epochs in 2 s of idleness, ${rtt[$mode]} ms a write"
 done
 ((idle[remus] > 2 * idle[adaptive] && idle[adaptive] >= idle[kemari])) || fail "idle epochs: ${idle[*]}"
 more "${rtt[remus]}" "${rtt[adaptive]}" || fail "adaptive answers no sooner than remus"
 more "${rtt[remus]}" "${rtt[kemari]}" || fail "kemari answers no sooner than remus"
 
-kill "${DAEMON_PID[hostA]}"
-wait "${DAEMON_JOB[hostA]}" 2>/dev/null || true
-TWINVM_TWO_STEP=1 daemon_start hostA
-tw hostA protect vm1 --to hostB >/dev/null
-host_spawn client "$PAIR_DIR/last.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --prefix last \
-	--record "$PAIR_DIR/record"
-client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB
-answers() { [[ -s $PAIR_DIR/record ]] && (($(wc -l <"$PAIR_DIR/record") > $1)); }
-await 30 "the client's writes" answers 100
+daemon_restart hostA TWINVM_TWO_STEP=1
+protect vm1
+client_start --timeout-ms 30000 --pause-us 0 --prefix last
+client_more 30 100
 host_power_cut hostA
-await 20 "writes after the power cut" answers $(($(wc -l <"$PAIR_DIR/record") + 50))
-kill "$client_pid"
-wait "$client_job" || fail "two-step: $(cat "$PAIR_DIR/last.json")"
-echo "two-step harvest: power cut survived, longest gap $(json last "['longest_gap_ms']") ms"
+client_more "$AWAIT_S" 50
+client_ends
+echo "two-step harvest: power cut survived, longest gap $(json client "['longest_gap_ms']") ms"

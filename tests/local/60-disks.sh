@@ -9,16 +9,7 @@ PAIR_ARBITER=${PAIR_ARBITER:-file}
 . tests/lib/pair.sh
 . tests/lib/diskvm.sh
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
-command -v qemu-img >/dev/null || {
-	echo "qemu-img is not installed"
-	exit 77
-}
-has_source() { [[ -n $(procs_of hostA "twinvmd replicate source") ]]; }
-replica() { find "$B_ROOT/var/lib/twinvm/disks" -name '*.raw' -size "$1"; } # by its size
+replica() { find "$(host_path hostB /var/lib/twinvm/disks)" -name '*.raw' -size "$1"; } # by its size
 replicas_equal() {
 	same "$PAIR_DIR/v.raw" raw "$(replica 65536k)" "virtio-blk, $1"
 	same "$PAIR_DIR/s.qcow2" qcow2 "$(replica 49152k)" "virtio-scsi, $1"
@@ -29,7 +20,6 @@ replicas_equal() {
 PAIR_CONF="$PAIR_CONF
 replica_dir = /var/lib/twinvm/disks"
 pair_up
-B_ROOT=/proc/${HOST_INIT[hostB]}/root
 truncate -s 64M "$PAIR_DIR/v.raw"
 truncate -s 24M "$PAIR_DIR/i.raw"
 cp /usr/share/seabios/bios-256k.bin "$PAIR_DIR/flash.raw" # the firmware, in a flash chip that can be written
@@ -37,18 +27,15 @@ qemu-img create -q -f qcow2 "$PAIR_DIR/s.qcow2" 48M
 qemu-img create -q -f qcow2 "$PAIR_DIR/base.qcow2" 8M
 head -c 3000000 /dev/urandom | dd of="$PAIR_DIR/v.raw" bs=1M seek=20 conv=notrunc status=none iflag=fullblock
 
-host_spawn hostA "$PAIR_DIR/disks-qemu.log" qemu-system-x86_64 -name disks -accel tcg -M q35 -m 128 \
-	-nodefaults -display none -qmp "unix:$PAIR_DIR/disks.qmp,server=on,wait=off" \
-	-monitor "unix:$PAIR_DIR/disks.hmp,server=on,wait=off" \
+disks_start -m 128 \
 	-drive "file=$PAIR_DIR/v.raw,format=raw,if=none,id=dv,discard=unmap" -device virtio-blk-pci,drive=dv \
 	-blockdev "driver=file,filename=$PAIR_DIR/s.qcow2,node-name=fs" \
 	-blockdev driver=qcow2,file=fs,node-name=ns -device virtio-scsi-pci -device scsi-hd,drive=ns,id=sd0 \
 	-drive "file=$PAIR_DIR/base.qcow2,readonly=on,if=none,id=ro" -device scsi-hd,drive=ro \
 	-drive "if=pflash,format=raw,file=$PAIR_DIR/flash.raw" -hda "$PAIR_DIR/i.raw"
-await 10 "QMP" test -S "$PAIR_DIR/disks.qmp"
-before=$("$PAIR_B/tools/vm_traces" "$PAIR_DIR/disks.qmp") || fail "a fresh VM is not clean: $before"
+before=$(vm_traces disks) || fail "a fresh VM is not clean: $before"
 
-tw hostA protect disks --to hostB >"$PAIR_DIR/out" || fail "protect: $(cat "$PAIR_DIR/out")"
+protect disks
 [[ $(vm_state hostA disks) = protected ]] || fail "not protected"
 await_commit
 replicas_equal "after the first copy"
@@ -67,8 +54,7 @@ echo "writes: equal"
 
 # A person cancels a mirror job: that session is over, the next one copies anew.
 hmp "block_job_cancel -f twinvm-mirror0" >/dev/null
-not_protected() { [[ $(vm_state hostA disks) != protected ]]; }
-await 10 "the end of the session" not_protected
+await_state "$AWAIT_S" hostA disks '!(protected)' # the end of the session
 await_state 30 hostA disks protected
 io dv "write -P 33 3M 64k"
 await_commit
@@ -83,30 +69,28 @@ writer=$!
 kill -9 "$(procs_of hostA "twinvmd replicate source" | head -n 1)"
 wait "$writer" || fail "the VM's writes, while the source died"
 io dv "write -P 77 0 1M"
-await 30 "a new replicator" has_source
+await 30 "a new replicator" has_procs hostA "twinvmd replicate source"
 await_state 30 hostA disks protected
 await_commit
 replicas_equal "after the source's death"
 echo "the source's death: no harm"
 
-tw hostA unprotect disks >"$PAIR_DIR/out" || fail "unprotect: $(cat "$PAIR_DIR/out")"
-after=$("$PAIR_B/tools/vm_traces" "$PAIR_DIR/disks.qmp") || fail "left in the VM: $after"
+tw_must hostA unprotect disks
+before=$(vm_traces disks) || fail "left in the VM: $before"
 # The firmware has opened its devices since the VM began: what counts is that another round adds nothing.
-before=$after
-tw hostA protect disks --to hostB >"$PAIR_DIR/out" || fail "protect: $(cat "$PAIR_DIR/out")"
-tw hostA unprotect disks >"$PAIR_DIR/out" || fail "unprotect: $(cat "$PAIR_DIR/out")"
-after=$("$PAIR_B/tools/vm_traces" "$PAIR_DIR/disks.qmp") || fail "left in the VM: $after"
-[[ $after = "$before" ]] || fail "the VM had '$before' and has '$after'"
-no_replica() { [[ -z $(ls "$B_ROOT/var/lib/twinvm/disks") ]]; }
+protect disks
+tw_must hostA unprotect disks
+unchanged disks "$before" "another round"
+no_replica() { [[ -z $(ls "$(host_path hostB /var/lib/twinvm/disks)") ]]; }
 await 10 "the replicas to go" no_replica
 io dv "write -P 78 1M 1M"
 
-tw hostA protect disks --to hostB >"$PAIR_DIR/out" || fail "protect: $(cat "$PAIR_DIR/out")"
+protect disks
 await_commit
 io dv "write -P 42 5M 2M"
 await_commit
 host_power_cut hostA
 await_state 20 hostB disks alone
 replicas_equal "after the power cut"
-[[ -z $(find "$B_ROOT/var/lib/twinvm/disks" -name '*.state') ]] || fail "a running VM's disks have a replica's state file"
+[[ -z $(find "$(host_path hostB /var/lib/twinvm/disks)" -name '*.state') ]] || fail "a running VM's disks have a replica's state file"
 echo "power cut: promoted with the committed disks"

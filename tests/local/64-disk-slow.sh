@@ -10,24 +10,11 @@ PAIR_CONF="spool_mib = 16"
 . tests/lib/pair.sh
 . tests/lib/diskvm.sh
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
-command -v qemu-img >/dev/null || {
-	echo "qemu-img is not installed"
-	exit 77
-}
 pair_up
-B_ROOT=/proc/${HOST_INIT[hostB]}/root
 truncate -s 64M "$PAIR_DIR/v.raw"
 head -c 1M /dev/urandom >"$PAIR_DIR/noise"
-host_spawn hostA "$PAIR_DIR/disks-qemu.log" qemu-system-x86_64 -name disks -accel tcg -M q35 -m 64 \
-	-nodefaults -display none -qmp "unix:$PAIR_DIR/disks.qmp,server=on,wait=off" \
-	-monitor "unix:$PAIR_DIR/disks.hmp,server=on,wait=off" \
-	-drive "file=$PAIR_DIR/v.raw,format=raw,if=virtio,id=dv"
-await 10 "QMP" test -S "$PAIR_DIR/disks.qmp"
-tw hostA protect disks --to hostB >"$PAIR_DIR/out" || fail "protect: $(cat "$PAIR_DIR/out")"
+disks_start -drive "file=$PAIR_DIR/v.raw,format=raw,if=virtio,id=dv"
+protect disks
 host_shape hostA 50mbit
 writes() { # FROM COUNT: MiB of noise, one after the other
 	local i list=()
@@ -39,7 +26,7 @@ writes 0 30
 took_ms=$(((${EPOCHREALTIME/./} - start_us) / 1000))
 [[ $(vm_state hostA disks) = protected ]] || fail "not protected any more: $(tw hostA status)"
 await_commit
-same "$PAIR_DIR/v.raw" raw "$(echo "$B_ROOT"/var/lib/twinvm/disks/*-0.raw)" "over a slow link"
+same "$PAIR_DIR/v.raw" raw "$(replica_of hostB)" "over a slow link"
 peak_kib=$(awk '/VmHWM/ { print $2 }' "/proc/$(procs_of hostA "twinvmd replicate source" | head -n 1)/status")
 echo "30 MiB over 50 Mbit/s: written in $took_ms ms, the source's peak is $((peak_kib >> 10)) MiB"
 ((peak_kib < 200 << 10)) || fail "the source took $peak_kib KiB"

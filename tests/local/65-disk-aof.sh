@@ -9,18 +9,8 @@ cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
 . tests/lib/disk.sh
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
 export PATH=$PATH:/usr/sbin:/sbin
-command -v mkfs.ext4 >/dev/null && command -v debugfs >/dev/null || {
-	echo "e2fsprogs is not installed"
-	exit 77
-}
-answered() { grep -c . "$PAIR_DIR/record" 2>/dev/null || true; }
-answered_past() { (($(answered) + 0 > $1)); }
-waiting() { [[ $(vm_field hostB vm1 "['core']") = WAITING ]]; }
+command -v mkfs.ext4 >/dev/null && command -v debugfs >/dev/null || skip "e2fsprogs is not installed"
 last() { awk -v k="$1" '$2 == k { n = $3 } END { print n + 0 }' "$2"; }
 
 # look_at IMAGE WHAT INCR RPUSH
@@ -35,44 +25,36 @@ look_at() {
 }
 
 pair_up
-B_ROOT=/proc/${HOST_INIT[hostB]}/root
 guest_disk "$PAIR_DIR/disk.raw" 128
 # An I/O thread of its own: mirror, NBD and draining run there.
 GUEST_EXTRA="twinvm.disk=/dev/vda" guest_start hostA vm1 -object iothread,id=io0 \
 	-drive "file=$PAIR_DIR/disk.raw,format=raw,if=none,id=data" -device virtio-blk-pci,drive=data,iothread=io0
 await 30 "Redis" guest_answers
-tw hostA protect vm1 --to hostB >"$PAIR_DIR/out" || fail "protect: $(cat "$PAIR_DIR/out")"
-host_spawn client "$PAIR_DIR/client.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 60000 \
-	--record "$PAIR_DIR/record" --pause-us 2000
-client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB
-await 60 "500 acknowledged writes" answered_past 500
+protect vm1
+client_start
+client_more "$AWAIT_S" 500
 tw hostA status vm1 --json >"$PAIR_DIR/status"
 host_power_cut hostA
-await 20 "the backup to see it" waiting
-cp "$PAIR_DIR/record" "$PAIR_DIR/record.cut"
-n=$(answered)
-look_at "$(echo "$B_ROOT"/var/lib/twinvm/disks/*-0.raw)" "replica after the power cut" \
+await_field 20 hostB vm1 "['core']" WAITING
+cp "$PAIR_DIR/client.record" "$PAIR_DIR/record.cut"
+n=$(client_acked)
+look_at "$(replica_of hostB)" "replica after the power cut" \
 	"$(last I "$PAIR_DIR/record.cut")" "$(last R "$PAIR_DIR/record.cut")"
-(($(answered) == n)) || fail "answers from nowhere"
+no_answer_since "$n" "without a person"
 
-tw hostB failover vm1 --force >"$PAIR_DIR/out" 2>&1 || fail "failover: $(cat "$PAIR_DIR/out")"
-await 60 "the VM to go on with its disk" answered_past $((n + 200))
+tw_must hostB failover vm1 --force
+client_more "$AWAIT_S" 200
 
 # And back: hostA, with nothing but its old image, becomes the backup of what hostB runs.
-host_boot hostA
-daemon_start hostA
-tw hostB protect vm1 --to hostA >"$PAIR_DIR/out" || fail "protect on the way back: $(cat "$PAIR_DIR/out")"
-await 60 "the client to go on" answered_past $(($(answered) + 100))
+host_back hostA
+tw_must hostB protect vm1 --to hostA
+client_more "$AWAIT_S" 100
 host_power_cut hostB
-waiting_a() { [[ $(vm_field hostA vm1 "['core']") = WAITING ]]; }
-await 20 "the backup to see it" waiting_a
-n=$(answered)
-tw hostA failover vm1 --force >"$PAIR_DIR/out" 2>&1 || fail "failover back: $(cat "$PAIR_DIR/out")"
-await 60 "the VM to go on at home" answered_past $((n + 100))
-A_ROOT=/proc/${HOST_INIT[hostA]}/root
-kill "$client_pid"
-wait "$client_job" || fail "the client: $(cat "$PAIR_DIR/client.json")"
+await_field 20 hostA vm1 "['core']" WAITING
+tw_must hostA failover vm1 --force
+client_more "$AWAIT_S" 100
+client_ends
 kill -9 "$(procs_of hostA qemu-system | head -n 1)"
-look_at "$(echo "$A_ROOT"/var/lib/twinvm/disks/*-0.raw)" "disk of the VM that came back" "$(last I "$PAIR_DIR/record")" \
-	"$(last R "$PAIR_DIR/record")"
+look_at "$(replica_of hostA)" "disk of the VM that came back" "$(last I "$PAIR_DIR/client.record")" \
+	"$(last R "$PAIR_DIR/client.record")"
 jq -c '{disk_bytes, wire_bytes, epoch_committed, pause_ms}' "$PAIR_DIR/status"

@@ -9,19 +9,8 @@ cd "$(dirname "$0")/../.."
 . tests/lib/etcd.sh
 
 VM=0123456789abcdef0123456789abcdef
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
-# says PATTERN COMMAND...: the arbiter tool's one line matches
-says() {
-	local pattern=$1 said
-	shift
-	said=$(arbiter arb "$@") || true
-	[[ $(wc -l <<<"$said") -eq 1 && $said =~ $pattern ]] || fail "$*: '$said' does not match '$pattern'"
-}
-# No answer, which must never look like one: neither success nor LOST nor ENOENT
-unknown="^(ETIMEDOUT|EHOSTUNREACH|PROTOCOL) no answer from etcd, more than half"
+# answers PATTERN COMMAND...: the arbiter tool's one line matches
+answers() { says "$1" arbiter arb "${@:2}"; }
 race() { # URL PROCESSES ROUNDS [PATTERN]
 	local said
 	said=$(arbiter arb "$1" race $VM "$2" "$3") || fail "race: $said"
@@ -59,26 +48,26 @@ broken() { # MODE
 alone=etcd://127.0.0.1:$BROKEN_PORT
 first=$alone,${ETCD_LOCAL#etcd://}
 questions() { # PATTERN: every kind of question to the broken member alone
-	says "$1" "$alone" probe
-	says "$1" "$alone" read $VM
-	says "$1" "$alone" claim pair $VM A B s1 1
-	says "$1" "$alone" claim promote $VM B A s1 1
-	says "$1" "$alone" cas $VM 1 X
-	says "$1" "$alone" forget $VM
-	says "$1" "$alone" announce x 10.0.0.1:1 1 1 green
-	says "$1" "$alone" members
+	answers "$1" "$alone" probe
+	answers "$1" "$alone" read $VM
+	answers "$1" "$alone" claim pair $VM A B s1 1
+	answers "$1" "$alone" claim promote $VM B A s1 1
+	answers "$1" "$alone" cas $VM 1 X
+	answers "$1" "$alone" forget $VM
+	answers "$1" "$alone" announce x 10.0.0.1:1 1 1 green
+	answers "$1" "$alone" members
 }
 while read -r mode what; do
 	broken "$mode"
-	questions "$unknown.*127\.0\.0\.1:$BROKEN_PORT: $what"
+	questions "$ETCD_NO_ANSWER.*127\.0\.0\.1:$BROKEN_PORT: $what"
 	fresh
 	# with sound members beside it, nothing is noticed
-	says "^0 version=1 generation=1 state=paired" "$first" claim pair $VM A B s1 1
-	says "^0 version=2 generation=2 state=alone primary=B" "$first" claim promote $VM B A s1 1
-	says "^LOST .*host B runs the VM alone" "$first" claim alone $VM A B s1 1
-	says "^0" "$first" forget $VM
-	says "^0" "$first" announce beside 10.0.0.1:7890 1 1 green
-	says "^0.* beside," "$first" members
+	answers "^0 version=1 generation=1 state=paired" "$first" claim pair $VM A B s1 1
+	answers "^0 version=2 generation=2 state=alone primary=B" "$first" claim promote $VM B A s1 1
+	answers "^LOST .*host B runs the VM alone" "$first" claim alone $VM A B s1 1
+	answers "^0" "$first" forget $VM
+	answers "^0" "$first" announce beside 10.0.0.1:7890 1 1 green
+	answers "^0.* beside," "$first" members
 	echo "broken member: $mode"
 done <<-'END'
 	silent no answer within 500 ms
@@ -102,16 +91,16 @@ END
 
 # well-formed, but not the answer to what was asked
 broken won
-says "$unknown.*not etcd's .not a transaction" "$alone" cas $VM 1 X
+answers "$ETCD_NO_ANSWER.*not etcd's .not a transaction" "$alone" cas $VM 1 X
 broken otherkey
-says "$unknown.*not etcd's .another key" "$alone" read $VM
+answers "$ETCD_NO_ANSWER.*not etcd's .another key" "$alone" read $VM
 # another cluster, or a copy of this one from earlier: believed only by who has heard of no other; the first answer comes
 # from a sound member here (two questions of one handle), so that neither is listened to
 sound_first=etcd://127.0.0.1:23791,127.0.0.1:$BROKEN_PORT
 for mode in othercluster older; do
 	broken $mode
 	fresh
-	says "^0 version=1" "$sound_first" claim pair $VM A B s1 1
+	answers "^0 version=1" "$sound_first" claim pair $VM A B s1 1
 done
 
 # ---- a transaction is carried out and nobody says so: the second try knows its own record ----
@@ -119,9 +108,9 @@ for mode in swallow forget-to-say; do
 	broken $mode
 	for ((i = 0; i < 10; i++)); do
 		fresh
-		says "^0 version=1 .*primary=X" "$first" cas $VM 1 X
-		says "^LOST" "$first" cas $VM 1 Y
-		says "^0 version=1 .*primary=X" "$first" read $VM
+		answers "^0 version=1 .*primary=X" "$first" cas $VM 1 X
+		answers "^LOST" "$first" cas $VM 1 Y
+		answers "^0 version=1 .*primary=X" "$first" read $VM
 	done
 	fresh
 	for ((i = 0; i < 5; i++)); do # each process's first question goes to it
@@ -129,8 +118,8 @@ for mode in swallow forget-to-say; do
 	done
 	# alone: not known, and asked again it is there
 	fresh
-	says "$unknown" "$alone" cas $VM 1 X
-	says "^0 version=1 .*primary=X" "$ETCD_LOCAL" read $VM
+	answers "$ETCD_NO_ANSWER" "$alone" cas $VM 1 X
+	answers "^0 version=1 .*primary=X" "$ETCD_LOCAL" read $VM
 	echo "done but not said: $mode"
 done
 kill -9 "$BROKEN_PID"
@@ -147,10 +136,10 @@ for value in "" "{" '{"generation":1}' "$(head -c 5000 /dev/zero | tr '\0' x)" \
 	'{"generation":-1,"state":"alone","primary":"A","backup":"","session":""}'; do
 	put "$value"
 	pattern="^EBADMSG .*/twinvm/vms/$VM in etcd is malformed"
-	((${#value} < 4096)) || pattern="$unknown.*too long"
-	says "$pattern" "$ETCD_LOCAL" read $VM
-	says "$pattern" "$ETCD_LOCAL" claim promote $VM B A s1 1
-	says "$pattern" "$ETCD_LOCAL" claim alone $VM A B s1 1
+	((${#value} < 4096)) || pattern="$ETCD_NO_ANSWER.*too long"
+	answers "$pattern" "$ETCD_LOCAL" read $VM
+	answers "$pattern" "$ETCD_LOCAL" claim promote $VM B A s1 1
+	answers "$pattern" "$ETCD_LOCAL" claim alone $VM A B s1 1
 done
 echo "damaged records are no answers"
 
@@ -158,33 +147,33 @@ echo "damaged records are no answers"
 put '{"generation":1,"state":"alone","primary":"A","backup":"","session":""}'
 etcd_kill 1
 etcd_await_writes
-says "^0 version=[0-9]+ .*state=paired" "$ETCD_LOCAL" claim pair $VM A B s1 1
+answers "^0 version=[0-9]+ .*state=paired" "$ETCD_LOCAL" claim pair $VM A B s1 1
 race "$ETCD_LOCAL" 8 20 "recorded=[0-9]+ unfair=0"
 fresh
-says "^0 version=1 .*state=paired" "$ETCD_LOCAL" claim pair $VM A B s1 1
+answers "^0 version=1 .*state=paired" "$ETCD_LOCAL" claim pair $VM A B s1 1
 etcd_kill 2
 for question in "read $VM" "claim promote $VM B A s1 1" "claim alone $VM A B s1 1" "members"; do
 	# shellcheck disable=SC2086 # words
-	says "$unknown.*127.0.0.1:23791: Connection refused; 127.0.0.1:23792: Connection refused; 127.0.0.1:23793: no answer" \
+	answers "$ETCD_NO_ANSWER.*127.0.0.1:23791: Connection refused; 127.0.0.1:23792: Connection refused; 127.0.0.1:23793: no answer" \
 		"$ETCD_LOCAL" $question
 done
 etcd_start 1
 etcd_start 2
 etcd_await_writes
-says "^0 version=1 .*state=paired" "$ETCD_LOCAL" read $VM
-says "^0 version=2 .*primary=B" "$ETCD_LOCAL" claim promote $VM B A s1 1
-says "^LOST .*host B" "$ETCD_LOCAL" claim alone $VM A B s1 1
+answers "^0 version=1 .*state=paired" "$ETCD_LOCAL" read $VM
+answers "^0 version=2 .*primary=B" "$ETCD_LOCAL" claim promote $VM B A s1 1
+answers "^LOST .*host B" "$ETCD_LOCAL" claim alone $VM A B s1 1
 # a change that nobody answered may be done yet when the cluster is back: then it counts, and only once
 etcd_kill 1
 etcd_kill 2
-says "$unknown" "$ETCD_LOCAL" cas $VM 3 X
+answers "$ETCD_NO_ANSWER" "$ETCD_LOCAL" cas $VM 3 X
 etcd_start 1
 etcd_start 2
 etcd_await_writes
 if [[ $(arbiter arb "$ETCD_LOCAL" cas $VM 3 Y) = 0* ]]; then
-	says "^0 version=3 .*primary=Y" "$ETCD_LOCAL" read $VM
+	answers "^0 version=3 .*primary=Y" "$ETCD_LOCAL" read $VM
 else
-	says "^0 version=3 .*primary=X" "$ETCD_LOCAL" read $VM
+	answers "^0 version=3 .*primary=X" "$ETCD_LOCAL" read $VM
 fi
 echo "one killed: goes on; two killed: nobody decides; back again: as it was"
 

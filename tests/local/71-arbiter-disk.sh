@@ -7,17 +7,8 @@ cd "$(dirname "$0")/../.."
 . tests/lib/hosts.sh
 
 VM=0123456789abcdef0123456789abcdef
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
 arb() { host_run one "${B:-build}/tools/arbiter" file:///run/arbiter "$@" 2>&1; }
-says() {
-	local pattern=$1 said
-	shift
-	said=$(arb "$@") || true
-	[[ $(wc -l <<<"$said") -eq 1 && $said =~ $pattern ]] || fail "$*: '$said' does not match '$pattern'"
-}
+answers() { says "$1" arb "${@:2}"; }
 in_one() { host_run one "$@"; }
 no_leftovers() {
 	local left
@@ -28,40 +19,40 @@ no_leftovers() {
 hosts_up one
 in_one mkdir /run/arbiter
 in_one mount -t tmpfs -o size=64k,nr_inodes=32 none /run/arbiter
-says "^0 version=1 .*state=paired primary=A" claim pair $VM A B s1 1
-says "^0$" announce hostA 10.0.0.1:7890 1000 4 green
+answers "^0 version=1 .*state=paired primary=A" claim pair $VM A B s1 1
+answers "^0$" announce hostA 10.0.0.1:7890 1000 4 green
 
 # ---- full ----
 in_one bash -c 'cat /dev/zero >/run/arbiter/filler 2>/dev/null || true'
-says "^ENOSPC .*/run/arbiter/.*No space left" claim promote $VM B A s1 1
-says "^ENOSPC .*/run/arbiter/.*No space left" claim alone $VM A B s1 1
-says "^ENOSPC .*/run/arbiter/hosts.*No space left" announce hostA 10.0.0.1:7890 1001 4 green
-says "^ENOSPC .*/run/arbiter/hosts.*No space left" announce hostB 10.0.0.1:7890 1001 4 green
-says "^0 version=1 .*state=paired primary=A" read $VM
+answers "^ENOSPC .*/run/arbiter/.*No space left" claim promote $VM B A s1 1
+answers "^ENOSPC .*/run/arbiter/.*No space left" claim alone $VM A B s1 1
+answers "^ENOSPC .*/run/arbiter/hosts.*No space left" announce hostA 10.0.0.1:7890 1001 4 green
+answers "^ENOSPC .*/run/arbiter/hosts.*No space left" announce hostB 10.0.0.1:7890 1001 4 green
+answers "^0 version=1 .*state=paired primary=A" read $VM
 [[ $(in_one cat /run/arbiter/hosts/hostA) = *'"free_mib":1000,'* ]] || fail "a host's file was damaged"
 no_leftovers
 in_one rm /run/arbiter/filler
-says "^0$" announce hostA 10.0.0.1:7890 1001 4 green
-says "^0 version=2 generation=2 state=alone primary=B" claim promote $VM B A s1 1
-says "^LOST .*host B" claim alone $VM A B s1 1
+answers "^0$" announce hostA 10.0.0.1:7890 1001 4 green
+answers "^0 version=2 generation=2 state=alone primary=B" claim promote $VM B A s1 1
+answers "^LOST .*host B" claim alone $VM A B s1 1
 echo "full, and room again"
 
 # ---- out of inodes ----
 in_one bash -c 'for ((i = 0; i < 64; i++)); do : >/run/arbiter/f$i || break; done' 2>/dev/null || true
-says "^ENOSPC .*/run/arbiter" claim pair $VM B A s2 2
-says "^0 version=2 .*primary=B" read $VM
+answers "^ENOSPC .*/run/arbiter" claim pair $VM B A s2 2
+answers "^0 version=2 .*primary=B" read $VM
 no_leftovers
 in_one bash -c 'rm /run/arbiter/f*'
-says "^0 version=3 generation=2 state=paired primary=B backup=A" claim pair $VM B A s2 2
+answers "^0 version=3 generation=2 state=paired primary=B backup=A" claim pair $VM B A s2 2
 echo "out of inodes, and not any more"
 
 # ---- read-only ----
 in_one mount -o remount,ro /run/arbiter
-says "^EROFS .*/run/arbiter.*Read-only" claim alone $VM B A s2 2
-says "^EROFS .*/run/arbiter.*Read-only" claim promote $VM A B s2 2
+answers "^EROFS .*/run/arbiter.*Read-only" claim alone $VM B A s2 2
+answers "^EROFS .*/run/arbiter.*Read-only" claim promote $VM A B s2 2
 in_one mount -o remount,rw /run/arbiter
-says "^0 version=3 .*state=paired primary=B" read $VM
-says "^0 version=4 .*state=alone primary=B" claim alone $VM B A s2 2
+answers "^0 version=3 .*state=paired primary=B" read $VM
+answers "^0 version=4 .*state=alone primary=B" claim alone $VM B A s2 2
 no_leftovers
 echo "read-only, and writable again"
 
@@ -72,4 +63,4 @@ said=$(arb race $VM 4 100) || fail "race: $said"
 wait "$job"
 [[ $said =~ ^0\ rounds=100\ recorded=[0-9]+\ unfair=0 ]] || fail "race: $said"
 echo "race: $said"
-says "^0" forget $VM
+answers "^0" forget $VM

@@ -8,35 +8,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
-answered() { wc -l <"$PAIR_DIR/record"; }
-more_answers() { (($(answered) > $1)); }
-goes_on() {
-	local n
-	n=$(answered)
-	await 20 "the VM to answer: $1" more_answers $((n + 3))
-}
-role() { vm_field "$1" vm1 "['role']"; }
-is_primary() { [[ $(role "$1") = primary ]]; }
 kept() { vm_field "$1" vm1 "['kept'][$2]['$3']"; }
 keeps() { (($(vm_field "$1" vm1 "['kept'].__len__()") == $2)); }
-client_start() {
-	rm -f "$PAIR_DIR/record"
-	host_spawn client "$PAIR_DIR/client.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 60000 \
-		--record "$PAIR_DIR/record" --pause-us 2000 --prefix "$1"
-	client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB
-	await 20 "the client's first answers" test -s "$PAIR_DIR/record"
-}
-client_end() {
-	kill "$client_pid"
-	wait "$client_job" || fail "the client: $(cat "$PAIR_DIR/client.json")"
-}
 paused() { # a kept QEMU, by its process in the host, is alive and stopped
 	host_run "$1" kill -0 "$2" || fail "$1: the kept QEMU (pid $2) is gone"
-	python3 - "/proc/${HOST_INIT[$1]}/root$3" <<-'END' || fail "$1: the kept QEMU runs"
+	python3 - "$(host_path "$1" "$3")" <<-'END' || fail "$1: the kept QEMU runs"
 		import json, socket, sys
 		s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile("rw")
 		f.readline()
@@ -48,7 +24,7 @@ paused() { # a kept QEMU, by its process in the host, is alive and stopped
 }
 # QEMU gives up an fd set only while its VM runs: the one for device states stays, with nothing of us behind it.
 no_traces() {
-	"$PAIR_B/tools/vm_traces" "${GUEST_QMP[vm1]}" paused >"$PAIR_DIR/traces" || true
+	vm_traces vm1 paused >"$PAIR_DIR/traces" || true
 	grep -q '^fds' "$PAIR_DIR/traces" || fail "the kept VM: $(cat "$PAIR_DIR/traces")"
 	! grep '^left:' "$PAIR_DIR/traces" | grep -v 'fd set\|memfd:twinvm-state' || fail "left in the kept VM"
 }
@@ -56,11 +32,9 @@ no_traces() {
 frozen() {
 	host_freeze "$1"
 	goes_on "on $2 while $1 hangs"
-	await 10 "$2 to know that it runs the VM" is_primary "$2"
+	await_primary "$2" vm1
 	host_thaw "$1"
-	await_state 60 "$2" vm1 protected
-	await_state 20 "$1" vm1 protected
-	[[ $(role "$1") = backup ]] || fail "$1: $(tw "$1" status)"
+	await_pair "$2" "$1" vm1
 	keeps "$1" "$3" || fail "$1 keeps something else: $(tw "$1" status --json)"
 	tw "$1" status | grep -q "kept.*pid $(kept "$1" 0 pid)" || fail "$1 does not say what it keeps: $(tw "$1" status)"
 	paused "$1" "$(kept "$1" 0 pid)" "$(kept "$1" 0 qmp)"
@@ -70,18 +44,15 @@ frozen() {
 # ---- a host that hangs and comes back, twice: what is kept first was never ours, then once our standby ----
 PAIR_ARBITER='file'
 pair_up
-guest_disk "$PAIR_DIR/disk.ext4" 64
-GUEST_EXTRA='twinvm.disk=/dev/vda' guest_start hostA vm1 \
-	-drive "file=$PAIR_DIR/disk.ext4,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0
-tw hostA protect vm1 --to hostB >/dev/null || fail "protect"
-client_start a
+guest_start_disk hostA vm1
+protect vm1
+client_start --prefix a
 frozen hostA hostB 1
 no_traces
 first=$(kept hostA 0 pid)
 host_power_cut hostB
 goes_on "back on hostA beside what is kept"
-host_boot hostB
-daemon_start hostB
+host_back hostB
 await_state 60 hostA vm1 protected
 frozen hostA hostB 2
 [[ $(kept hostA 1 pid) = "$first" ]] || fail "the first one is not kept any more: $(tw hostA status --json)"
@@ -94,19 +65,16 @@ await_state 30 hostA vm1 protected
 keeps hostA 2 || fail "the notes are gone: $(tw hostA status --json)"
 host_power_cut hostB
 goes_on "on hostA for the third time"
-client_end
-cat "$PAIR_DIR/client.json"
+client_ends
 
 # the notes go at a word, the processes are the user's
 pid=$(kept hostA 0 pid)
-tw hostA unprotect vm1 --kept >/dev/null || fail "unprotect --kept"
+tw_must hostA unprotect vm1 --kept
 keeps hostA 0 || fail "the notes are still there: $(tw hostA status --json)"
 host_run hostA kill -0 "$pid" || fail "a kept QEMU was ended by us"
-rc=0
-out=$(tw hostA unprotect vm1 --kept) || rc=$?
-((rc == 1)) || fail "nothing kept: exit status $rc: $out"
+tw_refuses hostA 1 "no stopped QEMU .* is kept" unprotect vm1 --kept
 host_run hostA kill -9 "$pid" "$first"
-tw hostA unprotect vm1 >/dev/null || fail "unprotect"
+tw_must hostA unprotect vm1
 host_run hostA bash -c 'kill -9 $(pidof qemu-system-x86_64)' || fail "the last QEMU"
 echo "kept QEMUs are the user's"
 
@@ -126,33 +94,29 @@ for speaks in hostB hostA; do
 	host_run hostA ip link del tap-vm1
 	rm -f "$PAIR_DIR/vm1-serial.log"
 	guest_start hostA vm1
-	tw hostA protect vm1 --to hostB >/dev/null || fail "protect without an arbiter"
-	client_start "$speaks"
+	protect vm1
+	client_start --prefix "$speaks"
 	host_link hostA down
 	lost() { [[ $(vm_state hostA vm1) = alone && $(vm_field hostB vm1 "['core']") = WAITING ]]; }
 	await 20 "both to lose each other" lost
-	tw hostB failover vm1 --force >/dev/null 2>&1 || fail "--force"
+	tw_must hostB failover vm1 --force
 	goes_on "on hostB by force"
-	is_primary hostA || fail "hostA gave up its VM without having heard of another: $(tw hostA status)"
+	field_is hostA vm1 "['role']" primary || fail "hostA gave up its VM without having heard of another: $(tw hostA status)"
 	host_link hostA up
-	fenced() { keeps hostA 1; }
-	await 30 "hostA to hear of the higher generation" fenced
+	await 30 "hostA to hear of the higher generation" keeps hostA 1
 	paused hostA "$(kept hostA 0 pid)" "$(kept hostA 0 qmp)"
 	no_traces
 	if [[ $speaks = hostB ]]; then
-		await_state 30 hostB vm1 protected
-		[[ $(role hostA) = backup ]] || fail "hostA: $(tw hostA status)"
+		await_pair hostB hostA vm1
 	else
 		[[ $(vm_state hostA vm1) = stopped && $(vm_state hostB vm1) = alone ]] || fail "$(tw hostA status; tw hostB status)"
 		vm_field hostB vm1 "['reason']" | grep -q 'reprotect = no' || fail "hostB does not say why: $(tw hostB status)"
-		rc=0
-		out=$(tw hostA protect vm1 --to hostB) || rc=$?
-		((rc == 3)) || fail "protecting a VM that was stopped: exit status $rc: $out"
+		tw_refuses hostA 3 "stopped here because another host runs it" protect vm1 --to hostB
 	fi
 	goes_on "after the two heard of each other"
-	client_end
+	client_ends
 	echo "both ran it, $speaks spoke first: $(tw hostA status | tail -n 1)"
-	tw hostB unprotect vm1 >/dev/null || fail "unprotect on hostB: $(tw hostB status)"
+	tw_must hostB unprotect vm1
 	pid=$(kept hostA 0 pid)
 	tw hostA unprotect vm1 >/dev/null || tw hostA unprotect vm1 --kept >/dev/null || fail "forget"
 	host_run hostA kill -9 "$pid"

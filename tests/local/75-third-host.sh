@@ -10,33 +10,16 @@ PAIR_ARBITER=${PAIR_ARBITER:-file}
 PAIR_HOSTS='hostA hostB hostC'
 . tests/lib/pair.sh
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
-answered() { wc -l <"$PAIR_DIR/record"; }
-more_answers() { (($(answered) > $1)); }
-goes_on() {
-	local n
-	n=$(answered)
-	await 20 "the VM to answer: $1" more_answers $((n + 3))
-}
 protected_by() { [[ $(vm_state "$1" vm1) = protected && $(vm_field "$1" vm1 "['peer']") = "$2" ]]; }
-is_primary() { [[ $(vm_field "$1" vm1 "['role']") = primary ]]; }
-tries() { grep -c "looking for a backup" "$PAIR_DIR/$1.log" || true; }
+tries() { times_said "$1" "looking for a backup"; }
 
 pair_up
 guest_start hostA vm1
 # hostA has not been told of hostC: the arbiter knows of it
-kill -TERM "${DAEMON_PID[hostA]}"
-wait "${DAEMON_JOB[hostA]}" || true
 sed -i '/^peer.hostC/d' "$PAIR_DIR/hostA.conf"
-daemon_start hostA
-out=$(tw hostA protect vm1 --to hostB) || fail "protect: $out"
-host_spawn client "$PAIR_DIR/client.json" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" --timeout-ms 60000 \
-	--record "$PAIR_DIR/record" --pause-us 2000
-client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB
-await 20 "the client's first answers" test -s "$PAIR_DIR/record"
+daemon_restart hostA
+protect vm1
+client_start
 
 host_power_cut hostB
 goes_on "alone"
@@ -46,27 +29,23 @@ echo "hostB stays dead: hostC protects it after $(tries hostA) tries"
 
 host_power_cut hostA
 goes_on "on hostC"
-await 10 "hostC to know that it runs the VM" is_primary hostC
-host_boot hostB
-daemon_start hostB
+await_primary hostC vm1
+host_back hostB
 await 120 "hostB, which is back, to be its backup" protected_by hostC hostB
 goes_on "protected by hostB"
 echo "hostA stays dead: hostB protects it after $(tries hostC) tries"
 
 # ---- not without being asked, where that is wanted ----
-kill -TERM "${DAEMON_PID[hostB]}"
-wait "${DAEMON_JOB[hostB]}" || true
 echo 'reprotect = no' >>"$PAIR_DIR/hostB.conf"
-daemon_start hostB
+daemon_restart hostB
 await_state 20 hostB vm1 protected
-host_boot hostA
-daemon_start hostA
+host_back hostA
 host_power_cut hostC
 goes_on "on hostB"
-await 10 "hostB to know that it runs the VM" is_primary hostB
+await_primary hostB vm1
 before=$(tries hostB)
 tw hostB status vm1 | grep -q "reprotect = no" || fail "hostB does not say why: $(tw hostB status)"
-tw hostB protect vm1 --to hostA >/dev/null || fail "protect by a person: $(tw hostB status)"
+tw_must hostB protect vm1 --to hostA
 protected_by hostB hostA || fail "hostB: $(tw hostB status)"
 (($(tries hostB) == before)) || fail "a backup was looked for by itself"
 # a person's choice is waited for, nobody else is taken
@@ -74,6 +53,4 @@ kill -9 "$(procs_of hostA "twinvmd replicate sink")"
 goes_on "after its backup's replicator died"
 await 60 "hostA again" protected_by hostB hostA
 
-kill "$client_pid"
-wait "$client_job" || fail "the client: $(cat "$PAIR_DIR/client.json")"
-cat "$PAIR_DIR/client.json"
+client_ends

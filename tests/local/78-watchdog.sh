@@ -7,11 +7,6 @@ cd "$(dirname "$0")/../.."
 PAIR_ARBITER=${PAIR_ARBITER:-file}
 . tests/lib/pair.sh
 
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
-said() { (($(grep -c "$1" "$PAIR_DIR/hostA.log") >= ${2:-1})); }
 # What has been written to the device until now, without the line ends' own meaning: "." a pet, "V" the magic word.
 heard=
 listen() {
@@ -34,17 +29,15 @@ lets_go() {
 pair_up
 mkfifo "$PAIR_DIR/watchdog"
 exec 9<>"$PAIR_DIR/watchdog"
-kill -TERM "${DAEMON_PID[hostA]}" "${DAEMON_PID[hostB]}"
-wait "${DAEMON_JOB[hostA]}" "${DAEMON_JOB[hostB]}" || true
 echo "watchdog = $PAIR_DIR/watchdog" >>"$PAIR_DIR/hostA.conf"
 echo 'reprotect = no' >>"$PAIR_DIR/hostB.conf"
-daemon_start hostA
-daemon_start hostB
+daemon_restart hostA
+daemon_restart hostB
 guest_start hostA vm1
 listen
 [[ -z $heard ]] || fail "armed without a VM: $heard"
 
-out=$(tw hostA protect vm1 --to hostB) || fail "protect: $out"
+protect vm1
 await 20 "pets" pets 5
 kill -TERM "${DAEMON_PID[hostA]}"
 await 10 "the daemon to let go" lets_go
@@ -55,11 +48,10 @@ await 20 "pets of the new daemon" pets 5
 
 # ---- the replicator hangs: nobody can tell what the VM says; the backup takes over ----
 kill -STOP "$(procs_of hostA "twinvmd replicate source")"
-await 20 "the doubt to be told" said "vm1: its replicator says nothing"
+await 20 "the doubt to be told" said hostA "vm1: its replicator says nothing"
 listen
 heard=
-promoted() { [[ $(vm_field hostB vm1 "['role']") = primary ]]; }
-await 20 "hostB to take over" promoted
+await_primary hostB vm1
 reported() { (($(grep -c . <<<"$(tw hostA status --json)") > 1)); }
 await 10 "hostA's daemon to live" reported
 listen
@@ -67,7 +59,6 @@ listen
 
 # ---- it goes on: its VM is stopped, no VM with an arbiter is left ----
 kill -CONT "$(procs_of hostA "twinvmd replicate source")"
-kept() { [[ $(vm_field hostA vm1 "['kept'][0]['pid']") != none ]]; }
-await 20 "hostA to stop its copy" kept
+await_field 20 hostA vm1 "['kept'][0]['pid']" '[0-9]*' # it has stopped its copy
 await 20 "hostA to let go" lets_go
 echo "watchdog: petted, doubted, let go"

@@ -10,6 +10,8 @@
  *       --log: a background program: its output is appended to FILE there, its process id there is
  *       printed, and labagent ends. --tty: on a terminal, with input. 255: the host is not (or no
  *       longer) there.
+ *   labagent tsc
+ *       Prints how fast this machine's TSC counts, in kHz. An emulated host's is the same one.
  *
  * One connection per command needs no multiplexing, and TCP's keepalive tells of a host that is
  * gone: 60 s without any answer, so that a host frozen for some seconds keeps its commands. The
@@ -36,7 +38,9 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define MAX_FRAME_BYTES (128 * 1024)
 #define PIECE_BYTES (32 * 1024)
@@ -401,13 +405,50 @@ static int run(int argc, char **argv)
 	return client(s, !strcmp(mode, "tty") && raw_terminal());
 }
 
+struct moment {
+	int64_t ns, tsc;
+};
+
+/* The clock and the TSC at one time: of some tries the one that was interrupted least. */
+static struct moment look_at_clocks(void)
+{
+	struct moment best = {0};
+	int64_t best_ticks = INT64_MAX;
+
+	for (int i = 0; i < 1000; i++) {
+		int64_t before = (int64_t)__rdtsc(), after;
+		struct timespec t;
+
+		clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+		after = (int64_t)__rdtsc();
+		if (after - before >= best_ticks)
+			continue;
+		best_ticks = after - before;
+		best.ns = t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+		best.tsc = before + best_ticks / 2;
+	}
+	return best;
+}
+
+static int print_tsc_khz(void)
+{
+	struct moment a = look_at_clocks(), b;
+
+	poll(NULL, 0, 100);
+	b = look_at_clocks();
+	printf("%.0f\n", (double)(b.tsc - a.tsc) * 1e6 / (double)(b.ns - a.ns));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "serve"))
 		serve(atoi(argv[2]));
 	if (argc > 4 && !strcmp(argv[1], "run"))
 		return run(argc - 2, argv + 2);
-	fprintf(stderr, "usage: labagent serve PORT |\n"
+	if (argc == 2 && !strcmp(argv[1], "tsc"))
+		return print_tsc_khz();
+	fprintf(stderr, "usage: labagent serve PORT | tsc |\n"
 			"       labagent run ADDRESS PORT [--log FILE | --tty] COMMAND...\n");
 	return 2;
 }
