@@ -63,6 +63,9 @@ const char *tv_strerror(int rc)
 		return "the VM's process has ended";
 	case TV_E_LOST:
 		return "somebody else was first";
+	case TV_E_UNTRACKED:
+		return "this host's memory was reclaimed, or its shmem_enabled changed, so this "
+		       "kernel may have forgotten written pages";
 	default:
 		return strerror(rc < 0 ? -rc : rc);
 	}

@@ -36,6 +36,7 @@ enum {
 	TV_E_QMP = -10006,	 /* QEMU answered a command with an error */
 	TV_E_GONE = -10007,	 /* the VM's process has ended */
 	TV_E_LOST = -10008,	 /* somebody else won a compare-and-swap */
+	TV_E_UNTRACKED = -10009, /* written pages may have been forgotten by the kernel */
 };
 
 /* A sentence for a person. Zero-initialise it ({0}); text is always NUL-terminated. */

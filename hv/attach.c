@@ -152,6 +152,7 @@ static int examine(struct hv_vm *vm, const struct hv_opts *opts, struct hv_refus
 	if (rc)
 		goto out;
 	vm->soft = !l->features.pagemap_scan && l->features.soft_dirty;
+	vm->soft_shared = l->features.soft_dirty_shared;
 	snprintf(vm->soft_why, sizeof(vm->soft_why), "%s", l->features.why);
 	ram_rc = hv_ramblock_find(vm->qmp, vm->id.pid, &vm->qemu, vm->blocks, HV_MAX_BLOCKS,
 				  &vm->n_blocks, &l->check.page_bytes, &ram_err);

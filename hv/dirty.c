@@ -25,12 +25,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Protecting costs about 2 us a call and a guest fault for each page that it unmaps in vain. */
@@ -200,24 +197,16 @@ static int wake_shared(struct hv_vm *vm, uint32_t block, uint64_t start, uint64_
 {
 	const struct hv_block *b = &vm->blocks[block];
 	uint64_t shift = b->host.v - vm->file_at[block]; /* file position to address, modulo 2^64 */
-	uint64_t at = start;
+	uint64_t at = start - shift, from, to;
+	int rc;
 
 	*first = end;
-	while (at < end) {
-		off_t data = lseek(vm->file_fds[block], (off_t)(at - shift), SEEK_DATA), hole;
-
-		if (data < 0)
-			return errno == ENXIO ? 0 : -errno;
-		if ((uint64_t)data + shift >= end)
-			return 0;
-		hole = lseek(vm->file_fds[block], data, SEEK_HOLE);
-		if (hole < 0)
-			return -errno;
-		*first = *first == end ? (uint64_t)data + shift : *first;
-		at = (uint64_t)hole + shift < end ? (uint64_t)hole + shift : end;
-		wake(vm->virgin[block], b, (uint64_t)data + shift, at);
+	while ((rc = hv_ramfile_data(vm->file_fds[block], at, end - shift, &from, &to)) > 0) {
+		*first = *first == end ? from + shift : *first;
+		wake(vm->virgin[block], b, from + shift, to + shift);
+		at = to;
 	}
-	return 0;
+	return rc;
 }
 
 /* Looks what was populated in virgin [*at, end); moves *at to the first chunk that is ordinary now.
@@ -337,21 +326,6 @@ static int register_block(struct hv_vm *vm, const struct hv_block *b, struct tv_
 				      : "");
 }
 
-/* Opens the shared memory file behind a mapping; -1 when it is another kind of file. */
-static int open_shared(pid_t pid, const struct hv_map *m)
-{
-	struct statfs fs;
-	char path[96];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, m->start,
-		 m->end);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && (fstatfs(fd, &fs) || fs.f_type != TMPFS_MAGIC))
-		tv_close_fd(&fd);
-	return fd;
-}
-
 /* May the block have virgin chunks? That takes one mapping of memory that starts as zeroes. */
 static bool may_be_virgin(struct hv_vm *vm, unsigned i, const struct hv_map *m)
 {
@@ -362,7 +336,7 @@ static bool may_be_virgin(struct hv_vm *vm, unsigned i, const struct hv_map *m)
 	if (!m->shared)
 		return !*m->path;
 	vm->file_at[i] = m->offset + (b->host.v - m->start);
-	vm->file_fds[i] = open_shared(vm->id.pid, m);
+	vm->file_fds[i] = hv_ramfile_open(vm->id.pid, m);
 	return vm->file_fds[i] >= 0;
 }
 

@@ -51,10 +51,11 @@ struct hv_features {
 	bool pagemap_scan;  /* PAGEMAP_SCAN ioctl with PM_SCAN_WP_MATCHING, self-tested */
 	bool soft_dirty;    /* soft-dirty bits, self-tested: used where the two above are not there
 			     */
-	bool discard_reported; /* a MADV_DONTNEED page is reported as written (needed for balloon)
-				*/
-	bool kvm_usable;       /* /dev/kvm and vmx or svm in /proc/cpuinfo */
-	char why[256];	       /* what is missing and how to mend it, "" when all is there */
+	bool soft_dirty_shared; /* the same on memory files mapped shared */
+	bool discard_reported;	/* a MADV_DONTNEED page is reported as written (needed for balloon)
+				 */
+	bool kvm_usable;	/* /dev/kvm and vmx or svm in /proc/cpuinfo */
+	char why[256];		/* what is missing and how to mend it, "" when all is there */
 };
 /* Runs the kernel self-test in this process (maps some pages, protects, writes, scans). */
 int hv_kernel_probe(struct hv_features *out);
@@ -143,7 +144,8 @@ struct hv_cursor { /* where a harvest goes on; zero-initialise to start a round 
  * Each round of hv_harvest begins with hv_round_begin. Where dirty pages come from soft-dirty bits
  * (hv_round_needs_pause) that must be between hv_pause and hv_resume, else -EBUSY; the harvest
  * itself may follow while the VM runs. Elsewhere it does nothing, at any time. HOT. After a failure
- * nothing may be assumed and the VM needs a full copy.
+ * nothing may be assumed and the VM needs a full copy; TV_E_UNTRACKED: what shared RAM's soft-dirty
+ * bits depend on has changed on this host.
  */
 bool hv_round_needs_pause(const struct hv_vm *vm);
 int hv_round_begin(struct hv_vm *vm) TV_MUST_CHECK;

@@ -120,26 +120,60 @@ static bool test_discard_huge(struct area *a, bool huge)
 	return has(a, f, n, at, HUGE_BYTES);
 }
 
-/* Soft-dirty bits of this process: written pages have one, others do not, after the clear. */
-static bool test_soft_dirty(struct area *a)
+/* Soft-dirty bits of this process: written pages have one, others do not, after the clear. mem:
+ * SMALL_PAGES that are mapped in small pages, the odd ones written to. */
+static bool test_soft_bits(const struct area *a, uint8_t *mem)
 {
 	TV_CLOSE int clear_fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
 	uint64_t entries[SMALL_PAGES];
+	volatile uint8_t *page = mem;
 	bool ok;
 
-	if (clear_fd < 0 || a->pagemap < 0)
+	if (clear_fd < 0 || a->pagemap < 0 || hv_soft_clear(clear_fd))
 		return false;
+	/* Written: mapped before and not. Read: the same. */
+	page[3 * TV_PAGE_BYTES] = 2;
+	page[40 * TV_PAGE_BYTES] = 2;
+	(void)page[5 * TV_PAGE_BYTES];
+	(void)page[42 * TV_PAGE_BYTES];
+	ok = !hv_soft_read(a->pagemap, (uintptr_t)mem, SMALL_PAGES, entries);
+	for (unsigned i = 0; i < SMALL_PAGES; i++)
+		ok = ok && hv_soft_is_dirty(entries[i]) == (i == 3 || i == 40);
+	return ok;
+}
+
+static void map_odd_pages(uint8_t *mem)
+{
+	for (unsigned i = 1; i < SMALL_PAGES; i += 2)
+		mem[i * TV_PAGE_BYTES] = 1;
+}
+
+static bool test_soft_dirty(struct area *a)
+{
 	/* Small pages, so that one write is one page. */
 	madvise(a->mem, AREA_BYTES, MADV_NOHUGEPAGE);
 	madvise(a->mem, AREA_BYTES, MADV_DONTNEED);
-	memset(a->mem, 1, SMALL_PAGES * TV_PAGE_BYTES);
-	if (hv_soft_clear(clear_fd))
+	map_odd_pages(a->mem);
+	return test_soft_bits(a, a->mem);
+}
+
+/* A memory file that somebody else filled, mapped in part: what was not written through the mapping
+ * has no bit. */
+static bool test_soft_shared(const struct area *a)
+{
+	TV_CLOSE int fd = memfd_create(HV_PREFIX "-probe", MFD_CLOEXEC);
+	static const uint8_t full[SMALL_PAGES * TV_PAGE_BYTES] = {1};
+	uint8_t *mem;
+	bool ok;
+
+	if (fd < 0 || tv_write_all(fd, full, sizeof(full)))
 		return false;
-	a->mem[3 * TV_PAGE_BYTES] = 2;
-	a->mem[40 * TV_PAGE_BYTES] = 2;
-	ok = !hv_soft_read(a->pagemap, (uintptr_t)a->mem, SMALL_PAGES, entries);
-	for (unsigned i = 0; i < SMALL_PAGES; i++)
-		ok = ok && hv_soft_is_dirty(entries[i]) == (i == 3 || i == 40);
+	mem = mmap(NULL, sizeof(full), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED)
+		return false;
+	map_odd_pages(mem);
+	ok = test_soft_bits(a, mem);
+	munmap(mem, sizeof(full));
 	return ok;
 }
 
@@ -193,6 +227,7 @@ int hv_kernel_probe(struct hv_features *out)
 	probe_memory(&a, out);
 	tv_close_fd(&a.uffd);
 	out->soft_dirty = test_soft_dirty(&a);
+	out->soft_dirty_shared = out->soft_dirty && test_soft_shared(&a);
 	tv_close_fd(&a.pagemap);
 	munmap(a.mem, AREA_BYTES);
 	return 0;

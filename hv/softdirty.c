@@ -16,12 +16,15 @@
  *
  * What this way cannot do, and what is refused for it:
  *   - discarded pages are not reported (hv_features.discard_reported is false: no balloons);
- *   - pages of files and of shared memory lose their bits when the kernel unmaps them: only private
- *     anonymous RAM is accepted, so a promoted standby cannot be protected again from such a host;
+ *   - pages of files lose their bits when the kernel unmaps them: only private anonymous RAM is
+ *     accepted, and memory files mapped shared (a promoted standby's RAM is one) where no page of
+ *     them can be unmapped, which every round looks at again (softshared.c);
  *   - a huge page has one bit, so one write to it is 512 dirty pages: wherever a whole huge page's
  *     worth is dirty, the kernel is asked to split it (split_chunks), and it rarely is one again;
  *   - anybody with our rights who writes to clear_refs takes our bits: nothing can tell.
- * A page that was never touched reads as zero and is not reported (as in dirty.c).
+ * A private page that was never touched reads as zero and is not reported (as in dirty.c). A shared
+ * one may be in its file all the same, so the first round takes what the file holds as well. Later
+ * that is not needed: nobody but QEMU writes to the file then, and its writes set bits.
  */
 #include "hv/proc.h"
 #include "hv/vm.h"
@@ -38,6 +41,7 @@
 #define SOFT_DIRTY (UINT64_C(1) << 55)
 #define POPULATED (UINT64_C(3) << 62) /* present or swapped */
 #define WORD_BITS 64
+#define SMAPS_LIMIT (64u << 20)
 #define HUGE_BYTES (UINT64_C(2) << 20)
 
 static uint64_t block_pages(const struct hv_block *b)
@@ -78,11 +82,33 @@ int hv_soft_clear(int clear_fd)
 	return r == 1 ? 0 : r < 0 ? -errno : -EIO;
 }
 
+/* What a shared file holds, mapped or not: whoever filled it may not have been QEMU. */
+static int collect_file(struct hv_vm *vm, unsigned block)
+{
+	uint64_t base = vm->file_at[block], end = base + vm->blocks[block].bytes;
+	uint64_t at = base, from, to;
+	int rc;
+
+	while ((rc = hv_ramfile_data(vm->file_fds[block], at, end, &from, &to)) > 0) {
+		for (uint64_t p = (from - base) >> TV_PAGE_SHIFT;
+		     p < (to - base + TV_PAGE_BYTES - 1) >> TV_PAGE_SHIFT; p++)
+			vm->pending[block][p / WORD_BITS] |= UINT64_C(1) << p % WORD_BITS;
+		at = to;
+	}
+	return rc;
+}
+
 static int collect(struct hv_vm *vm, unsigned block)
 {
 	const struct hv_block *b = &vm->blocks[block];
 	uint64_t *map = vm->pending[block], pages = block_pages(b);
 
+	if (vm->soft_all && vm->file_fds[block] >= 0) {
+		int rc = collect_file(vm, block);
+
+		if (rc)
+			return rc;
+	}
 	for (uint64_t at = 0; at < pages; at += ENTRIES) {
 		uint64_t n = pages - at < ENTRIES ? pages - at : ENTRIES;
 		int rc = hv_soft_read(vm->pagemap_fd, b->host.v + (at << TV_PAGE_SHIFT), n,
@@ -112,6 +138,10 @@ int hv_round_begin(struct hv_vm *vm)
 		return -EBUSY;
 	for (unsigned i = 0; i < vm->n_blocks && !rc; i++)
 		rc = collect(vm, i);
+	/* Only after collecting: what went wrong before that is seen, what does later is the next
+	 * round's. */
+	if (!rc)
+		rc = hv_shared_watch_ok(&vm->watch);
 	if (!rc)
 		rc = hv_soft_clear(vm->clear_fd);
 	if (!rc)
@@ -195,7 +225,9 @@ int hv_soft_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *r
 			.pages = (uint32_t)got,
 			.offset = at << TV_PAGE_SHIFT,
 		};
-		chunks = add_chunks(vm, &runs[n - 1], chunks);
+		/* Splitting takes a shared page's bits; there are no huge ones there, either. */
+		if (vm->file_fds[cursor->block] < 0)
+			chunks = add_chunks(vm, &runs[n - 1], chunks);
 		max_pages -= got;
 		cursor->offset = (at + got) << TV_PAGE_SHIFT;
 	}
@@ -220,53 +252,127 @@ static bool is_anonymous(const struct hv_maps *maps, const struct hv_block *b)
 	return true;
 }
 
-static int make_bitmaps(struct hv_vm *vm, struct tv_err *e)
+/* Opens the memory file of a shared block; -1: it is not one mapping of one such file. */
+static int open_shared(struct hv_vm *vm, unsigned i, const struct hv_maps *maps)
 {
-	struct hv_maps maps;
-	int rc = hv_maps_read(vm->id.pid, &maps);
+	const struct hv_block *b = &vm->blocks[i];
+	const struct hv_map *m = hv_maps_at(maps, b->host.v);
 
+	if (!m || !m->shared || m->end < b->host.v + b->bytes)
+		return -1;
+	vm->file_at[i] = m->offset + (b->host.v - m->start);
+	return hv_ramfile_open(vm->id.pid, m);
+}
+
+/* Finds out which blocks are shared; refuses what is neither that nor private without a file. */
+static int look_at_blocks(struct hv_vm *vm, const struct hv_maps *maps, bool *shared,
+			  struct tv_err *e)
+{
+	*shared = false;
+	for (unsigned i = 0; i < vm->n_blocks; i++) {
+		if (is_anonymous(maps, &vm->blocks[i]))
+			continue;
+		vm->file_fds[i] = open_shared(vm, i, maps);
+		if (vm->file_fds[i] < 0 || !vm->soft_shared)
+			return tv_fail(e, TV_E_REFUSED,
+				       "the RAM block %s is %s, whose writes this kernel's "
+				       "soft-dirty bits can lose: use private RAM%s, or Linux 6.7 "
+				       "or newer",
+				       vm->blocks[i].name,
+				       vm->file_fds[i] < 0 ? "a file" : "shared memory",
+				       vm->file_fds[i] < 0 ? " or a memfd (share=on)" : "");
+		*shared = true;
+	}
+	return 0;
+}
+
+/* Is the mapping locked that a shared block lies in? */
+static bool is_locked(const struct hv_maps *maps, const char *smaps, const struct hv_block *b)
+{
+	return hv_shared_is_locked(smaps, hv_maps_at(maps, b->host.v)->start);
+}
+
+/* Begins to watch what shared memory's bits depend on, and refuses where they cannot be relied on.
+ */
+static int watch_shared(struct hv_vm *vm, const struct hv_maps *maps, struct tv_err *e)
+{
+	TV_FREE char *smaps = NULL;
+	struct hv_shared_facts facts;
+	bool all_locked = true;
+	char path[64];
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)vm->id.pid);
+	rc = tv_read_file(path, SMAPS_LIMIT, &smaps, NULL);
+	if (rc)
+		return tv_fail(e, rc, "cannot read %s: %s", path, tv_strerror(rc));
+	for (unsigned i = 0; i < vm->n_blocks; i++)
+		all_locked = all_locked &&
+			     (vm->file_fds[i] < 0 || is_locked(maps, smaps, &vm->blocks[i]));
+	rc = hv_shared_watch_start(&vm->watch, "", !all_locked, &facts, e);
 	for (unsigned i = 0; i < vm->n_blocks && !rc; i++) {
+		struct hv_shared_block b = {.name = vm->blocks[i].name};
+
+		if (vm->file_fds[i] < 0)
+			continue;
+		b.locked = is_locked(maps, smaps, &vm->blocks[i]);
+		b.unnamed = hv_shared_is_unnamed(vm->file_fds[i]);
+		rc = hv_shared_judge(&facts, &b, e);
+	}
+	/*
+	 * A page that is being migrated in the moment of a clear, that QEMU had only read so far,
+	 * and that was mapped writable all the same (before the first clear that is done), would
+	 * stay writable without a bit. So the first clear is one that nobody relies on.
+	 */
+	if (!rc && (rc = hv_soft_clear(vm->clear_fd)))
+		tv_fail(e, rc, "cannot clear QEMU's soft-dirty bits: %s", tv_strerror(rc));
+	return rc;
+}
+
+static int make_bitmaps(struct hv_vm *vm)
+{
+	for (unsigned i = 0; i < vm->n_blocks; i++) {
 		uint64_t words = block_pages(&vm->blocks[i]) / WORD_BITS + 1;
 
-		if (!is_anonymous(&maps, &vm->blocks[i])) {
-			hv_maps_dispose(&maps);
-			return tv_fail(e, TV_E_REFUSED,
-				       "the RAM block %s is shared memory or a file, whose writes "
-				       "this kernel's soft-dirty bits can lose: use private RAM, "
-				       "or Linux 6.7 or newer",
-				       vm->blocks[i].name);
-		}
 		vm->pending[i] = malloc(words * sizeof(uint64_t));
 		if (!vm->pending[i])
-			rc = -ENOMEM;
-		else
-			memset(vm->pending[i], 0, words * sizeof(uint64_t)); /* faults it in, too */
+			return -ENOMEM;
+		memset(vm->pending[i], 0, words * sizeof(uint64_t)); /* faults it in, too */
 	}
-	hv_maps_dispose(&maps);
-	return rc ? tv_fail(e, rc, "cannot look at QEMU's memory map: %s", tv_strerror(rc)) : 0;
+	return 0;
 }
 
 int hv_soft_setup(struct hv_vm *vm, struct tv_err *e)
 {
+	struct hv_maps maps;
+	bool shared;
 	char path[64];
+	int rc;
 
 	snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)vm->id.pid);
 	vm->clear_fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (vm->clear_fd < 0)
 		return tv_fail(e, -errno, "cannot open %s: %s", path, strerror(errno));
 	vm->entries = malloc(ENTRIES * sizeof(*vm->entries));
-	if (!vm->entries)
+	if (!vm->entries || make_bitmaps(vm))
 		return tv_fail(e, -ENOMEM, "no memory to track dirty pages");
 	memset(vm->entries, 0xff, ENTRIES * sizeof(*vm->entries));
-	/* Somebody before us may have cleared bits: in the first round every populated page counts.
-	 */
+	/* Somebody before us may have cleared bits: in the first round all that is there counts. */
 	vm->soft_all = true;
-	return make_bitmaps(vm, e);
+	rc = hv_maps_read(vm->id.pid, &maps);
+	if (rc)
+		return tv_fail(e, rc, "cannot look at QEMU's memory map: %s", tv_strerror(rc));
+	rc = look_at_blocks(vm, &maps, &shared, e);
+	if (!rc && shared)
+		rc = watch_shared(vm, &maps, e);
+	hv_maps_dispose(&maps);
+	return rc;
 }
 
 void hv_soft_teardown(struct hv_vm *vm)
 {
 	tv_close_fd(&vm->clear_fd);
+	hv_shared_watch_stop(&vm->watch);
 	free(vm->entries);
 	vm->entries = NULL;
 	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++) {

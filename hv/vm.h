@@ -5,8 +5,10 @@
 
 #include "hv/hv.h"
 #include "hv/kernel.h"
+#include "hv/proc.h"
 #include "hv/qemu.h"
 #include "hv/qmp.h"
+#include "hv/softshared.h"
 
 #include <sys/uio.h>
 
@@ -56,8 +58,10 @@ struct hv_vm {
 	uint64_t file_at[HV_MAX_BLOCKS]; /* where the block starts in it */
 
 	/* soft-dirty tracking instead of all that (softdirty.c) */
-	bool soft, soft_all; /* soft_all: the next round takes every populated page */
-	char soft_why[256];  /* why not PAGEMAP_SCAN */
+	bool soft, soft_all; /* soft_all: the next round takes every page that holds something */
+	bool soft_shared;    /* the kernel's self-test of it on shared memory went well */
+	struct hv_shared_watch watch; /* where a block is shared: softshared.c */
+	char soft_why[256];	      /* why not PAGEMAP_SCAN */
 	int clear_fd;
 	uint64_t *entries;		  /* of pagemap */
 	uint64_t *pending[HV_MAX_BLOCKS]; /* a bit per page: written, not harvested yet */
@@ -87,6 +91,14 @@ int hv_soft_read(int pagemap_fd, uint64_t addr, uint64_t pages, uint64_t *entrie
 bool hv_soft_is_dirty(uint64_t entry);
 /* Clears the bits of the whole process behind an open clear_refs. */
 int hv_soft_clear(int clear_fd) TV_MUST_CHECK;
+
+/* ---- ramfile.c ---- */
+/* Opens the shared memory file behind a mapping; -1 when it is another kind of file. */
+int hv_ramfile_open(pid_t pid, const struct hv_map *m);
+/* The first stretch [*start, *stop) of the file's [from, end) that holds something, in whole pages.
+ * 1; 0: there is none. */
+int hv_ramfile_data(int fd, uint64_t from, uint64_t end, uint64_t *start,
+		    uint64_t *stop) TV_MUST_CHECK;
 
 /* ---- inject.c ---- */
 /*

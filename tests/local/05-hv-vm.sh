@@ -28,6 +28,8 @@ try "q35, two processors" -n 10 -b $q -M q35 -nodefaults -m 256 -smp 2
 try "microvm" -n 5 $q -M microvm -m 128 -nodefaults
 try "shared memory file" -n 5 -b $q -M pc,memory-backend=m0 -m 256 -nodefaults \
 	-object memory-backend-memfd,id=m0,size=256M,share=on
+try "shared memory file that somebody else filled" -w -n 5 -b $q -M pc,memory-backend=m0 -m 384 -nodefaults \
+	-object memory-backend-memfd,id=m0,size=384M,share=on
 try "memory backend, balloon" -n 5 -b $q -M q35,memory-backend=m0 -m 256 -nodefaults \
 	-object memory-backend-ram,id=m0,size=256M -device virtio-balloon-pci
 try "100 times attach and detach" -a 100 -b $q -M q35 -nodefaults -m 512

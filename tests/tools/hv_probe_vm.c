@@ -2,17 +2,22 @@
 /*
  * hv against a real QEMU, started here:
  *
- *   hv_probe_vm [-2] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-k KILLS] [-N NET] [-b] QEMU ARGS...
+ *   hv_probe_vm [-2] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-k KILLS] [-N NET] [-b] [-w]
+ *               [-u COMMAND] QEMU ARGS...
  *
  * -k: that often SIGKILL a process that attaches in a loop, then hv_cleanup; -2 two-step harvest;
- * -b boot a tiny BIOS that keeps writing to 128 pages; -N "user" or an interface name: hold network
- * output, relay it and see that it arrives. Prints what it saw, exits 0 when everything was as hv.h
- * says; the first thing that was not, is said on stderr.
+ * -b boot a tiny BIOS that keeps writing to 128 pages; -w RAM is a shared memory file: pages are
+ * written to it that QEMU never touched, as a replicator does to a standby's; -u COMMAND is
+ * run by the shell at the end, after which no round may count any more (TV_E_UNTRACKED); -N "user"
+ * or an interface name: hold network output, relay it and see that it arrives. Prints what it saw,
+ * exits 0 when everything was as hv.h says; the first thing that was not, is said on stderr.
  */
 #include "hv/devices.h"
 #include "hv/hv.h"
+#include "hv/proc.h"
 #include "hv/qmp.h"
 #include "hv/ramblock.h"
+#include "hv/vm.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -41,6 +46,8 @@ static char qmp_path[96];
 static pid_t qemu_pid;
 
 static char vm_name[64];
+static bool foreign;	   /* -w */
+static const char *spoil;  /* -u */
 static bool all_populated; /* -A: the first copy may report everything */
 static pid_t owner_pid;
 
@@ -243,6 +250,45 @@ static void must_be_same(const char *before, const char *what)
 	must_not_be_watched();
 }
 
+/* ---- pages that only somebody else wrote ---- */
+
+#define FOREIGN_AT (UINT64_C(128) << 20) /* far from what a firmware touches */
+#define FOREIGN_PAGES 64
+
+static void foreign_page(uint8_t *page, unsigned i)
+{
+	memset(page, (int)i + 1, TV_PAGE_BYTES);
+}
+
+/* Writes every third page of a stretch of the largest shared memory file that QEMU has mapped. */
+static void write_foreign(void)
+{
+	const struct hv_map *ram = NULL;
+	uint8_t page[TV_PAGE_BYTES];
+	struct hv_maps maps;
+	char path[96];
+	int fd;
+
+	MUST(!hv_maps_read(qemu_pid, &maps), "maps");
+	for (unsigned i = 0; i < maps.n; i++)
+		if (maps.map[i].shared &&
+		    (!ram || maps.map[i].end - maps.map[i].start > ram->end - ram->start))
+			ram = &maps.map[i];
+	MUST(ram && ram->end - ram->start > 2 * FOREIGN_AT, "no shared RAM of 256 MiB or more");
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, qemu_pid,
+		 ram->start, ram->end);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	MUST(fd >= 0, "%s: %s", path, strerror(errno));
+	for (unsigned i = 0; i < FOREIGN_PAGES; i++) {
+		foreign_page(page, i);
+		MUST(pwrite(fd, page, sizeof(page),
+			    (off_t)(FOREIGN_AT + 3 * i * (uint64_t)TV_PAGE_BYTES)) == sizeof(page),
+		     "%s", strerror(errno));
+	}
+	close(fd);
+	hv_maps_dispose(&maps);
+}
+
 /* ---- epochs ---- */
 
 static struct hv_run runs[MAX_RUNS];
@@ -432,6 +478,40 @@ static void check_exact(struct hv_vm *vm, struct shadow *s)
 	}
 	must_equal(s, vm);
 	MUST(!hv_resume(vm, MS), "resume");
+}
+
+/* After the command the kernel may have lost bits, and the next round says so. What it did lose of
+ * 64 written pages is told: with none, the command does not do what it is there for. */
+static void check_untracked(struct hv_vm *vm, const char *command)
+{
+	enum { PAGES = 64 };
+	unsigned n, m = 0, lost = 0;
+	const struct hv_block *b = hv_blocks(vm, &n);
+	uint64_t entries[PAGES];
+	uint8_t bytes[PAGES];
+	struct iovec l = {bytes, PAGES}, r[PAGES];
+	char path[64];
+	int fd;
+
+	while (!b[m].main_ram)
+		m++;
+	memset(bytes, 0x77, sizeof(bytes));
+	for (unsigned i = 0; i < PAGES; i++)
+		r[i] = (struct iovec){(void *)(b[m].host.v + (3000 + i) * TV_PAGE_BYTES), 1};
+	MUST(!hv_pause(vm, MS) && !hv_round_begin(vm), "a round before it");
+	MUST(process_vm_writev(qemu_pid, &l, 1, r, PAGES, 0) == PAGES, "%s", strerror(errno));
+	MUST(!system(command), "%s", command);
+	MUST(process_vm_readv(qemu_pid, &l, 1, r, PAGES, 0) == PAGES, "%s", strerror(errno));
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", qemu_pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	MUST(fd >= 0 && !hv_soft_read(fd, (uint64_t)r[0].iov_base, PAGES, entries), "%s", path);
+	close(fd);
+	for (unsigned i = 0; i < PAGES; i++)
+		lost += !hv_soft_is_dirty(entries[i]);
+	for (int i = 0; i < 2; i++)
+		MUST(hv_round_begin(vm) == TV_E_UNTRACKED, "a round counts after it");
+	MUST(!hv_resume(vm, MS), "resume");
+	printf("%u of %u written pages were forgotten, and the next round said so\n", lost, PAGES);
 }
 
 static void measure(struct hv_vm *vm, struct shadow *s, int n)
@@ -652,6 +732,24 @@ static void check_kills(const struct hv_opts *opts, int kills, bool net, const c
 	printf("%d kills survived\n", kills);
 }
 
+/* The first copy has what somebody else wrote, before anybody has read it. */
+static void must_have_foreign(struct shadow *s, struct hv_vm *vm)
+{
+	uint8_t page[TV_PAGE_BYTES];
+	unsigned n, m = 0;
+	const struct hv_block *b = hv_blocks(vm, &n);
+
+	while (!b[m].main_ram)
+		m++;
+	for (unsigned i = 0; i < FOREIGN_PAGES; i++) {
+		foreign_page(page, i);
+		MUST(!memcmp(s->mem[m] + FOREIGN_AT + 3 * i * (uint64_t)TV_PAGE_BYTES, page,
+			     sizeof(page)),
+		     "page %u that QEMU never touched is not in the first copy", i);
+	}
+	printf("%d pages that QEMU never touched are in the first copy\n", FOREIGN_PAGES);
+}
+
 /* ---- all of it ---- */
 
 static void run_epochs(struct hv_vm *vm, int epochs, int measures)
@@ -671,6 +769,8 @@ static void run_epochs(struct hv_vm *vm, int epochs, int measures)
 	printf("first copy: %" PRIu64 " of %" PRIu64 " pages, scan %" PRId64 " us, copy %" PRId64
 	       " us\n",
 	       pages, all, scan_ns / 1000, copy_ns / 1000);
+	if (foreign)
+		must_have_foreign(&s, vm);
 	MUST(pages > 0 && (all_populated || pages < all), "everything or nothing was populated");
 	for (int i = 0; i < epochs; i++) {
 		/* Comparing touches all memory: only now and then. */
@@ -689,6 +789,8 @@ static void run_epochs(struct hv_vm *vm, int epochs, int measures)
 	}
 	if (measures)
 		measure(vm, &s, measures);
+	if (spoil)
+		check_untracked(vm, spoil);
 	for (unsigned i = 0; i < n; i++)
 		free(s.mem[i]);
 }
@@ -714,10 +816,12 @@ int main(int argc, char **argv)
 	bool bios = false;
 	char *before;
 
-	while ((o = getopt(argc, argv, "+2n:a:m:N:bk:A")) != -1) {
+	while ((o = getopt(argc, argv, "+2n:a:m:N:bk:Awu:")) != -1) {
 		opts.two_step = opts.two_step || o == '2';
 		bios = bios || o == 'b';
 		all_populated = all_populated || o == 'A';
+		foreign = foreign || o == 'w';
+		spoil = o == 'u' ? optarg : spoil;
 		epochs = o == 'n' ? atoi(optarg) : epochs;
 		attaches = o == 'a' ? atoi(optarg) : attaches;
 		measures = o == 'm' ? atoi(optarg) : measures;
@@ -728,6 +832,8 @@ int main(int argc, char **argv)
 	tv_log_init("hv_probe_vm");
 	start_qemu(argv + optind, argc - optind, bios);
 	poll(NULL, 0, 300);
+	if (foreign)
+		write_foreign();
 	before = traces();
 	for (int i = 0; i < attaches; i++) {
 		struct hv_vm *vm = attach(&opts);
