@@ -57,6 +57,7 @@
  * next attach copies everything again, or says why not.
  */
 #include "hv/softshared.h"
+#include "hv/vm.h"
 
 #include <errno.h>
 #include <fcntl.h>
