@@ -227,6 +227,13 @@ int hv_kernel_probe(struct hv_features *out)
 	probe_memory(&a, out);
 	tv_close_fd(&a.uffd);
 	out->soft_dirty = test_soft_dirty(&a);
+	if (out->soft_dirty && !out->pagemap_scan && !hv_soft_survives_migration("")) {
+		out->soft_dirty = false;
+		snprintf(out->why, sizeof(out->why),
+			 "soft-dirty bits are not safe here (this kernel, on this CPU, loses those "
+			 "of pages that it migrates): needs Linux 6.7 or newer; Debian 12: apt "
+			 "install linux-image-6.12-amd64");
+	}
 	out->soft_dirty_shared = out->soft_dirty && test_soft_shared(&a);
 	tv_close_fd(&a.pagemap);
 	munmap(a.mem, AREA_BYTES);

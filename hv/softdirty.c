@@ -21,6 +21,11 @@
  *     them can be unmapped, which every round looks at again (softshared.c);
  *   - a huge page has one bit, so one write to it is 512 dirty pages: wherever a whole huge page's
  *     worth is dirty, the kernel is asked to split it (split_chunks), and it rarely is one again;
+ *   - a page that the kernel migrates in the moment of a clear comes back writable and without its
+ *     bit where a migration entry has none: before Linux 6.1 ("mm: remember young/dirty bit for
+ *     page migrations"), and on CPUs with L1TF, whose swap entries have no room for it
+ *     (swap_migration_ad_supported). What is written to it before the next clear would be missed,
+ *     and nothing tells: such hosts are refused (hv_soft_survives_migration);
  *   - anybody with our rights who writes to clear_refs takes our bits: nothing can tell.
  * A private page that was never touched reads as zero and is not reported (as in dirty.c). A shared
  * one may be in its file all the same, so the first round takes what the file holds as well. Later
@@ -41,12 +46,35 @@
 #define SOFT_DIRTY (UINT64_C(1) << 55)
 #define POPULATED (UINT64_C(3) << 62) /* present or swapped */
 #define WORD_BITS 64
+#define MIGRATION_SAFE 601
 #define SMAPS_LIMIT (64u << 20)
 #define HUGE_BYTES (UINT64_C(2) << 20)
 
 static uint64_t block_pages(const struct hv_block *b)
 {
 	return b->bytes >> TV_PAGE_SHIFT;
+}
+
+unsigned hv_soft_kernel_number(const char *osrelease)
+{
+	unsigned major, minor;
+
+	return sscanf(osrelease, "%u.%u", &major, &minor) == 2 ? major * 100 + minor : 0;
+}
+
+bool hv_soft_survives_migration(const char *root)
+{
+	TV_FREE char *release = NULL, *l1tf = NULL;
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/proc/sys/kernel/osrelease", root);
+	if (tv_read_file(path, 4096, &release, NULL))
+		return false;
+	snprintf(path, sizeof(path), "%s/sys/devices/system/cpu/vulnerabilities/l1tf", root);
+	if (tv_read_file(path, 4096, &l1tf, NULL))
+		return false;
+	return hv_soft_kernel_number(release) >= MIGRATION_SAFE &&
+	       !strncmp(l1tf, "Not affected", 12);
 }
 
 int hv_soft_read(int pagemap_fd, uint64_t addr, uint64_t pages, uint64_t *entries)

@@ -57,6 +57,7 @@
  * next attach copies everything again, or says why not.
  */
 #include "hv/softshared.h"
+#include "hv/vm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -135,14 +136,12 @@ static int read_named(const char *root, const char *name, char **text, struct tv
 int hv_shared_facts(const char *root, struct hv_shared_facts *out, struct tv_err *e)
 {
 	TV_FREE char *release = NULL, *swaps = NULL, *vmstat = NULL, *huge = NULL;
-	unsigned major = 0, minor = 0;
 	int rc;
 
 	*out = (struct hv_shared_facts){.huge = "deny"};
 	if ((rc = read_named(root, "/proc/sys/kernel/osrelease", &release, e)))
 		return rc;
-	if (sscanf(release, "%u.%u", &major, &minor) == 2)
-		out->kernel = major * 100 + minor;
+	out->kernel = hv_soft_kernel_number(release);
 	if ((rc = read_named(root, "/proc/swaps", &swaps, e)) && rc != -ENOENT)
 		return rc; /* -ENOENT: a kernel without swap */
 	if ((rc = read_named(root, "/proc/vmstat", &vmstat, e)))

@@ -89,6 +89,13 @@ int hv_soft_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *r
 /* Pagemap's entries of pages from addr on; TV_E_GONE when the process has ended. */
 int hv_soft_read(int pagemap_fd, uint64_t addr, uint64_t pages, uint64_t *entries) TV_MUST_CHECK;
 bool hv_soft_is_dirty(uint64_t entry);
+/* osrelease "6.1.0-56-amd64" is 601; 0: unknown. */
+unsigned hv_soft_kernel_number(const char *osrelease);
+/*
+ * Does a page keep its bit while the kernel migrates it? root: before /proc and /sys, "" in
+ * production. See softdirty.c.
+ */
+bool hv_soft_survives_migration(const char *root);
 /* Clears the bits of the whole process behind an open clear_refs. */
 int hv_soft_clear(int clear_fd) TV_MUST_CHECK;
 

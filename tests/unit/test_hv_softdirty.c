@@ -251,6 +251,7 @@ static void put(const char *name, const char *text)
 }
 
 #define SHMEM "sys/kernel/mm/transparent_hugepage/shmem_enabled"
+#define L1TF "sys/devices/system/cpu/vulnerabilities/l1tf"
 #define SWAPS_HEAD "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 
 static void put_vmstat(uint64_t huge_pages, uint64_t scanned)
@@ -275,6 +276,9 @@ static int setup_root(void **state)
 	assert_int_equal(tv_mkdirs(path), 0);
 	snprintf(path, sizeof(path), "%s/sys/kernel/mm/transparent_hugepage", root);
 	assert_int_equal(tv_mkdirs(path), 0);
+	snprintf(path, sizeof(path), "%s/sys/devices/system/cpu/vulnerabilities", root);
+	assert_int_equal(tv_mkdirs(path), 0);
+	put(L1TF, "Not affected\n");
 	put("proc/sys/kernel/osrelease", "6.1.0-56-amd64\n");
 	put("proc/swaps", SWAPS_HEAD);
 	put_vmstat(0, 1234);
@@ -482,6 +486,23 @@ static int teardown_both(void **state)
 	return teardown(state) || teardown_root(state);
 }
 
+/* Bits that a migration can take are not used. */
+static void test_migration(void **state)
+{
+	(void)state;
+	assert_true(hv_soft_survives_migration(root));
+	put(L1TF, "Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT vulnerable\n");
+	assert_false(hv_soft_survives_migration(root));
+	put(L1TF, "Vulnerable\n");
+	assert_false(hv_soft_survives_migration(root));
+	put(L1TF, "Not affected\n");
+	put("proc/sys/kernel/osrelease", "5.15.0-25-generic\n");
+	assert_false(hv_soft_survives_migration(root));
+	put("proc/sys/kernel/osrelease", "6.6.9\n");
+	assert_true(hv_soft_survives_migration(root));
+	assert_false(hv_soft_survives_migration("/nowhere"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -493,6 +514,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_entries, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shared_file_first, setup, teardown),
 		cmocka_unit_test(test_locked),
+		cmocka_unit_test_setup_teardown(test_migration, setup_root, teardown_root),
 		cmocka_unit_test_setup_teardown(test_refusals, setup_root, teardown_root),
 		cmocka_unit_test_setup_teardown(test_odd_hosts, setup_root, teardown_root),
 		cmocka_unit_test_setup_teardown(test_watch_reclaim, setup_root, teardown_root),
