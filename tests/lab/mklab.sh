@@ -54,7 +54,7 @@ inputs_hash() {
 		# Which libraries our own programs need; where they are loaded to differs each time.
 		ldd "$build"/twinvmd "$build"/twinvm "$build"/tools/labagent | sed 's/ (0x.*//'
 		for p in "${programs[@]}"; do
-			realpath "$(command -v "$p")" | xargs -r stat -L -c '%n %s %Y'
+			! command -v "$p" >/dev/null || stat -L -c '%n %s %Y' "$(command -v "$p")"
 		done
 	} 2>/dev/null | sha256sum
 }

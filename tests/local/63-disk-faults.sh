@@ -36,9 +36,18 @@ daemon_restart hostB TWINVM_FAULT=replica_kill:4
 kill -9 "$(procs_of hostB "twinvmd replicate sink" | head -n 1)" # one that has the fault comes next
 await_state 20 hostA disks '!(protected)'
 await_state 60 hostA disks protected
+# Each write an epoch of its own, until the fault's.
+two_epochs_or_death() {
+	local n
+	[[ $(vm_state hostA disks) = protected ]] || return 0
+	n=$(vm_field hostA disks "['epoch_committed']")
+	[[ $n = [0-9]* ]] && ((n >= before + 2 || n < before))
+}
 for ((i = 0; i < 8; i++)); do
 	io dv "write -P $((i + 10)) $i""M 1M"
-	await 20 "an epoch, or the backup's death" epochs_past hostA disks 0
+	before=$(vm_field hostA disks "['epoch_committed']")
+	[[ $before = [0-9]* ]] || break
+	await "$AWAIT_S" "two epochs, or the backup's death" two_epochs_or_death
 done
 await 30 "the replicator on the backup to die in the middle of an epoch" said hostB "is not one epoch's"
 daemon_restart hostB
