@@ -8,19 +8,19 @@ cd "$(dirname "$0")/../.."
 PAIR_ARBITER="file"
 . tests/lib/pair.sh
 
-epoch() { vm_field hostA vm1 "['epoch_committed']"; }
-frames() { vm_field hostA vm1 "['released_frames'] + s['held_frames']"; }
+# Committed epochs and frames, of one moment: a status can be a heartbeat old, and the client was busy until just now.
+epochs_frames() { vm_field hostA vm1 "['epoch_committed'], s['released_frames'] + s['held_frames']"; }
 # Epochs of an idle VM within two seconds in which it sent nothing: each frame is a reason for one.
 idle_epochs() {
-	local at sent tries
+	local epochs frames epochs_after frames_after tries
 	for ((tries = 0; tries < 10; tries++)); do
-		at=$(epoch) sent=$(frames)
+		read -r epochs frames < <(epochs_frames)
 		let_pass 2
-		at=$(($(epoch) - at))
-		[[ $(frames) != "$sent" ]] || break
+		read -r epochs_after frames_after < <(epochs_frames)
+		[[ $frames != [0-9]* || $frames != "$frames_after" ]] || break
 	done
 	((tries < 10)) || fail "the VM is never idle" >&2
-	echo "$at"
+	echo $((epochs_after - epochs))
 }
 json() { python3 -c "import json; print(json.load(open('$PAIR_DIR/$1.json'))$2)"; }
 client() { # NAME COUNT: writes, and their median time in ms
