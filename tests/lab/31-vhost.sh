@@ -5,10 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/labpair.sh
 
-if [[ ! -e netbuffer/plug.c ]]; then
-	echo "vhost needs the way of the kernel's plug qdisc, which this tree does not have"
-	exit 77
-fi
 GUEST_NETDEV=,vhost=on
 labpair_working
 # Its worker is a kernel thread up to 6.3, and one of QEMU's own since.

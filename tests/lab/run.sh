@@ -21,6 +21,10 @@ wanted() {
 	return 1
 }
 summary() {
+	((passed + failed + skipped > 0)) || {
+		echo "FAIL  no test has such a name"
+		failed=1
+	}
 	echo "$passed passed, $failed failed, $skipped skipped"
 	((failed == 0))
 	exit
