@@ -173,8 +173,8 @@ static uint32_t take_slot(struct ckpt_cache *c)
 		c->free_slot = c->slot[s].tick;
 		return s;
 	}
-	/* Taken in order, so that a cache larger than the guest needs costs no memory for the rest.
-	 */
+	/* Taken in order, so that a cache larger than the guest needs costs no memory for the
+	 * rest. */
 	if (c->used < c->slots)
 		return c->used++;
 	return evict(c);

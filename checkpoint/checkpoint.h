@@ -34,8 +34,8 @@ struct ckpt_mem {
 	void *arg;
 	unsigned blocks;
 	uint64_t (*block_bytes)(void *arg, uint32_t block);
-	/* Pointer to the block's memory if it is mapped, else NULL: then read and write are used.
-	 */
+	/* Pointer to the block's memory if it is mapped, else NULL: then read and write are
+	 * used. */
 	uint8_t *(*map)(void *arg, uint32_t block);
 	int (*read)(void *arg, uint32_t block, uint64_t offset, void *p, size_t n);
 	int (*write)(void *arg, uint32_t block, uint64_t offset, const void *p, size_t n);
@@ -73,7 +73,7 @@ int ckpt_enc_state(struct ckpt_enc *enc, const void *state, size_t bytes,
 /* Room for all of it is needed, or nothing changes and it says -ENOBUFS:
  * CKPT_ENC_STATE_BYTES(bytes) are always enough. -EINVAL for 0 bytes, -EFBIG over
  * CKPT_MAX_STATE_BYTES, -ENOMEM. */
-#define CKPT_ENC_STATE_BYTES(bytes)                                                                \
+#define CKPT_ENC_STATE_BYTES(bytes) \
 	((bytes) + ((bytes) / (256u << 10) + 1) * (size_t)CKPT_RECORD_HEADER_BYTES)
 /* Counters since the start. */
 void ckpt_enc_stats(const struct ckpt_enc *enc, struct ckpt_stats *out);
@@ -142,9 +142,7 @@ size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset
 #define CKPT_BLOCK_BYTES (64u << 10)
 #define CKPT_HASH_BYTES 16u
 #define CKPT_HASH_KEY_BYTES 16u
-#define CKPT_HASHED_BLOCKS_MAX                                                                     \
-	(16u << 20) /* of one disk: 1 TiB, 256 MiB of hashes; more is sent                         \
-		     */
+#define CKPT_HASHED_BLOCKS_MAX (16u << 20) /* of one disk: 1 TiB, 256 MiB of hashes; more is sent */
 struct ckpt_hasher;
 int ckpt_hasher_new(const uint8_t key[CKPT_HASH_KEY_BYTES], struct ckpt_hasher **out) TV_MUST_CHECK;
 void ckpt_hasher_free(struct ckpt_hasher *h);

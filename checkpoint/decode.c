@@ -359,8 +359,8 @@ static int apply_records(struct ckpt_dec *dec)
 
 	while ((rc = walk_next(dec, &w, &why)) > 0) {
 		if (w.r.block != CKPT_BLOCK_STATE) {
-			/* Verified, but a spool file could have changed since: never write astray.
-			 */
+			/* Verified, but a spool file could have changed since: never write
+			 * astray. */
 			if (ckpt_dec_check_place(dec, &w.r))
 				return TV_E_CORRUPT;
 			rc = apply_page(dec, &w);

@@ -35,8 +35,8 @@ int ckpt_dec_fail(struct tv_err *e, int rc, uint64_t number, const struct ckpt_r
 /* Header of a page record against the replica: NULL or what is wrong. */
 const char *ckpt_dec_check_place(const struct ckpt_dec *dec,
 				 const struct ckpt_rec *r) TV_MUST_CHECK;
-/* Decodes a checked page record beside the replica and checks its hash; *out until the next call.
- */
+/* Decodes a checked page record beside the replica and checks its hash; *out until the next
+ * call. */
 int ckpt_dec_page(struct ckpt_dec *dec, const struct ckpt_rec *r, const uint8_t *payload,
 		  const uint8_t **out) TV_MUST_CHECK;
 

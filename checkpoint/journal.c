@@ -310,8 +310,7 @@ int ckpt_journal_each(struct ckpt_journal *j, const struct ckpt_journal_ops *ops
 	uint64_t number = 0;
 	int rc = 0;
 
-	STAILQ_FOREACH(slab, &j->full, next)
-	{
+	STAILQ_FOREACH(slab, &j->full, next) {
 		rc = each_of_slab(slab, slab->bytes, &number, ops, e);
 		if (rc)
 			return rc;

@@ -80,8 +80,8 @@ int ckpt_spool_add(struct ckpt_spool *s, const void *p, size_t n) TV_MUST_CHECK;
 /* What made an add fail since clear, or 0. */
 int ckpt_spool_failed(const struct ckpt_spool *s);
 uint64_t ckpt_spool_bytes(const struct ckpt_spool *s);
-/* n (at most CKPT_MAX_RECORD_BYTES) bytes at pos, inside what was added; valid until the next call.
- */
+/* n (at most CKPT_MAX_RECORD_BYTES) bytes at pos, inside what was added; valid until the next
+ * call. */
 int ckpt_spool_at(struct ckpt_spool *s, uint64_t pos, size_t n, const uint8_t **out) TV_MUST_CHECK;
 
 #endif

@@ -34,10 +34,10 @@ void cli_print(struct cli *c, json_t *j);
 /* Handles --json and --help anywhere among a subcommand's arguments; see getopt_long. Returns -1 to
  * go on, else the exit status. opt is what getopt_long returned. */
 int cli_common_option(struct cli *c, const struct subcommand *cmd, int opt);
-#define CLI_COMMON_OPTIONS                                                                         \
-	{"json", no_argument, NULL, 'J'},                                                          \
-	{                                                                                          \
-		"help", no_argument, NULL, 'h'                                                     \
+#define CLI_COMMON_OPTIONS                     \
+	{"json", no_argument, NULL, 'J'},      \
+	{                                      \
+		"help", no_argument, NULL, 'h' \
 	}
 
 #endif

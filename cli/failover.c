@@ -25,8 +25,7 @@ static int run(struct cli *c, int argc, char **argv)
 		return cli_usage(&cmd_failover);
 	if (force)
 		fprintf(stderr,
-			"twinvm: promoting %s without an arbiter: if its old host still runs it, "
-			"it runs "
+			"twinvm: promoting %s without an arbiter: if its old host still runs it, it runs "
 			"twice and its data are at risk; make sure that host is off\n",
 			argv[optind]);
 	rc = cli_call(c,
@@ -49,23 +48,14 @@ const struct subcommand cmd_failover = {
 	"failover",
 	"VM [--force]",
 	"let a VM and its backup change places; --force: run it here, its host is dead",
-	"Without --force, on the host that runs the VM: a planned switch. The VM stops, its last "
-	"epoch "
-	"is\n"
-	"committed, and it goes on on the backup with nothing lost; when that fails it goes on "
-	"here. "
-	"The new\n"
+	"Without --force, on the host that runs the VM: a planned switch. The VM stops, its last epoch is\n"
+	"committed, and it goes on on the backup with nothing lost; when that fails it goes on here. The new\n"
 	"host has it protected again by itself, first by this one.\n"
-	"With --force, on the backup: promotes the standby on this host from the last committed "
-	"epoch. "
-	"For VMs\n"
-	"without an arbiter, where a person decides: refused while the primary answers, and for "
-	"VMs "
-	"that have\n"
+	"With --force, on the backup: promotes the standby on this host from the last committed epoch. For VMs\n"
+	"without an arbiter, where a person decides: refused while the primary answers, and for VMs that have\n"
 	"an arbiter.\n\n"
 	"  VM       its name or id\n"
-	"  --force  the old host is known to be dead (make sure: a VM that runs twice corrupts "
-	"data)\n"
+	"  --force  the old host is known to be dead (make sure: a VM that runs twice corrupts data)\n"
 	"  --json   one JSON object on stdout\n",
 	run,
 };

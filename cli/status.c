@@ -63,7 +63,8 @@ static int run(struct cli *c, int argc, char **argv)
 	} else if (!rc) {
 		if (!json_array_size(vms))
 			puts("no VM is protected by or for this host");
-		json_array_foreach(vms, i, vm) line(vm);
+		json_array_foreach(vms, i, vm)
+			line(vm);
 	}
 	json_decref(last);
 	return rc;
@@ -75,11 +76,8 @@ const struct subcommand cmd_status = {
 	"one line a VM: role, state, peer, epochs, lag, pause",
 	"  VM      its name, id, pid, or QMP socket; all VMs of this host otherwise\n"
 	"  --json  an array of objects on stdout; with VM one object\n\n"
-	"States: syncing, protected, alone (runs unprotected; the reason is said), promoting, "
-	"stopped.\n"
-	"'kept' names a QEMU of this host that was stopped because another host runs the VM: look "
-	"at "
-	"it, end it,\n"
+	"States: syncing, protected, alone (runs unprotected; the reason is said), promoting, stopped.\n"
+	"'kept' names a QEMU of this host that was stopped because another host runs the VM: look at it, end it,\n"
 	"or forget it with 'twinvm unprotect VM --kept'.\n",
 	run,
 };

@@ -42,8 +42,7 @@ const struct subcommand cmd_unprotect = {
 	"stop protecting a VM; it runs on, the standby goes away",
 	"What twinvm added to the VM is removed from it; the VM is not restarted.\n\n"
 	"  VM      its name, id (from twinvm status), pid, or QMP socket\n"
-	"  --kept  only forget a QEMU of this host that was stopped because another host runs the "
-	"VM: its\n"
+	"  --kept  only forget a QEMU of this host that was stopped because another host runs the VM: its\n"
 	"          process is left as it is, the names of its files and taps may be used again\n"
 	"  --json  one JSON object on stdout\n",
 	run,

@@ -220,8 +220,8 @@ static int disk_data(struct applier *a, const struct work *w, struct tv_err *e)
 	return ckpt_rep_add(a->rep, w->epoch, w->data, w->n, e);
 }
 
-/* Memory and disks of an epoch: both are checked before it is told, and before either is touched.
- */
+/* Memory and disks of an epoch: both are checked before it is told, and before either is
+ * touched. */
 static int epoch_end(struct applier *a, const struct work *w, struct apply_answer *ans)
 {
 	int rc = ckpt_dec_verify(a->dec, w->sums.records, w->sums.checksum, &ans->e);
@@ -482,8 +482,8 @@ void applier_drop_queued(struct applier *a)
 
 	pthread_mutex_lock(&a->lock);
 	TAILQ_FOREACH(w, &a->queue, link)
-	if (w->kind == APPLY_END)
-		end = w;
+		if (w->kind == APPLY_END)
+			end = w;
 	while ((w = TAILQ_LAST(&a->queue, work_queue)) && w != end) {
 		TAILQ_REMOVE(&a->queue, w, link);
 		a->queued_bytes -= w->n;

@@ -63,8 +63,8 @@ bool applier_full(struct applier *a);
 void applier_drop_queued(struct applier *a);
 /* Ends the thread after the job under way. The standby is left as it is. */
 void applier_free(struct applier *a);
-/* Readable when the standby's process has ended; -1 before START. The applier's, until it is freed.
- */
+/* Readable when the standby's process has ended; -1 before START. The applier's, until it is
+ * freed. */
 int applier_pidfd(struct applier *a);
 
 #endif

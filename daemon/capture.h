@@ -86,8 +86,8 @@ struct cap_conf {
 int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en,
 	    struct cap **out) TV_MUST_CHECK;
 void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n);
-/* Joins the thread (after encoder_stop); detaches first from a VM that nothing was done with yet.
- */
+/* Joins the thread (after encoder_stop); detaches first from a VM that nothing was done with
+ * yet. */
 void cap_free(struct cap *c);
 
 #endif

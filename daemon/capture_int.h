@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The capture thread's insides: capture.c and its first copy, capture_sync.c. Private to daemon/.
- */
+/* The capture thread's insides: capture.c and its first copy, capture_sync.c. Private to
+ * daemon/. */
 #ifndef DAEMON_CAPTURE_INT_H
 #define DAEMON_CAPTURE_INT_H
 

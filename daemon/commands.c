@@ -28,8 +28,8 @@ static void waiter_closed(struct ctl *c, void *arg)
 	struct vm *vm;
 
 	TAILQ_FOREACH(vm, &d->vms, link)
-	if (vm->waiter == c)
-		vm->waiter = NULL;
+		if (vm->waiter == c)
+			vm->waiter = NULL;
 	ctl_free(c);
 }
 
@@ -51,8 +51,8 @@ static bool is_no_vm(pid_t pid, void *arg)
 	struct vm *vm;
 
 	TAILQ_FOREACH(vm, &d->vms, link)
-	if (vm->role == VM_BACKUP && vm->qemu.pid == pid)
-		return true;
+		if (vm->role == VM_BACKUP && vm->qemu.pid == pid)
+			return true;
 	return kept_is(d, pid);
 }
 
@@ -61,8 +61,8 @@ static struct vm *by_process(struct daemon *d, const struct hv_vm_id *id)
 	struct vm *vm;
 
 	TAILQ_FOREACH(vm, &d->vms, link)
-	if (vm->qemu.pid == id->pid && vm->qemu.start_ticks == id->start_ticks)
-		return vm;
+		if (vm->qemu.pid == id->pid && vm->qemu.start_ticks == id->start_ticks)
+			return vm;
 	return NULL;
 }
 
@@ -352,8 +352,8 @@ static bool first_of(struct daemon *d, const struct kept *k)
 	struct kept *o;
 
 	TAILQ_FOREACH(o, &d->kept, link)
-	if (!strcmp(o->id, k->id))
-		return o == k;
+		if (!strcmp(o->id, k->id))
+			return o == k;
 	return false;
 }
 
@@ -371,15 +371,15 @@ static void status(struct daemon *d, struct ctl *c, json_t *msg)
 		return;
 	}
 	TAILQ_FOREACH(vm, &d->vms, link)
-	if (!what || !strcmp(vm->name, what) || !strcmp(vm->id, what) ||
-	    vm == vm_find(d, what, &several))
-		json_array_append_new(list, vm_status(vm));
+		if (!what || !strcmp(vm->name, what) || !strcmp(vm->id, what) ||
+		    vm == vm_find(d, what, &several))
+			json_array_append_new(list, vm_status(vm));
 	/* One line for a VM that is nothing here but kept. */
 	kept_prune(d);
 	TAILQ_FOREACH(k, &d->kept, link)
-	if (!vm_by_id(d, k->id) && first_of(d, k) &&
-	    (!what || kept_find(d, what) == k || !strcmp(k->id, what)))
-		json_array_append_new(list, kept_status(d, k));
+		if (!vm_by_id(d, k->id) && first_of(d, k) &&
+		    (!what || kept_find(d, what) == k || !strcmp(k->id, what)))
+			json_array_append_new(list, kept_status(d, k));
 	ctl_send(c, json_pack("{sb si so}", "done", 1, "rc", 0, "vms", list));
 	ctl_close_when_sent(c);
 }

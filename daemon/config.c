@@ -15,21 +15,21 @@ struct key {
 	size_t offset, room;
 	long long min, max;
 };
-#define T(n, f)                                                                                    \
-	{                                                                                          \
-		n, TEXT, offsetof(struct config, f), sizeof(((struct config *)0)->f), 0, 0         \
+#define T(n, f)                                                                            \
+	{                                                                                  \
+		n, TEXT, offsetof(struct config, f), sizeof(((struct config *)0)->f), 0, 0 \
 	}
-#define N(n, f, lo, hi)                                                                            \
-	{                                                                                          \
-		n, NUMBER, offsetof(struct config, f), 0, lo, hi                                   \
+#define N(n, f, lo, hi)                                          \
+	{                                                        \
+		n, NUMBER, offsetof(struct config, f), 0, lo, hi \
 	}
-#define Y(n, f)                                                                                    \
-	{                                                                                          \
-		n, YES_NO, offsetof(struct config, f), 0, 0, 0                                     \
+#define Y(n, f)                                                \
+	{                                                      \
+		n, YES_NO, offsetof(struct config, f), 0, 0, 0 \
 	}
-#define S(n, f, lo, hi)                                                                            \
-	{                                                                                          \
-		n, BYTES, offsetof(struct config, f), 0, lo, hi                                    \
+#define S(n, f, lo, hi)                                         \
+	{                                                       \
+		n, BYTES, offsetof(struct config, f), 0, lo, hi \
 	}
 
 static const struct key keys[] = {

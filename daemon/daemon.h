@@ -48,8 +48,7 @@ struct vm {
 	bool awaited; /* loaded from disk: its replicator may still introduce itself */
 	bool fresh;   /* made by the protect that is under way: forgotten when that fails */
 	struct fo_candidate
-		asked;	  /* protect named this host while another try was under way; port 0: no
-			   */
+		asked;	  /* protect named this host while another try was under way; port 0: no */
 	pid_t child;	  /* replicator or recovery of ours; 0: none, or adopted */
 	pid_t replicator; /* registered one, ours or adopted */
 	struct ctl *rep;  /* its connection */

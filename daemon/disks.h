@@ -51,8 +51,8 @@ void disks_expect_hashes(struct disks *d);
 int disks_learn(struct disks *d, unsigned disk, uint64_t first, const uint8_t *hashes,
 		size_t bytes) TV_MUST_CHECK;
 void disks_learned(struct disks *d);
-/* Any other thread. Until all hashes that were expected are told; -ECANCELED: the session is over.
- */
+/* Any other thread. Until all hashes that were expected are told; -ECANCELED: the session is
+ * over. */
 int disks_await_hashes(struct disks *d) TV_MUST_CHECK;
 /* Would it wait? */
 bool disks_hashes_awaited(struct disks *d);
@@ -60,8 +60,8 @@ bool disks_hashes_awaited(struct disks *d);
 void disks_copied(struct disks *d);
 /* Serves one more disk; *fd is QEMU's end. Any thread. */
 int disks_add(struct disks *d, uint64_t bytes, int *fd) TV_MUST_CHECK;
-/* HOT, any thread. A pause is about to be asked for, or is over: answers do not wait for commits.
- */
+/* HOT, any thread. A pause is about to be asked for, or is over: answers do not wait for
+ * commits. */
 void disks_pausing(struct disks *d, bool on);
 /* HOT, any thread, VM paused (epoch 0: running). What comes from now on is epoch + 1's. */
 void disks_barrier(struct disks *d, uint64_t epoch);

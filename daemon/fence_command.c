@@ -42,8 +42,8 @@ static struct fo_times times_of(const struct vm *vm)
 	return t;
 }
 
-/* Starts argv[0] with our environment and what it is about. A group of its own, to be ended whole.
- */
+/* Starts argv[0] with our environment and what it is about. A group of its own, to be ended
+ * whole. */
 static int start(struct vm *vm, pid_t *pid)
 {
 	char words[5][200], *argv[] = {vm->d->conf.fence_command, vm->peer_name, NULL};
@@ -138,8 +138,8 @@ bool fence_command_exit(struct daemon *d, pid_t pid, int status)
 	struct vm *vm;
 
 	TAILQ_FOREACH(vm, &d->vms, link)
-	if (vm->fencer == pid)
-		break;
+		if (vm->fencer == pid)
+			break;
 	if (!vm)
 		return false;
 	vm->fencer = 0;

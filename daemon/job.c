@@ -13,13 +13,13 @@ static const struct field {
 	enum kind kind;
 	size_t offset, room;
 } fields[] = {
-#define T(f)                                                                                       \
-	{                                                                                          \
-#f, TEXT, offsetof(struct job, f), sizeof(((struct job *)0)->f)                    \
+#define T(f)                                                                    \
+	{                                                                       \
+#f, TEXT, offsetof(struct job, f), sizeof(((struct job *)0)->f) \
 	}
-#define F(f, k)                                                                                    \
-	{                                                                                          \
-#f, k, offsetof(struct job, f), 0                                                  \
+#define F(f, k)                                   \
+	{                                         \
+#f, k, offsetof(struct job, f), 0 \
 	}
 	T(conf.path),
 	T(vm_id),

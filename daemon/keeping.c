@@ -195,8 +195,7 @@ void keep_try(struct vm *vm)
 	if (at < 0) {
 		snprintf(vm->reason, sizeof(vm->reason),
 			 "no host to protect it: no peer.NAME in %s, and the arbiter knows of none "
-			 "that "
-			 "is well and has room",
+			 "that is well and has room",
 			 vm->d->conf.path);
 		arm(vm);
 		return;

@@ -139,9 +139,9 @@ struct kept *kept_find(struct daemon *d, const char *what)
 
 	kept_prune(d);
 	TAILQ_FOREACH(k, &d->kept, link)
-	if (!strcmp(k->name, what) || !strcmp(k->id, what) || !strcmp(k->qemu.qmp_path, what) ||
-	    (is_pid && k->qemu.pid == pid))
-		return k;
+		if (!strcmp(k->name, what) || !strcmp(k->id, what) ||
+		    !strcmp(k->qemu.qmp_path, what) || (is_pid && k->qemu.pid == pid))
+			return k;
 	return NULL;
 }
 
@@ -150,8 +150,8 @@ bool kept_is(struct daemon *d, pid_t pid)
 	struct kept *k;
 
 	TAILQ_FOREACH(k, &d->kept, link)
-	if (k->qemu.pid == pid && lives(k))
-		return true;
+		if (k->qemu.pid == pid && lives(k))
+			return true;
 	return false;
 }
 
@@ -177,8 +177,8 @@ json_t *kept_json(struct daemon *d, const char *vm_id)
 
 	kept_prune(d);
 	TAILQ_FOREACH(k, &d->kept, link)
-	if (!strcmp(k->id, vm_id))
-		json_array_append_new(list, to_json(k));
+		if (!strcmp(k->id, vm_id))
+			json_array_append_new(list, to_json(k));
 	return list;
 }
 
@@ -189,8 +189,8 @@ int kept_free_place(struct daemon *d, const char *vm_id)
 
 	kept_prune(d);
 	TAILQ_FOREACH(k, &d->kept, link)
-	if (!strcmp(k->id, vm_id) && k->place >= 0)
-		taken |= 1u << k->place;
+		if (!strcmp(k->id, vm_id) && k->place >= 0)
+			taken |= 1u << k->place;
 	for (int i = 0; i < PLACES; i++)
 		if (!(taken & 1u << i))
 			return i;

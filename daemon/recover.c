@@ -111,8 +111,8 @@ int recover_main(const char *job_text)
 		       j.vm_name, e.text);
 		return 1;
 	}
-	/* Held in the kernel since it died: rule 4, the VM goes on with the history that sent it.
-	 */
+	/* Held in the kernel since it died: rule 4, the VM goes on with the history that sent
+	 * it. */
 	rc = nb_plug_clean(j.vm_id, true, &e);
 	if (rc) {
 		tv_log(TV_ERROR, "%s: clean-up: %s; trying again", j.vm_name, e.text);

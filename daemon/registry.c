@@ -71,8 +71,8 @@ struct vm *vm_by_id(struct daemon *d, const char *id)
 	struct vm *vm;
 
 	TAILQ_FOREACH(vm, &d->vms, link)
-	if (!strcmp(vm->id, id))
-		return vm;
+		if (!strcmp(vm->id, id))
+			return vm;
 	return NULL;
 }
 
@@ -84,8 +84,7 @@ struct vm *vm_find(struct daemon *d, const char *what, bool *several)
 	bool is_pid = *what && !*end;
 
 	*several = false;
-	TAILQ_FOREACH(vm, &d->vms, link)
-	{
+	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (strcmp(vm->name, what) != 0 && strcmp(vm->id, what) != 0 &&
 		    strcmp(vm->qemu.qmp_path, what) != 0 && !(is_pid && vm->qemu.pid == pid))
 			continue;

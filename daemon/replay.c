@@ -80,8 +80,7 @@ static unsigned say(struct replay *r, int fd, uint64_t epoch, bool output)
 	unsigned said = 0;
 	struct kept *k;
 
-	TAILQ_FOREACH(k, &r->frames, link)
-	{
+	TAILQ_FOREACH(k, &r->frames, link) {
 		if (k->output != output || k->epoch + 1 < epoch || (output && k->epoch > epoch))
 			continue;
 		if (!nb_replay_send(fd, k->data, k->data + NB_VNET_HDR_BYTES,

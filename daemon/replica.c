@@ -24,8 +24,8 @@ int replica_open(json_t *desc, const struct replica_conf *conf, struct ckpt_rep 
 	*n = 0;
 	if (json_array_size(list) > CKPT_MAX_DISKS)
 		return tv_fail(e, TV_E_PROTOCOL, "the VM has more than %u disks", CKPT_MAX_DISKS);
-	json_array_foreach(list, i, d) rc.bytes[i] =
-		(uint64_t)json_integer_value(json_object_get(d, "bytes"));
+	json_array_foreach(list, i, d)
+		rc.bytes[i] = (uint64_t)json_integer_value(json_object_get(d, "bytes"));
 	rc.disks = (unsigned)json_array_size(list);
 	if (!rc.disks)
 		return 0;

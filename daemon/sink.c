@@ -23,7 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HELLO_TIMEOUT_NS                                                                           \
+#define HELLO_TIMEOUT_NS \
 	(5 * TV_NS_PER_S) /* a peer that connects and says nothing is not waited for */
 
 void sink_arm(struct event *ev, int64_t ns)

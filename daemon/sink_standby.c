@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The sink: what the engine (failover/backup.c) asks for, and the standby behind the apply thread.
- */
+/* The sink: what the engine (failover/backup.c) asks for, and the standby behind the apply
+ * thread. */
 #include "daemon/sink_int.h"
 
 #include <errno.h>

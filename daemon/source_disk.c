@@ -11,8 +11,8 @@
 /* Small on purpose: what is sent while it is still in a processor's cache costs half
  * (bench/disk.sh). */
 #define QUEUE_BYTES (1u << 20)
-/* Uncommitted disk data: three epochs of it fit into what a backup keeps by default, several times.
- */
+/* Uncommitted disk data: three epochs of it fit into what a backup keeps by default, several
+ * times. */
 #define HOLD_SHARE 8
 
 bool src_send_disks(struct source *s)

@@ -88,8 +88,7 @@ void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, cons
 void src_on_settle(evutil_socket_t fd, short what, void *arg);
 void src_on_detached(struct source *s, const struct cap_event *ev);
 
-/* ---- source_epoch.c: when epochs begin, what the capture thread says, what the encoder made ----
- */
+/* ---- source_epoch.c: when epochs begin, what the capture thread says, what the encoder made */
 void src_schedule(struct source *s);
 void src_fail_soon(struct source *s, int rc, const char *why);
 void src_on_part_wait(evutil_socket_t fd, short what, void *arg);

@@ -44,8 +44,7 @@ static void add_stats(json_t *o, const struct vm *vm)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(vm->stats, key, v)
-	{
+	json_object_foreach(vm->stats, key, v) {
 		bool of_session =
 			!strcmp(key, "state") || !strcmp(key, "reason") || !strcmp(key, "progress");
 

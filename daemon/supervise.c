@@ -80,8 +80,8 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 			break;
 		}
 	TAILQ_FOREACH(vm, &d->vms, link)
-	if (vm->child == pid)
-		break;
+		if (vm->child == pid)
+			break;
 	if (!vm)
 		return;
 	if (vm->phase == VM_RECOVERING) {
@@ -236,8 +236,7 @@ void supervise_loaded(struct daemon *d)
 {
 	struct vm *vm;
 
-	TAILQ_FOREACH(vm, &d->vms, link)
-	{
+	TAILQ_FOREACH(vm, &d->vms, link) {
 		vm->awaited = true;
 		vm_timer(vm, INTRODUCTION_NS);
 	}

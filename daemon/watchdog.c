@@ -83,8 +83,7 @@ static void look(struct daemon *d)
 	struct vm *vm;
 
 	fo_times_init(&t, d->conf.heartbeat_ms * TV_NS_PER_MS);
-	TAILQ_FOREACH(vm, &d->vms, link)
-	{
+	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (!is_guarded(vm))
 			continue;
 		any = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The arbiter's one door, and what the three questions mean in terms of read and compare-and-swap.
- */
+/* The arbiter's one door, and what the three questions mean in terms of read and
+ * compare-and-swap. */
 #include "failover/arbiter.h"
 #include "failover/mutant.h"
 #include "failover/record.h"
@@ -129,8 +129,8 @@ static bool primary_may(const struct fo_claim *c, const struct fo_record *now)
 	return now->generation <= c->generation && !strcmp(now->primary, c->self);
 }
 
-/* The backup may promote only from a record that names it, in the synchronisation it took part in.
- */
+/* The backup may promote only from a record that names it, in the synchronisation it took part
+ * in. */
 static bool backup_may(const struct fo_claim *c, const struct fo_record *now)
 {
 	return now->state == FO_PAIRED && !strcmp(now->backup, c->self) &&

@@ -113,8 +113,7 @@ static int file_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *
 	rc = fo_record_parse(text, bytes, out, NULL);
 	return rc ? tv_fail(e, rc,
 			    "arbiter record %s is malformed: look at it, and remove the VM's "
-			    "folder "
-			    "only when the VM runs on one host at most",
+			    "folder only when the VM runs on one host at most",
 			    path)
 		  : 0;
 }

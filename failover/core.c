@@ -65,8 +65,8 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(LEAVING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
 	P(LEAVING, VM_DIED, ALONE, DO(END)),
 
-	/* A planned switch. Until the backup is told, it is ours to call off; by record even then.
-	 */
+	/* A planned switch. Until the backup is told, it is ours to call off; by record even
+	 * then. */
 	P(SWITCHING, LAST_COMMIT, YIELDING, DO(TAKE_OVER)),
 	P(SWITCHING, PEER_LOST, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
 	P(SWITCHING, LEASE_OVER, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
@@ -152,18 +152,18 @@ struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, b
 
 #define NAME(n, why) #n,
 #define WHY(n, why) why,
-#define WORDS(function, type, LIST)                                                                \
-	const char *function##_name(enum type v)                                                   \
-	{                                                                                          \
-		static const char *const names[] = {LIST(NAME)};                                   \
-                                                                                                   \
-		return names[v];                                                                   \
-	}                                                                                          \
-	const char *function##_why(enum type v)                                                    \
-	{                                                                                          \
-		static const char *const whys[] = {LIST(WHY)};                                     \
-                                                                                                   \
-		return whys[v];                                                                    \
+#define WORDS(function, type, LIST)                              \
+	const char *function##_name(enum type v)                 \
+	{                                                        \
+		static const char *const names[] = {LIST(NAME)}; \
+                                                                 \
+		return names[v];                                 \
+	}                                                        \
+	const char *function##_why(enum type v)                  \
+	{                                                        \
+		static const char *const whys[] = {LIST(WHY)};   \
+                                                                 \
+		return whys[v];                                  \
 	}
 
 WORDS(fo_primary_state, fo_primary_state, FO_PRIMARY_STATES)

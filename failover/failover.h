@@ -122,8 +122,8 @@ const struct fo_host *fo_choose_backup(const struct fo_host *hosts, unsigned n, 
 				       const char *last_peer, uint64_t need_mib);
 const char *fo_health_name(enum fo_health h);
 
-/* What the three questions mean, as functions that may block (one read and one compare-and-swap).
- */
+/* What the three questions mean, as functions that may block (one read and one
+ * compare-and-swap). */
 enum fo_question {
 	FO_ASK_PAIR,	/* primary: from now on `backup` may promote */
 	FO_ASK_ALONE,	/* primary: nobody else may run this VM */

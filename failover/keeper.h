@@ -62,9 +62,9 @@ struct fo_own {		     /* what this host knows of a VM */
 	uint64_t highest;    /* ever heard of; 0: never */
 };
 enum fo_verdict {
-	FO_ACCEPT, /* be its backup */
-	FO_STALE,  /* the sender is behind: it is told the highest generation, and must stop its VM
-		    */
+	FO_ACCEPT,    /* be its backup */
+	FO_STALE,     /* the sender is behind: it is told the highest generation, and must stop its
+		    * VM */
 	FO_RUNS_HERE, /* the same generation as ours: refused, nobody is stale */
 	FO_YIELD, /* ours is behind: stop our VM and keep it for inspection, then be its backup */
 };

@@ -23,8 +23,8 @@ int fo_members_announce(struct fo_members *m, const char *folder, const struct f
 	TV_FREE char *text = NULL;
 	int rc;
 
-	if (!m->beat) { /* not where a daemon before us left off: it would look as if it stood still
-			 */
+	if (!m->beat) { /* not where a daemon before us left off: it would look as if it stood
+			 * still */
 		char tag[9];
 
 		tv_random_hex(tag, 4);

@@ -94,8 +94,7 @@ static void check_disk(const struct hv_check *c, json_t *dev, struct hv_refusals
 	if (!c->policy->disks)
 		refuse(out,
 		       "disk %s (%s) is writable, and disks are not replicated: detach it or make "
-		       "it "
-		       "read-only (readonly=on)",
+		       "it read-only (readonly=on)",
 		       disk_name(dev), file);
 	else if (drv && !strcmp(drv, "vvfat"))
 		refuse(out, "disk %s (%s) is a host folder in disguise: use an image file",
@@ -107,7 +106,8 @@ static void check_disks(const struct hv_check *c, struct hv_refusals *out)
 	json_t *dev;
 	size_t i;
 
-	json_array_foreach(c->block, i, dev) check_disk(c, dev, out);
+	json_array_foreach(c->block, i, dev)
+		check_disk(c, dev, out);
 }
 
 /* A disk that others write to as well: a mirror of our writes is not its contents. */
@@ -122,8 +122,7 @@ static void check_shared_disks(const struct hv_check *c, struct hv_refusals *out
 		    hv_dev_prop(d, "share-rw", v, sizeof(v)) && !strcmp(v, "true"))
 			refuse(out,
 			       "device %s (%s) shares its disk with other machines (share-rw=on), "
-			       "whose "
-			       "writes cannot be replicated: start it with share-rw=off",
+			       "whose writes cannot be replicated: start it with share-rw=off",
 			       d->name, d->driver);
 	}
 }

@@ -48,8 +48,7 @@ static void remove_objects(struct hv_qmp *q, bool capture, int *rc, struct tv_er
 	json_t *list = ask_list(q, "qom-list", json_pack("{s:s}", "path", "/objects"), rc, e), *v;
 	size_t i;
 
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach(list, i, v) {
 		const char *name = json_string_value(json_object_get(v, "name"));
 
 		if (is_ours(name) && (strstr(name, "-out") != NULL) == capture)
@@ -63,8 +62,7 @@ static void remove_chardevs(struct hv_qmp *q, int *rc, struct tv_err *e)
 	json_t *list = ask_list(q, "query-chardev", NULL, rc, e), *v;
 	size_t i;
 
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach(list, i, v) {
 		const char *label = json_string_value(json_object_get(v, "label"));
 
 		if (is_ours(label))
@@ -78,9 +76,9 @@ static bool set_is_ours(json_t *set)
 	json_t *fd;
 	size_t i;
 
-	json_array_foreach(
-		json_object_get(set, "fds"), i,
-		fd) if (is_ours(json_string_value(json_object_get(fd, "opaque")))) return true;
+	json_array_foreach(json_object_get(set, "fds"), i, fd)
+		if (is_ours(json_string_value(json_object_get(fd, "opaque"))))
+			return true;
 	return false;
 }
 
@@ -89,10 +87,12 @@ static void remove_fdsets(struct hv_qmp *q, int *rc, struct tv_err *e)
 	json_t *list = ask_list(q, "query-fdsets", NULL, rc, e), *v;
 	size_t i;
 
-	json_array_foreach(list, i, v) if (set_is_ours(v)) remove_one(
-		q, "remove-fd",
-		json_pack("{s:I}", "fdset-id", json_integer_value(json_object_get(v, "fdset-id"))),
-		rc, e);
+	json_array_foreach(list, i, v)
+		if (set_is_ours(v))
+			remove_one(q, "remove-fd",
+				   json_pack("{s:I}", "fdset-id",
+					     json_integer_value(json_object_get(v, "fdset-id"))),
+				   rc, e);
 	json_decref(list);
 }
 
@@ -103,8 +103,7 @@ static bool has_jobs(struct hv_qmp *q, bool cancel, int *rc, struct tv_err *e)
 	bool found = false;
 	size_t i;
 
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach(list, i, v) {
 		const char *id = json_string_value(json_object_get(v, "device"));
 
 		if (!is_ours(id))
@@ -174,8 +173,7 @@ void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, st
 		end_jobs(q, stopped ? stopped : &unwatched, rc, e);
 	/* After its job, which uses it. */
 	list = ask_list(q, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), rc, e);
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach(list, i, v) {
 		const char *name = json_string_value(json_object_get(v, "node-name"));
 
 		if (is_ours(name))

@@ -102,7 +102,9 @@ static void add_file(json_t *files, const char *cwd, const char *path)
 		snprintf(full, sizeof(full), "%s/%s", cwd, path);
 	if (!*path || stat(full, &st) || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
 		return;
-	json_array_foreach(files, i, v) if (!strcmp(json_string_value(v), full)) return;
+	json_array_foreach(files, i, v)
+		if (!strcmp(json_string_value(v), full))
+			return;
 	json_array_append_new(files, json_string(full));
 }
 

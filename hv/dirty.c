@@ -209,8 +209,8 @@ static int wake_shared(struct hv_vm *vm, uint32_t block, uint64_t start, uint64_
 	return rc;
 }
 
-/* Looks what was populated in virgin [*at, end); moves *at to the first chunk that is ordinary now.
- */
+/* Looks what was populated in virgin [*at, end); moves *at to the first chunk that is ordinary
+ * now. */
 static int wake_virgins(struct hv_vm *vm, uint32_t block, uint64_t *at, uint64_t end)
 {
 	uint64_t first = end;

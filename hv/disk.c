@@ -65,8 +65,7 @@ int hv_disks_setup(struct hv_vm *vm, json_t *block, struct tv_err *e)
 	size_t i;
 	int rc;
 
-	json_array_foreach(block, i, dev)
-	{
+	json_array_foreach(block, i, dev) {
 		if (!hv_disk_is_writable(dev))
 			continue;
 		if (vm->n_disks == HV_MAX_DISKS)
@@ -158,8 +157,7 @@ int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes, 
 	rc = hv_qmp_cmd(vm->qmp, "query-block-jobs", NULL, &list, HV_CMD_MS, e);
 	if (rc)
 		return rc;
-	json_array_foreach(list, i, j)
-	{
+	json_array_foreach(list, i, j) {
 		const char *id = json_string_value(json_object_get(j, "device"));
 
 		if (!id || strncmp(id, HV_PREFIX, strlen(HV_PREFIX)))

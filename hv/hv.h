@@ -47,13 +47,13 @@ int hv_list(struct hv_vm_id *out, unsigned max, unsigned *n) TV_MUST_CHECK;
 
 /* ---- kernel and QEMU features, probed once ---- */
 struct hv_features {
-	bool uffd_wp_async; /* userfaultfd with UFFD_FEATURE_WP_ASYNC */
-	bool pagemap_scan;  /* PAGEMAP_SCAN ioctl with PM_SCAN_WP_MATCHING, self-tested */
-	bool soft_dirty;    /* soft-dirty bits, self-tested: used where the two above are not there
-			     */
+	bool uffd_wp_async;	/* userfaultfd with UFFD_FEATURE_WP_ASYNC */
+	bool pagemap_scan;	/* PAGEMAP_SCAN ioctl with PM_SCAN_WP_MATCHING, self-tested */
+	bool soft_dirty;	/* soft-dirty bits, self-tested: used where the two above are not
+			     * there */
 	bool soft_dirty_shared; /* the same on memory files mapped shared */
-	bool discard_reported;	/* a MADV_DONTNEED page is reported as written (needed for balloon)
-				 */
+	bool discard_reported;	/* a MADV_DONTNEED page is reported as written (needed for
+				 * balloon) */
 	bool kvm_usable;	/* /dev/kvm and vmx or svm in /proc/cpuinfo */
 	char why[256];		/* what is missing and how to mend it, "" when all is there */
 };
@@ -208,8 +208,8 @@ struct hv_net_port {
  */
 int hv_net_hold(struct hv_vm *vm, struct hv_net_port ports[HV_MAX_NICS], unsigned *n,
 		struct tv_err *e) TV_MUST_CHECK;
-/* Removes them again; frames flow directly. The caller still reads capture_fd until this returns.
- */
+/* Removes them again; frames flow directly. The caller still reads capture_fd until this
+ * returns. */
 int hv_net_unhold(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 struct hv_tap {

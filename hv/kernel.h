@@ -46,7 +46,7 @@ struct pm_scan_arg {
 #endif
 
 /* What a userfaultfd is asked for: shmem too, because main RAM may be a shared file. */
-#define HV_UFFD_FEATURES                                                                           \
+#define HV_UFFD_FEATURES \
 	(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
 
 #endif

@@ -63,8 +63,7 @@ bool hv_qemu_has_name(json_t *list, const char *name)
 	json_t *p;
 	size_t i;
 
-	json_array_foreach(list, i, p)
-	{
+	json_array_foreach(list, i, p) {
 		const char *s = json_string_value(json_object_get(p, "name"));
 
 		if (s && !strcmp(s, name))
@@ -257,8 +256,9 @@ bool hv_qemu_has_machine(json_t *machines, const char *name)
 	json_t *m;
 	size_t i;
 
-	json_array_foreach(machines, i, m) if (is_named(m, "name", name) ||
-					       is_named(m, "alias", name)) return true;
+	json_array_foreach(machines, i, m)
+		if (is_named(m, "name", name) || is_named(m, "alias", name))
+			return true;
 	return false;
 }
 

@@ -171,8 +171,8 @@ static bool walk(pid_t pid, uint64_t first, size_t name_at, unsigned next_slot,
 	return k == listed && named == n;
 }
 
-/* A copy of data's bytes where one of the names stands, with its NUL; SIZE_MAX when there is none.
- */
+/* A copy of data's bytes where one of the names stands, with its NUL; SIZE_MAX when there is
+ * none. */
 static size_t find_name(const uint8_t *data, const struct hv_ramblock *b, unsigned n)
 {
 	for (size_t at = 0; at + 8 < NODE_BYTES; at += 4)

@@ -38,8 +38,7 @@ static const char *replica_of(struct hv_rewrite *rw, const char *id, const char 
 	json_t *d;
 	size_t i;
 
-	json_array_foreach(json_object_get(rw->desc, "disks"), i, d)
-	{
+	json_array_foreach(json_object_get(rw->desc, "disks"), i, d) {
 		bool found;
 
 		if (i >= rw->conf->n_replicas || i >= HV_MAX_DISKS)
@@ -170,8 +169,7 @@ static void json_refs(struct node *n, json_t *o, unsigned depth)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(o, key, v)
-	{
+	json_object_foreach(o, key, v) {
 		if (json_is_object(v) && depth < 16)
 			json_refs(n, v, depth + 1);
 		else
@@ -184,8 +182,9 @@ static bool is_disk_node(struct hv_rewrite *rw, const char *name)
 	json_t *d;
 	size_t i;
 
-	json_array_foreach(json_object_get(rw->desc, "disks"), i,
-			   d) if (!strcmp(text_of(d, "node"), name)) return true;
+	json_array_foreach(json_object_get(rw->desc, "disks"), i, d)
+		if (!strcmp(text_of(d, "node"), name))
+			return true;
 	return false;
 }
 
@@ -307,9 +306,11 @@ void hv_rw_disks_finish(struct hv_rewrite *rw)
 
 	if (json_array_size(disks) > HV_MAX_DISKS || json_array_size(disks) > rw->conf->n_replicas)
 		hv_rw_fail(rw, -EINVAL, "the VM has more disks than there are replicas");
-	json_array_foreach(disks, i, d) if (i < HV_MAX_DISKS && !rw->disk_found[i]) hv_rw_fail(
-		rw, TV_E_REFUSED,
-		"disk %s (%s) is not on the VM's command line: it was added or given another "
-		"image while the VM ran; start the VM with it",
-		text_of(d, "name"), text_of(d, "file"));
+	json_array_foreach(disks, i, d)
+		if (i < HV_MAX_DISKS && !rw->disk_found[i])
+			hv_rw_fail(
+				rw, TV_E_REFUSED,
+				"disk %s (%s) is not on the VM's command line: it was added or given another "
+				"image while the VM ran; start the VM with it",
+				text_of(d, "name"), text_of(d, "file"));
 }

@@ -22,8 +22,7 @@ static void find_main_block(struct hv_rewrite *rw)
 	json_int_t bytes = 0;
 	size_t i;
 
-	json_array_foreach(blocks, i, block)
-	{
+	json_array_foreach(blocks, i, block) {
 		if (!json_is_true(json_object_get(block, "main")))
 			continue;
 		rw->main_name = json_string_value(json_object_get(block, "name"));
@@ -36,8 +35,7 @@ static void find_main_block(struct hv_rewrite *rw)
 	else if ((uint64_t)bytes != rw->ram_bytes)
 		hv_rw_fail(rw, TV_E_REFUSED,
 			   "main memory %s has %" PRIu64 " of the VM's %" PRIu64
-			   " bytes of memory: "
-			   "memory in several pieces cannot be carried over",
+			   " bytes of memory: memory in several pieces cannot be carried over",
 			   rw->main_name, (uint64_t)bytes, rw->ram_bytes);
 }
 

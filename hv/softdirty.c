@@ -320,8 +320,8 @@ static bool is_locked(const struct hv_maps *maps, const char *smaps, const struc
 	return hv_shared_is_locked(smaps, hv_maps_at(maps, b->host.v)->start);
 }
 
-/* Begins to watch what shared memory's bits depend on, and refuses where they cannot be relied on.
- */
+/* Begins to watch what shared memory's bits depend on, and refuses where they cannot be relied
+ * on. */
 static int watch_shared(struct hv_vm *vm, const struct hv_maps *maps, struct tv_err *e)
 {
 	TV_FREE char *smaps = NULL;

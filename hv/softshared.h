@@ -13,8 +13,8 @@ struct hv_shared_facts { /* of this host */
 	bool swap;	 /* some is active */
 	char huge[16]; /* the word chosen in shmem_enabled; "deny" in a kernel without huge pages */
 	uint64_t huge_pages;   /* of all shared memory of this host */
-	uint64_t anon_scanned; /* pages of processes and of shared memory that reclaim ever took up
-				*/
+	uint64_t anon_scanned; /* pages of processes and of shared memory that reclaim ever took
+				* up */
 };
 struct hv_shared_block {
 	const char *name;

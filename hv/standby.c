@@ -31,8 +31,7 @@ static int load_blocks(struct hv_standby *sb, json_t *desc, struct tv_err *e)
 	bool have_main = false;
 	size_t i;
 
-	json_array_foreach(list, i, b)
-	{
+	json_array_foreach(list, i, b) {
 		const char *name = json_string_value(json_object_get(b, "name"));
 		json_int_t bytes = json_integer_value(json_object_get(b, "bytes"));
 		struct hv_block *to = &sb->blocks[i];

@@ -172,8 +172,9 @@ static char *firmware_path(struct hv_rewrite *rw, const char *name)
 
 	if (!full || strchr(name, '/'))
 		return full;
-	json_array_foreach(files, i, file) if (json_is_string(file) &&
-					       !strcmp(json_string_value(file), full)) return full;
+	json_array_foreach(files, i, file)
+		if (json_is_string(file) && !strcmp(json_string_value(file), full))
+			return full;
 	free(full);
 	return strdup(name);
 }

@@ -42,8 +42,7 @@ static int check_files(json_t *desc, char *const *argv, struct tv_err *e)
 	json_t *file;
 	size_t i;
 
-	json_array_foreach(json_object_get(desc, "files"), i, file)
-	{
+	json_array_foreach(json_object_get(desc, "files"), i, file) {
 		const char *path = json_string_value(file);
 
 		if (path && is_named(argv, path) && access(path, R_OK))
@@ -63,8 +62,8 @@ static int check_memory(json_t *desc, struct tv_err *e)
 	size_t i;
 	int rc;
 
-	json_array_foreach(json_object_get(desc, "blocks"), i, block) need +=
-		(uint64_t)json_integer_value(json_object_get(block, "bytes"));
+	json_array_foreach(json_object_get(desc, "blocks"), i, block)
+		need += (uint64_t)json_integer_value(json_object_get(block, "bytes"));
 	rc = tv_read_file("/proc/meminfo", 1u << 16, &text, NULL);
 	if (rc)
 		return tv_fail(e, rc, "cannot read /proc/meminfo: %s", tv_strerror(rc));
@@ -115,8 +114,8 @@ static int find_binary(const char *name, char **out, struct tv_err *e)
 	return 0;
 }
 
-/* The form of a machine's state goes with its versioned type; a newer QEMU knows the older forms.
- */
+/* The form of a machine's state goes with its versioned type; a newer QEMU knows the older
+ * forms. */
 int hv_standby_match(json_t *desc, const char *binary, const struct hv_qemu *m, json_t *machines,
 		     struct tv_err *e)
 {

@@ -15,8 +15,8 @@ int hv_open_vm(const struct hv_vm_id *id, struct hv_qmp **out, struct tv_err *e)
 	return hv_qmp_open(id->qmp_path, HV_CMD_MS, out, e);
 }
 
-/* QMP stop of a VM that nobody is attached to: it was fenced and must not run beside its successor.
- */
+/* QMP stop of a VM that nobody is attached to: it was fenced and must not run beside its
+ * successor. */
 int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e)
 {
 	struct hv_qmp *q;

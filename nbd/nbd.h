@@ -44,8 +44,8 @@ int nbd_new(const struct nbd_ops *ops, void *arg, struct nbd **out) TV_MUST_CHEC
 int nbd_add(struct nbd *n, uint64_t bytes, int fd, unsigned *disk) TV_MUST_CHECK;
 /* Ends all connections at once; what was not answered never will be. Any thread, any time. */
 void nbd_cut(struct nbd *n);
-/* Cuts, waits for the threads. The owner makes callbacks that wait return first. NULL is allowed.
- */
+/* Cuts, waits for the threads. The owner makes callbacks that wait return first. NULL is
+ * allowed. */
 void nbd_free(struct nbd *n);
 
 #endif

@@ -50,8 +50,8 @@ struct nb_stats {
 	int64_t oldest_held_ns;	 /* arrival of the oldest held frame (tv_now_ns), 0 when none */
 };
 
-/* The relay. Starts in NB_PASS. Takes over the ports' fds, also on failure. -E2BIG over 32 ports.
- */
+/* The relay. Starts in NB_PASS. Takes over the ports' fds, also on failure. -E2BIG over 32
+ * ports. */
 int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned n,
 		 const struct nb_conf *conf, struct nb **out, struct tv_err *e) TV_MUST_CHECK;
 /* A tap of the VM, in the network namespace of this process. */

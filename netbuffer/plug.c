@@ -429,8 +429,8 @@ static int set_up(struct plug *p, const struct nb_plug_tap *taps, unsigned n, co
 	rc = plug_sock_open(&p->sk, e);
 	for (unsigned i = 0; i < n && !rc; i++)
 		rc = add_tap(p, &taps[i], vm_id, e);
-	/* Now: of what is made before there is news that looks like a loss (a device that is down).
-	 */
+	/* Now: of what is made before there is news that looks like a loss (a device that is
+	 * down). */
 	if (rc || (rc = plug_monitor_open(&p->monitor_fd, e)))
 		return rc;
 	p->news = event_new(p->base, p->monitor_fd, EV_READ | EV_PERSIST, on_news, p);

@@ -97,8 +97,7 @@ static int gather(const struct nb_queue *q, uint64_t pos, struct iovec iov[BATCH
 	struct nb_frame *f;
 	int n = 0;
 
-	STAILQ_FOREACH(f, &q->frames, next)
-	{
+	STAILQ_FOREACH(f, &q->frames, next) {
 		if (f->end_pos > pos || n == BATCH)
 			break;
 		w->before(w->arg, f);

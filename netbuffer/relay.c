@@ -274,8 +274,7 @@ static void relay_each_held(struct nb *base, uint64_t epoch, size_t limit_bytes,
 		pthread_mutex_unlock(&nb->lock);
 		if (!holding)
 			continue;
-		STAILQ_FOREACH(f, &p->queue.frames, next)
-		{
+		STAILQ_FOREACH(f, &p->queue.frames, next) {
 			if (f->end_pos > pos || said >= limit_bytes)
 				break;
 			said += say_frame(p, f, cb, arg);

@@ -78,8 +78,8 @@ static void take_stats2(const struct rtattr *nest, struct tc_counters *out)
 		struct gnet_stats_basic basic;
 		struct gnet_stats_queue queue;
 
-		/* Copied: 64-bit fields lie at multiples of four. basic may have lost its padding.
-		 */
+		/* Copied: 64-bit fields lie at multiples of four. basic may have lost its
+		 * padding. */
 		if (a->rta_type == TCA_STATS_BASIC && RTA_PAYLOAD(a) >= 12) {
 			memcpy(&basic, RTA_DATA(a), 12);
 			out->bytes = basic.bytes;

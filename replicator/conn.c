@@ -295,8 +295,8 @@ static void tune_socket(int fd)
 {
 	int on = 1, notsent = CONN_NOTSENT_BYTES;
 
-	/* Best effort: a UNIX socket in a test has neither, and latency suffers, not correctness.
-	 */
+	/* Best effort: a UNIX socket in a test has neither, and latency suffers, not
+	 * correctness. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &notsent, sizeof(notsent));
 }

@@ -106,8 +106,8 @@ struct repl_beat;
  */
 int repl_beat_new(struct event_base *base, struct repl_conn *c, bool initiator, repl_beat_cb cb,
 		  void *arg, uint16_t *port, struct repl_beat **out) TV_MUST_CHECK;
-/* The peer's port; the side that is not told answers where the first authentic datagram came from.
- */
+/* The peer's port; the side that is not told answers where the first authentic datagram came
+ * from. */
 int repl_beat_connect(struct repl_beat *b, uint16_t port) TV_MUST_CHECK;
 /* Never blocks; may get lost. b may be NULL. */
 void repl_beat_send(struct repl_beat *b, enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,

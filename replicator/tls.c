@@ -147,8 +147,8 @@ static int set_up(SSL_CTX *ctx)
 	return 0;
 }
 
-/* openssl writes with write(2): a peer that is gone must be an error, not the end of the process.
- */
+/* openssl writes with write(2): a peer that is gone must be an error, not the end of the
+ * process. */
 static void ignore_sigpipe(void)
 {
 	struct sigaction old;

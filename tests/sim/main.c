@@ -164,8 +164,7 @@ static void report(const struct stats *st)
 	printf("%llu faults, %llu sessions, %llu times protected, %llu promotions, %llu planned "
 	       "switches,\n%llu fenced, %llu suspended, %llu alone, %llu recoveries, %llu VMs "
 	       "really lost;\n%llu epochs committed, %llu frames released, %llu answers to "
-	       "clients, "
-	       "%llu events\n",
+	       "clients, %llu events\n",
 	       (unsigned long long)st->faults, (unsigned long long)st->sessions,
 	       (unsigned long long)st->protected_again, (unsigned long long)st->promotions,
 	       (unsigned long long)st->switches, (unsigned long long)st->fenced,

@@ -373,10 +373,10 @@ struct sim {
 extern struct sim sim;
 
 void note_text(const struct host *h, const char *fmt, ...) TV_PRINTF(2, 3);
-#define note(h, ...)                                                                               \
-	do {                                                                                       \
-		if (sim.verbose)                                                                   \
-			note_text(h, __VA_ARGS__);                                                 \
+#define note(h, ...)                               \
+	do {                                       \
+		if (sim.verbose)                   \
+			note_text(h, __VA_ARGS__); \
 	} while (0)
 
 #endif

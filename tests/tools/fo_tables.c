@@ -68,12 +68,12 @@ static void diagram(int states, int events, name_fn *state, name_fn *ev,
 	printf("\n");
 }
 
-#define LIST(title, n, name, why)                                                                  \
-	do {                                                                                       \
-		printf("| %s | |\n|---|---|\n", title);                                            \
-		for (int i = 0; i < (n); i++)                                                      \
-			printf("| %s | %s |\n", name(i), why(i));                                  \
-		printf("\n");                                                                      \
+#define LIST(title, n, name, why)                                 \
+	do {                                                      \
+		printf("| %s | |\n|---|---|\n", title);           \
+		for (int i = 0; i < (n); i++)                     \
+			printf("| %s | %s |\n", name(i), why(i)); \
+		printf("\n");                                     \
 	} while (0)
 
 int main(void)

@@ -67,14 +67,14 @@ static void end_qemu(void)
 	rmdir(dir);
 }
 
-#define MUST(cond, ...)                                                                            \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			fprintf(stderr, "FAILED %s:%d: %s: ", __FILE__, __LINE__, #cond);          \
-			fprintf(stderr, __VA_ARGS__);                                              \
-			fputc('\n', stderr);                                                       \
-			exit(1);                                                                   \
-		}                                                                                  \
+#define MUST(cond, ...)                                                                   \
+	do {                                                                              \
+		if (!(cond)) {                                                            \
+			fprintf(stderr, "FAILED %s:%d: %s: ", __FILE__, __LINE__, #cond); \
+			fprintf(stderr, __VA_ARGS__);                                     \
+			fputc('\n', stderr);                                              \
+			exit(1);                                                          \
+		}                                                                         \
 	} while (0)
 
 /* ---- QEMU ---- */

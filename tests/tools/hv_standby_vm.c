@@ -65,14 +65,14 @@ static void clean_up(void)
 	rmdir(dir);
 }
 
-#define MUST(cond, ...)                                                                            \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			fprintf(stderr, "FAILED %s:%d: %s: ", __FILE__, __LINE__, #cond);          \
-			fprintf(stderr, __VA_ARGS__);                                              \
-			fputc('\n', stderr);                                                       \
-			exit(1);                                                                   \
-		}                                                                                  \
+#define MUST(cond, ...)                                                                   \
+	do {                                                                              \
+		if (!(cond)) {                                                            \
+			fprintf(stderr, "FAILED %s:%d: %s: ", __FILE__, __LINE__, #cond); \
+			fprintf(stderr, __VA_ARGS__);                                     \
+			fputc('\n', stderr);                                              \
+			exit(1);                                                          \
+		}                                                                         \
 	} while (0)
 
 /* ---- the primary ---- */

@@ -43,14 +43,14 @@
 BED int failures;
 BED const char *doing = "?";
 
-#define CHECK(cond, ...)                                                                           \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			printf("FAIL %s, line %d: %s: ", doing, __LINE__, #cond);                  \
-			printf(__VA_ARGS__);                                                       \
-			printf("\n");                                                              \
-			failures++;                                                                \
-		}                                                                                  \
+#define CHECK(cond, ...)                                                          \
+	do {                                                                      \
+		if (!(cond)) {                                                    \
+			printf("FAIL %s, line %d: %s: ", doing, __LINE__, #cond); \
+			printf(__VA_ARGS__);                                      \
+			printf("\n");                                             \
+			failures++;                                               \
+		}                                                                 \
 	} while (0)
 
 /* Not by system(3): a lab host's sh is a busybox that prefers its own ip and tc. */

@@ -91,9 +91,8 @@ static unsigned take_out(struct bed *b, uint32_t next[3], const uint32_t limit[3
 		}
 		CHECK(k == next[id], "sender %u: frame %u came out, %u was due", id, k, next[id]);
 		CHECK(k < limit[id],
-		      "sender %u: frame %u came out, but only those before %u are "
-		      "released",
-		      id, k, limit[id]);
+		      "sender %u: frame %u came out, but only those before %u are released", id, k,
+		      limit[id]);
 		next[id] = k + 1;
 		if (failures > 20)
 			exit(1);

@@ -96,8 +96,8 @@ static void mount_private(const char *dir, const char *from_dir, const char *opt
 	}
 }
 
-/* No stray neighbour discovery on the test networks; kernels without IPv6 have nothing to turn off.
- */
+/* No stray neighbour discovery on the test networks; kernels without IPv6 have nothing to turn
+ * off. */
 static void ipv6_off(void)
 {
 	int fd = open("/proc/sys/net/ipv6/conf/all/disable_ipv6", O_WRONLY | O_CLOEXEC);

@@ -42,7 +42,7 @@
 #define REPLY_BYTES (1 << 20) /* the largest reply there is, LRANGE_STEP elements, is far below */
 #define LRANGE_STEP 1000
 #define CONNECT_TIMEOUT_NS (10 * NS_PER_S)
-#define OUTAGE_STARTS_WITHIN_NS                                                                    \
+#define OUTAGE_STARTS_WITHIN_NS \
 	NS_PER_S /* a gap that begins this soon after the cut is its outage */
 
 enum kind { K_INCR = 'I', K_RPUSH = 'R' };

@@ -33,8 +33,7 @@ static void look(struct hv_qmp *q, const char *command, json_t *args, const char
 		say(command, e.text);
 		return;
 	}
-	json_array_foreach(ret, i, o)
-	{
+	json_array_foreach(ret, i, o) {
 		const char *s = json_string_value(json_object_get(o, key));
 
 		if (any || (s && strstr(s, "twinvm")))

@@ -199,14 +199,14 @@ KIT void expect_next(void *arg, int port, uint32_t seq)
 }
 
 /* After a few turns exactly these frames have come out of the port, whole and in this order. */
-#define EXPECT_OUT(f, port, ...)                                                                   \
-	do {                                                                                       \
-		const uint32_t seqs_[] = {0, ##__VA_ARGS__};                                       \
-		struct expected x_ = {seqs_ + 1, sizeof(seqs_) / sizeof(seqs_[0]) - 1, 0};         \
-		turns((f), 4);                                                                     \
-		world_frames((f), (port), expect_next, &x_);                                       \
-		assert_int_equal(x_.at, x_.n);                                                     \
-		assert_int_equal((f)->got_bytes[port], 0);                                         \
+#define EXPECT_OUT(f, port, ...)                                                           \
+	do {                                                                               \
+		const uint32_t seqs_[] = {0, ##__VA_ARGS__};                               \
+		struct expected x_ = {seqs_ + 1, sizeof(seqs_) / sizeof(seqs_[0]) - 1, 0}; \
+		turns((f), 4);                                                             \
+		world_frames((f), (port), expect_next, &x_);                               \
+		assert_int_equal(x_.at, x_.n);                                             \
+		assert_int_equal((f)->got_bytes[port], 0);                                 \
 	} while (0)
 
 #endif

@@ -160,14 +160,14 @@ KIT void kit_hung(evutil_socket_t fd, short what, void *arg)
 	fail_msg("nothing happened while waiting for: %s", (const char *)arg);
 }
 
-#define KIT_UNTIL(base, cond)                                                                      \
-	do {                                                                                       \
-		struct timeval hang_ = {60, 0};                                                    \
-		struct event *dog_ = evtimer_new((base), kit_hung, (void *)#cond);                 \
-		event_add(dog_, &hang_);                                                           \
-		while (!(cond))                                                                    \
-			event_base_loop((base), EVLOOP_ONCE);                                      \
-		event_free(dog_);                                                                  \
+#define KIT_UNTIL(base, cond)                                                      \
+	do {                                                                       \
+		struct timeval hang_ = {60, 0};                                    \
+		struct event *dog_ = evtimer_new((base), kit_hung, (void *)#cond); \
+		event_add(dog_, &hang_);                                           \
+		while (!(cond))                                                    \
+			event_base_loop((base), EVLOOP_ONCE);                      \
+		event_free(dog_);                                                  \
 	} while (0)
 
 /* A number of whole turns, so that what is already on its way can happen. */
@@ -402,10 +402,10 @@ KIT int kit_refuse(struct repl_conn *c, const char *text)
 	return repl_send(c, &m, false);
 }
 
-#define assert_contains(text, word)                                                                \
-	do {                                                                                       \
-		if (!strstr((text), (word)))                                                       \
-			fail_msg("'%s' does not contain '%s'", (text), (word));                    \
+#define assert_contains(text, word)                                             \
+	do {                                                                    \
+		if (!strstr((text), (word)))                                    \
+			fail_msg("'%s' does not contain '%s'", (text), (word)); \
 	} while (0)
 
 #endif

@@ -20,8 +20,8 @@ static void noise(uint8_t *p, size_t n, uint64_t seed)
 		p[i] = (uint8_t)(model_rand(&seed) >> 24);
 }
 
-/* The guest at epoch 1 and 2. Every encoding, a mapped and an unmapped block, two pieces of state.
- */
+/* The guest at epoch 1 and 2. Every encoding, a mapped and an unmapped block, two pieces of
+ * state. */
 static void contents(struct model *m, uint8_t *state, unsigned epoch)
 {
 	uint8_t *p = m->block[0];

@@ -472,8 +472,8 @@ static void test_state_file(void **state)
 	assert_int_equal(ckpt_rep_verify(r, 1, 0, sum(), &e), 0);
 	assert_int_equal(ckpt_rep_apply(r, 1, &e), 0);
 	assert_int_equal(phase(NULL), CKPT_REP_WHOLE);
-	/* The same file found after the host's own crash counts for nothing, unless it was settled.
-	 */
+	/* The same file found after the host's own crash counts for nothing, unless it was
+	 * settled. */
 	assert_int_equal(tv_read_file(path, 1u << 16, &text, &n), 0);
 	text[64] ^= 1;
 	assert_int_equal(tv_write_file(path, text, n), 0);

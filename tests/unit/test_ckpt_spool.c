@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where received bytes wait: memory, then an unlinked file, then nowhere; and replicas that fail.
- */
+/* Where received bytes wait: memory, then an unlinked file, then nowhere; and replicas that
+ * fail. */
 #include "tests/unit/ckpt_model.h"
 
 #include <dirent.h>
@@ -306,8 +306,8 @@ static void test_spool_lost_before_apply(void **state)
 
 	(void)state;
 	bench_init(&b, 1000, dir, 2u << 20);
-	/* More than the window through which the file is read: the second pass has to read again.
-	 */
+	/* More than the window through which the file is read: the second pass has to read
+	 * again. */
 	for (unsigned i = 0; i < 1u << 20; i++)
 		big[i] = (uint8_t)(model_rand(&seed) >> 24);
 	b.ep.wire.bytes = epoch_record(&b.ep, 40);

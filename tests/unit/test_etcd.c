@@ -113,12 +113,12 @@ static void nobody_there(void **state)
 	fo_arbiter_close(a);
 }
 
-#define HEADER                                                                                     \
-	"\"header\":{\"cluster_id\":\"15118495548433857066\",\"member_id\":"                       \
-	"\"13668033151171901709\","                                                                \
+#define HEADER                                                               \
+	"\"header\":{\"cluster_id\":\"15118495548433857066\",\"member_id\":" \
+	"\"13668033151171901709\","                                          \
 	"\"revision\":\"2\",\"raft_term\":\"2\"}"
-#define KV                                                                                         \
-	"{\"key\":\"L3R3aW52bS94\",\"create_revision\":\"2\",\"mod_revision\":\"2\","              \
+#define KV                                                                            \
+	"{\"key\":\"L3R3aW52bS94\",\"create_revision\":\"2\",\"mod_revision\":\"2\"," \
 	"\"version\":\"1\",\"value\":\"aGVsbG8=\"}"
 #define KEY "/twinvm/x"
 static const char nothing[] = "{" HEADER "}";
@@ -320,10 +320,10 @@ static void errors_are_printable(void **state)
 	char out[20];
 
 	(void)state;
-#define SAYS(in, what)                                                                             \
-	do {                                                                                       \
-		etcd_answer_error(in, sizeof(in) - 1, out, sizeof(out));                           \
-		assert_string_equal(out, what);                                                    \
+#define SAYS(in, what)                                                   \
+	do {                                                             \
+		etcd_answer_error(in, sizeof(in) - 1, out, sizeof(out)); \
+		assert_string_equal(out, what);                          \
 	} while (0)
 	SAYS("{\"error\":\"no leader\",\"code\":14}", "no leader");
 	SAYS("{\"error\":\"a\\u001b[31m\\nb\"}", "a [31m b");

@@ -177,8 +177,8 @@ static void test_state(void **state)
 	assert_false(hv_state_is_loadable(config, sizeof(config)));
 }
 
-/* A program that answers as QEMU 10 does without a machine; told by its id which question it was.
- */
+/* A program that answers as QEMU 10 does without a machine; told by its id which question it
+ * was. */
 static const char fake[] =
 	"#!/bin/sh\n"
 	"[ \"$1 $2\" = '-machine none' ] || exit 1\n"

@@ -96,8 +96,8 @@ static void disks_are(const char *options, const char *disks, const char *expect
 		fail_msg("%s:\n%s\nnot\n%s", options, out, expected);
 }
 
-#define DISK(device, node, file)                                                                   \
-	"{\"name\":\"x\",\"device\":\"" device "\",\"node\":\"" node "\",\"file\":\"" file         \
+#define DISK(device, node, file)                                                           \
+	"{\"name\":\"x\",\"device\":\"" device "\",\"node\":\"" node "\",\"file\":\"" file \
 	"\",\"bytes\":1048576}"
 
 static void test_disks(void **state)
@@ -125,8 +125,7 @@ static void test_disks(void **state)
 		  "driver=file,filename=/q,node-name=f "
 		  "-blockdev driver=qcow2,file=f,backing=bf,node-name=n -device ide-hd,drive=n",
 		  "[" DISK("", "n", "/q") "]",
-		  "-blockdev "
-		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
+		  "-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
 		  "\"filename\":\"/r/a,b-0.raw\"}} -device ide-hd,drive=n");
 	disks_are("-blockdev driver=file,filename=/base,node-name=bf -blockdev "
 		  "driver=raw,read-only=on,file=bf,node-name=ro "
@@ -140,8 +139,7 @@ static void test_disks(void **state)
 		  "{\"driver\":\"qcow2\",\"node-name\":\"n\",\"discard\":\"unmap\",\"file\":{"
 		  "\"driver\":\"file\",\"filename\":\"/q\"}}",
 		  "[" DISK("", "n", "/q") "]",
-		  "-blockdev "
-		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
+		  "-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
 		  "\"filename\":\"/r/a,b-0.raw\",\"discard\":\"unmap\"},\"discard\":\"unmap\"}");
 	/* Said by name, not guessed. */
 	disks_are("-drive id=d0,file=/a", "[" DISK("hot", "#b", "/hot") "]", "not on the VM's");
@@ -172,11 +170,11 @@ static void test_other_qemus(void **state)
 }
 
 /* The part that every standby has, for a usual VM. */
-#define TAIL                                                                                       \
-	" -machine type=pc-q35-7.2,suppress-vmdesc=on,memory-backend=pc.ram -m size=268435456B"    \
-	" -object qom-type=memory-backend-file,id=pc.ram,mem-path=" RAM                            \
-	",size=268435456B,share=on"                                                                \
-	",x-use-canonical-path-for-ramblock-id=off -global migration.send-configuration=off"       \
+#define TAIL                                                                                    \
+	" -machine type=pc-q35-7.2,suppress-vmdesc=on,memory-backend=pc.ram -m size=268435456B" \
+	" -object qom-type=memory-backend-file,id=pc.ram,mem-path=" RAM                         \
+	",size=268435456B,share=on"                                                             \
+	",x-use-canonical-path-for-ramblock-id=off -global migration.send-configuration=off"    \
 	" -display none -monitor none -qmp unix:" QMP ",server=on,wait=off -incoming defer"
 
 static void middle_is(const char *options, const char *expected)

@@ -402,8 +402,8 @@ static void test_owner_fails(void **state)
 	expect_end();
 }
 
-/* Random bytes after any good beginning end the connection or are answered; nothing else happens.
- */
+/* Random bytes after any good beginning end the connection or are answered; nothing else
+ * happens. */
 static void test_noise(void **state)
 {
 	uint8_t noise[4096];

@@ -38,8 +38,8 @@ static void test_exchange(void **state)
 	pair_free(&x);
 }
 
-/* Pieces of every size arrive as the same stream of bytes, and control messages stay between them.
- */
+/* Pieces of every size arrive as the same stream of bytes, and control messages stay between
+ * them. */
 static void test_stream_and_order(void **state)
 {
 	static const size_t sizes[] = {1, 15, 16, 17, 4096, 32751, 32752, 32753, 65536, 1 << 20};
@@ -197,8 +197,8 @@ static void test_finish(void **state)
 
 	(void)state;
 	pair_open(&x, NULL, NULL);
-	/* Unread bytes at the finishing side must not make its kernel throw the last message away.
-	 */
+	/* Unread bytes at the finishing side must not make its kernel throw the last message
+	 * away. */
 	assert_int_equal(repl_send_records(x.p.c, big, 3 << 20), 0);
 	kit_turns(x.base, 2);
 	assert_int_equal(repl_send_records(x.b.c, big, 2 << 20), 0);
@@ -260,8 +260,8 @@ static void test_finish_early(void **state)
 	pair_free(&x);
 }
 
-/* What arrived before the peer's end is handed over before closed, even with reading switched off.
- */
+/* What arrived before the peer's end is handed over before closed, even with reading switched
+ * off. */
 static void test_closed_waits_for_reader(void **state)
 {
 	struct pair x = {0};
@@ -420,8 +420,8 @@ static void test_names_that_are_none(void **state)
 	(void)state;
 	assert_int_equal(repl_connect(base, tls, "", 1, NULL, &side_ops, &s, &c, &e), -EINVAL);
 	assert_null(c);
-	/* Whether the name server answers "no" or nothing at all, closed comes and names the host.
-	 */
+	/* Whether the name server answers "no" or nothing at all, closed comes and names the
+	 * host. */
 	side_connect(&s, base, tls, "no-such-host.invalid", 1, &opts);
 	KIT_UNTIL(base, s.closed);
 	assert_true(s.rc == -ETIMEDOUT || s.rc == -EHOSTUNREACH);
