@@ -2,7 +2,8 @@
 # twinvm: `make` builds into build/, `make help` lists the targets.
 SHELL := /bin/bash
 B ?= build
-ROOMS := common hv nbd checkpoint replicator netbuffer failover daemon cli
+# A room is a folder with a .may_include (who includes whom: tests/lint/includes.py).
+ROOMS := $(patsubst ./%/.may_include,%,$(shell find . -name 'build*' -prune -o -name .may_include -print | sort))
 CC ?= gcc
 PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl libnl-3.0 libnl-route-3.0
 
@@ -24,9 +25,9 @@ CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer
 LDLIBS += -fsanitize=$(SAN)
 endif
 
-PROTO := $(wildcard replicator/*.proto)
+PROTO := $(foreach r,$(ROOMS),$(wildcard $(r)/*.proto))
 GEN_C := $(PROTO:%.proto=$(B)/gen/%.pb-c.c)
-LIB_SRC := $(foreach r,$(filter-out daemon cli,$(ROOMS)),$(wildcard $(r)/*.c)) $(filter-out daemon/main.c,$(wildcard daemon/*.c))
+LIB_SRC := $(filter-out daemon/main.c,$(foreach r,$(filter-out cli,$(ROOMS)),$(wildcard $(r)/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o) $(GEN_C:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)

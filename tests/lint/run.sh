@@ -46,7 +46,7 @@ if command -v clang-format >/dev/null; then
 else
 	echo "skip  clang-format is not installed"
 fi
-step "who includes whom (.may_include)" "$here/includes.sh"
+step "who includes whom (.may_include)" "$here/includes.py"
 step "tests do not sleep" no_sleep
 if command -v shellcheck >/dev/null; then
 	step "shellcheck" shell
