@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A VM that runs here alone is protected again without being asked. Who is tried when is decided in
- * failover/keeper.c; here are the candidates, the timer, and the beginning of a try.
+ * failover/reprotect.c; here are the candidates, the timer, and the beginning of a try.
  *
  * Candidates: the hosts that the arbiter knows and that are well and have room, the best first
  * (fo_choose_backup); those of the configuration's `peer` lines; and the one that the VM had last,

@@ -15,7 +15,7 @@
 #define FAILOVER_H
 
 #include "common/common.h"
-#include "failover/keeper.h"
+#include "failover/reprotect.h"
 #include <event2/event.h>
 
 /* ---- time-outs, all from the heartbeat interval; worked through in timeouts.c ---- */
@@ -121,6 +121,19 @@ int fo_arbiter_members(struct fo_arbiter *a, struct fo_host *out, unsigned n,
 const struct fo_host *fo_choose_backup(const struct fo_host *hosts, unsigned n, const char *self,
 				       const char *last_peer, uint64_t need_mib);
 const char *fo_health_name(enum fo_health h);
+
+/* probe, announce and members may be NULL. What each does is said in failover.h. */
+struct fo_arbiter {
+	int (*read)(struct fo_arbiter *a, const char *vm_id, struct fo_record *out,
+		    struct tv_err *e);
+	int (*cas)(struct fo_arbiter *a, const char *vm_id, const struct fo_record *next,
+		   struct tv_err *e);
+	int (*forget)(struct fo_arbiter *a, const char *vm_id, struct tv_err *e);
+	void (*close)(struct fo_arbiter *a);
+	int (*probe)(struct fo_arbiter *a, struct tv_err *e);
+	int (*announce)(struct fo_arbiter *a, const struct fo_host *h, struct tv_err *e);
+	int (*members)(struct fo_arbiter *a, struct fo_host *out, unsigned n, struct tv_err *e);
+};
 
 /* What the three questions mean, as functions that may block (one read and one
  * compare-and-swap). */

@@ -5,7 +5,7 @@
  * find: they are parsed from the body as it is, too, and what is understood must come out the same
  * when it is written and parsed again.
  */
-#include "failover/etcd_answer.h"
+#include "failover/arbiter/etcd_answer.h"
 
 #include <stdlib.h>
 #include <string.h>

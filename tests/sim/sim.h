@@ -12,7 +12,6 @@
 #ifndef SIM_H
 #define SIM_H
 
-#include "failover/arbiter.h"
 #include "failover/failover.h"
 
 #include <stdint.h>

@@ -5,7 +5,7 @@
  * tests/local/70-etcd.sh does that.
  */
 #include "failover/failover.h"
-#include "failover/members_file.h"
+#include "failover/arbiter/members_file.h"
 
 #include <errno.h>
 #include <pthread.h>

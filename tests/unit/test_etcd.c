@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* failover: an etcd arbiter's URLs, and the answers of etcd: real ones (Debian's 3.4.23), and what
  * nobody should take for one. */
-#include "failover/etcd_answer.h"
+#include "failover/arbiter/etcd_answer.h"
 #include "failover/failover.h"
 
 #include <errno.h>

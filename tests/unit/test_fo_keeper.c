@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* failover/keeper.c: who is tried when, and who is stale. */
+/* failover/reprotect.c: who is tried when, and who is stale. */
 #include "failover/failover.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "failover/etcd_answer.h"
+#include "failover/arbiter/etcd_answer.h"
 
 #include <errno.h>
 #include <stdio.h>

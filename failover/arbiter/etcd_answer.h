@@ -9,7 +9,7 @@
 #ifndef FO_ETCD_ANSWER_H
 #define FO_ETCD_ANSWER_H
 
-#include "failover/record.h"
+#include "failover/arbiter/record.h"
 
 #define ETCD_MAX_ANSWER_BYTES (256u << 10)
 #define ETCD_MAX_KEY_BYTES 128

@@ -9,9 +9,9 @@
  * number. Old records are removed, the newest few stay; a claim far behind that links a number that
  * was removed sees a higher number afterwards and has lost.
  */
-#include "failover/arbiter.h"
-#include "failover/members_file.h"
-#include "failover/record.h"
+#include "failover/arbiter/backend.h"
+#include "failover/arbiter/members_file.h"
+#include "failover/arbiter/record.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Records and hosts as JSON. What is read here was written by another host, or by nobody knows
  * whom: nothing is taken that is not exactly what the writers below write. */
-#include "failover/record.h"
+#include "failover/arbiter/record.h"
 
 #include <ctype.h>
 #include <errno.h>

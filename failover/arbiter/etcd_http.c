@@ -10,8 +10,8 @@
  * libcurl's multi interface with one easy handle per member: connections are kept, redirects,
  * proxies, compression and every protocol but HTTP/1.1 are off, and body and headers are capped.
  */
-#include "failover/etcd_http.h"
-#include "failover/etcd_answer.h"
+#include "failover/arbiter/etcd_http.h"
+#include "failover/arbiter/etcd_answer.h"
 
 #include <curl/curl.h>
 #include <errno.h>

@@ -21,9 +21,9 @@
  * older than the newest one seen: a cluster restored from a copy says again what is not true any
  * more, and could give one VM to two hosts.
  */
-#include "failover/arbiter.h"
-#include "failover/etcd_answer.h"
-#include "failover/etcd_http.h"
+#include "failover/arbiter/backend.h"
+#include "failover/arbiter/etcd_answer.h"
+#include "failover/arbiter/etcd_http.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -5,8 +5,8 @@
  * it sees the count change, by the reader's own clock. So a reader that has just begun knows of
  * nobody, and a file that nobody writes any more never counts.
  */
-#include "failover/members_file.h"
-#include "failover/record.h"
+#include "failover/arbiter/members_file.h"
+#include "failover/arbiter/record.h"
 
 #include <dirent.h>
 #include <errno.h>

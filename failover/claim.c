@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the three questions mean in terms of an arbiter's read and compare-and-swap. */
+#include "failover/failover.h"
+#include "failover/mutant.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int lost(struct tv_err *e, const struct fo_record *now)
+{
+	return tv_fail(e, TV_E_LOST,
+		       "the arbiter's record says that host %s runs the VM%s (generation %llu)",
+		       now->primary, now->state == FO_ALONE ? " alone" : "",
+		       (unsigned long long)now->generation);
+}
+
+/* What the primary may still record when `now` is the newest record. */
+static bool primary_may(const struct fo_claim *c, const struct fo_record *now)
+{
+	return now->generation <= c->generation && !strcmp(now->primary, c->self);
+}
+
+/* The backup may promote only from a record that names it, in the synchronisation it took part
+ * in. */
+static bool backup_may(const struct fo_claim *c, const struct fo_record *now)
+{
+	return now->state == FO_PAIRED && !strcmp(now->backup, c->self) &&
+	       (!strcmp(now->session, c->session) || FO_BROKEN(any_session)) &&
+	       now->generation == c->generation;
+}
+
+static void copy(char *to, size_t room, const char *from)
+{
+	snprintf(to, room, "%s", from);
+}
+
+static struct fo_record next_record(enum fo_question q, const struct fo_claim *c, uint64_t version)
+{
+	struct fo_record r = {.version = version, .generation = c->generation, .state = FO_ALONE};
+
+	copy(r.primary, sizeof(r.primary), c->self);
+	copy(r.session, sizeof(r.session), c->session);
+	if (q == FO_ASK_PAIR) {
+		r.state = FO_PAIRED;
+		copy(r.backup, sizeof(r.backup), c->peer);
+	}
+	if (q == FO_ASK_PROMOTE && !FO_BROKEN(forget_generation))
+		r.generation++;
+	return r;
+}
+
+/* Is `now` already what the question asks for (an answer that got lost on its way)? */
+static bool already(enum fo_question q, const struct fo_claim *c, const struct fo_record *now)
+{
+	struct fo_record want = next_record(q, c, now->version);
+
+	return now->state == want.state && now->generation == want.generation &&
+	       !strcmp(now->primary, want.primary) && !strcmp(now->session, want.session) &&
+	       (want.state == FO_ALONE || !strcmp(now->backup, want.backup));
+}
+
+int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
+	     struct fo_record *out, struct tv_err *e)
+{
+	struct fo_record now = {0};
+	int rc;
+
+	if (!a) {
+		if (q == FO_ASK_PROMOTE)
+			return tv_fail(e, TV_E_LOST, "no arbiter: a person decides");
+		*out = next_record(q, c, 0);
+		return 0;
+	}
+	/* A lost race is looked at again: it may have been lost against ourselves. Twice is enough,
+	 * as a third writer does not exist. */
+	for (int i = 0; i < 3; i++) {
+		rc = a->read(a, c->vm_id, &now, e);
+		if (rc == -ENOENT && q != FO_ASK_PROMOTE)
+			now = (struct fo_record){0};
+		else if (rc)
+			return rc == -ENOENT ? tv_fail(e, TV_E_LOST,
+						       "the arbiter has no record of this VM")
+					     : rc;
+		else if (already(q, c, &now)) {
+			*out = now;
+			return 0;
+		} else if (q == FO_ASK_PROMOTE ? !backup_may(c, &now) : !primary_may(c, &now))
+			return lost(e, &now);
+		*out = next_record(q, c, now.version + 1);
+		rc = a->cas(a, c->vm_id, out, e);
+		if (rc != TV_E_LOST)
+			return rc;
+	}
+	return lost(e, &now);
+}
