@@ -15,9 +15,9 @@
  * QEMU the state file, inject and register. Any failure takes the same way back as hv_detach.
  */
 #include "hv/check.h"
-#include "hv/devices.h"
-#include "hv/proc.h"
-#include "hv/ramblock.h"
+#include "hv/qemu/devices.h"
+#include "hv/qemu/proc.h"
+#include "hv/qemu/ramblock.h"
 #include "hv/vm.h"
 
 #include <errno.h>

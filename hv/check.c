@@ -4,7 +4,7 @@
  * drivers for what can be told by its name, and one function for each other reason.
  */
 #include "hv/check.h"
-#include "hv/cmdline.h"
+#include "hv/qemu/cmdline.h"
 
 #include <inttypes.h>
 #include <stdio.h>

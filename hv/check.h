@@ -3,9 +3,9 @@
 #ifndef HV_CHECK_H
 #define HV_CHECK_H
 
-#include "hv/devices.h"
+#include "hv/qemu/devices.h"
 #include "hv/hv.h"
-#include "hv/qemu.h"
+#include "hv/qemu/features.h"
 
 /* What the rest of twinvm can cope with; grows as rooms learn more. */
 struct hv_policy {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the backup has to know to start the same machine. */
-#include "hv/cmdline.h"
+#include "hv/qemu/cmdline.h"
 #include "hv/describe.h"
-#include "hv/devices.h"
-#include "hv/proc.h"
+#include "hv/qemu/devices.h"
+#include "hv/qemu/proc.h"
 #include "hv/vm.h"
 
 #include <errno.h>

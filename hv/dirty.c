@@ -20,7 +20,7 @@
  *
  * category_mask and return_mask are both PAGE_IS_WRITTEN: with others, older kernels miss entries.
  */
-#include "hv/proc.h"
+#include "hv/qemu/proc.h"
 #include "hv/vm.h"
 
 #include <errno.h>

@@ -273,7 +273,7 @@ struct hv_standby_conf {
 };
 /*
  * Pure: rewrites the primary's command line into the standby's, for the QEMU that is to run it
- * (hv/qemu.h). Versioned machine type, suppress-vmdesc=on, send-configuration=off, main RAM as a
+ * (hv/qemu/features.h). Versioned machine type, suppress-vmdesc=on, send-configuration=off, main RAM as a
  * shared memory-backend-file at ram_path, -incoming defer, QMP and every other socket, pid or log
  * file into conf->dir, taps renamed, displays off, -daemonize and -S dropped. *out is a
  * NULL-terminated vector, freed with hv_argv_free. TV_E_REFUSED names an option that cannot be

@@ -13,8 +13,8 @@
  * VM and its monitor. If that end is closed, QEMU lets frames pass unheld. So somebody must hold
  * and read it for as long as output is to be held (the daemon does).
  */
-#include "hv/devices.h"
-#include "hv/proc.h"
+#include "hv/qemu/devices.h"
+#include "hv/qemu/proc.h"
 #include "hv/vm.h"
 
 #include <errno.h>

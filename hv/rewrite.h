@@ -4,7 +4,7 @@
 #define HV_REWRITE_H
 
 #include "hv/hv.h"
-#include "hv/keyval.h"
+#include "hv/qemu/keyval.h"
 
 #define HV_REWRITE_NAMES 64
 

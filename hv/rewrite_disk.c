@@ -6,7 +6,7 @@
  * (qcow2, backing files, throttle nodes) stay behind: the replica has the contents as the guest
  * sees them.
  */
-#include "hv/cmdline.h"
+#include "hv/qemu/cmdline.h"
 #include "hv/rewrite.h"
 
 #include <errno.h>

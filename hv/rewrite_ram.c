@@ -5,8 +5,8 @@
  * machine's own name ("pc.ram"); with memory-backend=X or -numa node,memdev=X it is X, or
  * "/objects/X" for machine types before 4.1.
  */
-#include "hv/cmdline.h"
-#include "hv/qemu.h"
+#include "hv/qemu/cmdline.h"
+#include "hv/qemu/features.h"
 #include "hv/rewrite.h"
 
 #include <errno.h>

@@ -31,7 +31,7 @@
  * one may be in its file all the same, so the first round takes what the file holds as well. Later
  * that is not needed: nobody but QEMU writes to the file then, and its writes set bits.
  */
-#include "hv/proc.h"
+#include "hv/qemu/proc.h"
 #include "hv/vm.h"
 
 #include <errno.h>

@@ -7,7 +7,7 @@
  * are reached in QEMU's own memory. A block's number is its place in desc["blocks"]; the two sides
  * are matched by name, and every block must be there with the same size, or the machines differ.
  */
-#include "hv/ramblock.h"
+#include "hv/qemu/ramblock.h"
 #include "hv/standby.h"
 #include "hv/vm.h"
 

@@ -4,8 +4,8 @@
 #define HV_STANDBY_H
 
 #include "hv/hv.h"
-#include "hv/qemu.h"
-#include "hv/qmp.h"
+#include "hv/qemu/features.h"
+#include "hv/qemu/qmp.h"
 
 #include <net/if.h>
 

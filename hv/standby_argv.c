@@ -6,8 +6,8 @@
  * that belongs to the primary's host or session (files, terminals, monitors, debuggers) may come
  * along.
  */
-#include "hv/cmdline.h"
-#include "hv/qemu.h"
+#include "hv/qemu/cmdline.h"
+#include "hv/qemu/features.h"
 #include "hv/rewrite.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
  * at promotion, so that no frames queue up for a VM that does not run, and nobody learns its
  * address from a second place.
  */
-#include "hv/keyval.h"
+#include "hv/qemu/keyval.h"
 #include "hv/standby.h"
 
 #include <errno.h>

@@ -5,8 +5,8 @@
  * in this network namespace and another one. So each is looked up among QEMU's own descriptors, a
  * copy of it is asked what it is, and where.
  */
-#include "hv/devices.h"
-#include "hv/proc.h"
+#include "hv/qemu/devices.h"
+#include "hv/qemu/proc.h"
 #include "hv/vm.h"
 
 #include <dirent.h>

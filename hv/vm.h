@@ -5,9 +5,9 @@
 
 #include "hv/hv.h"
 #include "hv/kernel.h"
-#include "hv/proc.h"
-#include "hv/qemu.h"
-#include "hv/qmp.h"
+#include "hv/qemu/proc.h"
+#include "hv/qemu/features.h"
+#include "hv/qemu/qmp.h"
 #include "hv/softshared.h"
 
 #include <sys/uio.h>

@@ -12,11 +12,11 @@
  * or an interface name: hold network output, relay it and see that it arrives. Prints what it saw,
  * exits 0 when everything was as hv.h says; the first thing that was not, is said on stderr.
  */
-#include "hv/devices.h"
+#include "hv/qemu/devices.h"
 #include "hv/hv.h"
-#include "hv/proc.h"
-#include "hv/qmp.h"
-#include "hv/ramblock.h"
+#include "hv/qemu/proc.h"
+#include "hv/qemu/qmp.h"
+#include "hv/qemu/ramblock.h"
 #include "hv/vm.h"
 
 #include <arpa/inet.h>

@@ -13,7 +13,7 @@
  * Exits 0 when everything was as hv.h says; the first thing that was not, is said on stderr.
  */
 #include "hv/hv.h"
-#include "hv/qmp.h"
+#include "hv/qemu/qmp.h"
 
 #include <dirent.h>
 #include <errno.h>

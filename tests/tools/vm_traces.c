@@ -6,7 +6,7 @@
  * Also prints the number of open fds (for leaks).
  */
 #include "hv/hv.h"
-#include "hv/qmp.h"
+#include "hv/qemu/qmp.h"
 
 #include <dirent.h>
 #include <stdio.h>

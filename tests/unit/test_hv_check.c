@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "hv/check.h"
-#include "hv/devices.h"
+#include "hv/qemu/devices.h"
 
 static const char qtree[] = "bus: main-system-bus\n"
 			    "  type System\n"

@@ -13,10 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "hv/cmdline.h"
+#include "hv/qemu/cmdline.h"
 #include "hv/describe.h"
-#include "hv/find.h"
-#include "hv/proc.h"
+#include "hv/qemu/find.h"
+#include "hv/qemu/proc.h"
 
 static char root[64];
 

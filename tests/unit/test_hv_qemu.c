@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "hv/qemu.h"
+#include "hv/qemu/features.h"
 #include "hv/standby.h"
 #include "hv/vm.h"
 

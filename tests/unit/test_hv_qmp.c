@@ -16,8 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "hv/qmp.h"
-#include "hv/qmp_frame.h"
+#include "hv/qemu/qmp.h"
+#include "hv/qemu/qmp_frame.h"
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
 

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hv/ramblock.h"
+#include "hv/qemu/ramblock.h"
 
 /* QEMU 7.2.22, -m 512 */
 static const char v72[] = "              Block Name    PSize              Offset               "

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The standby's small parts that need no QEMU. */
-#include "hv/keyval.h"
+#include "hv/qemu/keyval.h"
 #include "hv/standby.h"
 
 #include <errno.h>

@@ -4,9 +4,9 @@
 #define HV_RAMBLOCK_H
 
 #include "hv/hv.h"
-#include "hv/proc.h"
-#include "hv/qemu.h"
-#include "hv/qmp.h"
+#include "hv/qemu/proc.h"
+#include "hv/qemu/features.h"
+#include "hv/qemu/qmp.h"
 
 /* One line of HMP `info ramblock`. */
 struct hv_ramblock {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "hv/qmp_frame.h"
+#include "hv/qemu/qmp_frame.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "hv/cmdline.h"
+#include "hv/qemu/cmdline.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "hv/proc.h"
+#include "hv/qemu/proc.h"
 
 #include <errno.h>
 #include <inttypes.h>

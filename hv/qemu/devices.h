@@ -4,7 +4,7 @@
 #define HV_DEVICES_H
 
 #include "hv/hv.h"
-#include "hv/qmp.h"
+#include "hv/qemu/qmp.h"
 
 struct hv_dev {
 	char driver[64];

@@ -3,7 +3,7 @@
 #ifndef HV_QEMU_H
 #define HV_QEMU_H
 
-#include "hv/qmp.h"
+#include "hv/qemu/qmp.h"
 
 /* Where the addresses of RAM blocks come from (ramblock.c). */
 enum hv_ram_way {

@@ -11,7 +11,7 @@
  *   from 9.1 on an fd set outlives the connection that it came by: ours is always removed
  * (clean.c); block-job-cancel with force is job-cancel, and is in all of them (clean.c).
  */
-#include "hv/qemu.h"
+#include "hv/qemu/features.h"
 #include "hv/standby.h"
 #include "hv/vm.h"
 

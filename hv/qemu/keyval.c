@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "hv/keyval.h"
+#include "hv/qemu/keyval.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
  * Devices as HMP prints them: one `info qtree` says of every device what QOM would take hundreds of
  * queries for, hot-plugged and built-in ones alike, whichever way the command line was written.
  */
-#include "hv/devices.h"
-#include "hv/cmdline.h"
+#include "hv/qemu/devices.h"
+#include "hv/qemu/cmdline.h"
 #include "hv/vm.h"
 
 #include <errno.h>

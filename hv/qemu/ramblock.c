@@ -4,7 +4,7 @@
  * prints them (8.0 and later), else from QEMU's memory (ramlist.c), else from what the process has
  * mapped. Whatever the way, an address counts only if all of the block is mapped there.
  */
-#include "hv/ramblock.h"
+#include "hv/qemu/ramblock.h"
 #include "hv/vm.h"
 
 #include <ctype.h>

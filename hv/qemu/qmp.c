@@ -5,8 +5,8 @@
  * and an answer may come after we gave up on it. Events that come meanwhile go, as text, into a
  * fixed queue.
  */
-#include "hv/qmp.h"
-#include "hv/qmp_frame.h"
+#include "hv/qemu/qmp.h"
+#include "hv/qemu/qmp_frame.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -13,7 +13,7 @@
  *
  * Anything that is not unique is not accepted, and the caller takes another way.
  */
-#include "hv/ramblock.h"
+#include "hv/qemu/ramblock.h"
 
 #include <elf.h>
 #include <errno.h>

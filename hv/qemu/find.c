@@ -4,9 +4,9 @@
  * is, its command line says; a socket that came in by file descriptor (libvirt) or from a
  * -readconfig file cannot be seen there.
  */
-#include "hv/find.h"
-#include "hv/cmdline.h"
-#include "hv/proc.h"
+#include "hv/qemu/find.h"
+#include "hv/qemu/cmdline.h"
+#include "hv/qemu/proc.h"
 
 #include <dirent.h>
 #include <errno.h>
