@@ -4,11 +4,11 @@
 #define HV_VM_H
 
 #include "hv/hv.h"
-#include "hv/kernel.h"
+#include "hv/dirty/kernel.h"
 #include "hv/qemu/proc.h"
 #include "hv/qemu/features.h"
 #include "hv/qemu/qmp.h"
-#include "hv/softshared.h"
+#include "hv/dirty/softshared.h"
 
 #include <sys/uio.h>
 

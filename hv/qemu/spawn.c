@@ -4,7 +4,7 @@
  * forked twice and belongs to init. The grandchild waits for a byte before it runs QEMU: by then we
  * hold its pidfd, and no other process can be meant.
  */
-#include "hv/kernel.h"
+#include "hv/dirty/kernel.h"
 #include "hv/standby.h"
 
 #include <errno.h>

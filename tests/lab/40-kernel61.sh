@@ -25,7 +25,7 @@ refused() { # NAME REMEDY ARGS...
 	grep -qF -e "$remedy" "$PAIR_DIR/probe.log" || fail "hv on $name: $(tail -n 5 "$PAIR_DIR/probe.log")"
 	step "hv refuses $name, and says: $remedy"
 }
-# What hv/softshared.c argues, on the real thing: COMMAND takes bits away, or may have, and no round counts any more.
+# What hv/dirty/softshared.c argues, on the real thing: COMMAND takes bits away, or may have, and no round counts any more.
 spoiled() { # NAME COMMAND
 	# shellcheck disable=SC2016 # $$ is that shell's
 	host_run hostA sh -c 'echo $$ >/sys/fs/cgroup/vm/cgroup.procs; exec timeout 300 "$@"' sh \

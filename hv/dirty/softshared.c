@@ -56,7 +56,7 @@
  * A change ends the session (TV_E_UNTRACKED): the round is not an epoch, whatever it collected. The
  * next attach copies everything again, or says why not.
  */
-#include "hv/softshared.h"
+#include "hv/dirty/softshared.h"
 #include "hv/vm.h"
 
 #include <errno.h>
