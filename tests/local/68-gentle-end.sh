@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The end of a disk's mirror, however it comes, while the guest's writes are under way: QEMU (7.2 to 11) writes into
-# freed memory when a mirror job of its ends then (hv/clean.c: end_jobs), and sooner or later dies of it. A stock QEMU
+# freed memory when a mirror job of its ends then (hv/attach/clean.c: end_jobs), and sooner or later dies of it. A stock QEMU
 # runs with a library that aborts it at the first such write (tests/preload/heapguard.c), and its disk is slow, so that
 # some write is under way nearly always. ROUNDS (2), KILL_ROUNDS (5), SEED.
 set -euo pipefail

@@ -38,7 +38,7 @@ try "standby, memory backend" "$standby" promote $q -M pc,memory-backend=mem0 -m
 	-object memory-backend-memfd,id=mem0,size=256M
 
 # ---- a mirror that starts while the VM writes where nothing was ----
-# 9.2 and later miss such a write, unless the job starts from the whole disk (hv/disk.c). Small clusters and few reads a second make its
+# 9.2 and later miss such a write, unless the job starts from the whole disk (hv/attach/mirror.c). Small clusters and few reads a second make its
 # start long enough.
 QEMU_BIN[hostA]=$newer
 QEMU_BIN[hostB]=$newer

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "hv/check.h"
+#include "hv/attach/check.h"
 #include "hv/qemu/devices.h"
 
 static const char qtree[] = "bus: main-system-bus\n"

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "hv/qemu/cmdline.h"
-#include "hv/describe.h"
+#include "hv/attach/describe.h"
 #include "hv/qemu/find.h"
 #include "hv/qemu/proc.h"
 

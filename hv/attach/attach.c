@@ -14,7 +14,7 @@
  * Attach goes: connect, look at everything that could stand in the way, find the RAM blocks, give
  * QEMU the state file, inject and register. Any failure takes the same way back as hv_detach.
  */
-#include "hv/check.h"
+#include "hv/attach/check.h"
 #include "hv/qemu/devices.h"
 #include "hv/qemu/proc.h"
 #include "hv/qemu/ramblock.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the backup has to know to start the same machine. */
 #include "hv/qemu/cmdline.h"
-#include "hv/describe.h"
+#include "hv/attach/describe.h"
 #include "hv/qemu/devices.h"
 #include "hv/qemu/proc.h"
 #include "hv/vm.h"
