@@ -12,7 +12,7 @@
  * (clean.c); block-job-cancel with force is job-cancel, and is in all of them (clean.c).
  */
 #include "hv/qemu/features.h"
-#include "hv/standby.h"
+#include "hv/qemu/spawn.h"
 #include "hv/vm.h"
 
 #include <ctype.h>

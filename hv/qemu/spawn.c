@@ -5,7 +5,7 @@
  * hold its pidfd, and no other process can be meant.
  */
 #include "hv/dirty/kernel.h"
-#include "hv/standby.h"
+#include "hv/qemu/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "hv/qemu/features.h"
-#include "hv/standby.h"
+#include "hv/standby/standby.h"
 #include "hv/vm.h"
 
 static json_t *parse(const char *text)

@@ -7,7 +7,7 @@
  * sees them.
  */
 #include "hv/qemu/cmdline.h"
-#include "hv/rewrite.h"
+#include "hv/standby/rewrite.h"
 
 #include <errno.h>
 #include <stdio.h>

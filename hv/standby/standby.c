@@ -8,7 +8,7 @@
  * are matched by name, and every block must be there with the same size, or the machines differ.
  */
 #include "hv/qemu/ramblock.h"
-#include "hv/standby.h"
+#include "hv/standby/standby.h"
 #include "hv/vm.h"
 
 #include <errno.h>

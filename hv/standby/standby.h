@@ -6,6 +6,7 @@
 #include "hv/hv.h"
 #include "hv/qemu/features.h"
 #include "hv/qemu/qmp.h"
+#include "hv/qemu/spawn.h"
 
 #include <net/if.h>
 
@@ -33,7 +34,7 @@ struct hv_standby {
 	int ram_fd;
 };
 
-/* ---- standby_check.c ---- */
+/* ---- check_host.c ---- */
 /*
  * Finds the QEMU that is to run it, and asks it: its version, what it can do, and whether it has
  * the machine type. *binary is the caller's to free. -ENOTSUP
@@ -49,28 +50,14 @@ int hv_standby_match(json_t *desc, const char *binary, const struct hv_qemu *m, 
 /* MemAvailable in the text of /proc/meminfo, in bytes; 0 when it is not there. */
 uint64_t hv_meminfo_available(const char *text);
 
-/* ---- standby_mem.c ---- */
+/* ---- mem.c ---- */
 /*
  * Clears all of a fresh standby's memory. What its QEMU put there at its start (option ROMs, ACPI
  * tables) may be another version's, and a page that the primary's QEMU never touched is never sent.
  */
 int hv_standby_zero(struct hv_standby *sb) TV_MUST_CHECK;
 
-/* ---- standby_spawn.c ---- */
-/*
- * Starts a program as nobody's child (init's), in its own session, with stdin from /dev/null,
- * stdout and stderr to log_path, and no other file of ours. cwd is used when it exists.
- */
-int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, const char *log_path,
-		      pid_t *pid, int *pidfd, struct tv_err *e) TV_MUST_CHECK;
-/* Starts a program as our child, to be waited for, with fd as its stdin and stdout. */
-int hv_spawn_on(const char *path, char *const *argv, int fd, int err_fd, pid_t *pid) TV_MUST_CHECK;
-/* SIGKILL, and waits until the process has ended. -ETIMEDOUT, -errno. */
-int hv_pidfd_kill(int pidfd, int timeout_ms) TV_MUST_CHECK;
-/* Has it ended? Waits at most timeout_ms. */
-bool hv_pidfd_ended(int pidfd, int timeout_ms);
-
-/* ---- standby_files.c ---- */
+/* ---- files.c ---- */
 /* The last lines of standby.log in one, "" when there are none. */
 void hv_standby_last_words(const char *dir, char *out, size_t room);
 /* Writes down which files in dir this command line makes QEMU create. */
@@ -78,7 +65,7 @@ int hv_standby_note_files(const char *dir, char *const *argv, struct tv_err *e) 
 /* Removes them; with_log: standby.log too. */
 void hv_standby_remove_files(const char *dir, bool with_log);
 
-/* ---- standby_tap.c ---- */
+/* ---- tap_names.c ---- */
 /* The nth tap of a command line; false when there are no more. */
 bool hv_standby_tap(char *const *argv, unsigned nth, char name[IFNAMSIZ]);
 /* All taps join the bridge and go up. */

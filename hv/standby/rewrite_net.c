@@ -3,7 +3,7 @@
  * Network back ends. The NICs stay as they are; a tap or a bridge helper becomes a tap that QEMU
  * itself creates and that stays down until promotion. vhost goes: the device is the same without.
  */
-#include "hv/rewrite.h"
+#include "hv/standby/rewrite.h"
 
 #include <ctype.h>
 #include <net/if.h>

@@ -5,7 +5,7 @@
  * address from a second place.
  */
 #include "hv/qemu/keyval.h"
-#include "hv/standby.h"
+#include "hv/standby/standby.h"
 
 #include <errno.h>
 #include <linux/sockios.h>

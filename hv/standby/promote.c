@@ -8,7 +8,7 @@
  * without blocking, next to listening for QEMU's events. What fits is sent beforehand, because the
  * VM stands still here.
  */
-#include "hv/standby.h"
+#include "hv/standby/standby.h"
 #include "hv/vm.h"
 
 #include <errno.h>

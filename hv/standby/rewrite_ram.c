@@ -7,7 +7,7 @@
  */
 #include "hv/qemu/cmdline.h"
 #include "hv/qemu/features.h"
-#include "hv/rewrite.h"
+#include "hv/standby/rewrite.h"
 
 #include <errno.h>
 #include <inttypes.h>

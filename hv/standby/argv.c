@@ -8,7 +8,7 @@
  */
 #include "hv/qemu/cmdline.h"
 #include "hv/qemu/features.h"
-#include "hv/rewrite.h"
+#include "hv/standby/rewrite.h"
 
 #include <errno.h>
 #include <stdarg.h>

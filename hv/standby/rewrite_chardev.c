@@ -5,7 +5,7 @@
  * file in conf->dir, what belongs to the primary's host alone (terminals, connections to a server,
  * pipes) becomes null.
  */
-#include "hv/rewrite.h"
+#include "hv/standby/rewrite.h"
 
 #include <errno.h>
 #include <stdlib.h>

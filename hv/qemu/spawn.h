@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Processes: starting a QEMU that outlives us, and ending one. Private to hv/. */
+#ifndef HV_SPAWN_H
+#define HV_SPAWN_H
+
+#include "common/common.h"
+
+/*
+ * Starts a program as nobody's child (init's), in its own session, with stdin from /dev/null,
+ * stdout and stderr to log_path, and no other file of ours. cwd is used when it exists.
+ */
+int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, const char *log_path,
+		      pid_t *pid, int *pidfd, struct tv_err *e) TV_MUST_CHECK;
+/* Starts a program as our child, to be waited for, with fd as its stdin and stdout. */
+int hv_spawn_on(const char *path, char *const *argv, int fd, int err_fd, pid_t *pid) TV_MUST_CHECK;
+/* SIGKILL, and waits until the process has ended. -ETIMEDOUT, -errno. */
+int hv_pidfd_kill(int pidfd, int timeout_ms) TV_MUST_CHECK;
+/* Has it ended? Waits at most timeout_ms. */
+bool hv_pidfd_ended(int pidfd, int timeout_ms);
+
+#endif
