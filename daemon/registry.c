@@ -3,7 +3,7 @@
 #include "daemon/daemon.h"
 #include "daemon/place.h"
 #include "netbuffer/netbuffer.h"
-#include "replicator/replicator.h"
+#include "replicator/link/link.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -9,7 +9,7 @@
 #include "daemon/pace.h"
 #include "daemon/place.h"
 #include "daemon/replay.h"
-#include "replicator/replicator.h"
+#include "replicator/link/link.h"
 
 struct sink {
 	struct job job;

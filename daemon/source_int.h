@@ -8,7 +8,7 @@
 #include "daemon/job.h"
 #include "daemon/pace.h"
 #include "netbuffer/netbuffer.h"
-#include "replicator/replicator.h"
+#include "replicator/link/link.h"
 
 #define MAX_IN_FLIGHT FO_MAX_IN_FLIGHT
 #define SAMPLES 512

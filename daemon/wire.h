@@ -5,7 +5,7 @@
 #define DAEMON_WIRE_H
 
 #include "failover/failover.h"
-#include "replicator/replicator.h"
+#include "replicator/link/link.h"
 
 /* host: the sender's name. Whatever repl_send returns; a datagram is never known to be lost. */
 int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,

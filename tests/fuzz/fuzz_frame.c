@@ -4,9 +4,9 @@
  * hash cannot be guessed by a fuzzer, so a second pass gives the rest of the input to
  * control_unpack as it is, and two more frame it properly and check that it comes out again.
  */
-#include "replicator/control.h"
-#include "replicator/frame.h"
-#include "replicator/replicator.h"
+#include "replicator/link/control.h"
+#include "replicator/link/frame.h"
+#include "replicator/link/link.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -13,8 +13,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "replicator/replicator.h"
-#include "replicator/frame.h"
+#include "replicator/link/link.h"
+#include "replicator/link/frame.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "replicator/control.h"
-#include "replicator/frame.h"
-#include "replicator/replicator.h"
-#include "replicator/send.h"
+#include "replicator/link/control.h"
+#include "replicator/link/frame.h"
+#include "replicator/link/link.h"
+#include "replicator/link/send.h"
 
 #include <errno.h>
 #include <stdlib.h>

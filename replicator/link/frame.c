@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The frame header and the frame parser (docs/WIRE.md). Everything read here is hostile. */
-#include "replicator/frame.h"
-#include "replicator/replicator.h"
+#include "replicator/link/frame.h"
+#include "replicator/link/link.h"
 
 #include <string.h>
 #include <errno.h>

@@ -3,11 +3,11 @@
 #ifndef REPLICATOR_CONN_H
 #define REPLICATOR_CONN_H
 
-#include "replicator/replicator.h"
-#include "replicator/dial.h"
-#include "replicator/frame.h"
-#include "replicator/send.h"
-#include "replicator/tls.h"
+#include "replicator/link/link.h"
+#include "replicator/link/dial.h"
+#include "replicator/link/frame.h"
+#include "replicator/link/send.h"
+#include "replicator/link/tls.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>

@@ -4,7 +4,7 @@
  * messages, priorities, bounded queues. Hides sockets, libevent's bufferevents and openssl.
  *
  * A frame is a 16-byte header (type, length, checksum: docs/WIRE.md) and a payload. Three types:
- * control (one protobuf message, replicator/control.proto), records (bytes of page records) and
+ * control (one protobuf message, replicator/link/control.proto), records (bytes of page records) and
  * disk (bytes of an epoch's disk records).
  *
  * Call order: repl_tls_new; repl_connect or repl_accept; callbacks come in the order opened,

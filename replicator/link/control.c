@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Unpacking of control messages: bounded memory, a known kind, strings that can be printed. */
-#include "replicator/control.h"
+#include "replicator/link/control.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -10,7 +10,7 @@
  * take now stays, and nothing more is taken until it has gone: so never more than GATHER_BYTES and
  * one TLS record wait here.
  */
-#include "replicator/tls.h"
+#include "replicator/link/tls.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,8 +5,8 @@
  * The peer's common name is checked inside openssl's verification, not after it: so a peer with the
  * wrong name gets an alert like one with a wrong CA, and both sides can say what happened.
  */
-#include "replicator/tls.h"
-#include "replicator/replicator.h"
+#include "replicator/link/tls.h"
+#include "replicator/link/link.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -3,7 +3,7 @@
 #ifndef REPLICATOR_SEND_H
 #define REPLICATOR_SEND_H
 
-#include "replicator/frame.h"
+#include "replicator/link/frame.h"
 #include <sys/queue.h>
 
 /*

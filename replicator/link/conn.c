@@ -29,7 +29,7 @@
  *
  * Limits: dial 8 addresses; receive buffers 2 x 64 KiB and one frame (1 MiB); queues as in send.h.
  */
-#include "replicator/conn.h"
+#include "replicator/link/conn.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

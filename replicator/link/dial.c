@@ -7,7 +7,7 @@
  * freed from inside its own callback, and the user's callback never comes from inside dial_start.
  * There is no time-out here: the connection's handshake timer covers the dial too.
  */
-#include "replicator/dial.h"
+#include "replicator/link/dial.h"
 
 #include <errno.h>
 #include <netdb.h>
