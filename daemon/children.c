@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Processes of ours: replicators, and short-lived ones for what may block. */
 #include "daemon/daemon.h"
-#include "daemon/job.h"
+#include "replicator/session/job.h"
 
 #include <errno.h>
 #include <signal.h>

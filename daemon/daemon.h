@@ -9,8 +9,8 @@
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
 
-#include "daemon/config.h"
-#include "daemon/ctl.h"
+#include "replicator/session/config.h"
+#include "replicator/session/ctl.h"
 #include "failover/failover.h"
 #include "hv/hv.h"
 #include <sys/queue.h>

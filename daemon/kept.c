@@ -6,7 +6,7 @@
  * that restarts still knows whose names are taken.
  */
 #include "daemon/daemon.h"
-#include "daemon/place.h"
+#include "replicator/session/slot.h"
 
 #include <dirent.h>
 #include <stdio.h>

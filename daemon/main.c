@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/daemon.h"
-#include "daemon/job.h"
+#include "replicator/session/job.h"
 #include "daemon/sink.h"
 #include "daemon/source.h"
 

@@ -13,7 +13,7 @@
  */
 #include "daemon/capture.h"
 #include "daemon/daemon.h"
-#include "daemon/job.h"
+#include "replicator/session/job.h"
 #include "netbuffer/netbuffer.h"
 
 #include <signal.h>

@@ -6,7 +6,7 @@
  * other one's replica is taken in.
  */
 #include "daemon/daemon.h"
-#include "daemon/place.h"
+#include "replicator/session/slot.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The VMs this host has a part in, in memory and as one JSON file each in state_dir/vms. */
 #include "daemon/daemon.h"
-#include "daemon/place.h"
+#include "replicator/session/slot.h"
 #include "netbuffer/netbuffer.h"
 #include "replicator/link/link.h"
 

@@ -13,7 +13,7 @@
  * begins.
  */
 #include "daemon/daemon.h"
-#include "daemon/place.h"
+#include "replicator/session/slot.h"
 
 #include <errno.h>
 #include <signal.h>

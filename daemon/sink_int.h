@@ -5,9 +5,9 @@
 
 #include "checkpoint/checkpoint.h"
 #include "daemon/applier.h"
-#include "daemon/job.h"
+#include "replicator/session/job.h"
 #include "daemon/pace.h"
-#include "daemon/place.h"
+#include "replicator/session/slot.h"
 #include "daemon/replay.h"
 #include "replicator/link/link.h"
 

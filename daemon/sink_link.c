@@ -2,7 +2,7 @@
 /* The sink: the connection from the primary, and what comes through it. */
 #include "daemon/sink_int.h"
 
-#include "daemon/wire.h"
+#include "replicator/session/wire.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 
 #include "daemon/capture.h"
 #include "daemon/disks.h"
-#include "daemon/job.h"
+#include "replicator/session/job.h"
 #include "daemon/pace.h"
 #include "netbuffer/netbuffer.h"
 #include "replicator/link/link.h"

@@ -3,7 +3,7 @@
 #include "daemon/source_int.h"
 
 #include "checkpoint/checkpoint.h"
-#include "daemon/wire.h"
+#include "replicator/session/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>

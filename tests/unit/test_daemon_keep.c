@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the daemon keeps on disk about generations and stopped QEMUs, and the names it gives. */
 #include "daemon/daemon.h"
-#include "daemon/place.h"
+#include "replicator/session/slot.h"
 
 #include <errno.h>
 #include <setjmp.h>

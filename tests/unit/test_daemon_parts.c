@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's small parts: configuration, control connections, jobs, pace. */
 #include "daemon/capture.h"
-#include "daemon/config.h"
-#include "daemon/ctl.h"
-#include "daemon/job.h"
+#include "replicator/session/config.h"
+#include "replicator/session/ctl.h"
+#include "replicator/session/job.h"
 #include "daemon/pace.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/config.h"
+#include "replicator/session/config.h"
 
 #include <ctype.h>
 #include <errno.h>

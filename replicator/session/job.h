@@ -7,8 +7,8 @@
 #define DAEMON_JOB_H
 
 #include "common/common.h"
-#include "daemon/config.h"
-#include "daemon/ctl.h"
+#include "replicator/session/config.h"
+#include "replicator/session/ctl.h"
 #include "failover/failover.h"
 
 struct job {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/wire.h"
+#include "replicator/session/wire.h"
 
 #include <errno.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/job.h"
+#include "replicator/session/job.h"
 
 #include <errno.h>
 #include <stdio.h>

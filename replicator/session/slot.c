@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/place.h"
+#include "replicator/session/slot.h"
 
 #include "common/common.h"
 

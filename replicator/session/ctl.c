@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/ctl.h"
+#include "replicator/session/ctl.h"
 
 #include <errno.h>
 #include <fcntl.h>
