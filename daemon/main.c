@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/daemon.h"
 #include "replicator/session/job.h"
-#include "daemon/sink.h"
+#include "replicator/sink/sink.h"
 #include "daemon/source.h"
 
 #include <getopt.h>

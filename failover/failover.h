@@ -293,7 +293,7 @@ struct fo_msg {
  * They own everything that decides: the table's state, generation, the epochs' numbers, lease,
  * silence, questions. Their owner brings events with the time of its turn and carries out what the
  * ops say, in the order said; ops must not call back into the engine. daemon/source*.c and
- * daemon/sink.c own them in production, tests/sim in simulated hosts.
+ * replicator/sink/sink.c own them in production, tests/sim in simulated hosts.
  */
 #define FO_MAX_IN_FLIGHT 2
 

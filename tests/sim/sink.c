@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * sim: the replicator on the backup, as thin as daemon/sink.c lets it be. The applier is a queue
+ * sim: the replicator on the backup, as thin as replicator/sink/sink.c lets it be. The applier is a queue
  * that takes time: check an epoch, say so, put it into the replica. Memory and disks arrive by
  * themselves and are one epoch's or damaged.
  */

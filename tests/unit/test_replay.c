@@ -3,7 +3,7 @@
  * Frames that may be said twice: what a watch sees of a device, and what a promoted VM's host says
  * again, on real devices in a network namespace of our own. Needs root.
  */
-#include "daemon/replay.h"
+#include "replicator/sink/replay.h"
 #include "netbuffer/netbuffer.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The sink: what the engine (failover/backup.c) asks for, and the standby behind the apply
  * thread. */
-#include "daemon/sink_int.h"
+#include "replicator/sink/sink_int.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/replica.h"
+#include "replicator/sink/replica.h"
 
 #include <errno.h>
 

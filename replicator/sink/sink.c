@@ -15,7 +15,7 @@
  * After promotion the VM is an ordinary QEMU of this host; the daemon is told and this process
  * ends.
  */
-#include "daemon/sink_int.h"
+#include "replicator/sink/sink_int.h"
 
 #include <errno.h>
 #include <signal.h>

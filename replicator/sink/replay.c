@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/replay.h"
+#include "replicator/sink/replay.h"
 
 #include "netbuffer/netbuffer.h"
 

@@ -4,11 +4,11 @@
 #define DAEMON_SINK_INT_H
 
 #include "checkpoint/checkpoint.h"
-#include "daemon/applier.h"
+#include "replicator/sink/applier.h"
 #include "replicator/session/job.h"
 #include "daemon/pace.h"
 #include "replicator/session/slot.h"
-#include "daemon/replay.h"
+#include "replicator/sink/replay.h"
 #include "replicator/link/link.h"
 
 struct sink {

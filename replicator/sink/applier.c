@@ -5,9 +5,9 @@
  * an epoch is whole (the commit) goes out before it is applied: from then on this process can
  * always finish it, and nobody promotes the standby but through this thread.
  */
-#include "daemon/applier.h"
+#include "replicator/sink/applier.h"
 #include "checkpoint/checkpoint.h"
-#include "daemon/replica.h"
+#include "replicator/sink/replica.h"
 
 #include <errno.h>
 #include <fcntl.h>

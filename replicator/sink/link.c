@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The sink: the connection from the primary, and what comes through it. */
-#include "daemon/sink_int.h"
+#include "replicator/sink/sink_int.h"
 
 #include "replicator/session/wire.h"
 
