@@ -16,7 +16,8 @@ $(error missing libraries: $(MISSING); run 'make deps' (as root on Debian) to in
 endif
 endif
 
-WARN := -Wall -Wextra -Wshadow -Wvla -Wimplicit-fallthrough -Wno-format-truncation -Werror
+WARN := -Wall -Wextra -Wshadow -Wvla -Wimplicit-fallthrough -Wmissing-prototypes -Wstrict-prototypes \
+	-Wwrite-strings -Wundef -Wno-format-truncation -Werror
 CFLAGS ?= -O2 -g
 CFLAGS_ALL := -std=gnu11 $(WARN) -D_GNU_SOURCE -I. -I$(B)/gen $(CFLAGS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) -pthread
 LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread

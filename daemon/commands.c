@@ -2,7 +2,7 @@
 /* The daemon's side of `twinvm`: one request a connection, lines of progress, one last line with
  * rc. */
 #include "daemon/daemon.h"
-#include "daemon/pace.h"
+#include "replicator/source/pace.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #include "daemon/daemon.h"
 #include "replicator/session/job.h"
 #include "replicator/sink/sink.h"
-#include "daemon/source.h"
+#include "replicator/source/source.h"
 
 #include <getopt.h>
 #include <malloc.h>

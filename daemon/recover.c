@@ -11,7 +11,7 @@
  * QEMU's good will: where the monitor does not answer, the process is stopped. One thing stays:
  * QEMU gives up an fd set only while its VM runs, so the file of the last device state lies in it.
  */
-#include "daemon/capture.h"
+#include "replicator/source/capture.h"
 #include "daemon/daemon.h"
 #include "replicator/session/job.h"
 #include "netbuffer/netbuffer.h"

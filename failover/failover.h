@@ -11,8 +11,8 @@
  * and then, in a thread and with an arbiter handle of its own, and fo_choose_backup. Return codes:
  * see common.h. The process ignores SIGPIPE.
  */
-#ifndef FAILOVER_H
-#define FAILOVER_H
+#ifndef FAILOVER_FAILOVER_H
+#define FAILOVER_FAILOVER_H
 
 #include "common/common.h"
 #include "failover/reprotect.h"

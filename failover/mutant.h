@@ -4,8 +4,8 @@
  * Private to failover/. FO_BROKEN is constant false, and the code behind it gone, in every other
  * build.
  */
-#ifndef FO_MUTANT_H
-#define FO_MUTANT_H
+#ifndef FAILOVER_MUTANT_H
+#define FAILOVER_MUTANT_H
 
 /* clang-format off */
 #define FO_MUTANT_LIST(X)                                                                          \

@@ -3,8 +3,8 @@
  * Who protects a VM next, and when; and which of two hosts that both claim a VM is the stale one.
  * Pure: no clock, no network, no memory of its own but the structs here. Part of failover.h.
  */
-#ifndef FO_KEEPER_H
-#define FO_KEEPER_H
+#ifndef FAILOVER_REPROTECT_H
+#define FAILOVER_REPROTECT_H
 
 #include "common/common.h"
 

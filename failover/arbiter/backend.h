@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One way to be an arbiter; private to failover/. To add a way: fill this in and name it in
  * arbiter.c. */
-#ifndef FO_ARBITER_H
-#define FO_ARBITER_H
+#ifndef FAILOVER_ARBITER_BACKEND_H
+#define FAILOVER_ARBITER_BACKEND_H
 
 #include "failover/failover.h"
 

@@ -6,8 +6,8 @@
  * wrong, and then nothing of *out counts. What an answer leaves out it does not say: no header, no
  * answer.
  */
-#ifndef FO_ETCD_ANSWER_H
-#define FO_ETCD_ANSWER_H
+#ifndef FAILOVER_ARBITER_ETCD_ANSWER_H
+#define FAILOVER_ARBITER_ETCD_ANSWER_H
 
 #include "failover/arbiter/record.h"
 

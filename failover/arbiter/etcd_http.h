@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* HTTP with the members of an etcd cluster, through libcurl; private to failover/. */
-#ifndef FO_ETCD_HTTP_H
-#define FO_ETCD_HTTP_H
+#ifndef FAILOVER_ARBITER_ETCD_HTTP_H
+#define FAILOVER_ARBITER_ETCD_HTTP_H
 
 #include "failover/failover.h"
 

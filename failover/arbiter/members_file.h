@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Hosts as files in a shared directory; private to failover/. */
-#ifndef FO_MEMBERS_FILE_H
-#define FO_MEMBERS_FILE_H
+#ifndef FAILOVER_ARBITER_MEMBERS_FILE_H
+#define FAILOVER_ARBITER_MEMBERS_FILE_H
 
 #include "failover/failover.h"
 

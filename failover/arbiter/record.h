@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What arbiters keep, as JSON text: one writer and one parser for all of them; private to
  * failover/. */
-#ifndef FO_RECORD_H
-#define FO_RECORD_H
+#ifndef FAILOVER_ARBITER_RECORD_H
+#define FAILOVER_ARBITER_RECORD_H
 
 #include "failover/failover.h"
 #include <jansson.h>

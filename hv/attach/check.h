@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What stands in the way of protecting a VM. Private to hv/. */
-#ifndef HV_CHECK_H
-#define HV_CHECK_H
+#ifndef HV_ATTACH_CHECK_H
+#define HV_ATTACH_CHECK_H
 
 #include "hv/qemu/devices.h"
 #include "hv/hv.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Private to hv/. */
-#ifndef HV_DESCRIBE_H
-#define HV_DESCRIBE_H
+#ifndef HV_ATTACH_DESCRIBE_H
+#define HV_ATTACH_DESCRIBE_H
 
 #include <jansson.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Kernel interfaces newer than the headers of Debian 12 (6.1): PAGEMAP_SCAN and asynchronous
  * write protection, both Linux 6.7. From include/uapi/linux/{fs,userfaultfd}.h. Private to hv/. */
-#ifndef HV_KERNEL_H
-#define HV_KERNEL_H
+#ifndef HV_DIRTY_KERNEL_H
+#define HV_DIRTY_KERNEL_H
 
 #include <linux/fs.h>
 #include <linux/userfaultfd.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* When soft-dirty bits of shared memory can be believed, and that they still can. softshared.c has
  * the argument. root is "" or, in tests, a made-up folder. Private to hv/. */
-#ifndef HV_SOFTSHARED_H
-#define HV_SOFTSHARED_H
+#ifndef HV_DIRTY_SOFTSHARED_H
+#define HV_DIRTY_SOFTSHARED_H
 
 #include "common/common.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading QEMU's command line. Pure. Private to hv/. */
-#ifndef HV_CMDLINE_H
-#define HV_CMDLINE_H
+#ifndef HV_QEMU_CMDLINE_H
+#define HV_QEMU_CMDLINE_H
 
 #include <stdbool.h>
 #include <stddef.h>

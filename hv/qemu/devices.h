@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The VM's devices and NICs, from HMP `info qtree` and `info network`. Private to hv/. */
-#ifndef HV_DEVICES_H
-#define HV_DEVICES_H
+#ifndef HV_QEMU_DEVICES_H
+#define HV_QEMU_DEVICES_H
 
 #include "hv/hv.h"
 #include "hv/qemu/qmp.h"

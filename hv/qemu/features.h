@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What QEMU can do that not every QEMU can, found out once. Private to hv/. */
-#ifndef HV_QEMU_H
-#define HV_QEMU_H
+#ifndef HV_QEMU_FEATURES_H
+#define HV_QEMU_FEATURES_H
 
 #include "hv/qemu/qmp.h"
 

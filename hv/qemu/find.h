@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* hv_find and hv_list over a folder other than /proc, for tests. Private to hv/. */
-#ifndef HV_FIND_H
-#define HV_FIND_H
+#ifndef HV_QEMU_FIND_H
+#define HV_QEMU_FIND_H
 
 #include "hv/hv.h"
 

@@ -3,8 +3,8 @@
  * A QEMU option's argument as a list that can be changed: "tap,id=n0,vhost=on", or the same as a
  * JSON object. Pure. Private to hv/.
  */
-#ifndef HV_KEYVAL_H
-#define HV_KEYVAL_H
+#ifndef HV_QEMU_KEYVAL_H
+#define HV_QEMU_KEYVAL_H
 
 #include "common/common.h"
 #include <jansson.h>

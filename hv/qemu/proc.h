@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading /proc: a process's command line, links and memory map. root is "/proc", or a made-up
  * folder in tests. Private to hv/. */
-#ifndef HV_PROC_H
-#define HV_PROC_H
+#ifndef HV_QEMU_PROC_H
+#define HV_QEMU_PROC_H
 
 #include "common/common.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* QMP client: one blocking connection with time-outs. Private to hv/. */
-#ifndef HV_QMP_H
-#define HV_QMP_H
+#ifndef HV_QEMU_QMP_H
+#define HV_QEMU_QMP_H
 
 #include "common/common.h"
 #include <jansson.h>

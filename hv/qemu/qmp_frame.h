@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Cutting QMP's byte stream into JSON objects, and telling answers from events, without parsing
  * them: the hot path may not allocate. Pure. Private to hv/. */
-#ifndef HV_QMP_FRAME_H
-#define HV_QMP_FRAME_H
+#ifndef HV_QEMU_QMP_FRAME_H
+#define HV_QEMU_QMP_FRAME_H
 
 #include <stdbool.h>
 #include <stddef.h>

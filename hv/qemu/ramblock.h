@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Which RAM blocks a VM has, and where they lie in the QEMU process. Private to hv/. */
-#ifndef HV_RAMBLOCK_H
-#define HV_RAMBLOCK_H
+#ifndef HV_QEMU_RAMBLOCK_H
+#define HV_QEMU_RAMBLOCK_H
 
 #include "hv/hv.h"
 #include "hv/qemu/proc.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Processes: starting a QEMU that outlives us, and ending one. Private to hv/. */
-#ifndef HV_SPAWN_H
-#define HV_SPAWN_H
+#ifndef HV_QEMU_SPAWN_H
+#define HV_QEMU_SPAWN_H
 
 #include "common/common.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The command-line rewriter's parts. Pure. Private to hv/. */
-#ifndef HV_REWRITE_H
-#define HV_REWRITE_H
+#ifndef HV_STANDBY_REWRITE_H
+#define HV_STANDBY_REWRITE_H
 
 #include "hv/hv.h"
 #include "hv/qemu/keyval.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the standby's files share. Private to hv/. */
-#ifndef HV_STANDBY_H
-#define HV_STANDBY_H
+#ifndef HV_STANDBY_STANDBY_H
+#define HV_STANDBY_STANDBY_H
 
 #include "hv/hv.h"
 #include "hv/qemu/features.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The connection, as conn.c, recv.c and flow.c share it. */
-#ifndef REPLICATOR_CONN_H
-#define REPLICATOR_CONN_H
+#ifndef REPLICATOR_LINK_CONN_H
+#define REPLICATOR_LINK_CONN_H
 
 #include "replicator/link/link.h"
 #include "replicator/link/dial.h"

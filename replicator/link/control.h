@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Control messages as bytes: packing is trusted, unpacking is not. Pure functions. */
-#ifndef REPLICATOR_CONTROL_H
-#define REPLICATOR_CONTROL_H
+#ifndef REPLICATOR_LINK_CONTROL_H
+#define REPLICATOR_LINK_CONTROL_H
 
 #include "common/common.h"
 #include "replicator/control.pb-c.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From "host:port" to a connected TCP socket, without blocking the loop. */
-#ifndef REPLICATOR_DIAL_H
-#define REPLICATOR_DIAL_H
+#ifndef REPLICATOR_LINK_DIAL_H
+#define REPLICATOR_LINK_DIAL_H
 
 #include "common/common.h"
 #include <event2/event.h>

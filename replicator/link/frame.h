@@ -3,8 +3,8 @@
  * Frames: the 16-byte header and the parser, as pure functions of bytes (no socket, no TLS, no
  * clock), so that a fuzzer can drive them. The format is docs/WIRE.md.
  */
-#ifndef REPLICATOR_FRAME_H
-#define REPLICATOR_FRAME_H
+#ifndef REPLICATOR_LINK_FRAME_H
+#define REPLICATOR_LINK_FRAME_H
 
 #include "common/common.h"
 

@@ -13,8 +13,8 @@
  * callback comes from inside a call. What the peer sent before its end is handed over before
  * closed; while reading is switched off (repl_read_enable), closed waits for that.
  */
-#ifndef REPLICATOR_H
-#define REPLICATOR_H
+#ifndef REPLICATOR_LINK_LINK_H
+#define REPLICATOR_LINK_LINK_H
 
 #include "common/common.h"
 #include "replicator/control.pb-c.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* TLS 1.3 with certificates on both sides, and openssl's reasons in words. */
-#ifndef REPLICATOR_TLS_H
-#define REPLICATOR_TLS_H
+#ifndef REPLICATOR_LINK_TLS_H
+#define REPLICATOR_LINK_TLS_H
 
 #include "common/common.h"
 #include <openssl/ssl.h>

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* twinvmd's configuration file: `key = value` lines, # comments. Keys: docs/CONFIG.md. */
-#ifndef DAEMON_CONFIG_H
-#define DAEMON_CONFIG_H
+#ifndef REPLICATOR_SESSION_CONFIG_H
+#define REPLICATOR_SESSION_CONFIG_H
 
 #include "common/common.h"
 #include "failover/failover.h"
 
 #define CONFIG_MAX_PEERS 64
 #define CONFIG_DEFAULT_PORT 7890
+
+/* What begins an epoch: a timer, held output, or both (replicator/source/pace.c). */
+enum pace_mode { PACE_REMUS, PACE_KEMARI, PACE_ADAPTIVE };
+/* -EINVAL: no such mode. */
+int pace_mode_parse(const char *text, enum pace_mode *out) TV_MUST_CHECK;
+const char *pace_mode_name(enum pace_mode m);
 
 struct config_peer {
 	char name[64];

@@ -3,8 +3,8 @@
  * Control connections on UNIX sockets: one JSON object per line, file descriptors attached where a
  * message says "fds": N. Used between twinvm and twinvmd, and between twinvmd and its replicators.
  */
-#ifndef DAEMON_CTL_H
-#define DAEMON_CTL_H
+#ifndef REPLICATOR_SESSION_CTL_H
+#define REPLICATOR_SESSION_CTL_H
 
 #include "common/common.h"
 #include <event2/event.h>

@@ -3,8 +3,8 @@
  * What a replicator process is told by its daemon (one JSON argument), and how it reports back.
  * Both roles use it: source (on the primary) and sink (on the backup).
  */
-#ifndef DAEMON_JOB_H
-#define DAEMON_JOB_H
+#ifndef REPLICATOR_SESSION_JOB_H
+#define REPLICATOR_SESSION_JOB_H
 
 #include "common/common.h"
 #include "replicator/session/config.h"

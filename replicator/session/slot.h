@@ -4,8 +4,8 @@
  * usual one; the next ones are for a VM whose earlier instance is kept here, stopped, with the
  * names of a place that must stay its own.
  */
-#ifndef DAEMON_PLACE_H
-#define DAEMON_PLACE_H
+#ifndef REPLICATOR_SESSION_SLOT_H
+#define REPLICATOR_SESSION_SLOT_H
 
 #include <stdint.h>
 

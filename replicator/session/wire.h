@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The engines' messages (failover.h: fo_msg) as replicators send them: in the stream (twinvm.proto)
  * or, heartbeats and their echoes, as datagrams beside it. */
-#ifndef DAEMON_WIRE_H
-#define DAEMON_WIRE_H
+#ifndef REPLICATOR_SESSION_WIRE_H
+#define REPLICATOR_SESSION_WIRE_H
 
 #include "failover/failover.h"
 #include "replicator/link/link.h"

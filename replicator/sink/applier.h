@@ -3,8 +3,8 @@
  * The backup's apply thread: starts the standby, applies the first copy, checks and applies epochs,
  * promotes. Jobs are done in the order posted; answers come back in the loop.
  */
-#ifndef DAEMON_APPLIER_H
-#define DAEMON_APPLIER_H
+#ifndef REPLICATOR_SINK_APPLIER_H
+#define REPLICATOR_SINK_APPLIER_H
 
 #include "common/common.h"
 #include "hv/hv.h"

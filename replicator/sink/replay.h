@@ -3,8 +3,8 @@
  * The backup's store of frames that may be said again after a promotion (netbuffer.h, replay.c).
  * Bounded: the oldest go first.
  */
-#ifndef DAEMON_REPLAY_H
-#define DAEMON_REPLAY_H
+#ifndef REPLICATOR_SINK_REPLAY_H
+#define REPLICATOR_SINK_REPLAY_H
 
 #include "common/common.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The disks' replicas as the apply thread uses them: opened from a VM's description, handed to the
  * standby, given up or removed at the end. */
-#ifndef DAEMON_REPLICA_H
-#define DAEMON_REPLICA_H
+#ifndef REPLICATOR_SINK_REPLICA_H
+#define REPLICATOR_SINK_REPLICA_H
 
 #include "checkpoint/checkpoint.h"
 #include <jansson.h>

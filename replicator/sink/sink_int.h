@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The sink's insides, shared by its files: one file a concern. Private to daemon/. */
-#ifndef DAEMON_SINK_INT_H
-#define DAEMON_SINK_INT_H
+#ifndef REPLICATOR_SINK_SINK_INT_H
+#define REPLICATOR_SINK_SINK_INT_H
 
 #include "checkpoint/checkpoint.h"
 #include "replicator/sink/applier.h"
 #include "replicator/session/job.h"
-#include "daemon/pace.h"
 #include "replicator/session/slot.h"
 #include "replicator/sink/replay.h"
 #include "replicator/link/link.h"

@@ -174,7 +174,7 @@ static void op_changed(void *arg, enum fo_primary_event ev, enum fo_primary_stat
 	default:
 		break;
 	}
-	/* As daemon/source_decide.c: nothing that a lost backup still says counts. */
+	/* As replicator/source/decide.c: nothing that a lost backup still says counts. */
 	if (ev == FO_PE_PEER_LOST && s->conn &&
 	    (s->e.state == FO_P_ASKING || s->e.state == FO_P_HELD)) {
 		conn_close(s->conn, 0);

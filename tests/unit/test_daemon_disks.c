@@ -2,7 +2,7 @@
 /* The primary's disk writes: which epoch they belong to, when they are answered, when they have to
  * wait. */
 #include "checkpoint/checkpoint.h"
-#include "daemon/disks.h"
+#include "replicator/source/disks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

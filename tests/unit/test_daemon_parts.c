@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's small parts: configuration, control connections, jobs, pace. */
-#include "daemon/capture.h"
+#include "replicator/source/capture.h"
 #include "replicator/session/config.h"
 #include "replicator/session/ctl.h"
 #include "replicator/session/job.h"
-#include "daemon/pace.h"
+#include "replicator/source/pace.h"
 
 #include <errno.h>
 #include <fcntl.h>

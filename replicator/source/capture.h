@@ -3,10 +3,10 @@
  * The capture thread: the only one that talks to the VM. It attaches, copies the whole VM, captures
  * epochs and detaches, as the loop tells it to; answers come back in the loop, in order.
  */
-#ifndef DAEMON_CAPTURE_H
-#define DAEMON_CAPTURE_H
+#ifndef REPLICATOR_SOURCE_CAPTURE_H
+#define REPLICATOR_SOURCE_CAPTURE_H
 
-#include "daemon/encoder.h"
+#include "replicator/source/encoder.h"
 #include "hv/hv.h"
 
 enum cap_cmd {

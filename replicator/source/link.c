@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The source: connection to the backup, messages, heartbeats. */
-#include "daemon/source_int.h"
+#include "replicator/source/source_int.h"
 
 #include "checkpoint/checkpoint.h"
 #include "replicator/session/wire.h"

@@ -4,7 +4,7 @@
  * the epoch that they belong to has ended; the epoch's end waits for the last of them
  * (src_on_piece).
  */
-#include "daemon/source_int.h"
+#include "replicator/source/source_int.h"
 
 #include <errno.h>
 

@@ -19,8 +19,8 @@
  * alone; when it has all been written, filters are removed and the VM let go; then the backup is
  * told.
  */
-#include "daemon/source.h"
-#include "daemon/source_int.h"
+#include "replicator/source/source.h"
+#include "replicator/source/source_int.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The source: its numbers, and what it tells the daemon. */
-#include "daemon/source_int.h"
+#include "replicator/source/source_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

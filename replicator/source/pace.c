@@ -9,31 +9,11 @@
  * Pause budget: the VM runs at least three times as long as it was paused, so that a VM that speaks
  * all the time keeps three quarters of its time.
  */
-#include "daemon/pace.h"
-
-#include <errno.h>
-#include <string.h>
+#include "replicator/source/pace.h"
 
 #define RUN_TO_PAUSE 3
 #define KEMARI_IDLE_NS TV_NS_PER_S
 #define ADAPTIVE_IDLE_EPOCHS 4
-
-static const char *const names[] = {"remus", "kemari", "adaptive"};
-
-int pace_mode_parse(const char *text, enum pace_mode *out)
-{
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (!strcmp(text, names[i])) {
-			*out = (enum pace_mode)i;
-			return 0;
-		}
-	return -EINVAL;
-}
-
-const char *pace_mode_name(enum pace_mode m)
-{
-	return names[m];
-}
 
 void pace_captured(struct pace *p, int64_t start_ns, int64_t pause_ns)
 {

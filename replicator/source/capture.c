@@ -14,7 +14,7 @@
  *
  * Failure: whatever fails between pause and resume, the VM is resumed first and told about later.
  */
-#include "daemon/capture_int.h"
+#include "replicator/source/capture_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The capture thread's insides: capture.c and its first copy, capture_sync.c. Private to
  * daemon/. */
-#ifndef DAEMON_CAPTURE_INT_H
-#define DAEMON_CAPTURE_INT_H
+#ifndef REPLICATOR_SOURCE_CAPTURE_INT_H
+#define REPLICATOR_SOURCE_CAPTURE_INT_H
 
-#include "daemon/capture.h"
+#include "replicator/source/capture.h"
 
 #include <pthread.h>
 

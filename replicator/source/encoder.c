@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/encoder.h"
+#include "replicator/source/encoder.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* When the next epoch begins: the three triggers, as pure functions of times. */
-#ifndef DAEMON_PACE_H
-#define DAEMON_PACE_H
+#ifndef REPLICATOR_SOURCE_PACE_H
+#define REPLICATOR_SOURCE_PACE_H
 
-#include "common/common.h"
+#include "replicator/session/config.h"
 
-enum pace_mode { PACE_REMUS, PACE_KEMARI, PACE_ADAPTIVE };
 struct pace {
 	enum pace_mode mode;
 	int64_t epoch_ns;      /* the user's --epoch */
@@ -13,8 +12,6 @@ struct pace {
 	int64_t last_start_ns; /* start of the last pause */
 	int64_t last_end_ns;   /* end of it */
 };
-int pace_mode_parse(const char *text, enum pace_mode *out) TV_MUST_CHECK;
-const char *pace_mode_name(enum pace_mode m);
 void pace_captured(struct pace *p, int64_t start_ns, int64_t pause_ns);
 /* When the next epoch is due; oldest_held_ns: when the frame arrived that waits longest in the
  * running epoch, 0 when none does. Never before last_end_ns plus the pause budget's gap. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The source's insides, shared by its files: one file a concern. Private to daemon/. */
-#ifndef DAEMON_SOURCE_INT_H
-#define DAEMON_SOURCE_INT_H
+#ifndef REPLICATOR_SOURCE_SOURCE_INT_H
+#define REPLICATOR_SOURCE_SOURCE_INT_H
 
-#include "daemon/capture.h"
-#include "daemon/disks.h"
+#include "replicator/source/capture.h"
+#include "replicator/source/disks.h"
 #include "replicator/session/job.h"
-#include "daemon/pace.h"
+#include "replicator/source/pace.h"
 #include "netbuffer/netbuffer.h"
 #include "replicator/link/link.h"
 

@@ -16,8 +16,8 @@
  * When the session ends nothing may wait: from disks_discard on everything is answered at once and
  * forgotten.
  */
-#ifndef DAEMON_DISKS_H
-#define DAEMON_DISKS_H
+#ifndef REPLICATOR_SOURCE_DISKS_H
+#define REPLICATOR_SOURCE_DISKS_H
 
 #include "common/common.h"
 #include <event2/event.h>

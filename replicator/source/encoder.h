@@ -4,8 +4,8 @@
  * them into records, the loop sends them. Everything between the three is bounded: two slots (the
  * staging buffer halved), a fixed ring of output pieces. Full means that the one before waits.
  */
-#ifndef DAEMON_ENCODER_H
-#define DAEMON_ENCODER_H
+#ifndef REPLICATOR_SOURCE_ENCODER_H
+#define REPLICATOR_SOURCE_ENCODER_H
 
 #include "checkpoint/checkpoint.h"
 #include "hv/hv.h"

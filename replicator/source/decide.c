@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The source: what the engine (failover/primary.c) asks for, and the end of the session. */
-#include "daemon/source_int.h"
+#include "replicator/source/source_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The capture thread's first copy: memory in rounds while the VM runs, its disks meanwhile. */
-#include "daemon/capture_int.h"
+#include "replicator/source/capture_int.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -5,7 +5,7 @@
  * what an epoch sent goes with the epoch, whose commit makes it fit to be said. Both are bounded
  * and dropped first: a guest that moves bulk data has peers that retransmit anyway.
  */
-#include "daemon/source_int.h"
+#include "replicator/source/source_int.h"
 
 #include <errno.h>
 #include <string.h>

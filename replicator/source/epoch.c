@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The source: epochs, from their trigger to their commit. */
-#include "daemon/source_int.h"
+#include "replicator/source/source_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/disks.h"
+#include "replicator/source/disks.h"
 
 #include "checkpoint/checkpoint.h"
 #include "nbd/nbd.h"
