@@ -16,7 +16,7 @@ extern char **environ;
 /* Starts ourselves as `replicate KIND JOB`; conn_fd >= 0 becomes its fd 3. */
 static int spawn(const char *kind, const char *job, int conn_fd, pid_t *pid, struct tv_err *e)
 {
-	char *argv[] = {"twinvmd", "replicate", (char *)kind, (char *)job, NULL};
+	const char *const argv[] = {"twinvmd", "replicate", kind, job, NULL};
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
 	sigset_t none;
@@ -30,7 +30,7 @@ static int spawn(const char *kind, const char *job, int conn_fd, pid_t *pid, str
 	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
 	if (conn_fd >= 0)
 		posix_spawn_file_actions_adddup2(&fa, conn_fd, 3);
-	r = posix_spawn(pid, "/proc/self/exe", &fa, &at, argv, environ);
+	r = posix_spawn(pid, "/proc/self/exe", &fa, &at, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&fa);
 	posix_spawnattr_destroy(&at);
 	return r ? tv_fail(e, -r, "cannot start a replicator: %s", strerror(r)) : 0;

@@ -156,17 +156,9 @@ static void last_words(int fd, char *out, size_t room)
 static int run(const char *binary, int err_fd, struct hv_qemu *out, json_t **machines,
 	       struct tv_err *e)
 {
-	char *const argv[] = {(char *)binary,
-			      "-machine",
-			      "none",
-			      "-nodefaults",
-			      "-no-user-config",
-			      "-display",
-			      "none",
-			      "-S",
-			      "-qmp",
-			      "stdio",
-			      NULL};
+	const char *const argv[] = {
+		binary, "-machine", "none",  "-nodefaults", "-no-user-config", "-display", "none",
+		"-S",	"-qmp",	    "stdio", NULL};
 	int fds[2], rc;
 	pid_t pid;
 

@@ -130,7 +130,7 @@ int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, cons
 }
 
 /* ---- programs that only answer a question ---- */
-int hv_spawn_on(const char *path, char *const *argv, int fd, int err_fd, pid_t *pid)
+int hv_spawn_on(const char *path, const char *const *argv, int fd, int err_fd, pid_t *pid)
 {
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
@@ -146,7 +146,7 @@ int hv_spawn_on(const char *path, char *const *argv, int fd, int err_fd, pid_t *
 	posix_spawn_file_actions_addclosefrom_np(&fa, 3);
 	posix_spawnattr_setsigmask(&at, &none);
 	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK);
-	r = posix_spawn(pid, path, &fa, &at, argv, environ);
+	r = posix_spawn(pid, path, &fa, &at, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&fa);
 	posix_spawnattr_destroy(&at);
 	return -r;

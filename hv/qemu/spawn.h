@@ -12,7 +12,8 @@
 int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, const char *log_path,
 		      pid_t *pid, int *pidfd, struct tv_err *e) TV_MUST_CHECK;
 /* Starts a program as our child, to be waited for, with fd as its stdin and stdout. */
-int hv_spawn_on(const char *path, char *const *argv, int fd, int err_fd, pid_t *pid) TV_MUST_CHECK;
+int hv_spawn_on(const char *path, const char *const *argv, int fd, int err_fd,
+		pid_t *pid) TV_MUST_CHECK;
 /* SIGKILL, and waits until the process has ended. -ETIMEDOUT, -errno. */
 int hv_pidfd_kill(int pidfd, int timeout_ms) TV_MUST_CHECK;
 /* Has it ended? Waits at most timeout_ms. */

@@ -77,7 +77,7 @@ void hv_standby_remove_files(const char *dir, bool with_log)
 	snprintf(path, sizeof(path), "%s/" HV_STANDBY_FILES, dir);
 	if (!tv_read_file(path, LOG_LIMIT, &text, NULL))
 		unlink(path);
-	for (char *l = strtok_r(text ? text : "", "\n", &save); text && l;
+	for (char *l = text ? strtok_r(text, "\n", &save) : NULL; l;
 	     l = strtok_r(NULL, "\n", &save)) {
 		if (strchr(l, '/') || !strcmp(l, "..") || !strcmp(l, "."))
 			continue;

@@ -42,8 +42,8 @@ int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
 	case FO_M_TAKE_OVER:
 		take.generation = m->generation;
 		take.epoch = m->epoch;
-		take.reason =
-			m->epoch ? "planned failover" : "the VM's process on the primary died";
+		take.reason = (char *)(m->epoch ? "planned failover"
+						: "the VM's process on the primary died");
 		msg.msg_case = TWINVM__CONTROL__MSG_TAKE_OVER;
 		msg.take_over = &take;
 		break;

@@ -15,6 +15,7 @@
  * After promotion the VM is an ordinary QEMU of this host; the daemon is told and this process
  * ends.
  */
+#include "replicator/sink/sink.h"
 #include "replicator/sink/sink_int.h"
 
 #include <errno.h>
@@ -148,7 +149,7 @@ void sink_refuse(struct sink *s, int rc, const char *reason)
 }
 
 /* The sender is stale: it is told the higher generation (and nothing else: that says it all). */
-void sink_turn_away(struct sink *s, uint64_t highest)
+static void sink_turn_away(struct sink *s, uint64_t highest)
 {
 	struct fo_msg m = {.kind = FO_M_FENCED, .generation = highest};
 

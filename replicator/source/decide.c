@@ -80,7 +80,8 @@ void src_on_detached(struct source *s, const struct cap_event *ev)
 		Twinvm__Control msg = TWINVM__CONTROL__INIT;
 
 		bye.generation = s->p.generation;
-		bye.reason = s->user_leave ? "protection was ended" : "the primary runs on alone";
+		bye.reason = (char *)(s->user_leave ? "protection was ended"
+						    : "the primary runs on alone");
 		bye.keep_disks = !s->user_leave && !s->vm_shutdown;
 		msg.msg_case = TWINVM__CONTROL__MSG_BYE;
 		msg.bye = &bye;
