@@ -4,7 +4,7 @@
 #define REPLICATOR_LINK_CONTROL_H
 
 #include "common/common.h"
-#include "replicator/control.pb-c.h"
+#include "replicator/link/control.pb-c.h"
 
 /*
  * Unpacks and checks one message: it must parse within a bounded amount of memory, have its oneof

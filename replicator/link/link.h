@@ -17,7 +17,7 @@
 #define REPLICATOR_LINK_LINK_H
 
 #include "common/common.h"
-#include "replicator/control.pb-c.h"
+#include "replicator/link/control.pb-c.h"
 #include <event2/event.h>
 
 #define REPL_PROTOCOL 4u
