@@ -208,7 +208,7 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 		snprintf(vm->arbiter, sizeof(vm->arbiter), "%s", arbiter);
 	if (fresh || epoch_ms)
 		vm->epoch_ms = epoch_ms ? (int)epoch_ms : d->conf.epoch_ms;
-	keep_begun(vm);
+	reprotect_begun(vm);
 	rc = vm_start_source(vm, &e);
 	if (rc) {
 		end(c, rc, e.text);
@@ -278,7 +278,7 @@ static void unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 		end(c, -EBUSY, "another twinvm command waits for this VM");
 		return;
 	}
-	fo_keeper_stop(&vm->keeper);
+	fo_reprotect_stop(&vm->reprotect);
 	if (vm->phase == VM_IDLE) { /* alone: nothing is attached */
 		end(c, 0, "");
 		vm_end(vm);

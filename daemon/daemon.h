@@ -38,10 +38,10 @@ struct vm {
 	char mode[16], arbiter[256], session[33];
 	int epoch_ms;
 	uint64_t generation;
-	uint64_t highest;	 /* generation ever heard of; above ours: ours is stale */
-	struct fo_keeper keeper; /* its `on`: to be protected whenever that is possible */
+	uint64_t highest;	       /* generation ever heard of; above ours: ours is stale */
+	struct fo_reprotect reprotect; /* its `on`: to be protected whenever that is possible */
 	struct fo_candidate
-		last;	    /* the host that keeper.last names, as it was reached or heard from */
+		last; /* the host that reprotect.last names, as it was reached or heard from */
 	bool was_protected; /* ever since protect was given */
 	char reason[512];   /* why it is not protected */
 	/* not on disk: */
@@ -167,13 +167,13 @@ void vm_tell_end(struct vm *vm, int rc, const char *text);
 
 /* ---- keeping.c: a VM that runs here is protected again by itself ---- */
 /* From now on; the host that is tried first is vm->last. */
-void keep_start(struct vm *vm);
+void reprotect_start(struct vm *vm);
 /* A first try to vm->peer_*, told by a person, is under way. */
-void keep_begun(struct vm *vm);
-void keep_protected(struct vm *vm);
-void keep_ended(struct vm *vm, enum fo_keep_end how);
+void reprotect_begun(struct vm *vm);
+void reprotect_protected(struct vm *vm);
+void reprotect_ended(struct vm *vm, enum fo_reprotect_end how);
 /* A try is due. */
-void keep_try(struct vm *vm);
+void reprotect_try(struct vm *vm);
 
 /* ---- members.c: other hosts, as the configured arbiter knows them ---- */
 int members_start(const struct config *c) TV_MUST_CHECK;

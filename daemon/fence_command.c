@@ -81,7 +81,7 @@ static void run(struct vm *vm)
 		tv_log(TV_ERROR, "fence_command %s: %s", vm->d->conf.fence_command,
 		       tv_strerror(rc));
 		if (vm->fence_decides)
-			arm(vm, t.keep_last_ns);
+			arm(vm, t.reprotect_last_ns);
 		return;
 	}
 	tv_log(TV_WARN, "%s: running fence_command against %s", vm->name, vm->peer_name);
@@ -155,7 +155,7 @@ bool fence_command_exit(struct daemon *d, pid_t pid, int status)
 	if (off && vm->rep)
 		ctl_send(vm->rep, json_pack("{ss}", "op", "promote"));
 	else
-		arm(vm, times_of(vm).keep_last_ns);
+		arm(vm, times_of(vm).reprotect_last_ns);
 	return true;
 }
 

@@ -108,9 +108,9 @@ void vm_save(const struct vm *vm)
 		vm->qemu.qmp_path, "dir", vm->dir, "place", vm->place, "peer_name", vm->peer_name,
 		"peer_host", vm->peer_host, "peer_port", (int)vm->peer_port, "mode", vm->mode,
 		"arbiter", vm->arbiter, "session", vm->session, "epoch_ms", vm->epoch_ms,
-		"generation", (json_int_t)vm->generation, "wanted", vm->keeper.on, "was_protected",
-		vm->was_protected, "reason", vm->reason, "last", "name", vm->last.name, "address",
-		vm->last.address, "port", (int)vm->last.port);
+		"generation", (json_int_t)vm->generation, "wanted", vm->reprotect.on,
+		"was_protected", vm->was_protected, "reason", vm->reason, "last", "name",
+		vm->last.name, "address", vm->last.address, "port", (int)vm->last.port);
 	TV_FREE char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 	char path[300];
 	int rc;
@@ -172,7 +172,7 @@ static void load_one(struct daemon *d, const char *path)
 	vm->last.port = (uint16_t)int_of(last, "port");
 	vm->highest = generation_seen(d, id);
 	if (json_is_true(json_object_get(o, "wanted")))
-		keep_start(vm);
+		reprotect_start(vm);
 	vm->was_protected = json_is_true(json_object_get(o, "was_protected"));
 	json_decref(o);
 }

@@ -106,22 +106,22 @@ static unsigned candidates(struct vm *vm, struct fo_candidate hosts[MAX_HOSTS])
 
 static void arm(struct vm *vm)
 {
-	int64_t due = fo_keeper_due(&vm->keeper), now = tv_now_ns();
+	int64_t due = fo_reprotect_due(&vm->reprotect), now = tv_now_ns();
 
 	if (due != INT64_MAX)
 		vm_timer(vm, due > now ? due - now : 0);
 }
 
-void keep_start(struct vm *vm)
+void reprotect_start(struct vm *vm)
 {
 	struct fo_times t;
 
 	fo_times_init(&t, vm->d->conf.heartbeat_ms * TV_NS_PER_MS);
-	fo_keeper_start(&vm->keeper, &t, vm->last.name, tv_now_ns());
+	fo_reprotect_start(&vm->reprotect, &t, vm->last.name, tv_now_ns());
 	arm(vm);
 }
 
-void keep_begun(struct vm *vm)
+void reprotect_begun(struct vm *vm)
 {
 	struct fo_times t;
 
@@ -129,18 +129,18 @@ void keep_begun(struct vm *vm)
 	snprintf(vm->last.name, sizeof(vm->last.name), "%s", vm->peer_name);
 	snprintf(vm->last.address, sizeof(vm->last.address), "%s", vm->peer_host);
 	fo_times_init(&t, vm->d->conf.heartbeat_ms * TV_NS_PER_MS);
-	fo_keeper_start(&vm->keeper, &t, vm->last.name, tv_now_ns());
-	/* The person has chosen for the keeper: its first try is this one. */
-	if (fo_keeper_choose(&vm->keeper, &vm->last, 1, tv_now_ns()))
+	fo_reprotect_start(&vm->reprotect, &t, vm->last.name, tv_now_ns());
+	/* The operator chose the host: this try counts as the first one. */
+	if (fo_reprotect_choose(&vm->reprotect, &vm->last, 1, tv_now_ns()))
 		tv_log(TV_ERROR, "%s: no address to try", vm->name);
 }
 
-void keep_protected(struct vm *vm)
+void reprotect_protected(struct vm *vm)
 {
 	snprintf(vm->last.name, sizeof(vm->last.name), "%s", vm->peer_name);
 	snprintf(vm->last.address, sizeof(vm->last.address), "%s", vm->peer_host);
 	vm->last.port = vm->peer_port;
-	fo_keeper_protected(&vm->keeper, vm->peer_name);
+	fo_reprotect_protected(&vm->reprotect, vm->peer_name);
 }
 
 static void use(struct vm *vm, const struct fo_candidate *h)
@@ -157,25 +157,25 @@ static void begin(struct vm *vm)
 	if (!vm_start_source(vm, &e))
 		return;
 	tv_log(TV_ERROR, "%s: %s", vm->name, e.text);
-	fo_keeper_ended(&vm->keeper, FO_KEEP_FAILED, tv_now_ns());
+	fo_reprotect_ended(&vm->reprotect, FO_REPROTECT_FAILED, tv_now_ns());
 	arm(vm);
 }
 
-void keep_ended(struct vm *vm, enum fo_keep_end how)
+void reprotect_ended(struct vm *vm, enum fo_reprotect_end how)
 {
-	fo_keeper_ended(&vm->keeper, how, tv_now_ns());
+	fo_reprotect_ended(&vm->reprotect, how, tv_now_ns());
 	if (vm->asked.port) { /* a person has named another host meanwhile */
 		use(vm, &vm->asked);
 		vm->asked.port = 0;
 		vm->was_protected = false;
-		keep_begun(vm);
+		reprotect_begun(vm);
 		begin(vm);
 		return;
 	}
 	arm(vm);
 }
 
-void keep_try(struct vm *vm)
+void reprotect_try(struct vm *vm)
 {
 	struct fo_candidate hosts[MAX_HOSTS];
 	unsigned n;
@@ -186,12 +186,13 @@ void keep_try(struct vm *vm)
 		vm_end(vm);
 		return;
 	}
-	if (fo_keeper_due(&vm->keeper) > tv_now_ns()) { /* woken early, or not wanted any more */
+	if (fo_reprotect_due(&vm->reprotect) >
+	    tv_now_ns()) { /* woken early, or not wanted any more */
 		arm(vm);
 		return;
 	}
 	n = candidates(vm, hosts);
-	at = fo_keeper_choose(&vm->keeper, hosts, n, tv_now_ns());
+	at = fo_reprotect_choose(&vm->reprotect, hosts, n, tv_now_ns());
 	if (at < 0) {
 		snprintf(vm->reason, sizeof(vm->reason),
 			 "no host to protect it: no peer.NAME in %s, and the arbiter knows of none "
@@ -203,6 +204,6 @@ void keep_try(struct vm *vm)
 	use(vm, &hosts[at]);
 	tv_log(TV_INFO, "%s: looking for a backup: %s at %s:%u (try %u)", vm->name,
 	       vm->peer_name[0] ? vm->peer_name : "a host", vm->peer_host, vm->peer_port,
-	       vm->keeper.tries);
+	       vm->reprotect.tries);
 	begin(vm);
 }

@@ -78,7 +78,7 @@ static void after_loss(struct vm *vm, bool was_attached, int rc, const char *tex
 		/* A VM that runs here since a failover stays known, and is kept trying for. */
 		vm->was_protected = true;
 		if (!vm->d->conf.reprotect)
-			fo_keeper_stop(&vm->keeper);
+			fo_reprotect_stop(&vm->reprotect);
 	}
 	if (vm->waiter && vm->waiter_leaves) {
 		vm_tell_end(vm, 0, "");
@@ -88,9 +88,9 @@ static void after_loss(struct vm *vm, bool was_attached, int rc, const char *tex
 	}
 	if (!vm->asked.port) /* a command that waits for this very try, or for a switch */
 		vm_tell_end(vm, rc ? rc : -EIO, text);
-	keep_ended(vm, was_attached	? FO_KEEP_LOST
-		       : is_refusal(rc) ? FO_KEEP_REFUSED
-					: FO_KEEP_FAILED);
+	reprotect_ended(vm, was_attached     ? FO_REPROTECT_LOST
+			    : is_refusal(rc) ? FO_REPROTECT_REFUSED
+					     : FO_REPROTECT_FAILED);
 	vm_save(vm);
 }
 
@@ -106,7 +106,7 @@ static void is_stale(struct vm *vm)
 
 static void fence(struct vm *vm)
 {
-	fo_keeper_stop(&vm->keeper);
+	fo_reprotect_stop(&vm->reprotect);
 	vm_save(vm);
 	stash_drain(vm);
 	vm_fence(vm);
@@ -116,7 +116,7 @@ void vm_yield(struct vm *vm)
 {
 	tv_log(TV_WARN, "%s runs on another host with generation %llu: ours (%llu) is stopped",
 	       vm->name, (unsigned long long)vm->highest, (unsigned long long)vm->generation);
-	fo_keeper_stop(&vm->keeper);
+	fo_reprotect_stop(&vm->reprotect);
 	if (vm->phase == VM_IDLE) {
 		fence(vm);
 	} else if (vm->phase == VM_RUNNING) {
@@ -269,7 +269,7 @@ static void promoted(struct vm *vm)
 	snprintf(vm->last.address, sizeof(vm->last.address), "%s", vm->peer_host);
 	vm->last.port = vm->peer_port;
 	if (vm->d->conf.reprotect)
-		keep_start(vm);
+		reprotect_start(vm);
 	vm_save(vm);
 }
 

@@ -49,7 +49,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		break;
 	case VM_IDLE:
 		if (vm->role == VM_PRIMARY)
-			keep_try(vm);
+			reprotect_try(vm);
 		break;
 	}
 }
@@ -149,7 +149,7 @@ static void on_protected(struct vm *vm, json_t *msg)
 	vm->reason[0] = 0;
 	if (peer) /* `protect --to HOST:PORT` knows it from now on */
 		snprintf(vm->peer_name, sizeof(vm->peer_name), "%s", peer);
-	keep_protected(vm);
+	reprotect_protected(vm);
 	tv_log(TV_INFO, "%s is protected by %s", vm->name, vm->peer_name);
 	vm_save(vm);
 	if (!vm->waiter_leaves)
@@ -224,7 +224,7 @@ static void not_introduced(struct vm *vm)
 		vm_end(vm);
 	} else if (vm->highest > vm->generation) {
 		vm_yield(vm);
-	} else if (vm->keeper.on) {
+	} else if (vm->reprotect.on) {
 		tv_log(TV_WARN,
 		       "%s was protected and has no replicator: cleaning up and starting over",
 		       vm->name);

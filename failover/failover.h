@@ -31,8 +31,8 @@ struct fo_times {
 	int64_t switch_ns;	    /* a planned switch that is not over after this is called off */
 	int64_t retry_ns;	    /* between two tries to reach arbiter or peer */
 	int64_t tick_ns;	    /* how often silence is looked for */
-	/* between two tries to have a VM protected again: keeper.c */
-	int64_t keep_first_ns, keep_last_ns, keep_refused_ns;
+	/* between two tries to have a VM protected again: reprotect.c */
+	int64_t reprotect_first_ns, reprotect_last_ns, reprotect_refused_ns;
 	int64_t pet_ns;		   /* between two looks at the watchdog */
 	int64_t fence_ns;	   /* a program that switches a host off has this long */
 	int64_t arbiter_next_ns;   /* an etcd member that has not answered for this long is not

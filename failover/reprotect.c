@@ -3,7 +3,7 @@
  * Theory of operation: a VM is to have a backup again without being asked
  *
  * Whoever runs a VM alone (its backup died, or it was promoted) tries to have it protected again
- * until it is, for ever. First the host it had last, KEEP_SAME times: most losses are a daemon that
+ * until it is, for ever. First the host it had last, SAME_HOST_TRIES times: most losses are a daemon that
  * restarts or a cable that comes back, and that host has the room and perhaps the disks. Then in
  * turns: every other host once, the last one again between any two of them, so that neither a
  * backup that stays dead nor a candidate that says no keeps the VM unprotected.
@@ -14,32 +14,32 @@
  *
  * A try costs the VM nothing until the other host has answered (the connection comes before the
  * attachment). A refusal is an answer that hardly changes within seconds (no room, no such machine
- * type): after several in a row the waits grow to keep_refused_ns.
+ * type): after several in a row the waits grow to reprotect_refused_ns.
  */
 #include "failover/failover.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define KEEP_SAME 4
+#define SAME_HOST_TRIES 4
 
-void fo_keeper_start(struct fo_keeper *k, const struct fo_times *t, const char *last,
-		     int64_t now_ns)
+void fo_reprotect_start(struct fo_reprotect *k, const struct fo_times *t, const char *last,
+			int64_t now_ns)
 {
-	*k = (struct fo_keeper){.on = true,
-				.due_ns = now_ns,
-				.first_ns = t->keep_first_ns,
-				.last_ns = t->keep_last_ns,
-				.refused_ns = t->keep_refused_ns};
+	*k = (struct fo_reprotect){.on = true,
+				   .due_ns = now_ns,
+				   .first_ns = t->reprotect_first_ns,
+				   .last_ns = t->reprotect_last_ns,
+				   .refused_ns = t->reprotect_refused_ns};
 	snprintf(k->last, sizeof(k->last), "%s", last);
 }
 
-void fo_keeper_stop(struct fo_keeper *k)
+void fo_reprotect_stop(struct fo_reprotect *k)
 {
 	k->on = false;
 }
 
-void fo_keeper_protected(struct fo_keeper *k, const char *name)
+void fo_reprotect_protected(struct fo_reprotect *k, const char *name)
 {
 	snprintf(k->last, sizeof(k->last), "%s", name);
 	k->tries = k->refusals = 0;
@@ -53,17 +53,17 @@ static int64_t doubled(int64_t ns, unsigned times, int64_t limit_ns)
 	return ns < limit_ns ? ns : limit_ns;
 }
 
-void fo_keeper_ended(struct fo_keeper *k, enum fo_keep_end how, int64_t now_ns)
+void fo_reprotect_ended(struct fo_reprotect *k, enum fo_reprotect_end how, int64_t now_ns)
 {
 	int64_t wait;
 
-	k->refusals = how == FO_KEEP_REFUSED ? k->refusals + 1 : 0;
+	k->refusals = how == FO_REPROTECT_REFUSED ? k->refusals + 1 : 0;
 	wait = k->refusals ? doubled(k->first_ns, k->refusals + 1, k->refused_ns)
 			   : doubled(k->first_ns, k->tries ? k->tries - 1 : 0, k->last_ns);
 	k->due_ns = now_ns + wait;
 }
 
-int64_t fo_keeper_due(const struct fo_keeper *k)
+int64_t fo_reprotect_due(const struct fo_reprotect *k)
 {
 	return k->on ? k->due_ns : INT64_MAX;
 }
@@ -87,11 +87,12 @@ static int other(unsigned n, int last, unsigned nth)
 	return last >= 0 && nth >= (unsigned)last ? (int)nth + 1 : (int)nth;
 }
 
-int fo_keeper_choose(struct fo_keeper *k, const struct fo_candidate *hosts, unsigned n,
-		     int64_t now_ns)
+int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts, unsigned n,
+			int64_t now_ns)
 {
 	int last = find(hosts, n, k->last), chosen = last;
-	bool others_turn = last < 0 || (k->tries >= KEEP_SAME && (k->tries - KEEP_SAME) % 2 == 0);
+	bool others_turn =
+		last < 0 || (k->tries >= SAME_HOST_TRIES && (k->tries - SAME_HOST_TRIES) % 2 == 0);
 
 	if (others_turn) {
 		int o = other(n, last, k->turn);

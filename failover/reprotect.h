@@ -18,17 +18,17 @@ struct fo_candidate {
 };
 
 /* How a try or a session ended that did not end by the user's wish. */
-enum fo_keep_end {
-	FO_KEEP_LOST,	 /* it had been protected, and is not any more */
-	FO_KEEP_FAILED,	 /* nobody answered, or the first copy broke off */
-	FO_KEEP_REFUSED, /* the other host, or the VM itself, said no: asked again less often */
+enum fo_reprotect_end {
+	FO_REPROTECT_LOST,    /* it had been protected, and is not any more */
+	FO_REPROTECT_FAILED,  /* nobody answered, or the first copy broke off */
+	FO_REPROTECT_REFUSED, /* the other host, or the VM itself, said no: asked again less often */
 };
 
 /* One per VM that runs here. Zero-initialised it wants nothing. */
-struct fo_keeper {
+struct fo_reprotect {
 	bool on;	    /* to be protected whenever that is possible */
 	char last[64];	    /* the backup it had last (after a failover: the old primary) */
-	unsigned tries;	    /* since it was protected last, or since fo_keeper_start */
+	unsigned tries;	    /* since it was protected last, or since fo_reprotect_start */
 	unsigned refusals;  /* the newest of them in a row that were refused */
 	unsigned turn;	    /* whose turn it is among the others */
 	int64_t due_ns;	    /* when the next try is due; INT64_MAX while one is under way */
@@ -37,23 +37,23 @@ struct fo_keeper {
 	int64_t refused_ns; /* and after refusals in a row */
 };
 /* Begins to want protection; last names the host that is tried first ("": none is preferred). */
-void fo_keeper_start(struct fo_keeper *k, const struct fo_times *t, const char *last,
-		     int64_t now_ns);
+void fo_reprotect_start(struct fo_reprotect *k, const struct fo_times *t, const char *last,
+			int64_t now_ns);
 /* The user does not want it any more. */
-void fo_keeper_stop(struct fo_keeper *k);
+void fo_reprotect_stop(struct fo_reprotect *k);
 /* It is protected by that host. */
-void fo_keeper_protected(struct fo_keeper *k, const char *name);
+void fo_reprotect_protected(struct fo_reprotect *k, const char *name);
 /* A try or a session has ended: sets when the next one is due. Never gives up. */
-void fo_keeper_ended(struct fo_keeper *k, enum fo_keep_end how, int64_t now_ns);
-/* When fo_keeper_choose is to be called; INT64_MAX: not before something else happens. */
-int64_t fo_keeper_due(const struct fo_keeper *k);
+void fo_reprotect_ended(struct fo_reprotect *k, enum fo_reprotect_end how, int64_t now_ns);
+/* When fo_reprotect_choose is to be called; INT64_MAX: not before something else happens. */
+int64_t fo_reprotect_due(const struct fo_reprotect *k);
 /*
  * A try is due: the host to try, an index into hosts, or -1 when there is none (then it is due
- * again later). The caller begins the try and tells its end with fo_keeper_protected or
- * fo_keeper_ended.
+ * again later). The caller begins the try and tells its end with fo_reprotect_protected or
+ * fo_reprotect_ended.
  */
-int fo_keeper_choose(struct fo_keeper *k, const struct fo_candidate *hosts, unsigned n,
-		     int64_t now_ns);
+int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts, unsigned n,
+			int64_t now_ns);
 
 /* ---- two hosts, one VM ---- */
 struct fo_own {		     /* what this host knows of a VM */

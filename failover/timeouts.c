@@ -38,7 +38,7 @@
  *   run alone at once, and stops its VM only if the answer does not come before the lease is over.
  *
  * A VM that runs alone: tries to have it protected again come after 3H, doubled each time up to 50H
- * (refusals in a row: up to 300H); who is tried when is in keeper.c.
+ * (refusals in a row: up to 300H); who is tried when is in reprotect.c.
  *
  * A watchdog is looked at every pet_ns (5 H, but 0.2 to 2 s; devices want to be petted within 10 s
  * and more); a replicator that has said nothing for backup_lost_ns (it speaks every H) is in doubt.
@@ -89,9 +89,9 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.switch_ns = 30 * h,
 		.retry_ns = 2 * h,
 		.tick_ns = h / 8,
-		.keep_first_ns = 3 * h,
-		.keep_last_ns = 50 * h,
-		.keep_refused_ns = 300 * h,
+		.reprotect_first_ns = 3 * h,
+		.reprotect_last_ns = 50 * h,
+		.reprotect_refused_ns = 300 * h,
 		.pet_ns = within(5 * h, 200 * TV_NS_PER_MS, 2 * TV_NS_PER_S),
 		.fence_ns = within(300 * h, 10 * TV_NS_PER_S, 120 * TV_NS_PER_S),
 		.arbiter_next_ns = within(h / 2, 30 * TV_NS_PER_MS, 500 * TV_NS_PER_MS),

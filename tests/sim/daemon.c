@@ -42,12 +42,12 @@ void tell(struct host *h, ev_fn fn, uint64_t n)
 		after(between(100000, 3 * MS), h->daemon, hear_news, h, 0);
 }
 
-/* ---- protected again, without being asked: the real keeper's policy ---- */
+/* ---- protected again, without being asked: the policy of failover/reprotect.c ---- */
 static void on_due(void *arg, uint64_t n);
 
 static void keep(struct host *h)
 {
-	int64_t due = fo_keeper_due(&h->keeper);
+	int64_t due = fo_reprotect_due(&h->reprotect);
 
 	if (h->daemon && due != INT64_MAX)
 		timer(h->daemon, due > host_now(h) ? due - host_now(h) : 0, on_due, h, 0);
@@ -62,7 +62,7 @@ static void on_due(void *arg, uint64_t n)
 
 	(void)n;
 	if (h->role != R_PRIMARY || !h->wanted || h->source || h->recovering ||
-	    fo_keeper_due(&h->keeper) > host_now(h))
+	    fo_reprotect_due(&h->reprotect) > host_now(h))
 		return;
 	if (!h->vm) {
 		note(h, "the VM has ended while it ran alone: forgotten");
@@ -75,16 +75,16 @@ static void on_due(void *arg, uint64_t n)
 			snprintf(others[count++].name, sizeof(others[0].name), "%s",
 				 sim.host[i].name);
 		}
-	chosen = fo_keeper_choose(&h->keeper, others, count, host_now(h));
+	chosen = fo_reprotect_choose(&h->reprotect, others, count, host_now(h));
 	if (chosen < 0)
 		keep(h);
 	else
 		h->source = source_start(h, by_index[chosen]);
 }
 
-void try_again(struct host *h, enum fo_keep_end how)
+void try_again(struct host *h, enum fo_reprotect_end how)
 {
-	fo_keeper_ended(&h->keeper, how, host_now(h));
+	fo_reprotect_ended(&h->reprotect, how, host_now(h));
 	keep(h);
 }
 
@@ -92,7 +92,7 @@ void protect_again(struct host *h, const struct host *last)
 {
 	h->wanted = true;
 	h->unprotected = false;
-	fo_keeper_start(&h->keeper, &sim.times, last ? last->name : "", host_now(h));
+	fo_reprotect_start(&h->reprotect, &sim.times, last ? last->name : "", host_now(h));
 	keep(h);
 }
 
@@ -181,9 +181,9 @@ static void session_done(void *arg, uint64_t how)
 		if (!h->vm)
 			h->role = R_NONE;
 		else
-			try_again(h, how == END_REFUSED ? FO_KEEP_REFUSED
-				     : how == END_ALONE ? FO_KEEP_LOST
-							: FO_KEEP_FAILED);
+			try_again(h, how == END_REFUSED ? FO_REPROTECT_REFUSED
+				     : how == END_ALONE ? FO_REPROTECT_LOST
+							: FO_REPROTECT_FAILED);
 		break;
 	}
 }

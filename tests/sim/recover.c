@@ -29,7 +29,7 @@ void recovered(void *arg, uint64_t code)
 	} else if (!h->vm) {
 		h->role = R_NONE;
 	} else {
-		try_again(h, FO_KEEP_LOST);
+		try_again(h, FO_REPROTECT_LOST);
 	}
 }
 

@@ -276,7 +276,7 @@ struct host {
 	uint64_t generation, highest;
 	bool wanted, recovering;
 	bool unprotected; /* by a person */
-	struct fo_keeper keeper;
+	struct fo_reprotect reprotect;
 	struct inst *vm;
 	struct source *source;
 	struct sink *sink;
@@ -301,7 +301,7 @@ void daemon_kill(struct host *h);
 void daemon_start(struct host *h);
 void daemon_listens(struct host *h, struct conn *c);
 void tell(struct host *h, ev_fn fn, uint64_t n); /* its daemon, or the next one */
-void try_again(struct host *h, enum fo_keep_end how);
+void try_again(struct host *h, enum fo_reprotect_end how);
 void recover_start(struct host *h);
 void recovered(void *host, uint64_t code); /* 0 let go, 1 ask again, 2 fenced */
 void replicator_died(struct proc *p);

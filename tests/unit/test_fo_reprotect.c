@@ -20,96 +20,96 @@ static int set_times(void **state)
 }
 
 /* The next n tries' hosts as letters; "-" for none. Time goes from one to the next as it is due. */
-static void tries(struct fo_keeper *k, unsigned n_hosts, unsigned n, enum fo_keep_end how,
+static void tries(struct fo_reprotect *k, unsigned n_hosts, unsigned n, enum fo_reprotect_end how,
 		  int64_t *now, char *out)
 {
 	for (unsigned i = 0; i < n; i++) {
 		int at;
 
-		assert_true(fo_keeper_due(k) >= *now);
-		*now = fo_keeper_due(k);
-		at = fo_keeper_choose(k, hosts, n_hosts, *now);
+		assert_true(fo_reprotect_due(k) >= *now);
+		*now = fo_reprotect_due(k);
+		at = fo_reprotect_choose(k, hosts, n_hosts, *now);
 		*out++ = at < 0 ? '-' : hosts[at].name[0];
 		if (at < 0)
 			continue;
-		assert_true(fo_keeper_due(k) == INT64_MAX); /* one at a time */
-		fo_keeper_ended(k, how, *now);
+		assert_true(fo_reprotect_due(k) == INT64_MAX); /* one at a time */
+		fo_reprotect_ended(k, how, *now);
 	}
 	*out = 0;
 }
 
 static void the_last_one_first_then_in_turns(void **state)
 {
-	struct fo_keeper k = {0};
+	struct fo_reprotect k = {0};
 	int64_t now = 5;
 	char got[32];
 
 	(void)state;
-	assert_true(fo_keeper_due(&k) == INT64_MAX); /* wants nothing */
-	fo_keeper_start(&k, &times, "c", now);
-	tries(&k, 3, 12, FO_KEEP_FAILED, &now, got);
+	assert_true(fo_reprotect_due(&k) == INT64_MAX); /* wants nothing */
+	fo_reprotect_start(&k, &times, "c", now);
+	tries(&k, 3, 12, FO_REPROTECT_FAILED, &now, got);
 	assert_string_equal(got, "ccccbcdcbcdc");
 	/* protected by d: d is the one to come back to */
-	fo_keeper_protected(&k, "d");
-	assert_true(fo_keeper_due(&k) == INT64_MAX);
-	fo_keeper_ended(&k, FO_KEEP_LOST, now);
-	tries(&k, 3, 6, FO_KEEP_FAILED, &now, got);
+	fo_reprotect_protected(&k, "d");
+	assert_true(fo_reprotect_due(&k) == INT64_MAX);
+	fo_reprotect_ended(&k, FO_REPROTECT_LOST, now);
+	tries(&k, 3, 6, FO_REPROTECT_FAILED, &now, got);
 	assert_string_equal(got, "ddddbd");
 }
 
 static void alone_in_the_world(void **state)
 {
-	struct fo_keeper k = {0};
+	struct fo_reprotect k = {0};
 	int64_t now = 0, before;
 	char got[32];
 
 	(void)state;
-	fo_keeper_start(&k, &times, "b", now);
-	tries(&k, 1, 8, FO_KEEP_FAILED, &now, got);
+	fo_reprotect_start(&k, &times, "b", now);
+	tries(&k, 1, 8, FO_REPROTECT_FAILED, &now, got);
 	assert_string_equal(got, "bbbbbbbb");
 	/* nobody to try: looked for again, not at once, and found when it is there */
-	before = now = fo_keeper_due(&k);
-	tries(&k, 0, 2, FO_KEEP_FAILED, &now, got);
+	before = now = fo_reprotect_due(&k);
+	tries(&k, 0, 2, FO_REPROTECT_FAILED, &now, got);
 	assert_string_equal(got, "--");
-	assert_true(now - before >= times.keep_first_ns);
+	assert_true(now - before >= times.reprotect_first_ns);
 	/* the last one's address is not known: the others are tried at once */
-	fo_keeper_start(&k, &times, "x", now);
-	tries(&k, 2, 4, FO_KEEP_FAILED, &now, got);
+	fo_reprotect_start(&k, &times, "x", now);
+	tries(&k, 2, 4, FO_REPROTECT_FAILED, &now, got);
 	assert_string_equal(got, "bcbc");
 }
 
 static void waits_grow_and_never_end(void **state)
 {
-	struct fo_keeper k = {0};
+	struct fo_reprotect k = {0};
 	int64_t now = 0, last = 0;
 
 	(void)state;
-	fo_keeper_start(&k, &times, "b", now);
+	fo_reprotect_start(&k, &times, "b", now);
 	for (unsigned i = 0; i < 10000; i++) {
 		int64_t wait;
 
-		now = fo_keeper_due(&k);
-		assert_int_equal(fo_keeper_choose(&k, hosts, 1, now), 0);
-		fo_keeper_ended(&k, FO_KEEP_FAILED, now);
-		wait = fo_keeper_due(&k) - now;
-		assert_true(wait >= last && wait >= times.keep_first_ns &&
-			    wait <= times.keep_last_ns);
+		now = fo_reprotect_due(&k);
+		assert_int_equal(fo_reprotect_choose(&k, hosts, 1, now), 0);
+		fo_reprotect_ended(&k, FO_REPROTECT_FAILED, now);
+		wait = fo_reprotect_due(&k) - now;
+		assert_true(wait >= last && wait >= times.reprotect_first_ns &&
+			    wait <= times.reprotect_last_ns);
 		last = wait;
 	}
-	assert_true(last == times.keep_last_ns);
+	assert_true(last == times.reprotect_last_ns);
 	/* refusals: slower still, and quick again once something else happens */
 	for (unsigned i = 0; i < 20; i++) {
-		now = fo_keeper_due(&k);
-		assert_int_equal(fo_keeper_choose(&k, hosts, 1, now), 0);
-		fo_keeper_ended(&k, FO_KEEP_REFUSED, now);
+		now = fo_reprotect_due(&k);
+		assert_int_equal(fo_reprotect_choose(&k, hosts, 1, now), 0);
+		fo_reprotect_ended(&k, FO_REPROTECT_REFUSED, now);
 	}
-	assert_true(fo_keeper_due(&k) - now == times.keep_refused_ns);
-	fo_keeper_protected(&k, "b");
-	fo_keeper_ended(&k, FO_KEEP_LOST, now);
-	assert_true(fo_keeper_due(&k) - now == times.keep_first_ns);
+	assert_true(fo_reprotect_due(&k) - now == times.reprotect_refused_ns);
+	fo_reprotect_protected(&k, "b");
+	fo_reprotect_ended(&k, FO_REPROTECT_LOST, now);
+	assert_true(fo_reprotect_due(&k) - now == times.reprotect_first_ns);
 	/* the user's word ends it */
-	fo_keeper_stop(&k);
-	assert_true(fo_keeper_due(&k) == INT64_MAX);
+	fo_reprotect_stop(&k);
+	assert_true(fo_reprotect_due(&k) == INT64_MAX);
 }
 
 /* Every combination of small numbers: of two generations exactly the lower one gives way. */
