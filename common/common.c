@@ -79,6 +79,28 @@ int64_t tv_now_ns(void)
 	return (int64_t)t.tv_sec * TV_NS_PER_S + t.tv_nsec;
 }
 
+struct timeval tv_timeval(int64_t ns)
+{
+	int64_t us = ns > 0 ? ns / 1000 + (ns % 1000 != 0) : 0;
+
+	return (struct timeval){.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+}
+
+bool tv_copy(char *to, size_t room, const char *from)
+{
+	size_t n = from ? strlen(from) : 0;
+	bool fits = n < room;
+
+	if (!fits) {
+		n = room - 1;
+		while (n && ((unsigned char)from[n] & 0xc0) == 0x80) /* in the middle of a letter */
+			n--;
+	}
+	memmove(to, from ? from : "", n);
+	to[n] = 0;
+	return fits;
+}
+
 void tv_log_init(const char *tag)
 {
 	log_tag = tag;

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/time.h>
 #include <sys/types.h>
 
 #define TV_MUST_CHECK __attribute__((warn_unused_result))
@@ -53,6 +54,12 @@ const char *tv_strerror(int rc);
 
 /* Monotonic time of this host in ns; never compared with another host's. */
 int64_t tv_now_ns(void);
+/* A stretch of time as libevent and select want it, rounded up to whole microseconds; 0 if past. */
+struct timeval tv_timeval(int64_t ns);
+
+/* Copies a string; one that has no room is cut, between two letters of UTF-8. Returns whether all
+ * of it had room. from may be NULL: as "". */
+bool tv_copy(char *to, size_t room, const char *from);
 
 enum tv_level { TV_DEBUG, TV_INFO, TV_WARN, TV_ERROR };
 /*
