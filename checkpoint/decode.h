@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What decode.c (whole epochs) and stream.c (first copy) share. */
+/* What decode.c (whole epochs) and first_copy.c (first copy) share. */
 #ifndef CHECKPOINT_DECODE_H
 #define CHECKPOINT_DECODE_H
 
-#include "checkpoint/record.h"
+#include "checkpoint/page_record.h"
 
 struct ckpt_dec {
 	struct ckpt_mem mem;

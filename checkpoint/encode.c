@@ -2,7 +2,7 @@
 /*
  * Theory of operation
  *
- * An epoch is a run of records (record.h; docs/WIRE.md, "Page records"): one for every page the
+ * An epoch is a run of records (page_record.h; docs/WIRE.md, "Page records"): one for every page the
  * guest wrote, ascending, then the device state in pieces. The primary's encoder makes them, the
  * backup's decoder (decode.c) keeps them until all have come, checks all, then applies all.
  *
@@ -26,7 +26,7 @@
  *
  * Limits: no threads of its own; several encoders may share a VM's blocks, not its pages.
  */
-#include "checkpoint/record.h"
+#include "checkpoint/page_record.h"
 
 #include <assert.h>
 #include <errno.h>

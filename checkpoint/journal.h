@@ -7,7 +7,7 @@
 #ifndef CHECKPOINT_JOURNAL_H
 #define CHECKPOINT_JOURNAL_H
 
-#include "checkpoint/disk.h"
+#include "checkpoint/disk_record.h"
 
 #include <sys/queue.h>
 

@@ -5,7 +5,7 @@
  * crash; so it names the boot it was written in, and "live" counts only in that boot. Only "whole"
  * (settled: images first, then this file, both durable) counts in any.
  */
-#include "checkpoint/disk.h"
+#include "checkpoint/disk_record.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -132,7 +132,7 @@ void nb_each_held(struct nb *nb, uint64_t epoch, size_t limit_bytes, nb_frame_cb
 void nb_free(struct nb *nb);
 
 /*
- * ---- frames that may be said twice (replay.c) ----
+ * ---- frames that may be said twice (recent.c) ----
  *
  * A network may repeat a frame and may delay it. So what was on its way to or from a VM when its
  * host died can be given to its successor: what came in after the committed epoch, and what the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* One port: reading its capture socket, its queue, writing its inject socket, its failure. */
-#include "netbuffer/relay.h"
+#include "netbuffer/relay_int.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -33,7 +33,7 @@
  * Limits: NB_MAX_PORTS ports, 128 KiB a frame, GATE_BARRIERS unreleased epochs, limit_bytes of
  * frames.
  */
-#include "netbuffer/relay.h"
+#include "netbuffer/relay_int.h"
 
 #include <errno.h>
 #include <poll.h>

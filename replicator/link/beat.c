@@ -18,7 +18,7 @@
  * Layout, little endian: be32 "tvHB", u8 role (1: the side that connected), u8 kind, u16 0, u64
  * seq, i64 sent_ns, u64 generation, 8 bytes 0, 16 bytes MAC over the first 40.
  */
-#include "replicator/link/conn.h"
+#include "replicator/link/conn_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -14,7 +14,7 @@
  * side means that the peer is who it says, not yet that the peer took us; the first message from it
  * means that.
  *
- * Sending (send.c, flow.c): frames wait in our queue, and libevent gets only some 64 KiB ahead; the
+ * Sending (send_queue.c, flow.c): frames wait in our queue, and libevent gets only some 64 KiB ahead; the
  * kernel accepts only some 64 KiB that it has not sent (TCP_NOTSENT_LOWAT). An urgent message goes
  * to the head of our queue, so on a slow link it waits for those two amounts and no more.
  *
@@ -29,7 +29,7 @@
  *
  * Limits: dial 8 addresses; receive buffers 2 x 64 KiB and one frame (1 MiB); queues as in send.h.
  */
-#include "replicator/link/conn.h"
+#include "replicator/link/conn_int.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

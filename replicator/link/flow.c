@@ -7,7 +7,7 @@
  * peer ends too. Closing at once would be wrong: with unread bytes in our socket the kernel sends
  * RST and throws away what it has not sent, which may be the very message that says why we close.
  */
-#include "replicator/link/conn.h"
+#include "replicator/link/conn_int.h"
 #include "replicator/link/control.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
  * make libevent try the socket each time), and then parsed frame by frame. What one turn handles is
  * bounded by libevent's high-water mark; what may wait is two such buffers and one frame.
  */
-#include "replicator/link/conn.h"
+#include "replicator/link/conn_int.h"
 #include "replicator/link/control.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
  * The filter-redirector stream: the same bytes as one piece and in small pieces must give the same
  * frames, each within the cap, each a copy of what was on the wire.
  */
-#include "netbuffer/stream.h"
+#include "netbuffer/deframe.h"
 
 #include <stdlib.h>
 #include <string.h>

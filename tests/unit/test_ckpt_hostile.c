@@ -4,7 +4,7 @@
 
 #include <lz4.h>
 #include <xxhash.h>
-#include "checkpoint/record.h"
+#include "checkpoint/page_record.h"
 
 /* A replica at epoch 1, and epoch 2 as the sender made it: every encoding is in it. */
 struct scene {

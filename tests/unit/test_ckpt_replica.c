@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Disks on the backup: records there and back, epochs kept and applied, hostile records, full
  * disks, and what the state file says after a death at any moment. */
-#include "checkpoint/disk.h"
+#include "checkpoint/disk_record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -9,7 +9,7 @@
 #include "replicator/link/control.h"
 #include "replicator/link/frame.h"
 #include "replicator/link/link.h"
-#include "replicator/link/send.h"
+#include "replicator/link/send_queue.h"
 
 #include <errno.h>
 #include <stdlib.h>

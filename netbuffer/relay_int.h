@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The relay, as relay.c (modes, barriers, the owner's calls) and port.c (one port's sockets) share
  * it. */
-#ifndef NETBUFFER_RELAY_H
-#define NETBUFFER_RELAY_H
+#ifndef NETBUFFER_RELAY_INT_H
+#define NETBUFFER_RELAY_INT_H
 
 #include "netbuffer/netbuffer.h"
 #include "netbuffer/gate.h"
 #include "netbuffer/queue.h"
-#include "netbuffer/stream.h"
+#include "netbuffer/deframe.h"
 #include "netbuffer/way.h"
 
 #include <pthread.h>

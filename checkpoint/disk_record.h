@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Disk records and the files of a replica, inside the room. */
-#ifndef CHECKPOINT_DISK_H
-#define CHECKPOINT_DISK_H
+#ifndef CHECKPOINT_DISK_RECORD_H
+#define CHECKPOINT_DISK_RECORD_H
 
-#include "checkpoint/record.h"
+#include "checkpoint/page_record.h"
 
 struct ckpt_disk_rec {
 	uint8_t kind, encoding;

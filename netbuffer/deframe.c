@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The filter-redirector stream's parser. */
-#include "netbuffer/stream.h"
+#include "netbuffer/deframe.h"
 
 #include <string.h>
 

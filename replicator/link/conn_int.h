@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The connection, as conn.c, recv.c and flow.c share it. */
-#ifndef REPLICATOR_LINK_CONN_H
-#define REPLICATOR_LINK_CONN_H
+#ifndef REPLICATOR_LINK_CONN_INT_H
+#define REPLICATOR_LINK_CONN_INT_H
 
 #include "replicator/link/link.h"
 #include "replicator/link/dial.h"
 #include "replicator/link/frame.h"
-#include "replicator/link/send.h"
+#include "replicator/link/send_queue.h"
 #include "replicator/link/tls.h"
 
 #include <event2/buffer.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One record: header, checks on it, contents. */
-#include "checkpoint/record.h"
+#include "checkpoint/page_record.h"
 
 #include <lz4.h>
 #include <string.h>

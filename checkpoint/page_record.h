@@ -3,15 +3,15 @@
  * The record format as both halves of the room see it (spec: docs/WIRE.md, "Page records"), and
  * the room's private parts: cache of bases, spool of received bytes.
  */
-#ifndef CHECKPOINT_RECORD_H
-#define CHECKPOINT_RECORD_H
+#ifndef CHECKPOINT_PAGE_RECORD_H
+#define CHECKPOINT_PAGE_RECORD_H
 
 #include "checkpoint/checkpoint.h"
 
 #define CKPT_PIECE_BYTES (256u << 10) /* decoded device state in one record, at most */
 #define CKPT_MAX_RECORD_BYTES (CKPT_RECORD_HEADER_BYTES + CKPT_PIECE_BYTES)
 
-/* ---- record.c: headers and contents ---- */
+/* ---- page_record.c: headers and contents ---- */
 struct ckpt_rec {
 	uint8_t encoding, flags;
 	uint16_t block;

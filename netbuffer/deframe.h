@@ -3,8 +3,8 @@
  * The stream of a QEMU filter-redirector: be32 length, be32 virtio header length if the port has
  * vnet_hdr, then length bytes (net/filter-mirror.c, filter_send). A pure function of bytes.
  */
-#ifndef NETBUFFER_STREAM_H
-#define NETBUFFER_STREAM_H
+#ifndef NETBUFFER_DEFRAME_H
+#define NETBUFFER_DEFRAME_H
 
 #include "common/common.h"
 

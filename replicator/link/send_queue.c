@@ -4,7 +4,7 @@
  * data is split into frames of 32 KiB and bounded by the owner's limit; control messages are
  * bounded too.
  */
-#include "replicator/link/send.h"
+#include "replicator/link/send_queue.h"
 
 #include <errno.h>
 #include <stdlib.h>

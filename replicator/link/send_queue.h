@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The send queue: whole frames waiting for their turn. Knows no socket. */
-#ifndef REPLICATOR_LINK_SEND_H
-#define REPLICATOR_LINK_SEND_H
+#ifndef REPLICATOR_LINK_SEND_QUEUE_H
+#define REPLICATOR_LINK_SEND_QUEUE_H
 
 #include "replicator/link/frame.h"
 #include <sys/queue.h>

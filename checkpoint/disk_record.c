@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Disk records: made on the primary, checked and decoded on the backup. Format: docs/WIRE.md. */
-#include "checkpoint/disk.h"
+#include "checkpoint/disk_record.h"
 
 #include <lz4.h>
 #include <string.h>
