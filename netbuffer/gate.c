@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The gate: barriers, release, and the assertion of the output rule. */
 #include "netbuffer/gate.h"
 

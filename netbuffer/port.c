@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One port: reading its capture socket, its queue, writing its inject socket, its failure. */
 #include "netbuffer/relay_int.h"
 
@@ -203,11 +203,10 @@ static bool port_read(struct port *p)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct port *p = arg;
-	int i;
 
 	(void)fd, (void)what;
 	relay_enter(p->nb);
-	for (i = 0; i < READS_PER_TURN && port_read(p); i++)
+	for (int i = 0; i < READS_PER_TURN && port_read(p); i++)
 		;
 	/* Straight to the socket: waiting for writability would cost a turn of the loop. */
 	if (!p->nb->freed)

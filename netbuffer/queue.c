@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The queue of one port, and writing it out in batches. */
 #include "netbuffer/queue.h"
 

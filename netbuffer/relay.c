@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Theory of operation
  *
@@ -55,10 +55,9 @@ static struct relay *relay_of(struct nb *nb)
 static int check_alive(struct relay *nb)
 {
 	struct pollfd fds[NB_MAX_PORTS];
-	unsigned i;
 	int r;
 
-	for (i = 0; i < nb->ports_n; i++) {
+	for (unsigned i = 0; i < nb->ports_n; i++) {
 		if (nb->ports[i].failed_rc)
 			return nb->ports[i].failed_rc;
 		fds[i] = (struct pollfd){.fd = nb->ports[i].capture_fd, .events = POLLRDHUP};
@@ -73,9 +72,7 @@ static int check_alive(struct relay *nb)
 
 static int find_positions(const struct relay *nb, uint64_t pos[])
 {
-	unsigned i;
-
-	for (i = 0; i < nb->ports_n; i++) {
+	for (unsigned i = 0; i < nb->ports_n; i++) {
 		int waiting = 0;
 
 		if (ioctl(nb->ports[i].capture_fd, SIOCINQ, &waiting))
@@ -87,9 +84,7 @@ static int find_positions(const struct relay *nb, uint64_t pos[])
 
 static void set_gates(struct relay *nb, const uint64_t pos[], uint64_t epoch)
 {
-	unsigned i;
-
-	for (i = 0; i < nb->ports_n; i++) {
+	for (unsigned i = 0; i < nb->ports_n; i++) {
 		if (nb->armed)
 			gate_hold(&nb->ports[i].gate, pos[i], epoch);
 		else
@@ -106,7 +101,6 @@ static void set_gates(struct relay *nb, const uint64_t pos[], uint64_t epoch)
 static int barrier_locked(struct relay *nb, uint64_t epoch)
 {
 	uint64_t pos[NB_MAX_PORTS];
-	unsigned i;
 	int rc;
 
 	if (epoch <= nb->last_epoch)
@@ -114,7 +108,7 @@ static int barrier_locked(struct relay *nb, uint64_t epoch)
 	rc = check_alive(nb);
 	if (rc)
 		return rc;
-	for (i = 0; i < nb->ports_n; i++)
+	for (unsigned i = 0; i < nb->ports_n; i++)
 		if (gate_full(&nb->ports[i].gate))
 			return -ENOSPC;
 	rc = find_positions(nb, pos);
@@ -141,9 +135,7 @@ static int relay_barrier(struct nb *base, uint64_t epoch)
 
 static void flush_all(struct relay *nb)
 {
-	unsigned i;
-
-	for (i = 0; i < nb->ports_n; i++)
+	for (unsigned i = 0; i < nb->ports_n; i++)
 		port_flush(&nb->ports[i]);
 }
 
@@ -162,13 +154,12 @@ static void relay_hold(struct nb *base)
 static void relay_release(struct nb *base, uint64_t generation, uint64_t epoch)
 {
 	struct relay *nb = relay_of(base);
-	unsigned i;
 
 	if (generation != nb->conf.generation)
 		return;
 	pthread_mutex_lock(&nb->lock);
 	if (nb->mode == NB_HOLD) {
-		for (i = 0; i < nb->ports_n; i++)
+		for (unsigned i = 0; i < nb->ports_n; i++)
 			gate_release(&nb->ports[i].gate, epoch);
 		if (epoch > nb->last_epoch)
 			epoch = nb->last_epoch;
@@ -182,13 +173,12 @@ static void relay_release(struct nb *base, uint64_t generation, uint64_t epoch)
 static void relay_pass(struct nb *base)
 {
 	struct relay *nb = relay_of(base);
-	unsigned i;
 
 	pthread_mutex_lock(&nb->lock);
 	nb->mode = NB_PASS;
 	nb->armed = false;
 	nb->last_epoch = nb->released_epoch = 0;
-	for (i = 0; i < nb->ports_n; i++)
+	for (unsigned i = 0; i < nb->ports_n; i++)
 		gate_pass(&nb->ports[i].gate);
 	pthread_mutex_unlock(&nb->lock);
 	flush_all(nb);
@@ -208,13 +198,12 @@ static enum nb_mode relay_mode(struct nb *base)
 static void relay_drop(struct nb *base)
 {
 	struct relay *nb = relay_of(base);
-	unsigned i;
 
 	if (relay_mode(base) == NB_PASS)
 		return;
 	nb->quiet = true;
 	relay_enter(nb);
-	for (i = 0; i < nb->ports_n; i++)
+	for (unsigned i = 0; i < nb->ports_n; i++)
 		port_drop(&nb->ports[i]);
 	nb->quiet = false;
 	relay_leave(nb);
@@ -223,10 +212,9 @@ static void relay_drop(struct nb *base)
 static void relay_stats(struct nb *base, struct nb_stats *out)
 {
 	struct relay *nb = relay_of(base);
-	unsigned i;
 
 	*out = nb->counts;
-	for (i = 0; i < nb->ports_n; i++) {
+	for (unsigned i = 0; i < nb->ports_n; i++) {
 		const struct nb_queue *q = &nb->ports[i].queue;
 		const struct nb_frame *f = queue_first(q);
 
@@ -285,9 +273,8 @@ static void relay_each_held(struct nb *base, uint64_t epoch, size_t limit_bytes,
 static bool relay_idle(struct nb *base)
 {
 	struct relay *nb = relay_of(base);
-	unsigned i;
 
-	for (i = 0; i < nb->ports_n; i++)
+	for (unsigned i = 0; i < nb->ports_n; i++)
 		if (!port_idle(&nb->ports[i]))
 			return false;
 	return true;
@@ -297,9 +284,7 @@ static bool relay_idle(struct nb *base)
 
 static void destroy(struct relay *nb)
 {
-	unsigned i;
-
-	for (i = 0; i < nb->ports_n; i++)
+	for (unsigned i = 0; i < nb->ports_n; i++)
 		port_dispose(&nb->ports[i]);
 	pthread_mutex_destroy(&nb->lock);
 	free(nb);
@@ -307,9 +292,7 @@ static void destroy(struct relay *nb)
 
 static void close_all(const struct nb_port *ports, unsigned n)
 {
-	unsigned i;
-
-	for (i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		close(ports[i].capture_fd);
 		close(ports[i].inject_fd);
 	}
@@ -330,14 +313,13 @@ void relay_leave(struct relay *nb)
 static void relay_free(struct nb *base)
 {
 	struct relay *nb = relay_of(base);
-	unsigned i;
 
 	if (!nb->depth) {
 		destroy(nb);
 		return;
 	}
 	nb->freed = true;
-	for (i = 0; i < nb->ports_n; i++)
+	for (unsigned i = 0; i < nb->ports_n; i++)
 		port_dispose(&nb->ports[i]);
 }
 
@@ -360,7 +342,6 @@ int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned 
 		 const struct nb_conf *conf, struct nb **out, struct tv_err *e)
 {
 	struct relay *nb = n <= NB_MAX_PORTS ? calloc(1, sizeof(*nb)) : NULL;
-	unsigned i;
 	int rc = 0, r;
 
 	*out = NULL;
@@ -377,7 +358,7 @@ int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned 
 		nb->conf.limit_bytes ? nb->conf.limit_bytes : NB_DEFAULT_LIMIT_BYTES;
 	pthread_mutex_init(&nb->lock, NULL);
 	/* Each port takes its fds over even when one before it has failed. */
-	for (i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		r = port_init(&nb->ports[i], nb, &ports[i]);
 		nb->ports_n++;
 		if (r && !rc)

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Unpacking of control messages: bounded memory, a known kind, strings that can be printed. */
 #include "replicator/link/control.h"
 
@@ -93,9 +93,8 @@ const char *control_name(const Twinvm__Control *msg)
 static int check_strings(const ProtobufCMessage *m, struct tv_err *e)
 {
 	const ProtobufCMessageDescriptor *d = m->descriptor;
-	unsigned i;
 
-	for (i = 0; i < d->n_fields; i++) {
+	for (unsigned i = 0; i < d->n_fields; i++) {
 		const ProtobufCFieldDescriptor *f = &d->fields[i];
 		const char *s;
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Dialling: look the name up (libevent's evdns, which reads /etc/hosts and /etc/resolv.conf), then
  * try each address in turn. Numeric addresses need no evdns at all.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Sending: the queue is fed to libevent a frame at a time, so that the order can still change until
  * shortly before the socket; and the orderly end (repl_finish).

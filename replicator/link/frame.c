@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The frame header and the frame parser (docs/WIRE.md). Everything read here is hostile. */
 #include "replicator/link/frame.h"
 #include "replicator/link/link.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A filter under TLS that gathers what openssl writes, one write for each TLS record of 16 KiB,
  * into pieces of at least GATHER_BYTES for the kernel: every write of a socket is a walk through

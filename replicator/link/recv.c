@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Receiving. libevent's buffer is emptied into our own as a whole (draining it bit by bit would
  * make libevent try the socket each time), and then parsed frame by frame. What one turn handles is
@@ -124,13 +124,13 @@ void recv_behind_error(struct repl_conn *c, unsigned long *ssl_error, bool *clea
 {
 	SSL *ssl = bufferevent_openssl_get_ssl(c->bev);
 	uint8_t some[4096];
-	int i, r = 1;
+	int r = 1;
 
 	if (SSL_in_init(ssl))
 		return;
 	evbuffer_add_buffer(c->in, bufferevent_get_input(c->bev));
 	ERR_clear_error();
-	for (i = 0; i < 256 && r > 0; i++) {
+	for (int i = 0; i < 256 && r > 0; i++) {
 		r = SSL_read(ssl, some, sizeof(some));
 		if (r > 0 && evbuffer_add(c->in, some, (size_t)r))
 			break;

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The send queue. Two lists: urgent control messages, and all else in the order it was sent. Bulk
  * data is split into frames of 32 KiB and bounded by the owner's limit; control messages are

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Disk records as a backup takes them: the journal, in pieces whose size the first byte chooses,
  * against a plain walk over the same bytes. Whatever comes: only whole, checked records are handed

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What an etcd member may answer: the first byte chooses which answer is expected, the rest is its
  * body. And the texts that are kept there, records and hosts, whose base64 a fuzzer would hardly

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The wire parser: frames, then control messages. The first byte chooses the size of the pieces. A
  * hash cannot be guessed by a fuzzer, so a second pass gives the rest of the input to

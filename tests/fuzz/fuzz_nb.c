@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The filter-redirector stream: the same bytes as one piece and in small pieces must give the same
  * frames, each within the cap, each a copy of what was on the wire.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * An arbiter by hand: the calls of failover.h as commands, for tests and for a look at what is
  * recorded. Prints "0 ..." or "CODE sentence" (names of failover's own codes), exit status 0 or 1.

@@ -113,18 +113,18 @@ static inline bool model_equal(const struct model *a, const struct model *b)
 static inline void model_change(uint8_t *p, uint64_t *seed)
 {
 	static const char text[] = "the quick brown fox jumps over the lazy dog, again and again; ";
-	unsigned i, n;
+	unsigned n;
 
 	switch (model_rand(seed) % 7) {
 	case 0:
 		memset(p, 0, TV_PAGE_BYTES);
 		return;
 	case 1:
-		for (i = 0; i < TV_PAGE_BYTES; i++)
+		for (unsigned i = 0; i < TV_PAGE_BYTES; i++)
 			p[i] = (uint8_t)(model_rand(seed) >> 24);
 		return;
 	case 2:
-		for (i = 0; i < TV_PAGE_BYTES; i++)
+		for (unsigned i = 0; i < TV_PAGE_BYTES; i++)
 			p[i] = (uint8_t)text[(i + *seed % 7) % (sizeof(text) - 1)];
 		p[model_rand(seed) % TV_PAGE_BYTES] ^= 0x55;
 		return;
@@ -136,7 +136,7 @@ static inline void model_change(uint8_t *p, uint64_t *seed)
 	case 4: /* dirty, and the same */
 		return;
 	case 5:
-		for (i = 0; i < TV_PAGE_BYTES / 2; i++)
+		for (unsigned i = 0; i < TV_PAGE_BYTES / 2; i++)
 			p[i] = (uint8_t)(model_rand(seed) >> 32);
 		return;
 	default: /* a single byte in zeroes: the last one, where a zero test could stop early */

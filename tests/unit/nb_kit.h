@@ -72,11 +72,11 @@ KIT void fake_start(struct fake *f, size_t limit_bytes)
 	struct nb_conf conf = {limit_bytes, NB_KIT_GENERATION, fake_first_held, fake_failed, f};
 	struct nb_port ports[PORTS] = {{.name = "nic0"}, {.name = "nic1", .vnet_hdr = true}};
 	struct tv_err e = {0};
-	int i, c[2], w[2];
+	int c[2], w[2];
 
 	memset(f, 0, sizeof(*f));
 	f->base = event_base_new();
-	for (i = 0; i < PORTS; i++) {
+	for (int i = 0; i < PORTS; i++) {
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, c), 0);
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, w), 0);
 		f->guest[i] = c[0];
@@ -92,11 +92,9 @@ KIT void fake_start(struct fake *f, size_t limit_bytes)
 
 KIT void fake_end(struct fake *f)
 {
-	int i;
-
 	nb_free(f->nb);
 	event_base_free(f->base);
-	for (i = 0; i < PORTS; i++) {
+	for (int i = 0; i < PORTS; i++) {
 		tv_close_fd(&f->guest[i]);
 		tv_close_fd(&f->world[i]);
 	}

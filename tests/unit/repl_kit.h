@@ -131,10 +131,9 @@ KIT int kit_remove_pki(void **state)
 {
 	static const char *const names[] = {"ca",      "evil",	   "a",	      "b",
 					    "expired", "stranger", "nameless"};
-	unsigned i;
 
 	(void)state;
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		unlink(kit_path(names[i], "pem"));
 		unlink(kit_path(names[i], "key"));
 	}

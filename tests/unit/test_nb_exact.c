@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The property that counts: whatever the timing between a VM that sends, a loop that reads and a
  * thread that sets barriers, what a release lets out is exactly what was sent before its barrier,
@@ -47,9 +47,8 @@ static void *vm_runs(void *arg)
 	struct race *r = arg;
 	unsigned seed = r->seed ^ 0x55;
 	static uint8_t b[70000];
-	unsigned i;
 
-	for (i = 0; i < FRAMES; i++) {
+	for (unsigned i = 0; i < FRAMES; i++) {
 		int port = rand_r(&seed) % PORTS;
 		size_t bytes = 4 + (size_t)rand_r(&seed) % (rand_r(&seed) % 50 ? 200 : 60000);
 		size_t n;

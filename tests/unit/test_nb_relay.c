@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The relay with socketpairs in the VM's place: modes, barriers, limits, failures. */
 #include "tests/unit/nb_kit.h"
 
@@ -311,7 +311,6 @@ static void garbage(int port, const uint8_t *bad, size_t n)
 {
 	static const uint8_t zero[64 << 10];
 	struct fake f;
-	int i;
 
 	fake_start(&f, 0);
 	guest_sends(&f, port, 1, 60);
@@ -322,7 +321,7 @@ static void garbage(int port, const uint8_t *bad, size_t n)
 	nb_hold(f.nb);
 	assert_int_equal(nb_barrier(f.nb, 1), TV_E_PROTOCOL);
 	/* It is read on: QEMU's main loop would block on a full socket. Nothing of it comes out. */
-	for (i = 0; i < 32; i++) {
+	for (int i = 0; i < 32; i++) {
 		assert_int_equal(write(f.guest[port], zero, sizeof(zero)), sizeof(zero));
 		turns(&f, 2);
 	}
@@ -507,11 +506,11 @@ static void test_new_fails(void **state)
 	struct nb_port ports[40];
 	struct tv_err e = {0};
 	struct nb *nb;
-	int i, fd[2];
+	int fd[2];
 
 	(void)state;
 	memset(ports, 0, sizeof(ports));
-	for (i = 0; i < 40; i++) {
+	for (int i = 0; i < 40; i++) {
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
 		ports[i].capture_fd = fd[0];
 		ports[i].inject_fd = fd[1];
@@ -520,7 +519,7 @@ static void test_new_fails(void **state)
 	assert_null(nb);
 	assert_true(e.text[0]);
 	/* All were taken over, so all are closed. */
-	for (i = 0; i < 40; i++) {
+	for (int i = 0; i < 40; i++) {
 		assert_int_equal(fcntl(ports[i].capture_fd, F_GETFD), -1);
 		assert_int_equal(fcntl(ports[i].inject_fd, F_GETFD), -1);
 	}

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Two connections to each other on one loop: messages, order, limits, ends. */
 #include "tests/unit/repl_kit.h"
 

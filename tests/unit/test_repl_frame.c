@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The pure parts: frame header and parser, control messages, the send queue. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -251,7 +251,6 @@ static void test_unpack_hostile(void **state)
 	static const uint8_t both[] = {0x42, 2, 0x08, 7, 0x9a, 0x06, 1, 0};
 	/* Two kinds in one message: the last one counts. */
 	static const uint8_t two[] = {0x42, 2, 0x08, 7, 0x12, 3, 0x0a, 1, 'h'};
-	size_t i;
 
 	(void)state;
 	assert_int_equal(unpack("", 0), TV_E_PROTOCOL);
@@ -261,7 +260,7 @@ static void test_unpack_hostile(void **state)
 	assert_int_equal(unpack(both, sizeof(both)), 0);
 	assert_int_equal(unpack(two, sizeof(two)), 0);
 	/* 128 Ki unknown fields of two bytes would take several MiB. */
-	for (i = 0; i < sizeof(unknown); i += 2)
+	for (size_t i = 0; i < sizeof(unknown); i += 2)
 		unknown[i] = 0x78; /* field 15, a varint 0 */
 	assert_int_equal(unpack(unknown, sizeof(unknown)), TV_E_PROTOCOL);
 }
@@ -269,11 +268,11 @@ static void test_unpack_hostile(void **state)
 static void test_unpack_random(void **state)
 {
 	uint8_t b[64];
-	unsigned i, j, n;
+	unsigned j, n;
 
 	(void)state;
 	srand(7);
-	for (i = 0; i < 200000; i++) {
+	for (unsigned i = 0; i < 200000; i++) {
 		n = (unsigned)rand() % sizeof(b);
 		for (j = 0; j < n; j++)
 			b[j] = (uint8_t)(rand() >> 8);

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A peer that is no twinvm: one that speaks no TLS, and one with a good certificate (the case that
  * counts) that sends what the format does not allow. The peer is a thread with a blocking socket.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Who may connect: certificates good and bad, in both directions, and what each side is told. */
 #include "tests/unit/repl_kit.h"
 
@@ -55,10 +55,10 @@ static void test_client_of_wrong_ca_that_talks(void **state)
 {
 	static uint8_t bytes[64 << 10];
 	struct pair x = {0};
-	int i, rc;
+	int rc;
 
 	(void)state;
-	for (i = 0; i < 20; i++) {
+	for (int i = 0; i < 20; i++) {
 		memset(&x, 0, sizeof(x));
 		x.tls_p = kit_tls("ca", "stranger");
 		x.tls_b = kit_tls("ca", "b");
