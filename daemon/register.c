@@ -6,6 +6,7 @@
  * other one's replica is taken in.
  */
 #include "daemon/daemon.h"
+#include "hv/hv_standby.h"
 #include "replicator/session/slot.h"
 
 #include <errno.h>

@@ -13,6 +13,7 @@
  * begins.
  */
 #include "daemon/daemon.h"
+#include "hv/hv_standby.h"
 #include "replicator/session/slot.h"
 
 #include <errno.h>

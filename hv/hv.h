@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * hv: the hypervisor as twinvm sees it. Hides QMP, ptrace injection, userfaultfd, pagemap,
- * command-line rewriting and QEMU's stream format.
+ * command-line rewriting and QEMU's stream format. This door is for the primary: finding a VM and
+ * working on it while it is attached. The backup's door is hv_standby.h.
  *
- * Call order on the primary:   hv_find, hv_attach, [hv_net_hold], then any number of
- *   hv_round_begin, hv_harvest + hv_copy (VM running, first copy) and of
- *   hv_pause, hv_state_begin, hv_round_begin, hv_harvest + hv_copy, hv_state_end, hv_resume (an
- * epoch), then hv_detach, which runs after any failure too and leaves no trace in the VM. Call
- * order on the backup:    hv_standby_start, hv_standby_write..., hv_standby_promote or
- *   hv_standby_kill.
+ * Call order:
+ *   hv_find, hv_attach, [hv_net_hold],
+ *   first copy, while the VM runs, repeated at will:
+ *     hv_round_begin, hv_harvest + hv_copy until the cursor is done
+ *   one epoch, repeated at will:
+ *     hv_pause, hv_state_begin, hv_round_begin, hv_harvest + hv_copy, hv_state_end, hv_resume
+ *   hv_detach: after a failure of any of them too; it leaves no trace in the VM.
  *
- * Threads: one thread at a time per struct. Nothing here uses libevent; calls block, bounded by the
- * time-outs said with each. The calls marked HOT allocate nothing, log nothing and take no lock.
- * Ownership: what a function hands out by const pointer lives as long as the struct it came from.
+ * Threads: one thread at a time per struct. Nothing here uses libevent; calls block, each bounded by
+ * the time-out in its description. Calls marked HOT allocate nothing, log nothing, take no lock.
+ * Ownership: what a function returns by const pointer lives as long as the struct it came from.
  * Return codes: see common.h.
  */
 #ifndef HV_H
@@ -256,67 +258,5 @@ int hv_disks_synced(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 bool hv_disks_ok(const struct hv_vm *vm);
 /* Stops mirroring, as in hv_detach; the disks go on by themselves. */
 int hv_disks_unmirror(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
-
-/* ---- the standby, on the backup ---- */
-struct hv_standby;
-
-struct hv_standby_conf {
-	const char *dir; /* run directory of this VM on this host; exists, private to us */
-	const char
-		*bridge; /* bridge that tap NICs join at promotion; NULL leaves that to the user */
-	const char *tap_prefix; /* names of created taps: prefix + number; NULL: "tv" + part of the
-				   id */
-	const char *vm_id;
-	/* Raw images for desc["disks"], in that order; a VM with writable disks needs as many. */
-	const char *const *replicas;
-	unsigned n_replicas;
-};
-/*
- * Pure: rewrites the primary's command line into the standby's, for the QEMU that is to run it
- * (hv/qemu/features.h). Versioned machine type, suppress-vmdesc=on, send-configuration=off, main RAM as a
- * shared memory-backend-file at ram_path, -incoming defer, QMP and every other socket, pid or log
- * file into conf->dir, taps renamed, displays off, -daemonize and -S dropped. *out is a
- * NULL-terminated vector, freed with hv_argv_free. TV_E_REFUSED names an option that cannot be
- * carried over.
- */
-struct hv_qemu;
-int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const struct hv_qemu *qemu,
-		    const char *ram_path, const char *qmp_path, char ***out,
-		    struct tv_err *e) TV_MUST_CHECK;
-void hv_argv_free(char **argv);
-/*
- * Checks this host (files, machine type, QEMU version, free memory), makes main RAM's memfd, starts
- * the standby as a process of its own (own session, output to dir/standby.log; it outlives us),
- * connects QMP, finds its RAM blocks and maps main RAM. -ENOMEM no room; -ENOTSUP machine type,
- * version or a file is missing; each sentence says what.
- */
-int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv_standby **out,
-		     struct tv_err *e) TV_MUST_CHECK;
-/* Direct pointer to a block's memory when it is mapped here (main RAM), else NULL. */
-uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block);
-/* Access to any block; block numbers are those of desc["blocks"]. -ERANGE outside the block. */
-int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p,
-		     size_t n) TV_MUST_CHECK;
-int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p,
-		    size_t n) TV_MUST_CHECK;
-unsigned hv_standby_blocks(const struct hv_standby *sb);
-uint64_t hv_standby_block_bytes(const struct hv_standby *sb, uint32_t block);
-pid_t hv_standby_pid(const struct hv_standby *sb);
-int hv_standby_pidfd(const struct hv_standby *sb);
-/* Name, pid and QMP socket of the standby, to hand on after promotion. */
-void hv_standby_id(const struct hv_standby *sb, struct hv_vm_id *out);
-/*
- * Attaches the NICs' taps to the bridge, loads the device state and lets the VM run; QEMU
- * announces itself (RARP, guest announce). Returns when it runs. On failure the standby is of no
- * further use. At most timeout_ms.
- */
-int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, int timeout_ms,
-		       struct tv_err *e) TV_MUST_CHECK;
-/* After promotion: forgets the VM, which runs on by itself. */
-void hv_standby_release(struct hv_standby *sb);
-/* Ends the standby QEMU and removes its files and taps. NULL is allowed. */
-void hv_standby_kill(struct hv_standby *sb);
-/* The same for one whose owner died: by pid and start time, and what lies in dir. */
-void hv_standby_reap(pid_t pid, uint64_t start_ticks, const char *dir);
 
 #endif

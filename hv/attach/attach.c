@@ -14,17 +14,16 @@
  * Attach goes: connect, look at everything that could stand in the way, find the RAM blocks, give
  * QEMU the state file, inject and register. Any failure takes the same way back as hv_detach.
  */
+#include "hv/attach/attach_int.h"
 #include "hv/attach/check.h"
-#include "hv/qemu/devices.h"
-#include "hv/qemu/proc.h"
-#include "hv/qemu/ramblock.h"
-#include "hv/vm.h"
+#include "hv/dirty/dirty.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define GREETING_MS 2000
@@ -61,7 +60,6 @@ static int open_process(struct hv_vm *vm, struct tv_err *e)
 /* ---- looking ---- */
 
 struct look { /* what hv_check_facts needs, and its owners */
-	struct hv_features features;
 	struct hv_policy policy;
 	struct hv_devs devs;
 	struct hv_nic nics[MAX_NICS_LOOKED_AT];
@@ -113,7 +111,7 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	int rc;
 
 	l->argv = hv_proc_argv("/proc", vm->id.pid);
-	rc = hv_kernel_probe(&l->features);
+	rc = hv_kernel_probe(&vm->features);
 	if (rc)
 		return tv_fail(e, rc, "the kernel self-test failed: %s", tv_strerror(rc));
 	if ((rc = hv_qemu_ask(vm->qmp, &vm->qemu, e)) ||
@@ -130,7 +128,7 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	l->policy = hv_policy;
 	l->policy.vhost = hv_policy.vhost || (opts && opts->net_below);
 	l->check.policy = &l->policy;
-	l->check.features = &l->features;
+	l->check.features = &vm->features;
 	l->check.qemu = &vm->qemu;
 	l->check.devs = &l->devs;
 	l->check.nics = l->nics;
@@ -151,9 +149,6 @@ static int examine(struct hv_vm *vm, const struct hv_opts *opts, struct hv_refus
 	rc = look_around(vm, opts, l, e);
 	if (rc)
 		goto out;
-	vm->soft = !l->features.pagemap_scan && l->features.soft_dirty;
-	vm->soft_shared = l->features.soft_dirty_shared;
-	snprintf(vm->soft_why, sizeof(vm->soft_why), "%s", l->features.why);
 	ram_rc = hv_ramblock_find(vm->qmp, vm->id.pid, &vm->qemu, vm->blocks, HV_MAX_BLOCKS,
 				  &vm->n_blocks, &l->check.page_bytes, &ram_err);
 	l->check.main_shared = !ram_rc && main_is_shared(vm);
@@ -180,12 +175,10 @@ static struct hv_vm *vm_new(const struct hv_vm_id *id, const struct hv_opts *opt
 		return NULL;
 	vm->id = *id;
 	vm->stopped = opts ? opts->stopped : NULL;
-	vm->pidfd = vm->pagemap_fd = vm->uffd = vm->clear_fd = vm->state_fd = vm->write_fd = -1;
+	vm->pidfd = vm->state_fd = vm->write_fd = -1;
 	vm->fdset = -1;
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		vm->drain_fds[i] = -1;
-	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++)
-		vm->file_fds[i] = -1;
 	return vm;
 }
 
@@ -206,16 +199,15 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 	if ((rc = open_process(vm, e)) ||
 	    (rc = hv_qmp_open(id->qmp_path, GREETING_MS, &vm->qmp, e)) ||
 	    (rc = examine(vm, opts, refusals, e)) || (rc = hv_state_setup(vm, e)) ||
-	    (rc = hv_dirty_setup(vm, e))) {
+	    (rc = hv_dirty_setup(vm, vm->kvm || (opts && opts->two_step), e))) {
 		hv_detach(vm);
 		return rc;
 	}
 	hv_qemu_text(&vm->qemu, text, sizeof(text));
 	tv_log(TV_INFO, "%s: %s", vm->id.name, text);
-	if (vm->soft)
+	if (hv_round_needs_pause(vm))
 		tv_log(TV_INFO, "%s: dirty pages come from soft-dirty bits (%s)", vm->id.name,
-		       vm->soft_why);
-	vm->two_step = vm->kvm || (opts && opts->two_step);
+		       vm->features.why);
 	*out = vm;
 	return 0;
 }

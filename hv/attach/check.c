@@ -3,8 +3,8 @@
  * Everything that would make a copy of the VM wrong or its output escape, said at once. A table of
  * drivers for what can be told by its name, and one function for each other reason.
  */
+#include "hv/attach/attach_int.h"
 #include "hv/attach/check.h"
-#include "hv/qemu/cmdline.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What stands in the way of protecting a VM. Private to hv/. */
+/* What stands in the way of protecting a VM. Private to hv/attach. */
 #ifndef HV_ATTACH_CHECK_H
 #define HV_ATTACH_CHECK_H
 
-#include "hv/qemu/devices.h"
 #include "hv/hv.h"
-#include "hv/qemu/features.h"
+#include "hv/qemu/qemu.h"
 
 /* What the rest of twinvm can cope with; grows as rooms learn more. */
 struct hv_policy {

@@ -3,7 +3,7 @@
  * Taking everything of ours out of a VM: by what QEMU says is there and not by what we remember, so
  * that it serves hv_detach, a failed hv_attach, and a process that cleans up after a dead one.
  */
-#include "hv/vm.h"
+#include "hv/attach/attach_int.h"
 
 #include <errno.h>
 #include <poll.h>

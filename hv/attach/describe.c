@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the backup has to know to start the same machine. */
-#include "hv/qemu/cmdline.h"
 #include "hv/attach/describe.h"
-#include "hv/qemu/devices.h"
-#include "hv/qemu/proc.h"
-#include "hv/vm.h"
+#include "hv/attach/attach_int.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Private to hv/. */
+/* Private to hv/attach. */
 #ifndef HV_ATTACH_DESCRIBE_H
 #define HV_ATTACH_DESCRIBE_H
 

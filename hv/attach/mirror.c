@@ -12,7 +12,7 @@
  * which stops the job and not the VM), and is ended by end_jobs in clean.c: a job that fails ends
  * by itself, while the guest writes, and QEMU does not survive that for certain (see there).
  */
-#include "hv/vm.h"
+#include "hv/attach/attach_int.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -13,9 +13,7 @@
  * VM and its monitor. If that end is closed, QEMU lets frames pass unheld. So somebody must hold
  * and read it for as long as output is to be held (the daemon does).
  */
-#include "hv/qemu/devices.h"
-#include "hv/qemu/proc.h"
-#include "hv/vm.h"
+#include "hv/attach/attach_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -7,7 +7,7 @@
  * it to 0 before each save, and where it stands afterwards is the size. The file never shrinks, so
  * its memory is allocated once.
  */
-#include "hv/vm.h"
+#include "hv/attach/attach_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is done to a VM that nobody is attached to, and its end. */
-#include "hv/vm.h"
+#include "hv/attach/attach_int.h"
 
 #include <errno.h>
 #include <poll.h>

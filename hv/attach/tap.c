@@ -5,9 +5,7 @@
  * in this network namespace and another one. So each is looked up among QEMU's own descriptors, a
  * copy of it is asked what it is, and where.
  */
-#include "hv/qemu/devices.h"
-#include "hv/qemu/proc.h"
-#include "hv/vm.h"
+#include "hv/attach/attach_int.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/if_tun.h>
 

@@ -20,8 +20,7 @@
  *
  * category_mask and return_mask are both PAGE_IS_WRITTEN: with others, older kernels miss entries.
  */
-#include "hv/qemu/proc.h"
-#include "hv/vm.h"
+#include "hv/dirty/dirty_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +53,7 @@ static long scan(struct hv_vm *vm, uint64_t flags, uint64_t start, uint64_t end,
 		.flags = flags | PM_SCAN_CHECK_WPASYNC,
 		.start = start,
 		.end = end,
-		.vec = (uintptr_t)vm->regions,
+		.vec = (uintptr_t)vm->dirty->regions,
 		.vec_len = room,
 		.max_pages = max_pages,
 		.category_mask = PAGE_IS_WRITTEN,
@@ -63,7 +62,7 @@ static long scan(struct hv_vm *vm, uint64_t flags, uint64_t start, uint64_t end,
 	int n;
 
 	do {
-		n = ioctl(vm->pagemap_fd, PAGEMAP_SCAN, &arg);
+		n = ioctl(vm->dirty->pagemap_fd, PAGEMAP_SCAN, &arg);
 	} while (n < 0 && errno == EINTR);
 	*walk_end = arg.walk_end;
 	return n < 0 ? -errno : n;
@@ -98,7 +97,7 @@ static int protect(struct round *r, uint64_t start, uint64_t end, uint64_t *at)
 
 		if (n < 0)
 			return (int)n;
-		add_runs(r, r->vm->regions, n);
+		add_runs(r, r->vm->dirty->regions, n);
 	}
 	return 0;
 }
@@ -119,7 +118,7 @@ static long make_clusters(struct page_region *f, long n)
 
 static int protect_clusters(struct round *r, uint64_t start, uint64_t end, uint64_t *at)
 {
-	struct page_region *clusters = r->vm->regions + HV_REGIONS;
+	struct page_region *clusters = r->vm->dirty->regions + HV_REGIONS;
 	unsigned room = r->max_runs - r->n;
 	uint64_t walk_end;
 	long n;
@@ -129,7 +128,7 @@ static int protect_clusters(struct round *r, uint64_t start, uint64_t end, uint6
 		 &walk_end);
 	if (n < 0)
 		return (int)n;
-	memcpy(clusters, r->vm->regions, (size_t)n * sizeof(*clusters));
+	memcpy(clusters, r->vm->dirty->regions, (size_t)n * sizeof(*clusters));
 	n = make_clusters(clusters, n);
 	for (long i = 0; i < n; i++) {
 		rc = protect(r, clusters[i].start, clusters[i].end, at);
@@ -172,7 +171,7 @@ static int wake_private(struct hv_vm *vm, uint32_t block, uint64_t start, uint64
 		.size = sizeof(arg),
 		.start = start,
 		.end = end,
-		.vec = (uintptr_t)vm->regions,
+		.vec = (uintptr_t)vm->dirty->regions,
 		.vec_len = HV_REGIONS,
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		.return_mask = PAGE_IS_PRESENT,
@@ -180,14 +179,14 @@ static int wake_private(struct hv_vm *vm, uint32_t block, uint64_t start, uint64
 	int n;
 
 	do {
-		n = ioctl(vm->pagemap_fd, PAGEMAP_SCAN, &arg);
+		n = ioctl(vm->dirty->pagemap_fd, PAGEMAP_SCAN, &arg);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
 	for (int i = 0; i < n; i++)
-		wake(vm->virgin[block], &vm->blocks[block], vm->regions[i].start,
-		     vm->regions[i].end);
-	*first = n ? vm->regions[0].start : end;
+		wake(vm->dirty->virgin[block], &vm->blocks[block], vm->dirty->regions[i].start,
+		     vm->dirty->regions[i].end);
+	*first = n ? vm->dirty->regions[0].start : end;
 	return 0;
 }
 
@@ -196,14 +195,16 @@ static int wake_shared(struct hv_vm *vm, uint32_t block, uint64_t start, uint64_
 		       uint64_t *first)
 {
 	const struct hv_block *b = &vm->blocks[block];
-	uint64_t shift = b->host.v - vm->file_at[block]; /* file position to address, modulo 2^64 */
+	/* file position to address, modulo 2^64 */
+	uint64_t shift = b->host.v - vm->dirty->file_at[block];
+	int fd = vm->dirty->file_fds[block];
 	uint64_t at = start - shift, from, to;
 	int rc;
 
 	*first = end;
-	while ((rc = hv_ramfile_data(vm->file_fds[block], at, end - shift, &from, &to)) > 0) {
+	while ((rc = hv_ramfile_data(fd, at, end - shift, &from, &to)) > 0) {
 		*first = *first == end ? from + shift : *first;
-		wake(vm->virgin[block], b, from + shift, to + shift);
+		wake(vm->dirty->virgin[block], b, from + shift, to + shift);
 		at = to;
 	}
 	return rc;
@@ -214,8 +215,8 @@ static int wake_shared(struct hv_vm *vm, uint32_t block, uint64_t start, uint64_
 static int wake_virgins(struct hv_vm *vm, uint32_t block, uint64_t *at, uint64_t end)
 {
 	uint64_t first = end;
-	int rc = vm->file_fds[block] >= 0 ? wake_shared(vm, block, *at, end, &first)
-					  : wake_private(vm, block, *at, end, &first);
+	int rc = vm->dirty->file_fds[block] >= 0 ? wake_shared(vm, block, *at, end, &first)
+						 : wake_private(vm, block, *at, end, &first);
 
 	if (first < end)
 		first &= ~(CHUNK_BYTES - 1);
@@ -227,7 +228,7 @@ static int wake_virgins(struct hv_vm *vm, uint32_t block, uint64_t *at, uint64_t
 static int harvest_block(struct round *r, uint64_t *at, uint64_t end)
 {
 	const struct hv_block *b = &r->vm->blocks[r->cursor->block];
-	uint8_t *virgin = r->vm->virgin[r->cursor->block];
+	uint8_t *virgin = r->vm->dirty->virgin[r->cursor->block];
 	int rc = 0;
 
 	while (!rc && *at < end && r->n < r->max_runs && r->pages_left) {
@@ -235,7 +236,7 @@ static int harvest_block(struct round *r, uint64_t *at, uint64_t end)
 
 		if (virgin && virgin[chunk_of(b, start)])
 			rc = wake_virgins(r->vm, r->cursor->block, at, to);
-		else if (r->vm->two_step)
+		else if (r->vm->dirty->two_step)
 			rc = protect_clusters(r, start, to, at);
 		else
 			rc = protect(r, start, to, at);
@@ -256,7 +257,7 @@ int hv_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs, 
 
 	if (!max_runs || !max_pages)
 		return -EINVAL;
-	if (vm->soft)
+	if (vm->dirty->soft)
 		return hv_soft_harvest(vm, cursor, runs, max_runs, max_pages);
 	while (cursor->block < vm->n_blocks && r.n < max_runs && r.pages_left) {
 		const struct hv_block *b = &vm->blocks[cursor->block];
@@ -279,7 +280,7 @@ int hv_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs, 
 static int copy_batch(struct hv_vm *vm, unsigned n, uint64_t bytes, uint8_t *dst)
 {
 	struct iovec local = {dst, bytes};
-	ssize_t r = process_vm_readv(vm->id.pid, &local, 1, vm->iovs, n, 0);
+	ssize_t r = process_vm_readv(vm->id.pid, &local, 1, vm->dirty->iovs, n, 0);
 
 	if (r < 0)
 		return errno == ESRCH ? TV_E_GONE : -errno;
@@ -304,7 +305,7 @@ int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst)
 			to += bytes;
 			bytes = k = 0;
 		}
-		vm->iovs[k++] = (struct iovec){(void *)(uintptr_t)addr, run_bytes};
+		vm->dirty->iovs[k++] = (struct iovec){(void *)(uintptr_t)addr, run_bytes};
 		bytes += run_bytes;
 	}
 	return k ? copy_batch(vm, k, bytes, to) : 0;
@@ -317,7 +318,7 @@ static int register_block(struct hv_vm *vm, const struct hv_block *b, struct tv_
 		.mode = UFFDIO_REGISTER_MODE_WP,
 	};
 
-	if (!ioctl(vm->uffd, UFFDIO_REGISTER, &reg))
+	if (!ioctl(vm->dirty->uffd, UFFDIO_REGISTER, &reg))
 		return 0;
 	return tv_fail(e, -errno, "cannot watch the RAM block %s for writes: %s%s", b->name,
 		       strerror(errno),
@@ -335,9 +336,9 @@ static bool may_be_virgin(struct hv_vm *vm, unsigned i, const struct hv_map *m)
 		return false;
 	if (!m->shared)
 		return !*m->path;
-	vm->file_at[i] = m->offset + (b->host.v - m->start);
-	vm->file_fds[i] = hv_ramfile_open(vm->id.pid, m);
-	return vm->file_fds[i] >= 0;
+	vm->dirty->file_at[i] = m->offset + (b->host.v - m->start);
+	vm->dirty->file_fds[i] = hv_ramfile_open(vm->id.pid, m);
+	return vm->dirty->file_fds[i] >= 0;
 }
 
 static int make_virgins(struct hv_vm *vm)
@@ -351,41 +352,58 @@ static int make_virgins(struct hv_vm *vm)
 
 		if (!may_be_virgin(vm, i, hv_maps_at(&maps, b->host.v)))
 			continue;
-		vm->virgin[i] = malloc(chunks);
-		if (!vm->virgin[i])
+		vm->dirty->virgin[i] = malloc(chunks);
+		if (!vm->dirty->virgin[i])
 			rc = -ENOMEM;
 		else
-			memset(vm->virgin[i], 1, chunks);
+			memset(vm->dirty->virgin[i], 1, chunks);
 	}
 	hv_maps_dispose(&maps);
 	return rc;
 }
 
-int hv_dirty_setup(struct hv_vm *vm, struct tv_err *e)
+static struct hv_dirty *dirty_new(bool two_step)
+{
+	struct hv_dirty *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->two_step = two_step;
+	d->pagemap_fd = d->uffd = d->clear_fd = -1;
+	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++)
+		d->file_fds[i] = -1;
+	return d;
+}
+
+int hv_dirty_setup(struct hv_vm *vm, bool two_step, struct tv_err *e)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = HV_UFFD_FEATURES};
+	struct hv_dirty *d = vm->dirty = dirty_new(two_step);
 	char path[64];
 	int rc;
 
+	if (!d)
+		return tv_fail(e, -ENOMEM, "no memory to track dirty pages");
+	d->soft = !vm->features.pagemap_scan && vm->features.soft_dirty;
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)vm->id.pid);
-	vm->pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (vm->pagemap_fd < 0)
+	d->pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (d->pagemap_fd < 0)
 		return tv_fail(e, -errno, "cannot open %s: %s", path, strerror(errno));
-	vm->iovs = calloc(HV_IOVS, sizeof(*vm->iovs));
-	if (vm->iovs && vm->soft)
+	d->iovs = calloc(HV_IOVS, sizeof(*d->iovs));
+	if (d->iovs && d->soft)
 		return hv_soft_setup(vm, e);
 	/* The second half holds the clusters of the two-step harvest. */
-	vm->regions = calloc(2 * HV_REGIONS, sizeof(*vm->regions));
-	if (!vm->regions || !vm->iovs)
+	d->regions = calloc(2 * HV_REGIONS, sizeof(*d->regions));
+	if (!d->regions || !d->iovs)
 		return tv_fail(e, -ENOMEM, "no memory to track dirty pages");
-	memset(vm->regions, 0xff, 2 * HV_REGIONS * sizeof(*vm->regions)); /* fault it in now */
+	memset(d->regions, 0xff, 2 * HV_REGIONS * sizeof(*d->regions)); /* fault it in now */
 	rc = make_virgins(vm);
 	if (rc)
-		return tv_fail(e, rc, "cannot look at QEMU's memory map: %s", tv_strerror(rc));
-	rc = hv_inject_uffd(vm->id.pid, vm->pidfd, &vm->uffd, e);
+		return tv_fail(e, rc, "cannot read QEMU's memory map: %s", tv_strerror(rc));
+	rc = hv_inject_uffd(vm->id.pid, vm->pidfd, &d->uffd, e);
 	if (rc)
 		return rc;
-	if (ioctl(vm->uffd, UFFDIO_API, &api))
+	if (ioctl(d->uffd, UFFDIO_API, &api))
 		return tv_fail(e, -errno, "this kernel's userfaultfd lacks WP_ASYNC: %s",
 			       strerror(errno));
 	for (unsigned i = 0; i < vm->n_blocks; i++) {
@@ -398,16 +416,20 @@ int hv_dirty_setup(struct hv_vm *vm, struct tv_err *e)
 
 void hv_dirty_teardown(struct hv_vm *vm)
 {
+	struct hv_dirty *d = vm->dirty;
+
+	if (!d)
+		return;
 	/* Closing the last descriptor unregisters everything. */
-	tv_close_fd(&vm->uffd);
+	tv_close_fd(&d->uffd);
 	hv_soft_teardown(vm);
-	tv_close_fd(&vm->pagemap_fd);
-	free(vm->regions);
-	free(vm->iovs);
+	tv_close_fd(&d->pagemap_fd);
+	free(d->regions);
+	free(d->iovs);
 	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++) {
-		free(vm->virgin[i]);
-		tv_close_fd(&vm->file_fds[i]);
+		free(d->virgin[i]);
+		tv_close_fd(&d->file_fds[i]);
 	}
-	vm->regions = NULL;
-	vm->iovs = NULL;
+	free(d);
+	vm->dirty = NULL;
 }

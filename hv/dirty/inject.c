@@ -16,7 +16,7 @@
  *
  * The caller may have threads, so the child uses plain system calls only.
  */
-#include "hv/vm.h"
+#include "hv/dirty/dirty_int.h"
 
 #include <dirent.h>
 #include <elf.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Kernel interfaces newer than the headers of Debian 12 (6.1): PAGEMAP_SCAN and asynchronous
- * write protection, both Linux 6.7. From include/uapi/linux/{fs,userfaultfd}.h. Private to hv/. */
+ * write protection, both Linux 6.7. From include/uapi/linux/{fs,userfaultfd}.h. Private to
+ * hv/dirty. */
 #ifndef HV_DIRTY_KERNEL_H
 #define HV_DIRTY_KERNEL_H
 
@@ -28,21 +29,6 @@ struct pm_scan_arg {
 
 #ifndef UFFD_FEATURE_WP_ASYNC
 #define UFFD_FEATURE_WP_ASYNC (1 << 15)
-#endif
-#ifndef UFFD_USER_MODE_ONLY
-#define UFFD_USER_MODE_ONLY 1
-#endif
-#ifndef SYS_pidfd_getfd
-#define SYS_pidfd_getfd 438
-#endif
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
-#ifndef MADV_COLD
-#define MADV_COLD 20
 #endif
 
 /* What a userfaultfd is asked for: shmem too, because main RAM may be a shared file. */

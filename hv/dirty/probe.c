@@ -4,7 +4,7 @@
  * a few, and see whether PAGEMAP_SCAN reports exactly those; discard some, and see whether it
  * reports them too (kernels differ there).
  */
-#include "hv/vm.h"
+#include "hv/dirty/dirty_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

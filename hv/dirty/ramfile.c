@@ -4,8 +4,7 @@
  * being mapped in QEMU: a promoted standby's RAM was filled from outside. So what a file holds is
  * asked of the file.
  */
-#include "hv/qemu/proc.h"
-#include "hv/vm.h"
+#include "hv/dirty/dirty_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

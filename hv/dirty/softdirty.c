@@ -31,8 +31,7 @@
  * one may be in its file all the same, so the first round takes what the file holds as well. Later
  * that is not needed: nobody but QEMU writes to the file then, and its writes set bits.
  */
-#include "hv/qemu/proc.h"
-#include "hv/vm.h"
+#include "hv/dirty/dirty_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,13 +52,6 @@
 static uint64_t block_pages(const struct hv_block *b)
 {
 	return b->bytes >> TV_PAGE_SHIFT;
-}
-
-unsigned hv_soft_kernel_number(const char *osrelease)
-{
-	unsigned major, minor;
-
-	return sscanf(osrelease, "%u.%u", &major, &minor) == 2 ? major * 100 + minor : 0;
 }
 
 bool hv_soft_survives_migration(const char *root)
@@ -113,14 +105,14 @@ int hv_soft_clear(int clear_fd)
 /* What a shared file holds, mapped or not: whoever filled it may not have been QEMU. */
 static int collect_file(struct hv_vm *vm, unsigned block)
 {
-	uint64_t base = vm->file_at[block], end = base + vm->blocks[block].bytes;
+	uint64_t base = vm->dirty->file_at[block], end = base + vm->blocks[block].bytes;
 	uint64_t at = base, from, to;
 	int rc;
 
-	while ((rc = hv_ramfile_data(vm->file_fds[block], at, end, &from, &to)) > 0) {
+	while ((rc = hv_ramfile_data(vm->dirty->file_fds[block], at, end, &from, &to)) > 0) {
 		for (uint64_t p = (from - base) >> TV_PAGE_SHIFT;
 		     p < (to - base + TV_PAGE_BYTES - 1) >> TV_PAGE_SHIFT; p++)
-			vm->pending[block][p / WORD_BITS] |= UINT64_C(1) << p % WORD_BITS;
+			vm->dirty->pending[block][p / WORD_BITS] |= UINT64_C(1) << p % WORD_BITS;
 		at = to;
 	}
 	return rc;
@@ -129,9 +121,9 @@ static int collect_file(struct hv_vm *vm, unsigned block)
 static int collect(struct hv_vm *vm, unsigned block)
 {
 	const struct hv_block *b = &vm->blocks[block];
-	uint64_t *map = vm->pending[block], pages = block_pages(b);
+	uint64_t *map = vm->dirty->pending[block], pages = block_pages(b);
 
-	if (vm->soft_all && vm->file_fds[block] >= 0) {
+	if (vm->dirty->soft_all && vm->dirty->file_fds[block] >= 0) {
 		int rc = collect_file(vm, block);
 
 		if (rc)
@@ -139,13 +131,14 @@ static int collect(struct hv_vm *vm, unsigned block)
 	}
 	for (uint64_t at = 0; at < pages; at += ENTRIES) {
 		uint64_t n = pages - at < ENTRIES ? pages - at : ENTRIES;
-		int rc = hv_soft_read(vm->pagemap_fd, b->host.v + (at << TV_PAGE_SHIFT), n,
-				      vm->entries);
+		int rc = hv_soft_read(vm->dirty->pagemap_fd, b->host.v + (at << TV_PAGE_SHIFT), n,
+				      vm->dirty->entries);
 
 		if (rc)
 			return rc;
 		for (uint64_t i = 0; i < n; i++)
-			if (hv_soft_is_dirty(vm->entries[i] | (vm->soft_all ? SOFT_DIRTY : 0)))
+			if (hv_soft_is_dirty(vm->dirty->entries[i] |
+					     (vm->dirty->soft_all ? SOFT_DIRTY : 0)))
 				map[(at + i) / WORD_BITS] |= UINT64_C(1) << (at + i) % WORD_BITS;
 	}
 	return 0;
@@ -153,14 +146,14 @@ static int collect(struct hv_vm *vm, unsigned block)
 
 bool hv_round_needs_pause(const struct hv_vm *vm)
 {
-	return vm->soft;
+	return vm->dirty->soft;
 }
 
 int hv_round_begin(struct hv_vm *vm)
 {
 	int rc = 0;
 
-	if (!vm->soft)
+	if (!vm->dirty->soft)
 		return 0;
 	if (!vm->paused)
 		return -EBUSY;
@@ -169,11 +162,11 @@ int hv_round_begin(struct hv_vm *vm)
 	/* Only after collecting: what went wrong before that is seen, what does later is the next
 	 * round's. */
 	if (!rc)
-		rc = hv_shared_watch_ok(&vm->watch);
+		rc = hv_shared_watch_ok(&vm->dirty->watch);
 	if (!rc)
-		rc = hv_soft_clear(vm->clear_fd);
+		rc = hv_soft_clear(vm->dirty->clear_fd);
 	if (!rc)
-		vm->soft_all = false;
+		vm->dirty->soft_all = false;
 	return rc;
 }
 
@@ -217,7 +210,7 @@ static unsigned add_chunks(struct hv_vm *vm, const struct hv_run *run, unsigned 
 
 	for (uint64_t at = (start + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
 	     at + HUGE_BYTES <= end && n < HV_IOVS; at += HUGE_BYTES)
-		vm->iovs[n++] = (struct iovec){(void *)(uintptr_t)at, TV_PAGE_BYTES};
+		vm->dirty->iovs[n++] = (struct iovec){(void *)(uintptr_t)at, TV_PAGE_BYTES};
 	return n;
 }
 
@@ -228,7 +221,7 @@ static unsigned add_chunks(struct hv_vm *vm, const struct hv_run *run, unsigned 
  */
 static void split_chunks(struct hv_vm *vm, unsigned n)
 {
-	if (n && syscall(SYS_process_madvise, vm->pidfd, vm->iovs, n, MADV_COLD, 0) < 0)
+	if (n && syscall(SYS_process_madvise, vm->pidfd, vm->dirty->iovs, n, MADV_COLD, 0) < 0)
 		return;
 }
 
@@ -239,7 +232,7 @@ int hv_soft_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *r
 
 	while (cursor->block < vm->n_blocks && n < max_runs && max_pages) {
 		const struct hv_block *b = &vm->blocks[cursor->block];
-		uint64_t *map = vm->pending[cursor->block], pages = block_pages(b);
+		uint64_t *map = vm->dirty->pending[cursor->block], pages = block_pages(b);
 		uint64_t at = next_set(map, cursor->offset >> TV_PAGE_SHIFT, pages), got;
 
 		if (at >= pages) {
@@ -254,7 +247,7 @@ int hv_soft_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *r
 			.offset = at << TV_PAGE_SHIFT,
 		};
 		/* Splitting takes a shared page's bits; there are no huge ones there, either. */
-		if (vm->file_fds[cursor->block] < 0)
+		if (vm->dirty->file_fds[cursor->block] < 0)
 			chunks = add_chunks(vm, &runs[n - 1], chunks);
 		max_pages -= got;
 		cursor->offset = (at + got) << TV_PAGE_SHIFT;
@@ -288,7 +281,7 @@ static int open_shared(struct hv_vm *vm, unsigned i, const struct hv_maps *maps)
 
 	if (!m || !m->shared || m->end < b->host.v + b->bytes)
 		return -1;
-	vm->file_at[i] = m->offset + (b->host.v - m->start);
+	vm->dirty->file_at[i] = m->offset + (b->host.v - m->start);
 	return hv_ramfile_open(vm->id.pid, m);
 }
 
@@ -300,15 +293,15 @@ static int look_at_blocks(struct hv_vm *vm, const struct hv_maps *maps, bool *sh
 	for (unsigned i = 0; i < vm->n_blocks; i++) {
 		if (is_anonymous(maps, &vm->blocks[i]))
 			continue;
-		vm->file_fds[i] = open_shared(vm, i, maps);
-		if (vm->file_fds[i] < 0 || !vm->soft_shared)
+		vm->dirty->file_fds[i] = open_shared(vm, i, maps);
+		if (vm->dirty->file_fds[i] < 0 || !vm->features.soft_dirty_shared)
 			return tv_fail(e, TV_E_REFUSED,
 				       "the RAM block %s is %s, whose writes this kernel's "
 				       "soft-dirty bits can lose: use private RAM%s, or Linux 6.7 "
 				       "or newer",
 				       vm->blocks[i].name,
-				       vm->file_fds[i] < 0 ? "a file" : "shared memory",
-				       vm->file_fds[i] < 0 ? " or a memfd (share=on)" : "");
+				       vm->dirty->file_fds[i] < 0 ? "a file" : "shared memory",
+				       vm->dirty->file_fds[i] < 0 ? " or a memfd (share=on)" : "");
 		*shared = true;
 	}
 	return 0;
@@ -336,15 +329,15 @@ static int watch_shared(struct hv_vm *vm, const struct hv_maps *maps, struct tv_
 		return tv_fail(e, rc, "cannot read %s: %s", path, tv_strerror(rc));
 	for (unsigned i = 0; i < vm->n_blocks; i++)
 		all_locked = all_locked &&
-			     (vm->file_fds[i] < 0 || is_locked(maps, smaps, &vm->blocks[i]));
-	rc = hv_shared_watch_start(&vm->watch, "", !all_locked, &facts, e);
+			     (vm->dirty->file_fds[i] < 0 || is_locked(maps, smaps, &vm->blocks[i]));
+	rc = hv_shared_watch_start(&vm->dirty->watch, "", !all_locked, &facts, e);
 	for (unsigned i = 0; i < vm->n_blocks && !rc; i++) {
 		struct hv_shared_block b = {.name = vm->blocks[i].name};
 
-		if (vm->file_fds[i] < 0)
+		if (vm->dirty->file_fds[i] < 0)
 			continue;
 		b.locked = is_locked(maps, smaps, &vm->blocks[i]);
-		b.unnamed = hv_shared_is_unnamed(vm->file_fds[i]);
+		b.unnamed = hv_shared_is_unnamed(vm->dirty->file_fds[i]);
 		rc = hv_shared_judge(&facts, &b, e);
 	}
 	/*
@@ -352,7 +345,7 @@ static int watch_shared(struct hv_vm *vm, const struct hv_maps *maps, struct tv_
 	 * and that was mapped writable all the same (before the first clear that is done), would
 	 * stay writable without a bit. So the first clear is one that nobody relies on.
 	 */
-	if (!rc && (rc = hv_soft_clear(vm->clear_fd)))
+	if (!rc && (rc = hv_soft_clear(vm->dirty->clear_fd)))
 		tv_fail(e, rc, "cannot clear QEMU's soft-dirty bits: %s", tv_strerror(rc));
 	return rc;
 }
@@ -362,10 +355,10 @@ static int make_bitmaps(struct hv_vm *vm)
 	for (unsigned i = 0; i < vm->n_blocks; i++) {
 		uint64_t words = block_pages(&vm->blocks[i]) / WORD_BITS + 1;
 
-		vm->pending[i] = malloc(words * sizeof(uint64_t));
-		if (!vm->pending[i])
+		vm->dirty->pending[i] = malloc(words * sizeof(uint64_t));
+		if (!vm->dirty->pending[i])
 			return -ENOMEM;
-		memset(vm->pending[i], 0, words * sizeof(uint64_t)); /* faults it in, too */
+		memset(vm->dirty->pending[i], 0, words * sizeof(uint64_t)); /* faults it in, too */
 	}
 	return 0;
 }
@@ -378,18 +371,18 @@ int hv_soft_setup(struct hv_vm *vm, struct tv_err *e)
 	int rc;
 
 	snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)vm->id.pid);
-	vm->clear_fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (vm->clear_fd < 0)
+	vm->dirty->clear_fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (vm->dirty->clear_fd < 0)
 		return tv_fail(e, -errno, "cannot open %s: %s", path, strerror(errno));
-	vm->entries = malloc(ENTRIES * sizeof(*vm->entries));
-	if (!vm->entries || make_bitmaps(vm))
+	vm->dirty->entries = malloc(ENTRIES * sizeof(*vm->dirty->entries));
+	if (!vm->dirty->entries || make_bitmaps(vm))
 		return tv_fail(e, -ENOMEM, "no memory to track dirty pages");
-	memset(vm->entries, 0xff, ENTRIES * sizeof(*vm->entries));
+	memset(vm->dirty->entries, 0xff, ENTRIES * sizeof(*vm->dirty->entries));
 	/* Somebody before us may have cleared bits: in the first round all that is there counts. */
-	vm->soft_all = true;
+	vm->dirty->soft_all = true;
 	rc = hv_maps_read(vm->id.pid, &maps);
 	if (rc)
-		return tv_fail(e, rc, "cannot look at QEMU's memory map: %s", tv_strerror(rc));
+		return tv_fail(e, rc, "cannot read QEMU's memory map: %s", tv_strerror(rc));
 	rc = look_at_blocks(vm, &maps, &shared, e);
 	if (!rc && shared)
 		rc = watch_shared(vm, &maps, e);
@@ -399,12 +392,12 @@ int hv_soft_setup(struct hv_vm *vm, struct tv_err *e)
 
 void hv_soft_teardown(struct hv_vm *vm)
 {
-	tv_close_fd(&vm->clear_fd);
-	hv_shared_watch_stop(&vm->watch);
-	free(vm->entries);
-	vm->entries = NULL;
+	tv_close_fd(&vm->dirty->clear_fd);
+	hv_shared_watch_stop(&vm->dirty->watch);
+	free(vm->dirty->entries);
+	vm->dirty->entries = NULL;
 	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++) {
-		free(vm->pending[i]);
-		vm->pending[i] = NULL;
+		free(vm->dirty->pending[i]);
+		vm->dirty->pending[i] = NULL;
 	}
 }

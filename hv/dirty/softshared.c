@@ -57,7 +57,6 @@
  * next attach copies everything again, or says why not.
  */
 #include "hv/dirty/softshared.h"
-#include "hv/vm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,6 +78,13 @@
 #define SHMEM_ENABLED "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 
 /* ---- facts ---- */
+
+unsigned hv_soft_kernel_number(const char *osrelease)
+{
+	unsigned major, minor;
+
+	return sscanf(osrelease, "%u.%u", &major, &minor) == 2 ? major * 100 + minor : 0;
+}
 
 /* The number of a line "NAME N". */
 static bool number_of(const char *text, const char *name, uint64_t *out)

@@ -8,6 +8,9 @@
 
 #define HV_VMSTAT_ROOM (64u << 10)
 
+/* osrelease "6.1.0-56-amd64" is 601; 0: unknown. */
+unsigned hv_soft_kernel_number(const char *osrelease);
+
 struct hv_shared_facts { /* of this host */
 	unsigned kernel; /* 601: Linux 6.1 */
 	bool swap;	 /* some is active */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reading QEMU's command line. Pure. Private to hv/. */
+/* Reading QEMU's command line. Pure. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_CMDLINE_H
 #define HV_QEMU_CMDLINE_H
 

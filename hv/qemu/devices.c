@@ -5,7 +5,6 @@
  */
 #include "hv/qemu/devices.h"
 #include "hv/qemu/cmdline.h"
-#include "hv/vm.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The VM's devices and NICs, from HMP `info qtree` and `info network`. Private to hv/. */
+/* The VM's devices and NICs, from HMP `info qtree` and `info network`. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_DEVICES_H
 #define HV_QEMU_DEVICES_H
 
-#include "hv/hv.h"
+#include "common/common.h"
 #include "hv/qemu/qmp.h"
 
 struct hv_dev {

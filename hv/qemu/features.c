@@ -13,7 +13,6 @@
  */
 #include "hv/qemu/features.h"
 #include "hv/qemu/spawn.h"
-#include "hv/vm.h"
 
 #include <ctype.h>
 #include <errno.h>

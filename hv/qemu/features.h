@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What QEMU can do that not every QEMU can, found out once. Private to hv/. */
+/* What QEMU can do that not every QEMU can, found out once. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_FEATURES_H
 #define HV_QEMU_FEATURES_H
 

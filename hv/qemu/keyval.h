@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A QEMU option's argument as a list that can be changed: "tap,id=n0,vhost=on", or the same as a
- * JSON object. Pure. Private to hv/.
+ * JSON object. Pure. Private to hv/: see qemu.h.
  */
 #ifndef HV_QEMU_KEYVAL_H
 #define HV_QEMU_KEYVAL_H

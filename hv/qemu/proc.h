@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading /proc: a process's command line, links and memory map. root is "/proc", or a made-up
- * folder in tests. Private to hv/. */
+ * folder in tests. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_PROC_H
 #define HV_QEMU_PROC_H
 

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QMP client: one blocking connection with time-outs. Private to hv/. */
+/* QMP client: one blocking connection with time-outs. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_QMP_H
 #define HV_QEMU_QMP_H
 
 #include "common/common.h"
 #include <jansson.h>
+
+/* Everything that twinvm adds to a QEMU carries this prefix, so that hv_cleanup can find it. */
+#define HV_PREFIX "twinvm"
+/* For commands outside the hot path: QEMU's main loop can be busy for a while. */
+#define HV_CMD_MS 5000
 
 struct hv_qmp;
 /* -ENOENT or -ECONNREFUSED nobody listens; -EBUSY no greeting within timeout_ms: another client

@@ -5,7 +5,6 @@
  * mapped. Whatever the way, an address counts only if all of the block is mapped there.
  */
 #include "hv/qemu/ramblock.h"
-#include "hv/vm.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which RAM blocks a VM has, and where they lie in the QEMU process. Private to hv/. */
+/* Which RAM blocks a VM has, and where they lie in the QEMU process. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_RAMBLOCK_H
 #define HV_QEMU_RAMBLOCK_H
 

@@ -4,7 +4,6 @@
  * forked twice and belongs to init. The grandchild waits for a byte before it runs QEMU: by then we
  * hold its pidfd, and no other process can be meant.
  */
-#include "hv/dirty/kernel.h"
 #include "hv/qemu/spawn.h"
 
 #include <errno.h>
@@ -15,6 +14,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

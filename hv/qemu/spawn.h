@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Processes: starting a QEMU that outlives us, and ending one. Private to hv/. */
+/* Processes: starting a QEMU that outlives us, and ending one. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_SPAWN_H
 #define HV_QEMU_SPAWN_H
 

@@ -6,8 +6,6 @@
  * that belongs to the primary's host or session (files, terminals, monitors, debuggers) may come
  * along.
  */
-#include "hv/qemu/cmdline.h"
-#include "hv/qemu/features.h"
 #include "hv/standby/rewrite.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Whether this host can run a VM's standby, asked before anything is started. */
-#include "hv/standby/standby.h"
+#include "hv/standby/standby_int.h"
 
 #include <errno.h>
 #include <inttypes.h>

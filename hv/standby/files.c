@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a standby leaves in its run directory, and how it goes away again after any kind of end. */
-#include "hv/standby/standby.h"
+#include "hv/standby/standby_int.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Access to a standby's memory: main RAM is mapped here, all else lies in the QEMU process. */
-#include "hv/standby/standby.h"
+#include "hv/standby/standby_int.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,8 +8,7 @@
  * without blocking, next to listening for QEMU's events. What fits is sent beforehand, because the
  * VM stands still here.
  */
-#include "hv/standby/standby.h"
-#include "hv/vm.h"
+#include "hv/standby/standby_int.h"
 
 #include <errno.h>
 #include <poll.h>

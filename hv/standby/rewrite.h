@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The command-line rewriter's parts. Pure. Private to hv/. */
+/* The command-line rewriter's parts. Pure. Private to hv/standby. */
 #ifndef HV_STANDBY_REWRITE_H
 #define HV_STANDBY_REWRITE_H
 
-#include "hv/hv.h"
-#include "hv/qemu/keyval.h"
+#include "hv/standby/standby_int.h"
 
 #define HV_REWRITE_NAMES 64
 

@@ -6,7 +6,6 @@
  * (qcow2, backing files, throttle nodes) stay behind: the replica has the contents as the guest
  * sees them.
  */
-#include "hv/qemu/cmdline.h"
 #include "hv/standby/rewrite.h"
 
 #include <errno.h>

@@ -5,8 +5,6 @@
  * machine's own name ("pc.ram"); with memory-backend=X or -numa node,memdev=X it is X, or
  * "/objects/X" for machine types before 4.1.
  */
-#include "hv/qemu/cmdline.h"
-#include "hv/qemu/features.h"
 #include "hv/standby/rewrite.h"
 
 #include <errno.h>

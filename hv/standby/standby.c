@@ -7,9 +7,7 @@
  * are reached in QEMU's own memory. A block's number is its place in desc["blocks"]; the two sides
  * are matched by name, and every block must be there with the same size, or the machines differ.
  */
-#include "hv/qemu/ramblock.h"
-#include "hv/standby/standby.h"
-#include "hv/vm.h"
+#include "hv/standby/standby_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define START_MS 30000

@@ -4,8 +4,7 @@
  * at promotion, so that no frames queue up for a VM that does not run, and nobody learns its
  * address from a second place.
  */
-#include "hv/qemu/keyval.h"
-#include "hv/standby/standby.h"
+#include "hv/standby/standby_int.h"
 
 #include <errno.h>
 #include <linux/sockios.h>

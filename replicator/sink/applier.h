@@ -7,7 +7,7 @@
 #define REPLICATOR_SINK_APPLIER_H
 
 #include "common/common.h"
-#include "hv/hv.h"
+#include "hv/hv_standby.h"
 #include <event2/event.h>
 
 enum apply_kind {

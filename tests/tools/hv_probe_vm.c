@@ -17,7 +17,7 @@
 #include "hv/qemu/proc.h"
 #include "hv/qemu/qmp.h"
 #include "hv/qemu/ramblock.h"
-#include "hv/vm.h"
+#include "hv/dirty/dirty_int.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

@@ -12,7 +12,7 @@
  *
  * Exits 0 when everything was as hv.h says; the first thing that was not, is said on stderr.
  */
-#include "hv/hv.h"
+#include "hv/hv_standby.h"
 #include "hv/qemu/qmp.h"
 
 #include <dirent.h>
@@ -29,6 +29,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -589,7 +590,7 @@ static int reap(char **args, int n)
 	MUST(ram_files() == before, "a RAM file is left");
 	hv_standby_reap(id.pid, id.start_ticks + 1, dir);
 	MUST(tv_pid_start_ticks(id.pid) == id.start_ticks, "reaped by the wrong start time");
-	int pidfd = (int)syscall(434, id.pid, 0);
+	int pidfd = (int)syscall(SYS_pidfd_open, id.pid, 0);
 	struct pollfd p = {.fd = pidfd, .events = POLLIN};
 	MUST(pidfd >= 0 && poll(&p, 1, 0) == 0, "it does not live");
 	hv_standby_reap(id.pid, id.start_ticks, run_dir);

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "hv/qemu/features.h"
-#include "hv/standby/standby.h"
-#include "hv/vm.h"
+#include "hv/standby/standby_int.h"
+#include "hv/attach/attach_int.h"
 
 static json_t *parse(const char *text)
 {

@@ -3,7 +3,7 @@
  * And when shared memory's bits are believed: every fact that stands against it, at the start and
  * later.
  */
-#include "hv/vm.h"
+#include "hv/dirty/dirty_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,16 +30,17 @@ static int setup(void **state)
 {
 	(void)state;
 	vm = calloc(1, sizeof(*vm));
-	vm->soft = true;
+	vm->dirty = calloc(1, sizeof(*vm->dirty));
+	vm->dirty->soft = true;
 	vm->pidfd = -1; /* no process: splitting huge pages fails, which is no error */
-	vm->iovs = calloc(HV_IOVS, sizeof(*vm->iovs));
+	vm->dirty->iovs = calloc(HV_IOVS, sizeof(*vm->dirty->iovs));
 	vm->n_blocks = 2;
 	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++)
-		vm->file_fds[i] = -1;
+		vm->dirty->file_fds[i] = -1;
 	memset(maps, 0, sizeof(maps));
 	memset(want, 0, sizeof(want));
 	for (unsigned i = 0; i < 2; i++) {
-		vm->pending[i] = maps[i];
+		vm->dirty->pending[i] = maps[i];
 		vm->blocks[i].bytes = PAGES * TV_PAGE_BYTES;
 		vm->blocks[i].host.v = UINT64_C(0x7f0000000000) + i * (UINT64_C(1) << 30);
 	}
@@ -49,7 +50,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	free(vm->iovs);
+	free(vm->dirty->iovs);
+	free(vm->dirty);
 	free(vm);
 	return 0;
 }
@@ -138,7 +140,7 @@ static void test_only_while_paused(void **state)
 	(void)state;
 	assert_true(hv_round_needs_pause(vm));
 	assert_int_equal(hv_round_begin(vm), -EBUSY);
-	vm->soft = false;
+	vm->dirty->soft = false;
 	assert_false(hv_round_needs_pause(vm));
 	assert_int_equal(hv_round_begin(vm), 0);
 }
@@ -182,31 +184,31 @@ static void test_shared_file_first(void **state)
 
 	vm->n_blocks = 1;
 	vm->blocks[0].host.v = (uintptr_t)ram;
-	vm->file_at[0] = TV_PAGE_BYTES;
+	vm->dirty->file_at[0] = TV_PAGE_BYTES;
 	assert_int_equal(hv_maps_read(getpid(), &m), 0);
-	vm->file_fds[0] = hv_ramfile_open(getpid(), hv_maps_at(&m, (uintptr_t)ram));
-	if (vm->file_fds[0] < 0) { /* map_files is for root */
+	vm->dirty->file_fds[0] = hv_ramfile_open(getpid(), hv_maps_at(&m, (uintptr_t)ram));
+	if (vm->dirty->file_fds[0] < 0) { /* map_files is for root */
 		hv_maps_dispose(&m);
 		munmap(ram, PAGES * TV_PAGE_BYTES);
 		skip();
 	}
 	/* a named file's mount has options, a memfd's has none */
-	assert_true(hv_shared_is_unnamed(vm->file_fds[0]));
-	vm->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	assert_false(hv_shared_is_unnamed(vm->pagemap_fd));
-	vm->clear_fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-	vm->entries = malloc(65536 * sizeof(*vm->entries));
-	vm->paused = vm->soft_all = true;
+	assert_true(hv_shared_is_unnamed(vm->dirty->file_fds[0]));
+	vm->dirty->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	assert_false(hv_shared_is_unnamed(vm->dirty->pagemap_fd));
+	vm->dirty->clear_fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+	vm->dirty->entries = malloc(65536 * sizeof(*vm->dirty->entries));
+	vm->paused = vm->dirty->soft_all = true;
 	assert_int_equal(hv_round_begin(vm), 0);
 	take_all(ROOM, PAGES);
-	assert_false(vm->soft_all); /* the file's holdings are the first round's only */
+	assert_false(vm->dirty->soft_all); /* the file's holdings are the first round's only */
 
 	hv_maps_dispose(&m);
 	munmap(ram, PAGES * TV_PAGE_BYTES);
-	free(vm->entries);
-	close(vm->pagemap_fd);
-	close(vm->clear_fd);
-	close(vm->file_fds[0]);
+	free(vm->dirty->entries);
+	close(vm->dirty->pagemap_fd);
+	close(vm->dirty->clear_fd);
+	close(vm->dirty->file_fds[0]);
 }
 
 static void test_locked(void **state)
@@ -462,15 +464,15 @@ static void test_round_untracked(void **state)
 
 	(void)state;
 	vm->n_blocks = 0;
-	vm->pending[0] = vm->pending[1] = NULL;
-	vm->paused = vm->soft_all = true;
-	vm->clear_fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-	assert_int_equal(hv_shared_watch_start(&vm->watch, root, true, &f, &e), 0);
+	vm->dirty->pending[0] = vm->dirty->pending[1] = NULL;
+	vm->paused = vm->dirty->soft_all = true;
+	vm->dirty->clear_fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+	assert_int_equal(hv_shared_watch_start(&vm->dirty->watch, root, true, &f, &e), 0);
 	assert_int_equal(hv_round_begin(vm), 0);
 	put_vmstat(0, 1300);
-	vm->soft_all = true;
+	vm->dirty->soft_all = true;
 	assert_int_equal(hv_round_begin(vm), TV_E_UNTRACKED);
-	assert_true(vm->soft_all);
+	assert_true(vm->dirty->soft_all);
 	assert_int_equal(hv_round_begin(vm), TV_E_UNTRACKED);
 	assert_string_not_equal(tv_strerror(TV_E_UNTRACKED), strerror(-TV_E_UNTRACKED));
 	hv_soft_teardown(vm);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The standby's small parts that need no QEMU. */
 #include "hv/qemu/keyval.h"
-#include "hv/standby/standby.h"
+#include "hv/standby/standby_int.h"
 
 #include <errno.h>
 #include <setjmp.h>

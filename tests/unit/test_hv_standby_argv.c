@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The standby's command line, case by case: what the primary has, and what becomes of it. */
-#include "hv/hv.h"
-#include "hv/qemu/features.h"
+#include "hv/standby/standby_int.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

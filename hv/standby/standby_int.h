@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the standby's files share. Private to hv/. */
-#ifndef HV_STANDBY_STANDBY_H
-#define HV_STANDBY_STANDBY_H
+/* What the standby's files share. Private to hv/standby; the door is hv/hv_standby.h. */
+#ifndef HV_STANDBY_STANDBY_INT_H
+#define HV_STANDBY_STANDBY_INT_H
 
-#include "hv/hv.h"
-#include "hv/qemu/features.h"
-#include "hv/qemu/qmp.h"
-#include "hv/qemu/spawn.h"
+#include "hv/hv_standby.h"
+#include "hv/qemu/qemu.h"
 
 #include <net/if.h>
 
@@ -33,6 +31,20 @@ struct hv_standby {
 	uint8_t *map; /* of main RAM */
 	int ram_fd;
 };
+
+/* ---- argv.c ---- */
+/*
+ * Pure: rewrites the primary's command line into the standby's, for the QEMU that is to run it
+ * (struct hv_qemu). Versioned machine type, suppress-vmdesc=on, send-configuration=off, main RAM
+ * as a shared memory-backend-file at ram_path, -incoming defer, QMP and every other socket, pid or log
+ * file into conf->dir, taps renamed, displays off, -daemonize and -S dropped. *out is a
+ * NULL-terminated vector, freed with hv_argv_free. TV_E_REFUSED names an option that cannot be
+ * carried over.
+ */
+int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const struct hv_qemu *qemu,
+		    const char *ram_path, const char *qmp_path, char ***out,
+		    struct tv_err *e) TV_MUST_CHECK;
+void hv_argv_free(char **argv);
 
 /* ---- check_host.c ---- */
 /*

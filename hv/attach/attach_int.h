@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of hv/attach share. Private to hv/attach; the door is hv/hv.h. */
+#ifndef HV_ATTACH_ATTACH_INT_H
+#define HV_ATTACH_ATTACH_INT_H
+
+#include "hv/vm.h"
+
+/* ---- state.c ---- */
+int hv_state_setup(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+void hv_state_teardown(struct hv_vm *vm);
+/* Does a saved state begin as a standby expects it? */
+bool hv_state_is_loadable(const uint8_t *state, size_t bytes);
+
+/* ---- mirror.c ---- */
+/* Does an element of query-block stand for a medium that the guest can write? */
+bool hv_disk_is_writable(json_t *dev);
+/* Lists the disks. block: query-block. */
+int hv_disks_setup(struct hv_vm *vm, json_t *block, struct tv_err *e) TV_MUST_CHECK;
+/* Sees every event that hv_events reads. */
+void hv_disks_event(struct hv_vm *vm, const char *name, json_t *ev);
+
+/* ---- stop.c ---- */
+/* Connects to the monitor of a VM that nobody is attached to. TV_E_GONE when it has ended. */
+int hv_open_vm(const struct hv_vm_id *id, struct hv_qmp **out, struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- clean.c ---- */
+/* Ends our mirror jobs and removes their targets; a failure goes to *rc unless one is there.
+ * *stopped (may be NULL) is set while the VM is stopped for that; still set at the end: it may be
+ * stopped. */
+void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, struct tv_err *e);
+/* The same for every object, chardev and fd set that carries HV_PREFIX, too; goes on after a
+ * failure. */
+int hv_remove_traces(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_err *e) TV_MUST_CHECK;
+
+#endif

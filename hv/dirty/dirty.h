@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hv/dirty: which pages of an attached VM were written, and their contents. Two ways: one userfaultfd
+ * injected into QEMU and PAGEMAP_SCAN (dirty.c, Linux 6.7), or soft-dirty bits (softdirty.c, before);
+ * hv_kernel_probe (probe.c) tells which of them this kernel can do.
+ *
+ * Call order: hv_dirty_setup, then the calls of hv.h under "dirty pages" (hv_round_begin, hv_harvest,
+ * hv_copy; all HOT), then hv_dirty_teardown. All memory that these use is allocated by the setup and
+ * belongs to vm->dirty.
+ */
+#ifndef HV_DIRTY_DIRTY_H
+#define HV_DIRTY_DIRTY_H
+
+#include "hv/hv.h"
+
+/*
+ * Starts to track the writes to vm->blocks, as vm->features allows. two_step: see hv_opts. The VM
+ * runs meanwhile. A negative errno or TV_E_REFUSED with a sentence; hv_dirty_teardown is due then,
+ * too.
+ */
+int hv_dirty_setup(struct hv_vm *vm, bool two_step, struct tv_err *e) TV_MUST_CHECK;
+/* Ends it and frees vm->dirty, which may be NULL. QEMU keeps nothing of it. */
+void hv_dirty_teardown(struct hv_vm *vm);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The standby: a paused QEMU on the backup that has the primary's devices, takes its memory epoch by
+ * epoch, and at promotion loads the device state and runs. The door of hv/standby.
+ *
+ * Call order: hv_standby_start (desc is what hv_describe returned on the primary),
+ *   hv_standby_write or writes through hv_standby_map, for each epoch,
+ *   then hv_standby_promote and hv_standby_release, or hv_standby_kill.
+ *   hv_standby_reap when the owner died: by pid, from any process.
+ *
+ * The QEMU is a child of init: it outlives its owner, and must then be reaped or attached.
+ * Threads, ownership and return codes as in hv.h. No call is HOT.
+ */
+#ifndef HV_STANDBY_H
+#define HV_STANDBY_H
+
+#include "hv/hv.h"
+
+struct hv_standby;
+
+struct hv_standby_conf {
+	const char *dir; /* run directory of this VM on this host; exists, private to us */
+	/* Bridge that tap NICs join at promotion; NULL leaves that to the user. */
+	const char *bridge;
+	/* Names of created taps: prefix + number; NULL: "tv" + part of the id. */
+	const char *tap_prefix;
+	const char *vm_id;
+	/* Raw images for desc["disks"], in that order; a VM with writable disks needs as many. */
+	const char *const *replicas;
+	unsigned n_replicas;
+};
+/*
+ * Checks this host (files, machine type, QEMU version, free memory), makes main RAM's memfd, starts
+ * the standby as a process of its own (own session, output to dir/standby.log; it outlives us),
+ * connects QMP, finds its RAM blocks and maps main RAM. -ENOMEM no room; -ENOTSUP machine type,
+ * version or a file is missing; each sentence says what.
+ */
+int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv_standby **out,
+		     struct tv_err *e) TV_MUST_CHECK;
+/* Direct pointer to a block's memory when it is mapped here (main RAM), else NULL. */
+uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block);
+/* Access to any block; block numbers are those of desc["blocks"]. -ERANGE outside the block. */
+int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p,
+		     size_t n) TV_MUST_CHECK;
+int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p,
+		    size_t n) TV_MUST_CHECK;
+unsigned hv_standby_blocks(const struct hv_standby *sb);
+uint64_t hv_standby_block_bytes(const struct hv_standby *sb, uint32_t block);
+pid_t hv_standby_pid(const struct hv_standby *sb);
+int hv_standby_pidfd(const struct hv_standby *sb);
+/* Name, pid and QMP socket of the standby, with which hv_attach takes it after promotion. */
+void hv_standby_id(const struct hv_standby *sb, struct hv_vm_id *out);
+/*
+ * Attaches the NICs' taps to the bridge, loads the device state and lets the VM run; QEMU
+ * announces itself (RARP, guest announce). Returns when it runs. On failure the standby can
+ * only be killed. At most timeout_ms.
+ */
+int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, int timeout_ms,
+		       struct tv_err *e) TV_MUST_CHECK;
+/* After promotion: frees sb; the VM keeps running. NULL is allowed. */
+void hv_standby_release(struct hv_standby *sb);
+/* Ends the standby QEMU and removes its files and taps. NULL is allowed. */
+void hv_standby_kill(struct hv_standby *sb);
+/* The same for one whose owner died: by pid and start time, and what lies in dir. */
+void hv_standby_reap(pid_t pid, uint64_t start_ticks, const char *dir);
+
+#endif
