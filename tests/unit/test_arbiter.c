@@ -2,7 +2,7 @@
 /*
  * failover: what an arbiter must do, under races and damage. Against files, and against a real etcd
  * cluster as well when TWINVM_TEST_ETCD is its URL (TWINVM_TEST_CA, _CERT, _KEY for etcds://):
- * tests/local/70-etcd.sh does that.
+ * tests/local/51-etcd.sh does that.
  */
 #include "failover/failover.h"
 #include "failover/arbiter/members_file.h"
