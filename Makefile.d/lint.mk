@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 .PHONY: lint
 lint:
-	@tests/lint/run.sh
+	+@B=$(B) tests/lint/run.sh
