@@ -2,6 +2,7 @@
 /* The daemon's side of `twinvm`: one request a connection, lines of progress, one last line with
  * rc. */
 #include "daemon/daemon.h"
+#include "failover/arbiter/arbiter.h"
 #include "replicator/source/pace.h"
 
 #include <errno.h>

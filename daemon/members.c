@@ -6,6 +6,7 @@
  * on it: it is where a new backup may be found.
  */
 #include "daemon/daemon.h"
+#include "failover/arbiter/arbiter.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -13,6 +13,7 @@
  */
 #include "replicator/source/capture.h"
 #include "daemon/daemon.h"
+#include "failover/arbiter/arbiter.h"
 #include "replicator/session/job.h"
 #include "netbuffer/netbuffer.h"
 

@@ -1,34 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * failover: decides. The time-outs (one setting, one file), the arbiter (who may run this VM now,
- * by compare-and-swap), and the decision core: pure tables of (state, event) -> (next state,
- * actions). Knows nothing of VMs, epochs or connections: its owner turns the world into events and
- * carries the actions out.
+ * failover: decides. Time-outs (one setting, one file), claims on the arbiter's record (who may run
+ * this VM, by compare-and-swap), the choice of the next backup and the time of the next try, and
+ * the decision core: pure tables of (state, event) -> (next state, actions) with an engine for
+ * each end of a session. Pure: no clock, no socket, no thread, no event loop; `make sim` links all
+ * of it. It knows nothing of VMs or connections: its owner turns what happens into events and
+ * carries the actions out. Opening an arbiter and asking it off the loop: arbiter/arbiter.h.
  *
- * Call order: fo_times_init; fo_arbiter_open; fo_ask_new; fo_primary_init or fo_backup_init; then
- * the engine's functions for every event, and fo_ask_start for each question it asks. Apart from
- * that, a daemon that takes part in placement calls fo_arbiter_announce and fo_arbiter_members now
- * and then, in a thread and with an arbiter handle of its own, and fo_choose_backup. Return codes:
- * see common.h. The process ignores SIGPIPE.
+ * Call order: fo_times_init; fo_primary_init or fo_backup_init; then the engine's functions for
+ * every event, fo_claim (through fo_ask_start of arbiter.h) for each question that it asks, and its
+ * answer to the engine. Independent of these: fo_reprotect_* for a VM that has no backup, fo_judge
+ * for a host that offers itself as primary. Return codes: see common.h.
  */
 #ifndef FAILOVER_FAILOVER_H
 #define FAILOVER_FAILOVER_H
 
 #include "common/common.h"
-#include "failover/reprotect.h"
-#include <event2/event.h>
 
 /* ---- time-outs, all from the heartbeat interval; worked through in timeouts.c ---- */
 struct fo_times {
-	int64_t heartbeat_ns; /* the primary sends one this often */
-	int64_t beat_ns;      /* heartbeats as datagrams, more often as they may get lost */
-	int64_t lease_ns;   /* the primary may release output this long after it sent the heartbeat
-			       whose echo came back last */
-	int64_t suspect_ns; /* the backup asks the arbiter after this much silence */
+	int64_t heartbeat_ns;	    /* the primary sends one this often */
+	int64_t beat_ns;	    /* heartbeats as datagrams, more often as they may get lost */
+	int64_t lease_ns;	    /* the primary may release output this long after it sent the
+				 heartbeat whose echo came back last */
+	int64_t suspect_ns;	    /* the backup asks the arbiter after this much silence */
 	int64_t backup_lost_ns;	    /* the primary asks to run alone after this much silence */
-	int64_t reconnect_grace_ns; /* the connection closed, so the peer's kernel lives: wait for
-				       its word */
-	int64_t switch_ns;	    /* a planned switch that is not over after this is called off */
+	int64_t reconnect_grace_ns; /* the connection closed, so the peer's kernel lives: wait this
+				       long for its daemon to record or to reconnect */
+	int64_t switch_ns;	    /* a planned switch that takes longer is called off */
 	int64_t retry_ns;	    /* between two tries to reach arbiter or peer */
 	int64_t tick_ns;	    /* how often silence is looked for */
 	/* between two tries to have a VM protected again: reprotect.c */
@@ -41,9 +40,10 @@ struct fo_times {
 	int64_t announce_ns;	   /* a host announces itself this often */
 	int64_t member_ns;	   /* and is not a member any more after this much silence */
 };
+/* Sets all of *t from the heartbeat interval. */
 void fo_times_init(struct fo_times *t, int64_t heartbeat_ns);
 
-/* ---- the arbiter ---- */
+/* ---- the record: who may run a VM; and claims on it (claim.c) ---- */
 enum fo_run_state { FO_PAIRED, FO_ALONE };
 struct fo_record {
 	uint64_t version;    /* grows by one with every change */
@@ -53,42 +53,44 @@ struct fo_record {
 	char backup[64];  /* host that may promote; "" when state is FO_ALONE */
 	char session[33]; /* synchronisation that the pair is about */
 };
-struct fo_arbiter;
-/* What an arbiter needs to know beside its URL; all of it is copied. */
-struct fo_arbiter_conf {
-	const struct fo_times *times;
-	const char *ca, *cert, *key; /* PEM files for etcds://; NULL or "": none */
+/*
+ * What keeps the records: all that a claim needs of it. arbiter/ has those of production,
+ * tests/sim brings its own.
+ */
+struct fo_arbiter {
+	/* The newest record of a VM. -ENOENT none yet. May block. */
+	int (*read)(struct fo_arbiter *a, const char *vm_id, struct fo_record *out,
+		    struct tv_err *e);
+	/*
+	 * Makes next the newest record if the newest is still number next->version - 1 (0: none).
+	 * Durable when it returns 0. TV_E_LOST: another host was first; any other error leaves open
+	 * whether it happened: read again. May block.
+	 */
+	int (*cas)(struct fo_arbiter *a, const char *vm_id, const struct fo_record *next,
+		   struct tv_err *e);
+};
+enum fo_question {
+	FO_ASK_PAIR,	/* primary: from now on `backup` may promote */
+	FO_ASK_ALONE,	/* primary: no other host may run this VM */
+	FO_ASK_PROMOTE, /* backup: this host runs the VM from now on; generation + 1 */
+};
+struct fo_claim {
+	char vm_id[33];
+	char self[64]; /* this host */
+	char peer[64]; /* the other one */
+	char session[33];
+	uint64_t generation; /* that this side knows */
 };
 /*
- * "none" gives *out NULL: a person decides. "file:///DIR" is a directory both hosts see; it must
- * exist and be writable. "etcd://HOST:PORT,HOST:PORT,..." and "etcds://" (TLS, with conf->ca and,
- * where the cluster wants to know who asks, conf->cert and conf->key) are the members of an etcd
- * cluster, of version 3.4 or newer; nothing is sent to them yet. -EINVAL bad URL; the sentence says
- * what is wrong. A handle is used by one thread at a time.
+ * One read and one compare-and-swap; may block. 0: it is recorded, *out is the record. TV_E_LOST:
+ * the record names another host, for good; the sentence says which. Any other error: unknown, ask
+ * again. With a == NULL (no arbiter) the primary's questions are always granted and FO_ASK_PROMOTE
+ * is TV_E_LOST.
  */
-int fo_arbiter_open(const char *url, const struct fo_arbiter_conf *conf, struct fo_arbiter **out,
-		    struct tv_err *e) TV_MUST_CHECK;
-void fo_arbiter_close(struct fo_arbiter *a);
-/* Is the URL one that fo_arbiter_open may take? Touches neither network nor files: for event loops.
- * -EINVAL with the sentence. */
-int fo_arbiter_check_url(const char *url, const struct fo_arbiter_conf *conf,
-			 struct tv_err *e) TV_MUST_CHECK;
-/* 0: the arbiter answers, so that a protection may begin with it. May block. a may be NULL. */
-int fo_arbiter_probe(struct fo_arbiter *a, struct tv_err *e) TV_MUST_CHECK;
-/* The newest record of a VM. -ENOENT none yet. May block: never from an event loop. */
-int fo_arbiter_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *out,
-		    struct tv_err *e) TV_MUST_CHECK;
-/*
- * Makes next the newest record if the newest is still number next->version - 1 (0: none). Durable
- * when it returns 0. TV_E_LOST when somebody else was first; any other error leaves open whether it
- * happened: read again.
- */
-int fo_arbiter_cas(struct fo_arbiter *a, const char *vm_id, const struct fo_record *next,
-		   struct tv_err *e) TV_MUST_CHECK;
-/* Protection has ended: removes what is kept about the VM. */
-int fo_arbiter_forget(struct fo_arbiter *a, const char *vm_id, struct tv_err *e) TV_MUST_CHECK;
+int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
+	     struct fo_record *out, struct tv_err *e) TV_MUST_CHECK;
 
-/* ---- who is there, and where the next backup should be ---- */
+/* ---- hosts, and which of them is the next backup (choose.c) ---- */
 enum fo_health { FO_GREEN, FO_YELLOW, FO_RED };
 struct fo_host {
 	char name[64];	   /* as in its certificate: letters, digits, '.', '_', '-' */
@@ -99,73 +101,75 @@ struct fo_host {
 };
 #define FO_MAX_HOSTS 64
 /*
- * Says "I am here, and this is how I am"; to be called every announce_ns of the conf's times. Ends
- * by itself member_ns after the last call. May block: never from an event loop. -ENOTSUP: this
- * arbiter keeps no members. a must not be NULL.
- */
-int fo_arbiter_announce(struct fo_arbiter *a, const struct fo_host *h,
-			struct tv_err *e) TV_MUST_CHECK;
-/*
- * The hosts that announced themselves within member_ns (this one too, if it did), sorted by name:
- * their number, at most n and FO_MAX_HOSTS, or a negative code. What cannot be understood is left
- * out. With a file arbiter a host counts once this handle has seen it beat, so the first call finds
- * nobody: call it as often as fo_arbiter_announce. May block.
- */
-int fo_arbiter_members(struct fo_arbiter *a, struct fo_host *out, unsigned n,
-		       struct tv_err *e) TV_MUST_CHECK;
-/*
  * The host to be the next backup, NULL if none can: never self, never one of red health, and only
  * with need_mib of free memory. Green before yellow; then last_peer ("" or NULL: none), since it
- * may still have the VM's disks; then the most free memory, then the name. Pure.
+ * may still have the VM's disks; then the most free memory, then the name.
  */
 const struct fo_host *fo_choose_backup(const struct fo_host *hosts, unsigned n, const char *self,
 				       const char *last_peer, uint64_t need_mib);
 const char *fo_health_name(enum fo_health h);
 
-/* probe, announce and members may be NULL. What each does is said in failover.h. */
-struct fo_arbiter {
-	int (*read)(struct fo_arbiter *a, const char *vm_id, struct fo_record *out,
-		    struct tv_err *e);
-	int (*cas)(struct fo_arbiter *a, const char *vm_id, const struct fo_record *next,
-		   struct tv_err *e);
-	int (*forget)(struct fo_arbiter *a, const char *vm_id, struct tv_err *e);
-	void (*close)(struct fo_arbiter *a);
-	int (*probe)(struct fo_arbiter *a, struct tv_err *e);
-	int (*announce)(struct fo_arbiter *a, const struct fo_host *h, struct tv_err *e);
-	int (*members)(struct fo_arbiter *a, struct fo_host *out, unsigned n, struct tv_err *e);
+/* ---- a VM without a backup: which host is tried next, and when (reprotect.c) ---- */
+/* A host that may become the backup. The caller's list is in its order of preference. */
+struct fo_candidate {
+	char name[64];	   /* common name of its certificate; "": any that the CA signed */
+	char address[128]; /* name or address to connect to */
+	uint16_t port;
 };
 
-/* What the three questions mean, as functions that may block (one read and one
- * compare-and-swap). */
-enum fo_question {
-	FO_ASK_PAIR,	/* primary: from now on `backup` may promote */
-	FO_ASK_ALONE,	/* primary: nobody else may run this VM */
-	FO_ASK_PROMOTE, /* backup: the VM is mine; generation + 1 */
+/* How a try or a session ended that did not end by the user's wish. */
+enum fo_reprotect_end {
+	FO_REPROTECT_LOST,    /* it had been protected, and is not any more */
+	FO_REPROTECT_FAILED,  /* nobody answered, or the first copy broke off */
+	FO_REPROTECT_REFUSED, /* the other host, or the VM itself, said no: asked again less often */
 };
-struct fo_claim {
-	char vm_id[33];
-	char self[64]; /* this host */
-	char peer[64]; /* the other one */
-	char session[33];
-	uint64_t generation; /* that this side knows */
+
+/* One per VM that runs here. Zero-initialised it wants nothing. */
+struct fo_reprotect {
+	bool on;	    /* to be protected whenever that is possible */
+	char last[64];	    /* the backup it had last (after a failover: the old primary) */
+	unsigned tries;	    /* since it was protected last, or since fo_reprotect_start */
+	unsigned refusals;  /* the newest of them in a row that were refused */
+	unsigned turn;	    /* whose turn it is among the others */
+	int64_t due_ns;	    /* when the next try is due; INT64_MAX while one is under way */
+	int64_t first_ns;   /* from fo_times: between two tries, at first, */
+	int64_t last_ns;    /* later, */
+	int64_t refused_ns; /* and after refusals in a row */
 };
+/* Begins to want protection; last names the host that is tried first ("": none is preferred). */
+void fo_reprotect_start(struct fo_reprotect *k, const struct fo_times *t, const char *last,
+			int64_t now_ns);
+/* The user does not want it any more. */
+void fo_reprotect_stop(struct fo_reprotect *k);
+/* It is protected by that host. */
+void fo_reprotect_protected(struct fo_reprotect *k, const char *name);
+/* A try or a session has ended: sets when the next one is due. Never gives up. */
+void fo_reprotect_ended(struct fo_reprotect *k, enum fo_reprotect_end how, int64_t now_ns);
+/* When fo_reprotect_choose is to be called; INT64_MAX: not before something else happens. */
+int64_t fo_reprotect_due(const struct fo_reprotect *k);
 /*
- * 0: it is recorded, *out is the record. TV_E_LOST: the record says otherwise, for good; the
- * sentence names who runs the VM. Anything else: not known, ask again. With a == NULL the primary's
- * questions are always granted and FO_ASK_PROMOTE is TV_E_LOST.
+ * A try is due: the host to try, an index into hosts, or -1 when there is none (then it is due
+ * again later). The caller begins the try and tells its end with fo_reprotect_protected or
+ * fo_reprotect_ended.
  */
-int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
-	     struct fo_record *out, struct tv_err *e) TV_MUST_CHECK;
+int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts, unsigned n,
+			int64_t now_ns);
 
-/* Asks in a thread of its own, answers in the loop; questions are answered in the order asked. */
-struct fo_ask;
-typedef void (*fo_answer_cb)(enum fo_question q, int rc, const struct fo_record *rec,
-			     const char *why, void *arg);
-int fo_ask_new(struct event_base *base, struct fo_arbiter *a, fo_answer_cb cb, void *arg,
-	       struct fo_ask **out) TV_MUST_CHECK;
-void fo_ask_start(struct fo_ask *ask, enum fo_question q, const struct fo_claim *c);
-/* Waits for a question under way. */
-void fo_ask_free(struct fo_ask *ask);
+/* ---- two hosts, one VM ---- */
+struct fo_own {		     /* what this host knows of a VM */
+	bool running;	     /* it runs here, as primary */
+	uint64_t generation; /* of ours, when it runs here */
+	uint64_t highest;    /* ever heard of; 0: never */
+};
+enum fo_verdict {
+	FO_ACCEPT,    /* be its backup */
+	FO_STALE,     /* the sender is behind: it is told the highest generation, and must stop its
+		    * VM */
+	FO_RUNS_HERE, /* the same generation as ours: refused, nobody is stale */
+	FO_YIELD, /* ours is behind: stop our VM and keep it for inspection, then be its backup */
+};
+/* Another host offers itself as primary with that generation. */
+enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 
 /* ---- the decision core: two tables (core.c), drawn in docs/FAILOVER.md ---- */
 /* clang-format off */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The arbiter's one door: which way a URL names, and the calls that every way has. */
+/* The room's door: which kind of arbiter a URL names, and the calls that every kind has. */
 #include "failover/arbiter/backend.h"
 #include "failover/arbiter/record.h"
 
@@ -54,15 +54,20 @@ int fo_arbiter_open(const char *url, const struct fo_arbiter_conf *conf, struct 
 	return rc || !w ? rc : w->open(url, conf, out, e);
 }
 
+static struct fo_backend *backend(struct fo_arbiter *a)
+{
+	return (struct fo_backend *)a;
+}
+
 void fo_arbiter_close(struct fo_arbiter *a)
 {
 	if (a)
-		a->close(a);
+		backend(a)->close(a);
 }
 
 int fo_arbiter_probe(struct fo_arbiter *a, struct tv_err *e)
 {
-	return a && a->probe ? a->probe(a, e) : 0;
+	return a && backend(a)->probe ? backend(a)->probe(a, e) : 0;
 }
 
 int fo_arbiter_announce(struct fo_arbiter *a, const struct fo_host *h, struct tv_err *e)
@@ -72,8 +77,8 @@ int fo_arbiter_announce(struct fo_arbiter *a, const struct fo_host *h, struct tv
 			       "host '%.63s' cannot be announced: its name may have letters, "
 			       "digits, '.', '_' and '-', and its address must be HOST:PORT",
 			       h->name);
-	return a->announce ? a->announce(a, h, e)
-			   : tv_fail(e, -ENOTSUP, "this arbiter keeps no list of hosts");
+	return backend(a)->announce ? backend(a)->announce(a, h, e)
+				    : tv_fail(e, -ENOTSUP, "this arbiter keeps no list of hosts");
 }
 
 static int by_name(const void *x, const void *y)
@@ -83,17 +88,13 @@ static int by_name(const void *x, const void *y)
 
 int fo_arbiter_members(struct fo_arbiter *a, struct fo_host *out, unsigned n, struct tv_err *e)
 {
-	int found = a->members ? a->members(a, out, n < FO_MAX_HOSTS ? n : FO_MAX_HOSTS, e)
-			       : tv_fail(e, -ENOTSUP, "this arbiter keeps no list of hosts");
+	int found = backend(a)->members
+			    ? backend(a)->members(a, out, n < FO_MAX_HOSTS ? n : FO_MAX_HOSTS, e)
+			    : tv_fail(e, -ENOTSUP, "this arbiter keeps no list of hosts");
 
 	if (found > 0)
 		qsort(out, (size_t)found, sizeof(*out), by_name);
 	return found;
-}
-
-bool fo_vm_id_ok(const char *vm_id)
-{
-	return strlen(vm_id) == 32 && strspn(vm_id, "0123456789abcdef") == 32;
 }
 
 int fo_arbiter_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *out,
@@ -110,5 +111,5 @@ int fo_arbiter_cas(struct fo_arbiter *a, const char *vm_id, const struct fo_reco
 
 int fo_arbiter_forget(struct fo_arbiter *a, const char *vm_id, struct tv_err *e)
 {
-	return a ? a->forget(a, vm_id, e) : 0;
+	return a ? backend(a)->forget(a, vm_id, e) : 0;
 }

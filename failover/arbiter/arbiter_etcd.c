@@ -37,7 +37,7 @@
 #define BASE64_CHARS(n) (4 * (((n) + 2) / 3) + 1)
 
 struct etcd_arbiter {
-	struct fo_arbiter ops;
+	struct fo_backend ops;
 	struct etcd_http *http;
 	int64_t member_ns;
 	uint64_t cluster_id, revision; /* 0: no answer yet */
@@ -429,8 +429,7 @@ int fo_arbiter_etcd_open(const char *url, const struct fo_arbiter_conf *conf,
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return tv_fail(e, -ENOMEM, "no memory for the arbiter");
-	a->ops = (struct fo_arbiter){.read = etcd_read,
-				     .cas = etcd_cas,
+	a->ops = (struct fo_backend){.records = {.read = etcd_read, .cas = etcd_cas},
 				     .forget = etcd_forget,
 				     .close = etcd_close,
 				     .probe = etcd_probe,
@@ -442,6 +441,6 @@ int fo_arbiter_etcd_open(const char *url, const struct fo_arbiter_conf *conf,
 		free(a);
 		return rc;
 	}
-	*out = &a->ops;
+	*out = &a->ops.records;
 	return 0;
 }

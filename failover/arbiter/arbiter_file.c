@@ -26,7 +26,7 @@
 #define KEEP_RECORDS 8
 
 struct file_arbiter {
-	struct fo_arbiter ops;
+	struct fo_backend ops;
 	char folder[PATH_MAX - 128];
 	int64_t member_ns;
 	struct fo_members members;
@@ -251,14 +251,13 @@ int fo_arbiter_file_open(const char *url, const struct fo_arbiter_conf *conf,
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return tv_fail(e, -ENOMEM, "no memory for the arbiter");
-	f->ops = (struct fo_arbiter){.read = file_read,
-				     .cas = file_cas,
+	f->ops = (struct fo_backend){.records = {.read = file_read, .cas = file_cas},
 				     .forget = file_forget,
 				     .close = file_close,
 				     .announce = file_announce,
 				     .members = file_members};
 	f->member_ns = conf->times->member_ns;
 	snprintf(f->folder, sizeof(f->folder), "%s", folder);
-	*out = &f->ops;
+	*out = &f->ops.records;
 	return 0;
 }

@@ -4,7 +4,7 @@
  * does, and heartbeats must go on meanwhile. One thread, one question at a time, answers by an
  * eventfd.
  */
-#include "failover/failover.h"
+#include "failover/arbiter/arbiter.h"
 
 #include <errno.h>
 #include <pthread.h>

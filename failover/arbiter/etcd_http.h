@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* HTTP with the members of an etcd cluster, through libcurl; private to failover/. */
+/* HTTP with the members of an etcd cluster, through libcurl; private to failover/arbiter. */
 #ifndef FAILOVER_ARBITER_ETCD_HTTP_H
 #define FAILOVER_ARBITER_ETCD_HTTP_H
 
-#include "failover/failover.h"
+#include "failover/arbiter/arbiter.h"
 
 #define ETCD_MAX_MEMBERS 9
 #define ETCD_DEFAULT_PORT 2379

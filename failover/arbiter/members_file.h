@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Hosts as files in a shared directory; private to failover/. */
+/* Hosts as files in a shared directory; private to failover/arbiter. */
 #ifndef FAILOVER_ARBITER_MEMBERS_FILE_H
 #define FAILOVER_ARBITER_MEMBERS_FILE_H
 

@@ -117,6 +117,11 @@ int fo_record_parse(const char *text, size_t bytes, struct fo_record *out,
 	return rc;
 }
 
+bool fo_vm_id_ok(const char *vm_id)
+{
+	return strlen(vm_id) == 32 && strspn(vm_id, "0123456789abcdef") == 32;
+}
+
 bool fo_host_name_ok(const char *name)
 {
 	size_t n = strlen(name);

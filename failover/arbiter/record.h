@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What arbiters keep, as JSON text: one writer and one parser for all of them; private to
- * failover/. */
+ * failover/arbiter. */
 #ifndef FAILOVER_ARBITER_RECORD_H
 #define FAILOVER_ARBITER_RECORD_H
 
@@ -29,6 +29,8 @@ int fo_record_parse(const char *text, size_t bytes, struct fo_record *out,
 char *fo_host_text(const struct fo_host *h, uint64_t beat);
 int fo_host_parse(const char *text, size_t bytes, struct fo_host *out,
 		  uint64_t *beat) TV_MUST_CHECK;
+/* 32 lower-case hex digits; what may be part of a path or key. */
+bool fo_vm_id_ok(const char *vm_id);
 bool fo_host_ok(const struct fo_host *h);
 /* May be part of a path or key: letters, digits, '.', '_', '-', no '.' first, 1 to 63 of them. */
 bool fo_host_name_ok(const char *name);

@@ -4,7 +4,7 @@
 #define REPLICATOR_SESSION_CONFIG_H
 
 #include "common/common.h"
-#include "failover/failover.h"
+#include "failover/arbiter/arbiter.h"
 
 #define CONFIG_MAX_PEERS 64
 #define CONFIG_DEFAULT_PORT 7890

@@ -5,6 +5,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "replicator/sink/applier.h"
+#include "failover/arbiter/arbiter.h"
 #include "replicator/session/job.h"
 #include "replicator/session/slot.h"
 #include "replicator/sink/replay.h"

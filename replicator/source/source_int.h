@@ -5,6 +5,7 @@
 
 #include "replicator/source/capture.h"
 #include "replicator/source/disks.h"
+#include "failover/arbiter/arbiter.h"
 #include "replicator/session/job.h"
 #include "replicator/source/pace.h"
 #include "netbuffer/netbuffer.h"

@@ -3,7 +3,7 @@
  * An arbiter by hand: the calls of failover.h as commands, for tests and for a look at what is
  * recorded. Prints "0 ..." or "CODE sentence" (names of failover's own codes), exit status 0 or 1.
  */
-#include "failover/failover.h"
+#include "failover/arbiter/arbiter.h"
 
 #include <errno.h>
 #include <getopt.h>

@@ -4,7 +4,7 @@
  * cluster as well when TWINVM_TEST_ETCD is its URL (TWINVM_TEST_CA, _CERT, _KEY for etcds://):
  * tests/local/51-etcd.sh does that.
  */
-#include "failover/failover.h"
+#include "failover/arbiter/arbiter.h"
 #include "failover/arbiter/members_file.h"
 
 #include <errno.h>

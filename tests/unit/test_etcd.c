@@ -2,7 +2,7 @@
 /* failover: an etcd arbiter's URLs, and the answers of etcd: real ones (Debian's 3.4.23), and what
  * nobody should take for one. */
 #include "failover/arbiter/etcd_answer.h"
-#include "failover/failover.h"
+#include "failover/arbiter/arbiter.h"
 
 #include <errno.h>
 #include <setjmp.h>
