@@ -13,6 +13,44 @@
 /* One turn of a port, so that other events of the loop come in between. */
 #define READS_PER_TURN 8
 
+/* ---- memory: the relay stays until the outermost callback has returned ---- */
+
+void port_dispose(struct port *p)
+{
+	if (p->readable)
+		event_free(p->readable);
+	if (p->writable)
+		event_free(p->writable);
+	if (p->report)
+		event_free(p->report);
+	p->readable = p->writable = p->report = NULL;
+	queue_frame_free(&p->queue, p->coming);
+	p->coming = NULL;
+	queue_dispose(&p->queue);
+	tv_close_fd(&p->capture_fd);
+	tv_close_fd(&p->inject_fd);
+}
+
+void relay_destroy(struct relay *nb)
+{
+	for (unsigned i = 0; i < nb->ports_n; i++)
+		port_dispose(&nb->ports[i]);
+	pthread_mutex_destroy(&nb->lock);
+	free(nb);
+}
+
+void relay_enter(struct relay *nb)
+{
+	nb->depth++;
+	nb->now_ns = tv_now_ns();
+}
+
+void relay_leave(struct relay *nb)
+{
+	if (!--nb->depth && nb->freed)
+		relay_destroy(nb);
+}
+
 /* ---- failure ---- */
 
 static void on_report(evutil_socket_t fd, short what, void *arg)
@@ -248,22 +286,6 @@ bool port_idle(struct port *p)
 	if (f && f->end_pos <= open_pos)
 		return false;
 	return p->discard || (stream_between(&p->stream) && !unread(p));
-}
-
-void port_dispose(struct port *p)
-{
-	if (p->readable)
-		event_free(p->readable);
-	if (p->writable)
-		event_free(p->writable);
-	if (p->report)
-		event_free(p->report);
-	p->readable = p->writable = p->report = NULL;
-	queue_frame_free(&p->queue, p->coming);
-	p->coming = NULL;
-	queue_dispose(&p->queue);
-	tv_close_fd(&p->capture_fd);
-	tv_close_fd(&p->inject_fd);
 }
 
 int port_init(struct port *p, struct relay *nb, const struct nb_port *from)

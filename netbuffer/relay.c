@@ -282,14 +282,6 @@ static bool relay_idle(struct nb *base)
 
 /* ---- beginning and end ---- */
 
-static void destroy(struct relay *nb)
-{
-	for (unsigned i = 0; i < nb->ports_n; i++)
-		port_dispose(&nb->ports[i]);
-	pthread_mutex_destroy(&nb->lock);
-	free(nb);
-}
-
 static void close_all(const struct nb_port *ports, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -298,24 +290,12 @@ static void close_all(const struct nb_port *ports, unsigned n)
 	}
 }
 
-void relay_enter(struct relay *nb)
-{
-	nb->depth++;
-	nb->now_ns = tv_now_ns();
-}
-
-void relay_leave(struct relay *nb)
-{
-	if (!--nb->depth && nb->freed)
-		destroy(nb);
-}
-
 static void relay_free(struct nb *base)
 {
 	struct relay *nb = relay_of(base);
 
 	if (!nb->depth) {
-		destroy(nb);
+		relay_destroy(nb);
 		return;
 	}
 	nb->freed = true;
@@ -366,7 +346,7 @@ int nb_relay_new(struct event_base *base, const struct nb_port *ports, unsigned 
 				     ports[i].name, strerror(-r));
 	}
 	if (rc)
-		destroy(nb);
+		relay_destroy(nb);
 	else
 		*out = &nb->nb;
 	return rc;

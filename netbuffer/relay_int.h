@@ -59,10 +59,13 @@ struct relay {
 	uint8_t buf[NB_READ_BYTES];
 };
 
+/* ---- port.c ---- */
 /* Entries from the loop, and calls that may call back, are between these; after leave nb may be
  * gone. */
 void relay_enter(struct relay *nb);
 void relay_leave(struct relay *nb);
+/* Frees all of it; no callback of it is running. */
+void relay_destroy(struct relay *nb);
 
 /* Takes the fds over, also on failure. */
 int port_init(struct port *p, struct relay *nb, const struct nb_port *from) TV_MUST_CHECK;

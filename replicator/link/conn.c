@@ -27,7 +27,7 @@
  * The owner may call repl_free in any callback: the memory stays until the outermost callback is
  * left (depth).
  *
- * Limits: dial 8 addresses; receive buffers 2 x 64 KiB and one frame (1 MiB); queues as in send.h.
+ * Limits: dial 8 addresses; receive buffers 2 x 64 KiB and one frame (1 MiB); queues as in send_queue.h.
  */
 #include "replicator/link/conn_int.h"
 
@@ -47,118 +47,7 @@
 /* failover's timeline never waits for this one: it bounds only what a dead address costs. */
 #define DEFAULT_HANDSHAKE_TIMEOUT_MS 5000
 
-/* ---- memory and entry ---- */
-
-static void set_timer(struct event *timer, int ms)
-{
-	struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
-
-	event_add(timer, &tv);
-}
-
-void conn_turn_soon(struct repl_conn *c)
-{
-	set_timer(c->turn, 0);
-}
-
-static void free_event(struct event **ev)
-{
-	if (*ev)
-		event_free(*ev);
-	*ev = NULL;
-}
-
-/* Everything the loop could still call is gone after this. */
-static void tear_down(struct repl_conn *c)
-{
-	dial_free(c->dial);
-	c->dial = NULL;
-	free_event(&c->timer);
-	free_event(&c->turn);
-	free_event(&c->say_goodbye);
-	free_event(&c->flush_room);
-	if (c->bev) {
-		int fd = bufferevent_getfd(c->bev);
-
-		/* libevent closes the socket in its next turn; the peer shall know now. */
-		if (fd >= 0)
-			shutdown(fd, SHUT_RDWR);
-		bufferevent_free(c->bev);
-	}
-	c->bev = NULL;
-	send_dispose(&c->out);
-	frame_rx_dispose(&c->rx);
-	c->state = CONN_CLOSED;
-}
-
-static void destroy(struct repl_conn *c)
-{
-	tear_down(c);
-	if (c->in)
-		evbuffer_free(c->in);
-	SSL_CTX_free(c->ctx);
-	free(c);
-}
-
-void conn_enter(struct repl_conn *c)
-{
-	c->depth++;
-}
-
-void conn_leave(struct repl_conn *c)
-{
-	if (!--c->depth && c->freed)
-		destroy(c);
-}
-
-void repl_free(struct repl_conn *c)
-{
-	if (!c)
-		return;
-	if (!c->depth) {
-		destroy(c);
-		return;
-	}
-	c->freed = true;
-	/* The frame being handed over right now is in rx: it must outlive the callback. */
-	if (c->state != CONN_CLOSED) {
-		struct frame_rx rx = c->rx;
-
-		frame_rx_init(&c->rx);
-		tear_down(c);
-		c->rx = rx;
-	}
-}
-
-/* ---- the end ---- */
-
-void conn_end(struct repl_conn *c, int rc, const char *fmt, ...)
-{
-	char why[sizeof(c->end_why)];
-	va_list ap;
-
-	if (c->state == CONN_CLOSED)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(why, sizeof(why), fmt, ap);
-	va_end(ap);
-	tear_down(c);
-	c->ops.closed(c, rc, why, c->arg);
-}
-
-void conn_end_later(struct repl_conn *c, int rc, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (c->ending || c->state == CONN_CLOSED)
-		return;
-	c->ending = true;
-	c->end_rc = rc;
-	va_start(ap, fmt);
-	vsnprintf(c->end_why, sizeof(c->end_why), fmt, ap);
-	va_end(ap);
-	conn_turn_soon(c);
-}
+/* ---- ends that the peer or the network make ---- */
 
 static void end_by_peer(struct repl_conn *c, bool clean, unsigned long ssl_error, int error)
 {
@@ -361,10 +250,10 @@ static int conn_new(struct event_base *base, struct repl_tls *tls, const struct 
 	c->timer = evtimer_new(base, on_timer, c);
 	c->turn = evtimer_new(base, on_turn, c);
 	if (!c->in || !c->timer || !c->turn) {
-		destroy(c);
+		conn_destroy(c);
 		return -ENOMEM;
 	}
-	set_timer(c->timer, c->handshake_timeout_ms);
+	conn_set_timer(c->timer, c->handshake_timeout_ms);
 	*out = c;
 	return 0;
 }
@@ -389,7 +278,7 @@ int repl_connect(struct event_base *base, struct repl_tls *tls, const char *host
 	set_where(c, host, port);
 	rc = dial_start(base, host, port, dialled, c, &c->dial, e);
 	if (rc)
-		destroy(c);
+		conn_destroy(c);
 	else
 		*out = c;
 	return rc;
@@ -436,7 +325,7 @@ int repl_accept(struct event_base *base, struct repl_tls *tls, int fd, const str
 	if (rc) {
 		rc = tv_fail(e, rc, "cannot take the connection from %s: %s", c->who,
 			     strerror(-rc));
-		destroy(c);
+		conn_destroy(c);
 		return rc;
 	}
 	*out = c;
@@ -457,7 +346,7 @@ void repl_finish(struct repl_conn *c, int timeout_ms)
 	c->state = CONN_FLUSHING;
 	c->reading = true;
 	bufferevent_enable(c->bev, EV_READ);
-	set_timer(c->timer, timeout_ms);
+	conn_set_timer(c->timer, timeout_ms);
 	conn_turn_soon(c);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The connection, as conn.c, recv.c and flow.c share it. */
+/* The connection, as conn.c, conn_end.c, recv.c and flow.c share it. Private to replicator/link/. */
 #ifndef REPLICATOR_LINK_CONN_INT_H
 #define REPLICATOR_LINK_CONN_INT_H
 
@@ -69,6 +69,7 @@ struct repl_conn {
 	bool freed;
 };
 
+/* ---- conn_end.c ---- */
 /* Every entry from the loop is between these two; after conn_leave, c may be gone. */
 void conn_enter(struct repl_conn *c);
 void conn_leave(struct repl_conn *c);
@@ -76,15 +77,20 @@ void conn_leave(struct repl_conn *c);
 void conn_end(struct repl_conn *c, int rc, const char *fmt, ...) TV_PRINTF(3, 4);
 /* Ends it once all that was received has been handed over. The first reason given stays. */
 void conn_end_later(struct repl_conn *c, int rc, const char *fmt, ...) TV_PRINTF(3, 4);
-/* Runs conn_turn soon. */
+/* Runs on_turn (conn.c) in the loop's next turn. */
 void conn_turn_soon(struct repl_conn *c);
+void conn_set_timer(struct event *timer, int ms);
+/* Frees all of it; no callback of c is running. */
+void conn_destroy(struct repl_conn *c);
 
-/* recv.c: hands over what was received, then a waiting end if all has been. */
+/* ---- recv.c ---- */
+/* Hands over what was received, then a waiting end if all has been. */
 void recv_run(struct repl_conn *c);
-/* recv.c: after an error, what openssl still has: the peer's last messages, or its alert. */
+/* After an error, what openssl still has: the peer's last messages, or its alert. */
 void recv_behind_error(struct repl_conn *c, unsigned long *ssl_error, bool *clean);
 
-/* flow.c: feeds libevent from the queue; ends the flush when it is empty. */
+/* ---- flow.c ---- */
+/* Feeds libevent from the queue; ends the flush when it is empty. */
 void flow_pump(struct repl_conn *c);
 void flow_written(struct repl_conn *c);
 void flow_check_finished(struct repl_conn *c);

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the subcommands share: one request to twinvmd and its answers, errors, --json and --help. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int cli_fail(struct cli *c, int status, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (c->json)
+		cli_print(c, json_pack("{ss si}", "error", text, "status", status));
+	fprintf(stderr, "twinvm: %s\n", text);
+	return status;
+}
+
+void cli_print(struct cli *c, json_t *j)
+{
+	if (c->json) {
+		json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+		putchar('\n');
+	}
+	json_decref(j);
+}
+
+int cli_usage(const struct subcommand *cmd)
+{
+	fprintf(stderr, "usage: twinvm %s %s\n'twinvm %s --help' tells more\n", cmd->name,
+		cmd->args, cmd->name);
+	return EXIT_USAGE;
+}
+
+int cli_common_option(struct cli *c, const struct subcommand *cmd, int opt)
+{
+	if (opt == 'J') {
+		c->json = true;
+		return -1;
+	}
+	if (opt == 'h') {
+		printf("usage: twinvm %s %s\n%s\n", cmd->name, cmd->args, cmd->help);
+		return EXIT_OK;
+	}
+	return cli_usage(cmd);
+}
+
+static int connect_daemon(struct cli *c)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (strlen(c->socket) >= sizeof(a.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(a.sun_path, c->socket);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+/* What the daemon's code means for a script. */
+static int exit_status(int rc)
+{
+	if (!rc)
+		return EXIT_OK;
+	return rc == TV_E_REFUSED ? EXIT_REFUSED : EXIT_FAILED;
+}
+
+int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, json_t *msg),
+	     json_t **last)
+{
+	int fd = connect_daemon(c), status;
+	TV_FREE char *text = NULL;
+	json_t *msg = NULL;
+	FILE *in;
+
+	*last = NULL;
+	if (fd < 0) {
+		json_decref(request);
+		return cli_fail(c, EXIT_FAILED,
+				"twinvmd does not answer at %s (%s): start it with 'twinvmd "
+				"--config FILE', or name its socket with --socket",
+				c->socket, strerror(-fd));
+	}
+	text = json_dumps(request, JSON_COMPACT);
+	json_decref(request);
+	if (!text || tv_write_all(fd, text, strlen(text)) || tv_write_all(fd, "\n", 1)) {
+		close(fd);
+		return cli_fail(c, EXIT_FAILED, "twinvmd at %s hung up", c->socket);
+	}
+	in = fdopen(fd, "r");
+	while ((msg = json_loadf(in, JSON_DISABLE_EOF_CHECK, NULL))) {
+		if (json_is_true(json_object_get(msg, "done")))
+			break;
+		if (progress)
+			progress(c, msg);
+		json_decref(msg);
+	}
+	fclose(in);
+	if (!msg)
+		return cli_fail(c, EXIT_FAILED,
+				"twinvmd at %s went away; it goes on with what was begun when it "
+				"is back: see 'twinvm status'",
+				c->socket);
+	status = exit_status((int)json_integer_value(json_object_get(msg, "rc")));
+	*last = msg;
+	if (status) {
+		const char *why = json_string_value(json_object_get(msg, "error"));
+
+		if (progress)
+			progress(c, NULL);
+		return cli_fail(c, status, "%s", why && *why ? why : "failed");
+	}
+	return EXIT_OK;
+}
