@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Processes of ours: replicators, and short-lived ones for what may block. */
 #include "daemon/daemon.h"
-#include "replicator/session/job.h"
+#include "replicator/session/session.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -45,9 +45,9 @@ static char *job_of(const struct vm *vm)
 	j.vm_pid = vm->qemu.pid;
 	j.vm_start_ticks = vm->qemu.start_ticks;
 	snprintf(j.vm_qmp, sizeof(j.vm_qmp), "%s", vm->qemu.qmp_path);
-	snprintf(j.peer_name, sizeof(j.peer_name), "%s", vm->peer_name);
-	snprintf(j.peer_host, sizeof(j.peer_host), "%s", vm->peer_host);
-	j.peer_port = vm->peer_port;
+	snprintf(j.peer.name, sizeof(j.peer.name), "%s", vm->peer_name);
+	snprintf(j.peer.address, sizeof(j.peer.address), "%s", vm->peer_host);
+	j.peer.port = vm->peer_port;
 	snprintf(j.mode, sizeof(j.mode), "%s", vm->mode);
 	j.epoch_ms = vm->epoch_ms;
 	snprintf(j.arbiter, sizeof(j.arbiter), "%s", vm->arbiter);
@@ -78,7 +78,7 @@ int vm_start_source(struct vm *vm, struct tv_err *e)
 
 int spawn_sink(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
 {
-	struct job j = {.conf = d->conf, .peer_port = 1};
+	struct job j = {.conf = d->conf};
 	TV_FREE char *text = job_to_text(&j);
 
 	return text ? spawn("sink", text, fd, pid, e) : tv_fail(e, -ENOMEM, "no memory");

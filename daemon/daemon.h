@@ -9,8 +9,7 @@
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
 
-#include "replicator/session/config.h"
-#include "replicator/session/ctl.h"
+#include "replicator/session/session.h"
 #include "failover/failover.h"
 #include "hv/hv.h"
 #include <sys/queue.h>
@@ -32,7 +31,7 @@ struct vm {
 	enum vm_phase phase;
 	struct hv_vm_id qemu; /* primary: the VM; backup: the standby (pid 0: none) */
 	char dir[256];	      /* backup: the standby's run directory */
-	int place; /* whose names the QEMU has (place.h); -1: it was never a standby of ours */
+	int slot; /* whose names the QEMU has (slot.h); -1: it was never a standby of ours */
 	char peer_name[64], peer_host[128];
 	uint16_t peer_port;
 	char mode[16], arbiter[256], session[33];
@@ -74,7 +73,7 @@ struct kept {
 	TAILQ_ENTRY(kept) link;
 	char id[33], name[128];
 	struct hv_vm_id qemu;
-	int place; /* its names are not given to anybody else; -1: none of ours */
+	int slot; /* its names are not given to anybody else; -1: none of ours */
 	uint64_t generation;
 	char why[512];
 };
@@ -132,8 +131,8 @@ bool kept_is(struct daemon *d, pid_t pid);
 unsigned kept_forget(struct daemon *d, const char *vm_id);
 /* The VM's notes as an array. */
 json_t *kept_json(struct daemon *d, const char *vm_id);
-/* A place whose names nothing of that VM has here; -1: none. */
-int kept_free_place(struct daemon *d, const char *vm_id);
+/* A slot whose names nothing of that VM has here; -1: none. */
+int kept_free_slot(struct daemon *d, const char *vm_id);
 
 /* ---- children.c: processes of ours ---- */
 /* A replicator for the host in vm->peer_*. */

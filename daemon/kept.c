@@ -6,7 +6,7 @@
  * that restarts still knows whose names are taken.
  */
 #include "daemon/daemon.h"
-#include "replicator/session/slot.h"
+#include "replicator/session/session.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -38,8 +38,8 @@ static json_t *to_json(const struct kept *k)
 {
 	return json_pack("{ss ss si sI ss si sI ss}", "id", k->id, "name", k->name, "pid",
 			 (int)k->qemu.pid, "start_ticks", (json_int_t)k->qemu.start_ticks, "qmp",
-			 k->qemu.qmp_path, "place", k->place, "generation",
-			 (json_int_t)k->generation, "reason", k->why);
+			 k->qemu.qmp_path, "slot", k->slot, "generation", (json_int_t)k->generation,
+			 "reason", k->why);
 }
 
 void kept_add(struct vm *vm, const char *why)
@@ -51,7 +51,7 @@ void kept_add(struct vm *vm, const char *why)
 
 	if (!k)
 		abort();
-	*k = (struct kept){.qemu = vm->qemu, .place = vm->place, .generation = vm->generation};
+	*k = (struct kept){.qemu = vm->qemu, .slot = vm->slot, .generation = vm->generation};
 	snprintf(k->id, sizeof(k->id), "%s", vm->id);
 	snprintf(k->name, sizeof(k->name), "%s", vm->name);
 	snprintf(k->why, sizeof(k->why), "%s", why);
@@ -70,11 +70,11 @@ static void load_one(struct daemon *d, const char *path)
 	json_t *o = json_load_file(path, 0, NULL);
 	const char *id, *name, *qmp, *why;
 	json_int_t ticks, generation;
-	int pid, place;
+	int pid, slot;
 	struct kept *k;
 
 	if (json_unpack(o, "{ss ss si sI ss si sI ss}", "id", &id, "name", &name, "pid", &pid,
-			"start_ticks", &ticks, "qmp", &qmp, "place", &place, "generation",
+			"start_ticks", &ticks, "qmp", &qmp, "slot", &slot, "generation",
 			&generation, "reason", &why)) {
 		tv_log(TV_ERROR, "%s is damaged: ignored", path);
 		json_decref(o);
@@ -85,7 +85,7 @@ static void load_one(struct daemon *d, const char *path)
 		abort();
 	k->qemu.pid = pid;
 	k->qemu.start_ticks = (uint64_t)ticks;
-	k->place = place;
+	k->slot = slot;
 	k->generation = (uint64_t)generation;
 	snprintf(k->id, sizeof(k->id), "%s", id);
 	snprintf(k->name, sizeof(k->name), "%s", name);
@@ -182,16 +182,16 @@ json_t *kept_json(struct daemon *d, const char *vm_id)
 	return list;
 }
 
-int kept_free_place(struct daemon *d, const char *vm_id)
+int kept_free_slot(struct daemon *d, const char *vm_id)
 {
 	unsigned taken = 0;
 	struct kept *k;
 
 	kept_prune(d);
 	TAILQ_FOREACH(k, &d->kept, link)
-		if (!strcmp(k->id, vm_id) && k->place >= 0)
-			taken |= 1u << k->place;
-	for (int i = 0; i < PLACES; i++)
+		if (!strcmp(k->id, vm_id) && k->slot >= 0)
+			taken |= 1u << k->slot;
+	for (int i = 0; i < SLOTS_MAX; i++)
 		if (!(taken & 1u << i))
 			return i;
 	return -1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/daemon.h"
 #include "failover/arbiter/arbiter.h"
-#include "replicator/session/job.h"
+#include "replicator/session/session.h"
 #include "replicator/sink/sink.h"
 #include "replicator/source/source.h"
 

@@ -14,7 +14,7 @@
 #include "replicator/source/capture.h"
 #include "daemon/daemon.h"
 #include "failover/arbiter/arbiter.h"
-#include "replicator/session/job.h"
+#include "replicator/session/session.h"
 #include "netbuffer/netbuffer.h"
 
 #include <signal.h>
@@ -97,7 +97,7 @@ int recover_main(const char *job_text)
 		tv_log(TV_ERROR,
 		       "%s: host %s was told to take it over; if it does not run there, 'twinvm "
 		       "unprotect %s --kept' here and `cont` in its monitor",
-		       j.vm_name, j.peer_name, j.vm_name);
+		       j.vm_name, j.peer.name, j.vm_name);
 		return RECOVER_FENCED;
 	}
 	if (touched && arbiter)

@@ -7,7 +7,7 @@
  */
 #include "daemon/daemon.h"
 #include "hv/hv_standby.h"
-#include "replicator/session/slot.h"
+#include "replicator/session/session.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -108,7 +108,7 @@ static void adopt(struct vm *vm, struct ctl *c, json_t *msg)
 	vm->phase = VM_RUNNING;
 	vm->done = false;
 	learn(vm, msg);
-	vm->place = (int)number_of(msg, "place");
+	vm->slot = (int)number_of(msg, "slot");
 	snprintf(vm->peer_host, sizeof(vm->peer_host), "%s", host);
 	vm_save(vm);
 	ctl_send(c, json_pack("{ss}", "op", "go"));
@@ -118,11 +118,11 @@ static void begin(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	const char *id = text_of(msg, "vm_id");
 	uint64_t generation = number_of(msg, "generation");
-	int place = kept_free_place(d, id);
-	struct place_names names;
+	int slot = kept_free_slot(d, id);
+	struct slot_names names;
 	struct vm *vm;
 
-	if (place < 0) {
+	if (slot < 0) {
 		refuse(c, "too many stopped instances of this VM are kept here: see 'twinvm "
 			  "status', end them, or forget them with 'twinvm unprotect VM --kept'");
 		return;
@@ -133,16 +133,16 @@ static void begin(struct daemon *d, struct ctl *c, json_t *msg)
 		return;
 	}
 	vm = vm_new(d, id, text_of(msg, "name"), VM_BACKUP);
-	place_names(id, (unsigned)place, &names);
+	slot_names(id, (unsigned)slot, &names);
 	ctl_set_arg(c, &supervise_rep_ops, vm);
 	vm->rep = c;
 	vm->phase = VM_RUNNING;
 	learn(vm, msg);
-	vm->place = place;
+	vm->slot = slot;
 	vm->highest = generation_seen(d, id);
 	snprintf(vm->dir, sizeof(vm->dir), "%s/%s", d->conf.run_dir, names.id);
 	vm_save(vm);
-	ctl_send(c, json_pack("{ss si}", "op", "go", "place", place));
+	ctl_send(c, json_pack("{ss si}", "op", "go", "slot", slot));
 }
 
 static void turn_away(struct ctl *c, json_t *msg, uint64_t highest)

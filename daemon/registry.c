@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The VMs this host has a part in, in memory and as one JSON file each in state_dir/vms. */
 #include "daemon/daemon.h"
-#include "replicator/session/slot.h"
+#include "replicator/session/session.h"
 #include "netbuffer/netbuffer.h"
 #include "replicator/link/link.h"
 
@@ -28,7 +28,7 @@ struct vm *vm_new(struct daemon *d, const char *id, const char *name, enum vm_ro
 	snprintf(vm->arbiter, sizeof(vm->arbiter), "none");
 	vm->epoch_ms = d->conf.epoch_ms;
 	vm->generation = 1;
-	vm->place = -1;
+	vm->slot = -1;
 	TAILQ_INSERT_TAIL(&d->vms, vm, link);
 	return vm;
 }
@@ -105,7 +105,7 @@ void vm_save(const struct vm *vm)
 		"{ss ss ss si sI ss ss si ss ss si ss ss ss si sI sb sb ss s{ss ss si}}", "id",
 		vm->id, "name", vm->name, "role", vm->role == VM_PRIMARY ? "primary" : "backup",
 		"pid", (int)vm->qemu.pid, "start_ticks", (json_int_t)vm->qemu.start_ticks, "qmp",
-		vm->qemu.qmp_path, "dir", vm->dir, "place", vm->place, "peer_name", vm->peer_name,
+		vm->qemu.qmp_path, "dir", vm->dir, "slot", vm->slot, "peer_name", vm->peer_name,
 		"peer_host", vm->peer_host, "peer_port", (int)vm->peer_port, "mode", vm->mode,
 		"arbiter", vm->arbiter, "session", vm->session, "epoch_ms", vm->epoch_ms,
 		"generation", (json_int_t)vm->generation, "wanted", vm->reprotect.on,
@@ -166,7 +166,7 @@ static void load_one(struct daemon *d, const char *path)
 	text_of(o, "reason", vm->reason, sizeof(vm->reason));
 	vm->epoch_ms = (int)int_of(o, "epoch_ms");
 	vm->generation = (uint64_t)int_of(o, "generation");
-	vm->place = json_object_get(o, "place") ? (int)int_of(o, "place") : -1;
+	vm->slot = json_object_get(o, "slot") ? (int)int_of(o, "slot") : -1;
 	text_of(last, "name", vm->last.name, sizeof(vm->last.name));
 	text_of(last, "address", vm->last.address, sizeof(vm->last.address));
 	vm->last.port = (uint16_t)int_of(last, "port");

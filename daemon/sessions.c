@@ -14,7 +14,7 @@
  */
 #include "daemon/daemon.h"
 #include "hv/hv_standby.h"
-#include "replicator/session/slot.h"
+#include "replicator/session/session.h"
 
 #include <errno.h>
 #include <signal.h>

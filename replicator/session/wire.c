@@ -60,7 +60,7 @@ int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
 	return repl_send(conn, &msg, true);
 }
 
-bool wire_hear(const Twinvm__Control *m, struct fo_msg *out)
+bool wire_read(const Twinvm__Control *m, struct fo_msg *out)
 {
 	switch (m->msg_case) {
 	case TWINVM__CONTROL__MSG_HEARTBEAT:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The engines' messages (failover.h: fo_msg) as replicators send them: in the stream (twinvm.proto)
+/* The engines' messages (failover.h: fo_msg) as replicators send them: in the stream (replicator/link/control.proto)
  * or, heartbeats and their echoes, as datagrams beside it. */
 #ifndef REPLICATOR_SESSION_WIRE_H
 #define REPLICATOR_SESSION_WIRE_H
@@ -11,7 +11,7 @@
 int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
 	      const struct fo_msg *m) TV_MUST_CHECK;
 
-/* Is m for the engine? Then *out is what it is told; which kinds have a place is its matter. */
-bool wire_hear(const Twinvm__Control *m, struct fo_msg *out);
+/* Is m for the engine? Then *out is that message; whether its state expects it, the engine says. */
+bool wire_read(const Twinvm__Control *m, struct fo_msg *out);
 
 #endif

@@ -2,7 +2,7 @@
 /* The sink: the connection from the primary, and what comes through it. */
 #include "replicator/sink/sink_int.h"
 
-#include "replicator/session/wire.h"
+#include "replicator/session/session.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@ void sink_send(struct sink *s, Twinvm__Control *msg, bool urgent)
 	int rc = s->conn ? repl_send(s->conn, msg, urgent) : -ENOTCONN;
 
 	if (rc)
-		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer_name, tv_strerror(rc));
+		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
 }
 
 void sink_send_msg(void *arg, const struct fo_msg *m)
@@ -25,7 +25,7 @@ void sink_send_msg(void *arg, const struct fo_msg *m)
 	int rc = s->conn ? wire_send(s->conn, s->beats, s->job.conf.host, m) : 0;
 
 	if (rc)
-		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer_name, tv_strerror(rc));
+		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
 }
 
 /* ---- hearing ---- */
@@ -96,7 +96,7 @@ static void on_hello(struct sink *s, const Twinvm__Hello *h)
 	strcpy(s->job.arbiter, h->arbiter);
 	s->job.generation = h->generation;
 	fo_times_init(&s->times, h->heartbeat_ms * TV_NS_PER_MS);
-	s->job.peer_port = h->listen_port <= UINT16_MAX ? (uint16_t)h->listen_port : 0;
+	s->job.peer.port = h->listen_port <= UINT16_MAX ? (uint16_t)h->listen_port : 0;
 	s->job.epoch_ms = h->epoch_ms <= 60000 ? (int)h->epoch_ms : 0;
 	if (!pace_mode_parse(h->mode, &known)) /* else this host's own default */
 		snprintf(s->job.mode, sizeof(s->job.mode), "%s", h->mode);
@@ -190,7 +190,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		sink_violation(s, "a message before the welcome");
 		return;
 	}
-	if (wire_hear(m, &fm)) {
+	if (wire_read(m, &fm)) {
 		note_message(s, m);
 		if (s->hello)
 			hear(s, &fm, now_ns);
@@ -262,7 +262,7 @@ static void on_opened(struct repl_conn *c, const char *peer, void *arg)
 	struct sink *s = arg;
 
 	(void)c;
-	snprintf(s->job.peer_name, sizeof(s->job.peer_name), "%s", peer);
+	snprintf(s->job.peer.name, sizeof(s->job.peer.name), "%s", peer);
 }
 
 static void on_closed(struct repl_conn *c, int rc, const char *why, void *arg)
@@ -286,7 +286,7 @@ static void on_closed(struct repl_conn *c, int rc, const char *why, void *arg)
 		sink_discard(s, "failed");
 		return;
 	}
-	tv_log(TV_WARN, "connection to %s closed: %s", s->job.peer_name, why);
+	tv_log(TV_WARN, "connection to %s closed: %s", s->job.peer.name, why);
 	if (s->b.state == FO_B_SYNCING)
 		sink_set_why(s, rc, why);
 	fo_backup_closed(&s->b, tv_now_ns());

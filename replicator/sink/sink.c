@@ -72,12 +72,12 @@ void sink_introduce(struct report *r, void *arg)
 		return;
 	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss si si ss si}", "op",
 				 "register", "role", "backup", "vm_id", s->job.vm_id, "name",
-				 s->job.vm_name, "peer", s->job.peer_name, "pid",
+				 s->job.vm_name, "peer", s->job.peer.name, "pid",
 				 (json_int_t)getpid(), "generation", (json_int_t)s->job.generation,
 				 "session", s->job.session, "arbiter", s->job.arbiter,
 				 "standby_pid", (int)s->vm.pid, "dir", s->dir, "standby_start",
-				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path, "place",
-				 (int)s->place, "peer_port", (int)s->job.peer_port, "mode",
+				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path, "slot",
+				 (int)s->slot, "peer_port", (int)s->job.peer.port, "mode",
 				 s->job.mode, "epoch_ms", s->job.epoch_ms));
 	sink_send_stats(s);
 }
@@ -219,7 +219,7 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 	if (!strcmp(op, "go")) {
 		if (!s->registered)
 			sink_begin_standby(
-				s, (unsigned)json_integer_value(json_object_get(msg, "place")));
+				s, (unsigned)json_integer_value(json_object_get(msg, "slot")));
 		s->registered = true;
 	} else if (!strcmp(op, "refuse")) {
 		sink_refuse(s, TV_E_REFUSED, json_string_value(json_object_get(msg, "text")));

@@ -6,8 +6,7 @@
 #include "checkpoint/checkpoint.h"
 #include "replicator/sink/applier.h"
 #include "failover/arbiter/arbiter.h"
-#include "replicator/session/job.h"
-#include "replicator/session/slot.h"
+#include "replicator/session/session.h"
 #include "replicator/sink/replay.h"
 #include "replicator/link/link.h"
 
@@ -26,8 +25,8 @@ struct sink {
 	struct replay *replay;
 	struct event *tick, *standby_end;
 	char dir[256];
-	unsigned place; /* whose names the standby gets: the daemon says which are free */
-	struct place_names names;
+	unsigned slot; /* whose names the standby gets: the daemon says which are free */
+	struct slot_names names;
 
 	struct fo_backup b;		       /* decides */
 	uint8_t hash_key[CKPT_HASH_KEY_BYTES]; /* of the primary */
@@ -61,8 +60,8 @@ void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, con
 /* Puts work into the apply thread's queue; without memory for it the session ends. */
 void sink_post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
 	       const struct apply_sums *sums);
-/* The daemon let us in; place: whose names the standby gets. */
-void sink_begin_standby(struct sink *s, unsigned place);
+/* The daemon let us in; slot: whose names the standby gets. */
+void sink_begin_standby(struct sink *s, unsigned slot);
 /* On a slow link they wait here, where they have not been made yet. Also from the tick. */
 void sink_next_hashes(struct sink *s);
 

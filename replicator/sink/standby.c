@@ -235,7 +235,7 @@ static void on_applier_drained(void *arg)
 		repl_read_enable(s->conn, true);
 }
 
-void sink_begin_standby(struct sink *s, unsigned place)
+void sink_begin_standby(struct sink *s, unsigned slot)
 {
 	struct applier_conf conf = {.replica_dir = s->job.conf.replica_dir,
 				    .session = s->job.session,
@@ -249,10 +249,10 @@ void sink_begin_standby(struct sink *s, unsigned place)
 
 	if (s->has_hash_key)
 		conf.hash_key = s->hash_key;
-	if (place) /* the hello's guess, empty unless it is another's */
+	if (slot) /* the hello's guess, empty unless it is another's */
 		rmdir(s->dir);
-	s->place = place;
-	place_names(s->job.vm_id, place, &s->names);
+	s->slot = slot;
+	slot_names(s->job.vm_id, slot, &s->names);
 	if (job_dir(&s->job.conf, s->names.id, s->dir, sizeof(s->dir))) {
 		sink_refuse(s, -EIO, "the run directory cannot be made on the backup");
 		return;

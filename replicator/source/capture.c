@@ -519,29 +519,3 @@ void cap_free(struct cap *c)
 	close(c->ev_fd);
 	free(c);
 }
-
-int cap_page_map(const char *path, bool create, struct cap_page **out)
-{
-	TV_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
-	struct cap_page *p;
-
-	if (fd < 0)
-		return -errno;
-	if (create && ftruncate(fd, TV_PAGE_BYTES))
-		return -errno;
-	if (!create && lseek(fd, 0, SEEK_END) < (off_t)sizeof(*p))
-		return -EBADMSG;
-	p = mmap(NULL, TV_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	if (create)
-		*p = (struct cap_page){.magic = CAP_PAGE_MAGIC};
-	*out = p;
-	return 0;
-}
-
-void cap_page_unmap(struct cap_page *page)
-{
-	if (page)
-		munmap(page, TV_PAGE_BYTES);
-}

@@ -8,6 +8,7 @@
 
 #include "replicator/source/encoder.h"
 #include "hv/hv.h"
+#include "replicator/session/session.h"
 
 enum cap_cmd {
 	CAP_ATTACH,	/* -> CAP_EV_ATTACHED */
@@ -50,20 +51,6 @@ struct cap_event {
 	unsigned ntaps, nports;
 	enum hv_event vm_event;
 };
-
-/*
- * Lives in a file of the run directory, mapped by the replicator: tells whoever cleans up after it
- * whether the VM was paused by us at the moment it died.
- */
-struct cap_page {
-	uint64_t magic;
-	volatile uint32_t in_pause;
-	volatile uint32_t attached;
-	volatile uint32_t yielded; /* planned switch: the backup is about to be told */
-};
-#define CAP_PAGE_MAGIC UINT64_C(0x656761706d767774) /* "twvmpage" */
-int cap_page_map(const char *path, bool create, struct cap_page **out) TV_MUST_CHECK;
-void cap_page_unmap(struct cap_page *page);
 
 struct cap;
 struct cap_conf {

@@ -196,7 +196,7 @@ static void lost(struct source *s, enum fo_primary_event ev)
 			    ev == FO_PE_SWITCH_OVERDUE
 				    ? "the backup did not take over in time: switch called off"
 				    : "the backup host does not answer");
-	tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer_name, s->why.text);
+	tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer.name, s->why.text);
 }
 
 static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state from)
@@ -220,7 +220,7 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	src_send_stats(s);
 	if (to == FO_P_PROTECTED && from == FO_P_PAIRING)
 		report_send(s->report,
-			    json_pack("{ss ss}", "op", "protected", "peer", s->job.peer_name));
+			    json_pack("{ss ss}", "op", "protected", "peer", s->job.peer.name));
 }
 
 const struct fo_primary_ops src_engine_ops = {

@@ -3,7 +3,7 @@
 #include "replicator/source/source_int.h"
 
 #include "checkpoint/checkpoint.h"
-#include "replicator/session/wire.h"
+#include "replicator/session/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@ void src_send(struct source *s, Twinvm__Control *msg, bool urgent)
 	int rc = s->conn ? repl_send(s->conn, msg, urgent) : -ENOTCONN;
 
 	if (rc && s->connected)
-		tv_log(TV_WARN, "sending to %s: %s", s->job.peer_name, tv_strerror(rc));
+		tv_log(TV_WARN, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
 }
 
 /* What the engine says to the backup. */
@@ -35,7 +35,7 @@ void src_send_msg(void *arg, const struct fo_msg *m)
 		s->page->yielded = m->epoch != 0;
 	rc = wire_send(s->conn, s->beats, s->job.conf.host, m);
 	if (rc)
-		tv_log(TV_WARN, "sending to %s: %s", s->job.peer_name, tv_strerror(rc));
+		tv_log(TV_WARN, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
 }
 
 static void hear(struct source *s, const struct fo_msg *m, int64_t now_ns)
@@ -98,7 +98,7 @@ static void on_opened(struct repl_conn *c, const char *peer, void *arg)
 
 	(void)c;
 	s->connected = true;
-	snprintf(s->job.peer_name, sizeof(s->job.peer_name), "%s", peer);
+	snprintf(s->job.peer.name, sizeof(s->job.peer.name), "%s", peer);
 	if (!strcmp(peer, s->job.conf.host)) {
 		src_give_up(s, "failed", -EINVAL,
 			    "the backup is this host itself: name another one");
@@ -146,7 +146,7 @@ static void start_beats(struct source *s, uint32_t port)
 		rc = repl_beat_connect(s->beats, (uint16_t)port);
 	if (rc)
 		tv_log(TV_WARN, "heartbeats to %s go through the connection only: %s",
-		       s->job.peer_name, tv_strerror(rc));
+		       s->job.peer.name, tv_strerror(rc));
 }
 
 static void on_refuse(struct source *s, const Twinvm__Refuse *r)
@@ -154,7 +154,7 @@ static void on_refuse(struct source *s, const Twinvm__Refuse *r)
 	char text[512];
 	int code = r->code < 0 ? r->code : TV_E_REFUSED;
 
-	snprintf(text, sizeof(text), "%s: %s", s->job.peer_name, r->text);
+	snprintf(text, sizeof(text), "%s: %s", s->job.peer.name, r->text);
 	if (!s->net_held) {
 		src_give_up(s, "failed", code, text);
 		return;
@@ -226,7 +226,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		return;
 	case TWINVM__CONTROL__MSG_COMMITTED:
 	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
-		(void)wire_hear(m, &fm);
+		(void)wire_read(m, &fm);
 		hear(s, &fm, now_ns);
 		return;
 	default:

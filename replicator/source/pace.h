@@ -3,7 +3,7 @@
 #ifndef REPLICATOR_SOURCE_PACE_H
 #define REPLICATOR_SOURCE_PACE_H
 
-#include "replicator/session/config.h"
+#include "replicator/session/session.h"
 
 struct pace {
 	enum pace_mode mode;

@@ -73,7 +73,7 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 
 static int set_up(struct source *s, struct tv_err *e)
 {
-	struct repl_opts opts = {.expect_peer = s->job.peer_name[0] ? s->job.peer_name : NULL};
+	struct repl_opts opts = {.expect_peer = s->job.peer.name[0] ? s->job.peer.name : NULL};
 	struct fo_arbiter_conf ac = config_arbiter(&s->job.conf, &s->times);
 	struct report_ops rops = {src_introduce, on_order, s};
 	struct cap_conf cc = {.barrier = src_barrier,
@@ -132,7 +132,7 @@ static int set_up(struct source *s, struct tv_err *e)
 	rc = repl_tls_new(s->job.conf.ca, s->job.conf.cert, s->job.conf.key, &s->tls, e);
 	if (rc)
 		return rc;
-	return repl_connect(s->base, s->tls, s->job.peer_host, s->job.peer_port, &opts,
+	return repl_connect(s->base, s->tls, s->job.peer.address, s->job.peer.port, &opts,
 			    &src_link_ops, s, &s->conn, e);
 }
 

@@ -6,7 +6,7 @@
 #include "replicator/source/capture.h"
 #include "replicator/source/disks.h"
 #include "failover/arbiter/arbiter.h"
-#include "replicator/session/job.h"
+#include "replicator/session/session.h"
 #include "replicator/source/pace.h"
 #include "netbuffer/netbuffer.h"
 #include "replicator/link/link.h"

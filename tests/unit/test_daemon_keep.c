@@ -63,13 +63,13 @@ static void generations_only_grow(void **state)
 
 static void places_share_no_name(void **state)
 {
-	struct place_names n[PLACES], other;
+	struct slot_names n[SLOTS_MAX], other;
 
 	(void)state;
-	for (unsigned i = 0; i < PLACES; i++) {
-		place_names(ID, i, &n[i]);
+	for (unsigned i = 0; i < SLOTS_MAX; i++) {
+		slot_names(ID, i, &n[i]);
 		assert_true(strlen(n[i].tap_prefix) + 2 <= 15); /* a tap's name, with its number */
-		place_names(OTHER, i, &other);
+		slot_names(OTHER, i, &other);
 		assert_string_not_equal(n[i].tap_prefix, other.tap_prefix);
 		for (unsigned j = 0; j < i; j++) {
 			assert_string_not_equal(n[i].id, n[j].id);
@@ -84,7 +84,7 @@ static void places_share_no_name(void **state)
 
 static void what_is_kept_keeps_its_place(void **state)
 {
-	struct vm vm = {.d = &d, .generation = 4, .place = 0};
+	struct vm vm = {.d = &d, .generation = 4, .slot = 0};
 	struct kept *k;
 
 	(void)state;
@@ -93,10 +93,10 @@ static void what_is_kept_keeps_its_place(void **state)
 	strcpy(vm.qemu.qmp_path, "/run/vm1.qmp");
 	vm.qemu.pid = getpid(); /* a process that lives as long as the test */
 	vm.qemu.start_ticks = tv_pid_start_ticks(getpid());
-	assert_int_equal(kept_free_place(&d, ID), 0);
+	assert_int_equal(kept_free_slot(&d, ID), 0);
 	kept_add(&vm, "another host runs it");
-	assert_int_equal(kept_free_place(&d, ID), 1);
-	assert_int_equal(kept_free_place(&d, OTHER), 0);
+	assert_int_equal(kept_free_slot(&d, ID), 1);
+	assert_int_equal(kept_free_slot(&d, OTHER), 0);
 	/* The next daemon knows it, by any of its names. */
 	free(TAILQ_FIRST(&d.kept));
 	TAILQ_INIT(&d.kept);
@@ -105,18 +105,18 @@ static void what_is_kept_keeps_its_place(void **state)
 	assert_non_null(k);
 	assert_ptr_equal(kept_find(&d, ID), k);
 	assert_ptr_equal(kept_find(&d, "/run/vm1.qmp"), k);
-	assert_true(kept_is(&d, getpid()) && k->place == 0 && k->generation == 4);
+	assert_true(kept_is(&d, getpid()) && k->slot == 0 && k->generation == 4);
 	assert_string_equal(k->why, "another host runs it");
-	assert_int_equal(kept_free_place(&d, ID), 1);
+	assert_int_equal(kept_free_slot(&d, ID), 1);
 	/* One that has ended is forgotten by itself, the other one at a word. */
 	vm.qemu.start_ticks++;
 	vm.qemu.pid = 1;
-	vm.place = 1;
+	vm.slot = 1;
 	kept_add(&vm, "gone");
 	kept_prune(&d);
 	assert_int_equal(kept_forget(&d, ID), 1);
 	assert_null(kept_find(&d, "vm1"));
-	assert_int_equal(kept_free_place(&d, ID), 0);
+	assert_int_equal(kept_free_slot(&d, ID), 0);
 	kept_load(&d);
 	assert_true(TAILQ_EMPTY(&d.kept));
 }

@@ -190,13 +190,13 @@ static void jobs_survive_the_trip(void **state)
 	strcpy(j.vm_name, "a \"b\" c");
 	j.vm_pid = 77;
 	j.vm_start_ticks = UINT64_C(1) << 40;
-	j.peer_port = 65535;
+	j.peer.port = 65535;
 	j.generation = 9;
 	text = job_to_text(&j);
 	assert_int_equal(job_from_text(text, &k, &e), 0);
 	assert_string_equal(k.vm_name, j.vm_name);
 	assert_int_equal(k.vm_start_ticks, j.vm_start_ticks);
-	assert_int_equal(k.peer_port, 65535);
+	assert_int_equal(k.peer.port, 65535);
 	free(text);
 	assert_int_equal(job_from_text("{}", &k, &e), -EINVAL);
 	unlink(path);

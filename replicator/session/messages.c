@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The messages' tables: see messages.h. */
+#include "replicator/session/messages.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- words ---- */
+static const char *const roles[] = {[SESSION_PRIMARY] = "primary", [SESSION_BACKUP] = "backup"};
+
+const char *session_role_name(enum session_role r)
+{
+	return roles[r == SESSION_BACKUP];
+}
+
+static const char *role_word(int v)
+{
+	return session_role_name((enum session_role)v);
+}
+
+static int role_value(const char *word)
+{
+	return !strcmp(word, roles[SESSION_BACKUP]) ? SESSION_BACKUP : SESSION_PRIMARY;
+}
+
+static const char *outcome_word(int v)
+{
+	return session_outcome_name((enum session_outcome)v);
+}
+
+static int outcome_value(const char *word)
+{
+	return (int)session_outcome_parse(word);
+}
+
+const struct field_words session_role_words = {role_word, role_value};
+const struct field_words session_outcome_words = {outcome_word, outcome_value};
+
+/* ---- bodies ---- */
+#define R(member, kind, unit, meaning) FIELD(struct session_register, member, kind, unit, meaning)
+static const struct field register_list[] = {
+	FIELD_ENUM(struct session_register, role, &session_role_words, "primary or backup"),
+	R(vm_id, TEXT, "", "the VM's id"),
+	R(pid, PID, "", "of the replicator"),
+	R(generation, U64, "", "of this session"),
+	R(session, TEXT, "", "the session's id"),
+	R(name, TEXT, "", "backup: the VM's name"),
+	R(peer, TEXT, "", "backup: the primary's host"),
+	R(arbiter, TEXT, "", "backup: URL of the arbiter"),
+	R(mode, TEXT, "", "backup: what begins an epoch"),
+	R(dir, TEXT, "", "backup: the standby's folder"),
+	R(qmp, TEXT, "", "backup: the standby's QMP socket"),
+	R(peer_port, PORT, "", "backup: port of the primary's twinvmd"),
+	R(epoch_ms, INT, "ms", "backup: the primary's --epoch"),
+	R(slot, INT, "", "backup: whose names the standby has (slot.h)"),
+	R(standby_pid, PID, "", "backup: the standby's process, 0 before it is started"),
+	R(standby_start_ticks, U64, "clock ticks", "backup: when that was started, since boot"),
+};
+static const struct fields session_register_fields = FIELDS("register", register_list);
+
+/* In the order in which `twinvm status --json` shows them. */
+#define S(member, kind, unit, meaning) FIELD(struct session_stats, member, kind, unit, meaning)
+#define STATS_PUBLIC                                                                             \
+	S(state, TEXT, "", "syncing, protected, alone, promoting, stopped"),                     \
+		S(reason, TEXT, "", "why the VM is not protected; empty when it is"),            \
+		S(progress, F64, "0 to 1", "how much of the first copy is done"),                \
+		S(epoch_running, U64, "", "number of the epoch that runs"),                      \
+		S(epoch_committed, U64, "", "number of the last committed epoch"),               \
+		S(lag_ms, F64, "ms", "age of the state of the last committed epoch"),            \
+		S(uncommitted_bytes, U64, "bytes", "captured and not committed yet"),            \
+		S(oldest_held_frame_ms, F64, "ms", "age of the oldest held network frame"),      \
+		S(pause_ms.p50, F64, "ms", "pause of the VM per epoch: median of the last 512"), \
+		S(pause_ms.p99, F64, "ms", "99th percentile"),                                   \
+		S(pause_ms.max, F64, "ms", "longest of the session"),                            \
+		S(epoch_ms.p50, F64, "ms", "from pause to pause: median of the last 512"),       \
+		S(dirty_pages.p50, U64, "pages", "captured per epoch: median of the last 512"),  \
+		S(dirty_pages.p99, U64, "pages", "99th percentile"),                             \
+		S(raw_bytes, U64, "bytes", "of memory and device state before encoding"),        \
+		S(wire_bytes, U64, "bytes", "sent to the backup (on the backup: received)"),     \
+		S(disk_bytes, U64, "bytes", "of disk writes before encoding"),                   \
+		S(disk_kept_bytes, U64, "bytes",                                                 \
+		  "of the first copy of the disks, not sent: the backup had them"),              \
+		S(held_frames, U64, "", "network frames held now"),                              \
+		S(released_frames, U64, "", "released since the session began"),                 \
+		S(dropped_frames, U64, "", "dropped, because a queue was full"),                 \
+		S(output_held_by, TEXT, "", "plug or relay; empty when nothing is held"),        \
+		S(qemu, TEXT, "", "version of the VM's QEMU; empty on the backup"),              \
+		S(core, TEXT, "", "state of the decision table (docs/FAILOVER.md)")
+static const struct field public_list[] = {STATS_PUBLIC};
+static const struct field stats_list[] = {
+	STATS_PUBLIC,
+	S(lease, BOOL, "", "primary: a recent heartbeat came back"),
+	S(asked_to_run, BOOL, "", "backup: it was asked to promote"),
+};
+const struct fields session_stats_public = FIELDS("status", public_list);
+static const struct fields session_stats_fields = FIELDS("stats", stats_list);
+
+#define E(member, kind, unit, meaning) FIELD(struct session_end, member, kind, unit, meaning)
+static const struct field end_list[] = {
+	FIELD_ENUM(struct session_end, outcome, &session_outcome_words, "see outcomes"),
+	E(rc, INT, "", "0, or what failed"),
+	E(text, TEXT, "", "why, for people; may be empty"),
+	E(generation, U64, "", "backup: of the VM"),
+	E(pid, PID, "", "backup: of the promoted QEMU"),
+	E(start_ticks, U64, "clock ticks", "backup: when that was started, since boot"),
+	E(qmp, TEXT, "", "backup: its QMP socket"),
+};
+static const struct fields session_end_fields = FIELDS("done", end_list);
+
+static const struct field peer_list[] = {
+	FIELD(struct session_peer, peer, TEXT, "", "the backup's host, as its certificate has it"),
+};
+static const struct fields session_peer_fields = FIELDS("protected", peer_list);
+
+static const struct field answer_list[] = {
+	FIELD(struct session_answer, ok, BOOL, "", "it has begun"),
+	FIELD(struct session_answer, text, TEXT, "", "why not"),
+};
+static const struct fields session_answer_fields = FIELDS("answer", answer_list);
+
+static const struct field text_list[] = {
+	FIELD(struct session_text, text, TEXT, "", "why, for people"),
+};
+static const struct fields session_text_fields = FIELDS("text", text_list);
+
+static const struct field fenced_list[] = {
+	FIELD(struct session_fenced, generation, U64, "", "the highest that is known"),
+};
+static const struct fields session_fenced_fields = FIELDS("fenced", fenced_list);
+
+static const struct field go_list[] = {
+	FIELD(struct session_go, slot, INT, "", "see slot.h; -1: as before (the daemon is new)"),
+};
+static const struct fields session_go_fields = FIELDS("go", go_list);
+
+/* ---- messages ---- */
+static const struct session_op_info ops[] = {
+#define ROW(name, word, sender, fields, meaning) \
+	[SESSION_OP_##name] = {word, sender, fields, meaning},
+	SESSION_OPS(ROW)
+#undef ROW
+};
+
+const struct session_op_info *session_op_info(enum session_op op)
+{
+	return &ops[op];
+}
+
+enum session_op session_op_of(const json_t *msg)
+{
+	const char *word = json_string_value(json_object_get(msg, "op"));
+
+	for (int i = SESSION_OP_NONE + 1; word && i < SESSION_OP_COUNT; i++)
+		if (!strcmp(word, ops[i].word))
+			return (enum session_op)i;
+	return SESSION_OP_NONE;
+}
+
+json_t *session_message(enum session_op op, const void *body)
+{
+	json_t *o = json_object();
+
+	if (json_object_set_new(o, "op", json_string(ops[op].word)) ||
+	    (ops[op].fields && fields_add(ops[op].fields, body, o))) {
+		json_decref(o);
+		return NULL;
+	}
+	return o;
+}
+
+int session_body(enum session_op op, const json_t *msg, void *body, size_t body_bytes,
+		 struct tv_err *e)
+{
+	memset(body, 0, body_bytes);
+	return ops[op].fields ? fields_read(ops[op].fields, msg, body, e) : 0;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The messages between twinvmd and its replicator processes: what each is called, who sends it,
+ * which fields it has. docs/CONTROL.md is made from these tables. They travel as JSON lines over a
+ * UNIX socket (ctl.h), with the message's word in "op".
+ */
+#ifndef REPLICATOR_SESSION_MESSAGES_H
+#define REPLICATOR_SESSION_MESSAGES_H
+
+#include "replicator/session/fields.h"
+#include "replicator/session/outcome.h"
+
+enum session_role { SESSION_PRIMARY, SESSION_BACKUP };
+const char *session_role_name(enum session_role r);
+
+/* ---- bodies ---- */
+/* The first message of a connection; again when the backup's standby has its process. */
+struct session_register {
+	enum session_role role;
+	char vm_id[33];
+	pid_t pid;
+	uint64_t generation;
+	char session[33];
+	/* the backup's only, "" and 0 otherwise: */
+	char name[128], peer[64], arbiter[256], mode[16], dir[256], qmp[108];
+	uint16_t peer_port;
+	int epoch_ms, slot;
+	pid_t standby_pid;
+	uint64_t standby_start_ticks;
+};
+
+struct session_stats {
+	char state[16]; /* as in docs/STATUS.md */
+	char core[24];	/* of the decision table (docs/FAILOVER.md) */
+	char reason[640];
+	double progress;
+	uint64_t epoch_running, epoch_committed;
+	double lag_ms;
+	uint64_t uncommitted_bytes;
+	double oldest_held_frame_ms;
+	struct {
+		double p50, p99, max;
+	} pause_ms;
+	struct {
+		double p50;
+	} epoch_ms;
+	struct {
+		uint64_t p50, p99;
+	} dirty_pages;
+	uint64_t raw_bytes, wire_bytes, disk_bytes, disk_kept_bytes;
+	uint64_t held_frames, released_frames, dropped_frames;
+	char output_held_by[16], qemu[32];
+	/* between replicator and daemon only: */
+	bool lease;	   /* primary: a recent heartbeat came back */
+	bool asked_to_run; /* backup: the primary or an operator has said that it is to promote */
+};
+
+/* The last message. */
+struct session_end {
+	enum session_outcome outcome;
+	int rc;
+	char text[640];
+	/* the backup's, when promoted: */
+	uint64_t generation;
+	pid_t pid;
+	uint64_t start_ticks;
+	char qmp[108];
+};
+
+struct session_peer { /* protected */
+	char peer[64];
+};
+struct session_answer { /* switch-answer, promote-answer */
+	bool ok;
+	char text[640];
+};
+struct session_text { /* refuse, fence */
+	char text[640];
+};
+struct session_fenced {
+	uint64_t generation;
+};
+struct session_go {
+	int slot;
+};
+
+extern const struct fields session_stats_public; /* what `twinvm status` shows of it */
+extern const struct field_words session_outcome_words, session_role_words;
+
+/* ---- the list ---- */
+/* name, word, sender, fields or NULL, meaning */
+#define SESSION_OPS(X)                                                                        \
+	X(REGISTER, "register", "replicator", &session_register_fields,                       \
+	  "introduces itself; the backup's again when its standby is started")                \
+	X(STATS, "stats", "replicator", &session_stats_fields, "its state and its counters")  \
+	X(STASH, "stash", "replicator", NULL,                                                 \
+	  "hands over duplicates of the sockets that hold output (descriptors)")              \
+	X(PROTECTED, "protected", "replicator", &session_peer_fields,                         \
+	  "the record names the backup: protection has begun")                                \
+	X(SWITCH_ANSWER, "switch-answer", "replicator", &session_answer_fields,               \
+	  "whether a planned switch can begin")                                               \
+	X(PROMOTE_ANSWER, "promote-answer", "replicator", &session_answer_fields,             \
+	  "whether a forced promotion can begin")                                             \
+	X(DONE, "done", "replicator", &session_end_fields,                                    \
+	  "how the session ended; the process exits")                                         \
+	X(GO, "go", "twinvmd", &session_go_fields,                                            \
+	  "the backup may start a standby, with the names of that slot")                      \
+	X(REFUSE, "refuse", "twinvmd", &session_text_fields,                                  \
+	  "the backup is to refuse the primary, with this sentence")                          \
+	X(FENCED, "fenced", "twinvmd", &session_fenced_fields,                                \
+	  "the primary is stale: the backup is to send it that generation")                   \
+	X(DISCARD, "discard", "twinvmd", NULL, "the backup is to end: a newer session waits") \
+	X(PROMOTE, "promote", "twinvmd", NULL, "an operator forces promotion")                \
+	X(LEAVE, "leave", "twinvmd", NULL, "the primary is to end protection")                \
+	X(FENCE, "fence", "twinvmd", &session_text_fields,                                    \
+	  "another host runs the VM: the primary is to stop it and end")                      \
+	X(SWITCH, "switch", "twinvmd", NULL, "an operator asks for a planned switch")
+
+#define SESSION_OP_ENUM(name, word, sender, fields, meaning) SESSION_OP_##name,
+enum session_op { SESSION_OP_NONE, SESSION_OPS(SESSION_OP_ENUM) SESSION_OP_COUNT };
+
+struct session_op_info {
+	const char *word, *sender;
+	const struct fields *fields; /* NULL: none */
+	const char *meaning;
+};
+/* op: not NONE. */
+const struct session_op_info *session_op_info(enum session_op op);
+
+/* The message's kind; SESSION_OP_NONE: none of the list. */
+enum session_op session_op_of(const json_t *msg);
+/* A message, the caller's; body is the struct of its fields, NULL where it has none. NULL: no
+ * memory (ctl_send takes that for nothing to send). */
+json_t *session_message(enum session_op op, const void *body);
+/* Fills the body, which is zeroed first. -EINVAL with a sentence. */
+int session_body(enum session_op op, const json_t *msg, void *body, size_t body_bytes,
+		 struct tv_err *e) TV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The connection of a replicator to its daemon, which comes back when the daemon does. */
+#ifndef REPLICATOR_SESSION_REPORT_H
+#define REPLICATOR_SESSION_REPORT_H
+
+#include "common/common.h"
+
+#include <event2/event.h>
+#include <jansson.h>
+
+struct report;
+struct report_ops {
+	/* Called on every (re)connection, first of all: to register with report_send. */
+	void (*connected)(struct report *r, void *arg);
+	void (*message)(struct report *r, json_t *msg, void *arg);
+	void *arg;
+};
+int report_new(struct event_base *base, const char *socket_path, const struct report_ops *ops,
+	       struct report **out) TV_MUST_CHECK;
+/* Dropped while the daemon is away: `connected` sends again what must be known later. msg is
+ * stolen; NULL is allowed and sends nothing. */
+void report_send(struct report *r, json_t *msg);
+void report_send_fds(struct report *r, json_t *msg, const int *fds, unsigned n);
+void report_flush(struct report *r);
+void report_free(struct report *r);
+
+#endif
