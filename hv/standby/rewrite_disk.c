@@ -92,7 +92,8 @@ static void put_raw_drive(struct hv_rewrite *rw, const struct hv_keyval *from, c
 	hv_keyval_dispose(&kv);
 }
 
-bool hv_rw_disk_drive(struct hv_rewrite *rw, const char *arg)
+/* True when the option was dealt with: it was a writable disk's, or rw has failed. */
+static bool replace_drive(struct hv_rewrite *rw, const char *arg)
 {
 	struct hv_keyval kv;
 	const char *file, *image;
@@ -278,7 +279,8 @@ static void put_raw_node(struct hv_rewrite *rw, const struct hv_keyval *from, co
 	hv_rw_putf(rw, "%s", text ? text : "");
 }
 
-bool hv_rw_disk_blockdev(struct hv_rewrite *rw, const char *arg)
+/* The same for -blockdev; true also for a node that only a replaced disk needed. */
+static bool replace_blockdev(struct hv_rewrite *rw, const char *arg)
 {
 	const char *name, *image = NULL;
 	struct hv_keyval kv;
@@ -296,6 +298,25 @@ bool hv_rw_disk_blockdev(struct hv_rewrite *rw, const char *arg)
 		put_raw_node(rw, &kv, name, image);
 	hv_keyval_dispose(&kv);
 	return image || gone || rw->rc;
+}
+
+/* ---- the options: replicas where there are any, else as they are ---- */
+void hv_rw_drive(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	if (!replace_drive(rw, arg))
+		hv_rw_put_paths(rw, option, arg);
+}
+
+void hv_rw_blockdev(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	if (!replace_blockdev(rw, arg))
+		hv_rw_put_paths(rw, option, arg);
+}
+
+void hv_rw_medium(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	if (!hv_rw_disk_short(rw, option, arg))
+		hv_rw_put_path(rw, option, arg);
 }
 
 void hv_rw_disks_finish(struct hv_rewrite *rw)
