@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP client. Every command carries an id of this connection and its number, and only the answer
- * with that id counts: QEMU gives the answer to a dead client's last command to the next client,
- * and an answer may come after we gave up on it. Events that come meanwhile go, as text, into a
- * fixed queue.
+ * QMP client: commands, answers and events of an open connection (qmp_open.c opens it). Every
+ * command carries an id, made of this connection's and its own number, and only the answer with that
+ * id counts: QEMU sends the answer to a dead client's last command to the next client, and an answer
+ * may arrive after its command has timed out. Events that arrive in between go, as text, into a fixed
+ * queue.
  */
-#include "hv/qemu/qmp.h"
-#include "hv/qemu/qmp_frame.h"
+#include "hv/qemu/qmp_int.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,43 +15,12 @@
 #include <string.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#define IN_START_BYTES (256u << 10)
 #define IN_LIMIT_BYTES (64u << 20)
-#define EVENTS_BYTES (64u << 10)
-
-struct hv_qmp {
-	int fd;
-	bool gone;	  /* end of file or a broken stream: nothing more will come */
-	char session[20]; /* random, the front part of every id */
-	uint32_t number;  /* of the last command */
-	char id[32];	  /* what the last command carries, "" when it was answered */
-	unsigned lost;	  /* events that did not fit and were not told yet */
-	char *in;	  /* what was read and not consumed */
-	size_t in_bytes, in_room;
-	struct hv_qmp_frame frame;
-	const char *mute; /* events that contain it are dropped */
-	unsigned muted;
-	char error[256]; /* the last refusal, as JSON text */
-	char *events;	 /* whole objects, one behind the other */
-	size_t event_bytes;
-};
 
 int hv_qmp_fd(const struct hv_qmp *q)
 {
 	return q->fd;
-}
-
-void hv_qmp_close(struct hv_qmp *q)
-{
-	if (!q)
-		return;
-	tv_close_fd(&q->fd);
-	free(q->in);
-	free(q->events);
-	free(q);
 }
 
 static int wait_fd(int fd, short what, int64_t deadline_ns)
@@ -69,11 +38,6 @@ static int wait_fd(int fd, short what, int64_t deadline_ns)
 		if (errno != EINTR)
 			return -errno;
 	}
-}
-
-static int64_t deadline(int timeout_ms)
-{
-	return tv_now_ns() + (int64_t)timeout_ms * TV_NS_PER_MS;
 }
 
 /* Reads what is there. 1 something came, 0 nothing waits, or negative. */
@@ -107,7 +71,7 @@ static int fill(struct hv_qmp *q, bool may_grow)
 	return 1;
 }
 
-static void consume(struct hv_qmp *q, size_t n)
+void hv_qmp_consume(struct hv_qmp *q, size_t n)
 {
 	q->in_bytes -= n;
 	memmove(q->in, q->in + n, q->in_bytes);
@@ -119,7 +83,7 @@ static void keep_event(struct hv_qmp *q, size_t n)
 		q->muted++;
 		return;
 	}
-	if (q->event_bytes + n > EVENTS_BYTES) {
+	if (q->event_bytes + n > HV_QMP_EVENTS_BYTES) {
 		q->lost++;
 		return;
 	}
@@ -127,11 +91,7 @@ static void keep_event(struct hv_qmp *q, size_t n)
 	q->event_bytes += n;
 }
 
-/*
- * Brings the next answer (or greeting) to the front of q->in, putting events aside; *n is its
- * length. The caller consumes it.
- */
-static int next_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, size_t *n,
+int hv_qmp_next_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, size_t *n,
 		       enum hv_qmp_kind *kind)
 {
 	int rc;
@@ -145,7 +105,7 @@ static int next_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, siz
 				return 0;
 			if (*kind == HV_QMP_EVENT)
 				keep_event(q, *n);
-			consume(q, *n);
+			hv_qmp_consume(q, *n);
 			continue;
 		}
 		rc = fill(q, may_grow);
@@ -170,7 +130,7 @@ static int last_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, siz
 	for (;;) {
 		const char *id = NULL;
 		size_t id_bytes = 0;
-		int rc = next_answer(q, may_grow, deadline_ns, n, kind);
+		int rc = hv_qmp_next_answer(q, may_grow, deadline_ns, n, kind);
 
 		if (rc)
 			return rc;
@@ -179,7 +139,7 @@ static int last_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, siz
 			q->id[0] = '\0';
 			return 0;
 		}
-		consume(q, *n);
+		hv_qmp_consume(q, *n);
 	}
 }
 
@@ -283,7 +243,7 @@ static int answer_return(struct hv_qmp *q, size_t n, const char *name, json_t **
 int hv_qmp_cmd_fd(struct hv_qmp *q, const char *name, json_t *args, int fd, json_t **ret,
 		  int timeout_ms, struct tv_err *e)
 {
-	int64_t until = deadline(timeout_ms);
+	int64_t until = hv_qmp_deadline(timeout_ms);
 	json_t *cmd = json_pack("{s:s}", "execute", name);
 	TV_FREE char *text = NULL;
 	enum hv_qmp_kind kind = HV_QMP_OTHER;
@@ -309,7 +269,7 @@ int hv_qmp_cmd_fd(struct hv_qmp *q, const char *name, json_t *args, int fd, json
 	if (rc)
 		return tv_fail(e, rc, "waiting for QEMU's answer to %s: %s", name, tv_strerror(rc));
 	rc = kind == HV_QMP_ERROR ? answer_error(q, n, name, e) : answer_return(q, n, name, ret, e);
-	consume(q, n);
+	hv_qmp_consume(q, n);
 	return rc;
 }
 
@@ -339,14 +299,14 @@ int hv_qmp_hmp(struct hv_qmp *q, const char *line, char **text, int timeout_ms, 
 
 int hv_qmp_fire(struct hv_qmp *q, const char *line, size_t n)
 {
-	return send_cmd(q, line, n, -1, deadline(1000));
+	return send_cmd(q, line, n, -1, hv_qmp_deadline(1000));
 }
 
 int hv_qmp_wait(struct hv_qmp *q, int timeout_ms)
 {
 	enum hv_qmp_kind kind = HV_QMP_OTHER;
 	size_t n;
-	int rc = last_answer(q, false, deadline(timeout_ms), &n, &kind);
+	int rc = last_answer(q, false, hv_qmp_deadline(timeout_ms), &n, &kind);
 
 	q->error[0] = '\0';
 	if (rc)
@@ -357,7 +317,7 @@ int hv_qmp_wait(struct hv_qmp *q, int timeout_ms)
 		memcpy(q->error, q->in, k);
 		q->error[k] = '\0';
 	}
-	consume(q, n);
+	hv_qmp_consume(q, n);
 	return kind == HV_QMP_RETURN ? 0 : TV_E_QMP;
 }
 
@@ -387,7 +347,7 @@ static bool put_aside(struct hv_qmp *q)
 	/* An answer here belongs to a command that nobody waits for any more. */
 	if (kind == HV_QMP_EVENT)
 		keep_event(q, n);
-	consume(q, n);
+	hv_qmp_consume(q, n);
 	return true;
 }
 
@@ -433,84 +393,4 @@ int hv_qmp_next_event(struct hv_qmp *q, json_t **ev)
 			return rc;
 	}
 	return take_event(q, ev);
-}
-
-static int connect_path(const char *path, struct tv_err *e)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int fd, rc;
-
-	if (strlen(path) >= sizeof(a.sun_path))
-		return tv_fail(e, -ENAMETOOLONG, "the QMP socket's path is too long: %s", path);
-	memcpy(a.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return tv_fail(e, -errno, "socket: %s", strerror(errno));
-	if (!connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		return fd;
-	rc = -errno;
-	close(fd);
-	/* A full backlog: others wait for the socket already. */
-	if (rc == -EAGAIN)
-		rc = -EBUSY;
-	return tv_fail(e, rc, "cannot connect to the QMP socket %s: %s", path, tv_strerror(rc));
-}
-
-static int handshake(struct hv_qmp *q, const char *path, int timeout_ms, struct tv_err *e)
-{
-	enum hv_qmp_kind kind = HV_QMP_OTHER;
-	int64_t until = deadline(timeout_ms);
-	size_t n = 0;
-	int rc;
-
-	/* The answer to a dead client's command may come first. */
-	do {
-		consume(q, n);
-		rc = next_answer(q, true, until, &n, &kind);
-	} while (!rc && kind != HV_QMP_GREETING);
-	if (rc == -ETIMEDOUT)
-		return tv_fail(e, -EBUSY,
-			       "%s does not greet within %d ms: another client holds it, and QMP "
-			       "serves one at a time; close that one, or start QEMU with a second "
-			       "-qmp socket",
-			       path, timeout_ms);
-	if (rc)
-		return tv_fail(e, rc, "reading QMP's greeting from %s: %s", path, tv_strerror(rc));
-	consume(q, n);
-	return hv_qmp_cmd(q, "qmp_capabilities", NULL, NULL, timeout_ms, e);
-}
-
-int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
-{
-	struct hv_qmp *q = calloc(1, sizeof(*q));
-	int rc = -ENOMEM;
-
-	*out = NULL;
-	if (!q) {
-		close(fd);
-		return tv_fail(e, rc, "no memory for a QMP connection");
-	}
-	q->fd = fd;
-	tv_random_hex(q->session, 8);
-	strcat(q->session, "-");
-	q->in_room = IN_START_BYTES;
-	q->in = malloc(q->in_room);
-	q->events = malloc(EVENTS_BYTES);
-	if (q->in && q->events)
-		rc = handshake(q, name, timeout_ms, e);
-	else
-		tv_fail(e, rc, "no memory for a QMP connection");
-	if (rc)
-		hv_qmp_close(q);
-	else
-		*out = q;
-	return rc;
-}
-
-int hv_qmp_open(const char *path, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
-{
-	int fd = connect_path(path, e);
-
-	*out = NULL;
-	return fd < 0 ? fd : hv_qmp_open_fd(fd, path, timeout_ms, out, e);
 }

@@ -1,168 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The standby's command line, case by case: what the primary has, and what becomes of it. */
-#include "hv/standby/standby_int.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define DIR "/run/v"
-#define RAM "/proc/7/fd/9"
-#define QMP DIR "/standby.qmp"
-#define MIB (1024 * 1024)
-
-struct vm { /* what else the description says; zero means the usual */
-	const char *machine, *main_block, *cwd, *file, *disks;
-	json_int_t main_bytes, ram_bytes;
-};
-
-/* That is to run the standby. */
-static struct hv_qemu qemu = {
-	.major = 7, .minor = 2, .suppress_vmdesc = true, .send_configuration = true};
-
-static json_t *describe(const char *line, const struct vm *vm)
-{
-	char *copy = strdup(line), *save = NULL;
-	json_t *argv = json_array(), *d;
-	json_int_t ram = vm->ram_bytes ? vm->ram_bytes : 256 * MIB;
-
-	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
-		json_array_append_new(argv, json_string(w));
-	free(copy);
-	d = json_pack("{s:o, s:s, s:s, s:I, s:[{s:s, s:I, s:b}, {s:s, s:I, s:b}], s:s}", "argv",
-		      argv, "machine", vm->machine ? vm->machine : "pc-q35-7.2", "version",
-		      "7.2.22", "ram_bytes", ram, "blocks", "name",
-		      vm->main_block ? vm->main_block : "pc.ram", "bytes",
-		      vm->main_bytes ? vm->main_bytes : ram, "main", 1, "name", "pc.bios", "bytes",
-		      (json_int_t)262144, "main", 0, "cwd", vm->cwd ? vm->cwd : "/w");
-	assert_non_null(d);
-	if (vm->disks)
-		json_object_set_new(d, "disks", json_loads(vm->disks, 0, NULL));
-	if (vm->file)
-		json_object_set_new(d, "files", json_pack("[s]", vm->file));
-	return d;
-}
-
-static int rewrite_conf(const char *line, const struct vm *vm, const struct hv_standby_conf *conf,
-			char *out, size_t room, struct tv_err *e)
-{
-	json_t *d = describe(line, vm);
-	char **argv = NULL;
-	size_t n = 0;
-	int rc = hv_standby_argv(d, conf, &qemu, RAM, QMP, &argv, e);
-
-	*out = '\0';
-	for (char **p = argv; p && *p; p++)
-		n += (size_t)snprintf(out + n, room - n, "%s%s", n ? " " : "", *p);
-	hv_argv_free(argv);
-	json_decref(d);
-	return rc;
-}
-
-static int rewrite(const char *line, const struct vm *vm, char *out, size_t room, struct tv_err *e)
-{
-	const struct hv_standby_conf conf = {
-		.dir = DIR, .tap_prefix = "tt", .vm_id = "ab12-cd34ef56"};
-
-	return rewrite_conf(line, vm, &conf, out, room, e);
-}
+#include "tests/unit/hv_argv_kit.h"
 
 static const struct vm usual;
-
-/* Two disks: what the options become, or why they are refused. */
-static void disks_are(const char *options, const char *disks, const char *expected)
-{
-	static const char *const images[] = {"/r/a,b-0.raw", "/r/1.raw"};
-	const struct hv_standby_conf conf = {
-		.dir = DIR, .vm_id = "ab12", .replicas = images, .n_replicas = 2};
-	const struct vm vm = {.disks = disks};
-	char line[4096], out[8192];
-	struct tv_err e = {0};
-	int rc;
-
-	snprintf(line, sizeof(line), "qemu %s -nodefaults", options);
-	rc = rewrite_conf(line, &vm, &conf, out, sizeof(out), &e);
-	if (rc) {
-		if (!strstr(e.text, expected))
-			fail_msg("%s: '%s', not '%s'", options, e.text, expected);
-		return;
-	}
-	if (strncmp(out, "qemu ", 5) || strncmp(out + 5, expected, strlen(expected)) ||
-	    strncmp(out + 5 + strlen(expected), " -nodefaults", 12))
-		fail_msg("%s:\n%s\nnot\n%s", options, out, expected);
-}
-
-#define DISK(device, node, file)                                                           \
-	"{\"name\":\"x\",\"device\":\"" device "\",\"node\":\"" node "\",\"file\":\"" file \
-	"\",\"bytes\":1048576}"
-
-static void test_disks(void **state)
-{
-	(void)state;
-	disks_are("-drive id=d0,file=/i/a.qcow2,format=qcow2,if=none,cache=none,l2-cache-size=1M "
-		  "-device ide-hd,drive=d0",
-		  "[" DISK("d0", "#block1", "/i/a.qcow2") "]",
-		  "-drive id=d0,if=none,cache=none,file=/r/a,,b-0.raw,format=raw -device "
-		  "ide-hd,drive=d0");
-	/* Without an id by the image's path; the read-only one stays. */
-	disks_are("-drive file=a.raw,if=virtio -drive file=/b.iso,readonly=on",
-		  "[" DISK("virtio0", "#block1", "a.raw") "]",
-		  "-drive if=virtio,file=/r/a,,b-0.raw,format=raw -drive file=/b.iso,readonly=on");
-	disks_are("-hda /a -hdb b -cdrom /c",
-		  "[" DISK("ide0-hd0", "#block1", "/a") "," DISK("ide0-hd1", "#block2", "b") "]",
-		  "-drive index=0,media=disk,file=/r/a,,b-0.raw,format=raw"
-		  " -drive index=1,media=disk,file=/r/1.raw,format=raw -cdrom /c");
-	disks_are("-pflash /code -pflash /vars /disk",
-		  "[" DISK("pflash1", "#block1", "/vars") "," DISK("ide0-hd0", "#b", "/disk") "]",
-		  "-pflash /code -drive if=pflash,file=/r/a,,b-0.raw,format=raw"
-		  " -drive index=0,media=disk,file=/r/1.raw,format=raw");
-	/* Nodes: what lies below a disk goes, what another one needs stays. */
-	disks_are("-blockdev driver=file,filename=/base,node-name=bf -blockdev "
-		  "driver=file,filename=/q,node-name=f "
-		  "-blockdev driver=qcow2,file=f,backing=bf,node-name=n -device ide-hd,drive=n",
-		  "[" DISK("", "n", "/q") "]",
-		  "-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
-		  "\"filename\":\"/r/a,b-0.raw\"}} -device ide-hd,drive=n");
-	disks_are("-blockdev driver=file,filename=/base,node-name=bf -blockdev "
-		  "driver=raw,read-only=on,file=bf,node-name=ro "
-		  "-blockdev driver=qcow2,file.driver=file,file.filename=/q,backing=bf,node-name=n",
-		  "[" DISK("", "n", "/q") "]",
-		  "-blockdev driver=file,filename=/base,node-name=bf -blockdev "
-		  "driver=raw,read-only=on,file=bf,node-name=ro -blockdev "
-		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
-		  "\"filename\":\"/r/a,b-0.raw\"}}");
-	disks_are("-blockdev "
-		  "{\"driver\":\"qcow2\",\"node-name\":\"n\",\"discard\":\"unmap\",\"file\":{"
-		  "\"driver\":\"file\",\"filename\":\"/q\"}}",
-		  "[" DISK("", "n", "/q") "]",
-		  "-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
-		  "\"filename\":\"/r/a,b-0.raw\",\"discard\":\"unmap\"},\"discard\":\"unmap\"}");
-	/* Said by name, not guessed. */
-	disks_are("-drive id=d0,file=/a", "[" DISK("hot", "#b", "/hot") "]", "not on the VM's");
-	disks_are("-drive id=d0,file=/a,snapshot=on", "[" DISK("d0", "#b", "/a") "]",
-		  "snapshot=on");
-	disks_are("-snapshot -drive id=d0,file=/a", "[" DISK("d0", "#b", "/a") "]", "thrown away");
-	disks_are("-hda /a -hdb /a", "[" DISK("ide0-hd0", "#b", "/a") "]", "twice");
-	disks_are("-hda /a -hdb /b -hdc /c",
-		  "[" DISK("a", "#a", "/a") "," DISK("b", "#b", "/b") "," DISK("c", "#c", "/c") "]",
-		  "more disks");
-}
 
 /* What the QEMU that is to run it does not know is left out. */
 static void test_other_qemus(void **state)
 {
-	const struct hv_qemu known = qemu;
+	const struct hv_qemu known = argv_qemu;
 	char out[4096];
 
 	(void)state;
-	qemu.suppress_vmdesc = qemu.send_configuration = false;
+	argv_qemu.suppress_vmdesc = argv_qemu.send_configuration = false;
 	assert_int_equal(rewrite("qemu -m 256", &usual, out, sizeof(out), NULL), 0);
 	assert_null(strstr(out, "suppress-vmdesc"));
 	assert_null(strstr(out, "send-configuration"));
-	qemu = known;
+	argv_qemu = known;
 	assert_int_equal(rewrite("qemu -no-hpet -no-acpi", &usual, out, sizeof(out), NULL), 0);
 	assert_null(strstr(out, " -no-"));
 	assert_non_null(strstr(out, " -machine hpet=off,acpi=off,type=pc-q35-7.2,"));
@@ -509,7 +362,7 @@ static void test_bad_description(void **state)
 		char **argv;
 
 		assert_non_null(d);
-		assert_true(hv_standby_argv(d, &conf, &qemu, RAM, QMP, &argv, &e) < 0);
+		assert_true(hv_standby_argv(d, &conf, &argv_qemu, RAM, QMP, &argv, &e) < 0);
 		assert_null(argv);
 		assert_true(e.text[0] != '\0');
 		json_decref(d);
@@ -519,13 +372,19 @@ static void test_bad_description(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kept),	    cmocka_unit_test(test_dropped),
-		cmocka_unit_test(test_serial),	    cmocka_unit_test(test_standby_names),
-		cmocka_unit_test(test_chardev),	    cmocka_unit_test(test_net),
-		cmocka_unit_test(test_paths),	    cmocka_unit_test(test_machine_and_ram),
-		cmocka_unit_test(test_disks),	    cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_tap_names),   cmocka_unit_test(test_again),
-		cmocka_unit_test(test_other_qemus), cmocka_unit_test(test_bad_description),
+		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_standby_names),
+		cmocka_unit_test(test_chardev),
+		cmocka_unit_test(test_net),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_machine_and_ram),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_tap_names),
+		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_other_qemus),
+		cmocka_unit_test(test_bad_description),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the QMP client share. Private to hv/qemu. */
+#ifndef HV_QEMU_QMP_INT_H
+#define HV_QEMU_QMP_INT_H
+
+#include "hv/qemu/qmp.h"
+#include "hv/qemu/qmp_frame.h"
+
+#define HV_QMP_EVENTS_BYTES (64u << 10)
+
+struct hv_qmp {
+	int fd;
+	bool gone;	  /* end of file or a broken stream: nothing more will come */
+	char session[20]; /* random, the front part of every id */
+	uint32_t number;  /* of the last command */
+	char id[32];	  /* what the last command carries, "" when it was answered */
+	unsigned lost;	  /* events that did not fit and were not reported yet */
+	char *in;	  /* what was read and not consumed */
+	size_t in_bytes, in_room;
+	struct hv_qmp_frame frame;
+	const char *mute; /* events that contain it are dropped */
+	unsigned muted;
+	char error[256]; /* the last refusal, as JSON text */
+	char *events;	 /* whole objects, one behind the other */
+	size_t event_bytes;
+};
+
+/* HOT. Brings the next answer (or greeting) to the front of q->in, putting events aside; *n is its
+ * length. The caller consumes it. may_grow: may allocate for a long one. */
+int hv_qmp_next_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, size_t *n,
+		       enum hv_qmp_kind *kind) TV_MUST_CHECK;
+/* HOT. Takes n bytes off the front of q->in. */
+void hv_qmp_consume(struct hv_qmp *q, size_t n);
+
+static inline int64_t hv_qmp_deadline(int timeout_ms)
+{
+	return tv_now_ns() + (int64_t)timeout_ms * TV_NS_PER_MS;
+}
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening a QMP connection (socket, greeting, capabilities), and closing it. */
+#include "hv/qemu/qmp_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define IN_START_BYTES (256u << 10)
+
+void hv_qmp_close(struct hv_qmp *q)
+{
+	if (!q)
+		return;
+	tv_close_fd(&q->fd);
+	free(q->in);
+	free(q->events);
+	free(q);
+}
+
+static int connect_path(const char *path, struct tv_err *e)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd, rc;
+
+	if (strlen(path) >= sizeof(a.sun_path))
+		return tv_fail(e, -ENAMETOOLONG, "the QMP socket's path is too long: %s", path);
+	memcpy(a.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return tv_fail(e, -errno, "socket: %s", strerror(errno));
+	if (!connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		return fd;
+	rc = -errno;
+	close(fd);
+	/* A full backlog: others wait for the socket already. */
+	if (rc == -EAGAIN)
+		rc = -EBUSY;
+	return tv_fail(e, rc, "cannot connect to the QMP socket %s: %s", path, tv_strerror(rc));
+}
+
+static int handshake(struct hv_qmp *q, const char *path, int timeout_ms, struct tv_err *e)
+{
+	enum hv_qmp_kind kind = HV_QMP_OTHER;
+	int64_t until = hv_qmp_deadline(timeout_ms);
+	size_t n = 0;
+	int rc;
+
+	/* The answer to a dead client's command may come first. */
+	do {
+		hv_qmp_consume(q, n);
+		rc = hv_qmp_next_answer(q, true, until, &n, &kind);
+	} while (!rc && kind != HV_QMP_GREETING);
+	if (rc == -ETIMEDOUT)
+		return tv_fail(e, -EBUSY,
+			       "%s does not greet within %d ms: another client holds it, and QMP "
+			       "serves one at a time; close that one, or start QEMU with a second "
+			       "-qmp socket",
+			       path, timeout_ms);
+	if (rc)
+		return tv_fail(e, rc, "reading QMP's greeting from %s: %s", path, tv_strerror(rc));
+	hv_qmp_consume(q, n);
+	return hv_qmp_cmd(q, "qmp_capabilities", NULL, NULL, timeout_ms, e);
+}
+
+int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
+{
+	struct hv_qmp *q = calloc(1, sizeof(*q));
+	int rc = -ENOMEM;
+
+	*out = NULL;
+	if (!q) {
+		close(fd);
+		return tv_fail(e, rc, "no memory for a QMP connection");
+	}
+	q->fd = fd;
+	tv_random_hex(q->session, 8);
+	strcat(q->session, "-");
+	q->in_room = IN_START_BYTES;
+	q->in = malloc(q->in_room);
+	q->events = malloc(HV_QMP_EVENTS_BYTES);
+	if (q->in && q->events)
+		rc = handshake(q, name, timeout_ms, e);
+	else
+		tv_fail(e, rc, "no memory for a QMP connection");
+	if (rc)
+		hv_qmp_close(q);
+	else
+		*out = q;
+	return rc;
+}
+
+int hv_qmp_open(const char *path, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
+{
+	int fd = connect_path(path, e);
+
+	*out = NULL;
+	return fd < 0 ? fd : hv_qmp_open_fd(fd, path, timeout_ms, out, e);
+}

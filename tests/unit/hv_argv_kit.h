@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command-line rewriter on one line of text, for its tests. */
+#ifndef HV_ARGV_KIT_H
+#define HV_ARGV_KIT_H
+
+#include "hv/standby/standby_int.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIR "/run/v"
+#define RAM "/proc/7/fd/9"
+#define QMP DIR "/standby.qmp"
+#define MIB (1024 * 1024)
+
+struct vm { /* what else the description says; zero means the usual */
+	const char *machine, *main_block, *cwd, *file, *disks;
+	json_int_t main_bytes, ram_bytes;
+};
+
+/* That is to run the standby. */
+static struct hv_qemu argv_qemu = {
+	.major = 7, .minor = 2, .suppress_vmdesc = true, .send_configuration = true};
+
+static inline json_t *describe(const char *line, const struct vm *vm)
+{
+	char *copy = strdup(line), *save = NULL;
+	json_t *argv = json_array(), *d;
+	json_int_t ram = vm->ram_bytes ? vm->ram_bytes : 256 * MIB;
+
+	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		json_array_append_new(argv, json_string(w));
+	free(copy);
+	d = json_pack("{s:o, s:s, s:s, s:I, s:[{s:s, s:I, s:b}, {s:s, s:I, s:b}], s:s}", "argv",
+		      argv, "machine", vm->machine ? vm->machine : "pc-q35-7.2", "version",
+		      "7.2.22", "ram_bytes", ram, "blocks", "name",
+		      vm->main_block ? vm->main_block : "pc.ram", "bytes",
+		      vm->main_bytes ? vm->main_bytes : ram, "main", 1, "name", "pc.bios", "bytes",
+		      (json_int_t)262144, "main", 0, "cwd", vm->cwd ? vm->cwd : "/w");
+	assert_non_null(d);
+	if (vm->disks)
+		json_object_set_new(d, "disks", json_loads(vm->disks, 0, NULL));
+	if (vm->file)
+		json_object_set_new(d, "files", json_pack("[s]", vm->file));
+	return d;
+}
+
+static inline int rewrite_conf(const char *line, const struct vm *vm,
+			       const struct hv_standby_conf *conf, char *out, size_t room,
+			       struct tv_err *e)
+{
+	json_t *d = describe(line, vm);
+	char **argv = NULL;
+	size_t n = 0;
+	int rc = hv_standby_argv(d, conf, &argv_qemu, RAM, QMP, &argv, e);
+
+	*out = '\0';
+	for (char **p = argv; p && *p; p++)
+		n += (size_t)snprintf(out + n, room - n, "%s%s", n ? " " : "", *p);
+	hv_argv_free(argv);
+	json_decref(d);
+	return rc;
+}
+
+static inline int rewrite(const char *line, const struct vm *vm, char *out, size_t room,
+			  struct tv_err *e)
+{
+	const struct hv_standby_conf conf = {
+		.dir = DIR, .tap_prefix = "tt", .vm_id = "ab12-cd34ef56"};
+
+	return rewrite_conf(line, vm, &conf, out, room, e);
+}
+
+#endif
