@@ -100,10 +100,46 @@ static unsigned take_out(struct bed *b, uint32_t next[3], const uint32_t limit[3
 	return n;
 }
 
+/* One epoch of all senders: all of its frames come out, and no others. Returns how long its barrier
+ * took, in ns. */
+static int64_t one_epoch(struct bed *b, unsigned n, const struct sender s[3], uint32_t next[3],
+			 uint32_t released[3])
+{
+	struct pollfd p = {b->world, POLLIN, 0};
+	uint32_t sealed[3];
+	int64_t t0, until, barrier_took_ns;
+
+	guest_cont();
+	turn(b);
+	poll(NULL, 0, 1 + (int)(n % 3)); /* an epoch's length */
+	guest_stop();
+	t0 = tv_now_ns();
+	barrier(b, n + 2, 0);
+	barrier_took_ns = tv_now_ns() - t0;
+	for (unsigned i = 0; i < 3; i++)
+		sealed[i] = s[i].seq;
+	guest_cont(); /* the next epoch's frames mix with those that leave */
+	take_out(b, next, released);
+	memcpy(released, sealed, sizeof(sealed));
+	nb_release(b->nb, GEN, n + 2);
+	until = tv_now_ns() + WAIT_NS;
+	while (tv_now_ns() < until &&
+	       (next[0] < released[0] || next[1] < released[1] || next[2] < released[2])) {
+		turn(b);
+		if (!take_out(b, next, released))
+			poll(&p, 1, 1);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		CHECK(next[i] == released[i], "epoch %u, sender %u: %u of %u came out", n + 2, i,
+		      next[i], released[i]);
+	guest_stop();
+	return barrier_took_ns;
+}
+
 static void test_many(void)
 {
 	int64_t *barrier_ns = calloc(epochs, sizeof(int64_t));
-	uint32_t next[3] = {0}, released[3] = {0}, sealed[3];
+	uint32_t next[3] = {0}, released[3] = {0};
 	struct sender s[3] = {{0}};
 	struct nb_stats st;
 	unsigned frames = 0;
@@ -118,35 +154,8 @@ static void test_many(void)
 		s[i].id = (uint8_t)i;
 		pthread_create(&s[i].thread, NULL, sender_main, &s[i]);
 	}
-	for (unsigned n = 0; n < epochs; n++) {
-		struct pollfd p = {b.world, POLLIN, 0};
-		int64_t t0, until;
-
-		guest_cont();
-		turn(&b);
-		poll(NULL, 0, 1 + (int)(n % 3)); /* an epoch's length */
-		guest_stop();
-		t0 = tv_now_ns();
-		barrier(&b, n + 2, 0);
-		barrier_ns[n] = tv_now_ns() - t0;
-		for (unsigned i = 0; i < 3; i++)
-			sealed[i] = s[i].seq;
-		guest_cont(); /* the next epoch's frames mix with those that leave */
-		take_out(&b, next, released);
-		memcpy(released, sealed, sizeof(released));
-		nb_release(b.nb, GEN, n + 2);
-		until = tv_now_ns() + WAIT_NS;
-		while (tv_now_ns() < until &&
-		       (next[0] < released[0] || next[1] < released[1] || next[2] < released[2])) {
-			turn(&b);
-			if (!take_out(&b, next, released))
-				poll(&p, 1, 1);
-		}
-		for (unsigned i = 0; i < 3; i++)
-			CHECK(next[i] == released[i], "epoch %u, sender %u: %u of %u came out",
-			      n + 2, i, next[i], released[i]);
-		guest_stop();
-	}
+	for (unsigned n = 0; n < epochs; n++)
+		barrier_ns[n] = one_epoch(&b, n, s, next, released);
 	CHECK(b.failed == 0, "failed: %d", b.failed_rc);
 	CHECK(b.first_held > 0, "first_held never came");
 	for (unsigned i = 0; i < 3; i++) {

@@ -5,6 +5,37 @@
  */
 #include "tests/tools/nb_plug_bed.h"
 
+/* More than one unreleased epoch: they leave together, later and not earlier. */
+static void several_unreleased(struct bed *b)
+{
+	barrier(b, 3, 0);
+	guest_sends(b, 0, 0x88b5, 62);
+	barrier(b, 4, 0);
+	guest_sends(b, 0, 0x88b5, 63);
+	expect_nothing(b);
+	nb_release(b->nb, GEN, 3);
+	expect_out(b, b->seq - 3);
+	expect_nothing(b);
+	nb_release(b->nb, GEN, 4); /* its frames are together with 5's */
+	expect_nothing(b);
+	barrier(b, 5, 0);
+	expect_nothing(b);
+	nb_release(b->nb, GEN, 5);
+	expect_out(b, b->seq - 1);
+}
+
+/* Held again after a pass: epoch numbers begin anew. */
+static void hold_again(struct bed *b)
+{
+	nb_hold(b->nb);
+	barrier(b, 1, 0);
+	guest_sends(b, 0, 0x88b5, 65);
+	expect_nothing(b);
+	barrier(b, 2, 0);
+	nb_release(b->nb, GEN, 2);
+	expect_out(b, b->seq - 1);
+}
+
 static void test_epochs(void)
 {
 	struct nb_stats st;
@@ -45,21 +76,7 @@ static void test_epochs(void)
 	nb_release(b.nb, GEN, 2);
 	expect_out(&b, b.seq - 3);
 	expect_nothing(&b);
-	/* More than one unreleased epoch: they leave together, later and not earlier. */
-	barrier(&b, 3, 0);
-	guest_sends(&b, 0, 0x88b5, 62);
-	barrier(&b, 4, 0);
-	guest_sends(&b, 0, 0x88b5, 63);
-	expect_nothing(&b);
-	nb_release(b.nb, GEN, 3);
-	expect_out(&b, b.seq - 3);
-	expect_nothing(&b);
-	nb_release(b.nb, GEN, 4); /* its frames are together with 5's */
-	expect_nothing(&b);
-	barrier(&b, 5, 0);
-	expect_nothing(&b);
-	nb_release(b.nb, GEN, 5);
-	expect_out(&b, b.seq - 1);
+	several_unreleased(&b);
 	barrier(&b, 6, 0); /* an empty epoch */
 	nb_release(b.nb, GEN, 6);
 	guest_sends(&b, 0, 0x88b5, 64);
@@ -67,14 +84,7 @@ static void test_epochs(void)
 	nb_pass(b.nb);
 	expect_out(&b, b.seq - 1);
 	expect_out(&b, guest_sends(&b, 0, 0x88b5, 64));
-	/* And again, with the numbers begun anew. */
-	nb_hold(b.nb);
-	barrier(&b, 1, 0);
-	guest_sends(&b, 0, 0x88b5, 65);
-	expect_nothing(&b);
-	barrier(&b, 2, 0);
-	nb_release(b.nb, GEN, 2);
-	expect_out(&b, b.seq - 1);
+	hold_again(&b);
 	CHECK(b.failed == 0, "failed: %d", b.failed_rc);
 	nb_pass(b.nb);
 	while (!nb_idle(b.nb))

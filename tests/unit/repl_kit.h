@@ -407,4 +407,17 @@ KIT int kit_refuse(struct repl_conn *c, const char *text)
 			fail_msg("'%s' does not contain '%s'", (text), (word)); \
 	} while (0)
 
+/* Bytes that do not compress, the same in every run. */
+static inline void kit_noise(uint8_t *p, size_t n)
+{
+	uint32_t x = 2463534242u;
+
+	for (size_t i = 0; i < n; i++) {
+		x ^= x << 13;
+		x ^= x >> 17;
+		x ^= x << 5;
+		p[i] = (uint8_t)x;
+	}
+}
+
 #endif
