@@ -11,7 +11,7 @@
  * more than fits, in the same order every epoch, would otherwise push out every page just before
  * it is needed and never hit at all. Then the new page simply is not remembered.
  */
-#include "checkpoint/page_record.h"
+#include "checkpoint/cache.h"
 
 #include <errno.h>
 #include <stdlib.h>

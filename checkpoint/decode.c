@@ -20,6 +20,7 @@
  * Limits: memory is memory_bytes, twice the largest device state, and fixed buffers under 2 MiB.
  */
 #include "checkpoint/decode.h"
+#include "checkpoint/spool.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Disk records: made on the primary, checked and decoded on the backup. Format: docs/WIRE.md. */
 #include "checkpoint/disk_record.h"
+#include "checkpoint/page_record.h"
 
 #include <lz4.h>
 #include <string.h>

@@ -15,23 +15,16 @@
  * A failed write to an image (no room, I/O error) makes the replica dead: nothing more is taken,
  * and the state file says MIXED for whoever comes next.
  */
+#include "checkpoint/image.h"
 #include "checkpoint/journal.h"
+#include "checkpoint/repstate.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-struct image {
-	char path[512];
-	int fd;
-	bool old; /* it holds something from before */
-};
 
 struct kept {
 	struct ckpt_journal *journal;
@@ -41,7 +34,7 @@ struct kept {
 struct ckpt_rep {
 	unsigned disks;
 	uint64_t bytes[CKPT_MAX_DISKS];
-	struct image images[CKPT_MAX_DISKS];
+	struct ckpt_image images[CKPT_MAX_DISKS];
 	struct ckpt_slabs slabs;
 	struct kept kept[CKPT_REP_EPOCHS];
 	struct ckpt_repstate *state;
@@ -71,96 +64,20 @@ static int dead(const struct ckpt_rep *r, struct tv_err *e)
 	return r->failed ? tv_fail(e, r->failed, "%s", r->why.text) : 0;
 }
 
-/* ---- the images ---- */
-static int image_failed(const struct image *im, const char *what, int rc, struct tv_err *e)
-{
-	return tv_fail(e, rc, "replica image %s: %s: %s", im->path, what, tv_strerror(rc));
-}
-
-/* A VM that runs from an image holds locks on it (QEMU's image locking). */
-static bool is_in_use(int fd)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0};
-
-	return !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
-}
-
-static int open_image(struct image *im, const struct ckpt_rep_conf *c, unsigned disk,
-		      struct tv_err *e)
-{
-	struct stat st;
-
-	if (snprintf(im->path, sizeof(im->path), "%s/%s-%u.raw", c->dir, c->vm_id, disk) >=
-	    (int)sizeof(im->path))
-		return tv_fail(e, -ENAMETOOLONG, "the folder for replicas, %s, has too long a name",
-			       c->dir);
-	im->fd = open(im->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (im->fd < 0)
-		return image_failed(im, "open", -errno, e);
-	if (fstat(im->fd, &st) || !S_ISREG(st.st_mode))
-		return image_failed(im, "not a file", -EINVAL, e);
-	if (is_in_use(im->fd))
-		return tv_fail(e, -EBUSY, "replica image %s is in use by a running VM", im->path);
-	im->old = c->hash_key && (uint64_t)st.st_size == c->bytes[disk] && st.st_blocks;
-	/* Empty, then long: all holes. */
-	if ((!im->old && ftruncate(im->fd, 0)) || ftruncate(im->fd, (off_t)c->bytes[disk]))
-		return image_failed(im, "setting its size", -errno, e);
-	return 0;
-}
-
-static int write_at(struct image *im, uint64_t offset, const uint8_t *p, size_t n, struct tv_err *e)
-{
-	while (n) {
-		ssize_t r;
-
-		if (tv_fault("replica_write"))
-			return image_failed(im, "write", -ENOSPC, e);
-		r = pwrite(im->fd, p, n, (off_t)offset);
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return image_failed(im, "write", r ? -errno : -EIO, e);
-		offset += (uint64_t)r;
-		p += r;
-		n -= (size_t)r;
-	}
-	return 0;
-}
-
-/* A hole where the file system can make one. */
-static int zero_at(struct ckpt_rep *r, struct image *im, uint64_t offset, uint64_t n,
-		   struct tv_err *e)
-{
-	if (!fallocate(im->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n))
-		return 0;
-	if (errno != EOPNOTSUPP && errno != ENOSYS)
-		return image_failed(im, "making a hole", -errno, e);
-	while (n) {
-		size_t k = n < CKPT_DISK_PIECE_BYTES ? (size_t)n : CKPT_DISK_PIECE_BYTES;
-		int rc = write_at(im, offset, r->zeroes, k, e);
-
-		if (rc)
-			return rc;
-		offset += k;
-		n -= k;
-	}
-	return 0;
-}
-
 /* A checked record's contents into their image. */
 static int apply_record(void *arg, const struct ckpt_disk_rec *rec, const uint8_t *payload,
 			struct tv_err *e)
 {
 	struct ckpt_rep *r = arg;
-	struct image *im = &r->images[rec->disk];
+	struct ckpt_image *im = &r->images[rec->disk];
 	const uint8_t *contents;
 
 	if (rec->kind != CKPT_DISK_WRITE)
-		return zero_at(r, im, rec->offset, rec->bytes, e);
+		return ckpt_image_zero(im, rec->offset, rec->bytes, r->zeroes, e);
 	if (ckpt_disk_decode(rec, payload, r->scratch, &contents))
 		return tv_fail(e, TV_E_CORRUPT, "a disk record's contents are damaged");
 	r->written_bytes += rec->bytes;
-	return write_at(im, rec->offset, contents, rec->bytes, e);
+	return ckpt_image_write(im, rec->offset, contents, rec->bytes, e);
 }
 
 static const char *check_header(void *arg, const struct ckpt_disk_rec *rec)
@@ -238,7 +155,7 @@ int ckpt_rep_open(const struct ckpt_rep_conf *c, struct ckpt_rep **out, struct t
 		if (!c->bytes[r->disks] || c->bytes[r->disks] > INT64_MAX)
 			rc = tv_fail(e, -EINVAL, "disk %u has an impossible size", r->disks);
 		else
-			rc = open_image(&r->images[r->disks], c, r->disks, e);
+			rc = ckpt_image_open(&r->images[r->disks], c, r->disks, e);
 	}
 	if (rc) {
 		ckpt_rep_free(r);
@@ -278,10 +195,11 @@ uint64_t ckpt_rep_written_bytes(const struct ckpt_rep *r)
 
 int ckpt_rep_sync(struct ckpt_rep *r, struct tv_err *e)
 {
-	for (unsigned i = 0; i < r->disks; i++)
-		if (fdatasync(r->images[i].fd))
-			return image_failed(&r->images[i], "sync", -errno, e);
-	return 0;
+	int rc = 0;
+
+	for (unsigned i = 0; i < r->disks && !rc; i++)
+		rc = ckpt_image_sync(&r->images[i], e);
+	return rc;
 }
 
 void ckpt_rep_hand_over(struct ckpt_rep *r)
@@ -321,41 +239,12 @@ bool ckpt_rep_has_old(const struct ckpt_rep *r)
 	return false;
 }
 
-static int read_at(struct image *im, uint64_t offset, uint8_t *p, size_t n, struct tv_err *e)
-{
-	while (n) {
-		ssize_t k = pread(im->fd, p, n, (off_t)offset);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			return image_failed(im, "read", k ? -errno : -EIO, e);
-		offset += (uint64_t)k;
-		p += k;
-		n -= (size_t)k;
-	}
-	return 0;
-}
-
-/* Is all of it in a hole? *until: what is known to be one from here on. */
-static bool is_hole(const struct image *im, uint64_t at, size_t bytes, uint64_t end,
-		    uint64_t *until)
-{
-	off_t data;
-
-	if (at >= *until) {
-		data = lseek(im->fd, (off_t)at, SEEK_DATA);
-		*until = data >= 0 ? (uint64_t)data : errno == ENXIO ? end : at;
-	}
-	return at + bytes <= *until;
-}
-
 int ckpt_rep_hash(struct ckpt_rep *r, unsigned disk, uint64_t first, unsigned n, uint8_t *out,
 		  struct tv_err *e)
 {
 	uint64_t hole_until = 0, end;
 	unsigned done = 0;
-	struct image *im;
+	struct ckpt_image *im;
 
 	if (disk >= r->disks || !r->images[disk].old)
 		return 0;
@@ -370,12 +259,12 @@ int ckpt_rep_hash(struct ckpt_rep *r, unsigned disk, uint64_t first, unsigned n,
 		if (at >= end)
 			break;
 		bytes = end - at < CKPT_BLOCK_BYTES ? (size_t)(end - at) : CKPT_BLOCK_BYTES;
-		hole = is_hole(im, at, bytes, end, &hole_until);
+		hole = ckpt_image_is_hole(im, at, bytes, end, &hole_until);
 		if (hole && bytes == CKPT_BLOCK_BYTES) {
 			memcpy(out + (size_t)done * CKPT_HASH_BYTES, r->zero_hash, CKPT_HASH_BYTES);
 			continue;
 		}
-		rc = hole ? 0 : read_at(im, at, r->scratch, bytes, e);
+		rc = hole ? 0 : ckpt_image_read(im, at, r->scratch, bytes, e);
 		if (!rc && ckpt_hash_block(r->hasher, hole ? r->zeroes : r->scratch, bytes,
 					   out + (size_t)done * CKPT_HASH_BYTES))
 			rc = tv_fail(e, -EIO, "hashing replica image %s failed", im->path);

@@ -26,6 +26,7 @@
  *
  * Limits: no threads of its own; several encoders may share a VM's blocks, not its pages.
  */
+#include "checkpoint/cache.h"
 #include "checkpoint/page_record.h"
 
 #include <assert.h>

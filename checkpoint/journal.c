@@ -6,6 +6,7 @@
  * whose header has just come does not fit any more, and that header moves on.
  */
 #include "checkpoint/journal.h"
+#include "checkpoint/spool.h"
 
 #include <errno.h>
 #include <inttypes.h>

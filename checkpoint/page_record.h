@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The record format as both halves of the room see it (spec: docs/WIRE.md, "Page records"), and
- * the room's private parts: cache of bases, spool of received bytes.
+ * Page records as both halves of the room see them: header and contents (docs/WIRE.md, "Page
+ * records"). Private to checkpoint/.
  */
 #ifndef CHECKPOINT_PAGE_RECORD_H
 #define CHECKPOINT_PAGE_RECORD_H
@@ -11,7 +11,6 @@
 #define CKPT_PIECE_BYTES (256u << 10) /* decoded device state in one record, at most */
 #define CKPT_MAX_RECORD_BYTES (CKPT_RECORD_HEADER_BYTES + CKPT_PIECE_BYTES)
 
-/* ---- page_record.c: headers and contents ---- */
 struct ckpt_rec {
 	uint8_t encoding, flags;
 	uint16_t block;
@@ -54,34 +53,5 @@ void ckpt_xor(uint8_t *dst, const uint8_t *a, const uint8_t *b, size_t n);
 void ckpt_xor_page(uint8_t *dst, const uint8_t *page, const uint8_t *base, unsigned *zeroes_diff,
 		   unsigned *zeroes_page);
 void ckpt_stats_count(struct ckpt_stats *s, const struct ckpt_rec *r);
-
-/* ---- cache.c: what the receiver has, as far as we remember ---- */
-struct ckpt_cache;
-int ckpt_cache_new(size_t bytes, struct ckpt_cache **out) TV_MUST_CHECK;
-void ckpt_cache_free(struct ckpt_cache *c);
-void ckpt_cache_clear(struct ckpt_cache *c);
-/* Pages older than about two ticks may give way to new ones. */
-void ckpt_cache_tick(struct ckpt_cache *c);
-/* The remembered contents, or NULL. Writable: the caller updates a base in place. */
-uint8_t *ckpt_cache_find(struct ckpt_cache *c, uint32_t block, uint64_t offset);
-/* A place for a page that find did not find; NULL: not worth remembering now. */
-uint8_t *ckpt_cache_insert(struct ckpt_cache *c, uint32_t block, uint64_t offset);
-void ckpt_cache_drop(struct ckpt_cache *c, uint32_t block, uint64_t offset);
-
-/* ---- spool.c: the received bytes of one epoch ---- */
-struct ckpt_spool;
-int ckpt_spool_new(size_t memory_bytes, const char *dir, uint64_t file_bytes,
-		   struct ckpt_spool **out) TV_MUST_CHECK;
-void ckpt_spool_free(struct ckpt_spool *s);
-/* Empties it and gives disk space back. */
-void ckpt_spool_clear(struct ckpt_spool *s);
-/* -ENOSPC: limit or disk full. After a failure every add fails the same way until clear. */
-int ckpt_spool_add(struct ckpt_spool *s, const void *p, size_t n) TV_MUST_CHECK;
-/* What made an add fail since clear, or 0. */
-int ckpt_spool_failed(const struct ckpt_spool *s);
-uint64_t ckpt_spool_bytes(const struct ckpt_spool *s);
-/* n (at most CKPT_MAX_RECORD_BYTES) bytes at pos, inside what was added; valid until the next
- * call. */
-int ckpt_spool_at(struct ckpt_spool *s, uint64_t pos, size_t n, const uint8_t **out) TV_MUST_CHECK;
 
 #endif

@@ -5,7 +5,7 @@
  * crash; so it names the boot it was written in, and "live" counts only in that boot. Only "whole"
  * (settled: images first, then this file, both durable) counts in any.
  */
-#include "checkpoint/disk_record.h"
+#include "checkpoint/repstate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,7 +55,7 @@ int ckpt_repstate_begin(const char *dir, const char *vm_id, const char *session,
 	int rc = s ? path_of(dir, vm_id, s->path, sizeof(s->path)) : -ENOMEM;
 
 	*out = NULL;
-	snprintf(first.session, sizeof(first.session), "%s", session);
+	tv_copy(first.session, sizeof(first.session), session);
 	boot_id(first.boot);
 	if (!rc)
 		rc = tv_write_file(s->path, &first, sizeof(first));

@@ -4,7 +4,7 @@
  * file. The file is read with pread through one window, never mapped: an epoch of many gigabytes
  * must not become resident on a host that also runs other VMs.
  */
-#include "checkpoint/page_record.h"
+#include "checkpoint/spool.h"
 
 #include <errno.h>
 #include <fcntl.h>

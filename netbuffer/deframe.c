@@ -9,24 +9,24 @@ static uint32_t get_be32(const uint8_t *p)
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-static unsigned head_bytes(const struct stream *s)
+static unsigned head_bytes(const struct deframe *s)
 {
 	return s->vnet_hdr ? 8 : 4;
 }
 
-static int check_head(struct stream *s)
+static int check_head(struct deframe *s)
 {
 	s->body_bytes = get_be32(s->head);
 	s->body_have = 0;
 	/* QEMU sends no empty frames; a length of 0 means that we have lost our place. */
-	if (!s->body_bytes || s->body_bytes > STREAM_MAX_FRAME_BYTES)
+	if (!s->body_bytes || s->body_bytes > DEFRAME_MAX_FRAME_BYTES)
 		return TV_E_PROTOCOL;
 	if (s->vnet_hdr && get_be32(s->head + 4) > s->body_bytes)
 		return TV_E_PROTOCOL;
 	return 0;
 }
 
-static size_t take_head(struct stream *s, const uint8_t *p, size_t n)
+static size_t take_head(struct deframe *s, const uint8_t *p, size_t n)
 {
 	size_t take = head_bytes(s) - s->head_have;
 
@@ -37,7 +37,7 @@ static size_t take_head(struct stream *s, const uint8_t *p, size_t n)
 	return take;
 }
 
-static size_t take_body(struct stream *s, const uint8_t *p, size_t n)
+static size_t take_body(struct deframe *s, const uint8_t *p, size_t n)
 {
 	size_t take = s->body_bytes - s->body_have;
 
@@ -49,7 +49,7 @@ static size_t take_body(struct stream *s, const uint8_t *p, size_t n)
 	return take;
 }
 
-static int begin(struct stream *s, const struct stream_ops *ops)
+static int begin(struct deframe *s, const struct deframe_ops *ops)
 {
 	int rc = check_head(s);
 
@@ -61,7 +61,7 @@ static int begin(struct stream *s, const struct stream_ops *ops)
 	return 0;
 }
 
-int stream_feed(struct stream *s, const struct stream_ops *ops, const uint8_t *p, size_t n)
+int deframe_feed(struct deframe *s, const struct deframe_ops *ops, const uint8_t *p, size_t n)
 {
 	size_t at = 0, took;
 	int rc;

@@ -9,10 +9,10 @@
 #include "common/common.h"
 
 /* A GSO frame is at most 64 KiB and some headers. */
-#define STREAM_MAX_FRAME_BYTES (128u << 10)
-#define STREAM_MAX_HEAD_BYTES 8u
+#define DEFRAME_MAX_FRAME_BYTES (128u << 10)
+#define DEFRAME_MAX_HEAD_BYTES 8u
 
-struct stream_ops {
+struct deframe_ops {
 	/* A frame begins: room for its wire bytes, header included, or NULL to skip it. */
 	uint8_t *(*begin)(void *arg, size_t wire_bytes);
 	/* The frame that ended at this position of the stream; false stops the parser. */
@@ -20,9 +20,9 @@ struct stream_ops {
 	void *arg;
 };
 
-struct stream {
+struct deframe {
 	bool vnet_hdr;
-	uint8_t head[STREAM_MAX_HEAD_BYTES];
+	uint8_t head[DEFRAME_MAX_HEAD_BYTES];
 	unsigned head_have;
 	uint32_t body_bytes, body_have;
 	uint8_t *out; /* where the frame goes; NULL: skipped */
@@ -30,10 +30,10 @@ struct stream {
 };
 
 /* Takes all n bytes; 0, or TV_E_PROTOCOL, after which the stream has no meaning any more. */
-int stream_feed(struct stream *s, const struct stream_ops *ops, const uint8_t *p,
-		size_t n) TV_MUST_CHECK;
+int deframe_feed(struct deframe *s, const struct deframe_ops *ops, const uint8_t *p,
+		 size_t n) TV_MUST_CHECK;
 /* No byte of an unfinished frame has been taken. */
-static inline bool stream_between(const struct stream *s)
+static inline bool deframe_between(const struct deframe *s)
 {
 	return !s->head_have;
 }

@@ -79,7 +79,7 @@
 #include <unistd.h>
 #include <netlink/route/link.h>
 
-#define AGAIN_US 1000
+#define AGAIN_NS TV_NS_PER_MS
 #define STATS_AGE_NS (50 * TV_NS_PER_MS)
 #define DROP_WAIT_NS (100 * TV_NS_PER_MS)
 #define MIN_LIMIT_BYTES (256u << 10)
@@ -129,7 +129,7 @@ static void on_report(evutil_socket_t fd, short what, void *arg)
 /* Lets go what may go; comes again as long as something is on its way. */
 static void advance(struct plug *p)
 {
-	struct timeval soon = {0, AGAIN_US};
+	struct timeval soon = tv_timeval(AGAIN_NS);
 	bool more;
 
 	pthread_mutex_lock(&p->lock);

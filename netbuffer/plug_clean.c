@@ -89,7 +89,7 @@ static int clean_one(struct nl_sock *sk, struct nl_cache *queues, struct rtnl_li
 	struct plug_dev d = {.made = true};
 
 	d.ifb_ifindex = (unsigned)rtnl_link_get_ifindex(link);
-	snprintf(d.ifb, sizeof(d.ifb), "%s", rtnl_link_get_name(link));
+	tv_copy(d.ifb, sizeof(d.ifb), rtnl_link_get_name(link));
 	find_tap(sk, queues, &d);
 	if (release)
 		let_out(&d);

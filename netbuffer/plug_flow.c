@@ -4,9 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* First barrier: what was passing leaves within microseconds, or this host is in trouble. */
 #define SETTLE_NS (50 * TV_NS_PER_MS)
@@ -23,7 +21,7 @@ int plug_fail(struct plug *p, const char *port, int rc)
 {
 	if (!p->failed_rc) {
 		p->failed_rc = rc;
-		snprintf(p->failed_port, sizeof(p->failed_port), "%s", port);
+		tv_copy(p->failed_port, sizeof(p->failed_port), port);
 	}
 	return rc;
 }

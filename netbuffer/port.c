@@ -209,8 +209,8 @@ static ssize_t read_counted(struct port *p)
 
 static void parse(struct port *p, size_t n)
 {
-	const struct stream_ops ops = {frame_begins, frame_ends, p};
-	int rc = stream_feed(&p->stream, &ops, p->nb->buf, n);
+	const struct deframe_ops ops = {frame_begins, frame_ends, p};
+	int rc = deframe_feed(&p->deframe, &ops, p->nb->buf, n);
 
 	if (!rc)
 		return;
@@ -285,7 +285,7 @@ bool port_idle(struct port *p)
 	pthread_mutex_unlock(&p->nb->lock);
 	if (f && f->end_pos <= open_pos)
 		return false;
-	return p->discard || (stream_between(&p->stream) && !unread(p));
+	return p->discard || (deframe_between(&p->deframe) && !unread(p));
 }
 
 int port_init(struct port *p, struct relay *nb, const struct nb_port *from)
@@ -295,7 +295,7 @@ int port_init(struct port *p, struct relay *nb, const struct nb_port *from)
 	p->name[sizeof(p->name) - 1] = '\0';
 	p->capture_fd = from->capture_fd;
 	p->inject_fd = from->inject_fd;
-	p->stream.vnet_hdr = from->vnet_hdr;
+	p->deframe.vnet_hdr = from->vnet_hdr;
 	queue_init(&p->queue, &nb->budget);
 	if (evutil_make_socket_nonblocking(p->capture_fd) ||
 	    evutil_make_socket_nonblocking(p->inject_fd))

@@ -231,7 +231,7 @@ static size_t say_frame(const struct port *p, const struct nb_frame *f, nb_frame
 	const uint8_t *body = f->data + 4;
 	size_t bytes = f->bytes - 4, head = 0;
 
-	if (p->stream.vnet_hdr) {
+	if (p->deframe.vnet_hdr) {
 		head = (size_t)f->data[4] << 24 | (size_t)f->data[5] << 16 |
 		       (size_t)f->data[6] << 8 | f->data[7];
 		body += 4;

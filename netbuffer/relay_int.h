@@ -27,8 +27,8 @@ struct port {
 	int failed_rc;
 
 	/* The loop's own. */
-	struct stream stream;
-	struct nb_frame *coming; /* the frame that stream fills */
+	struct deframe deframe;
+	struct nb_frame *coming; /* the frame that deframe fills */
 	bool skipping;		 /* no room for it */
 	bool discard;		 /* read, and throw away */
 	bool mute;		 /* inject_fd is broken */

@@ -261,7 +261,7 @@ static int conn_new(struct event_base *base, struct repl_tls *tls, const struct 
 static void set_where(struct repl_conn *c, const char *host, uint16_t port)
 {
 	snprintf(c->where, sizeof(c->where), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
-	snprintf(c->who, sizeof(c->who), "%s", c->where);
+	tv_copy(c->who, sizeof(c->who), c->where);
 }
 
 int repl_connect(struct event_base *base, struct repl_tls *tls, const char *host, uint16_t port,

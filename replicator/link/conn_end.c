@@ -13,7 +13,7 @@
 
 void conn_set_timer(struct event *timer, int ms)
 {
-	struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
+	struct timeval tv = tv_timeval(ms * TV_NS_PER_MS);
 
 	event_add(timer, &tv);
 }

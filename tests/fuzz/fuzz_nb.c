@@ -23,7 +23,7 @@ static uint8_t *begin(void *arg, size_t wire_bytes)
 {
 	struct sink *s = arg;
 
-	if (s->frame || wire_bytes > STREAM_MAX_FRAME_BYTES + STREAM_MAX_HEAD_BYTES)
+	if (s->frame || wire_bytes > DEFRAME_MAX_FRAME_BYTES + DEFRAME_MAX_HEAD_BYTES)
 		abort();
 	s->frame_bytes = wire_bytes;
 	if (s->skip && s->frames % 3 == 1)
@@ -50,15 +50,15 @@ static bool end(void *arg, uint64_t end_pos)
 
 static int run(struct sink *s, bool vnet_hdr, size_t piece)
 {
-	const struct stream_ops ops = {begin, end, s};
-	struct stream st = {.vnet_hdr = vnet_hdr};
+	const struct deframe_ops ops = {begin, end, s};
+	struct deframe st = {.vnet_hdr = vnet_hdr};
 	size_t at = 0;
 	int rc = 0;
 
 	while (at < s->all_bytes && !rc) {
 		size_t n = s->all_bytes - at < piece ? s->all_bytes - at : piece;
 
-		rc = stream_feed(&st, &ops, s->all + at, n);
+		rc = deframe_feed(&st, &ops, s->all + at, n);
 		at += n;
 	}
 	free(s->frame);

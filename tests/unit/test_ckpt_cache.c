@@ -2,7 +2,7 @@
 /* The cache of bases against a plain table of what each page was last. */
 #include "tests/unit/ckpt_model.h"
 
-#include "checkpoint/page_record.h"
+#include "checkpoint/cache.h"
 
 #define PAGES 300u
 #define BLOCKS 4u

@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "checkpoint/page_record.h"
+#include "checkpoint/spool.h"
 
 static char dir[] = "/tmp/tv-test-spool-XXXXXX";
 
