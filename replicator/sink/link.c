@@ -9,56 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- sending ---- */
-
-void sink_send(struct sink *s, Twinvm__Control *msg, bool urgent)
-{
-	int rc = s->conn ? repl_send(s->conn, msg, urgent) : -ENOTCONN;
-
-	if (rc)
-		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
-}
-
-void sink_send_msg(void *arg, const struct fo_msg *m)
-{
-	struct sink *s = arg;
-	int rc = s->conn ? wire_send(s->conn, s->beats, s->job.conf.host, m) : 0;
-
-	if (rc)
-		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
-}
-
-/* ---- hearing ---- */
-
-void sink_violation(struct sink *s, const char *what)
-{
-	sink_refuse(s, TV_E_PROTOCOL, what);
-}
-
-/* What the primary's engine says; bad: the connection ends. */
-static void hear(struct sink *s, const struct fo_msg *m, int64_t now_ns)
-{
-	if (fo_backup_message(&s->b, now_ns, m) == TV_E_PROTOCOL)
-		sink_violation(s, "a message that has no place here");
-}
-
-void sink_on_beat(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
-		  int64_t now_ns, void *arg)
-{
-	struct sink *s = arg;
-	struct fo_msg m = {.kind = FO_M_HEARTBEAT,
-			   .generation = generation,
-			   .seq = seq,
-			   .sent_ns = sent_ns,
-			   .datagram = true};
-
-	if (kind != REPL_BEAT || s->ending || !s->conn)
-		return;
-	if (generation == s->b.generation)
-		s->beat_rx_ns = now_ns;
-	hear(s, &m, now_ns);
-}
-
 static bool good_id(const char *id, size_t digits)
 {
 	return strlen(id) == digits && strspn(id, "0123456789abcdef") == digits;
@@ -193,7 +143,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 	if (wire_read(m, &fm)) {
 		note_message(s, m);
 		if (s->hello)
-			hear(s, &fm, now_ns);
+			sink_receive(s, &fm, now_ns);
 		else /* a bye before everything */
 			sink_discard(s, "discarded");
 		return;

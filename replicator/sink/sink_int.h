@@ -42,36 +42,51 @@ struct sink {
 	struct tv_err why;
 };
 
-/* ---- sink.c: reports, the end of the session, time ---- */
 void sink_arm(struct event *ev, int64_t ns);
+
+/*
+ * The files, each of which calls only those above it.
+ */
+/* ---- send.c: messages to the primary ---- */
+void sink_send(struct sink *s, Twinvm__Control *msg, bool urgent);
+void sink_send_msg(void *arg, const struct fo_msg *m);
+
+/* ---- stats.c: messages to the daemon ---- */
 void sink_send_stats(struct sink *s);
 void sink_introduce(struct report *r, void *arg);
+
+/* ---- end.c: the end of the session ---- */
 void sink_set_why(struct sink *s, int rc, const char *text);
 void sink_finish(struct sink *s);
-/* Ends the standby, if there is one, then the process. */
-void sink_discard(struct sink *s, const char *outcome);
-/* Tells the primary why, then discards. */
-void sink_refuse(struct sink *s, int rc, const char *reason);
-
-/* ---- sink_standby.c: what the engine asks for, and the apply thread ---- */
-extern const struct fo_backup_ops sink_engine_ops;
-void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
-		    void *arg);
 /* Puts work into the apply thread's queue; without memory for it the session ends. */
 void sink_post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
 	       const struct apply_sums *sums);
+/* Ends the standby, if there is one, then the process. */
+void sink_discard(struct sink *s, const char *outcome);
+/* Sends the primary why, then discards. */
+void sink_refuse(struct sink *s, int rc, const char *reason);
+/* The primary is stale: sends it the higher generation, then discards. */
+void sink_turn_away(struct sink *s, uint64_t highest);
+
+/* ---- receive.c: the primary's messages for the engine ---- */
+/* The peer broke the protocol: it is refused, and the session ends. */
+void sink_violation(struct sink *s, const char *what);
+void sink_receive(struct sink *s, const struct fo_msg *m, int64_t now_ns);
+void sink_on_beat(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
+		  int64_t now_ns, void *arg);
+
+/* ---- standby.c: the standby, behind the apply thread ---- */
 /* The daemon let us in; slot: whose names the standby gets. */
 void sink_begin_standby(struct sink *s, unsigned slot);
 /* On a slow link they wait here, where they have not been made yet. Also from the tick. */
 void sink_next_hashes(struct sink *s);
 
-/* ---- sink_link.c: connection, messages, heartbeats ---- */
+/* ---- decide.c: what the engine asks for ---- */
+extern const struct fo_backup_ops sink_engine_ops;
+void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
+		    void *arg);
+
+/* ---- link.c: connection and messages ---- */
 extern const struct repl_ops sink_link_ops;
-void sink_send(struct sink *s, Twinvm__Control *msg, bool urgent);
-void sink_send_msg(void *arg, const struct fo_msg *m);
-/* The peer broke the protocol: it is told, and the session ends. */
-void sink_violation(struct sink *s, const char *what);
-void sink_on_beat(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
-		  int64_t now_ns, void *arg);
 
 #endif

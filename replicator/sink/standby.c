@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The sink: what the engine (failover/backup.c) asks for, and the standby behind the apply
- * thread. */
+/* The sink: the standby behind the apply thread, and its answers. */
 #include "replicator/sink/sink_int.h"
 
 #include <errno.h>
@@ -12,91 +11,6 @@
 #define QUEUE_BYTES (8u << 20)
 #define HASHES_AHEAD_BYTES (64u << 10)
 #define PROMOTE_TIMEOUT_MS 10000
-#define HAND_OVER_MS 100
-
-void sink_post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
-	       const struct apply_sums *sums)
-{
-	if (!applier_post(s->applier, kind, p, n, epoch, sums))
-		return;
-	sink_set_why(s, -ENOMEM, "no memory for received data");
-	s->outcome = "failed";
-	sink_finish(s);
-}
-
-/* ---- what the engine asks for ---- */
-
-static void ask(void *arg, enum fo_question q)
-{
-	struct sink *s = arg;
-	struct fo_claim c;
-
-	job_claim(&s->job, &c);
-	fo_ask_start(s->ask, q, &c);
-}
-
-/* The VM runs; what the primary is told of it has left before we go. */
-static void hand_over(struct sink *s)
-{
-	if (s->conn)
-		repl_finish(s->conn, HAND_OVER_MS); /* on_closed goes on */
-	else
-		sink_finish(s);
-}
-
-static void act(void *arg, enum fo_action a, uint64_t generation)
-{
-	struct sink *s = arg;
-
-	switch (a) {
-	case FO_ACTION_PROMOTE:
-		s->job.generation = generation;
-		promotion_note(s->dir, generation);
-		applier_drop_queued(s->applier);
-		sink_post(s, APPLY_PROMOTE, NULL, 0, 0, NULL);
-		break;
-	case FO_ACTION_DISCARD:
-		sink_discard(s, s->exit_rc ? "failed" : "discarded");
-		break;
-	case FO_ACTION_HAND_OVER:
-		s->ending = true;
-		s->outcome = "promoted";
-		s->exit_rc = 0;
-		hand_over(s);
-		break;
-	default:
-		break;
-	}
-}
-
-static void changed(void *arg, enum fo_backup_event ev, enum fo_backup_state from)
-{
-	struct sink *s = arg;
-
-	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_backup_event_name(ev),
-	       fo_backup_state_name(from), fo_backup_state_name(s->b.state),
-	       (unsigned long long)s->b.generation, (unsigned long long)s->b.epoch_committed);
-	if (!s->ending)
-		sink_send_stats(s);
-}
-
-const struct fo_backup_ops sink_engine_ops = {
-	.send = sink_send_msg, .ask = ask, .act = act, .changed = changed};
-
-void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
-		    void *arg)
-{
-	struct sink *s = arg;
-
-	(void)q;
-	if (s->ending)
-		return;
-	if (rc)
-		tv_log(TV_WARN, "arbiter: %s", why);
-	if (rc == TV_E_LOST)
-		snprintf(s->why.text, sizeof(s->why.text), "%s", why);
-	fo_backup_answer(&s->b, tv_now_ns(), rc, rc ? 0 : rec->generation);
-}
 
 /* ---- the apply thread's answers ---- */
 

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The sink: sending to the primary. */
+#include "replicator/sink/sink_int.h"
+
+void sink_send(struct sink *s, Twinvm__Control *msg, bool urgent)
+{
+	int rc = s->conn ? repl_send(s->conn, msg, urgent) : -ENOTCONN;
+
+	if (rc)
+		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
+}
+
+void sink_send_msg(void *arg, const struct fo_msg *m)
+{
+	struct sink *s = arg;
+	int rc = s->conn ? wire_send(s->conn, s->beats, s->job.conf.host, m) : 0;
+
+	if (rc)
+		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
+}
