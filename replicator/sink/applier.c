@@ -7,7 +7,7 @@
  */
 #include "replicator/sink/applier.h"
 #include "checkpoint/checkpoint.h"
-#include "replicator/sink/replica.h"
+#include "replicator/sink/open_disks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -101,12 +101,12 @@ static void answer(struct applier *a, const struct apply_answer *ans)
 
 static int start_disks(struct applier *a, json_t *desc, struct apply_answer *ans)
 {
-	struct replica_conf conf = {.dir = a->conf.replica_dir,
-				    .vm_id = a->conf.standby.vm_id,
-				    .session = a->conf.session,
-				    .spool_dir = a->conf.spool_dir,
-				    .spool_bytes = a->conf.spool_bytes,
-				    .hash_key = a->conf.hash_key};
+	struct open_disks_conf conf = {.dir = a->conf.replica_dir,
+				       .vm_id = a->conf.standby.vm_id,
+				       .session = a->conf.session,
+				       .spool_dir = a->conf.spool_dir,
+				       .spool_bytes = a->conf.spool_bytes,
+				       .hash_key = a->conf.hash_key};
 	struct ckpt_rep_state old;
 	int rc;
 
@@ -116,7 +116,8 @@ static int start_disks(struct applier *a, json_t *desc, struct apply_answer *ans
 		       "a replica of an earlier session (%.8s) is %s; what differs is copied",
 		       old.session, old.phase == CKPT_REP_WHOLE ? "whole" : "not one epoch's");
 	a->conf.standby.replicas = a->replicas;
-	rc = replica_open(desc, &conf, &a->rep, a->replicas, &a->conf.standby.n_replicas, &ans->e);
+	rc = sink_open_disks(desc, &conf, &a->rep, a->replicas, &a->conf.standby.n_replicas,
+			     &ans->e);
 	ans->has_old = a->rep && ckpt_rep_has_old(a->rep);
 	return rc;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "replicator/sink/replica.h"
+#include "replicator/sink/open_disks.h"
 
 #include <errno.h>
 
 /* Of each epoch's disk records; the rest goes to a file. A fast disk's writes of 100 ms fit. */
 #define JOURNAL_MEMORY_BYTES (48u << 20)
 
-int replica_open(json_t *desc, const struct replica_conf *conf, struct ckpt_rep **out,
-		 const char *paths[CKPT_MAX_DISKS], unsigned *n, struct tv_err *e)
+int sink_open_disks(json_t *desc, const struct open_disks_conf *conf, struct ckpt_rep **out,
+		    const char *paths[CKPT_MAX_DISKS], unsigned *n, struct tv_err *e)
 {
 	struct ckpt_rep_conf rc = {.dir = conf->dir,
 				   .vm_id = conf->vm_id,
