@@ -65,7 +65,7 @@ download() {
 }
 
 inputs_hash() {
-	(cd "$here" && cat mkguest.sh rc inittab redis.conf verify.c diskbench.c clockcheck.c && cat "$debs/list") | sha256sum
+	(cd "$here" && cat mkguest.sh rc inittab redis.conf verify.c verify_pattern.h diskbench.c clockcheck.c && cat "$debs/list") | sha256sum
 }
 
 # The libraries a program needs, found by the unpacked tree's own loader in that tree alone.

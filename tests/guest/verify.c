@@ -9,9 +9,9 @@
  * Theory of operation. N writers, each with a region of its own, write runs of 1 to 8 blocks at
  * random places, one O_DIRECT|O_SYNC request at a time. Write number n of writer w always goes to
  * the same place (a hash of seed, w and n), and a block's content follows from seed, block number
- * and n alone. The program keeps in memory which n every block holds. So a block on the disk is
- * what memory says, or, while the one write under way covers it, what that write brings. Nothing
- * else is ever right, and every way of mixing moments shows:
+ * and n alone (verify_pattern.h). The program keeps in memory which n every block holds. So a block
+ * on the disk is what memory says, or, while the one write under way covers it, what that write
+ * brings. Nothing else is ever right, and every way of mixing moments shows:
  *   disk ahead of memory     the next write is made again: the blocks it covers hold its number
  *                            already, and each run is read and compared before it is overwritten
  *   disk behind memory       a block holds an older number: seen at the latest by CHECK
@@ -46,33 +46,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BLOCK 4096u
-#define WORDS (BLOCK / sizeof(uint64_t))
-#define RUN_MAX 8u
-#define WRITERS_MAX 16u
-#define ZERO_EVERY 16u
-#define ZERO_TAIL 64u /* how many writes of zeroes in a row may hide the last number */
-#define PORT 7001
-#define MAGIC UINT64_C(0x746d766670617431) /* "twvmpat1", nearly */
+#include "verify_pattern.h"
 
-struct head {
-	uint64_t magic, seed;
-	uint32_t writers, zero;
-	uint64_t blocks; /* of the whole disk */
-	uint64_t block, number;
-};
-struct disk {
-	int fd;
-	uint64_t seed, blocks, region;
-	uint32_t writers;
-	bool zero;
-	uint64_t *holds; /* number of the write each block holds; 0: zeroes */
-};
-struct run {
-	uint64_t first;
-	unsigned count;
-	bool zero;
-};
+#define PORT 7001
+
 struct writer {
 	struct disk *disk;
 	uint32_t index;
@@ -87,14 +64,6 @@ static pthread_mutex_t report_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t mismatches, errors;
 static char first_bad[256];
 static FILE *console;
-
-static uint64_t mix(uint64_t x)
-{
-	x += UINT64_C(0x9e3779b97f4a7c15);
-	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return x ^ (x >> 31);
-}
 
 __attribute__((format(printf, 2, 3))) static void report(uint64_t *count, const char *fmt, ...)
 {
@@ -127,68 +96,12 @@ __attribute__((format(printf, 1, 2), noreturn)) static void die(const char *fmt,
 	exit(2);
 }
 
-/* ---- what a block holds ---- */
-
-static void fill(const struct disk *d, uint64_t block, uint64_t number, uint64_t *out)
-{
-	struct head h = {.magic = MAGIC,
-			 .seed = d->seed,
-			 .writers = d->writers,
-			 .zero = d->zero,
-			 .blocks = d->blocks,
-			 .block = block,
-			 .number = number};
-	uint64_t x = mix(d->seed ^ mix(block)) ^ mix(number), sum = 0;
-	size_t i = sizeof(h) / sizeof(*out);
-
-	if (!number) {
-		memset(out, 0, BLOCK);
-		return;
-	}
-	memcpy(out, &h, sizeof(h));
-	for (; i < WORDS - 1; i++)
-		out[i] = x = x * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	for (i = 0; i < WORDS - 1; i++)
-		sum = mix(sum ^ out[i]);
-	out[i] = sum;
-}
-
-static struct run place(const struct disk *d, uint32_t writer, uint64_t number)
-{
-	uint64_t x = mix(mix(d->seed + writer) + number);
-	uint64_t at = x % d->region, left = d->region - at;
-	unsigned count = 1 + (unsigned)((x >> 40) % RUN_MAX);
-
-	return (struct run){.first = writer * d->region + at,
-			    .count = left < count ? (unsigned)left : count,
-			    .zero = d->zero && (x >> 50) % ZERO_EVERY == 0};
-}
+/* ---- memory and disk ---- */
 
 static void remember(struct disk *d, const struct run *r, uint64_t number)
 {
 	for (unsigned i = 0; i < r->count; i++)
 		d->holds[r->first + i] = r->zero ? 0 : number;
-}
-
-/* In words, what a block that is not as it should be holds. */
-static const char *describe(const struct disk *d, uint64_t block, const uint64_t *data, char *out,
-			    size_t size)
-{
-	uint64_t good[WORDS];
-	struct head h;
-
-	memcpy(&h, data, sizeof(h));
-	if (!h.magic && !h.number && !memcmp(data, data + 1, BLOCK - sizeof(*data)))
-		snprintf(out, size, "zeroes");
-	else if (h.magic != MAGIC || h.seed != d->seed)
-		snprintf(out, size, "foreign bytes");
-	else if (h.block != block)
-		snprintf(out, size, "block %" PRIu64, h.block);
-	else if (fill(d, block, h.number, good), memcmp(good, data, BLOCK) != 0)
-		snprintf(out, size, "a torn write %" PRIu64, h.number);
-	else
-		snprintf(out, size, "write %" PRIu64, h.number);
-	return out;
 }
 
 /* Compares blocks from the disk with what memory says; the number that differ. */
