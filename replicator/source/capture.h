@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The capture thread: the only one that talks to the VM. It attaches, copies the whole VM, captures
- * epochs and detaches, as the loop tells it to; answers come back in the loop, in order.
+ * epochs and detaches, as the loop orders; answers come back in the loop, in order.
  */
 #ifndef REPLICATOR_SOURCE_CAPTURE_H
 #define REPLICATOR_SOURCE_CAPTURE_H
@@ -17,9 +17,9 @@ enum cap_cmd {
 	CAP_EPOCH,	/* n = epoch -> CAP_EV_CAPTURED */
 	CAP_LAST_EPOCH, /* the same, and the VM stays stopped */
 	CAP_STOP_VM,	/* -> CAP_EV_STOPPED */
-	CAP_RESUME_VM,	/* undoes CAP_STOP_VM and CAP_LAST_EPOCH; not what a person has stopped */
-	CAP_QUIT_VM,	/* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
-	CAP_DETACH,	/* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
+	CAP_RESUME_VM, /* undoes CAP_STOP_VM and CAP_LAST_EPOCH; not what an operator has stopped */
+	CAP_QUIT_VM,   /* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
+	CAP_DETACH,    /* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
 };
 /* CAP_NET_ANY looks for taps first (hv_opts.net_below), and adds filters where that is not
  * possible. */
@@ -30,7 +30,7 @@ enum cap_event_kind {
 	CAP_EV_PROGRESS,
 	CAP_EV_SYNCED,
 	CAP_EV_CAPTURED,
-	CAP_EV_NOT_RUNNING, /* instead of CAPTURED: a person has paused the VM */
+	CAP_EV_NOT_RUNNING, /* instead of CAPTURED: an operator has paused the VM */
 	CAP_EV_STOPPED,
 	CAP_EV_VM,
 	CAP_EV_VM_GONE,

@@ -15,22 +15,6 @@
  * times. */
 #define HOLD_SHARE 8
 
-bool src_send_disks(struct source *s)
-{
-	const uint8_t *p;
-	uint64_t epoch;
-	size_t n;
-
-	while (s->connected && s->conn && disks_peek(s->disks, &epoch, &p, &n)) {
-		if (repl_send_disk(s->conn, epoch, p, n) == -EAGAIN) {
-			s->bulk_blocked = true;
-			return false;
-		}
-		disks_sent(s->disks);
-	}
-	return true;
-}
-
 static void on_ready(void *arg)
 {
 	struct source *s = arg;

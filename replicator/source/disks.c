@@ -47,7 +47,7 @@ TAILQ_HEAD(chunk_list, chunk);
 struct first_copy {
 	struct disks *d;
 	unsigned disk;
-	uint8_t *hashes; /* told by the backup, until the disk is added */
+	uint8_t *hashes; /* received from the backup, until the disk is added */
 	uint64_t known;
 	pthread_mutex_t lock; /* of the sieve; taken before that of disks */
 	struct ckpt_sieve *sieve;
@@ -291,7 +291,7 @@ bool disks_hashes_awaited(struct disks *d)
 	return awaited;
 }
 
-/* What the backup told of this disk is put to use. */
+/* The hashes that the backup sent of this disk are put to use. */
 static int make_sieve(struct disks *d, unsigned disk, uint64_t bytes)
 {
 	static const struct ckpt_sieve_out out = {sieved_write, sieved_zero};

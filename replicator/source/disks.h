@@ -10,7 +10,7 @@
  * Bounded twice. The queue: full means that answers wait until the loop has sent some. What the
  * backup has to keep: more than hold_bytes since the last commit means that answers wait for a
  * commit, except while a pause is under way, which cannot come about before the disks are drained.
- * If the backup still has images of these disks it tells hashes of their blocks first, and the
+ * If the backup still has images of these disks it sends hashes of their blocks first, and the
  * first copy leaves out what it has (checkpoint/sieve.c). The disks are added after the last hash.
  *
  * When the session ends nothing may wait: from disks_discard on everything is answered at once and
@@ -45,13 +45,13 @@ int disks_new(struct event_base *base, const struct disks_conf *conf,
 	      struct disks **out) TV_MUST_CHECK;
 /* CKPT_HASH_KEY_BYTES: what the backup's hashes are made with. */
 const uint8_t *disks_key(const struct disks *d);
-/* Loop. The backup says that it will tell hashes; some of them (in order for each disk;
- * TV_E_PROTOCOL, -ENOMEM); it has told all. */
+/* Loop. The backup is going to send hashes; some of them (in order for each disk;
+ * TV_E_PROTOCOL, -ENOMEM); it has sent all. */
 void disks_expect_hashes(struct disks *d);
 int disks_learn(struct disks *d, unsigned disk, uint64_t first, const uint8_t *hashes,
 		size_t bytes) TV_MUST_CHECK;
 void disks_learned(struct disks *d);
-/* Any other thread. Until all hashes that were expected are told; -ECANCELED: the session is
+/* Any other thread. Until all hashes that were expected have come; -ECANCELED: the session is
  * over. */
 int disks_await_hashes(struct disks *d) TV_MUST_CHECK;
 /* Would it wait? */
@@ -77,7 +77,7 @@ bool disks_waiting(struct disks *d);
 /* The session is over, any thread: no epoch is complete any more, and no write waits. NULL is
  * allowed. */
 void disks_discard(struct disks *d);
-/* Ends the mirrors, if they are still there; the guest's disks go on by themselves. */
+/* Ends the mirrors, if they are still there; the guest's disks keep working by themselves. */
 void disks_free(struct disks *d);
 
 #endif

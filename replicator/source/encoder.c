@@ -292,7 +292,7 @@ static int slot_init(struct slot *s, uint64_t bytes)
 {
 	s->max_pages = bytes / TV_PAGE_BYTES;
 	s->max_runs = (unsigned)s->max_pages;
-	/* MAP_POPULATE: no page fault of ours between pause and resume. */
+	/* MAP_POPULATE: no page fault in this process between pause and resume. */
 	s->pages = mmap(NULL, s->max_pages * TV_PAGE_BYTES, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (s->pages == MAP_FAILED) {

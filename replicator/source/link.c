@@ -3,48 +3,29 @@
 #include "replicator/source/source_int.h"
 
 #include "checkpoint/checkpoint.h"
-#include "replicator/session/session.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* ---- sending ---- */
-void src_send(struct source *s, Twinvm__Control *msg, bool urgent)
+static void unexpected(struct source *s, int rc, const char *message)
 {
-	int rc = s->conn ? repl_send(s->conn, msg, urgent) : -ENOTCONN;
+	char why[120];
 
-	if (rc && s->connected)
-		tv_log(TV_WARN, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
+	snprintf(why, sizeof(why), "unexpected message %s from the backup in state %s", message,
+		 fo_primary_state_name(s->p.state));
+	src_peer_lost(s, rc, why);
 }
 
-/* What the engine says to the backup. */
-void src_send_msg(void *arg, const struct fo_msg *m)
-{
-	struct source *s = arg;
-	int rc;
-
-	if (!s->connected)
-		return;
-	/* Before it can be heard: were we to die now, the VM is not ours to resume. */
-	if (m->kind == FO_M_TAKE_OVER)
-		s->page->yielded = m->epoch != 0;
-	rc = wire_send(s->conn, s->beats, s->job.conf.host, m);
-	if (rc)
-		tv_log(TV_WARN, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
-}
-
-static void hear(struct source *s, const struct fo_msg *m, int64_t now_ns)
+/* For the engine. */
+static void receive(struct source *s, const struct fo_msg *m, int64_t now_ns)
 {
 	uint64_t before = s->p.epoch_committed;
 	int rc = fo_primary_message(&s->p, now_ns, m);
 
 	if (rc) {
-		src_peer_lost(s, rc, "the backup sent a message that has no place here");
+		unexpected(s, rc, m->kind == FO_M_COMMITTED ? "committed" : "heartbeat_echo");
 		return;
 	}
 	if (s->p.epoch_committed != before)
@@ -64,7 +45,7 @@ static void on_beat_echo(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns
 	if (kind != REPL_BEAT_ECHO || !s->connected)
 		return;
 	s->beat_rx_ns = now_ns;
-	hear(s, &m, now_ns);
+	receive(s, &m, now_ns);
 }
 
 static int64_t last_sign_of_life_ns(const struct source *s)
@@ -178,10 +159,10 @@ static void on_fenced(struct source *s, const Twinvm__Fenced *f, int64_t now_ns)
 			 (unsigned long long)f->generation);
 		src_set_why(s, TV_E_LOST, text);
 	}
-	hear(s, &fm, now_ns);
+	receive(s, &fm, now_ns);
 }
 
-/* False: it has no place here. */
+/* False: not expected in this state. */
 static bool on_welcome(struct source *s, const Twinvm__Welcome *w, int64_t now_ns)
 {
 	if (s->p.welcomed || w->generation != s->p.generation)
@@ -202,6 +183,15 @@ static bool on_disk_hashes(struct source *s, const Twinvm__DiskHashes *h)
 	if (h->last)
 		disks_learned(s->disks);
 	return true;
+}
+
+/* As in control.proto. */
+static const char *name_of(const Twinvm__Control *m)
+{
+	const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(
+		&twinvm__control__descriptor, (unsigned)m->msg_case);
+
+	return f ? f->name : "of an unknown kind";
 }
 
 static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t now_ns, void *arg)
@@ -227,13 +217,13 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 	case TWINVM__CONTROL__MSG_COMMITTED:
 	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
 		(void)wire_read(m, &fm);
-		hear(s, &fm, now_ns);
+		receive(s, &fm, now_ns);
 		return;
 	default:
 		break;
 	}
 	if (!good)
-		src_peer_lost(s, TV_E_PROTOCOL, "the backup sent a message that has no place here");
+		unexpected(s, TV_E_PROTOCOL, name_of(m));
 }
 
 static void on_records(struct repl_conn *c, const uint8_t *p, size_t n, int64_t now_ns, void *arg)
@@ -259,25 +249,8 @@ static void on_conn_closed(struct repl_conn *c, int rc, const char *why, void *a
 	src_peer_lost(s, rc ? rc : -EPIPE, why);
 }
 
-static void on_drained(struct repl_conn *c, void *arg)
-{
-	struct source *s = arg;
-
-	(void)c;
-	/* In turns: a disk that is copied must not keep memory waiting, nor the other way round. */
-	s->disks_first = !s->disks_first;
-	if (s->disks_first)
-		src_send_disks(s);
-	if (s->bulk_blocked) {
-		s->bulk_blocked = false;
-		encoder_continue(s->en);
-	}
-	if (!s->disks_first)
-		src_send_disks(s);
-}
-
 const struct repl_ops src_link_ops = {.opened = on_opened,
 				      .control = on_control,
 				      .records = on_records,
-				      .drained = on_drained,
+				      .drained = src_on_drained,
 				      .closed = on_conn_closed};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The source: frames for the backup to say again if this host dies (netbuffer.h, replay.c). Copies
+ * The source: frames for the backup to replay if this host dies (netbuffer.h, sink/replay.c). Copies
  * of what comes in go at once, as they are of use only if they are there before the power goes;
- * what an epoch sent goes with the epoch, whose commit makes it fit to be said. Both are bounded
+ * what an epoch sent goes with the epoch, whose commit makes it fit for replay. Both are bounded
  * and dropped first: a guest that moves bulk data has peers that retransmit anyway.
  */
 #include "replicator/source/source_int.h"
@@ -42,7 +42,7 @@ static void on_input(const uint8_t *hdr, const uint8_t *frame, size_t n, void *a
 		return;
 	if (++s->replay_sent > FRAMES_PER_HEARTBEAT) {
 		for (unsigned i = 0; i < s->taps_n; i++)
-			nb_tap_enable(s->taps[i], false); /* src_replay_tick goes on */
+			nb_tap_enable(s->taps[i], false); /* until src_replay_tick() */
 		return;
 	}
 	send_frame(s, s->p.epoch_running, false, hdr, frame, n);
@@ -59,8 +59,7 @@ void src_replay_watch(struct source *s, const char *ifname)
 		s->taps_n++;
 	else
 		tv_log(TV_INFO,
-		       "frames on %s are not seen (%s): after a failover, peers wait for "
-		       "their own retransmission",
+		       "cannot watch %s (%s): after a failover peers must retransmit by themselves",
 		       ifname, tv_strerror(rc));
 }
 

@@ -5,7 +5,7 @@
  * One process, one VM, one session. A session connects to the backup first (a backup that cannot be
  * reached costs the VM nothing), attaches, offers the VM's description, copies the VM while it
  * runs, and then streams epochs until the session ends: the user's unprotect, the backup lost, the
- * VM gone, or a higher generation heard of. The VM runs on untouched after every end but the last.
+ * VM gone, or a higher generation somewhere else. The VM runs on untouched after every end but the last.
  * A lost backup is not waited for in here: the daemon starts a new process for every new try.
  *
  * Threads: this loop (connection, heartbeats, held frames, decisions), the capture thread (all that
@@ -16,8 +16,8 @@
  * release.
  *
  * Order of the end (FO_ACTION_LEAVE): what is held is released, by then the record says that we run
- * alone; when it has all been written, filters are removed and the VM let go; then the backup is
- * told.
+ * alone; when it has all been written, filters are removed and the VM let go; then the backup
+ * gets its Bye.
  */
 #include "replicator/source/source.h"
 #include "replicator/source/source_int.h"

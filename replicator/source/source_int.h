@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The source's insides, shared by its files: one file a concern. Private to daemon/. */
+/* The source's insides, shared by its files: one file a concern. Private to this room. */
 #ifndef REPLICATOR_SOURCE_SOURCE_INT_H
 #define REPLICATOR_SOURCE_SOURCE_INT_H
 
@@ -37,7 +37,7 @@ struct source {
 	struct cap *cap;
 	struct cap_page *page;
 	struct nb *nb;
-	struct nb_tap *taps[HV_MAX_NICS]; /* source_replay.c */
+	struct nb_tap *taps[HV_MAX_NICS]; /* replay_feed.c */
 	unsigned taps_n, replay_sent;
 	struct event *tick, *due, *settle, *part_wait;
 	int stash[2 * HV_MAX_NICS];
@@ -66,43 +66,64 @@ struct source {
 	double progress;
 };
 
-/* ---- source_stats.c: numbers and reports ---- */
+/* ---- stats.c: numbers and reports ---- */
 void src_sample(struct samples *s, int64_t v);
 int64_t src_percentile(const struct samples *s, unsigned p);
 void src_arm(struct event *ev, int64_t ns);
 void src_send_stats(struct source *s);
 void src_introduce(struct report *r, void *arg);
 
-/* ---- source_decide.c: what the engine asks for, and the end of the session ---- */
+/* ---- decide.c: what the engine asks for, and what is reported to it ---- */
 extern const struct fo_primary_ops src_engine_ops;
 void src_event(struct source *s, enum fo_primary_event ev);
 void src_peer_lost(struct source *s, int rc, const char *why);
-/* Ends a session that has not come as far as holding output. */
-void src_give_up(struct source *s, const char *outcome, int rc, const char *text);
 /* A higher generation runs elsewhere: the VM is stopped (the daemon sees to one that is not
  * attached). */
 void src_fence(struct source *s, const char *text);
-void src_set_why(struct source *s, int rc, const char *text);
-void src_finish(struct source *s);
-void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
-		   void *arg);
-void src_on_settle(evutil_socket_t fd, short what, void *arg);
-void src_on_detached(struct source *s, const struct cap_event *ev);
-
-/* ---- source_epoch.c: when epochs begin, what the capture thread says, what the encoder made */
-void src_schedule(struct source *s);
+/* A part of the session failed: after a moment, in which the VM's end may be reported, it is over. */
 void src_fail_soon(struct source *s, int rc, const char *why);
 void src_on_part_wait(evutil_socket_t fd, short what, void *arg);
-void src_on_due(evutil_socket_t fd, short what, void *arg);
-/* Epochs up to this one are committed since the engine was told. */
-void src_committed(struct source *s, uint64_t epoch);
-bool src_on_piece(const struct piece *p, void *arg);
-void src_on_cap(const struct cap_event *ev, void *arg);
-int src_barrier(void *arg, uint64_t epoch);
+void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
+		   void *arg);
+
+/* ---- end.c: the end of the session ---- */
 /* No epoch is made any more. */
 void src_stop_epochs(struct source *s);
+void src_set_why(struct source *s, int rc, const char *text);
+/* Ends a session that has not come as far as holding output. */
+void src_give_up(struct source *s, const char *outcome, int rc, const char *text);
+/* FO_ACTION_LEAVE. */
+void src_leave(struct source *s);
+/* The VM's process is gone, or is going. */
+void src_end_vm(struct source *s, const char *outcome, int rc, const char *text);
+void src_on_settle(evutil_socket_t fd, short what, void *arg);
+void src_on_detached(struct source *s, const struct cap_event *ev);
+/* Reports the end; the loop ends. */
+void src_finish(struct source *s);
 
-/* ---- source_replay.c: frames for the backup to say again ---- */
+/* ---- epoch.c: when epochs begin, and their commit ---- */
+void src_schedule(struct source *s);
+void src_on_due(evutil_socket_t fd, short what, void *arg);
+/* The engine has just learned that epochs up to this one are committed. */
+void src_committed(struct source *s, uint64_t epoch);
+/* HOT, in the capture thread. */
+int src_barrier(void *arg, uint64_t epoch);
+
+/* ---- captured.c: what the capture thread reports ---- */
+void src_on_cap(const struct cap_event *ev, void *arg);
+
+/* ---- hold.c: how output is held ---- */
+/* Its sockets or taps are found. */
+void src_on_net_held(struct source *s, const struct cap_event *ev);
+
+/* ---- stream.c: what the encoder made and the disks wrote, on its way ---- */
+bool src_on_piece(const struct piece *p, void *arg);
+/* Sends the disk writes that wait; false: the connection's queue is full. */
+bool src_send_disks(struct source *s);
+/* The connection's queue has room again. */
+void src_on_drained(struct repl_conn *c, void *arg);
+
+/* ---- replay_feed.c: frames for the backup to replay ---- */
 #define SRC_REPLAY_FRAME_BYTES 2048
 void src_replay_watch(struct source *s, const char *ifname);
 /* No frame is looked at any more. */
@@ -112,21 +133,22 @@ void src_replay_tick(struct source *s);
 /* Before the end of an epoch is sent. */
 void src_replay_epoch(struct source *s, uint64_t epoch);
 
-/* ---- source_disk.c: disk writes on their way ---- */
+/* ---- disk_feed.c: the disks' callbacks ---- */
 int src_disks_init(struct source *s);
-/* Sends what waits; false: the connection's queue is full. */
-bool src_send_disks(struct source *s);
 /* Called in the capture thread. */
 int src_disk(void *arg, uint64_t bytes, int *fd);
 void src_disks_copied(void *arg);
 bool src_disks_wait(void *arg);
 void src_pausing(void *arg, bool on);
 
-/* ---- source_link.c: connection, messages, heartbeats ---- */
-extern const struct repl_ops src_link_ops;
+/* ---- send.c: messages to the backup ---- */
 void src_send(struct source *s, Twinvm__Control *msg, bool urgent);
-void src_send_hello(struct source *s);
+/* For the engine. */
 void src_send_msg(void *arg, const struct fo_msg *m);
+
+/* ---- link.c: connection, messages from the backup, heartbeats ---- */
+extern const struct repl_ops src_link_ops;
+void src_send_hello(struct source *s);
 void src_on_tick(evutil_socket_t fd, short what, void *arg);
 
 #endif

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The source: its numbers, and what it tells the daemon. */
+/* The source: its numbers, and its reports to the daemon. */
 #include "replicator/source/source_int.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

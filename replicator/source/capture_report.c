@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The capture thread: what it reports to the loop. */
+#include "replicator/source/capture_int.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DYING_MS 200 /* between the first thing that fails and the end of QEMU's process */
+
+void cap_kick(int fd)
+{
+	uint64_t one = 1;
+
+	if (write(fd, &one, sizeof(one)) < 0)
+		abort();
+}
+
+void cap_emit(struct cap *c, const struct cap_event *ev)
+{
+	bool taken = false;
+
+	while (!taken) {
+		pthread_mutex_lock(&c->lock);
+		if (c->ev_tail - c->ev_head < RING) {
+			c->events[c->ev_tail++ % RING] = *ev;
+			taken = true;
+		}
+		taken = taken || c->stop || ev->kind == CAP_EV_PROGRESS;
+		pthread_mutex_unlock(&c->lock);
+		if (!taken) {
+			struct pollfd none = {-1, 0, 0};
+
+			poll(&none, 1,
+			     1); /* the loop is behind; it always catches up or stops us */
+		}
+	}
+	cap_kick(c->ev_fd);
+}
+
+void cap_on_vm_event(enum hv_event what, const char *name, void *arg)
+{
+	struct cap *c = arg;
+	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
+
+	(void)name;
+	if (what != HV_EV_OTHER)
+		cap_emit(c, &ev);
+}
+
+void cap_vm_gone(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_VM_GONE};
+
+	if (c->gone)
+		return;
+	c->gone = true;
+	cap_emit(c, &ev);
+}
+
+/* A call failed: because the VM's process is ending? Its last events (a shutdown, say) are read
+ * first. */
+static bool died(struct cap *c)
+{
+	struct pollfd p = {c->vm ? hv_pidfd(c->vm) : -1, POLLIN, 0};
+	int rc;
+
+	if (!c->vm || c->gone)
+		return c->gone;
+	rc = hv_events(c->vm, cap_on_vm_event, c);
+	if (rc != TV_E_GONE && poll(&p, 1, DYING_MS) <= 0)
+		return false;
+	cap_vm_gone(c);
+	return true;
+}
+
+void cap_fail(struct cap *c, int rc, const struct tv_err *e, const char *what)
+{
+	struct cap_event ev = {.kind = CAP_EV_FAILED, .rc = rc};
+
+	if (died(c))
+		return;
+	if (e && e->text[0])
+		tv_fail(&ev.e, rc, "%s: %s", what, e->text);
+	else
+		tv_fail(&ev.e, rc, "%s: %s", what, tv_strerror(rc));
+	cap_emit(c, &ev);
+}
