@@ -97,12 +97,12 @@ static void helper(struct vm *vm, const char *kind, enum vm_phase phase)
 	}
 }
 
-void vm_recover(struct vm *vm)
+void vm_start_recovery(struct vm *vm)
 {
 	helper(vm, "recover", VM_RECOVERING);
 }
 
-void vm_fence(struct vm *vm)
+void vm_start_fence(struct vm *vm)
 {
 	helper(vm, "fence", VM_FENCING);
 }

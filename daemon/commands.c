@@ -218,7 +218,7 @@ static void protect(struct daemon *d, struct ctl *c, json_t *msg)
 		return;
 	}
 	wait_for(vm, c, false);
-	vm_tell(vm, json_pack("{ss sf}", "state", "syncing", "progress", 0.0), false);
+	vm_progress(vm, "syncing", 0.0);
 }
 
 static struct vm *known(struct daemon *d, struct ctl *c, json_t *msg)
@@ -282,7 +282,7 @@ static void unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 	fo_reprotect_stop(&vm->reprotect);
 	if (vm->phase == VM_IDLE) { /* alone: nothing is attached */
 		end(c, 0, "");
-		vm_end(vm);
+		vm_drop(vm);
 		return;
 	}
 	vm_save(vm);

@@ -51,13 +51,11 @@ struct vm {
 	pid_t child;	  /* replicator or recovery of ours; 0: none, or adopted */
 	pid_t replicator; /* registered one, ours or adopted */
 	struct ctl *rep;  /* its connection */
-	struct ctl *next_sink; /* a newer backup session that waits for the old one's end, */
-	json_t *next_msg;      /* and how it introduced itself */
-	struct ctl *waiter;    /* twinvm protect or unprotect or failover that waits */
-	bool waiter_leaves;    /* it waits for the end of protection */
-	bool done;	       /* the replicator said how it ended */
-	json_t *stats;	       /* what it said last, */
-	int64_t stats_ns;      /* and when */
+	struct ctl *waiter; /* twinvm protect or unprotect or failover that waits */
+	bool waiter_leaves; /* it waits for the end of protection */
+	bool done;	    /* the replicator said how it ended */
+	json_t *stats;	    /* what it said last, */
+	int64_t stats_ns;   /* and when */
 	int stash[CTL_MAX_FDS];
 	struct event *drain[CTL_MAX_FDS];
 	unsigned stash_n;
@@ -78,6 +76,15 @@ struct kept {
 	char why[512];
 };
 
+/* A backup session that waits for the end of an older one, or of this host's own instance. */
+struct waiting {
+	TAILQ_ENTRY(waiting) link;
+	struct daemon *d;
+	struct vm *behind; /* what it waits for; NULL: to be admitted in the loop's next turn */
+	struct ctl *c;
+	json_t *msg; /* how it registered */
+};
+
 struct stranger { /* a connection that has not said hello: its process, and where it came from */
 	pid_t pid;
 	char address[64];
@@ -92,13 +99,19 @@ struct daemon {
 	bool watchdog_doubt;
 	TAILQ_HEAD(vm_list, vm) vms;
 	TAILQ_HEAD(kept_list, kept) kept;
+	TAILQ_HEAD(waiting_list, waiting) waiting;
+	struct event *admit;	    /* one of them need not wait any more */
+	void (*due)(struct vm *vm); /* a VM's timer has run down */
 	unsigned n_strangers;
 	struct stranger strangers[32];
 };
 
 /* ---- registry.c ---- */
 struct vm *vm_new(struct daemon *d, const char *id, const char *name, enum vm_role role);
-/* Forgets the VM, here and on disk. The replicator must be gone or going. */
+/*
+ * Forgets the VM, here and on disk. The replicator must be gone or going. A backup session that
+ * waited for that is admitted in the loop's next turn.
+ */
 void vm_drop(struct vm *vm);
 struct vm *vm_by_id(struct daemon *d, const char *id);
 /* By name, id, pid or QMP socket. NULL: none; *several is set when more than one answers. */
@@ -106,6 +119,8 @@ struct vm *vm_find(struct daemon *d, const char *what, bool *several);
 void vm_save(const struct vm *vm);
 /* Its QEMU process is still the one that we know. */
 bool vm_lives(const struct vm *vm);
+/* The VM's timer, in ns from now: then d->due is called, and the phase at that time counts. */
+void vm_timer(struct vm *vm, int64_t ns);
 /* Reads what was kept on disk; the caller starts what must be started. */
 void registry_load(struct daemon *d);
 
@@ -139,13 +154,10 @@ int kept_free_slot(struct daemon *d, const char *vm_id);
 int vm_start_source(struct vm *vm, struct tv_err *e) TV_MUST_CHECK;
 int spawn_sink(struct daemon *d, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
 /* After a dead replicator: the record, then the VM is let go. Its exit comes to vm_recovered. */
-void vm_recover(struct vm *vm);
+void vm_start_recovery(struct vm *vm);
 /* Stops the VM for good and takes what is ours out of it. Its exit comes to vm_fence_done. */
-void vm_fence(struct vm *vm);
+void vm_start_fence(struct vm *vm);
 void vm_forget_at_arbiter(struct vm *vm);
-/* The VM's timer, in ns from now; the phase at that time says what is done then. */
-void vm_timer(struct vm *vm, int64_t ns);
-
 /* ---- stash.c: sockets that hold a VM's output ---- */
 void stash_take(struct vm *vm, const int *fds, unsigned n);
 /* Throws away what comes out of them: QEMU may not block, and nothing may pass. */
@@ -156,13 +168,32 @@ void stash_close(struct vm *vm);
 void session_ended(struct vm *vm);
 void vm_recovered(struct vm *vm, int status);
 void vm_fence_done(struct vm *vm, int status);
-/* A higher generation than ours was heard of (vm->highest, on disk by now): ours is stopped. */
-void vm_yield(struct vm *vm);
-/* Forgets the entry; a backup session that waited for that begins. */
-void vm_end(struct vm *vm);
-/* A line to the waiting command, if there is one; final ends it. */
-void vm_tell(struct vm *vm, json_t *msg, bool final);
-void vm_tell_end(struct vm *vm, int rc, const char *text);
+
+/* ---- fencing.c: this host's instance of a VM that another host runs ---- */
+/* It is stale for good: at least one higher generation exists. On disk when this returns. */
+void fencing_note_stale(struct vm *vm);
+/* Its session has ended, or there was none: a process stops it (vm_fence_done). */
+void fencing_begin(struct vm *vm);
+/* A higher generation was reported (vm->highest, on disk by now): its session is to end first. */
+void fencing_yield(struct vm *vm);
+
+/* ---- waiting.c: backup sessions that wait ---- */
+/* c, which registered with msg, waits until the VM is forgotten or promoted. Returns the connection
+ * that waited for that until now, if there was one: the caller's to refuse. */
+struct ctl *waiting_add(struct vm *vm, struct ctl *c, json_t *msg);
+/* Who waits for this VM is to be admitted. */
+void waiting_release(struct vm *vm);
+/* Takes the next one to be admitted off the list, NULL: none. msg is the caller's. */
+struct ctl *waiting_next(struct daemon *d, json_t **msg);
+/* Takes off the list who is to be admitted with that VM; NULL: nobody. */
+struct ctl *waiting_take(struct daemon *d, const char *vm_id);
+
+/* ---- answer.c: to the command that waits for a VM, if there is one ---- */
+void vm_progress(struct vm *vm, const char *state, double progress);
+/* The last line; rc 0, or what failed and why. */
+void vm_answer(struct vm *vm, int rc, const char *text);
+/* The last line as a whole; msg is stolen. */
+void vm_answer_with(struct vm *vm, json_t *msg);
 
 /* ---- keeping.c: a VM that runs here is protected again by itself ---- */
 /* From now on; the host that is tried first is vm->last. */
@@ -215,6 +246,7 @@ int daemon_main(const char *config_path);
 /* ---- recover.c ---- */
 int recover_main(const char *job_text);
 int fence_main(const char *job_text);
+int forget_main(const char *job_text);
 #define RECOVER_FENCED 3
 #define FENCE_GONE 4   /* the VM's process has ended */
 #define FENCE_FROZEN 5 /* QEMU did not answer: its process is stopped */

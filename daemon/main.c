@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/daemon.h"
-#include "failover/arbiter/arbiter.h"
-#include "replicator/session/session.h"
 #include "replicator/sink/sink.h"
 #include "replicator/source/source.h"
 
@@ -9,7 +7,6 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char usage[] =
@@ -21,40 +18,6 @@ static const char usage[] =
 	"\n"
 	"SIGHUP reads the configuration again; SIGTERM stops the daemon without touching the VMs.\n"
 	"Give commands with twinvm (see twinvm --help).\n";
-
-/*
- * The VM's record at the arbiter is not needed any more; may hang with the directory's server. Only
- * a record that is ours is removed, and only after nobody can promote by it any more.
- */
-static int forget_main(const char *job_text)
-{
-	struct fo_arbiter *a = NULL;
-	struct fo_claim c = {0};
-	struct fo_record rec;
-	struct fo_arbiter_conf ac;
-	struct fo_times times;
-	struct tv_err e = {0};
-	struct job j;
-	int rc = job_from_text(job_text, &j, &e);
-
-	if (!rc) {
-		fo_times_init(&times, j.conf.heartbeat_ms * TV_NS_PER_MS);
-		ac = config_arbiter(&j.conf, &times);
-		rc = fo_arbiter_open(j.arbiter, &ac, &a, &e);
-	}
-	if (!rc) {
-		job_claim(&j, &c);
-		rc = fo_claim(a, FO_ASK_ALONE, &c, &rec, &e);
-	}
-	if (!rc)
-		rc = fo_arbiter_forget(a, j.vm_id, &e);
-	fo_arbiter_close(a);
-	if (rc == TV_E_LOST)
-		return 0; /* somebody else's by now */
-	if (rc)
-		tv_log(TV_WARN, "%s", e.text);
-	return rc ? 1 : 0;
-}
 
 /* twinvmd replicate KIND JOB: how the daemon starts its helpers; not for people. */
 static int replicate(int argc, char **argv)

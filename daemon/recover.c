@@ -11,7 +11,6 @@
  * QEMU's good will: where the monitor does not answer, the process is stopped. One thing stays:
  * QEMU gives up an fd set only while its VM runs, so the file of the last device state lies in it.
  */
-#include "replicator/source/capture.h"
 #include "daemon/daemon.h"
 #include "failover/arbiter/arbiter.h"
 #include "replicator/session/session.h"
@@ -183,4 +182,38 @@ int fence_main(const char *job_text)
 	if (rc)
 		tv_log(TV_WARN, "%s: clean-up of the stopped VM: %s", vm.name, e.text);
 	return 0;
+}
+
+/*
+ * The VM's record at the arbiter is not needed any more; may hang with the directory's server. Only
+ * a record that is ours is removed, and only after nobody can promote by it any more.
+ */
+int forget_main(const char *job_text)
+{
+	struct fo_arbiter *a = NULL;
+	struct fo_claim c = {0};
+	struct fo_record rec;
+	struct fo_arbiter_conf ac;
+	struct fo_times times;
+	struct tv_err e = {0};
+	struct job j;
+	int rc = job_from_text(job_text, &j, &e);
+
+	if (!rc) {
+		fo_times_init(&times, j.conf.heartbeat_ms * TV_NS_PER_MS);
+		ac = config_arbiter(&j.conf, &times);
+		rc = fo_arbiter_open(j.arbiter, &ac, &a, &e);
+	}
+	if (!rc) {
+		job_claim(&j, &c);
+		rc = fo_claim(a, FO_ASK_ALONE, &c, &rec, &e);
+	}
+	if (!rc)
+		rc = fo_arbiter_forget(a, j.vm_id, &e);
+	fo_arbiter_close(a);
+	if (rc == TV_E_LOST)
+		return 0; /* somebody else's by now */
+	if (rc)
+		tv_log(TV_WARN, "%s", e.text);
+	return rc ? 1 : 0;
 }

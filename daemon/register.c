@@ -52,15 +52,13 @@ static void refuse(struct ctl *c, const char *text)
 	ctl_send(c, json_pack("{ss ss}", "op", "refuse", "text", text));
 }
 
-/* The older session, or our own VM, goes first; then it is looked at anew (vm_end). */
+/* The older session, or this host's own instance of the VM, must end before c is admitted. */
 static void wait_for_end(struct vm *vm, struct ctl *c, json_t *msg)
 {
-	if (vm->next_sink)
-		refuse(vm->next_sink, "replaced by a newer synchronisation");
-	json_decref(vm->next_msg);
-	vm->next_sink = c;
-	vm->next_msg = json_incref(msg);
-	ctl_set_arg(c, &supervise_rep_ops, vm);
+	struct ctl *older = waiting_add(vm, c, msg);
+
+	if (older)
+		refuse(older, "replaced by a newer synchronisation");
 }
 
 /* The process is known by its connection now; tells where that came from. */
@@ -188,7 +186,7 @@ void register_backup(struct daemon *d, struct ctl *c, json_t *msg)
 		}
 		vm->highest = generation;
 		wait_for_end(vm, c, msg);
-		vm_yield(vm);
+		fencing_yield(vm);
 		return;
 	case FO_ACCEPT:
 		break;
@@ -220,6 +218,10 @@ void supervise_register(struct daemon *d, struct ctl *c, json_t *msg)
 		return;
 	}
 	if (!strcmp(role, "backup")) {
+		struct ctl *older = waiting_take(d, id);
+
+		if (older)
+			refuse(older, "replaced by a newer synchronisation");
 		register_backup(d, c, msg);
 		return;
 	}

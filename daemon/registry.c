@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The VMs this host has a part in, in memory and as one JSON file each in state_dir/vms. */
 #include "daemon/daemon.h"
-#include "replicator/session/session.h"
 #include "netbuffer/netbuffer.h"
-#include "replicator/link/link.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -61,9 +59,28 @@ void vm_drop(struct vm *vm)
 	fence_command_drop(vm);
 	if (vm->timer)
 		event_free(vm->timer);
+	waiting_release(vm);
 	json_decref(vm->stats);
-	json_decref(vm->next_msg);
 	free(vm);
+}
+
+/* ---- one timer per VM ---- */
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct vm *vm = arg;
+
+	(void)fd;
+	(void)what;
+	vm->d->due(vm);
+}
+
+void vm_timer(struct vm *vm, int64_t ns)
+{
+	struct timeval tv = tv_timeval(ns);
+
+	if (!vm->timer)
+		vm->timer = evtimer_new(vm->d->base, on_timer, vm);
+	event_add(vm->timer, &tv);
 }
 
 struct vm *vm_by_id(struct daemon *d, const char *id)
@@ -171,8 +188,7 @@ static void load_one(struct daemon *d, const char *path)
 	text_of(last, "address", vm->last.address, sizeof(vm->last.address));
 	vm->last.port = (uint16_t)int_of(last, "port");
 	vm->highest = generation_seen(d, id);
-	if (json_is_true(json_object_get(o, "wanted")))
-		reprotect_start(vm);
+	vm->reprotect.on = json_is_true(json_object_get(o, "wanted"));
 	vm->was_protected = json_is_true(json_object_get(o, "was_protected"));
 	json_decref(o);
 }

@@ -183,7 +183,7 @@ void reprotect_try(struct vm *vm)
 
 	if (!vm_lives(vm)) {
 		tv_log(TV_INFO, "%s has ended while it ran alone: forgotten", vm->name);
-		vm_end(vm);
+		vm_drop(vm);
 		return;
 	}
 	if (fo_reprotect_due(&vm->reprotect) >

@@ -57,6 +57,21 @@ static void on_peer(evutil_socket_t fd, short what, void *arg)
 		tv_log(TV_WARN, "connection turned away: %s", e.text);
 }
 
+/* What a backup session waited for has ended. */
+static void on_admit(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+	struct ctl *c;
+	json_t *msg;
+
+	(void)fd;
+	(void)what;
+	while ((c = waiting_next(d, &msg))) {
+		register_backup(d, c, msg);
+		json_decref(msg);
+	}
+}
+
 static void on_chld(evutil_socket_t sig, short what, void *arg)
 {
 	int status;
@@ -184,6 +199,7 @@ int daemon_main(const char *config_path)
 	signal(SIGPIPE, SIG_IGN);
 	TAILQ_INIT(&d->vms);
 	TAILQ_INIT(&d->kept);
+	TAILQ_INIT(&d->waiting);
 	if (set_up(d, config_path, &e)) {
 		fprintf(stderr, "twinvmd: %s\n", e.text);
 		return 1;
@@ -193,6 +209,7 @@ int daemon_main(const char *config_path)
 	d->base = event_base_new();
 	d->accept_ctl = event_new(d->base, d->socket_fd, EV_READ | EV_PERSIST, on_ctl, d);
 	d->accept_peer = event_new(d->base, d->listen_fd, EV_READ | EV_PERSIST, on_peer, d);
+	d->admit = event_new(d->base, -1, 0, on_admit, d);
 	d->chld = evsignal_new(d->base, SIGCHLD, on_chld, d);
 	d->term = evsignal_new(d->base, SIGTERM, on_term, d);
 	d->intr = evsignal_new(d->base, SIGINT, on_term, d);

@@ -23,40 +23,6 @@
 #include <sys/wait.h>
 
 #define RETRY_NS (500 * TV_NS_PER_MS)
-/* A replicator that was told to stop its VM and does not end is killed: the fence does it then. */
-#define YIELD_LIMIT_NS (3 * TV_NS_PER_S)
-
-void vm_tell(struct vm *vm, json_t *msg, bool final)
-{
-	if (!vm->waiter) {
-		json_decref(msg);
-		return;
-	}
-	ctl_send(vm->waiter, msg);
-	if (!final)
-		return;
-	ctl_close_when_sent(vm->waiter);
-	vm->waiter = NULL;
-}
-
-void vm_tell_end(struct vm *vm, int rc, const char *text)
-{
-	vm_tell(vm, json_pack("{sb si ss}", "done", 1, "rc", rc, "error", text), true);
-}
-
-void vm_end(struct vm *vm)
-{
-	struct daemon *d = vm->d;
-	struct ctl *next = vm->next_sink;
-	json_t *msg = vm->next_msg;
-
-	vm->next_sink = NULL;
-	vm->next_msg = NULL;
-	vm_drop(vm);
-	if (next)
-		register_backup(d, next, msg);
-	json_decref(msg);
-}
 
 /* ---- on the primary ---- */
 static bool is_refusal(int rc)
@@ -70,10 +36,10 @@ static void after_loss(struct vm *vm, bool was_attached, int rc, const char *tex
 	vm->phase = VM_IDLE;
 	snprintf(vm->reason, sizeof(vm->reason), "%s", text);
 	if (!vm->was_protected) { /* protect itself failed: as if it had never been given */
-		vm_tell_end(vm, rc ? rc : -EIO, text);
+		vm_answer(vm, rc ? rc : -EIO, text);
 		if (vm->fresh) {
 			vm_forget_at_arbiter(vm);
-			vm_end(vm);
+			vm_drop(vm);
 			return;
 		}
 		/* A VM that runs here since a failover stays known, and is kept trying for. */
@@ -82,52 +48,17 @@ static void after_loss(struct vm *vm, bool was_attached, int rc, const char *tex
 			fo_reprotect_stop(&vm->reprotect);
 	}
 	if (vm->waiter && vm->waiter_leaves) {
-		vm_tell_end(vm, 0, "");
+		vm_answer(vm, 0, "");
 		vm_forget_at_arbiter(vm);
-		vm_end(vm);
+		vm_drop(vm);
 		return;
 	}
 	if (!vm->asked.port) /* a command that waits for this very try, or for a switch */
-		vm_tell_end(vm, rc ? rc : -EIO, text);
+		vm_answer(vm, rc ? rc : -EIO, text);
 	reprotect_ended(vm, was_attached     ? FO_REPROTECT_LOST
 			    : is_refusal(rc) ? FO_REPROTECT_REFUSED
 					     : FO_REPROTECT_FAILED);
 	vm_save(vm);
-}
-
-/* Ours is stale for good: at least one higher generation exists. Durable before anything else. */
-static void is_stale(struct vm *vm)
-{
-	if (vm->highest <= vm->generation)
-		vm->highest = vm->generation + 1;
-	if (generation_note(vm->d, vm->id, vm->highest))
-		tv_log(TV_ERROR, "%s: a restart of twinvmd would not know that it is stale",
-		       vm->name);
-}
-
-static void fence(struct vm *vm)
-{
-	fo_reprotect_stop(&vm->reprotect);
-	vm_save(vm);
-	stash_drain(vm);
-	vm_fence(vm);
-}
-
-void vm_yield(struct vm *vm)
-{
-	tv_log(TV_WARN, "%s runs on another host with generation %llu: ours (%llu) is stopped",
-	       vm->name, (unsigned long long)vm->highest, (unsigned long long)vm->generation);
-	fo_reprotect_stop(&vm->reprotect);
-	if (vm->phase == VM_IDLE) {
-		fence(vm);
-	} else if (vm->phase == VM_RUNNING) {
-		if (vm->rep)
-			ctl_send(vm->rep,
-				 json_pack("{ss ss}", "op", "fence", "text",
-					   "another host offers a higher generation of this VM"));
-		vm_timer(vm, YIELD_LIMIT_NS);
-	}
-	/* else a process of ours has it in hand; its end goes on */
 }
 
 void vm_fence_done(struct vm *vm, int status)
@@ -148,11 +79,11 @@ void vm_fence_done(struct vm *vm, int status)
 			 code == FENCE_FROZEN ? " (its process, as QEMU did not answer)" : "");
 		kept_add(vm, text);
 		tv_log(TV_WARN, "%s: %s (pid %d)", vm->name, text, (int)vm->qemu.pid);
-		vm_tell_end(vm, vm->waiter_leaves ? 0 : TV_E_REFUSED, text);
+		vm_answer(vm, vm->waiter_leaves ? 0 : TV_E_REFUSED, text);
 	} else {
-		vm_tell_end(vm, vm->waiter_leaves ? 0 : TV_E_GONE, "the VM has ended");
+		vm_answer(vm, vm->waiter_leaves ? 0 : TV_E_GONE, "the VM has ended");
 	}
-	vm_end(vm);
+	vm_drop(vm);
 }
 
 void vm_recovered(struct vm *vm, int status)
@@ -161,9 +92,9 @@ void vm_recovered(struct vm *vm, int status)
 
 	vm->child = 0;
 	if (code == RECOVER_FENCED)
-		is_stale(vm);
+		fencing_note_stale(vm);
 	if (vm->highest > vm->generation) {
-		fence(vm);
+		fencing_begin(vm);
 		return;
 	}
 	if (code) {
@@ -172,8 +103,8 @@ void vm_recovered(struct vm *vm, int status)
 	}
 	stash_close(vm);
 	if (!vm_lives(vm)) {
-		vm_tell_end(vm, TV_E_GONE, "the VM has ended");
-		vm_end(vm);
+		vm_answer(vm, TV_E_GONE, "the VM has ended");
+		vm_drop(vm);
 		return;
 	}
 	after_loss(vm, true, -EIO, "the replicator died; starting over");
@@ -185,24 +116,24 @@ static void source_left(struct vm *vm, const char *outcome, const char *text)
 	bool left = !strcmp(outcome, "left");
 
 	tv_log(TV_INFO, "%s: %s", vm->name, left ? "not protected any more" : text);
-	vm_tell_end(vm, left || vm->waiter_leaves ? 0 : TV_E_GONE, left ? "" : text);
+	vm_answer(vm, left || vm->waiter_leaves ? 0 : TV_E_GONE, left ? "" : text);
 	if (left || !strcmp(outcome, "vm-gone"))
 		vm_forget_at_arbiter(vm);
-	vm_end(vm);
+	vm_drop(vm);
 }
 
 /* By plan: the backup runs the VM, and ours was told to end. */
 static void source_switched(struct vm *vm)
 {
 	tv_log(TV_INFO, "%s runs on %s now", vm->name, vm->peer_name);
-	vm_tell(vm, json_pack("{sb si ss}", "done", 1, "rc", 0, "host", vm->peer_name), true);
-	is_stale(vm);
+	vm_answer_with(vm, json_pack("{sb si ss}", "done", 1, "rc", 0, "host", vm->peer_name));
+	fencing_note_stale(vm);
 	if (vm_lives(vm)) { /* it must not stay beside its successor as if it were one */
-		fence(vm);
+		fencing_begin(vm);
 		return;
 	}
 	stash_close(vm);
-	vm_end(vm);
+	vm_drop(vm);
 }
 
 static void source_ended(struct vm *vm)
@@ -217,9 +148,9 @@ static void source_ended(struct vm *vm)
 		tv_log(TV_ERROR, "replicator of %s died, cleaning up", vm->name);
 		stash_drain(vm);
 		if (vm->highest > vm->generation)
-			fence(vm);
+			fencing_begin(vm);
 		else
-			vm_recover(vm);
+			vm_start_recovery(vm);
 		return;
 	}
 	if (!strcmp(outcome, "switched")) {
@@ -227,9 +158,9 @@ static void source_ended(struct vm *vm)
 		return;
 	}
 	if (!strcmp(outcome, "fenced"))
-		is_stale(vm);
+		fencing_note_stale(vm);
 	if (vm->highest > vm->generation && vm_lives(vm)) {
-		fence(vm);
+		fencing_begin(vm);
 		return;
 	}
 	stash_close(vm);
@@ -261,7 +192,7 @@ static void promoted(struct vm *vm)
 	tv_log(TV_WARN, "%s failed over from %s: it runs here now, alone (generation %llu)",
 	       vm->name, vm->peer_name, (unsigned long long)vm->generation);
 	json_object_del(vm->stats, "outcome");
-	vm_tell_end(vm, 0, "");
+	vm_answer(vm, 0, "");
 	snprintf(vm->reason, sizeof(vm->reason), "failed over from %s; %s", vm->peer_name,
 		 vm->d->conf.reprotect ? "a new backup is looked for"
 				       : "protect it again to another host (reprotect = no)");
@@ -297,7 +228,6 @@ static bool promoted_unsaid(struct vm *vm)
 
 static void sink_ended(struct vm *vm)
 {
-	struct ctl *next = vm->next_sink;
 	const char *outcome;
 
 	vm->replicator = 0;
@@ -306,14 +236,8 @@ static void sink_ended(struct vm *vm)
 		       vm->name);
 	outcome = json_string_value(json_object_get(vm->stats, "outcome"));
 	if (vm->done && outcome && !strcmp(outcome, "promoted")) {
-		json_t *msg = vm->next_msg;
-
-		vm->next_sink = NULL;
-		vm->next_msg = NULL;
 		promoted(vm);
-		if (next) /* whose primary is stale now */
-			register_backup(vm->d, next, msg);
-		json_decref(msg);
+		waiting_release(vm); /* its primary is stale now */
 		return;
 	}
 	if (!vm->done && vm->qemu.pid) {
@@ -321,8 +245,8 @@ static void sink_ended(struct vm *vm)
 		       vm->name);
 		hv_standby_reap(vm->qemu.pid, vm->qemu.start_ticks, vm->dir);
 	}
-	vm_tell_end(vm, -EIO, "the standby has ended");
-	vm_end(vm);
+	vm_answer(vm, -EIO, "the standby has ended");
+	vm_drop(vm);
 }
 
 void session_ended(struct vm *vm)

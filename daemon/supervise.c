@@ -22,13 +22,9 @@
 
 static void not_introduced(struct vm *vm);
 
-/* ---- timer: one a VM; its phase says what for ---- */
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+/* ---- timer: one per VM; its phase decides what it is for ---- */
+static void due(struct vm *vm)
 {
-	struct vm *vm = arg;
-
-	(void)fd;
-	(void)what;
 	if (vm->awaited) {
 		not_introduced(vm);
 		return;
@@ -36,14 +32,14 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	switch (vm->phase) {
 	case VM_RECOVERING:
 		if (!vm->child)
-			vm_recover(vm);
+			vm_start_recovery(vm);
 		break;
 	case VM_FENCING:
 		if (!vm->child)
-			vm_fence(vm);
+			vm_start_fence(vm);
 		break;
 	case VM_RUNNING:
-		/* Told to stop its VM, and has not: without it, we can. */
+		/* It was asked to stop its VM and has not: the fence process does it instead. */
 		if (vm->role == VM_PRIMARY && vm->highest > vm->generation && vm->replicator > 0)
 			kill(vm->replicator, SIGKILL);
 		break;
@@ -52,19 +48,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 			reprotect_try(vm);
 		break;
 	}
-}
-
-void vm_timer(struct vm *vm, int64_t ns)
-{
-	struct timeval tv = {ns / TV_NS_PER_S, (ns % TV_NS_PER_S + 999) / 1000};
-
-	if (tv.tv_usec >= 1000000) {
-		tv.tv_sec++;
-		tv.tv_usec = 0;
-	}
-	if (!vm->timer)
-		vm->timer = evtimer_new(vm->d->base, on_timer, vm);
-	event_add(vm->timer, &tv);
 }
 
 /* ---- processes ---- */
@@ -125,12 +108,6 @@ static void rep_closed(struct ctl *c, void *arg)
 	struct vm *vm = arg;
 
 	ctl_free(c);
-	if (vm->next_sink == c) { /* the newer session gave up while it waited */
-		vm->next_sink = NULL;
-		json_decref(vm->next_msg);
-		vm->next_msg = NULL;
-		return;
-	}
 	if (vm->rep != c)
 		return;
 	vm->rep = NULL;
@@ -153,10 +130,9 @@ static void on_protected(struct vm *vm, json_t *msg)
 	tv_log(TV_INFO, "%s is protected by %s", vm->name, vm->peer_name);
 	vm_save(vm);
 	if (!vm->waiter_leaves)
-		vm_tell(vm,
-			json_pack("{sb si s{ss ss ss}}", "done", 1, "rc", 0, "vm", "name", vm->name,
-				  "id", vm->id, "peer", vm->peer_name),
-			true);
+		vm_answer_with(vm,
+			       json_pack("{sb si s{ss ss ss}}", "done", 1, "rc", 0, "vm", "name",
+					 vm->name, "id", vm->id, "peer", vm->peer_name));
 }
 
 static void on_stats(struct vm *vm, json_t *msg, bool done)
@@ -170,10 +146,8 @@ static void on_stats(struct vm *vm, json_t *msg, bool done)
 	if (vm->role == VM_BACKUP && !done)
 		fence_command_look(vm);
 	if (!done)
-		vm_tell(vm,
-			json_pack("{sO? sO?}", "progress", json_object_get(msg, "progress"),
-				  "state", json_object_get(msg, "state")),
-			false);
+		vm_progress(vm, json_string_value(json_object_get(msg, "state")),
+			    json_number_value(json_object_get(msg, "progress")));
 }
 
 static void on_standby(struct vm *vm, json_t *msg)
@@ -206,7 +180,7 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 		on_standby(vm, msg);
 	else if ((!strcmp(op, "promote-answer") || !strcmp(op, "switch-answer")) &&
 		 !json_is_true(json_object_get(msg, "ok")))
-		vm_tell_end(vm, TV_E_REFUSED, json_string_value(json_object_get(msg, "text")));
+		vm_answer(vm, TV_E_REFUSED, json_string_value(json_object_get(msg, "text")));
 }
 
 const struct ctl_ops supervise_rep_ops = {rep_message, rep_closed};
@@ -221,14 +195,14 @@ static void not_introduced(struct vm *vm)
 		session_ended(vm);
 	} else if (!vm_lives(vm)) {
 		tv_log(TV_INFO, "%s has ended: forgotten", vm->name);
-		vm_end(vm);
+		vm_drop(vm);
 	} else if (vm->highest > vm->generation) {
-		vm_yield(vm);
+		fencing_yield(vm);
 	} else if (vm->reprotect.on) {
 		tv_log(TV_WARN,
 		       "%s was protected and has no replicator: cleaning up and starting over",
 		       vm->name);
-		vm_recover(vm);
+		vm_start_recovery(vm);
 	}
 }
 
@@ -236,7 +210,10 @@ void supervise_loaded(struct daemon *d)
 {
 	struct vm *vm;
 
+	d->due = due;
 	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (vm->reprotect.on)
+			reprotect_start(vm);
 		vm->awaited = true;
 		vm_timer(vm, INTRODUCTION_NS);
 	}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Backup sessions that wait: a primary offers a VM whose older session, or whose own instance here,
+ * has not ended yet. There is at most one per VM, the newest. When the VM's entry is dropped, or
+ * has become a primary's, the connection is marked and d->admit is activated: the loop admits it
+ * (register.c) in its next turn, so that the end of one session is complete before the next begins.
+ */
+#include "daemon/daemon.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct ctl *take(struct waiting *w, json_t **msg)
+{
+	struct ctl *c = w->c;
+
+	TAILQ_REMOVE(&w->d->waiting, w, link);
+	*msg = w->msg;
+	free(w);
+	return c;
+}
+
+/* Until it is admitted, a session has only its state to report. */
+static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
+{
+	(void)c;
+	(void)msg;
+	(void)arg;
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+}
+
+/* It gave up while it waited. */
+static void on_closed(struct ctl *c, void *arg)
+{
+	json_t *msg;
+
+	take(arg, &msg);
+	json_decref(msg);
+	ctl_free(c);
+}
+
+struct ctl *waiting_add(struct vm *vm, struct ctl *c, json_t *msg)
+{
+	static const struct ctl_ops ops = {on_message, on_closed};
+	struct ctl *older = NULL;
+	struct waiting *w;
+	json_t *older_msg;
+
+	TAILQ_FOREACH(w, &vm->d->waiting, link)
+		if (w->behind == vm)
+			break;
+	if (w) {
+		older = take(w, &older_msg);
+		json_decref(older_msg);
+	}
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		abort(); /* as vm_new */
+	*w = (struct waiting){.d = vm->d, .behind = vm, .c = c, .msg = json_incref(msg)};
+	TAILQ_INSERT_TAIL(&vm->d->waiting, w, link);
+	ctl_set_arg(c, &ops, w);
+	return older;
+}
+
+void waiting_release(struct vm *vm)
+{
+	struct waiting *w;
+
+	TAILQ_FOREACH(w, &vm->d->waiting, link) {
+		if (w->behind != vm)
+			continue;
+		w->behind = NULL;
+		event_active(vm->d->admit, EV_READ, 0);
+	}
+}
+
+struct ctl *waiting_next(struct daemon *d, json_t **msg)
+{
+	struct waiting *w;
+
+	TAILQ_FOREACH(w, &d->waiting, link)
+		if (!w->behind)
+			return take(w, msg);
+	return NULL;
+}
+
+struct ctl *waiting_take(struct daemon *d, const char *vm_id)
+{
+	struct waiting *w;
+	struct ctl *c = NULL;
+	json_t *msg;
+
+	TAILQ_FOREACH(w, &d->waiting, link)
+		if (!w->behind &&
+		    !strcmp(json_string_value(json_object_get(w->msg, "vm_id")), vm_id))
+			break;
+	if (w) {
+		c = take(w, &msg);
+		json_decref(msg);
+	}
+	return c;
+}
