@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# twinvm: `make` builds into build/, `make help` lists the targets.
+# twinvm: `make` builds into build/, `make help` lists the targets. Other builds beside it:
+#   make B=build-tsan SAN=thread all unit      SAN=address,undefined likewise
+#   make B=build-debug CFLAGS="-O0 -g3" all
 SHELL := /bin/bash
 B ?= build
 # A room is a folder with a .may_include (who includes whom: tests/lint/includes.py).
 ROOMS := $(patsubst ./%/.may_include,%,$(shell find . -name 'build*' -prune -o -name .may_include -print | sort))
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl libnl-3.0 libnl-route-3.0
 
 # A missing library is a hard, clear error, never a silent loss of a feature.
-NOBUILD := help deps clean demo test test-lab lint-deps
-ifneq ($(filter-out $(NOBUILD),$(or $(MAKECMDGOALS),all)),)
+NOBUILD := help deps clean demo test test-lab tags
+BUILDS := $(filter-out $(NOBUILD),$(or $(MAKECMDGOALS),all))
+ifneq ($(BUILDS),)
 MISSING := $(strip $(foreach p,$(PKGS),$(shell pkg-config --exists $(p) || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING); run 'make deps' (as root on Debian) to install them)
@@ -25,6 +30,8 @@ ifdef SAN
 CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer
 LDLIBS += -fsanitize=$(SAN)
 endif
+# Tests put string literals into argument vectors as they come.
+CFLAGS_TESTS := -Wno-write-strings
 
 PROTO := $(foreach r,$(ROOMS),$(wildcard $(r)/*.proto))
 GEN_C := $(PROTO:%.proto=$(B)/gen/%.pb-c.c)
@@ -37,23 +44,31 @@ TOOL_BIN := $(TOOL_SRC:tests/tools/%.c=$(B)/tools/%) $(B)/tools/heapguard.so
 BENCH_SRC := $(wildcard bench/*.c)
 BENCH_BIN := $(BENCH_SRC:bench/%.c=$(B)/bench/%)
 
+# What is not a file, but makes objects or the library old when it changes: the compiler and its flags (ccache
+# is none), and which objects there are.
+# $(call remember,FILE,TEXT): FILE holds TEXT, and is touched only when that is new
+remember = $(if $(subst |$(strip $(2))|,,|$(strip $(file <$(1)))|),$(shell mkdir -p $(B))$(file >$(1),$(strip $(2))))
+ifneq ($(BUILDS),)
+$(call remember,$(B)/flags,$(filter-out ccache %/ccache,$(CC)) $(CFLAGS_ALL) $(CFLAGS_TESTS) $(LDLIBS))
+$(call remember,$(B)/objects,$(LIB_OBJ))
+endif
+
 .PHONY: all
-all: $(B)/twinvmd $(B)/twinvm
+all: $(B)/twinvmd $(B)/twinvm ## the two programs (what make does by itself)
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h &: %.proto
 	@mkdir -p $(B)/gen
 	protoc-c --c_out=$(B)/gen $<
-$(B)/obj/gen/%.o: $(B)/gen/%.c
+$(B)/obj/gen/%.o: $(B)/gen/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -w -MMD -MP -c -o $@ $<
-# Tests put string literals into argument vectors as they come.
-$(B)/obj/tests/%.o: CFLAGS_HERE := -Wno-write-strings
-$(B)/obj/%.o: %.c | $(GEN_C)
+$(B)/obj/tests/%.o: CFLAGS_HERE := $(CFLAGS_TESTS)
+$(B)/obj/%.o: %.c $(B)/flags | $(GEN_C)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(CFLAGS_HERE) -MMD -MP -c -o $@ $<
-$(B)/libtwinvm.a: $(LIB_OBJ)
+$(B)/libtwinvm.a: $(LIB_OBJ) $(B)/objects
 	@rm -f $@
-	ar rcs $@ $^
+	ar rcs $@ $(LIB_OBJ)
 $(B)/twinvmd: $(B)/obj/daemon/main.o $(B)/libtwinvm.a
 	$(CC) -o $@ $^ $(LDLIBS)
 $(B)/twinvm: $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c)) $(B)/libtwinvm.a
@@ -69,15 +84,17 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libtwinvm.a
 	$(CC) -o $@ $^ $(LDLIBS)
 
 # For programs that are not ours: none of our flags.
-$(B)/tools/%.so: tests/preload/%.c
+$(B)/tools/%.so: tests/preload/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 $(WARN) -D_GNU_SOURCE -O2 -g -fPIC -shared -pthread -o $@ $<
 
 .PHONY: unit tools clean help
-unit: $(UNIT_BIN)
-tools: $(TOOL_BIN)
-clean:
+unit: $(UNIT_BIN) ## the unit tests' programs, build/tests/test_*: each runs by itself
+tools: $(TOOL_BIN) ## the programs that tests and people use, build/tools/*
+clean: ## removes build/ (B=...)
 	rm -rf $(B)
+help: ## this list
+	@awk -F ' ## ' '/^[a-z_.-]+:.* ## / { sub(/:.*/, "", $$1); printf "%-24s %s\n", $$1, $$2 }' Makefile Makefile.d/*.mk
 -include $(wildcard Makefile.d/*.mk)
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 .SECONDARY:

@@ -16,7 +16,7 @@ fuzz-build:
 		clang -fsanitize=fuzzer,address,undefined -o $(FUZZ_B)/bin/$$n \
 			$(FUZZ_B)/obj/tests/fuzz/$$n.o $(FUZZ_B)/libtwinvm.a $(LDLIBS); \
 	done
-fuzz: fuzz-build
+fuzz: fuzz-build ## clang's libFuzzer on all that comes over a wire: FUZZ_SECONDS=30 each
 	set -e; for n in $(FUZZ_NAMES); do \
 		mkdir -p $(FUZZ_B)/corpus/$$n; \
 		seeds=; [ ! -d tests/fuzz/seeds/$$n ] || seeds=tests/fuzz/seeds/$$n; \

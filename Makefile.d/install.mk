@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
 .PHONY: install
-install: all
+install: all ## PREFIX=/usr/local DESTDIR=
 	install -D -m 755 $(B)/twinvmd $(DESTDIR)$(PREFIX)/sbin/twinvmd
 	install -D -m 755 $(B)/twinvm $(DESTDIR)$(PREFIX)/bin/twinvm
 	install -D -m 644 docs/twinvmd.conf.example $(DESTDIR)$(SYSCONFDIR)/twinvm/twinvmd.conf.example

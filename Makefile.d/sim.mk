@@ -12,9 +12,9 @@ sim-build: $(B)/sim
 	@:
 $(B)/sim: $(patsubst %.c,$(B)/obj/%.o,$(SIM_SRC) $(wildcard failover/*.c common/*.c))
 	$(CC) -o $@ $^ $(LDLIBS)
-sim: $(B)/sim
+sim: $(B)/sim ## the failover engines in simulated hosts: HISTORIES=20000 SEED=1
 	@$(B)/sim --histories $(HISTORIES) --first $(SEED)
-mutants:
+mutants: ## breaks each of their rules: the simulation must find every one
 	@mkdir -p $(B)
 	@$(MAKE) --no-print-directory B=$(MUTANT_B) CFLAGS="$(CFLAGS) -DFO_MUTANTS" sim-build >$(B)/mutants.log 2>&1 || \
 		{ tail -n 40 $(B)/mutants.log; exit 1; }
