@@ -21,8 +21,8 @@ void etcd_base64(const void *p, size_t n, char *out)
 
 		*out++ = digits64[v >> 18];
 		*out++ = digits64[v >> 12 & 63];
-		*out++ = left > 1 ? digits64[v >> 6 & 63] : '=';
-		*out++ = left > 2 ? digits64[v & 63] : '=';
+		*out++ = (char)(left > 1 ? digits64[v >> 6 & 63] : '=');
+		*out++ = (char)(left > 2 ? digits64[v & 63] : '=');
 	}
 	*out = 0;
 }

@@ -100,7 +100,7 @@ static int set_up_member(struct etcd_http *h, struct member *m, const struct fo_
 		SET(SSL_VERIFYPEER, 1L);
 		SET(SSL_VERIFYHOST, 2L);
 		SET(CAINFO, conf->ca);
-		SET(CAPATH, NULL);
+		SET(CAPATH, (char *)NULL);
 		if (conf->cert && *conf->cert) {
 			SET(SSLCERT, conf->cert);
 			SET(SSLKEY, conf->key);

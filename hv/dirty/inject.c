@@ -351,13 +351,13 @@ int hv_inject_uffd(pid_t pid, int pidfd, int *fd, struct tv_err *e)
 		return tv_fail(e, -errno, "socketpair: %s", strerror(errno));
 	job.sock = socks[1];
 	sigfillset(&all);
-	sigprocmask(SIG_BLOCK, &all, &old); /* inherited by the child, which keeps it so */
+	pthread_sigmask(SIG_BLOCK, &all, &old); /* inherited by the child, which keeps it so */
 	/* Without an exit signal: the caller's SIGCHLD handling does not see it. */
 	kid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, 0);
 	if (kid == 0)
 		child(&job);
 	rc = kid < 0 ? -errno : 0;
-	sigprocmask(SIG_SETMASK, &old, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	close(socks[1]);
 	if (!rc)
 		rc = receive(socks[0], &rep, fd);

@@ -35,7 +35,7 @@ static void reset_signals(void)
 	for (int s = 1; s < NSIG; s++)
 		sigaction(s, &dfl, NULL);
 	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
 /* In the grandchild: only what is allowed after a fork in a process with threads. */
