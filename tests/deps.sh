@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Installs what building, the tests and the demo need on a bare Debian 12. Asks apt only when
-# something is missing, starts no service and says nothing when there is nothing to do.
-# usage: deps.sh [--check]      --check: list what is missing, install nothing; exit 1 if any is
+# something is missing, starts no service and prints nothing when there is nothing to do.
+# usage: deps.sh [--check|--static]    --check: list what is missing, install nothing; exit 1 if any is
+#                                      --static: what `make check-static` needs, too
 set -euo pipefail
 
 packages=(
@@ -22,9 +23,11 @@ packages=(
 )
 # What `make lint` uses if it is there; a bare machine in CI gets it too.
 lint_packages=(clang-format shellcheck)
+static_packages=(clang-tidy cppcheck)
 
 want=("${packages[@]}")
 [[ ${TWINVM_DEPS_LINT:-1} = 0 ]] || want+=("${lint_packages[@]}")
+[[ ${1:-} != --static ]] || want+=("${static_packages[@]}")
 
 missing=()
 for p in "${want[@]}"; do

@@ -96,16 +96,19 @@ for source in tests/unit/test_*.c; do
 	! wanted "$name" "$@" || run_unit "$name"
 done
 
-if ((EUID == 0)); then
+scripts=()
+for script in tests/local/[0-9]*.sh; do
+	! wanted "$(basename "$script" .sh)" "$@" || scripts+=("$script")
+done
+if ((EUID == 0 && ${#scripts[@]})); then
 	if ! make B="$B" guest >"$logs/guest.log" 2>&1; then
 		failed=$((failed + 1))
 		echo "FAIL  the guest could not be made:"
 		show "$logs/guest.log"
 	fi
 fi
-for script in tests/local/[0-9]*.sh; do
+for script in "${scripts[@]}"; do
 	name=$(basename "$script" .sh)
-	wanted "$name" "$@" || continue
 	if ((EUID != 0)); then
 		skipped=$((skipped + 1))
 		report skip "$name" 0 "root is needed"
