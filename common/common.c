@@ -134,6 +134,12 @@ void tv_log(enum tv_level level, const char *fmt, ...)
 		return;
 }
 
+void tv_assert_failed(const char *file, int line, const char *cond)
+{
+	tv_log(TV_ERROR, "%s:%d: assertion failed: %s", file, line, cond);
+	abort();
+}
+
 void tv_close_fd(int *fd)
 {
 	if (*fd >= 0)

@@ -69,6 +69,13 @@ enum tv_level { TV_DEBUG, TV_INFO, TV_WARN, TV_ERROR };
 void tv_log_init(const char *tag);
 void tv_log(enum tv_level level, const char *fmt, ...) TV_PRINTF(2, 3);
 
+/*
+ * An assertion that stays on in production, whatever NDEBUG says: for our own mistakes only, never
+ * for input. When cond is false it logs file, line and cond, and aborts. cond has no side effects.
+ */
+#define tv_assert(cond) ((cond) ? (void)0 : tv_assert_failed(__FILE__, __LINE__, #cond))
+_Noreturn void tv_assert_failed(const char *file, int line, const char *cond);
+
 void tv_close_fd(int *fd);
 void tv_free_ptr(void *p);
 #define TV_CLOSE __attribute__((cleanup(tv_close_fd)))

@@ -19,26 +19,72 @@
 void fo_backup_init(struct fo_backup *b, const struct fo_times *t, const struct fo_backup_ops *ops,
 		    void *arg, uint64_t generation, bool arbiter)
 {
-	*b = (struct fo_backup){
-		.times = t, .ops = ops, .arg = arg, .generation = generation, .arbiter = arbiter};
+	*b = (struct fo_backup){.times = t,
+				.ops = ops,
+				.arg = arg,
+				.session_generation = generation,
+				.generation = generation,
+				.arbiter = arbiter};
+}
+
+/* Heartbeats are echoed and commits sent: the primary may rest on what this host says. */
+static bool listens_in(enum fo_backup_state s)
+{
+	return s == FO_B_SYNCING || s == FO_B_STANDBY || s == FO_B_WAITING;
+}
+
+/* ---- what holds between any two calls ---- */
+static void check(const struct fo_backup *b)
+{
+	bool has_vm = b->state == FO_B_PROMOTING || b->state == FO_B_PROMOTED;
+
+	/* Only epochs whose end has come are committed, and only such are run (rule 2). */
+	FO_ASSERT(b->epoch_committed + b->in_epoch <= b->epoch_open);
+	FO_ASSERT(b->epoch_committed || b->state == FO_B_SYNCING || b->state == FO_B_GONE);
+	FO_ASSERT(b->generation >= b->session_generation);
+	FO_ASSERT(!has_vm || b->generation > b->session_generation);
+	FO_ASSERT(b->state != (b->arbiter ? FO_B_WAITING : FO_B_ASKING));
+	FO_ASSERT(!b->promote.open || b->state == FO_B_ASKING);
+	FO_ASSERT(!b->retry_at_ns || (b->state == FO_B_ASKING && !b->promote.open));
+	FO_ASSERT(b->ended == (b->state == FO_B_GONE || b->state == FO_B_PROMOTED));
+	FO_ASSERT(b->over == b->ended);
+}
+
+/* Rules 2 and 3: a whole epoch, and a generation of its own, from the record if there is one. */
+static void check_promote(const struct fo_backup *b)
+{
+	FO_ASSERT(!b->over && b->state == FO_B_PROMOTING);
+	FO_ASSERT(b->epoch_committed && b->generation > b->session_generation);
+	FO_ASSERT(!b->arbiter || b->promote.won);
 }
 
 static void tell(struct fo_backup *b, struct fo_msg m)
 {
+	if (m.kind == FO_M_ECHO || m.kind == FO_M_COMMITTED)
+		FO_ASSERT(listens_in(b->state) && b->generation == b->session_generation);
 	m.generation = b->generation;
 	b->ops->send(b->arg, &m);
 }
 
 /* ---- decisions ---- */
+static void ask(struct fo_backup *b)
+{
+	FO_ASSERT(b->state == FO_B_ASKING && !b->promote.open);
+	b->promote.asked = b->promote.open = true;
+	b->ops->ask(b->arg, FO_ASK_PROMOTE);
+}
+
 static void act(struct fo_backup *b, unsigned a, int64_t now_ns)
 {
+	FO_ASSERT(!b->over);
 	if (a & FO_A(ASK_PROMOTE))
-		b->ops->ask(b->arg, FO_ASK_PROMOTE);
+		ask(b);
 	if (a & FO_A(ASK_LATER))
 		b->retry_at_ns = now_ns + b->times->retry_ns;
 	if (a & FO_A(PROMOTE)) {
 		if (!b->arbiter) /* a person, or the primary's own word, stands in for the record */
 			b->generation++;
+		check_promote(b);
 		/* Before the VM runs: a primary that still hears us stops its own. */
 		tell(b, (struct fo_msg){.kind = FO_M_FENCED});
 		b->ops->act(b->arg, FO_ACTION_PROMOTE, b->generation);
@@ -64,7 +110,9 @@ static void event(struct fo_backup *b, int64_t now_ns, enum fo_backup_event ev)
 	b->retry_at_ns = 0;
 	b->ended = b->state == FO_B_GONE || b->state == FO_B_PROMOTED;
 	act(b, st.actions, now_ns);
+	b->over = b->ended;
 	b->ops->changed(b->arg, ev, from);
+	check(b);
 }
 
 void fo_backup_answer(struct fo_backup *b, int64_t now_ns, int rc, uint64_t generation)
@@ -73,17 +121,21 @@ void fo_backup_answer(struct fo_backup *b, int64_t now_ns, int rc, uint64_t gene
 		rc = 0;
 		generation = b->generation + 1;
 	}
+	FO_ASSERT(b->promote.open && b->state == FO_B_ASKING);
+	b->promote.open = false;
+	b->promote.won = !rc;
 	if (rc) {
 		event(b, now_ns, rc == TV_E_LOST ? FO_BE_LOST : FO_BE_UNREACHABLE);
 		return;
 	}
-	if (b->state == FO_B_ASKING)
-		b->generation = generation;
+	FO_ASSERT(generation > b->generation);
+	b->generation = generation;
 	event(b, now_ns, FO_BE_WON);
 }
 
 void fo_backup_promoted(struct fo_backup *b, int64_t now_ns, int rc)
 {
+	FO_ASSERT(b->state == FO_B_PROMOTING);
 	event(b, now_ns, rc ? FO_BE_PROMOTE_FAILED : FO_BE_PROMOTE_DONE);
 }
 
@@ -102,6 +154,7 @@ bool fo_backup_force(struct fo_backup *b, int64_t now_ns)
 void fo_backup_welcomed(struct fo_backup *b, int64_t now_ns)
 {
 	(void)now_ns;
+	FO_ASSERT(!b->welcomed);
 	b->welcomed = b->syncing = true;
 }
 
@@ -122,6 +175,7 @@ void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t heard_ns)
 	int64_t patience_ns =
 		b->state == FO_B_SYNCING ? b->times->reconnect_grace_ns : b->times->suspect_ns;
 
+	check(b);
 	b->last_tick_ns = now_ns;
 	if (b->ended || late || !b->welcomed)
 		return;
@@ -133,16 +187,11 @@ void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t heard_ns)
 	}
 	if (b->retry_at_ns && now_ns >= b->retry_at_ns) {
 		b->retry_at_ns = 0;
-		b->ops->ask(b->arg, FO_ASK_PROMOTE);
+		ask(b);
 	}
 }
 
 /* ---- messages ---- */
-static bool listens(const struct fo_backup *b)
-{
-	return b->state == FO_B_SYNCING || b->state == FO_B_STANDBY || b->state == FO_B_WAITING;
-}
-
 static int generation_check(struct fo_backup *b, uint64_t generation)
 {
 	if (generation == b->generation)
@@ -162,7 +211,7 @@ int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *
 	event(b, now_ns, FO_BE_TRAFFIC);
 	switch (m->kind) {
 	case FO_M_HEARTBEAT:
-		if (listens(b) || FO_BROKEN(echo_after_asking))
+		if (listens_in(b->state) || FO_BROKEN(echo_after_asking))
 			tell(b, (struct fo_msg){.kind = FO_M_ECHO,
 						.seq = m->seq,
 						.sent_ns = m->sent_ns,
@@ -228,9 +277,11 @@ void fo_backup_verified(struct fo_backup *b, int64_t now_ns, uint64_t epoch)
 {
 	if (epoch <= b->epoch_committed || b->ended)
 		return;
+	/* The next one, and its end has come: the commit side of the output rule. */
+	FO_ASSERT(epoch == b->epoch_committed + 1 && epoch + b->in_epoch <= b->epoch_open);
 	b->epoch_committed = epoch;
 	if (b->state == FO_B_SYNCING)
 		event(b, now_ns, FO_BE_FIRST_COMMIT);
-	if (listens(b) || FO_BROKEN(commit_after_asking))
+	if (listens_in(b->state) || FO_BROKEN(commit_after_asking))
 		tell(b, (struct fo_msg){.kind = FO_M_COMMITTED, .epoch = epoch});
 }

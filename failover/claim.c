@@ -88,6 +88,8 @@ int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 		} else if (q == FO_ASK_PROMOTE ? !backup_may(c, &now) : !primary_may(c, &now))
 			return lost(e, &now);
 		*out = next_record(q, c, now.version + 1);
+		FO_ASSERT(out->generation >= now.generation);
+		FO_ASSERT(out->generation == c->generation + (q == FO_ASK_PROMOTE));
 		rc = a->cas(a, c->vm_id, out, e);
 		if (rc != TV_E_LOST)
 			return rc;

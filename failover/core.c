@@ -5,6 +5,7 @@
  * there. docs/FAILOVER.md draws the tables (`make docs` writes it, a test compares).
  */
 #include "failover/failover.h"
+#include "failover/mutant.h"
 
 struct row {
 	bool set;
@@ -119,6 +120,7 @@ struct fo_step fo_primary_step(enum fo_primary_state s, enum fo_primary_event ev
 	const struct row *r = &primary_table[s][ev];
 	struct fo_step stay = {(int)s, 0};
 
+	FO_ASSERT(s < FO_P_COUNT && ev < FO_PE_COUNT);
 	if (arbiter)
 		return r->set ? r->step : stay;
 	/* No arbiter: nobody promotes by himself, so a lease means nothing... */
@@ -136,6 +138,7 @@ struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, b
 {
 	const struct row *r = &backup_table[s][ev];
 
+	FO_ASSERT(s < FO_B_COUNT && ev < FO_BE_COUNT);
 	if (!r->set)
 		return (struct fo_step){(int)s, 0};
 	/* With an arbiter a word is not enough, without one there are no answers. */
@@ -152,18 +155,20 @@ struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, b
 
 #define NAME(n, why) #n,
 #define WHY(n, why) why,
-#define WORDS(function, type, LIST)                              \
-	const char *function##_name(enum type v)                 \
-	{                                                        \
-		static const char *const names[] = {LIST(NAME)}; \
-                                                                 \
-		return names[v];                                 \
-	}                                                        \
-	const char *function##_why(enum type v)                  \
-	{                                                        \
-		static const char *const whys[] = {LIST(WHY)};   \
-                                                                 \
-		return whys[v];                                  \
+#define WORDS(function, type, LIST)                                    \
+	const char *function##_name(enum type v)                       \
+	{                                                              \
+		static const char *const names[] = {LIST(NAME)};       \
+                                                                       \
+		FO_ASSERT((size_t)v < sizeof(names) / sizeof(*names)); \
+		return names[v];                                       \
+	}                                                              \
+	const char *function##_why(enum type v)                        \
+	{                                                              \
+		static const char *const whys[] = {LIST(WHY)};         \
+                                                                       \
+		FO_ASSERT((size_t)v < sizeof(whys) / sizeof(*whys));   \
+		return whys[v];                                        \
 	}
 
 WORDS(fo_primary_state, fo_primary_state, FO_PRIMARY_STATES)

@@ -316,6 +316,9 @@ struct fo_primary_ops {
 	/* After a change of state, its actions done; for the log. */
 	void (*changed)(void *arg, enum fo_primary_event ev, enum fo_primary_state from);
 };
+struct fo_asked { /* a question: ever asked, its answer due, granted by its newest answer */
+	bool asked, open, won;
+};
 struct fo_primary { /* read only for its owner */
 	const struct fo_times *times;
 	const struct fo_primary_ops *ops;
@@ -325,7 +328,9 @@ struct fo_primary { /* read only for its owner */
 	unsigned in_flight_max; /* the owner's, 1 to FO_MAX_IN_FLIGHT */
 	enum fo_primary_state state;
 	bool welcomed, synced, releasing, capturing, ended;
-	bool excused;			/* the last tick came late, and nothing was concluded */
+	struct fo_asked pair, alone; /* both may be open: ALONE is asked without waiting for PAIR */
+	bool over;		     /* ended, and the last action has been carried out */
+	bool excused;		     /* the last tick came late, and nothing was concluded */
 	bool switch_wanted, last_taken; /* planned: the last epoch's capture has begun */
 	uint64_t epoch_running;		/* the next to be captured; from 1 */
 	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;
@@ -345,7 +350,7 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns);
 int fo_primary_message(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m) TV_MUST_CHECK;
 /* What fo_claim gave. */
 void fo_primary_answer(struct fo_primary *p, int64_t now_ns, enum fo_question q, int rc);
-/* PEER_LOST, LEAVE, VM_DIED and SWITCH come from the owner. */
+/* From the owner: PEER_LOST, LEAVE, SWITCH, VM_DIED, HIGHER_GENERATION; no other. */
 void fo_primary_event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev);
 /* The first copy is sent: epoch 1 may be captured. */
 void fo_primary_synced(struct fo_primary *p);
@@ -373,9 +378,12 @@ struct fo_backup { /* read only for its owner */
 	const struct fo_backup_ops *ops;
 	void *arg;
 	bool arbiter;
-	uint64_t generation;
+	uint64_t session_generation; /* the primary's */
+	uint64_t generation;	     /* the same, until this host has the VM */
 	enum fo_backup_state state;
 	bool welcomed, closed, syncing, in_epoch, ended;
+	bool over; /* ended, and the last action has been carried out */
+	struct fo_asked promote;
 	uint64_t epoch_open, epoch_committed;
 	int64_t grace_at_ns, retry_at_ns, last_tick_ns; /* 0 none */
 };

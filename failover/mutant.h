@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rules broken on purpose, in builds for `make mutants` only: the simulator must find every one.
- * Private to failover/. FO_BROKEN is constant false, and the code behind it gone, in every other
- * build.
+ * Rules and the assertions that guard them; private to failover/ and tests/sim.
+ *
+ * FO_ASSERT states an invariant of the engines. A false one is our own mistake (input from the wire
+ * gives TV_E_PROTOCOL instead), and the process aborts, also in production: the daemon then
+ * recovers the VM as after any death of its replicator, before a frame leaves that must not.
+ *
+ * FO_BROKEN is a rule broken on purpose, in builds for `make mutants` only: the simulator must find
+ * every one, with the assertions switched off. In every other build FO_BROKEN is constant false,
+ * and the code behind it gone.
  */
 #ifndef FAILOVER_MUTANT_H
 #define FAILOVER_MUTANT_H
+
+#include "common/common.h"
 
 /* clang-format off */
 #define FO_MUTANT_LIST(X)                                                                          \
@@ -33,9 +41,13 @@ enum fo_mutant { FO_MUTANT_LIST(FO_ENUM_MUTANT) FO_MUTANT_COUNT };
 
 #ifdef FO_MUTANTS
 extern enum fo_mutant fo_mutant;
+extern bool fo_unasserted;
 #define FO_BROKEN(n) (fo_mutant == FO_MUTANT_##n)
+#define FO_ASSERT(cond) \
+	(fo_unasserted || (cond) ? (void)0 : tv_assert_failed(__FILE__, __LINE__, #cond))
 #else
 #define FO_BROKEN(n) false
+#define FO_ASSERT tv_assert /* no argument here: it is shown unexpanded */
 #endif
 
 #endif

@@ -24,7 +24,87 @@
 
 #ifdef FO_MUTANTS
 enum fo_mutant fo_mutant;
+bool fo_unasserted;
 #endif
+
+/* ---- what the states mean ---- */
+static bool asks_alone(enum fo_primary_state s)
+{
+	return s == FO_P_ASKING || s == FO_P_HELD || s == FO_P_LEAVING;
+}
+
+static bool releases_in(enum fo_primary_state s)
+{
+	return s == FO_P_PROTECTED || s == FO_P_SUSPENDED || s == FO_P_SWITCHING;
+}
+
+static bool switches_in(enum fo_primary_state s)
+{
+	return s == FO_P_SWITCHING || s == FO_P_YIELDING || s == FO_P_YIELDED;
+}
+
+static bool ends_in(enum fo_primary_state s)
+{
+	return s == FO_P_ALONE || s == FO_P_SWITCHED;
+}
+
+static bool streams_in(enum fo_primary_state s)
+{
+	return s == FO_P_SYNCING || s == FO_P_PAIRING || s == FO_P_PROTECTED;
+}
+
+/* The VM may run, and a backup by record may ask for it: only as long as the lease runs. */
+static bool runs_on_lease_in(enum fo_primary_state s)
+{
+	return s == FO_P_PAIRING || s == FO_P_PROTECTED || s == FO_P_ASKING || s == FO_P_LEAVING ||
+	       s == FO_P_SWITCHING;
+}
+
+static bool lease_runs(const struct fo_primary *p, int64_t now_ns)
+{
+	return p->lease_from_ns && now_ns - p->lease_from_ns < p->times->lease_ns;
+}
+
+/* ---- what holds between any two calls ---- */
+static void check(const struct fo_primary *p)
+{
+	FO_ASSERT(p->epoch_released <= p->epoch_committed);
+	FO_ASSERT(p->epoch_committed <= p->epoch_sent);
+	/* Its end may be sent before the loop has learned that its capture is over. */
+	FO_ASSERT(p->epoch_sent <= p->epoch_captured + p->capturing);
+	FO_ASSERT(p->epoch_captured <= p->epoch_committed + FO_MAX_IN_FLIGHT);
+	FO_ASSERT(p->epoch_running == (p->synced ? p->epoch_captured + 1 : 0));
+	FO_ASSERT(p->in_flight_max >= 1 && p->in_flight_max <= FO_MAX_IN_FLIGHT);
+	FO_ASSERT(!p->releasing || (p->pair.won && releases_in(p->state)));
+	FO_ASSERT(!p->retry_at_ns || (asks_alone(p->state) && !p->alone.open));
+	FO_ASSERT(!p->overdue_at_ns || switches_in(p->state));
+	FO_ASSERT(p->ended == ends_in(p->state) && p->over == p->ended);
+}
+
+/*
+ * The output rule, at the moment of a release: epoch is committed here (a), the record names the
+ * backup (b), the owner's limit is the lease's own (c), and nothing is released twice.
+ */
+static void check_release(const struct fo_primary *p, int64_t now_ns, uint64_t epoch,
+			  int64_t until_ns)
+{
+	FO_ASSERT(epoch <= p->epoch_committed && epoch > p->epoch_released);
+	FO_ASSERT(p->releasing && p->pair.won && releases_in(p->state));
+	FO_ASSERT(lease_runs(p, now_ns) && until_ns == p->lease_from_ns + p->times->lease_ns);
+}
+
+/* Rules 3 and 4, at the moment of an action. */
+static void check_action(const struct fo_primary *p, int64_t now_ns, enum fo_action a)
+{
+	FO_ASSERT(!p->over);
+	/* A pair that may be on record: alone only once the record says so. */
+	if (a == FO_ACTION_LEAVE)
+		FO_ASSERT(p->state == FO_P_ALONE && (!p->pair.asked || p->alone.won));
+	if (a == FO_ACTION_RESUME_VM)
+		FO_ASSERT(p->alone.won || (p->state == FO_P_PROTECTED && lease_runs(p, now_ns)));
+	if (a == FO_ACTION_QUIT_VM)
+		FO_ASSERT(p->state == FO_P_SWITCHED);
+}
 
 void fo_primary_init(struct fo_primary *p, const struct fo_times *t,
 		     const struct fo_primary_ops *ops, void *arg, uint64_t generation, bool arbiter)
@@ -45,11 +125,6 @@ static void tell(struct fo_primary *p, enum fo_msg_kind kind, uint64_t epoch)
 	p->ops->send(p->arg, &m);
 }
 
-static bool lease_runs(const struct fo_primary *p, int64_t now_ns)
-{
-	return p->lease_from_ns && now_ns - p->lease_from_ns < p->times->lease_ns;
-}
-
 static void try_release(struct fo_primary *p, int64_t now_ns)
 {
 	uint64_t upto = FO_BROKEN(release_early) ? p->epoch_sent : p->epoch_committed;
@@ -67,14 +142,30 @@ static void try_release(struct fo_primary *p, int64_t now_ns)
 		until_ns = INT64_MAX;
 	/*
 	 * now_ns was read when the turn began. A process that is frozen in the middle of a turn
-	 * goes on with it after the backup has taken over, and what now_ns says of the lease is
-	 * then long wrong; so the owner looks at the clock once more.
+	 * continues it after the backup has taken over, when the lease has long expired whatever
+	 * now_ns says; so the owner reads the clock once more.
 	 */
+	check_release(p, now_ns, upto, until_ns);
 	if (p->ops->release(p->arg, p->generation, upto, until_ns))
 		p->epoch_released = upto;
 }
 
 /* ---- decisions ---- */
+static struct fo_asked *question(struct fo_primary *p, enum fo_question q)
+{
+	FO_ASSERT(q == FO_ASK_PAIR || q == FO_ASK_ALONE);
+	return q == FO_ASK_PAIR ? &p->pair : &p->alone;
+}
+
+static void ask(struct fo_primary *p, enum fo_question q)
+{
+	struct fo_asked *k = question(p, q);
+
+	FO_ASSERT(!p->over && !k->open);
+	k->asked = k->open = true;
+	p->ops->ask(p->arg, q);
+}
+
 static void act(struct fo_primary *p, unsigned a, int64_t now_ns)
 {
 	static const enum fo_action owners[] = {FO_ACTION_STOP_VM, FO_ACTION_RESUME_VM,
@@ -82,9 +173,9 @@ static void act(struct fo_primary *p, unsigned a, int64_t now_ns)
 						FO_ACTION_QUIT_VM, FO_ACTION_END};
 
 	if (a & FO_A(ASK_PAIR))
-		p->ops->ask(p->arg, FO_ASK_PAIR);
+		ask(p, FO_ASK_PAIR);
 	if (a & FO_A(ASK_ALONE))
-		p->ops->ask(p->arg, FO_ASK_ALONE);
+		ask(p, FO_ASK_ALONE);
 	if (a & FO_A(ASK_LATER))
 		p->retry_at_ns = now_ns + p->times->retry_ns;
 	if (a & FO_A(RELEASE)) {
@@ -94,27 +185,20 @@ static void act(struct fo_primary *p, unsigned a, int64_t now_ns)
 	if (a & FO_A(TAKE_OVER))
 		tell(p, FO_M_TAKE_OVER, p->state == FO_P_YIELDING ? p->epoch_committed : 0);
 	for (unsigned i = 0; i < sizeof(owners) / sizeof(*owners); i++)
-		if (a & 1u << owners[i])
+		if (a & 1u << owners[i]) {
+			check_action(p, now_ns, owners[i]);
 			p->ops->act(p->arg, owners[i]);
+		}
 }
 
-static bool asks_alone(enum fo_primary_state s)
-{
-	return s == FO_P_ASKING || s == FO_P_HELD || s == FO_P_LEAVING;
-}
-
-static bool releases_in(enum fo_primary_state s)
-{
-	return s == FO_P_PROTECTED || s == FO_P_SUSPENDED || s == FO_P_SWITCHING;
-}
-
-void fo_primary_event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev)
+static void event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev)
 {
 	struct fo_step st = fo_primary_step(p->state, ev, p->arbiter);
 	enum fo_primary_state from = p->state;
 
 	if (p->ended || ((int)from == st.next && !st.actions))
 		return;
+	FO_ASSERT(from != FO_P_FENCED);
 	if (FO_BROKEN(run_without_lease) && ev == FO_PE_LEASE_OVER)
 		return;
 	if (FO_BROKEN(ignore_fence) && ev == FO_PE_HIGHER_GENERATION)
@@ -130,27 +214,41 @@ void fo_primary_event(struct fo_primary *p, int64_t now_ns, enum fo_primary_even
 	if (!asks_alone(p->state))
 		p->retry_at_ns = 0;
 	p->overdue_at_ns = 0;
-	if (p->state == FO_P_SWITCHING || p->state == FO_P_YIELDING || p->state == FO_P_YIELDED)
+	if (switches_in(p->state))
 		p->overdue_at_ns = now_ns + p->times->switch_ns;
-	p->ended = p->state == FO_P_ALONE || p->state == FO_P_SWITCHED;
+	p->ended = ends_in(p->state);
 	act(p, st.actions, now_ns);
+	p->over = p->ended;
 	p->ops->changed(p->arg, ev, from);
+	check(p);
+}
+
+void fo_primary_event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev)
+{
+	FO_ASSERT(ev == FO_PE_PEER_LOST || ev == FO_PE_LEAVE || ev == FO_PE_SWITCH ||
+		  ev == FO_PE_VM_DIED || ev == FO_PE_HIGHER_GENERATION);
+	event(p, now_ns, ev);
 }
 
 void fo_primary_answer(struct fo_primary *p, int64_t now_ns, enum fo_question q, int rc)
 {
-	if (rc && rc != TV_E_LOST)
-		fo_primary_event(p, now_ns, FO_PE_ARBITER_UNREACHABLE);
-	else if (rc)
-		fo_primary_event(p, now_ns, FO_PE_RECORD_LOST);
-	else
-		fo_primary_event(p, now_ns,
-				 q == FO_ASK_PAIR ? FO_PE_PAIR_RECORDED : FO_PE_ALONE_RECORDED);
+	struct fo_asked *k = question(p, q);
+
+	FO_ASSERT(k->open);
+	k->open = false;
+	k->won = !rc;
+	if (rc == TV_E_LOST)
+		event(p, now_ns, FO_PE_RECORD_LOST);
+	else if (!rc)
+		event(p, now_ns, q == FO_ASK_PAIR ? FO_PE_PAIR_RECORDED : FO_PE_ALONE_RECORDED);
+	else if (!p->alone.open) /* if it is, its answer decides: ALONE overtook PAIR */
+		event(p, now_ns, FO_PE_ARBITER_UNREACHABLE);
 }
 
 /* ---- heartbeats, lease, silence ---- */
 void fo_primary_welcomed(struct fo_primary *p, int64_t now_ns)
 {
+	FO_ASSERT(!p->welcomed);
 	p->welcomed = true;
 	p->beat_at_ns = p->heartbeat_at_ns = now_ns;
 }
@@ -187,6 +285,8 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
 	bool late = p->last_tick_ns && now_ns - p->last_tick_ns > p->times->heartbeat_ns &&
 		    (!p->excused || FO_BROKEN(excused_for_ever));
 
+	check(p);
+	FO_ASSERT(!late || !p->excused);
 	p->last_tick_ns = now_ns;
 	p->excused = late;
 	if (p->ended || !p->welcomed)
@@ -196,18 +296,19 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
 		beats(p, now_ns);
 	if (p->retry_at_ns && now_ns >= p->retry_at_ns && asks_alone(p->state)) {
 		p->retry_at_ns = 0;
-		p->ops->ask(p->arg, FO_ASK_ALONE);
+		ask(p, FO_ASK_ALONE);
 	}
 	if (late)
 		return;
 	if (!lease_runs(p, now_ns))
-		fo_primary_event(p, now_ns, FO_PE_LEASE_OVER);
+		event(p, now_ns, FO_PE_LEASE_OVER);
+	FO_ASSERT(!p->arbiter || lease_runs(p, now_ns) || !runs_on_lease_in(p->state));
 	/* Before there is a pair nothing waits for the answer, and both hosts are busy copying. */
 	if (now_ns - heard_ns >
 	    (p->state == FO_P_SYNCING ? p->times->reconnect_grace_ns : p->times->backup_lost_ns))
-		fo_primary_event(p, now_ns, FO_PE_PEER_LOST);
+		event(p, now_ns, FO_PE_PEER_LOST);
 	if (p->overdue_at_ns && now_ns >= p->overdue_at_ns)
-		fo_primary_event(p, now_ns, FO_PE_SWITCH_OVERDUE);
+		event(p, now_ns, FO_PE_SWITCH_OVERDUE);
 }
 
 static void on_echo(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m)
@@ -217,20 +318,16 @@ static void on_echo(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m
 		return;
 	p->lease_from_ns = m->sent_ns;
 	if (lease_runs(p, now_ns))
-		fo_primary_event(p, now_ns, FO_PE_LEASE_BACK);
+		event(p, now_ns, FO_PE_LEASE_BACK);
 	try_release(p, now_ns);
 }
 
 /* ---- epochs ---- */
 void fo_primary_synced(struct fo_primary *p)
 {
+	FO_ASSERT(p->welcomed && !p->synced);
 	p->synced = true;
 	p->epoch_running = 1;
-}
-
-static bool streams_in(enum fo_primary_state s)
-{
-	return s == FO_P_SYNCING || s == FO_P_PAIRING || s == FO_P_PROTECTED;
 }
 
 bool fo_primary_may_capture(const struct fo_primary *p)
@@ -247,6 +344,7 @@ bool fo_primary_last_epoch(const struct fo_primary *p)
 
 uint64_t fo_primary_capture(struct fo_primary *p)
 {
+	FO_ASSERT(fo_primary_may_capture(p) || fo_primary_last_epoch(p));
 	p->last_taken = p->state == FO_P_SWITCHING;
 	p->capturing = true;
 	return p->epoch_running;
@@ -254,16 +352,20 @@ uint64_t fo_primary_capture(struct fo_primary *p)
 
 void fo_primary_captured(struct fo_primary *p, bool captured)
 {
+	FO_ASSERT(p->capturing);
 	p->capturing = false;
 	if (captured)
 		p->epoch_captured = p->epoch_running++;
 	else
 		p->last_taken = false;
+	check(p);
 }
 
 void fo_primary_sent(struct fo_primary *p, uint64_t epoch)
 {
+	FO_ASSERT(epoch == p->epoch_sent + 1);
 	p->epoch_sent = epoch;
+	check(p);
 	if (FO_BROKEN(release_early))
 		try_release(p, p->last_tick_ns);
 }
@@ -273,11 +375,12 @@ static int on_committed(struct fo_primary *p, int64_t now_ns, uint64_t epoch)
 	if (epoch != p->epoch_committed + 1 || epoch > p->epoch_sent)
 		return TV_E_PROTOCOL;
 	p->epoch_committed = epoch;
+	check(p);
 	if (epoch == 1)
-		fo_primary_event(p, now_ns, FO_PE_FIRST_COMMIT);
+		event(p, now_ns, FO_PE_FIRST_COMMIT);
 	try_release(p, now_ns);
-	if (p->last_taken && !p->capturing && epoch == p->epoch_captured)
-		fo_primary_event(p, now_ns, FO_PE_LAST_COMMIT);
+	if (p->last_taken && epoch == p->epoch_captured + p->capturing)
+		event(p, now_ns, FO_PE_LAST_COMMIT);
 	return 0;
 }
 
@@ -289,7 +392,9 @@ int fo_primary_message(struct fo_primary *p, int64_t now_ns, const struct fo_msg
 		bool runs = m->kind == FO_M_FENCED && m->running &&
 			    (p->state == FO_P_YIELDING || p->state == FO_P_YIELDED);
 
-		fo_primary_event(p, now_ns, runs ? FO_PE_PEER_RUNS : FO_PE_HIGHER_GENERATION);
+		event(p, now_ns, runs ? FO_PE_PEER_RUNS : FO_PE_HIGHER_GENERATION);
+		FO_ASSERT(p->state == FO_P_FENCED || p->state == FO_P_YIELDED ||
+			  p->state == FO_P_SWITCHED);
 		return 0;
 	}
 	if (m->generation < p->generation) { /* refused, and its sender told */

@@ -17,6 +17,7 @@
  * type): after several in a row the waits grow to reprotect_refused_ns.
  */
 #include "failover/failover.h"
+#include "failover/mutant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,8 @@
 void fo_reprotect_start(struct fo_reprotect *k, const struct fo_times *t, const char *last,
 			int64_t now_ns)
 {
+	FO_ASSERT(t->reprotect_first_ns > 0 && t->reprotect_first_ns <= t->reprotect_last_ns &&
+		  t->reprotect_last_ns <= t->reprotect_refused_ns);
 	*k = (struct fo_reprotect){.on = true,
 				   .due_ns = now_ns,
 				   .first_ns = t->reprotect_first_ns,
@@ -94,6 +97,7 @@ int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts
 	bool others_turn =
 		last < 0 || (k->tries >= SAME_HOST_TRIES && (k->tries - SAME_HOST_TRIES) % 2 == 0);
 
+	FO_ASSERT(k->on && k->due_ns != INT64_MAX); /* one try at a time */
 	if (others_turn) {
 		int o = other(n, last, k->turn);
 
@@ -104,6 +108,7 @@ int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts
 	}
 	k->tries++;
 	k->due_ns = chosen >= 0 ? INT64_MAX : now_ns + k->last_ns;
+	FO_ASSERT(chosen < (int)n && (chosen >= 0 || last < 0));
 	return chosen;
 }
 

@@ -2,124 +2,15 @@
 /*
  * sim: runs histories. usage: sim --seed N            one history, with its trace
  *                             sim [--histories N] [--first SEED] [-j WORKERS] [--coverage]
+ * In a build with FO_MUTANTS: sim --mutants, sim --mutant NAME --seed N [--asserted].
  */
 #include "failover/mutant.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/many.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define WELL_WITHIN_NS (25000 * MS)
-
-/* ---- one history ---- */
-static void begin(uint64_t seed)
-{
-	struct state fresh = {0};
-	int64_t heartbeat = 100 * MS;
-
-	sim_reset(seed);
-	fo_times_init(&sim.times, heartbeat);
-	sim.hosts = chance(500) ? 2 : 3;
-	sim.arbiter = chance(850);
-	net_init();
-	for (unsigned i = 0; i < sim.hosts; i++)
-		host_init((int)i);
-	sim.owner = &sim.host[0];
-	sim.top_generation = 1;
-	sim.owner->role = R_PRIMARY;
-	sim.owner->generation = 1;
-	note(NULL, "seed %llu: %u hosts, %s", (unsigned long long)seed, sim.hosts,
-	     sim.arbiter ? "an arbiter" : "no arbiter");
-	for (unsigned i = 0; i < sim.hosts; i++)
-		note(&sim.host[i], "clock %+.2f %%", (double)sim.host[i].rate_ppm / 1e4);
-	sim.owner->vm = inst_new(sim.owner, 1, &fresh);
-	clients_start();
-	protect_again(sim.owner, &sim.host[1]);
-	faults_plan();
-	person_start();
-}
-
-static void history(uint64_t seed)
-{
-	char why[160] = "";
-	int64_t end;
-
-	begin(seed);
-	run_until(between(2000 * MS, 7000 * MS));
-	if (!sim.failed) {
-		faults_end();
-		end = sim.now + WELL_WITHIN_NS;
-		while (!sim.failed && sim.now < end) {
-			run_until(sim.now + 50 * MS);
-			if (sim.failed || all_is_well(why, sizeof(why)))
-				break;
-			if (vm_is_lost()) {
-				note(NULL, "the VM is really lost");
-				sim.stats.lost_vms++;
-				break;
-			}
-		}
-		if (!sim.failed && sim.now >= end)
-			violation(8, "%d s later %s", (int)(WELL_WITHIN_NS / TV_NS_PER_S), why);
-	}
-	sim.stats.histories++;
-}
-
-/* ---- many ---- */
-struct found {
-	uint64_t seed;
-	int invariant;
-	char message[400];
-};
-#define KEEP 8
-struct worker {
-	struct stats stats;
-	uint64_t violations, hash;
-	unsigned kept;
-	struct found found[KEEP];
-	volatile bool enough;
-};
-
-static void work(struct worker *w, uint64_t first, uint64_t n, unsigned step_by, bool until_found)
-{
-	for (uint64_t i = 0; i < n; i += step_by) {
-		history(first + i);
-		w->hash = (w->hash ^ sim.hash) * UINT64_C(0x100000001b3);
-		if (!sim.failed)
-			continue;
-		w->violations++;
-		if (w->kept < KEEP) {
-			struct found *f = &w->found[w->kept++];
-
-			f->seed = first + i;
-			f->invariant = sim.invariant;
-			memcpy(f->message, sim.message, sizeof(f->message));
-		}
-		if (until_found)
-			break;
-	}
-	w->stats = sim.stats;
-}
-
-static void add(struct stats *to, const struct stats *from)
-{
-	uint64_t *a = (uint64_t *)to;
-	const uint64_t *b = (const uint64_t *)from;
-
-	for (size_t i = 0; i < offsetof(struct stats, primary_rows) / sizeof(*a); i++)
-		a[i] += b[i];
-	for (int s = 0; s < FO_P_COUNT; s++)
-		for (int e = 0; e < FO_PE_COUNT; e++)
-			to->primary_rows[s][e] += from->primary_rows[s][e];
-	for (int s = 0; s < FO_B_COUNT; s++)
-		for (int e = 0; e < FO_BE_COUNT; e++)
-			to->backup_rows[s][e] += from->backup_rows[s][e];
-}
 
 static void coverage(const struct stats *st, bool list)
 {
@@ -174,50 +65,9 @@ static void report(const struct stats *st)
 	       (unsigned long long)st->acks, (unsigned long long)st->events);
 }
 
-static uint64_t run_many(uint64_t first, uint64_t n, unsigned workers, bool until_found,
-			 struct stats *total, struct found *one)
-{
-	struct worker *w = mmap(NULL, workers * sizeof(*w), PROT_READ | PROT_WRITE,
-				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	uint64_t violations = 0;
-
-	if (w == MAP_FAILED)
-		exit(1);
-	fflush(stdout);
-	for (unsigned i = 0; i < workers; i++)
-		if (!fork()) {
-			work(&w[i], first + i, n - (n > i ? i : n), workers, until_found);
-			_exit(0);
-		}
-	for (unsigned i = 0; i < workers; i++) {
-		int status = 0;
-
-		if (wait(&status) < 0 || !WIFEXITED(status) || WEXITSTATUS(status)) {
-			printf("a worker died\n");
-			violations++;
-		}
-	}
-	*total = (struct stats){0};
-	one->seed = UINT64_MAX;
-	for (unsigned i = 0; i < workers; i++) {
-		add(total, &w[i].stats);
-		violations += w[i].violations;
-		for (unsigned j = 0; j < w[i].kept; j++) {
-			if (!until_found)
-				printf("seed %llu: invariant %d, %s (tests/sim/run --seed %llu)\n",
-				       (unsigned long long)w[i].found[j].seed,
-				       w[i].found[j].invariant, w[i].found[j].message,
-				       (unsigned long long)w[i].found[j].seed);
-			if (w[i].found[j].seed < one->seed)
-				*one = w[i].found[j];
-		}
-	}
-	munmap(w, workers * sizeof(*w));
-	return violations;
-}
-
 static int replay(uint64_t seed)
 {
+	setvbuf(stdout, NULL, _IOLBF, 0); /* an assertion aborts: the trace up to it is out */
 	sim.verbose = true;
 	history(seed);
 	printf("%s; trace hash %016llx\n", sim.failed ? sim.message : "no violation",
@@ -226,49 +76,83 @@ static int replay(uint64_t seed)
 }
 
 struct options {
-	bool one, list, mutate;
+	bool one, list, mutate, asserted;
 	uint64_t seed, first, n;
 	unsigned workers;
 	const char *only; /* mutant */
 };
 
 #ifdef FO_MUTANTS
-/* Each rule broken, one after the other: found or not. */
+static const char *const mutant_names[] = {
+#define NAME(x) #x,
+	FO_MUTANT_LIST(NAME)};
+
+/* No rule broken: neither an invariant nor an assertion complains. */
+static bool none_holds(const struct options *o)
+{
+	struct many m = {
+		.first = o->first, .n = o->n / 4, .workers = o->workers, .until_found = true};
+
+	fo_mutant = FO_MUTANT_none;
+	fo_unasserted = false;
+	run_many(&m);
+	printf("%-24s %s%s\n", mutant_names[0], m.violations ? "VIOLATES: " : "holds",
+	       m.violations ? m.one.message : "");
+	return !m.violations;
+}
+
+/*
+ * One rule broken. The simulator's invariants must find it, with the assertions switched off: they
+ * are a second guard, and must not hide what the first one misses. Then the same histories with
+ * the assertions: does one fail?
+ */
+static bool find(enum fo_mutant mutant, const struct options *o)
+{
+	struct many m = {.first = o->first, .n = o->n, .workers = o->workers, .until_found = true};
+	struct many a = m;
+
+	fo_mutant = mutant;
+	fo_unasserted = true;
+	run_many(&m);
+	if (!m.violations || m.deaths) {
+		printf("%-24s NOT FOUND in %llu histories%s%s\n", mutant_names[mutant],
+		       (unsigned long long)m.total.histories, m.deaths ? ": " : "",
+		       m.deaths ? m.one.message : "");
+		return false;
+	}
+	printf("%-24s found by invariant %d, seed %llu: %s", mutant_names[mutant], m.one.invariant,
+	       (unsigned long long)m.one.seed, m.one.message);
+	a.n = m.one.seed - o->first + 1;
+	fo_unasserted = false;
+	run_many(&a);
+	if (a.one.invariant == BY_ASSERTION && a.violations)
+		printf("; seed %llu: %s", (unsigned long long)a.one.seed, a.one.message);
+	printf("\n");
+	return true;
+}
+
 static int mutants(const struct options *o)
 {
-	static const char *const names[] = {
-#define NAME(x) #x,
-		FO_MUTANT_LIST(NAME)};
 	unsigned found = 0, of = 0;
-	bool none_violates = false;
+	bool holds = true;
 
 	for (int i = 0; i < FO_MUTANT_COUNT; i++) {
-		struct stats st;
-		struct found f;
-		uint64_t bad;
-
-		if (o->only && strcmp(o->only, names[i]) != 0)
+		if (o->only && strcmp(o->only, mutant_names[i]) != 0)
 			continue;
-		fo_mutant = (enum fo_mutant)i;
-		if (o->one)
+		if (o->one) {
+			fo_mutant = (enum fo_mutant)i;
+			fo_unasserted = !o->asserted;
 			return replay(o->seed);
-		bad = run_many(o->first, i ? o->n : o->n / 4, o->workers, true, &st, &f);
+		}
 		if (!i) {
-			none_violates = bad;
-			printf("%-26s %s\n", names[i], bad ? "VIOLATES" : "holds");
+			holds = none_holds(o);
 			continue;
 		}
 		of++;
-		found += bad != 0;
-		if (bad)
-			printf("%-26s found by invariant %d, seed %llu: %s\n", names[i],
-			       f.invariant, (unsigned long long)f.seed, f.message);
-		else
-			printf("%-26s NOT FOUND in %llu histories\n", names[i],
-			       (unsigned long long)st.histories);
+		found += find((enum fo_mutant)i, o);
 	}
 	printf("mutants %u found %u\n", of, found);
-	return found == of && !none_violates ? 0 : 1;
+	return found == of && holds ? 0 : 1;
 }
 #else
 static int mutants(const struct options *o)
@@ -287,6 +171,7 @@ static bool parse(int argc, char **argv, struct options *o)
 					      {"coverage", no_argument, NULL, 'c'},
 					      {"mutants", no_argument, NULL, 'm'},
 					      {"mutant", required_argument, NULL, 'M'},
+					      {"asserted", no_argument, NULL, 'a'},
 					      {NULL, 0, NULL, 0}};
 	int c;
 
@@ -314,6 +199,9 @@ static bool parse(int argc, char **argv, struct options *o)
 		case 'M':
 			o->only = optarg;
 			break;
+		case 'a':
+			o->asserted = true;
+			break;
 		default:
 			return false;
 		}
@@ -323,13 +211,11 @@ static bool parse(int argc, char **argv, struct options *o)
 int main(int argc, char **argv)
 {
 	struct options o = {.first = 1, .n = 1000, .workers = 2};
-	uint64_t violations;
-	struct stats st;
-	struct found f;
+	struct many m;
 
 	if (!parse(argc, argv, &o)) {
 		fprintf(stderr,
-			"usage: %s [--mutant NAME] --seed N\n"
+			"usage: %s [--mutant NAME [--asserted]] --seed N\n"
 			"       %s [--mutants] [--histories N] [--first SEED] [-j WORKERS] "
 			"[--coverage]\n",
 			argv[0], argv[0]);
@@ -339,10 +225,11 @@ int main(int argc, char **argv)
 		return mutants(&o);
 	if (o.one)
 		return replay(o.seed);
-	violations = run_many(o.first, o.n, o.workers, false, &st, &f);
-	report(&st);
-	coverage(&st, o.list);
-	printf("histories %llu violations %llu\n", (unsigned long long)st.histories,
-	       (unsigned long long)violations);
-	return violations != 0;
+	m = (struct many){.first = o.first, .n = o.n, .workers = o.workers};
+	run_many(&m);
+	report(&m.total);
+	coverage(&m.total, o.list);
+	printf("histories %llu violations %llu\n", (unsigned long long)m.total.histories,
+	       (unsigned long long)m.violations);
+	return m.violations != 0;
 }

@@ -7,7 +7,7 @@
  * One history at a time lives in `sim`; everything in it comes from one seed. Memory is taken from
  * an arena that the next history uses again. Files: queue.c time and chance; net.c; arbiter.c; vm.c
  * the VM and its held output; client.c; source.c, capture.c and sink.c around the engines;
- * daemon.c, recover.c; host.c; fault.c; check.c the invariants; main.c.
+ * daemon.c, recover.c; host.c; fault.c; check.c the invariants; history.c, many.c, main.c.
  */
 #ifndef SIM_H
 #define SIM_H
@@ -319,6 +319,9 @@ void faults_plan(void);
 void person_start(void);
 void faults_end(void);
 void fault_at_take_over(struct host *from, struct host *to);
+
+/* ---- one history (history.c) ---- */
+void history(uint64_t seed);
 
 /* ---- invariants (check.c) ---- */
 enum how { BY_COMMIT, BY_PASS };

@@ -175,19 +175,21 @@ static void checked(void *arg, uint64_t word)
 }
 
 /* ---- what comes ---- */
-static void bad(struct sink *k, const char *what, int rc)
+/* As in_order() of replicator/sink/link.c: false, and the message has no effect. */
+static bool in_order(struct sink *k, const char *what, int rc)
 {
 	if (rc == TV_E_PROTOCOL && k->p.alive)
-		violation(9, "the backup's engine finds %s out of place in %s", what,
+		violation(9, "the backup's engine refuses %s in state %s", what,
 			  fo_backup_state_name(k->e.state));
+	return !rc && k->p.alive;
 }
 
 static void on_end(struct sink *k, const struct msg *m)
 {
 	bool broken = k->open_bad || k->have_mem != m->epoch || k->have_disk != m->epoch;
 
-	bad(k, "the end of an epoch", fo_backup_epoch_end(&k->e, m->generation, m->epoch));
-	if (!k->p.alive)
+	if (!in_order(k, "the end of an epoch",
+		      fo_backup_epoch_end(&k->e, m->generation, m->epoch)))
 		return;
 	if (memcmp(&k->mem, &k->disk, sizeof(k->mem)) != 0)
 		violation(3, "memory and disks of epoch %llu are two epochs'",
@@ -203,7 +205,7 @@ static void hear(struct sink *k, const struct fo_msg *m)
 {
 	if (m->kind == FO_M_TAKE_OVER)
 		k->session->word = true;
-	bad(k, "a message", fo_backup_message(&k->e, turn_now(&k->p), m));
+	in_order(k, "a message", fo_backup_message(&k->e, turn_now(&k->p), m));
 }
 
 void sink_datagram(void *arg, const struct msg *m)
@@ -226,10 +228,11 @@ static void on_msg(void *arg, const struct msg *m)
 	k->heard_ns = turn_now(&k->p);
 	switch (m->kind) {
 	case M_SYNC_END:
-		bad(k, "the end of the first copy", fo_backup_sync_end(&k->e, m->generation));
+		in_order(k, "the end of the first copy", fo_backup_sync_end(&k->e, m->generation));
 		break;
 	case M_BEGIN:
-		bad(k, "an epoch", fo_backup_epoch_begin(&k->e, m->generation, m->epoch));
+		if (!in_order(k, "an epoch", fo_backup_epoch_begin(&k->e, m->generation, m->epoch)))
+			break;
 		k->open_epoch = m->epoch;
 		k->open_bad = false;
 		break;

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The backup's engine, event by event. */
+#include "tests/unit/fo_kit.h"
+
+static void marks_come_in_order(void **state)
+{
+	struct backup x;
+
+	(void)state;
+	b_start(&x, true);
+	assert_int_equal(fo_backup_epoch_begin(&x.b, 5, 1), TV_E_PROTOCOL); /* still syncing */
+	assert_int_equal(fo_backup_sync_end(&x.b, 6), TV_E_PROTOCOL);
+	assert_int_equal(fo_backup_sync_end(&x.b, 4), -ESTALE);
+	assert_int_equal(x.v.last[FO_M_FENCED].generation, 5);
+	assert_int_equal(fo_backup_sync_end(&x.b, 5), 0);
+	assert_int_equal(fo_backup_sync_end(&x.b, 5), TV_E_PROTOCOL);
+	assert_int_equal(fo_backup_epoch_end(&x.b, 5, 1), TV_E_PROTOCOL);
+	assert_int_equal(fo_backup_epoch_begin(&x.b, 5, 2), TV_E_PROTOCOL);
+	b_epoch(&x, 1);
+	assert_int_equal(fo_backup_epoch_begin(&x.b, 4, 2), -ESTALE);
+	assert_int_equal(fo_backup_epoch_begin(&x.b, 5, 2), 0);
+	assert_int_equal(fo_backup_epoch_begin(&x.b, 5, 3), TV_E_PROTOCOL);
+	assert_int_equal(fo_backup_epoch_end(&x.b, 4, 2), -ESTALE);
+	assert_int_equal(fo_backup_epoch_end(&x.b, 5, 3), TV_E_PROTOCOL);
+}
+
+static void silence_makes_it_ask_and_fall_silent(void **state)
+{
+	struct fo_msg beat = {.kind = FO_M_HEARTBEAT, .seq = 9, .sent_ns = 77};
+	struct backup x;
+
+	(void)state;
+	b_protect(&x, true);
+	assert_int_equal(b_hear(&x, beat), 0);
+	assert_int_equal(x.v.last[FO_M_ECHO].sent_ns, 77);
+	b_pass(&x, x.t.suspect_ns - 20 * MS);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 0);
+	b_pass(&x, 50 * MS);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 1);
+	/* no commit, no echo from here on */
+	b_epoch(&x, 2);
+	fo_backup_verified(&x.b, x.now, 2);
+	assert_int_equal(b_hear(&x, beat), 0);
+	assert_int_equal(x.v.sent[FO_M_COMMITTED], 1);
+	assert_int_equal(x.v.sent[FO_M_ECHO], 1);
+	fo_backup_answer(&x.b, x.now, -EIO, 0);
+	b_pass(&x, x.t.retry_ns + 20 * MS);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 2);
+	fo_backup_answer(&x.b, x.now, 0, 6);
+	assert_int_equal(x.v.promoted_generation, 6);
+	assert_int_equal(x.v.last[FO_M_FENCED].generation, 6);
+	assert_false(x.v.last[FO_M_FENCED].running);
+	/* a stale primary is told */
+	assert_int_equal(b_hear(&x, beat), -ESTALE);
+	fo_backup_promoted(&x.b, x.now, 0);
+	assert_true(x.v.last[FO_M_FENCED].running);
+	assert_int_equal(x.v.acted[FO_ACTION_HAND_OVER], 1);
+}
+
+static void a_lost_question_ends_the_standby(void **state)
+{
+	struct backup x;
+
+	(void)state;
+	b_protect(&x, true);
+	b_pass(&x, x.t.suspect_ns + 20 * MS);
+	fo_backup_answer(&x.b, x.now, TV_E_LOST, 0);
+	assert_int_equal(x.b.state, FO_B_GONE);
+	assert_int_equal(x.v.acted[FO_ACTION_DISCARD], 1);
+	assert_int_equal(x.v.acted[FO_ACTION_PROMOTE], 0);
+}
+
+static void a_closed_connection_gets_grace(void **state)
+{
+	struct backup x;
+
+	(void)state;
+	b_protect(&x, true);
+	fo_backup_closed(&x.b, x.now);
+	b_pass(&x, x.t.reconnect_grace_ns - 20 * MS);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 0);
+	b_pass(&x, 40 * MS);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 1);
+
+	b_start(&x, true); /* nothing committed: nothing to wait for */
+	fo_backup_closed(&x.b, x.now);
+	assert_int_equal(x.b.state, FO_B_GONE);
+}
+
+static void own_stalls_are_nobodys_silence(void **state)
+{
+	struct backup x;
+
+	(void)state;
+	b_protect(&x, true);
+	x.now += 10 * x.t.suspect_ns;
+	fo_backup_tick(&x.b, x.now, x.heard);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 0);
+	x.now += x.t.tick_ns;
+	fo_backup_tick(&x.b, x.now, x.heard);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 1);
+}
+
+static void without_an_arbiter_a_person_decides(void **state)
+{
+	struct backup x;
+
+	(void)state;
+	b_protect(&x, false);
+	assert_false(fo_backup_force(&x.b, x.now)); /* the primary lives */
+	b_pass(&x, x.t.suspect_ns + 20 * MS);
+	assert_int_equal(x.b.state, FO_B_WAITING);
+	assert_int_equal(b_hear(&x, (struct fo_msg){.kind = FO_M_HEARTBEAT}), 0);
+	assert_int_equal(x.b.state, FO_B_STANDBY);
+	b_pass(&x, x.t.suspect_ns + 20 * MS);
+	assert_true(fo_backup_force(&x.b, x.now));
+	assert_int_equal(x.v.promoted_generation, 6);
+
+	b_protect(&x, false);
+	fo_backup_closed(&x.b, x.now);
+	assert_true(fo_backup_force(&x.b, x.now));
+	b_protect(&x, true);
+	fo_backup_closed(&x.b, x.now);
+	assert_false(fo_backup_force(&x.b, x.now)); /* the arbiter decides */
+}
+
+static void the_primarys_word_to_take_over(void **state)
+{
+	struct backup x;
+
+	(void)state;
+	b_protect(&x, true);
+	assert_int_equal(b_hear(&x, (struct fo_msg){.kind = FO_M_TAKE_OVER, .epoch = 2}),
+			 TV_E_PROTOCOL); /* an epoch that is not here */
+	assert_int_equal(x.b.state, FO_B_STANDBY);
+	assert_int_equal(b_hear(&x, (struct fo_msg){.kind = FO_M_TAKE_OVER, .epoch = 1}), 0);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 1);
+	b_protect(&x, false);
+	assert_int_equal(b_hear(&x, (struct fo_msg){.kind = FO_M_TAKE_OVER}), 0);
+	assert_int_equal(x.v.promoted_generation, 6);
+	b_protect(&x, true);
+	assert_int_equal(b_hear(&x, (struct fo_msg){.kind = FO_M_BYE}), 0);
+	assert_int_equal(x.b.state, FO_B_GONE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(marks_come_in_order),
+		cmocka_unit_test(silence_makes_it_ask_and_fall_silent),
+		cmocka_unit_test(a_lost_question_ends_the_standby),
+		cmocka_unit_test(a_closed_connection_gets_grace),
+		cmocka_unit_test(own_stalls_are_nobodys_silence),
+		cmocka_unit_test(without_an_arbiter_a_person_decides),
+		cmocka_unit_test(the_primarys_word_to_take_over),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The primary's engine, event by event. */
+#include "tests/unit/fo_kit.h"
+
+static void output_follows_commits_and_lease(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	p_epoch(&x);
+	p_epoch(&x);
+	assert_false(fo_primary_may_capture(&x.p)); /* two in flight */
+	p_pass(&x, 50 * MS, true);
+	assert_int_equal(x.v.released, 1);
+	assert_int_equal(p_commit(&x, 2), 0);
+	assert_int_equal(x.v.released, 2);
+	/* a commit that comes when the lease is over releases with the next echo, not before */
+	x.now += x.t.lease_ns;
+	assert_int_equal(p_commit(&x, 3), 0);
+	assert_int_equal(x.v.released, 2);
+	fo_primary_tick(&x.p, x.now, x.now);
+	p_echo(&x);
+	assert_int_equal(x.v.released, 3);
+	/* frozen in the middle of a turn: the owner's second look at the clock says so */
+	p_epoch(&x);
+	x.v.clock = x.now + x.t.lease_ns;
+	assert_int_equal(p_commit(&x, 4), 0);
+	assert_int_equal(x.v.released, 3);
+	x.now = x.v.clock;
+	fo_primary_tick(&x.p, x.now, x.now);
+	p_echo(&x);
+	assert_int_equal(x.v.released, 4);
+}
+
+static void commits_out_of_order_are_an_offence(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	assert_int_equal(p_commit(&x, 2), TV_E_PROTOCOL); /* not sent */
+	p_epoch(&x);
+	p_epoch(&x);
+	assert_int_equal(p_commit(&x, 3), TV_E_PROTOCOL); /* not the next */
+	assert_int_equal(p_commit(&x, 1), TV_E_PROTOCOL); /* twice */
+	assert_int_equal(p_hear(&x, (struct fo_msg){.kind = FO_M_BYE}), TV_E_PROTOCOL);
+	assert_int_equal(x.p.epoch_committed, 1);
+}
+
+static void the_vm_stops_with_its_lease(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	/* heard, but our heartbeats do not come back: the backup may think us dead */
+	for (int i = 0; i < 100 && x.p.state == FO_P_PROTECTED; i++) {
+		x.now += x.t.tick_ns;
+		fo_primary_tick(&x.p, x.now, x.now);
+	}
+	assert_int_equal(x.p.state, FO_P_SUSPENDED);
+	assert_true(x.now - START < x.t.suspect_ns + 20 * MS);
+	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 1);
+	assert_false(fo_primary_may_capture(&x.p));
+	p_echo(&x);
+	assert_int_equal(x.p.state, FO_P_PROTECTED);
+	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 1);
+}
+
+static void forged_echoes_are_no_lease(void **state)
+{
+	struct primary x;
+	int64_t lease;
+
+	(void)state;
+	p_protect(&x, true);
+	lease = x.p.lease_from_ns;
+	assert_int_equal(
+		p_hear(&x, (struct fo_msg){.kind = FO_M_ECHO, .seq = 1, .sent_ns = x.now + 1}), 0);
+	assert_int_equal(
+		p_hear(&x,
+		       (struct fo_msg){.kind = FO_M_ECHO, .seq = x.p.seq + 1, .sent_ns = x.now}),
+		0);
+	assert_int_equal(x.p.lease_from_ns, lease);
+}
+
+static void a_lost_backup_is_asked_about(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	p_pass(&x, x.t.backup_lost_ns + 30 * MS, false);
+	assert_int_equal(x.p.state, FO_P_HELD);
+	assert_int_equal(x.v.asked[FO_ASK_ALONE], 1);
+	assert_int_equal(x.v.acted[FO_ACTION_LEAVE], 0);
+	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, -ETIMEDOUT);
+	p_pass(&x, x.t.retry_ns + 30 * MS, false);
+	assert_int_equal(x.v.asked[FO_ASK_ALONE], 2);
+	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, 0);
+	assert_int_equal(x.p.state, FO_P_ALONE);
+	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 1);
+	assert_int_equal(x.v.acted[FO_ACTION_LEAVE], 1);
+	/* nothing counts any more */
+	fo_primary_event(&x.p, x.now, FO_PE_VM_DIED);
+	assert_int_equal(x.v.acted[FO_ACTION_END], 0);
+}
+
+/* The answer is late, the retry falls into the moment in which the VM is stopped. */
+static void a_retry_survives_the_end_of_the_lease(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	fo_primary_event(&x.p, x.now, FO_PE_PEER_LOST);
+	assert_int_equal(x.p.state, FO_P_ASKING);
+	p_pass(&x, x.t.lease_ns - 50 * MS, false);
+	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, -EIO);
+	p_pass(&x, 100 * MS, false);
+	assert_int_equal(x.p.state, FO_P_HELD);
+	p_pass(&x, x.t.retry_ns, false);
+	assert_int_equal(x.v.asked[FO_ASK_ALONE], 2);
+	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, TV_E_LOST);
+	assert_int_equal(x.p.state, FO_P_FENCED);
+}
+
+/* ASK_ALONE does not wait for ASK_PAIR; the older answer then only counts when it is a refusal. */
+static void the_pairs_answer_may_be_overtaken(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_pair(&x, true);
+	fo_primary_event(&x.p, x.now, FO_PE_PEER_LOST);
+	assert_int_equal(x.v.asked[FO_ASK_ALONE], 1);
+	fo_primary_answer(&x.p, x.now, FO_ASK_PAIR, -ETIMEDOUT);
+	assert_int_equal(x.p.state, FO_P_ASKING);
+	p_pass(&x, 2 * x.t.retry_ns, false);
+	assert_int_equal(x.v.asked[FO_ASK_ALONE], 1); /* still open */
+	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, -ETIMEDOUT);
+	p_pass(&x, 2 * x.t.retry_ns, false);
+	assert_int_equal(x.v.asked[FO_ASK_ALONE], 2);
+	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, 0);
+	assert_int_equal(x.p.state, FO_P_ALONE);
+
+	p_pair(&x, true);
+	fo_primary_event(&x.p, x.now, FO_PE_PEER_LOST);
+	fo_primary_answer(&x.p, x.now, FO_ASK_PAIR, TV_E_LOST);
+	assert_int_equal(x.p.state, FO_P_FENCED);
+}
+
+static void without_an_arbiter_no_lease_stops_the_vm(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, false);
+	p_pass(&x, x.t.backup_lost_ns - 20 * MS, false);
+	assert_int_equal(x.p.state, FO_P_PROTECTED);
+	p_pass(&x, 60 * MS, false);
+	assert_int_equal(x.p.state, FO_P_ASKING);
+	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 0);
+}
+
+static void generations_fence(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	/* an older one is refused and told */
+	assert_int_equal(
+		p_hear(&x, (struct fo_msg){.kind = FO_M_COMMITTED, .generation = 4, .epoch = 2}),
+		0);
+	assert_int_equal(x.v.sent[FO_M_FENCED], 1);
+	assert_int_equal(x.v.last[FO_M_FENCED].generation, 5);
+	/* a higher one, in whatever message, stops the VM for good, whatever an answer grants later */
+	fo_primary_event(&x.p, x.now, FO_PE_PEER_LOST);
+	assert_int_equal(x.v.asked[FO_ASK_ALONE], 1);
+	assert_int_equal(p_hear(&x, (struct fo_msg){.kind = FO_M_ECHO, .generation = 6}), 0);
+	assert_int_equal(x.p.state, FO_P_FENCED);
+	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 1);
+	assert_false(fo_primary_may_capture(&x.p));
+	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, 0);
+	assert_int_equal(x.p.state, FO_P_FENCED);
+}
+
+static void switch_until_told(struct primary *x, bool arbiter)
+{
+	uint64_t n;
+
+	p_protect(x, arbiter);
+	p_epoch(x);
+	fo_primary_event(&x->p, x->now, FO_PE_SWITCH);
+	assert_int_equal(x->v.acted[FO_ACTION_LAST_EPOCH], 1);
+	assert_false(fo_primary_last_epoch(&x->p)); /* epoch 2 is under way */
+	assert_int_equal(p_commit(x, 2), 0);
+	assert_int_equal(x->v.sent[FO_M_TAKE_OVER], 0);
+	assert_true(fo_primary_last_epoch(&x->p));
+	n = fo_primary_capture(&x->p);
+	assert_int_equal(n, 3);
+	fo_primary_captured(&x->p, true);
+	assert_false(fo_primary_last_epoch(&x->p));
+	fo_primary_sent(&x->p, n);
+	assert_int_equal(p_commit(x, 3), 0);
+	assert_int_equal(x->v.released, 3);
+	assert_int_equal(x->p.state, FO_P_YIELDING);
+	assert_int_equal(x->v.last[FO_M_TAKE_OVER].epoch, 3);
+}
+
+/* The capture thread's answer and the connection are two descriptors: the loop may see either first. */
+static void the_last_commit_may_overtake_its_capture(void **state)
+{
+	struct primary x;
+	uint64_t n;
+
+	(void)state;
+	p_protect(&x, true);
+	fo_primary_event(&x.p, x.now, FO_PE_SWITCH);
+	n = fo_primary_capture(&x.p);
+	fo_primary_sent(&x.p, n);
+	assert_int_equal(p_commit(&x, n), 0);
+	assert_int_equal(x.p.state, FO_P_YIELDING);
+	assert_int_equal(x.v.last[FO_M_TAKE_OVER].epoch, n);
+	fo_primary_captured(&x.p, true);
+	assert_int_equal(x.p.epoch_captured, n);
+}
+
+static void a_switch_ends_with_the_backups_word(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	switch_until_told(&x, true);
+	assert_int_equal(p_hear(&x, (struct fo_msg){.kind = FO_M_FENCED, .generation = 6}), 0);
+	assert_int_equal(x.p.state, FO_P_YIELDED);
+	assert_int_equal(x.v.acted[FO_ACTION_QUIT_VM], 0); /* it may still fail to start there */
+	assert_int_equal(
+		p_hear(&x, (struct fo_msg){.kind = FO_M_FENCED, .generation = 6, .running = true}),
+		0);
+	assert_int_equal(x.p.state, FO_P_SWITCHED);
+	assert_int_equal(x.v.acted[FO_ACTION_QUIT_VM], 1);
+}
+
+static void a_switch_is_called_off_by_record_only(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	switch_until_told(&x, true);
+	p_pass(&x, x.t.switch_ns + 30 * MS, true);
+	assert_int_equal(x.p.state, FO_P_HELD);
+	assert_int_equal(x.v.asked[FO_ASK_ALONE], 1);
+	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 0);
+	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, 0);
+	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 1);
+
+	/* without an arbiter the word cannot be taken back */
+	switch_until_told(&x, false);
+	p_pass(&x, x.t.switch_ns + 30 * MS, true);
+	assert_int_equal(x.p.state, FO_P_YIELDING);
+	fo_primary_event(&x.p, x.now, FO_PE_PEER_LOST);
+	assert_int_equal(x.p.state, FO_P_FENCED);
+	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 0);
+}
+
+static void a_vm_that_dies_is_taken_over(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	fo_primary_event(&x.p, x.now, FO_PE_VM_DIED);
+	assert_int_equal(x.v.sent[FO_M_TAKE_OVER], 1);
+	assert_int_equal(x.v.last[FO_M_TAKE_OVER].epoch, 0);
+	assert_int_equal(x.v.acted[FO_ACTION_END], 1);
+}
+
+/* One late tick may be our own fault; a primary that only has late ones must stop its VM too. */
+static void always_late_is_no_excuse(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	x.now += 2 * x.t.lease_ns;
+	fo_primary_tick(&x.p, x.now, x.now);
+	assert_int_equal(x.p.state, FO_P_PROTECTED);
+	x.now += 2 * x.t.heartbeat_ns;
+	fo_primary_tick(&x.p, x.now, x.now);
+	assert_int_equal(x.p.state, FO_P_SUSPENDED);
+	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(output_follows_commits_and_lease),
+		cmocka_unit_test(commits_out_of_order_are_an_offence),
+		cmocka_unit_test(the_vm_stops_with_its_lease),
+		cmocka_unit_test(forged_echoes_are_no_lease),
+		cmocka_unit_test(a_lost_backup_is_asked_about),
+		cmocka_unit_test(a_retry_survives_the_end_of_the_lease),
+		cmocka_unit_test(the_pairs_answer_may_be_overtaken),
+		cmocka_unit_test(without_an_arbiter_no_lease_stops_the_vm),
+		cmocka_unit_test(generations_fence),
+		cmocka_unit_test(the_last_commit_may_overtake_its_capture),
+		cmocka_unit_test(a_switch_ends_with_the_backups_word),
+		cmocka_unit_test(a_switch_is_called_off_by_record_only),
+		cmocka_unit_test(a_vm_that_dies_is_taken_over),
+		cmocka_unit_test(always_late_is_no_excuse),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
