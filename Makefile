@@ -39,7 +39,9 @@ LIB_SRC := $(filter-out daemon/main.c,$(foreach r,$(filter-out cli,$(ROOMS)),$(w
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o) $(GEN_C:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
-TOOL_SRC := $(wildcard tests/tools/*.c)
+# tests/tools/lib_*.c is what several tools share, every other file a program.
+TOOL_LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/tools/lib_*.c))
+TOOL_SRC := $(filter-out tests/tools/lib_%,$(wildcard tests/tools/*.c))
 TOOL_BIN := $(TOOL_SRC:tests/tools/%.c=$(B)/tools/%) $(B)/tools/heapguard.so
 BENCH_SRC := $(wildcard bench/*.c)
 BENCH_BIN := $(BENCH_SRC:bench/%.c=$(B)/bench/%)
@@ -76,7 +78,10 @@ $(B)/twinvm: $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c)) $(B)/libtwinvm.a
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libtwinvm.a
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ $(LDLIBS) -lcmocka
-$(B)/tools/%: $(B)/obj/tests/tools/%.o $(B)/libtwinvm.a
+$(B)/libtools.a: $(TOOL_LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/tools/%: $(B)/obj/tests/tools/%.o $(B)/libtools.a $(B)/libtwinvm.a
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ $(LDLIBS)
 $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libtwinvm.a

@@ -1,19 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Promotes standbys of many kinds of QEMU. Run from the top after `make tools`; as root.
-# With a guest (make guest) also sees that a Linux goes on where it was.
+# With a guest (make guest) also sees that a Linux continues where it was.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-t=${B:-build}/tools/hv_standby_vm
+tools=${B:-build}/tools
 q=${QEMU:-qemu-system-x86_64}
 guest=${GUEST:-${B:-build}/guest}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 failed=0
 
-run() {
+run() { # promote|refuse|reap ARGS...
 	echo "== $*"
-	timeout 600 "$t" "$@" || { echo "FAILED: $*"; failed=1; }
+	what=$1
+	shift
+	timeout 600 "$tools/hv_standby_$what" "$@" || { echo "FAILED: $what $*"; failed=1; }
 }
 
 run promote $q -M q35 -nodefaults -display none -m 256
@@ -41,7 +43,7 @@ bridge="ip link set lo up && ip link add tvtbr type bridge && ip link set tvtbr 
 net() { unshare -n sh -c "$bridge \"\$@\"" sh "$@"; }
 if unshare -n sh -c "$bridge true" 2>/dev/null; then
 	echo "== tap and bridge"
-	net timeout 600 "$t" promote -b tvtbr $q -M q35 -m 256 -display none \
+	net timeout 600 "$tools/hv_standby_promote" -b tvtbr $q -M q35 -m 256 -display none \
 		-netdev tap,id=n,ifname=tvp0,script=no,downscript=no \
 		-device virtio-net-pci,netdev=n,romfile= || { echo FAILED; failed=1; }
 else

@@ -28,13 +28,15 @@ try() {
 	out=$(PATH=$newer:$PATH timeout 120 "$@" 2>&1) || fail "$name: $(tail -n 5 <<<"$out")"
 	step "$new: $name"
 }
-probe=$PAIR_B/tools/hv_probe_vm standby=$PAIR_B/tools/hv_standby_vm q=qemu-system-x86_64
-try "epochs and detach, q35" "$probe" -n 5 -b -k 5 $q -M q35 -nodefaults -m 256 -smp 2
-try "epochs and detach, pc with all defaults" "$probe" -n 5 -N user $q -M pc -m 256
-try "epochs and detach, microvm" "$probe" -n 5 $q -M microvm -m 128 -nodefaults
-try "standby, q35" "$standby" promote $q -M q35 -m 256 -display none
-try "standby, promoted twice, this machine's type" "$standby" promote -r 2 $q -M "pc-q35-$own" -m 256 -display none
-try "standby, memory backend" "$standby" promote $q -M pc,memory-backend=mem0 -m 256 -display none \
+probe=$PAIR_B/tools/hv_probe promote=$PAIR_B/tools/hv_standby_promote q=qemu-system-x86_64
+try "epochs and detach, q35" "${probe}_vm" -n 5 -b $q -M q35 -nodefaults -m 256 -smp 2
+try "kills while attached, q35" "${probe}_kill" -b 5 $q -M q35 -nodefaults -m 256 -smp 2
+try "epochs and detach, pc with all defaults" "${probe}_vm" -n 5 $q -M pc -m 256
+try "output held, pc with all defaults" "${probe}_net" user $q -M pc -m 256
+try "epochs and detach, microvm" "${probe}_vm" -n 5 $q -M microvm -m 128 -nodefaults
+try "standby, q35" "$promote" $q -M q35 -m 256 -display none
+try "standby, promoted twice, this machine's type" "$promote" -r 2 $q -M "pc-q35-$own" -m 256 -display none
+try "standby, memory backend" "$promote" $q -M pc,memory-backend=mem0 -m 256 -display none \
 	-object memory-backend-memfd,id=mem0,size=256M
 
 # ---- a mirror that starts while the VM writes where nothing was ----
