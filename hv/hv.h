@@ -12,8 +12,8 @@
  *     hv_pause, hv_state_begin, hv_round_begin, hv_harvest + hv_copy, hv_state_end, hv_resume
  *   hv_detach: after a failure of any of them too; it leaves no trace in the VM.
  *
- * Threads: one thread at a time per struct. Nothing here uses libevent; calls block, each bounded by
- * the time-out in its description. Calls marked HOT allocate nothing, log nothing, take no lock.
+ * Threads: one thread at a time per struct. Nothing here uses libevent; calls block, each bounded
+ * by the time-out in its description. Calls marked HOT allocate nothing, log nothing, take no lock.
  * Ownership: what a function returns by const pointer lives as long as the struct it came from.
  * Return codes: see common.h.
  */
@@ -38,7 +38,7 @@ struct hv_vm_id {
 
 /*
  * Finds a running QEMU by name (-name), pid, or QMP socket path among the processes of /proc.
- * skip(pid, arg), may be NULL, leaves processes out (our own standbys).
+ * skip(pid, arg), may be NULL, leaves processes out (this host's standbys).
  * -ENOENT none of that name; TV_E_AMBIGUOUS several (the sentence lists their pids);
  * -ENOTSUP it has no QMP UNIX socket (the sentence says which option to start it with).
  */
@@ -62,7 +62,7 @@ struct hv_features {
 /* Runs the kernel self-test in this process (maps some pages, protects, writes, scans). */
 int hv_kernel_probe(struct hv_features *out);
 
-/* ---- refusals: everything that stands in the way, said at once ---- */
+/* ---- refusals: everything that stands in the way, reported at once ---- */
 #define HV_MAX_REFUSALS 16
 struct hv_refusals {
 	unsigned n;
@@ -89,19 +89,19 @@ struct hv_opts {
 };
 
 /*
- * Attaches to a running VM: connects QMP (one client at a time: -EBUSY when another holds the
- * socket, the sentence says so), checks that it can be protected (TV_E_REFUSED, refusals filled
- * with all reasons), finds its RAM blocks, injects one userfaultfd and registers all blocks for
- * asynchronous write protection. Nothing is write-protected yet: the first harvest reports every
- * populated page (and none in stretches that were never touched and read as zero: the copy must
- * start as zeroes). On failure everything is undone and *out stays NULL. At most a few seconds.
+ * Attaches to a running VM: connects QMP (one client at a time: -EBUSY when another uses the
+ * socket), checks that it can be protected (TV_E_REFUSED, refusals filled with all reasons), finds
+ * its RAM blocks, injects one userfaultfd and registers all blocks for asynchronous write
+ * protection. Nothing is write-protected yet: the first harvest reports every populated page (and
+ * none in stretches that were never touched and read as zero: the copy must start as zeroes). On
+ * failure everything is undone and *out stays NULL. At most a few seconds.
  */
 int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
 	      struct hv_refusals *refusals, struct tv_err *e) TV_MUST_CHECK;
 /*
- * Lets the VM go: resumes it if hv_pause had paused it, removes mirrors (the VM is stopped for some
- * milliseconds), filters, chardevs, fd sets and the userfaultfd, closes QMP, frees vm. NULL is
- * allowed. The mirrors' servers must be answering until it returns.
+ * Detaches from the VM: resumes it if hv_pause had paused it, removes mirrors (the VM is stopped
+ * for some milliseconds), filters, chardevs, fd sets and the userfaultfd, closes QMP, frees vm.
+ * NULL is allowed. The mirrors' servers must be answering until it returns.
  */
 void hv_detach(struct hv_vm *vm);
 /*
@@ -117,7 +117,7 @@ int hv_cleanup(const struct hv_vm_id *id, volatile uint32_t *stopped,
 int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e) TV_MUST_CHECK;
 /* query-status of a VM that nobody is attached to: 1 it runs, 0 not. */
 int hv_vm_runs(const struct hv_vm_id *id, struct tv_err *e) TV_MUST_CHECK;
-/* Tells QEMU to quit and waits for the end of its process. -ETIMEDOUT: it still runs. */
+/* Asks QEMU to quit and waits for the end of its process. -ETIMEDOUT: it still runs. */
 int hv_quit(struct hv_vm *vm, int timeout_ms, struct tv_err *e) TV_MUST_CHECK;
 
 const struct hv_block *hv_blocks(const struct hv_vm *vm, unsigned *n);
@@ -137,7 +137,7 @@ struct hv_run { /* a stretch of dirty pages inside one block */
 	uint32_t pages;
 	uint64_t offset; /* bytes from the start of the block, page aligned */
 };
-struct hv_cursor { /* where a harvest goes on; zero-initialise to start a round */
+struct hv_cursor { /* where a harvest continues; zero-initialise to start a round */
 	uint32_t block;
 	uint64_t offset;
 	bool done;
@@ -165,8 +165,8 @@ int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst) 
 /* ---- one epoch; time-outs: timeout_ms each, -ETIMEDOUT ---- */
 /*
  * HOT. QMP stop; when it returns 0 no vCPU runs and no further frame comes. -EALREADY when it did
- * not run (a person paused it, or it ended): nothing was changed and hv_resume must not be called.
- * After any other failure it may be paused: hv_resume or hv_detach lets it run again.
+ * not run (an operator paused it, or it ended): nothing was changed and hv_resume must not be
+ * called. After any other failure it may be paused: hv_resume or hv_detach lets it run again.
  */
 int hv_pause(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
 /* HOT. Starts xen-save-devices-state (live: false) into the VM's memfd and does not wait. */
@@ -181,7 +181,7 @@ int hv_state_read(struct hv_vm *vm, void *dst, size_t bytes) TV_MUST_CHECK;
 
 /* ---- events, and the VM's end ---- */
 enum hv_event { HV_EV_SHUTDOWN, HV_EV_RESET, HV_EV_STOP, HV_EV_RESUME, HV_EV_PANIC, HV_EV_OTHER };
-/* Reads what QMP has said meanwhile, without waiting, and calls back for each event (those that our
+/* Reads what QMP has sent meanwhile, without waiting, and calls back for each event (those that our
  * own stop and cont made are left out). Never between hv_pause and hv_resume. TV_E_GONE when QEMU
  * ended. */
 int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, void *arg),
@@ -190,7 +190,7 @@ int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, v
 int hv_fd(const struct hv_vm *vm);
 /* A pidfd of the QEMU process: readable when it has ended; owned by vm. */
 int hv_pidfd(const struct hv_vm *vm);
-/* query-status: is the VM running now (not paused by a person, not shut down)? 1, 0 or negative. */
+/* Does the VM run now, neither paused by an operator nor shut down? 1, 0 or negative. */
 int hv_is_running(struct hv_vm *vm) TV_MUST_CHECK;
 
 /* ---- network output ---- */
@@ -199,7 +199,7 @@ struct hv_net_port {
 	char netdev[64];
 	char ifname[16]; /* of its tap; "" when it is something else or not known */
 	int capture_fd;	 /* frames the guest sends come out here; non-blocking UNIX stream socket */
-	int inject_fd;	 /* frames written here go on to the world */
+	int inject_fd;	 /* frames written here reach the network */
 	bool vnet_hdr; /* each frame: be32 length, be32 vnet header length, bytes; else be32 length,
 			  bytes */
 };
@@ -248,15 +248,15 @@ int hv_disk_mirror(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e) TV
 int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes,
 		   struct tv_err *e) TV_MUST_CHECK;
 /*
- * Asks QEMU, where it can say so (8.2 and later), whether every mirror has every write; to be asked
- * between a pause and the moment at which that epoch counts, paused or not. 0 also where QEMU
- * cannot say it; -EIO when one lacks something, or has ended.
+ * Asks QEMU, where it can report it (8.2 and later), whether every mirror has every write; to be
+ * called between a pause and the moment at which that epoch counts, paused or not. 0 also where
+ * QEMU cannot report it; -EIO when one lacks something, or has ended.
  */
 int hv_disks_synced(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
-/* No mirror has failed, as far as hv_events has heard: what QEMU said before its answer to hv_pause
+/* No mirror has failed, as far as hv_events has read: what QEMU sent before its answer to hv_pause
  * is known after the next hv_events. */
 bool hv_disks_ok(const struct hv_vm *vm);
-/* Stops mirroring, as in hv_detach; the disks go on by themselves. */
+/* Stops mirroring, as in hv_detach; the disks keep working. */
 int hv_disks_unmirror(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The standby: a paused QEMU on the backup that has the primary's devices, takes its memory epoch by
- * epoch, and at promotion loads the device state and runs. The door of hv/standby.
+ * The standby: a paused QEMU on the backup that has the primary's devices, takes its memory epoch
+ * by epoch, and at promotion loads the device state and runs. The door of hv/standby.
  *
  * Call order: hv_standby_start (desc is what hv_describe returned on the primary),
  *   hv_standby_write or writes through hv_standby_map, for each epoch,

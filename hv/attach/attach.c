@@ -2,8 +2,8 @@
 /*
  * Theory of operation
  *
- * An attached VM has five things of ours: a QMP connection, a write-only descriptor of our memfd in
- * a QEMU fd set (device state), a userfaultfd on its RAM (dirty pages; held by us, not by QEMU),
+ * twinvm adds five things to an attached VM: a QMP connection, a write-only descriptor of our memfd
+ * in a QEMU fd set (device state), a userfaultfd on its RAM (dirty pages; held by us, not by QEMU),
  * and, if asked for, filters and chardevs on its NICs. Nothing runs inside QEMU.
  *
  * Invariants: what is ours in QEMU is named HV_PREFIX..., so that hv_cleanup finds it without us;
@@ -136,7 +136,7 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	return 0;
 }
 
-/* Finds the RAM blocks, and says all reasons against protecting this VM. */
+/* Finds the RAM blocks, and collects all reasons against protecting this VM. */
 static int examine(struct hv_vm *vm, const struct hv_opts *opts, struct hv_refusals *refusals,
 		   struct tv_err *e)
 {
@@ -228,7 +228,7 @@ void hv_detach(struct hv_vm *vm)
 	if (!vm)
 		return;
 	if (vm->paused && !has_ended(vm) && hv_resume(vm, HV_CMD_MS))
-		tv_log(TV_WARN, "%s: could not resume the VM while letting it go", vm->id.name);
+		tv_log(TV_WARN, "%s: could not resume the VM while detaching from it", vm->id.name);
 	hv_dirty_teardown(vm);
 	if (vm->qmp && has_ended(vm)) {
 		hv_qmp_close(vm->qmp);
@@ -248,7 +248,7 @@ void hv_detach(struct hv_vm *vm)
 	free(vm);
 }
 
-/* ---- what it is, and what it says ---- */
+/* ---- facts and events ---- */
 
 const struct hv_block *hv_blocks(const struct hv_vm *vm, unsigned *n)
 {

@@ -28,7 +28,7 @@ int hv_open_vm(const struct hv_vm_id *id, struct hv_qmp **out, struct tv_err *e)
  * *stopped (may be NULL) is set while the VM is stopped for that; still set at the end: it may be
  * stopped. */
 void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, struct tv_err *e);
-/* The same for every object, chardev and fd set that carries HV_PREFIX, too; goes on after a
+/* The same for every object, chardev and fd set that carries HV_PREFIX, too; continues after a
  * failure. */
 int hv_remove_traces(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_err *e) TV_MUST_CHECK;
 

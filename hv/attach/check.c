@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Everything that would make a copy of the VM wrong or its output escape, said at once. A table of
- * drivers for what can be told by its name, and one function for each other reason.
+ * Everything that would make a copy of the VM wrong or its output escape, reported at once. A table
+ * of drivers for what a name shows, and one function for each other reason.
  */
 #include "hv/attach/attach_int.h"
 #include "hv/attach/check.h"
@@ -70,7 +70,7 @@ static void check_migration(const struct hv_check *c, struct hv_refusals *out)
 		       "or cancel it (monitor command 'migrate_cancel')",
 		       status);
 	json_array_foreach(json_object_get(c->migrate, "blocked-reasons"), i, reason)
-		refuse(out, "QEMU says that this VM cannot be saved: %s; take that device out",
+		refuse(out, "QEMU reports that this VM cannot be saved: %s; unplug that device",
 		       json_string_value(reason));
 }
 
@@ -97,7 +97,7 @@ static void check_disk(const struct hv_check *c, json_t *dev, struct hv_refusals
 		       "it read-only (readonly=on)",
 		       disk_name(dev), file);
 	else if (drv && !strcmp(drv, "vvfat"))
-		refuse(out, "disk %s (%s) is a host folder in disguise: use an image file",
+		refuse(out, "disk %s (%s) is a folder of the host: use an image file",
 		       disk_name(dev), file);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Taking everything of ours out of a VM: by what QEMU says is there and not by what we remember, so
+ * Removing all that twinvm added to a VM: what QEMU lists, not what we remember, so
  * that it serves hv_detach, a failed hv_attach, and a process that cleans up after a dead one.
  */
 #include "hv/attach/attach_int.h"
@@ -96,7 +96,7 @@ static void remove_fdsets(struct hv_qmp *q, int *rc, struct tv_err *e)
 	json_decref(list);
 }
 
-/* Are there mirror jobs of ours? With cancel they are ended by force, which says "cancelled". */
+/* Are there twinvm mirror jobs? cancel: ended by force, which QEMU reports as "cancelled". */
 static bool has_jobs(struct hv_qmp *q, bool cancel, int *rc, struct tv_err *e)
 {
 	json_t *list = ask_list(q, "query-block-jobs", NULL, rc, e), *v;
@@ -129,7 +129,7 @@ static int stop_running(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_
 	json_decref(ret);
 	if (rc || !running)
 		return rc;
-	*stopped = 1; /* first: whoever comes after us must know, whenever we die */
+	*stopped = 1; /* first: a process that cleans up after us must know, whenever we die */
 	rc = hv_qmp_cmd(q, "stop", NULL, NULL, HV_CMD_MS, e);
 	return rc ? rc : 1;
 }
@@ -140,8 +140,8 @@ static int stop_running(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_
  * force, and only then drains the disk; a mirrored write that is under way at that moment clears
  * its bits in the freed memory (active_write_settle), and QEMU dies of it, or not, at its next
  * malloc. `stop` returns when every request has ended. Cancelling without force drains first, too,
- * but is force while the disk is still being copied, and refused when the target has failed. (That
- * a failed job does not end by itself is on-target-error=stop, in disk.c.)
+ * but is force while the disk is still being copied, and refused when the target has failed. (A
+ * failed job does not end by itself because of on-target-error=stop, in mirror.c.)
  */
 static void end_jobs(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, struct tv_err *e)
 {

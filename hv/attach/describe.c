@@ -31,7 +31,7 @@ static int add_machine(struct hv_vm *vm, json_t *desc, struct tv_err *e)
 	if (n)
 		json_object_set_new(desc, "machine", json_stringn(type, n));
 	else
-		rc = tv_fail(e, TV_E_PROTOCOL, "QEMU does not say what machine this is");
+		rc = tv_fail(e, TV_E_PROTOCOL, "QEMU reports no machine type");
 	json_decref(ret);
 	return rc;
 }

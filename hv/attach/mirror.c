@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Mirroring a VM's disks. For each writable one QEMU gets an NBD node that ends in a socket of
- * ours, and a mirror job to it with copy-mode=write-blocking: first the whole disk is copied while
+ * Mirroring a VM's disks. For each writable one QEMU gets an NBD node that ends in our
+ * socket, and a mirror job to it with copy-mode=write-blocking: first the whole disk is copied while
  * the guest runs (the job becomes ready), and from the first moment on a guest's write completes
  * only when our end has answered it, too. So after `stop` on a VM whose jobs are ready, our end has
  * seen every write.
  *
- * A target that fails is no error for the guest (reconnect-delay=0): QEMU says BLOCK_JOB_ERROR
- * before it completes the write, and the disk goes on. Those events are read in hv_events;
+ * A target that fails is no error for the guest (reconnect-delay=0): QEMU sends BLOCK_JOB_ERROR
+ * before it completes the write, and the disk keeps working. Those events are read in hv_events;
  * hv_disks_ok must be asked before an epoch counts. The job only pauses then (on-target-error=stop,
  * which stops the job and not the VM), and is ended by end_jobs in clean.c: a job that fails ends
  * by itself, while the guest writes, and QEMU does not survive that for certain (see there).
@@ -94,13 +94,13 @@ static int add_target(struct hv_vm *vm, const char *node, int fd, struct tv_err 
 	if (rc)
 		return rc;
 	/*
-	 * discard=unmap: zeroes are said, not written out, and QEMU clears the target first and
-	 * then copies what is allocated. From 9.2 on (block/mirror.c: the job takes note of writes
-	 * only when mirror_dirty_init has looked up all of the disk, and its dirty bitmap is off
-	 * until then) a write that comes meanwhile to what was found empty is lost. A target that
-	 * cannot discard is not cleared: the whole disk counts as changed before anything is
-	 * looked up. That a zero may not become a hole is then said to our server, which does as
-	 * it likes.
+	 * discard=unmap: zeroes are sent as a command, not as data, and QEMU clears the target
+	 * first and then copies what is allocated. From 9.2 on (block/mirror.c: the job takes note
+	 * of writes only when mirror_dirty_init has looked up all of the disk, and its dirty bitmap
+	 * is off until then) a write that comes meanwhile to what was found empty is lost. A target
+	 * that cannot discard is not cleared: the whole disk counts as changed before anything is
+	 * looked up. Our server is then asked not to make holes of zeroes, which it is free to
+	 * ignore.
 	 */
 	args = json_pack("{s:s, s:s, s:{s:s, s:s}, s:s, s:i, s:s}", "driver", "nbd", "node-name",
 			 node, "server", "type", "fd", "str", node, "export", "disk",
@@ -188,7 +188,7 @@ void hv_disks_event(struct hv_vm *vm, const char *name, json_t *ev)
 /*
  * QEMU gives up "actively-synced" whenever a write is not on the target too, and takes it up again
  * only when the job has copied what was missing. Asked after `stop` was answered, at any time: a
- * job that had lost it before the stop either failed at the target, which was said by an event and
+ * job that had lost it before the stop either failed at the target, which an event reported and
  * is not forgotten, or no longer mirrors and never will (it failed or was cancelled). So what is in
  * step now was so at the stop.
  */

@@ -10,7 +10,7 @@
  * otherwise injected frames would be captured again for ever.
  *
  * QEMU writes to capture_fd's other end while holding its main lock: who does not read blocks the
- * VM and its monitor. If that end is closed, QEMU lets frames pass unheld. So somebody must hold
+ * VM and its monitor. If that end is closed, QEMU lets frames pass unheld. So a process must hold
  * and read it for as long as output is to be held (the daemon does).
  */
 #include "hv/attach/attach_int.h"
@@ -167,7 +167,7 @@ int hv_net_hold(struct hv_vm *vm, struct hv_net_port ports[HV_MAX_NICS], unsigne
 	return rc;
 }
 
-/* Waits until QEMU has read what was injected; it goes on reading, so this takes microseconds. */
+/* Waits until QEMU has read what was injected; it keeps reading, so this takes microseconds. */
 static void drain(int fd)
 {
 	int64_t until = tv_now_ns() + DRAIN_MS * TV_NS_PER_MS;

@@ -71,7 +71,7 @@ int hv_pause(struct hv_vm *vm, int timeout_ms)
 {
 	int rc;
 
-	/* What came before our stop is somebody else's doing; the STOP that comes now is ours. */
+	/* An earlier STOP is not ours; the one that comes now is. */
 	rc = hv_qmp_drain(vm->qmp);
 	if (rc)
 		return rc;
@@ -82,7 +82,8 @@ int hv_pause(struct hv_vm *vm, int timeout_ms)
 	if (!rc)
 		rc = hv_qmp_wait(vm->qmp, timeout_ms);
 	if (hv_qmp_mute(vm->qmp, NULL) == 0 && !rc) {
-		vm->paused = false; /* it did not run: a person, or its own end, had stopped it */
+		/* It did not run: an operator, or its own end, had stopped it. */
+		vm->paused = false;
 		return -EALREADY;
 	}
 	return rc;
@@ -127,7 +128,7 @@ int hv_resume(struct hv_vm *vm, int timeout_ms)
 
 /*
  * "QEVM", version 3, and no configuration section after it (QEMU's migration/savevm.c): what a
- * standby loads that was told that there is none. Found out here and not by a promotion.
+ * standby loads that was started without one. Checked here and not by a promotion.
  */
 bool hv_state_is_loadable(const uint8_t *state, size_t bytes)
 {

@@ -51,7 +51,7 @@ int hv_quit(struct hv_vm *vm, int timeout_ms, struct tv_err *e)
 	if (rc && rc != TV_E_GONE)
 		return rc;
 	if (poll(&p, 1, timeout_ms) <= 0)
-		return tv_fail(e, -ETIMEDOUT, "QEMU (pid %d) was told to quit and has not",
+		return tv_fail(e, -ETIMEDOUT, "QEMU (pid %d) did not quit in time",
 			       (int)vm->id.pid);
 	return 0;
 }

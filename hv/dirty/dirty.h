@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hv/dirty: which pages of an attached VM were written, and their contents. Two ways: one userfaultfd
- * injected into QEMU and PAGEMAP_SCAN (dirty.c, Linux 6.7), or soft-dirty bits (softdirty.c, before);
- * hv_kernel_probe (probe.c) tells which of them this kernel can do.
+ * hv/dirty: which pages of an attached VM were written, and their contents. Two ways: one
+ * userfaultfd injected into QEMU and PAGEMAP_SCAN (dirty.c, Linux 6.7), or soft-dirty bits
+ * (softdirty.c, before); hv_kernel_probe (probe.c) finds out which of them this kernel can do.
  *
- * Call order: hv_dirty_setup, then the calls of hv.h under "dirty pages" (hv_round_begin, hv_harvest,
- * hv_copy; all HOT), then hv_dirty_teardown. All memory that these use is allocated by the setup and
- * belongs to vm->dirty.
+ * Call order: hv_dirty_setup, then the calls of hv.h under "dirty pages" (hv_round_begin,
+ * hv_harvest, hv_copy; all HOT), then hv_dirty_teardown. All memory that these use is allocated by
+ * the setup and belongs to vm->dirty.
  */
 #ifndef HV_DIRTY_DIRTY_H
 #define HV_DIRTY_DIRTY_H

@@ -107,7 +107,7 @@ static int catch_thread(pid_t tid)
 	}
 	if (WSTOPSIG(status) == SIGTRAP)
 		return 0;
-	/* A group-stop: somebody holds QEMU with SIGSTOP. Detaching leaves it so. */
+	/* A group-stop: QEMU is held by SIGSTOP. Detaching leaves it so. */
 	return -EBUSY;
 }
 
@@ -144,7 +144,7 @@ static int run_syscall(struct held *h, long nr, long a, long *ret)
 			return -ESRCH;
 		if (status >> 16 == 0 && WSTOPSIG(status) == SIGTRAP)
 			break;
-		/* SIGSTOP cannot be blocked: keep it for later. A group-stop: just go on. */
+		/* SIGSTOP cannot be blocked: keep it for later. A group-stop: ignore it. */
 		if (status >> 16 == 0)
 			h->sig = WSTOPSIG(status);
 	}
@@ -222,7 +222,7 @@ static void send_reply(int sock, const struct reply *rep, int fd)
 		c->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(c), &fd, sizeof(int));
 	}
-	/* If nobody is there any more, the userfaultfd goes with us. */
+	/* If the caller is gone, the userfaultfd goes with us. */
 	while (sendmsg(sock, &m, MSG_NOSIGNAL) < 0 && errno == EINTR)
 		;
 }

@@ -157,8 +157,8 @@ static bool test_soft_dirty(struct area *a)
 	return test_soft_bits(a, a->mem);
 }
 
-/* A memory file that somebody else filled, mapped in part: what was not written through the mapping
- * has no bit. */
+/* A memory file that another process filled, mapped in part: what was not written through the
+ * mapping has no bit. */
 static bool test_soft_shared(const struct area *a)
 {
 	TV_CLOSE int fd = memfd_create(HV_PREFIX "-probe", MFD_CLOEXEC);
@@ -210,7 +210,7 @@ static void probe_memory(struct area *a, struct hv_features *out)
 	if (!out->discard_reported)
 		snprintf(out->why, sizeof(out->why),
 			 "this kernel does not report discarded pages: VMs with a balloon or free "
-			 "page reporting cannot be protected; a newer kernel mends it");
+			 "page reporting cannot be protected; use a newer kernel");
 }
 
 int hv_kernel_probe(struct hv_features *out)

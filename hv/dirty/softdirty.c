@@ -25,8 +25,8 @@
  *     bit where a migration entry has none: before Linux 6.1 ("mm: remember young/dirty bit for
  *     page migrations"), and on CPUs with L1TF, whose swap entries have no room for it
  *     (swap_migration_ad_supported). What is written to it before the next clear would be missed,
- *     and nothing tells: such hosts are refused (hv_soft_survives_migration);
- *   - anybody with our rights who writes to clear_refs takes our bits: nothing can tell.
+ *     and nothing shows it: such hosts are refused (hv_soft_survives_migration);
+ *   - anybody with our rights who writes to clear_refs takes our bits, and nothing shows it.
  * A private page that was never touched reads as zero and is not reported (as in dirty.c). A shared
  * one may be in its file all the same, so the first round takes what the file holds as well. Later
  * that is not needed: nobody but QEMU writes to the file then, and its writes set bits.
@@ -216,7 +216,7 @@ static unsigned add_chunks(struct hv_vm *vm, const struct hv_run *run, unsigned 
 
 /*
  * MADV_COLD on a part of a huge page splits it (mm/madvise.c: madvise_cold_or_pageout_pte_range);
- * on a small page it says that this one page may be paged out earlier, which costs nothing here.
+ * on a small page it hints that this one page may be paged out earlier, which costs nothing here.
  * The bits are kept either way. Failure is no error: more is copied then.
  */
 static void split_chunks(struct hv_vm *vm, unsigned n)

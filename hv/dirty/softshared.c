@@ -2,7 +2,7 @@
 /*
  * Soft-dirty bits of shared memory: when they can be believed.
  *
- * Theory of operation. What softdirty.c says of private memory holds for a shared mapping of a
+ * Theory of operation. What softdirty.c explains for private memory holds for a shared mapping of a
  * memory file as well (Linux 6.1): clear_refs clears VM_SOFTDIRTY and with it the mapping's leave
  * to map pages writable at once (mm/mmap.c: vma_wants_writenotify), write-protects every present
  * entry of the page table, and a write sets the bit, be the page mapped already (mm/memory.c:
@@ -39,7 +39,7 @@
  * file, in this order, after it has collected: either the word is another one; or it was changed
  * and changed back, and then the first writer's event was there before the second one began; or it
  * was not changed, and no collapse began before we collected. Three cases are caught only if the
- * collapse succeeds (nr_shmem_hugepages): somebody else changes it back before the first writer's
+ * collapse succeeds (nr_shmem_hugepages): another process changes it back before the first writer's
  * write() has returned; it is changed there and back through the sysfs of another network
  * namespace; the collapse began before the session did, when it was still allowed.
  *
@@ -49,12 +49,12 @@
  * 4. Memory failure leaves a poison entry, and the next access is a signal. Soft offlining and
  * compaction migrate.
  *
- * What is left are those who, like somebody who writes to clear_refs, have our rights and use them
- * on this process or on all of memory: process_madvise(MADV_PAGEOUT, MADV_COLLAPSE), DAMON's
+ * What is left are those who, like a process that writes to clear_refs, have our rights and use
+ * them on this process or on all of memory: process_madvise(MADV_PAGEOUT, MADV_COLLAPSE), DAMON's
  * reclaim (not in Debian's 6.1).
  *
  * A change ends the session (TV_E_UNTRACKED): the round is not an epoch, whatever it collected. The
- * next attach copies everything again, or says why not.
+ * next attach copies everything again, or reports why not.
  */
 #include "hv/dirty/softshared.h"
 
@@ -69,9 +69,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Read for what is said above, and tried: 6.1. Before, nr_shmem_hugepages and the dirty bit of
- * migration entries are others; from 6.7 on there is a better way, and later sizes of huge pages
- * that shmem_enabled does not govern. */
+/* The source was read for the above, and it was tried, with 6.1. Before, nr_shmem_hugepages and the
+ * dirty bit of migration entries are others; from 6.7 on there is a better way, and later sizes of
+ * huge pages that shmem_enabled does not govern. */
 #define KERNEL_FIRST 601
 #define KERNEL_LAST 606
 
@@ -200,30 +200,31 @@ int hv_shared_judge(const struct hv_shared_facts *f, const struct hv_shared_bloc
 	if (f->kernel < KERNEL_FIRST || f->kernel > KERNEL_LAST)
 		return tv_fail(e, TV_E_REFUSED,
 			       "the RAM block %s is shared memory, whose written pages Linux %u.%u "
-			       "cannot tell safely: use private RAM, or Linux 6.7 or newer with "
+			       "cannot report safely: use private RAM, or Linux 6.7 or newer with "
 			       "userfaultfd",
 			       b->name, f->kernel / 100, f->kernel % 100);
 	if (f->swap && !b->locked)
 		return tv_fail(
 			e, TV_E_REFUSED,
 			"the RAM block %s is shared memory, whose written pages this kernel "
-			"cannot tell where it may be swapped out: switch this host's swap off "
-			"(swapoff -a), start the VM with -overcommit mem-lock=on, or use Linux "
-			"6.7 or newer",
+			"cannot report reliably where it may be swapped out: switch this host's "
+			"swap off (swapoff -a), start the VM with -overcommit mem-lock=on, or use "
+			"Linux 6.7 or newer",
 			b->name);
 	if (!denied && (strcmp(f->huge, "never") || !b->unnamed))
-		return tv_fail(e, TV_E_REFUSED,
-			       "the RAM block %s is shared memory, whose written pages this kernel "
-			       "cannot tell where it may get huge pages (shmem_enabled is \"%s\"): "
-			       "echo %s >" SHMEM_ENABLED ", or use Linux 6.7 or newer",
-			       b->name, f->huge, b->unnamed ? "never" : "deny");
+		return tv_fail(
+			e, TV_E_REFUSED,
+			"the RAM block %s is shared memory, whose written pages this kernel "
+			"cannot report reliably where it may get huge pages (shmem_enabled is "
+			"\"%s\"): echo %s >" SHMEM_ENABLED ", or use Linux 6.7 or newer",
+			b->name, f->huge, b->unnamed ? "never" : "deny");
 	if (f->huge_pages)
 		return tv_fail(
 			e, TV_E_REFUSED,
 			"the RAM block %s is shared memory, and some shared memory of this "
 			"host has huge pages (ShmemHugePages in /proc/meminfo), whose written "
-			"pages this kernel cannot tell: end what uses them, or use Linux 6.7 or "
-			"newer",
+			"pages this kernel cannot report reliably: end what uses them, or use "
+			"Linux 6.7 or newer",
 			b->name);
 	return 0;
 }

@@ -43,7 +43,7 @@ struct hv_shared_watch { /* all zero: nothing is watched, which is fine */
 	char huge[16]; /* as in the facts */
 	char *text;
 };
-/* Takes facts as they are now; from here on hv_shared_watch_ok tells what changed. reclaim: is
+/* Takes facts as they are now; from here on hv_shared_watch_ok sees what changed. reclaim: is
  * reclaim to be watched (no: all is locked)? */
 int hv_shared_watch_start(struct hv_shared_watch *w, const char *root, bool reclaim,
 			  struct hv_shared_facts *out, struct tv_err *e) TV_MUST_CHECK;

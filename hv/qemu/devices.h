@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The VM's devices and NICs, from HMP `info qtree` and `info network`. Private to hv/: see qemu.h. */
+/* A VM's devices and NICs, from HMP `info qtree`, `info network`. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_DEVICES_H
 #define HV_QEMU_DEVICES_H
 
@@ -30,7 +30,7 @@ struct hv_nic {
 	char type[32];	 /* of the backend: tap, user, ...; through a hub that of the other port */
 	char mac[24];
 	char ifname[16]; /* of a tap that QEMU opened by name; "" otherwise, then: */
-	int tap_fd;	 /* its descriptor in QEMU, -1 when QEMU does not say it */
+	int tap_fd;	 /* its descriptor in QEMU, -1 when QEMU does not report it */
 	bool hub;	 /* the backend is reached through a hub (-net, no -nic at all) */
 	bool vhost;
 	unsigned queues;

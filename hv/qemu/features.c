@@ -6,10 +6,12 @@
  * is an answer of 200 KB, and the guest can wait for tens of milliseconds while QEMU writes it.
  *
  * What differs between QEMUs and needs no field, because one way serves all of them:
- *   fd: takes sockets everywhere, so promotion gives one (standby_promote.c);
- *   an fd set's descriptor must be opened exactly as QEMU would open it, write-only (state.c);
+ *   fd: takes sockets everywhere, so promotion gives one (hv/standby/promote.c);
+ *   an fd set's descriptor must be opened exactly as QEMU would open it, write-only
+ *   (hv/attach/state.c);
  *   from 9.1 on an fd set outlives the connection that it came by: ours is always removed
- * (clean.c); block-job-cancel with force is job-cancel, and is in all of them (clean.c).
+ *   (hv/attach/clean.c);
+ *   block-job-cancel with force is job-cancel, and is in all of them (hv/attach/clean.c).
  */
 #include "hv/qemu/features.h"
 #include "hv/qemu/spawn.h"
@@ -44,13 +46,13 @@ int hv_qemu_take_version(struct hv_qemu *m, json_t *ret, struct tv_err *e)
 	m->micro = (unsigned)json_integer_value(json_object_get(v, "micro"));
 	snprintf(m->package, sizeof(m->package), "%s", package ? package : "");
 	if (!m->major || m->minor > 999)
-		return tv_fail(e, TV_E_PROTOCOL, "QEMU does not say its version");
+		return tv_fail(e, TV_E_PROTOCOL, "QEMU reports no version");
 	m->fd_files = number(m) < NO_FILES_FROM;
 	m->mirror_start_misses = number(m) >= MISSES_FROM;
 	return 0;
 }
 
-/* block-job-change came to 8.2 together with the word of mirrors. */
+/* block-job-change came with 8.2, as did "actively-synced". */
 void hv_qemu_take_commands(struct hv_qemu *m, json_t *list)
 {
 	m->save_state = hv_qemu_has_name(list, "xen-save-devices-state");
@@ -197,7 +199,7 @@ int hv_qemu_run(const char *binary, const char *host, struct hv_qemu *out, json_
 		       binary, host, *words ? words : why.text);
 }
 
-/* ---- saying ---- */
+/* ---- texts ---- */
 void hv_qemu_version(const struct hv_qemu *m, char *out, size_t room)
 {
 	snprintf(out, room, "%u.%u.%u%s%s%s", m->major, m->minor, m->micro, *m->package ? " (" : "",

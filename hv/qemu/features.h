@@ -16,7 +16,7 @@ enum hv_ram_way {
 /*
  * Every difference between QEMUs that hv/ depends on; nothing else in hv/ tries its luck. All of it
  * is asked of QEMU itself, by hv_qemu_ask, but for what is marked "by version": that QEMU does not
- * say.
+ * report.
  */
 struct hv_qemu {
 	unsigned major, minor, micro;
@@ -25,14 +25,14 @@ struct hv_qemu {
 	bool ramblock_hva;	  /* `info ramblock` has a column with host addresses */
 	enum hv_ram_way ram_way;  /* of this VM or standby; set by hv_ramblock_find */
 	bool actively_synced;	  /* query-block-jobs says whether a mirror lacks a write: 8.2 and
-				     later; told by a command of the same age until a mirror's
-				     own answer tells it (disk.c) */
+				     later; known from a command of the same age until a mirror's
+				     own answer shows it (mirror.c) */
 	bool suppress_vmdesc;	  /* -machine suppress-vmdesc=on: else a load ends with a warning */
 	bool send_configuration;  /* -global migration.send-configuration=off */
 	bool fd_files;		  /* migrate-incoming fd: takes plain files, too: before 11, by
 				     version. Promotion gives a socket, which every QEMU takes */
 	bool mirror_start_misses; /* a mirror that starts with what is allocated can miss a write
-				     that comes meanwhile: from 9.2 on, by version (disk.c) */
+				     that comes meanwhile: from 9.2 on, by version (mirror.c) */
 };
 
 /* Asks a QEMU, of a VM or run for that (hv_qemu_run), all of the above but ram_way. */
@@ -40,7 +40,7 @@ int hv_qemu_ask(struct hv_qmp *q, struct hv_qemu *out, struct tv_err *e) TV_MUST
 /*
  * Starts a program without a machine, asks it, and ends it. machines: its query-machines, the
  * caller's. host: ours, for sentences. -ENOENT; -ENOTSUP when it does not answer as QEMU does, with
- * what it said itself; at most 20 s.
+ * what it printed; at most 20 s.
  */
 int hv_qemu_run(const char *binary, const char *host, struct hv_qemu *out, json_t **machines,
 		struct tv_err *e) TV_MUST_CHECK;
@@ -63,7 +63,7 @@ int hv_qemu_take_version(struct hv_qemu *m, json_t *ret, struct tv_err *e) TV_MU
 void hv_qemu_take_commands(struct hv_qemu *m, json_t *list);
 /* query-commands, qom-list, device-list-properties: is there one of that name? */
 bool hv_qemu_has_name(json_t *list, const char *name);
-/* Has the text of `info ramblock` a column of host addresses? Its first line says it. */
+/* Has the text of `info ramblock` a column of host addresses? Its first line shows it. */
 bool hv_qemu_prints_hva(const char *ramblock);
 
 #endif

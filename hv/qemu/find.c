@@ -193,12 +193,11 @@ int hv_find_at(const char *root, const char *what, bool (*skip)(pid_t pid, void 
 	if (rc)
 		return tv_fail(e, rc, "cannot read %s: %s", root, tv_strerror(rc));
 	if (!s.matches)
-		return tv_fail(e, -ENOENT, "no running QEMU answers to '%s' (%u VM%s on this host)",
+		return tv_fail(e, -ENOENT, "no running QEMU matches '%s' (%u VM%s on this host)",
 			       what, s.vms, s.vms == 1 ? "" : "s");
 	if (s.matches > 1)
-		return tv_fail(e, TV_E_AMBIGUOUS,
-			       "%u VMs answer to '%s': pids %s; say which by its pid", s.matches,
-			       what, s.pids);
+		return tv_fail(e, TV_E_AMBIGUOUS, "%u VMs match '%s': pids %s; give the pid of one",
+			       s.matches, what, s.pids);
 	return out->qmp_path[0] ? 0 : no_qmp(out, e);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * hv/qemu: tools to talk to any QEMU, be it a protected VM, a standby, or a binary that is asked
- * what it can do. The room knows nothing of attaching, dirty pages or standbys; it is a set of tools
- * and not one thing, so its door includes them all:
+ * what it can do. The room knows nothing of attaching, dirty pages or standbys; it is a set of
+ * tools and not one thing, so its door includes them all:
  *
  *   proc.h      /proc of a process: command line, links, memory map
  *   cmdline.h   what a QEMU command line says: name, QMP sockets, values of options
@@ -17,8 +17,8 @@
  *
  * Call order for a QEMU: hv_qmp_open, hv_qemu_ask (or hv_qemu_run, which starts a binary for it),
  * then whatever is to be asked; hv_qmp_close. Who opens an hv_qmp closes it. What a call returns in
- * a struct is released by the _dispose of its header, texts and vectors by free(); each comment says
- * which. One thread at a time per hv_qmp.
+ * a struct is released by the _dispose of its header, texts and vectors by free(); each comment
+ * says which. One thread at a time per hv_qmp.
  */
 #ifndef HV_QEMU_QEMU_H
 #define HV_QEMU_QEMU_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * QMP client: commands, answers and events of an open connection (qmp_open.c opens it). Every
- * command carries an id, made of this connection's and its own number, and only the answer with that
- * id counts: QEMU sends the answer to a dead client's last command to the next client, and an answer
- * may arrive after its command has timed out. Events that arrive in between go, as text, into a fixed
- * queue.
+ * command carries an id, made of this connection's and its own number, and only the answer with
+ * that id counts: QEMU sends the answer to a dead client's last command to the next client, and an
+ * answer may arrive after its command has timed out. Events that arrive in between go, as text,
+ * into a fixed queue.
  */
 #include "hv/qemu/qmp_int.h"
 

@@ -44,7 +44,7 @@ int hv_qmp_drain(struct hv_qmp *q) TV_MUST_CHECK;
  * Returns how many were dropped since the last call.
  */
 unsigned hv_qmp_mute(struct hv_qmp *q, const char *name);
-/* What QEMU said when hv_qmp_wait last returned TV_E_QMP; "" else. */
+/* QEMU's error when hv_qmp_wait last returned TV_E_QMP; "" else. */
 const char *hv_qmp_last_error(const struct hv_qmp *q);
 /* Next kept or waiting event, without waiting for one: 1 and *ev (the caller's), 0 none, or
  * negative. */

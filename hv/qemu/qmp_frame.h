@@ -15,7 +15,7 @@ struct hv_qmp_frame {
 };
 
 /*
- * Goes on scanning buf[0..n) for the end of the object that starts at buf[0] (white space before it
+ * Scans buf[0..n) further for the end of the object that starts at buf[0] (white space before it
  * counts as part of it). Returns its length and resets f, or 0 when more bytes are needed. By
  * brackets and not by lines, because -qmp-pretty spreads an object over many.
  */

@@ -56,7 +56,7 @@ static int handshake(struct hv_qmp *q, const char *path, int timeout_ms, struct 
 	} while (!rc && kind != HV_QMP_GREETING);
 	if (rc == -ETIMEDOUT)
 		return tv_fail(e, -EBUSY,
-			       "%s does not greet within %d ms: another client holds it, and QMP "
+			       "no greeting from %s within %d ms: another client uses it, and QMP "
 			       "serves one at a time; close that one, or start QEMU with a second "
 			       "-qmp socket",
 			       path, timeout_ms);

@@ -134,8 +134,8 @@ static int find_by_size(struct hv_ramblock *all, unsigned n, struct hv_ramblock 
 		return 0;
 	b->host = 0;
 	return tv_fail(e, TV_E_AMBIGUOUS,
-		       "cannot tell where the RAM block %s lies: %u mappings of QEMU have its size "
-		       "(%" PRIu64 " KiB) and %u blocks; QEMU 8.0 or newer says it",
+		       "cannot find where the RAM block %s lies: %u mappings of QEMU have its size "
+		       "(%" PRIu64 " KiB) and %u blocks; QEMU 8.0 or newer reports it",
 		       b->name, found, page_round(b->total) >> 10, twins);
 }
 
@@ -165,7 +165,8 @@ static int ask_gpa2hva(struct hv_qmp *q, char *name, size_t room, uint64_t *host
 	open = strchr(text, '(');
 	close = open ? strstr(open, ") is 0x") : NULL;
 	if (!close)
-		return tv_fail(e, TV_E_PROTOCOL, "QEMU's 'gpa2hva 0' says: %s", text);
+		return tv_fail(e, TV_E_PROTOCOL, "unexpected answer of QEMU to 'gpa2hva 0': %s",
+			       text);
 	*host = strtoull(close + 5, NULL, 16);
 	snprintf(name, room, "%.*s", (int)(close - open - 1), open + 1);
 	return 0;
@@ -211,10 +212,11 @@ static int check_mapped(const struct hv_ramblock *b, unsigned n, const struct hv
 	for (unsigned i = 0; i < n; i++)
 		if (!b[i].host || b[i].host % TV_PAGE_BYTES ||
 		    !hv_maps_cover(maps, b[i].host, page_round(b[i].used)))
-			return tv_fail(e, -EFAULT,
-				       "the RAM block %s is not mapped where QEMU says (0x%" PRIx64
-				       ")",
-				       b[i].name, b[i].host);
+			return tv_fail(
+				e, -EFAULT,
+				"the RAM block %s is not mapped at the address that QEMU reports "
+				"(0x%" PRIx64 ")",
+				b[i].name, b[i].host);
 	return 0;
 }
 

@@ -33,7 +33,7 @@ int hv_ramblock_by_maps(struct hv_ramblock *b, unsigned n, const char *main_name
 
 /*
  * Addresses from QEMU's own list of RAM blocks (ramlist.c). -ENOTSUP when this binary does not
- * export the symbol or the list does not look as `info ramblock` says in every detail.
+ * export the symbol or the list does not match `info ramblock` in every detail.
  */
 int hv_ramlist_hosts(pid_t pid, struct hv_ramblock *b, unsigned n, unsigned listed,
 		     const struct hv_maps *maps) TV_MUST_CHECK;

@@ -6,8 +6,8 @@
 #include "common/common.h"
 
 /*
- * Starts a program as nobody's child (init's), in its own session, with stdin from /dev/null,
- * stdout and stderr to log_path, and no other file of ours. cwd is used when it exists.
+ * Starts a program as a child of init, in its own session, with stdin from /dev/null,
+ * stdout and stderr to log_path, and none of our other files. cwd is used when it exists.
  */
 int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, const char *log_path,
 		      pid_t *pid, int *pidfd, struct tv_err *e) TV_MUST_CHECK;

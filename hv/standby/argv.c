@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The standby's command line, made from the primary's: each option is rewritten as rules.c says, and
- * what makes a QEMU a standby is appended.
+ * The standby's command line, made from the primary's: each option is rewritten as rules.c says,
+ * and what makes a QEMU a standby is appended.
  */
 #include "hv/standby/rewrite.h"
 

@@ -144,7 +144,7 @@ int hv_standby_match(json_t *desc, const char *binary, const struct hv_qemu *m, 
 			       machine, theirs, binary, host_name(), version);
 	if (!m->send_configuration)
 		return tv_fail(e, -ENOTSUP,
-			       "%s on %s (%s) cannot be told to load a state without a "
+			       "%s on %s (%s) cannot be set to load a state without a "
 			       "configuration section (migration.send-configuration); install "
 			       "another version",
 			       binary, host_name(), version);

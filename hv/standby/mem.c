@@ -23,7 +23,7 @@ uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block)
 	return block == sb->main_block ? sb->map : NULL;
 }
 
-/* Goes on where process_vm_writev may not: /proc/PID/mem also writes what is mapped read-only. */
+/* For what process_vm_writev may not write: /proc/PID/mem also writes what is mapped read-only. */
 static int open_mem(struct hv_standby *sb)
 {
 	char path[64];

@@ -129,7 +129,7 @@ static int check_running(struct load *l, struct tv_err *e)
 	return rc;
 }
 
-/* What QEMU has to say about a load that went wrong. */
+/* Why a load failed, in QEMU's words. */
 static void add_reason(struct hv_standby *sb, struct tv_err *e, int rc)
 {
 	char words[400];

@@ -81,8 +81,8 @@ void hv_rw_disks_finish(struct hv_rewrite *rw);
 hv_rw_make hv_rw_net;
 
 /* ---- rewrite_path.c ---- */
-/* The argument is a path; a firmware's name, which is a path only if the primary has such a file; or
- * a list with paths among its values. */
+/* The argument is a path; a firmware's name, which is a path only if the primary has such a file;
+ * or a list with paths among its values. */
 hv_rw_make hv_rw_put_path, hv_rw_put_firmware, hv_rw_put_paths;
 
 /* ---- rewrite_ram.c ---- */

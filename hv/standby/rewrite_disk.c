@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Disks on the standby's command line: each writable disk of the primary becomes a raw image of
- * ours behind the same device. Which option makes which disk is told by names first (id,
+ * Disks on the standby's command line: each writable disk of the primary becomes a replica,
+ * a raw image, behind the same device. Which option makes which disk is decided by names first (id,
  * node-name), else by the image's path. The primary's image, its format and what lies below it
  * (qcow2, backing files, throttle nodes) stay behind: the replica has the contents as the guest
  * sees them.
@@ -328,9 +328,8 @@ void hv_rw_disks_finish(struct hv_rewrite *rw)
 		hv_rw_fail(rw, -EINVAL, "the VM has more disks than there are replicas");
 	json_array_foreach(disks, i, d)
 		if (i < HV_MAX_DISKS && !rw->disk_found[i])
-			hv_rw_fail(
-				rw, TV_E_REFUSED,
-				"disk %s (%s) is not on the VM's command line: it was added or given another "
-				"image while the VM ran; start the VM with it",
-				text_of(d, "name"), text_of(d, "file"));
+			hv_rw_fail(rw, TV_E_REFUSED,
+				   "disk %s (%s) is not on the VM's command line: it was added or "
+				   "given another image while the VM ran; start the VM with it",
+				   text_of(d, "name"), text_of(d, "file"));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Options with paths in them. A relative path was the primary's QEMU's: it becomes absolute, because
- * the standby may run elsewhere. */
+/* Options with paths in them. A relative path was the primary's QEMU's: it becomes absolute,
+ * because the standby may run elsewhere. */
 #include "hv/standby/rewrite.h"
 
 #include <stdlib.h>

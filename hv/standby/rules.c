@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What becomes of each of QEMU's options on the standby's command line. An option that is not in the
- * table is kept, with its argument. Two rules decide the table: the standby must have exactly the
- * primary's devices (or its state does not load), and nothing that belongs to the primary's host or
- * session (files, terminals, monitors, debuggers) may come along.
+ * What becomes of each of QEMU's options on the standby's command line. An option that is not in
+ * the table is kept, with its argument. Two rules decide the table: the standby must have exactly
+ * the primary's devices (or its state does not load), and nothing that belongs to the primary's
+ * host or session (files, terminals, monitors, debuggers) may come along.
  *
  * To add an option: a line here, a handler in one of the rewrite_*.c files if none fits, and a case
  * in tests/unit/test_hv_standby_argv.c.

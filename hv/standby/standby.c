@@ -2,7 +2,7 @@
 /*
  * The standby: a paused QEMU that waits for the device state, with its memory open to us.
  *
- * Main RAM is a memfd of ours that QEMU opens through /proc/OUR-PID/fd: it has no name that could
+ * Main RAM is our memfd, which QEMU opens through /proc/OUR-PID/fd: it has no name that could
  * be left behind, whoever is killed when, and /dev/shm's size does not limit it. All other blocks
  * are reached in QEMU's own memory. A block's number is its place in desc["blocks"]; the two sides
  * are matched by name, and every block must be there with the same size, or the machines differ.
@@ -111,13 +111,13 @@ static int launch(struct hv_standby *sb, json_t *desc, const char *binary, struc
 	return rc;
 }
 
-static int say_ended(const struct hv_standby *sb, struct tv_err *e)
+static int ended_error(const struct hv_standby *sb, struct tv_err *e)
 {
 	char words[512];
 
 	hv_standby_last_words(sb->dir, words, sizeof(words));
 	return tv_fail(e, TV_E_GONE, "the standby QEMU (pid %d) ended: %s", (int)sb->pid,
-		       words[0] ? words : "it said nothing");
+		       words[0] ? words : "it printed nothing");
 }
 
 /* QEMU makes the socket early and answers on it when the machine is built. */
@@ -133,11 +133,11 @@ static int connect_qmp(struct hv_standby *sb, struct tv_err *e)
 		if (!rc)
 			return 0;
 		if (hv_pidfd_ended(sb->pidfd, RETRY_MS))
-			return say_ended(sb, e);
+			return ended_error(sb, e);
 	} while ((rc == -ENOENT || rc == -ECONNREFUSED) && tv_now_ns() < deadline);
 	/* It may have died while we listened to it. */
 	if (rc == TV_E_GONE && hv_pidfd_ended(sb->pidfd, KILL_MS))
-		return say_ended(sb, e);
+		return ended_error(sb, e);
 	return tv_fail_prefix(e, rc, "the standby QEMU does not answer");
 }
 
@@ -277,7 +277,7 @@ int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv
 	sb->pidfd = sb->ram_fd = sb->mem_fd = -1;
 	rc = start(sb, desc, conf, e);
 	if (rc) {
-		/* standby.log stays, for whoever wants to know more than the sentence says. */
+		/* standby.log stays, for details. */
 		if (sb->pidfd >= 0) {
 			(void)!hv_pidfd_kill(sb->pidfd, KILL_MS);
 			hv_standby_remove_files(sb->dir, false);

@@ -8,7 +8,7 @@
 
 #include <net/if.h>
 
-/* Our own names in conf->dir; the rewriter gives them to nobody else. */
+/* Our own names in conf->dir; the rewriter gives them to no file of the VM. */
 #define HV_STANDBY_LOG "standby.log"
 #define HV_STANDBY_FILES "standby.files" /* what else lies there because of us, a name a line */
 #define HV_STANDBY_QMP "standby.qmp"
@@ -36,8 +36,8 @@ struct hv_standby {
 /*
  * Pure: rewrites the primary's command line into the standby's, for the QEMU that is to run it
  * (struct hv_qemu). Versioned machine type, suppress-vmdesc=on, send-configuration=off, main RAM
- * as a shared memory-backend-file at ram_path, -incoming defer, QMP and every other socket, pid or log
- * file into conf->dir, taps renamed, displays off, -daemonize and -S dropped. *out is a
+ * as a shared memory-backend-file at ram_path, -incoming defer, QMP and every other socket, pid or
+ * log file into conf->dir, taps renamed, displays off, -daemonize and -S dropped. *out is a
  * NULL-terminated vector, freed with hv_argv_free. TV_E_REFUSED names an option that cannot be
  * carried over.
  */

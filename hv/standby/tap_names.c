@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * QEMU creates the taps when it starts, and a new tap is down. They join the bridge and go up only
- * at promotion, so that no frames queue up for a VM that does not run, and nobody learns its
+ * at promotion, so that no frames queue up for a VM that does not run, and no bridge learns its
  * address from a second place.
  */
 #include "hv/standby/standby_int.h"

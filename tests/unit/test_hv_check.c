@@ -216,7 +216,7 @@ static void test_disks(void **state)
 	f.c.block = json_loads("[{\"device\": \"fat\", \"inserted\": {\"ro\": false, \"drv\": "
 			       "\"vvfat\", \"file\": \"/c\"}}]",
 			       0, NULL);
-	must_refuse(&f, "folder in disguise");
+	must_refuse(&f, "folder of the host");
 	json_decref(f.c.block);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What QEMU says about itself, in the words of 7.2.22 and 10.0.2, and of a program that is none. */
+/* What QEMU reports about itself, in the words of 7.2.22 and 10.0.2, and of another program. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -177,7 +177,7 @@ static void test_state(void **state)
 	assert_false(hv_state_is_loadable(config, sizeof(config)));
 }
 
-/* A program that answers as QEMU 10 does without a machine; told by its id which question it
+/* A program that answers as QEMU 10 does without a machine; its id shows which question it
  * was. */
 static const char fake[] =
 	"#!/bin/sh\n"

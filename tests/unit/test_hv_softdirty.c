@@ -163,7 +163,7 @@ static void test_shared_file_first(void **state)
 	uint8_t *ram;
 
 	(void)state;
-	/* The block begins a page into the file, and the file goes on behind it. */
+	/* The block begins a page into the file, and the file continues behind it. */
 	assert_int_equal(ftruncate(fd, (PAGES + 10) * TV_PAGE_BYTES), 0);
 	for (unsigned i = 0; i < sizeof(held) / sizeof(*held); i++) {
 		assert_int_equal(pwrite(fd, "x", 1, (held[i] + 1) * TV_PAGE_BYTES), 1);

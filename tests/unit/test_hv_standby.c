@@ -181,7 +181,7 @@ static void test_detached(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	snprintf(log, sizeof(log), "%s/standby.log", dir);
-	/* An open file of ours without close-on-exec is not handed on either. */
+	/* Our open file without close-on-exec is not inherited either. */
 	leak = open("/dev/null", O_RDONLY);
 	snprintf(cmd, sizeof(cmd),
 		 "read x; echo \"$(pwd) $PPID\"; "

@@ -70,7 +70,7 @@ static void test_disks(void **state)
 		  "[" DISK("", "n", "/q") "]",
 		  "-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
 		  "\"filename\":\"/r/a,b-0.raw\",\"discard\":\"unmap\"},\"discard\":\"unmap\"}");
-	/* Said by name, not guessed. */
+	/* Reported by name, not guessed. */
 	disks_are("-drive id=d0,file=/a", "[" DISK("hot", "#b", "/hot") "]", "not on the VM's");
 	disks_are("-drive id=d0,file=/a,snapshot=on", "[" DISK("d0", "#b", "/a") "]",
 		  "snapshot=on");
