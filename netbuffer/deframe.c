@@ -18,7 +18,7 @@ static int check_head(struct deframe *s)
 {
 	s->body_bytes = get_be32(s->head);
 	s->body_have = 0;
-	/* QEMU sends no empty frames; a length of 0 means that we have lost our place. */
+	/* QEMU sends no empty frames; a length of 0 means that the parser is out of step. */
 	if (!s->body_bytes || s->body_bytes > DEFRAME_MAX_FRAME_BYTES)
 		return TV_E_PROTOCOL;
 	if (s->vnet_hdr && get_be32(s->head + 4) > s->body_bytes)

@@ -26,10 +26,10 @@ struct deframe {
 	unsigned head_have;
 	uint32_t body_bytes, body_have;
 	uint8_t *out; /* where the frame goes; NULL: skipped */
-	uint64_t pos; /* bytes taken since the beginning of time */
+	uint64_t pos; /* bytes taken since the start */
 };
 
-/* Takes all n bytes; 0, or TV_E_PROTOCOL, after which the stream has no meaning any more. */
+/* Takes all n bytes; 0, or TV_E_PROTOCOL, after which the stream must not be parsed further. */
 int deframe_feed(struct deframe *s, const struct deframe_ops *ops, const uint8_t *p,
 		 size_t n) TV_MUST_CHECK;
 /* No byte of an unfinished frame has been taken. */

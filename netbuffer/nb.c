@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Hands each call on to the way that was chosen when the netbuffer was made. */
+/* Forwards each call to the way that was chosen when the netbuffer was made. */
 #include "netbuffer/way.h"
 
 const char *nb_way(const struct nb *nb)

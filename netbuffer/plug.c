@@ -58,10 +58,10 @@
  * That comes within microseconds and only once an epoch; asking for counters every millisecond
  * would cost a thousand turns of the loop a second, and half a millisecond of every answer.
  *
- * Failure. Whatever is removed under us (queue, filter, device) is heard from the kernel and ends
- * the session. If this process dies the queue holds on, and drops what exceeds its limit, like the
- * daemon's draining of the relay's sockets. nb_plug_clean, once the record says alone, lets out
- * what is held, as rule 4 says of a VM that runs on with that same history, and removes everything.
+ * Failure. If somebody removes the queue, the filter or the device, the kernel reports it and the
+ * session ends. If this process dies, the queue keeps holding and drops what exceeds its limit,
+ * like the daemon's draining of the relay's sockets. nb_plug_clean with release, once the arbiter
+ * has recorded that the VM runs alone (rule 4), lets the held frames leave and removes everything.
  * nb_plug_clean without release is for a VM that is gone or fenced.
  *
  * Limits: PLUG_MAX_TAPS taps; limit_bytes of frames, shared out evenly; what exceeds it is dropped,
@@ -102,13 +102,13 @@ static void leave(struct plug *p)
 		destroy(p);
 }
 
-/* ---- what the loop hears ---- */
+/* ---- events of the loop ---- */
 
 static void report_failure(struct plug *p)
 {
 	struct timeval now = {0, 0};
 
-	/* From the loop, not from inside whatever call of the owner's found it. Once. */
+	/* From the loop, not from inside the owner's call that found it. Once. */
 	if (p->failed_rc && p->report && p->conf.failed &&
 	    !event_pending(p->report, EV_TIMEOUT, NULL))
 		event_add(p->report, &now);
@@ -126,7 +126,7 @@ static void on_report(evutil_socket_t fd, short what, void *arg)
 	leave(p);
 }
 
-/* Lets go what may go; comes again as long as something is on its way. */
+/* Releases what may leave; runs again as long as something is on its way. */
 static void advance(struct plug *p)
 {
 	struct timeval soon = tv_timeval(AGAIN_NS);
@@ -262,7 +262,8 @@ static void plug_drop(struct nb *nb)
 	if (p->mode == NB_HOLD) {
 		drain(p);
 		if (plug_read(p))
-			tv_log(TV_WARN, "%s: how much is dropped is not known", p->failed_port);
+			tv_log(TV_WARN, "%s: the number of dropped frames is unknown",
+			       p->failed_port);
 		for (unsigned i = 0; i < p->taps_n; i++) {
 			struct plug_tap *t = &p->taps[i];
 			uint32_t handle = t->handle ^ (3 * PLUG_HANDLE); /* 1: and 2: in turn */
@@ -302,7 +303,7 @@ static void plug_stats(struct nb *nb, struct nb_stats *out)
 
 	pthread_mutex_lock(&p->lock);
 	if (!p->failed_rc && tv_now_ns() - p->read_ns > STATS_AGE_NS && plug_read(p))
-		tv_log(TV_WARN, "the counters of %s cannot be read any more", p->failed_port);
+		tv_log(TV_WARN, "cannot read the counters of %s", p->failed_port);
 	*out = p->counts;
 	for (unsigned i = 0; p->mode == NB_HOLD && i < p->taps_n; i++) {
 		out->held_frames += p->taps[i].now.qlen;
@@ -419,7 +420,7 @@ static int set_up(struct plug *p, const struct nb_plug_tap *taps, unsigned n, co
 	int rc = tc_open(&p->fd);
 
 	if (rc)
-		return tv_fail(e, rc, "no netlink socket: %s", tv_strerror(rc));
+		return tv_fail(e, rc, "cannot open a netlink socket: %s", tv_strerror(rc));
 	if (!(event_base_get_features(p->base) & EV_FEATURE_ET))
 		return tv_fail(e, -ENOTSUP, "the event loop has no edge-triggered events");
 	p->again = evtimer_new(p->base, on_again, p);
@@ -429,8 +430,8 @@ static int set_up(struct plug *p, const struct nb_plug_tap *taps, unsigned n, co
 	rc = plug_sock_open(&p->sk, e);
 	for (unsigned i = 0; i < n && !rc; i++)
 		rc = add_tap(p, &taps[i], vm_id, e);
-	/* Now: of what is made before there is news that looks like a loss (a device that is
-	 * down). */
+	/* Not earlier: while the devices are made, the kernel reports what looks like a loss (a
+	 * device that is down). */
 	if (rc || (rc = plug_monitor_open(&p->monitor_fd, e)))
 		return rc;
 	p->news = event_new(p->base, p->monitor_fd, EV_READ | EV_PERSIST, on_news, p);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a dead process's plug has left, found by what the kernel says is there; and the probe. */
+/* What a dead process's plug has left, found by listing the kernel's devices; and the probe. */
 #include "netbuffer/plug_dev.h"
 #include "netbuffer/tcmsg.h"
 
@@ -80,7 +80,7 @@ static void let_out(const struct plug_dev *d)
 		return;
 	tc_batch_plug(&open, d->ifb_ifindex, c.handle, TCQ_PLUG_RELEASE_INDEFINITE);
 	if (tc_exchange(fd, &seq, &open, &c))
-		tv_log(TV_WARN, "what %s holds cannot be released, it is dropped", d->ifb);
+		tv_log(TV_WARN, "frames held in %s cannot be released and are dropped", d->ifb);
 }
 
 static int clean_one(struct nl_sock *sk, struct nl_cache *queues, struct rtnl_link *link,
@@ -153,7 +153,7 @@ static void clean_probes(struct nl_sock *sk)
 	nl_cache_put(links);
 }
 
-/* The same that is made for a tap, with a device of ours, which nobody sends to, in its place. */
+/* Makes what is made for a tap, with a second IFB, which nothing sends to, in place of the tap. */
 int nb_plug_probe(struct tv_err *e)
 {
 	struct plug_dev tap = {.made = true}, d = {0};
@@ -179,7 +179,7 @@ int nb_plug_probe(struct tv_err *e)
 	if (!rc)
 		rc = plug_dev_remove(sk, &d, false, e);
 	if (plug_dev_remove(sk, &tap, false, NULL))
-		tv_log(TV_WARN, "%s stays behind", tap.ifb);
+		tv_log(TV_WARN, "the queueing device %s could not be removed", tap.ifb);
 out:
 	plug_sock_close(sk);
 	return rc ? -ENOTSUP : 0;

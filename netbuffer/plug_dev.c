@@ -36,7 +36,7 @@ int plug_sock_open(struct nl_sock **out, struct tv_err *e)
 	*out = NULL;
 	if (r) {
 		nl_socket_free(sk);
-		return tv_fail(e, -EIO, "no netlink socket: %s", nl_geterror(r));
+		return tv_fail(e, -EIO, "cannot open a netlink socket: %s", nl_geterror(r));
 	}
 	*out = sk;
 	return 0;
@@ -71,8 +71,8 @@ static int check_no_ingress(struct nl_sock *sk, const struct plug_dev *d, struct
 	q = rtnl_qdisc_get_by_parent(all, (int)d->ifindex, TC_H_INGRESS);
 	if (q)
 		tv_fail(e, 0,
-			"tap %s has a queue of its own for what comes in (%s): tc qdisc del dev "
-			"%s ingress, or live without",
+			"tap %s already has an ingress queue (%s): remove it with 'tc qdisc del dev "
+			"%s ingress', or the relay is used",
 			d->ifname, rtnl_tc_get_kind(TC_CAST(q)), d->ifname);
 	r = q ? -EBUSY : 0;
 	rtnl_qdisc_put(q);
@@ -86,8 +86,8 @@ static bool is_zero_mask(const char *text)
 }
 
 /*
- * With packet steering (RPS) or NAPI frames go on after the write that brought them has returned:
- * then nothing says when all are in the queue (see plug.c).
+ * With packet steering (RPS) or NAPI, a frame can still be on its way after the write that brought
+ * it has returned: then it is not known when all are in the queue (see plug.c).
  */
 static int check_synchronous(const struct plug_dev *d, struct tv_err *e)
 {
@@ -105,8 +105,8 @@ static int check_synchronous(const struct plug_dev *d, struct tv_err *e)
 		if (!tv_read_file(g.gl_pathv[i], 4096, &text, &n) && !is_zero_mask(text))
 			rc = tv_fail(
 				e, -ENOTSUP,
-				"tap %s has packet steering: echo 0 into its queues/rx-*/rps_cpus "
-				"under /sys/class/net",
+				"tap %s has packet steering (RPS): write 0 into its "
+				"queues/rx-*/rps_cpus under /sys/class/net, or the relay is used",
 				d->ifname);
 	}
 	globfree(&g);
@@ -140,7 +140,7 @@ static int set_up_link(struct nl_sock *sk, struct plug_dev *d, unsigned mtu, str
 	}
 	d->made = true;
 	d->ifb_ifindex = if_nametoindex(d->ifb);
-	/* Else the host speaks IPv6 on it: frames of its own, at any moment, into our queue. */
+	/* Else the host speaks IPv6 on it and sends frames into the queue at any moment. */
 	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", d->ifb);
 	if (!access(path, F_OK)) {
 		FILE *f = fopen(path, "w");
@@ -238,7 +238,7 @@ static int make(struct nl_sock *sk, struct plug_dev *d, uint32_t limit_bytes, st
 	rc = open_queue(d);
 	if (rc)
 		return tv_fail(e, rc, "cannot open the queue of %s: %s", d->ifb, tv_strerror(rc));
-	/* Only now: up to here frames go their old way. */
+	/* Last: up to here frames are not redirected. */
 	r = put_queue(sk, d->ifindex, TC_H_INGRESS, INGRESS_HANDLE, "ingress", 0, NLM_F_EXCL);
 	if (r)
 		return fail_nl(e, r, "put an ingress queue on", d->ifname);
@@ -252,7 +252,7 @@ int plug_dev_make(struct nl_sock *sk, struct plug_dev *d, uint32_t limit_bytes, 
 	int rc = make(sk, d, limit_bytes, e);
 
 	if (rc && plug_dev_remove(sk, d, true, NULL))
-		tv_log(TV_WARN, "%s stays behind", d->ifb);
+		tv_log(TV_WARN, "the queueing device %s could not be removed", d->ifb);
 	return rc;
 }
 
@@ -281,7 +281,7 @@ uint64_t plug_dev_on_their_way(struct nl_sock *sk, const struct plug_dev *d)
 	return in > out ? in - out : 0;
 }
 
-/* Until the queue and what is behind it are empty; nothing tells us, so we ask. */
+/* Until the queue and what is behind it are empty; the kernel does not report that, so poll. */
 static void await_empty(struct nl_sock *sk, const struct plug_dev *d)
 {
 	int64_t until = tv_now_ns() + LEAVE_MS * TV_NS_PER_MS;
@@ -310,7 +310,7 @@ static int remove_ingress(struct nl_sock *sk, const struct plug_dev *d)
 	rtnl_tc_set_parent(TC_CAST(q), TC_H_INGRESS);
 	r = rtnl_qdisc_delete(sk, q);
 	rtnl_qdisc_put(q);
-	/* Gone with its tap, or removed by a person. */
+	/* Gone with its tap, or removed by an operator. */
 	return r == -NLE_NODEV || r == -NLE_OBJ_NOTFOUND || r == -NLE_INVAL ? 0 : r;
 }
 
@@ -333,7 +333,8 @@ int plug_dev_remove(struct nl_sock *sk, struct plug_dev *d, bool release, struct
 		r2 = remove_link(sk, d);
 		d->made = r2 != 0;
 	}
-	/* Frames go their old way from here on; those before them first, or they were overtaken. */
+	/* From here on frames are not redirected: those in the queue must leave first, or be
+	 * overtaken. */
 	if (release && d->redirected)
 		await_empty(sk, d);
 	if (d->redirected) {

@@ -41,7 +41,8 @@ int plug_dev_renew(struct nl_sock *sk, const struct plug_dev *d, uint32_t handle
  */
 int plug_dev_remove(struct nl_sock *sk, struct plug_dev *d, bool release,
 		    struct tv_err *e) TV_MUST_CHECK;
-/* Frames that have left the queue and are not yet back at the tap; 0 also when nobody can say. */
+/* Frames that have left the queue and are not yet back at the tap; 0 also when that is not
+ * known. */
 uint64_t plug_dev_on_their_way(struct nl_sock *sk, const struct plug_dev *d);
 
 /* A socket that is readable when a frame from the guest has come to the tap since it was emptied,
@@ -51,9 +52,9 @@ int plug_watch_open(unsigned ifindex, int *fd, struct tv_err *e) TV_MUST_CHECK;
 void plug_watch_empty(int fd);
 bool plug_watch_has(int fd);
 
-/* A socket on which the kernel says that queues, filters or devices have been removed. */
+/* A socket on which the kernel reports that queues, filters or devices have been removed. */
 int plug_monitor_open(int *fd, struct tv_err *e) TV_MUST_CHECK;
-/* Reads what it says. True when something of d is gone; handle: of its queue now. */
+/* Reads one report. PLUG_NEWS_LOST when something of d is gone; handle: of its queue now. */
 enum plug_news { PLUG_NEWS_NONE, PLUG_NEWS_OTHER, PLUG_NEWS_LOST };
 enum plug_news plug_news_read(const void *msg, size_t bytes, const struct plug_dev *d,
 			      uint32_t handle);

@@ -11,9 +11,10 @@
 /* Nothing has left for so long though it may: the kernel's own race, see plug.c. */
 #define STUCK_NS (20 * TV_NS_PER_MS)
 /*
- * The owner had the right to release when it said so. A release that could not be carried out at
- * once is, a little later, by the timer; but not after this process has stood still meanwhile, when
- * that right may be over. The owner's next release lets the same frames go.
+ * The owner had the right to release when it called nb_release. A release that could not be carried
+ * out at once is carried out a little later by the timer; but not after this process has stood
+ * still meanwhile, when that right may have ended. The owner's next release lets the same frames
+ * leave.
  */
 #define FRESH_NS (50 * TV_NS_PER_MS)
 
@@ -64,7 +65,7 @@ static int talk(struct plug *p, struct tc_batch *b)
 
 	p->read_ns = tv_now_ns();
 	if (rc)
-		return plug_fail(p, p->taps_n == 1 ? p->taps[0].name : "of the VM",
+		return plug_fail(p, p->taps_n == 1 ? p->taps[0].name : "(one of several)",
 				 rc == -ENODEV || rc == -ENOENT || rc == -EINVAL ? -EPIPE : rc);
 	for (unsigned i = 0; i < p->taps_n; i++) {
 		struct plug_tap *t = &p->taps[i];
@@ -216,7 +217,9 @@ static void assert_may_release(const struct plug *p)
 {
 	if (p->sealed_epoch <= p->wanted_epoch && p->sealed_epoch <= p->last_epoch)
 		return;
-	tv_log(TV_ERROR, "output rule broken: epoch %llu would leave, %llu is released",
+	tv_log(TV_ERROR,
+	       "output rule broken: epoch %llu would leave, but only %llu is released; aborting, "
+	       "output stays held",
 	       (unsigned long long)p->sealed_epoch, (unsigned long long)p->wanted_epoch);
 	abort();
 }
@@ -243,17 +246,18 @@ static bool is_stuck(const struct plug *p)
 	return p->read_ns - p->moved_ns >= STUCK_NS;
 }
 
-/* What may leave, leaves not: the queues are asked once more. */
+/* Frames that may leave do not: the release is sent once more. */
 static void nudge(struct plug *p)
 {
 	p->moved_ns = p->read_ns;
 	if (p->mode == NB_PASS)
 		plug_open(p);
 	else if (!p->sealed && talk(p, &p->release))
-		return; /* said as a failure */
+		return; /* reported by plug_fail */
 }
 
-/* A release that had to wait for too long is not carried out by itself any more: see FRESH_NS. */
+/* A release that had to wait for too long is not carried out by the timer any more: see
+ * FRESH_NS. */
 static bool is_wanted(const struct plug *p)
 {
 	return p->sealed && p->wanted_epoch >= p->sealed_epoch &&
@@ -295,5 +299,5 @@ void plug_open(struct plug *p)
 	p->draining = true;
 	p->moved_ns = p->read_ns;
 	if (talk(p, &p->open))
-		tv_log(TV_WARN, "the queue %s cannot be opened", p->failed_port);
+		tv_log(TV_WARN, "cannot open the queue of %s", p->failed_port);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Two ears of the plug: a frame has come to a tap; something of ours in the kernel is gone. */
+/* What wakes the plug: a frame has come to a tap; a queue, filter or device of the plug is gone. */
 #include "netbuffer/plug_dev.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@
 /* ---- frames ---- */
 
 /*
- * A packet socket hears of a frame before the ingress queue redirects it. Its buffer is as small as
+ * A packet socket receives a frame before the ingress queue redirects it. Its buffer is as small as
  * it gets: one or two frames fill it, and all that follow are refused before anything is copied or
  * anybody is woken. Only the first byte is kept. Frames that come back from the IFB skip packet
  * sockets (they are marked as classified), frames to the guest are left out.
@@ -58,9 +58,9 @@ bool plug_watch_has(int fd)
 	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_TRUNC | MSG_PEEK) >= 0;
 }
 
-/* ---- the kernel's news ---- */
+/* ---- what the kernel reports ---- */
 
-/* Our own barriers and releases are news too; only what can mean a loss is let through. */
+/* The plug's own barriers and releases are reported too; the filter passes what can mean a loss. */
 int plug_monitor_open(int *fd, struct tv_err *e)
 {
 	struct sock_filter code[] = {
@@ -80,7 +80,7 @@ int plug_monitor_open(int *fd, struct tv_err *e)
 	if (*fd >= 0 && !setsockopt(*fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) &&
 	    !bind(*fd, (struct sockaddr *)&me, sizeof(me)))
 		return 0;
-	rc = tv_fail(e, -ENOTSUP, "cannot listen to the kernel's network news: %s",
+	rc = tv_fail(e, -ENOTSUP, "cannot watch the kernel's network configuration: %s",
 		     strerror(errno));
 	tv_close_fd(fd);
 	return rc;

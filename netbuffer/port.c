@@ -65,7 +65,7 @@ static void on_report(evutil_socket_t fd, short what, void *arg)
 	relay_leave(nb);
 }
 
-/* Reported from the loop, not from inside whatever call of the owner's found it. Once per port. */
+/* Reported from the loop, not from inside the owner's call that found it. Once per port. */
 static void port_fail(struct port *p, int rc)
 {
 	struct timeval now = {0, 0};

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Frames that may be said twice: what goes to a guest is seen at its tap, and both what went to it
- * and what it sent is said again at the bridge of the host that runs it now.
+ * Recent frames, replayed after a failover: frames to a guest are watched at its tap; frames to and
+ * from the guest are replayed at the bridge of the host that runs it now.
  *
  * Packet sockets (packet(7)): one with a filter, bound to the tap, gets copies of what the host
- * sends out of it (PACKET_OUTGOING); the kernel drops what our queue has no room for. One bound to
- * the bridge sends: the bridge forwards by address, to the guest's tap or to the world.
+ * sends out of the tap (PACKET_OUTGOING); the kernel drops what the socket's queue has no room for.
+ * One bound to the bridge sends: the bridge forwards by address, to the guest's tap or to the
+ * network.
  */
 #include "netbuffer/netbuffer.h"
 
@@ -125,7 +126,7 @@ void nb_tap_enable(struct nb_tap *t, bool on)
 		event_del(t->ev);
 		return;
 	}
-	/* A bounded number: what comes faster than we forget it stays for the next time. */
+	/* A bounded number: frames that come faster than they are discarded here are delivered. */
 	for (int i = 0; i < 16 * MAX_PER_TURN && take(t->fd, hdr, frame); i++)
 		continue;
 	event_add(t->ev, NULL);

@@ -2,9 +2,9 @@
 /*
  * Theory of operation
  *
- * QEMU writes each frame the guest sends into a port's capture socket; what we write into the
- * port's inject socket goes on to the world. In between, frames of an epoch wait until it is
- * committed.
+ * QEMU writes each frame that the guest sends into a port's capture socket; frames that the relay
+ * writes into the port's inject socket leave for the network. In between, the frames of an epoch
+ * wait until the epoch is committed.
  *
  * Which epoch? The barrier comes from another thread, while frames sent before it may still be
  * unread in the socket. So an epoch is a stretch of the captured byte stream: while the VM is
@@ -16,19 +16,20 @@
  * does that) comes after it.
  *
  * Modes. Pass: the gate is open. nb_hold arms; the first barrier then closes the gate behind its
- * own position, in the barrier's thread, atomically for all ports. From there nb_release opens it
- * barrier by barrier, and nb_pass entirely. All that was read before the first barrier lies before
- * its position, so a loop that still sees an open gate a moment later lets nothing out that should
- * wait.
+ * own position, in the barrier's thread, atomically for all ports. After that nb_release opens it
+ * barrier by barrier, and nb_pass opens it entirely. All that was read before the first barrier
+ * lies before its position, so a loop that still sees an open gate a moment later releases no frame
+ * that must wait.
  *
  * One list per port holds both what waits for its epoch and what waits for room in the inject
  * socket; order is kept by construction. All frames of all ports share one budget; a frame that
  * does not fit is skipped whole as it comes and counted.
  *
- * Failures. A peer that closes, and a stream that makes no sense, kill the port: barriers fail from
- * then on (nothing may be committed that is not held), `failed` is called once from the loop. A
- * capture socket is read and discarded after that as long as it is open: QEMU blocks on a full one.
- * What was captured before a capture socket's end still leaves when released.
+ * Failures. A peer that closes, or a malformed stream, kills the port: barriers fail from then on
+ * (an epoch whose output is not held must not be committed), and `failed` is called once from the
+ * loop. After that the capture socket is read and what is read is discarded, as long as it is open:
+ * QEMU blocks on a full one. Frames captured before the end of a capture socket still leave when
+ * released.
  *
  * Limits: NB_MAX_PORTS ports, 128 KiB a frame, GATE_BARRIERS unreleased epochs, limit_bytes of
  * frames.
@@ -225,7 +226,8 @@ static void relay_stats(struct nb *base, struct nb_stats *out)
 	}
 }
 
-static size_t say_frame(const struct port *p, const struct nb_frame *f, nb_frame_cb cb, void *arg)
+static size_t deliver_frame(const struct port *p, const struct nb_frame *f, nb_frame_cb cb,
+			    void *arg)
 {
 	uint8_t hdr[NB_VNET_HDR_BYTES] = {0};
 	const uint8_t *body = f->data + 4;
@@ -248,7 +250,7 @@ static void relay_each_held(struct nb *base, uint64_t epoch, size_t limit_bytes,
 			    void *arg)
 {
 	struct relay *nb = relay_of(base);
-	size_t said = 0;
+	size_t given = 0;
 
 	for (unsigned i = 0; i < nb->ports_n; i++) {
 		struct port *p = &nb->ports[i];
@@ -263,9 +265,9 @@ static void relay_each_held(struct nb *base, uint64_t epoch, size_t limit_bytes,
 		if (!holding)
 			continue;
 		STAILQ_FOREACH(f, &p->queue.frames, next) {
-			if (f->end_pos > pos || said >= limit_bytes)
+			if (f->end_pos > pos || given >= limit_bytes)
 				break;
-			said += say_frame(p, f, cb, arg);
+			given += deliver_frame(p, f, cb, arg);
 		}
 	}
 }

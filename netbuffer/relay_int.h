@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The relay, as relay.c (modes, barriers, the owner's calls) and port.c (one port's sockets) share
- * it. */
+ * it. Private to netbuffer/. */
 #ifndef NETBUFFER_RELAY_INT_H
 #define NETBUFFER_RELAY_INT_H
 

@@ -196,7 +196,7 @@ int tc_exchange(int fd, uint32_t *seq, struct tc_batch *b, struct tc_counters *o
 	unsigned got = 0;
 	int rc = 0, r;
 
-	if (!first || first + b->n < first) /* 0 is nobody's number */
+	if (!first || first + b->n < first) /* 0 numbers no request */
 		first = 1;
 	*seq = first + b->n;
 	number(b, first);

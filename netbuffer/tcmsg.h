@@ -32,13 +32,13 @@ struct tc_batch {
 
 /* Appends "change the plug queue with that handle at the root of a device": TCQ_PLUG_*. */
 void tc_batch_plug(struct tc_batch *b, unsigned ifindex, uint32_t handle, int action);
-/* Appends "say what the root queue of a device is". */
+/* Appends a query for the root queue of a device. */
 void tc_batch_get(struct tc_batch *b, unsigned ifindex);
 
 /*
  * One message of an answer: its request's number in *seq, and 0 with *out filled, or the kernel's
- * negative errno. *used bytes of the buffer were this message. -EAGAIN it is none of ours to know
- * (*seq is 0); -EBADMSG the buffer makes no sense.
+ * negative errno. *used bytes of the buffer were this message. -EAGAIN it is not an answer (*seq is
+ * 0); -EBADMSG the buffer is malformed.
  */
 int tc_parse(const void *buf, size_t bytes, size_t *used, uint32_t *seq,
 	     struct tc_counters *out) TV_MUST_CHECK;

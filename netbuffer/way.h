@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a way of holding output implements: the calls of netbuffer.h, which nb.c hands on. Private
+ * What a way of holding output implements: the calls of netbuffer.h, which nb.c forwards. Private
  * to netbuffer/. A way's own struct begins with struct nb.
  */
 #ifndef NETBUFFER_WAY_H
