@@ -71,10 +71,13 @@ struct fo_ask;
 /* rec: valid when rc is 0. why: the sentence when it is not. */
 typedef void (*fo_answer_cb)(enum fo_question q, int rc, const struct fo_record *rec,
 			     const char *why, void *arg);
-/* a may be NULL (no arbiter). -ENOMEM. */
+/* a may be NULL (no arbiter). -ENOMEM, or the -errno of a descriptor or thread. */
 int fo_ask_new(struct event_base *base, struct fo_arbiter *a, fo_answer_cb cb, void *arg,
 	       struct fo_ask **out) TV_MUST_CHECK;
-/* Questions are answered in the order asked, never from inside this call. */
+/*
+ * Questions are answered in the order asked, never from inside this call. One that does not fit (8
+ * wait already) is answered with -EAGAIN: unknown, ask again.
+ */
 void fo_ask_start(struct fo_ask *ask, enum fo_question q, const struct fo_claim *c);
 /* Waits for a question under way; gives no answer any more. NULL: does nothing. */
 void fo_ask_free(struct fo_ask *ask);

@@ -1,107 +1,113 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Questions to the arbiter, off the loop: a shared directory may hang for as long as its server
- * does, and heartbeats must go on meanwhile. One thread, one question at a time, answers by an
- * eventfd.
+ * Theory of operation: questions to the arbiter, off the loop
+ *
+ * A claim blocks for as long as a network or a shared directory does, and heartbeats must be sent
+ * meanwhile: so it is made in a thread, one at a time. Questions and answers each have a mailbox
+ * (common/mailbox.h). The loop never waits: a question that finds its mailbox full is refused, and
+ * the refusal is delivered like an answer, in a later turn of the loop (the engine must not be
+ * entered from inside its own action). The thread waits until there is room for its answer.
+ *
+ * An engine has two questions open at most (failover/primary.c), so a full mailbox means that its
+ * owner asks for more than one engine.
  */
+#include "common/mailbox.h"
 #include "failover/arbiter/arbiter.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define MAX_QUESTIONS 8
+#define KINDS (FO_ASK_PROMOTE + 1)
 
-struct item {
+struct question {
 	enum fo_question q;
 	struct fo_claim claim;
+};
+struct answer {
+	enum fo_question q;
 	struct fo_record rec;
 	struct tv_err e;
 	int rc;
 };
-
 struct fo_ask {
 	struct fo_arbiter *a;
 	fo_answer_cb cb;
 	void *arg;
 	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	struct item items[MAX_QUESTIONS]; /* ring: [delivered, answered) answers, [answered, asked)
-					     open */
-	unsigned asked, answered, delivered;
-	bool stop;
-	int efd;
+	struct tv_box questions, answers;
+	unsigned refused[KINDS]; /* the loop's */
 	struct event *ev;
 };
 
 static void *ask_thread(void *arg)
 {
 	struct fo_ask *k = arg;
-	uint64_t one = 1;
+	struct question q;
 
-	pthread_mutex_lock(&k->lock);
 	for (;;) {
-		struct item *it;
+		struct answer a = {0};
 
-		while (!k->stop && k->answered == k->asked)
-			pthread_cond_wait(&k->wake, &k->lock);
-		if (k->stop)
-			break;
-		it = &k->items[k->answered % MAX_QUESTIONS];
-		pthread_mutex_unlock(&k->lock);
-		it->rc = fo_claim(k->a, it->q, &it->claim, &it->rec, &it->e);
-		pthread_mutex_lock(&k->lock);
-		k->answered++;
-		if (write(k->efd, &one, sizeof(one)) < 0)
-			abort(); /* an eventfd with room cannot fail */
+		if (tv_box_take_wait(&k->questions, &q) != 1 || tv_box_is_closed(&k->questions))
+			return NULL;
+		a.q = q.q;
+		a.rc = fo_claim(k->a, q.q, &q.claim, &a.rec, &a.e);
+		if (tv_box_put_wait(&k->answers, &a))
+			return NULL;
 	}
-	pthread_mutex_unlock(&k->lock);
-	return NULL;
+}
+
+static void deliver_refusals(struct fo_ask *k)
+{
+	static const struct fo_record none;
+
+	for (enum fo_question q = 0; q < KINDS; q++)
+		for (; k->refused[q]; k->refused[q]--)
+			k->cb(q, -EAGAIN, &none, "too many questions are open", k->arg);
 }
 
 static void deliver(evutil_socket_t fd, short what, void *arg)
 {
 	struct fo_ask *k = arg;
-	uint64_t n;
+	struct answer a;
 
+	(void)fd;
 	(void)what;
-	if (read(fd, &n, sizeof(n)) < 0)
-		return;
-	for (;;) {
-		struct item it;
+	while (tv_box_take(&k->answers, &a))
+		k->cb(a.q, a.rc, &a.rec, a.e.text, k->arg);
+	deliver_refusals(k);
+}
 
-		pthread_mutex_lock(&k->lock);
-		if (k->delivered == k->answered) {
-			pthread_mutex_unlock(&k->lock);
-			return;
-		}
-		it = k->items[k->delivered++ % MAX_QUESTIONS];
-		pthread_mutex_unlock(&k->lock);
-		k->cb(it.q, it.rc, &it.rec, it.e.text, k->arg);
-	}
+static void dispose(struct fo_ask *k)
+{
+	if (k->ev)
+		event_free(k->ev);
+	tv_box_dispose(&k->questions);
+	tv_box_dispose(&k->answers);
+	free(k);
 }
 
 int fo_ask_new(struct event_base *base, struct fo_arbiter *a, fo_answer_cb cb, void *arg,
 	       struct fo_ask **out)
 {
 	struct fo_ask *k = calloc(1, sizeof(*k));
+	int rc;
 
 	if (!k)
 		return -ENOMEM;
 	*k = (struct fo_ask){.a = a, .cb = cb, .arg = arg};
-	pthread_mutex_init(&k->lock, NULL);
-	pthread_cond_init(&k->wake, NULL);
-	k->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	k->ev = k->efd < 0 ? NULL : event_new(base, k->efd, EV_READ | EV_PERSIST, deliver, k);
-	if (!k->ev || event_add(k->ev, NULL) || pthread_create(&k->thread, NULL, ask_thread, k)) {
-		if (k->ev)
-			event_free(k->ev);
-		tv_close_fd(&k->efd);
-		free(k);
-		return -ENOMEM;
+	rc = tv_box_init(&k->questions, sizeof(struct question), MAX_QUESTIONS);
+	if (!rc)
+		rc = tv_box_init(&k->answers, sizeof(struct answer), MAX_QUESTIONS);
+	if (!rc) {
+		k->ev = event_new(base, tv_box_fd(&k->answers), EV_READ | EV_PERSIST, deliver, k);
+		rc = !k->ev || event_add(k->ev, NULL) ? -ENOMEM : 0;
+	}
+	if (!rc)
+		rc = -pthread_create(&k->thread, NULL, ask_thread, k);
+	if (rc) {
+		dispose(k);
+		return rc;
 	}
 	*out = k;
 	return 0;
@@ -109,27 +115,21 @@ int fo_ask_new(struct event_base *base, struct fo_arbiter *a, fo_answer_cb cb, v
 
 void fo_ask_start(struct fo_ask *k, enum fo_question q, const struct fo_claim *c)
 {
-	pthread_mutex_lock(&k->lock);
-	/* The core has one question open at a time and at most one that overtook it. */
-	if (k->asked - k->delivered >= MAX_QUESTIONS)
-		abort();
-	k->items[k->asked++ % MAX_QUESTIONS] = (struct item){.q = q, .claim = *c};
-	pthread_cond_signal(&k->wake);
-	pthread_mutex_unlock(&k->lock);
+	struct question item = {q, *c};
+
+	tv_assert(q < KINDS);
+	if (tv_box_put(&k->questions, &item)) { /* full */
+		k->refused[q]++;
+		tv_box_wake(&k->answers);
+	}
 }
 
 void fo_ask_free(struct fo_ask *k)
 {
 	if (!k)
 		return;
-	pthread_mutex_lock(&k->lock);
-	k->stop = true;
-	pthread_cond_signal(&k->wake);
-	pthread_mutex_unlock(&k->lock);
+	tv_box_close(&k->questions);
+	tv_box_close(&k->answers);
 	pthread_join(k->thread, NULL);
-	event_free(k->ev);
-	close(k->efd);
-	pthread_cond_destroy(&k->wake);
-	pthread_mutex_destroy(&k->lock);
-	free(k);
+	dispose(k);
 }
