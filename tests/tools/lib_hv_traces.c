@@ -8,57 +8,75 @@
 #include <string.h>
 #include <unistd.h>
 
-char *bed_traces(void)
+static void print_answers(FILE *f)
 {
 	static const char *const queries[] = {"query-chardev", "query-fdsets", "query-status"};
-	char path[320], link[256], *text;
 	struct tv_err e = {0};
 	struct hv_qmp *q;
-	struct dirent *de;
-	size_t bytes;
-	FILE *f = open_memstream(&text, &bytes);
-	unsigned fds = 0;
 	json_t *ret;
-	DIR *d;
 
 	MUST(!hv_qmp_open(bed.qmp_path, BED_MS, &q, &e), "%s", e.text);
 	for (int i = 0; i < 4; i++) {
+		char *text;
+
 		MUST(!hv_qmp_cmd(q, i == 3 ? "qom-list" : queries[i],
 				 i == 3 ? json_pack("{s:s}", "path", "/objects") : NULL, &ret,
 				 BED_MS, &e),
 		     "%s", e.text);
-		char *t = json_dumps(ret, JSON_SORT_KEYS);
-		fprintf(f, "%s\n", t);
-		free(t);
+		text = json_dumps(ret, JSON_SORT_KEYS);
+		fprintf(f, "%s\n", text);
+		free(text);
 		json_decref(ret);
 	}
 	hv_qmp_close(q);
-	/* QEMU closes the connection's descriptor a moment after we did. */
-	for (int tries = 0; tries < 500; tries++) {
-		unsigned n = 0;
+}
 
-		snprintf(path, sizeof(path), "/proc/%d/fd", bed.pid);
-		d = opendir(path);
-		MUST(d, "%s", path);
-		while ((de = readdir(d))) {
-			ssize_t r;
+/* The guest's own drivers make QEMU open eventfds: those do not count. */
+static unsigned count_descriptors(void)
+{
+	char path[320], link[256];
+	struct dirent *de;
+	unsigned n = 0;
+	DIR *d;
 
-			snprintf(path, sizeof(path), "/proc/%d/fd/%s", bed.pid, de->d_name);
-			r = readlink(path, link, sizeof(link) - 1);
-			link[r > 0 ? r : 0] = '\0';
-			/* The guest's own drivers make QEMU open eventfds. */
-			n += r > 0 && !strstr(link, "[eventfd]");
-			MUST(!strstr(link, "userfaultfd") && !strstr(link, "twinvm"), "%s", link);
-		}
-		closedir(d);
-		if (tries && n == fds)
-			break;
-		fds = n;
-		poll(NULL, 0, 5);
+	snprintf(path, sizeof(path), "/proc/%d/fd", bed.pid);
+	d = opendir(path);
+	MUST(d, "%s", path);
+	while ((de = readdir(d))) {
+		ssize_t r;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%s", bed.pid, de->d_name);
+		r = readlink(path, link, sizeof(link) - 1);
+		link[r > 0 ? r : 0] = '\0';
+		n += r > 0 && !strstr(link, "[eventfd]");
+		MUST(!strstr(link, "userfaultfd") && !strstr(link, "twinvm"), "%s", link);
 	}
-	fprintf(f, "descriptors %u\n", fds);
+	closedir(d);
+	return n;
+}
+
+/* QEMU closes a connection's descriptor a moment after we did. */
+static unsigned settled_descriptors(void)
+{
+	unsigned n = count_descriptors(), before = n + 1;
+
+	for (int tries = 0; tries < 500 && n != before; tries++) {
+		poll(NULL, 0, 5);
+		before = n;
+		n = count_descriptors();
+	}
+	return n;
+}
+
+static void must_run_freely(void)
+{
+	struct dirent *de;
+	char path[320];
+	DIR *d;
+
 	snprintf(path, sizeof(path), "/proc/%d/task", bed.pid);
 	d = opendir(path);
+	MUST(d, "%s", path);
 	while ((de = readdir(d))) {
 		TV_FREE char *stat = NULL;
 
@@ -70,6 +88,18 @@ char *bed_traces(void)
 		     de->d_name);
 	}
 	closedir(d);
+}
+
+char *bed_traces(void)
+{
+	char *text;
+	size_t bytes;
+	FILE *f = open_memstream(&text, &bytes);
+
+	MUST(f, "no memory");
+	print_answers(f);
+	fprintf(f, "descriptors %u\n", settled_descriptors());
+	must_run_freely();
 	fclose(f);
 	return text;
 }
