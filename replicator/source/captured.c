@@ -2,46 +2,43 @@
 /* The source: what the capture thread reports. */
 #include "replicator/source/source_int.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* For status. */
 static void note_qemu(struct source *s)
 {
-	json_t *desc = json_loads(s->description, 0, NULL);
-	const char *version = json_string_value(json_object_get(desc, "version"));
+	json_t *desc = json_loads(s->vm.description, 0, NULL);
 
-	snprintf(s->qemu_version, sizeof(s->qemu_version), "%s", version ? version : "");
+	tv_copy(s->vm.qemu, sizeof(s->vm.qemu),
+		json_string_value(json_object_get(desc, "version")));
 	json_decref(desc);
 }
 
 static void on_attached(struct source *s, const struct cap_event *ev)
 {
+	/* Also when it failed: hv_attach has undone everything then, but a VM that was attached
+	 * and could not be described is still to be detached. */
+	s->vm.attached = true;
 	if (ev->rc) {
 		free(ev->text);
-		/* hv_attach has undone everything; a VM that was attached but not described is
-		 * detached */
-		s->attached = true;
-		src_give_up(s, ev->rc == TV_E_REFUSED ? "refused" : "failed", ev->rc, ev->e.text);
+		src_end(s, ev->rc == TV_E_REFUSED ? SESSION_REFUSED : SESSION_FAILED, ev->rc,
+			ev->e.text, SRC_DETACH_RUNNING);
 		return;
 	}
-	s->attached = true;
-	s->description = ev->text;
+	s->vm.description = ev->text;
 	note_qemu(s);
-	if (s->leaving)
+	if (s->end.leaving)
 		cap_post(s->cap, CAP_DETACH, 0);
 	else
 		src_send_hello(s);
 }
 
-static void on_captured(struct source *s, const struct cap_event *ev)
+static void on_synced(struct source *s)
 {
-	fo_primary_captured(&s->p, true);
-	if (s->pace.last_start_ns)
-		src_sample(&s->interval, ev->pause_start_ns - s->pace.last_start_ns);
-	pace_captured(&s->pace, ev->pause_start_ns, ev->pause_ns);
-	src_sample(&s->pause, ev->pause_ns);
-	src_sample(&s->dirty, (int64_t)ev->pages);
+	if (s->end.leaving)
+		return;
+	nb_hold(s->hold.nb); /* from epoch 1's barrier on */
+	fo_primary_synced(&s->p);
 	src_schedule(s);
 }
 
@@ -49,13 +46,13 @@ static void on_vm_event(struct source *s, enum hv_event what)
 {
 	switch (what) {
 	case HV_EV_SHUTDOWN:
-		s->vm_shutdown = true;
+		s->vm.shut_down = true;
 		break;
 	case HV_EV_STOP:
-		s->vm_stopped = true;
+		s->vm.stopped = true;
 		break;
 	case HV_EV_RESUME:
-		s->vm_stopped = false;
+		s->vm.stopped = false;
 		src_schedule(s);
 		break;
 	default:
@@ -65,21 +62,34 @@ static void on_vm_event(struct source *s, enum hv_event what)
 
 static void on_vm_gone(struct source *s)
 {
-	if (s->leaving)
-		return;
 	/* A guest that was shut down must not come back to life on the backup. */
-	if (s->vm_shutdown) {
-		s->user_leave = true;
-		src_set_why(s, TV_E_GONE, "the VM was shut down");
-		s->leaving = true;
-		s->outcome = "vm-gone";
-		src_stop_epochs(s);
-		cap_post(s->cap, CAP_DETACH, 0);
+	if (s->vm.shut_down) {
+		src_end(s, SESSION_VM_GONE, TV_E_GONE, "the VM was shut down", SRC_DETACH_RUNNING);
 		return;
 	}
 	src_event(s, FO_PE_VM_DIED);
-	if (!s->leaving)
-		src_give_up(s, "vm-gone", TV_E_GONE, "the VM's QEMU process has ended");
+	/* In a state where that changes nothing. */
+	src_end(s, SESSION_VM_GONE, TV_E_GONE, "the VM's QEMU process has ended",
+		SRC_DETACH_RUNNING);
+}
+
+static void on_stopped(struct source *s)
+{
+	if (s->p.state != FO_P_FENCED || s->end.leaving)
+		return;
+	if (s->hold.nb) /* fenced before anything was held: nothing to drop */
+		nb_drop(s->hold.nb);
+	src_end(s, SESSION_FENCED, 0, "", SRC_DETACH_STOPPED);
+}
+
+static void on_failed(struct source *s, const struct cap_event *ev)
+{
+	if (s->end.leaving || s->p.state == FO_P_ASKING || s->p.state == FO_P_HELD ||
+	    s->p.state == FO_P_FENCED)
+		return;
+	src_set_why(s, ev->rc, ev->e.text);
+	/* The VM runs, but cannot be captured: alone, by record if there is one. */
+	src_event(s, FO_PE_PEER_LOST);
 }
 
 void src_on_cap(const struct cap_event *ev, void *arg)
@@ -94,46 +104,31 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		src_on_net_held(s, ev);
 		break;
 	case CAP_EV_PROGRESS:
-		s->progress = ev->progress;
+		src_count_progress(s, ev->progress);
 		break;
 	case CAP_EV_SYNCED:
-		if (s->leaving)
-			break;
-		nb_hold(s->nb); /* from epoch 1's barrier on */
-		fo_primary_synced(&s->p);
-		src_schedule(s);
+		on_synced(s);
 		break;
 	case CAP_EV_CAPTURED:
-		on_captured(s, ev);
+		src_captured(s, ev);
 		break;
 	case CAP_EV_NOT_RUNNING:
 		/* No output comes from a paused VM; its RESUME event starts epochs again. */
 		fo_primary_captured(&s->p, false);
-		s->vm_stopped = true;
+		s->vm.stopped = true;
 		break;
 	case CAP_EV_VM:
 		on_vm_event(s, ev->vm_event);
 		break;
 	case CAP_EV_VM_GONE:
-		on_vm_gone(s);
+		if (!s->end.leaving)
+			on_vm_gone(s);
 		break;
 	case CAP_EV_STOPPED:
-		if (s->p.state == FO_P_FENCED && !s->leaving) {
-			s->leaving = true;
-			s->outcome = "fenced";
-			if (s->nb) /* fenced before anything was held: nothing to drop */
-				nb_drop(s->nb);
-			src_stop_epochs(s);
-			cap_post(s->cap, CAP_DETACH, 1);
-		}
+		on_stopped(s);
 		break;
 	case CAP_EV_FAILED:
-		if (s->leaving || s->p.state == FO_P_ASKING || s->p.state == FO_P_HELD ||
-		    s->p.state == FO_P_FENCED)
-			break;
-		src_set_why(s, ev->rc, ev->e.text);
-		/* The VM runs, but cannot be captured: alone, by record if there is one. */
-		src_event(s, FO_PE_PEER_LOST);
+		on_failed(s, ev);
 		break;
 	case CAP_EV_DETACHED:
 		src_on_detached(s, ev);

@@ -4,16 +4,9 @@
 
 #include <errno.h>
 
-void src_fence(struct source *s, const char *text)
-{
-	if (!s->attached) {
-		src_give_up(s, "fenced", TV_E_LOST, text);
-		return;
-	}
-	src_set_why(s, TV_E_LOST, text);
-	src_event(s, FO_PE_HIGHER_GENERATION);
-}
+#define PART_FAILED_WAIT_NS (300 * TV_NS_PER_MS)
 
+/* ---- what the engine asks for ---- */
 static void ask(void *arg, enum fo_question q)
 {
 	struct source *s = arg;
@@ -30,7 +23,7 @@ static bool release(void *arg, uint64_t generation, uint64_t epoch, int64_t unti
 	/* Read here and not at the turn's beginning: we may have been frozen since. */
 	if (tv_now_ns() >= until_ns)
 		return false;
-	nb_release(s->nb, generation, epoch);
+	nb_release(s->hold.nb, generation, epoch);
 	return true;
 }
 
@@ -49,22 +42,23 @@ static void act(void *arg, enum fo_action a)
 		src_leave(s);
 		break;
 	case FO_ACTION_LAST_EPOCH:
-		src_arm(s->due, 0);
+		src_schedule_now(s);
 		break;
 	case FO_ACTION_QUIT_VM:
-		src_end_vm(s, "switched", 0, "");
 		cap_post(s->cap, CAP_QUIT_VM, 0);
 		/* A QEMU that does not quit stays stopped; the daemon sees to it. */
-		cap_post(s->cap, CAP_DETACH, 1);
+		src_end(s, SESSION_SWITCHED, 0, "", SRC_DETACH_STOPPED);
 		break;
 	case FO_ACTION_END:
-		/* Not forgotten at the arbiter: the backup may run it, asked to or after our silence. */
+		/* Not forgotten at the arbiter: the backup may run it, asked to or after our
+		 * silence. */
 		if (s->p.epoch_committed)
-			src_end_vm(s, "taken-over", TV_E_GONE,
-				   "the VM's QEMU process died; the backup takes over");
+			src_end(s, SESSION_TAKEN_OVER, TV_E_GONE,
+				"the VM's QEMU process died; the backup takes over",
+				SRC_DETACH_RUNNING);
 		else
-			src_end_vm(s, "vm-gone", TV_E_GONE, "the VM's QEMU process has ended");
-		cap_post(s->cap, CAP_DETACH, 0);
+			src_end(s, SESSION_VM_GONE, TV_E_GONE, "the VM's QEMU process has ended",
+				SRC_DETACH_RUNNING);
 		break;
 	default:
 		break;
@@ -74,18 +68,16 @@ static void act(void *arg, enum fo_action a)
 /* The backup is lost: nothing more is made for it, and none of its messages counts. */
 static void lost(struct source *s, enum fo_primary_event ev)
 {
-	if (ev == FO_PE_PEER_LOST && s->conn) {
-		repl_free(s->conn);
-		s->conn = NULL;
-		s->connected = false;
-	}
+	if (ev == FO_PE_PEER_LOST)
+		src_drop_link(s);
 	src_stop_epochs(s);
-	if (!s->why.text[0])
+	if (ev == FO_PE_SWITCH_OVERDUE)
 		src_set_why(s, -ETIMEDOUT,
-			    ev == FO_PE_SWITCH_OVERDUE
-				    ? "the backup did not take over in time: switch called off"
-				    : "the backup host does not answer");
-	tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer.name, s->why.text);
+			    "the backup did not take over in time: switch called off");
+	else
+		src_set_why(s, -ETIMEDOUT, "the backup host does not answer");
+	tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer.name,
+	       s->end.why.text);
 }
 
 static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state from)
@@ -96,25 +88,26 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_primary_event_name(ev),
 	       fo_primary_state_name(from), fo_primary_state_name(to),
 	       (unsigned long long)s->p.generation, (unsigned long long)s->p.epoch_committed);
-	if (ev == FO_PE_PEER_LOST && !s->why.text[0])
+	if (ev == FO_PE_PEER_LOST && !s->end.why.text[0])
 		src_set_why(s, -ETIMEDOUT, "the backup host does not answer");
 	if ((to == FO_P_ASKING || to == FO_P_HELD) && from != FO_P_ASKING && from != FO_P_HELD &&
-	    from != FO_P_LEAVING && !s->user_leave)
+	    from != FO_P_LEAVING && !s->orders.leave)
 		lost(s, ev);
-	if (to == FO_P_FENCED && from != to) {
-		s->outcome = "fenced";
-		if (!s->why.text[0])
-			src_set_why(s, TV_E_LOST, "another host runs a higher generation of it");
-	}
+	if (to == FO_P_FENCED && from != to && !s->end.why.text[0])
+		src_set_why(s, TV_E_LOST, "another host runs a higher generation of it");
 	src_send_stats(s);
-	if (to == FO_P_PROTECTED && from == FO_P_PAIRING)
-		report_send(s->report,
-			    json_pack("{ss ss}", "op", "protected", "peer", s->job.peer.name));
+	if (to == FO_P_PROTECTED && from == FO_P_PAIRING) {
+		struct session_peer peer;
+
+		tv_copy(peer.peer, sizeof(peer.peer), s->job.peer.name);
+		report_send(s->report, session_message(SESSION_OP_PROTECTED, &peer));
+	}
 }
 
 const struct fo_primary_ops src_engine_ops = {
 	.send = src_send_msg, .ask = ask, .release = release, .act = act, .changed = changed};
 
+/* ---- what is reported to it ---- */
 void src_event(struct source *s, enum fo_primary_event ev)
 {
 	fo_primary_event(&s->p, tv_now_ns(), ev);
@@ -126,7 +119,7 @@ void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, cons
 	struct source *s = arg;
 
 	(void)rec;
-	if (s->leaving)
+	if (s->end.leaving)
 		return;
 	if (rc == TV_E_LOST)
 		src_set_why(s, rc, why);
@@ -137,19 +130,25 @@ void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, cons
 
 void src_peer_lost(struct source *s, int rc, const char *why)
 {
-	if (s->conn) {
-		repl_free(s->conn);
-		s->conn = NULL;
-	}
-	s->connected = false;
-	if (s->leaving)
+	src_drop_link(s);
+	if (s->end.leaving)
 		return;
+	if (!s->vm.attached) {
+		src_end(s, SESSION_FAILED, rc, why, SRC_DETACH_RUNNING);
+		return;
+	}
 	src_set_why(s, rc, why);
-	if (!s->attached) {
-		src_give_up(s, "failed", rc, why);
+	src_event(s, FO_PE_PEER_LOST);
+}
+
+void src_fence(struct source *s, const char *text)
+{
+	if (!s->vm.attached) {
+		src_end(s, SESSION_FENCED, TV_E_LOST, text, SRC_DETACH_RUNNING);
 		return;
 	}
-	src_event(s, FO_PE_PEER_LOST);
+	src_set_why(s, TV_E_LOST, text);
+	src_event(s, FO_PE_HIGHER_GENERATION);
 }
 
 /*
@@ -158,11 +157,10 @@ void src_peer_lost(struct source *s, int rc, const char *why)
  */
 void src_fail_soon(struct source *s, int rc, const char *why)
 {
-	if (s->leaving || s->part_failed.text[0])
+	if (s->end.leaving || s->part.why.text[0])
 		return;
-	tv_fail(&s->part_failed, rc, "%s", why);
-	s->part_rc = rc;
-	src_arm(s->part_wait, PART_FAILED_WAIT_NS);
+	s->part.rc = tv_fail(&s->part.why, rc, "%s", why);
+	src_arm(s->part.wait, PART_FAILED_WAIT_NS);
 }
 
 void src_on_part_wait(evutil_socket_t fd, short what, void *arg)
@@ -171,9 +169,9 @@ void src_on_part_wait(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (s->leaving)
+	if (s->end.leaving)
 		return;
-	src_set_why(s, s->part_rc, s->part_failed.text);
+	src_set_why(s, s->part.rc, s->part.why.text);
 	/* The same cure as for a lost backup: alone, by record, without us in the path. */
 	src_event(s, FO_PE_PEER_LOST);
 }

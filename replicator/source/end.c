@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The source: the end of the session. */
+/*
+ * The source: the end of the session, in the order in which it happens:
+ *
+ *   src_end            no new epoch; the VM is let go (for src_leave: when released output is out)
+ *   src_on_detached    the VM is let go: filters are gone, the backup gets its Bye
+ *   on_conn_closed     (link.c) all is written
+ *   src_finish         the daemon gets the outcome; the loop ends
+ */
 #include "replicator/source/source_int.h"
 
-#include <stdio.h>
-#include <string.h>
+/* Released frames that QEMU does not take within this time are the network's loss. */
+#define SETTLE_NS TV_NS_PER_S
 
 void src_stop_epochs(struct source *s)
 {
@@ -11,105 +18,102 @@ void src_stop_epochs(struct source *s)
 	disks_discard(s->disks);
 }
 
+void src_set_why(struct source *s, int rc, const char *text)
+{
+	if (!s->end.rc)
+		s->end.rc = rc;
+	if (!s->end.why.text[0])
+		tv_copy(s->end.why.text, sizeof(s->end.why.text), text);
+}
+
 void src_finish(struct source *s)
 {
-	tv_log(TV_INFO, "session ends: %s%s%s", s->outcome, s->why.text[0] ? ": " : "",
-	       s->why.text);
-	report_send(s->report, json_pack("{ss ss si ss}", "op", "done", "outcome", s->outcome, "rc",
-					 s->exit_rc, "text", s->why.text));
+	struct session_end done = {.outcome = s->end.outcome, .rc = s->end.rc};
+
+	tv_copy(done.text, sizeof(done.text), s->end.why.text);
+	tv_log(TV_INFO, "session ends: %s%s%s", session_outcome_name(done.outcome),
+	       done.text[0] ? ": " : "", done.text);
+	report_send(s->report, session_message(SESSION_OP_DONE, &done));
 	report_flush(s->report);
 	event_base_loopbreak(s->base);
 }
 
-void src_set_why(struct source *s, int rc, const char *text)
+void src_end(struct source *s, enum session_outcome outcome, int rc, const char *why,
+	     enum src_detach detach)
 {
-	if (!s->exit_rc)
-		s->exit_rc = rc;
-	if (!s->why.text[0])
-		snprintf(s->why.text, sizeof(s->why.text), "%s", text);
+	src_set_why(s, rc, why);
+	if (s->end.leaving)
+		return;
+	s->end.leaving = true;
+	s->end.outcome = outcome;
+	src_stop_epochs(s);
+	if (detach == SRC_DETACH_LATER)
+		return;
+	if (s->vm.attached)
+		cap_post(s->cap, CAP_DETACH, detach == SRC_DETACH_STOPPED);
+	else
+		src_finish(s);
 }
 
-/* FO_ACTION_LEAVE: output first, then the VM, then the peer. */
 void src_leave(struct source *s)
 {
-	if (s->leaving)
+	if (s->end.leaving)
 		return;
-	s->leaving = true;
-	s->outcome = s->user_leave    ? "left"
-		     : s->user_switch ? "switch-failed"
-		     : s->attached    ? "alone"
-				      : "failed";
-	src_stop_epochs(s);
-	if (s->nb)
-		nb_pass(s->nb);
-	src_arm(s->settle, 0);
+	src_end(s,
+		s->orders.leave		? SESSION_LEFT
+		: s->orders.switch_over ? SESSION_SWITCH_FAILED
+		: s->vm.attached	? SESSION_ALONE
+					: SESSION_FAILED,
+		0, "", SRC_DETACH_LATER);
+	if (s->hold.nb)
+		nb_pass(s->hold.nb);
+	src_arm(s->end.settle, 0);
 }
 
 void src_on_settle(evutil_socket_t fd, short what, void *arg)
 {
 	struct source *s = arg;
-	static int64_t give_up_ns;
+	int64_t now = tv_now_ns();
 
 	(void)fd;
 	(void)what;
-	if (!give_up_ns)
-		give_up_ns = tv_now_ns() + TV_NS_PER_S;
-	/* Released frames that QEMU does not take within a second are the network's loss. */
-	if (s->nb && !nb_idle(s->nb) && tv_now_ns() < give_up_ns) {
-		src_arm(s->settle, TV_NS_PER_MS);
+	if (!s->end.give_up_ns)
+		s->end.give_up_ns = now + SETTLE_NS;
+	if (s->hold.nb && !nb_idle(s->hold.nb) && now < s->end.give_up_ns) {
+		src_arm(s->end.settle, TV_NS_PER_MS);
 		return;
 	}
 	cap_post(s->cap, CAP_DETACH, 0);
+}
+
+static void send_bye(struct source *s)
+{
+	bool over = s->orders.leave || s->vm.shut_down; /* for good: nothing to keep disks for */
+	Twinvm__Bye bye = TWINVM__BYE__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	bye.generation = s->p.generation;
+	bye.reason = (char *)(over ? "protection was ended" : "the primary runs on alone");
+	bye.keep_disks = !over;
+	msg.msg_case = TWINVM__CONTROL__MSG_BYE;
+	msg.bye = &bye;
+	src_send(s, &msg, true);
 }
 
 void src_on_detached(struct source *s, const struct cap_event *ev)
 {
 	if (ev->rc)
 		src_set_why(s, ev->rc, ev->e.text);
-	s->attached = false;
+	s->vm.attached = false;
 	src_replay_end(s);
-	nb_free(s->nb);
-	s->nb = NULL;
-	if (!s->connected || !s->conn) {
+	nb_free(s->hold.nb);
+	s->hold.nb = NULL;
+	if (!s->link.connected || !s->link.conn) {
 		src_finish(s);
 		return;
 	}
-	/* A backup that was asked to take over has no use for a farewell. */
-	if (strcmp(s->outcome, "taken-over") != 0 && strcmp(s->outcome, "switched") != 0) {
-		Twinvm__Bye bye = TWINVM__BYE__INIT;
-		Twinvm__Control msg = TWINVM__CONTROL__INIT;
-
-		bye.generation = s->p.generation;
-		bye.reason = (char *)(s->user_leave ? "protection was ended"
-						    : "the primary runs on alone");
-		bye.keep_disks = !s->user_leave && !s->vm_shutdown;
-		msg.msg_case = TWINVM__CONTROL__MSG_BYE;
-		msg.bye = &bye;
-		src_send(s, &msg, true);
-	}
-	s->connected = false;
-	repl_finish(s->conn, 1000); /* continued in on_conn_closed() */
-}
-
-void src_give_up(struct source *s, const char *outcome, int rc, const char *text)
-{
-	src_set_why(s, rc, text);
-	if (s->leaving)
-		return;
-	s->leaving = true;
-	s->outcome = outcome;
-	src_stop_epochs(s);
-	if (s->attached)
-		cap_post(s->cap, CAP_DETACH, 0);
-	else
-		src_finish(s);
-}
-
-/* The VM's process is gone, or we ask it to go. */
-void src_end_vm(struct source *s, const char *outcome, int rc, const char *text)
-{
-	src_set_why(s, rc, text);
-	s->leaving = true;
-	s->outcome = outcome;
-	src_stop_epochs(s);
+	/* A backup that was asked to take over needs no Bye: it would end its standby. */
+	if (s->end.outcome != SESSION_TAKEN_OVER && s->end.outcome != SESSION_SWITCHED)
+		send_bye(s);
+	src_finish_link(s);
 }

@@ -2,12 +2,24 @@
 /* The source: epochs, from their trigger to their commit. */
 #include "replicator/source/source_int.h"
 
+/* When the frame or disk write came that waits longest in the running epoch; 0: none waits. */
+static int64_t waits_since_ns(struct source *s)
+{
+	int64_t begun_ns = s->epochs.pace.last_start_ns;
+	struct nb_stats ns;
+
+	nb_stats(s->hold.nb, &ns);
+	if (ns.oldest_held_ns > begun_ns)
+		return ns.oldest_held_ns;
+	/* A disk write that waits is as urgent as a frame. */
+	return disks_waiting(s->disks) ? begun_ns + 1 : 0;
+}
+
 void src_schedule(struct source *s)
 {
-	struct nb_stats ns;
-	int64_t now, due, held;
+	int64_t now, due;
 
-	if (s->leaving || s->vm_stopped || !s->net_held)
+	if (s->end.leaving || s->vm.stopped || !s->hold.held)
 		return;
 	if (fo_primary_last_epoch(&s->p)) {
 		cap_post(s->cap, CAP_LAST_EPOCH, fo_primary_capture(&s->p));
@@ -15,18 +27,18 @@ void src_schedule(struct source *s)
 	}
 	if (!fo_primary_may_capture(&s->p))
 		return;
-	nb_stats(s->nb, &ns);
 	now = tv_now_ns();
-	held = ns.oldest_held_ns > s->pace.last_start_ns ? ns.oldest_held_ns : 0;
-	if (!held && disks_waiting(s->disks))
-		held = s->pace.last_start_ns +
-		       1; /* a disk write that waits is as urgent as a frame */
-	due = pace_due_ns(&s->pace, held);
+	due = pace_due_ns(&s->epochs.pace, waits_since_ns(s));
 	if (due > now) {
-		src_arm(s->due, due - now);
+		src_arm(s->epochs.due, due - now);
 		return;
 	}
 	cap_post(s->cap, CAP_EPOCH, fo_primary_capture(&s->p));
+}
+
+void src_schedule_now(struct source *s)
+{
+	src_arm(s->epochs.due, 0);
 }
 
 void src_on_due(evutil_socket_t fd, short what, void *arg)
@@ -36,20 +48,25 @@ void src_on_due(evutil_socket_t fd, short what, void *arg)
 	src_schedule(arg);
 }
 
-/* Capture thread, VM paused. */
 int src_barrier(void *arg, uint64_t epoch)
 {
 	struct source *s = arg;
 
 	disks_barrier(s->disks, epoch);
-	return nb_barrier(s->nb, epoch);
+	return nb_barrier(s->hold.nb, epoch);
+}
+
+void src_captured(struct source *s, const struct cap_event *ev)
+{
+	fo_primary_captured(&s->p, true);
+	pace_captured(&s->epochs.pace, ev->pause_start_ns, ev->pause_ns);
+	src_count_captured(s, ev);
+	src_schedule(s);
 }
 
 void src_committed(struct source *s, uint64_t epoch)
 {
 	disks_committed(s->disks, epoch);
-	s->committed_state_ns = s->captured_at_ns[epoch % (MAX_IN_FLIGHT + 2)];
-	if (epoch == 1)
-		s->progress = 1;
+	src_count_committed(s, epoch);
 	src_schedule(s);
 }

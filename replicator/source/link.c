@@ -42,17 +42,17 @@ static void on_beat_echo(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns
 			   .sent_ns = sent_ns,
 			   .datagram = true};
 
-	if (kind != REPL_BEAT_ECHO || !s->connected)
+	if (kind != REPL_BEAT_ECHO || !s->link.connected)
 		return;
-	s->beat_rx_ns = now_ns;
+	s->link.beat_rx_ns = now_ns;
 	receive(s, &m, now_ns);
 }
 
 static int64_t last_sign_of_life_ns(const struct source *s)
 {
-	int64_t stream = s->conn ? repl_last_rx_ns(s->conn) : 0;
+	int64_t stream = s->link.conn ? repl_last_rx_ns(s->link.conn) : 0;
 
-	return s->beat_rx_ns > stream ? s->beat_rx_ns : stream;
+	return s->link.beat_rx_ns > stream ? s->link.beat_rx_ns : stream;
 }
 
 void src_on_tick(evutil_socket_t fd, short what, void *arg)
@@ -63,12 +63,9 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	src_arm(s->tick, s->times.tick_ns);
-	fo_primary_tick(&s->p, now, s->connected ? last_sign_of_life_ns(s) : now);
-	if (now - s->last_stats_ns >= s->times.heartbeat_ns) {
-		s->last_stats_ns = now;
+	fo_primary_tick(&s->p, now, s->link.connected ? last_sign_of_life_ns(s) : now);
+	if (src_report(s, now))
 		src_replay_tick(s);
-		src_send_stats(s);
-	}
 	src_schedule(s);
 }
 
@@ -78,11 +75,11 @@ static void on_opened(struct repl_conn *c, const char *peer, void *arg)
 	struct source *s = arg;
 
 	(void)c;
-	s->connected = true;
-	snprintf(s->job.peer.name, sizeof(s->job.peer.name), "%s", peer);
+	s->link.connected = true;
+	tv_copy(s->job.peer.name, sizeof(s->job.peer.name), peer);
 	if (!strcmp(peer, s->job.conf.host)) {
-		src_give_up(s, "failed", -EINVAL,
-			    "the backup is this host itself: name another one");
+		src_end(s, SESSION_FAILED, -EINVAL,
+			"the backup is this host itself: name another one", SRC_DETACH_RUNNING);
 		return;
 	}
 	cap_post(s->cap, CAP_ATTACH, 0);
@@ -101,7 +98,7 @@ void src_send_hello(struct source *s)
 	h.vm_name = s->job.vm_name;
 	h.generation = s->job.generation;
 	h.session = s->job.session;
-	h.description = s->description;
+	h.description = s->vm.description;
 	h.heartbeat_ms = (uint32_t)s->job.conf.heartbeat_ms;
 	h.arbiter = s->job.arbiter;
 	h.listen_port = s->job.conf.listen_port;
@@ -122,9 +119,9 @@ static void start_beats(struct source *s, uint32_t port)
 
 	if (!port || port > 65535)
 		return;
-	rc = repl_beat_new(s->base, s->conn, true, on_beat_echo, s, &ours, &s->beats);
+	rc = repl_beat_new(s->base, s->link.conn, true, on_beat_echo, s, &ours, &s->link.beats);
 	if (!rc)
-		rc = repl_beat_connect(s->beats, (uint16_t)port);
+		rc = repl_beat_connect(s->link.beats, (uint16_t)port);
 	if (rc)
 		tv_log(TV_WARN, "heartbeats to %s go through the connection only: %s",
 		       s->job.peer.name, tv_strerror(rc));
@@ -136,8 +133,8 @@ static void on_refuse(struct source *s, const Twinvm__Refuse *r)
 	int code = r->code < 0 ? r->code : TV_E_REFUSED;
 
 	snprintf(text, sizeof(text), "%s: %s", s->job.peer.name, r->text);
-	if (!s->net_held) {
-		src_give_up(s, "failed", code, text);
+	if (!s->hold.held) {
+		src_end(s, SESSION_FAILED, code, text, SRC_DETACH_RUNNING);
 		return;
 	}
 	/* A replica that is lost later: alone, but only by record. */
@@ -150,7 +147,7 @@ static void on_fenced(struct source *s, const Twinvm__Fenced *f, int64_t now_ns)
 	const struct fo_msg fm = {
 		.kind = FO_M_FENCED, .generation = f->generation, .running = f->running};
 
-	if (s->leaving || f->generation <= s->p.generation)
+	if (s->end.leaving || f->generation <= s->p.generation)
 		return;
 	if (s->p.state != FO_P_YIELDING && s->p.state != FO_P_YIELDED) {
 		char text[160];
@@ -239,10 +236,9 @@ static void on_conn_closed(struct repl_conn *c, int rc, const char *why, void *a
 {
 	struct source *s = arg;
 
-	repl_free(c);
-	s->conn = NULL;
-	s->connected = false;
-	if (s->leaving && !s->attached) {
+	(void)c;
+	src_drop_link(s);
+	if (s->end.leaving && !s->vm.attached) {
 		src_finish(s);
 		return;
 	}

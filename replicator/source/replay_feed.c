@@ -38,11 +38,11 @@ static void on_input(const uint8_t *hdr, const uint8_t *frame, size_t n, void *a
 {
 	struct source *s = arg;
 
-	if (s->p.state != FO_P_PROTECTED || !s->connected)
+	if (s->p.state != FO_P_PROTECTED || !s->link.connected)
 		return;
-	if (++s->replay_sent > FRAMES_PER_HEARTBEAT) {
-		for (unsigned i = 0; i < s->taps_n; i++)
-			nb_tap_enable(s->taps[i], false); /* until src_replay_tick() */
+	if (++s->replay.sent > FRAMES_PER_HEARTBEAT) {
+		for (unsigned i = 0; i < s->replay.taps_n; i++)
+			nb_tap_enable(s->replay.taps[i], false); /* until src_replay_tick() */
 		return;
 	}
 	send_frame(s, s->p.epoch_running, false, hdr, frame, n);
@@ -52,11 +52,11 @@ void src_replay_watch(struct source *s, const char *ifname)
 {
 	int rc;
 
-	if (!*ifname || s->taps_n == HV_MAX_NICS)
+	if (!*ifname || s->replay.taps_n == HV_MAX_NICS)
 		return;
-	rc = nb_tap_watch(s->base, ifname, on_input, s, &s->taps[s->taps_n]);
+	rc = nb_tap_watch(s->base, ifname, on_input, s, &s->replay.taps[s->replay.taps_n]);
 	if (!rc)
-		s->taps_n++;
+		s->replay.taps_n++;
 	else
 		tv_log(TV_INFO,
 		       "cannot watch %s (%s): after a failover peers must retransmit by themselves",
@@ -65,15 +65,15 @@ void src_replay_watch(struct source *s, const char *ifname)
 
 void src_replay_end(struct source *s)
 {
-	while (s->taps_n)
-		nb_tap_free(s->taps[--s->taps_n]);
+	while (s->replay.taps_n)
+		nb_tap_free(s->replay.taps[--s->replay.taps_n]);
 }
 
 void src_replay_tick(struct source *s)
 {
-	for (unsigned i = 0; i < s->taps_n && s->replay_sent > FRAMES_PER_HEARTBEAT; i++)
-		nb_tap_enable(s->taps[i], true);
-	s->replay_sent = 0;
+	for (unsigned i = 0; i < s->replay.taps_n && s->replay.sent > FRAMES_PER_HEARTBEAT; i++)
+		nb_tap_enable(s->replay.taps[i], true);
+	s->replay.sent = 0;
 }
 
 struct held {
@@ -92,6 +92,6 @@ void src_replay_epoch(struct source *s, uint64_t epoch)
 {
 	struct held h = {s, epoch};
 
-	if (s->nb && s->taps_n && s->p.state == FO_P_PROTECTED)
-		nb_each_held(s->nb, epoch, OUTPUT_BYTES_PER_EPOCH, on_held, &h);
+	if (s->hold.nb && s->replay.taps_n && s->p.state == FO_P_PROTECTED)
+		nb_each_held(s->hold.nb, epoch, OUTPUT_BYTES_PER_EPOCH, on_held, &h);
 }

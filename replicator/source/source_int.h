@@ -1,127 +1,143 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The source's insides, shared by its files: one file a concern. Private to this room. */
+/*
+ * The source's insides, shared by its files; private to this room. Each part of struct source is
+ * named after the file that writes it; the others read it. The files lie in layers, and each calls
+ * only files of the layers before its own:
+ *
+ *   send; replay_feed, stats; end; stream, epoch; decide; link, disk_feed, hold; captured; source
+ */
 #ifndef REPLICATOR_SOURCE_SOURCE_INT_H
 #define REPLICATOR_SOURCE_SOURCE_INT_H
 
-#include "replicator/source/capture.h"
-#include "replicator/source/disks.h"
 #include "failover/arbiter/arbiter.h"
-#include "replicator/session/session.h"
-#include "replicator/source/pace.h"
 #include "netbuffer/netbuffer.h"
 #include "replicator/link/link.h"
+#include "replicator/session/session.h"
+#include "replicator/source/capture.h"
+#include "replicator/source/disks.h"
+#include "replicator/source/encoder.h"
+#include "replicator/source/pace.h"
 
-#define MAX_IN_FLIGHT FO_MAX_IN_FLIGHT
-#define SAMPLES 512
-#define PART_FAILED_WAIT_NS (300 * TV_NS_PER_MS)
+#define SRC_SAMPLES 512
+#define SRC_EPOCHS (FO_MAX_IN_FLIGHT + 2) /* by epoch number, ring */
 
-struct samples { /* the last ones, for percentiles */
-	int64_t v[SAMPLES];
+struct src_link { /* link.c; taken down by send.c */
+	struct repl_tls *tls;
+	struct repl_conn *conn; /* NULL: closed */
+	struct repl_beat *beats;
+	int64_t beat_rx_ns; /* last datagram of the backup */
+	bool connected;
+};
+
+struct src_replay { /* replay_feed.c */
+	struct nb_tap *taps[HV_MAX_NICS];
+	unsigned taps_n;
+	unsigned sent; /* since the last heartbeat */
+};
+
+struct src_samples { /* the last ones, for percentiles */
+	int64_t v[SRC_SAMPLES];
 	unsigned n;
 	int64_t max;
+};
+struct src_numbers { /* stats.c */
+	struct src_samples pause, dirty, interval;
+	int64_t captured_at_ns[SRC_EPOCHS];
+	uint64_t flight_bytes[SRC_EPOCHS];
+	int64_t last_pause_ns;	    /* when the last epoch's pause began */
+	int64_t committed_state_ns; /* when the state of the last committed epoch was taken */
+	int64_t reported_ns;	    /* the last of the regular reports */
+	double progress;
+};
+
+struct src_end {		      /* end.c */
+	bool leaving;		      /* nothing new is begun any more */
+	enum session_outcome outcome; /* counts when leaving */
+	int rc;
+	struct tv_err why; /* the first reason counts */
+	struct event *settle;
+	int64_t give_up_ns; /* output that QEMU does not take until then is lost; 0: not yet set */
+};
+
+struct src_stream {	  /* stream.c */
+	bool blocked;	  /* the encoder waits until the connection has room */
+	bool disks_first; /* whose turn it is then */
+};
+
+struct src_epochs { /* epoch.c */
+	struct event *due;
+	struct pace pace;
+};
+
+struct src_part { /* decide.c: a part that failed, until the session ends for it */
+	struct event *wait;
+	struct tv_err why; /* "": none has */
+	int rc;
+};
+
+struct src_hold { /* hold.c; freed by end.c, with the VM */
+	struct nb *nb;
+	bool held;		 /* sockets or taps are found; the first copy has begun */
+	struct tv_err not_below; /* why output is not held below QEMU */
+	int stash[2 * HV_MAX_NICS];
+	unsigned stash_n;
+};
+
+struct src_vm { /* captured.c; end.c, when it is detached */
+	bool attached;
+	bool stopped;	/* not by us: no epoch is begun */
+	bool shut_down; /* by its guest */
+	char *description;
+	char qemu[32]; /* version */
+};
+
+struct src_orders {	  /* source.c: of the daemon */
+	bool leave;	  /* unprotect */
+	bool switch_over; /* planned switch */
 };
 
 struct source {
 	struct job job;
 	struct event_base *base;
+	struct event *tick;
 	struct fo_times times;
 	struct report *report;
-	struct repl_tls *tls;
-	struct repl_conn *conn;
-	struct repl_beat *beats;
-	int64_t beat_rx_ns; /* last datagram of the backup */
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
 	struct encoder *en;
 	struct disks *disks;
 	struct cap *cap;
 	struct cap_page *page;
-	struct nb *nb;
-	struct nb_tap *taps[HV_MAX_NICS]; /* replay_feed.c */
-	unsigned taps_n, replay_sent;
-	struct event *tick, *due, *settle, *part_wait;
-	int stash[2 * HV_MAX_NICS];
-	unsigned stash_n;
-
 	struct fo_primary p; /* decides */
-	char *description;
-	char qemu_version[32]; /* the VM's */
-	bool connected, attached, net_held, vm_stopped, vm_shutdown;
-	bool leaving;			/* nothing new is begun any more */
-	bool user_leave;		/* unprotect */
-	bool user_switch;		/* planned failover */
-	bool bulk_blocked, disks_first; /* whose turn it is when there is room to send */
-	const char *outcome;		/* for the daemon: what ended the session */
-	int exit_rc;
-	struct tv_err why, part_failed;
-	struct tv_err net_why; /* why output is not held below QEMU */
-	int part_rc;
 
-	int64_t captured_at_ns[MAX_IN_FLIGHT + 2]; /* by epoch number, ring */
-	uint64_t flight_bytes[MAX_IN_FLIGHT + 2];
-	int64_t committed_state_ns; /* when the state of the last committed epoch was taken */
-	int64_t last_stats_ns;
-	struct pace pace;
-	struct samples pause, dirty, interval;
-	double progress;
+	struct src_link link;
+	struct src_replay replay;
+	struct src_numbers numbers;
+	struct src_end end;
+	struct src_stream stream;
+	struct src_epochs epochs;
+	struct src_part part;
+	struct src_hold hold;
+	struct src_vm vm;
+	struct src_orders orders;
 };
 
-/* ---- stats.c: numbers and reports ---- */
-void src_sample(struct samples *s, int64_t v);
-int64_t src_percentile(const struct samples *s, unsigned p);
-void src_arm(struct event *ev, int64_t ns);
-void src_send_stats(struct source *s);
-void src_introduce(struct report *r, void *arg);
+/* ns: from now; not positive: in the loop's next turn. */
+static inline void src_arm(struct event *ev, int64_t ns)
+{
+	struct timeval tv = tv_timeval(ns);
 
-/* ---- decide.c: what the engine asks for, and what is reported to it ---- */
-extern const struct fo_primary_ops src_engine_ops;
-void src_event(struct source *s, enum fo_primary_event ev);
-void src_peer_lost(struct source *s, int rc, const char *why);
-/* A higher generation runs elsewhere: the VM is stopped (the daemon sees to one that is not
- * attached). */
-void src_fence(struct source *s, const char *text);
-/* A part of the session failed: after a moment, in which the VM's end may be reported, it is over. */
-void src_fail_soon(struct source *s, int rc, const char *why);
-void src_on_part_wait(evutil_socket_t fd, short what, void *arg);
-void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
-		   void *arg);
+	event_add(ev, &tv);
+}
 
-/* ---- end.c: the end of the session ---- */
-/* No epoch is made any more. */
-void src_stop_epochs(struct source *s);
-void src_set_why(struct source *s, int rc, const char *text);
-/* Ends a session that has not come as far as holding output. */
-void src_give_up(struct source *s, const char *outcome, int rc, const char *text);
-/* FO_ACTION_LEAVE. */
-void src_leave(struct source *s);
-/* The VM's process is gone, or is going. */
-void src_end_vm(struct source *s, const char *outcome, int rc, const char *text);
-void src_on_settle(evutil_socket_t fd, short what, void *arg);
-void src_on_detached(struct source *s, const struct cap_event *ev);
-/* Reports the end; the loop ends. */
-void src_finish(struct source *s);
-
-/* ---- epoch.c: when epochs begin, and their commit ---- */
-void src_schedule(struct source *s);
-void src_on_due(evutil_socket_t fd, short what, void *arg);
-/* The engine has just learned that epochs up to this one are committed. */
-void src_committed(struct source *s, uint64_t epoch);
-/* HOT, in the capture thread. */
-int src_barrier(void *arg, uint64_t epoch);
-
-/* ---- captured.c: what the capture thread reports ---- */
-void src_on_cap(const struct cap_event *ev, void *arg);
-
-/* ---- hold.c: how output is held ---- */
-/* Its sockets or taps are found. */
-void src_on_net_held(struct source *s, const struct cap_event *ev);
-
-/* ---- stream.c: what the encoder made and the disks wrote, on its way ---- */
-bool src_on_piece(const struct piece *p, void *arg);
-/* Sends the disk writes that wait; false: the connection's queue is full. */
-bool src_send_disks(struct source *s);
-/* The connection's queue has room again. */
-void src_on_drained(struct repl_conn *c, void *arg);
+/* ---- send.c: messages to the backup ---- */
+void src_send(struct source *s, Twinvm__Control *msg, bool urgent);
+/* For the engine. */
+void src_send_msg(void *arg, const struct fo_msg *m);
+/* Closes the connection, if there is one, without a word. */
+void src_drop_link(struct source *s);
+/* Sends what is queued, and closes; continued in on_conn_closed() of link.c. */
+void src_finish_link(struct source *s);
 
 /* ---- replay_feed.c: frames for the backup to replay ---- */
 #define SRC_REPLAY_FRAME_BYTES 2048
@@ -133,6 +149,79 @@ void src_replay_tick(struct source *s);
 /* Before the end of an epoch is sent. */
 void src_replay_epoch(struct source *s, uint64_t epoch);
 
+/* ---- stats.c: numbers, and the reports of them to the daemon ---- */
+/* 0 to 1, of the first copy. */
+void src_count_progress(struct source *s, double progress);
+void src_count_captured(struct source *s, const struct cap_event *ev);
+/* All of an epoch is on its way. bytes: of its pages, state and disk writes. */
+void src_count_sent(struct source *s, uint64_t epoch, int64_t captured_ns, uint64_t bytes);
+void src_count_committed(struct source *s, uint64_t epoch);
+void src_send_stats(struct source *s);
+/* Sends them once per heartbeat; whether it was time. */
+bool src_report(struct source *s, int64_t now_ns);
+/* The first messages of a connection to the daemon. */
+void src_introduce(struct report *r, void *arg);
+
+/* ---- end.c: the end of the session ---- */
+enum src_detach {
+	SRC_DETACH_LATER,   /* by whoever ends it */
+	SRC_DETACH_RUNNING, /* now; a VM that we stopped runs again */
+	SRC_DETACH_STOPPED, /* now; the VM stays stopped, or is */
+};
+/*
+ * The end begins: no epoch is made any more, and the VM is let go. The first call counts; of later
+ * ones only rc and why, where there are none yet ("": none). If the VM is not attached and nothing
+ * is to be done later, the process ends here; else in src_on_detached() and on_conn_closed().
+ */
+void src_end(struct source *s, enum session_outcome outcome, int rc, const char *why,
+	     enum src_detach detach);
+/* FO_ACTION_LEAVE: output first, then the VM, then the peer. */
+void src_leave(struct source *s);
+void src_on_settle(evutil_socket_t fd, short what, void *arg);
+void src_on_detached(struct source *s, const struct cap_event *ev);
+/* Reports the end; the loop ends. */
+void src_finish(struct source *s);
+/* The reason of an end that is to come; the first one counts. */
+void src_set_why(struct source *s, int rc, const char *text);
+/* No epoch is made any more. */
+void src_stop_epochs(struct source *s);
+
+/* ---- stream.c: what the encoder made and the disks wrote, on its way ---- */
+bool src_on_piece(const struct piece *p, void *arg);
+/* Sends the disk writes that wait; false: the connection's queue is full. */
+bool src_send_disks(struct source *s);
+/* The connection's queue has room again. */
+void src_on_drained(struct repl_conn *c, void *arg);
+
+/* ---- epoch.c: when epochs begin, and their commit ---- */
+void src_schedule(struct source *s);
+void src_on_due(evutil_socket_t fd, short what, void *arg);
+/* As soon as the engine agrees. */
+void src_schedule_now(struct source *s);
+void src_captured(struct source *s, const struct cap_event *ev);
+/* The engine has just learned that epochs up to this one are committed. */
+void src_committed(struct source *s, uint64_t epoch);
+/* HOT, in the capture thread. */
+int src_barrier(void *arg, uint64_t epoch);
+
+/* ---- decide.c: what the engine asks for, and what is reported to it ---- */
+extern const struct fo_primary_ops src_engine_ops;
+void src_event(struct source *s, enum fo_primary_event ev);
+void src_peer_lost(struct source *s, int rc, const char *why);
+/* A part of the session failed: after a moment, in which the VM's end may be reported, it is over. */
+void src_fail_soon(struct source *s, int rc, const char *why);
+void src_on_part_wait(evutil_socket_t fd, short what, void *arg);
+/* A higher generation runs elsewhere: the VM is stopped (the daemon sees to one that is not
+ * attached). */
+void src_fence(struct source *s, const char *text);
+void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
+		   void *arg);
+
+/* ---- link.c: connection, messages from the backup, heartbeats ---- */
+extern const struct repl_ops src_link_ops;
+void src_send_hello(struct source *s);
+void src_on_tick(evutil_socket_t fd, short what, void *arg);
+
 /* ---- disk_feed.c: the disks' callbacks ---- */
 int src_disks_init(struct source *s);
 /* Called in the capture thread. */
@@ -141,14 +230,11 @@ void src_disks_copied(void *arg);
 bool src_disks_wait(void *arg);
 void src_pausing(void *arg, bool on);
 
-/* ---- send.c: messages to the backup ---- */
-void src_send(struct source *s, Twinvm__Control *msg, bool urgent);
-/* For the engine. */
-void src_send_msg(void *arg, const struct fo_msg *m);
+/* ---- hold.c: how output is held ---- */
+/* Its sockets or taps are found. */
+void src_on_net_held(struct source *s, const struct cap_event *ev);
 
-/* ---- link.c: connection, messages from the backup, heartbeats ---- */
-extern const struct repl_ops src_link_ops;
-void src_send_hello(struct source *s);
-void src_on_tick(evutil_socket_t fd, short what, void *arg);
+/* ---- captured.c: what the capture thread reports ---- */
+void src_on_cap(const struct cap_event *ev, void *arg);
 
 #endif

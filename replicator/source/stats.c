@@ -1,11 +1,68 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The source: its numbers, and its reports to the daemon. */
+/* The source: its numbers, and its reports of them to the daemon. */
 #include "replicator/source/source_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+/* ---- counting ---- */
+static void sample(struct src_samples *s, int64_t v)
+{
+	s->v[s->n++ % SRC_SAMPLES] = v;
+	if (v > s->max)
+		s->max = v;
+}
+
+static int cmp64(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int64_t percentile(const struct src_samples *s, unsigned p)
+{
+	int64_t v[SRC_SAMPLES];
+	unsigned n = s->n < SRC_SAMPLES ? s->n : SRC_SAMPLES;
+
+	if (!n)
+		return 0;
+	memcpy(v, s->v, n * sizeof(*v));
+	qsort(v, n, sizeof(*v), cmp64);
+	return v[(n - 1) * p / 100];
+}
+
+void src_count_progress(struct source *s, double progress)
+{
+	s->numbers.progress = progress;
+}
+
+void src_count_captured(struct source *s, const struct cap_event *ev)
+{
+	struct src_numbers *n = &s->numbers;
+
+	if (n->last_pause_ns)
+		sample(&n->interval, ev->pause_start_ns - n->last_pause_ns);
+	n->last_pause_ns = ev->pause_start_ns;
+	sample(&n->pause, ev->pause_ns);
+	sample(&n->dirty, (int64_t)ev->pages);
+}
+
+void src_count_sent(struct source *s, uint64_t epoch, int64_t captured_ns, uint64_t bytes)
+{
+	s->numbers.captured_at_ns[epoch % SRC_EPOCHS] = captured_ns;
+	s->numbers.flight_bytes[epoch % SRC_EPOCHS] = bytes;
+}
+
+void src_count_committed(struct source *s, uint64_t epoch)
+{
+	s->numbers.committed_state_ns = s->numbers.captured_at_ns[epoch % SRC_EPOCHS];
+	if (epoch == 1)
+		s->numbers.progress = 1;
+}
+
+/* ---- reporting ---- */
 static double ms(int64_t ns)
 {
 	return (double)(ns / 1000) / 1e3;
@@ -37,95 +94,92 @@ static uint64_t uncommitted_bytes(const struct source *s)
 	uint64_t sum = 0;
 
 	for (uint64_t n = s->p.epoch_committed + 1; n <= s->p.epoch_captured; n++)
-		sum += s->flight_bytes[n % (MAX_IN_FLIGHT + 2)];
+		sum += s->numbers.flight_bytes[n % SRC_EPOCHS];
 	return sum;
+}
+
+static void add_session(struct source *s, struct session_stats *st, int64_t now_ns)
+{
+	const struct src_numbers *n = &s->numbers;
+
+	tv_copy(st->state, sizeof(st->state), public_state(s));
+	tv_copy(st->core, sizeof(st->core), fo_primary_state_name(s->p.state));
+	tv_copy(st->reason, sizeof(st->reason), s->end.why.text);
+	tv_copy(st->qemu, sizeof(st->qemu), s->vm.qemu);
+	st->progress = n->progress;
+	st->epoch_running = s->p.epoch_running;
+	st->epoch_committed = s->p.epoch_committed;
+	st->lag_ms = n->committed_state_ns ? ms(now_ns - n->committed_state_ns) : 0.0;
+	st->uncommitted_bytes = uncommitted_bytes(s);
+	st->lease = now_ns - s->p.lease_from_ns < s->times.lease_ns;
+	st->pause_ms.p50 = ms(percentile(&n->pause, 50));
+	st->pause_ms.p99 = ms(percentile(&n->pause, 99));
+	st->pause_ms.max = ms(n->pause.max);
+	st->epoch_ms.p50 = ms(percentile(&n->interval, 50));
+	st->dirty_pages.p50 = (uint64_t)percentile(&n->dirty, 50);
+	st->dirty_pages.p99 = (uint64_t)percentile(&n->dirty, 99);
+}
+
+static void add_bytes(struct source *s, struct session_stats *st)
+{
+	struct ckpt_stats cs = {0};
+	struct disks_stats ds = {0};
+
+	if (s->en) /* not yet: set_up() has failed before */
+		encoder_stats(s->en, &cs);
+	if (s->disks)
+		disks_stats(s->disks, &ds);
+	st->raw_bytes = cs.raw_bytes;
+	st->wire_bytes = cs.wire_bytes + ds.wire_bytes;
+	st->disk_bytes = ds.raw_bytes;
+	st->disk_kept_bytes = ds.kept_bytes;
+}
+
+static void add_output(const struct source *s, struct session_stats *st, int64_t now_ns)
+{
+	struct nb_stats ns = {0};
+
+	if (!s->hold.nb)
+		return;
+	nb_stats(s->hold.nb, &ns);
+	tv_copy(st->output_held_by, sizeof(st->output_held_by), nb_way(s->hold.nb));
+	st->oldest_held_frame_ms = ns.oldest_held_ns ? ms(now_ns - ns.oldest_held_ns) : 0.0;
+	st->held_frames = ns.held_frames;
+	st->released_frames = ns.released_frames + ns.passed_frames;
+	st->dropped_frames = ns.dropped_frames;
 }
 
 void src_send_stats(struct source *s)
 {
-	struct ckpt_stats cs = {0};
-	struct disks_stats ds = {0};
-	struct nb_stats ns = {0};
+	struct session_stats st = {0};
 	int64_t now = tv_now_ns();
 
-	encoder_stats(s->en, &cs);
-	if (s->disks)
-		disks_stats(s->disks, &ds);
-	if (s->nb)
-		nb_stats(s->nb, &ns);
-	report_send(s->report,
-		    json_pack("{ss ss ss ss sI sI sf sI sf s{sf sf sf} s{sf} s{sI sI} sI sI sI sI "
-			      "sI sf ss sI sI sb ss ss}",
-			      "op", "stats", "state", public_state(s), "core",
-			      fo_primary_state_name(s->p.state), "mode",
-			      pace_mode_name(s->pace.mode), "epoch_running",
-			      (json_int_t)s->p.epoch_running, "epoch_committed",
-			      (json_int_t)s->p.epoch_committed, "lag_ms",
-			      s->committed_state_ns ? ms(now - s->committed_state_ns) : 0.0,
-			      "uncommitted_bytes", (json_int_t)uncommitted_bytes(s),
-			      "oldest_held_frame_ms",
-			      ns.oldest_held_ns ? ms(now - ns.oldest_held_ns) : 0.0, "pause_ms",
-			      "p50", ms(src_percentile(&s->pause, 50)), "p99",
-			      ms(src_percentile(&s->pause, 99)), "max", ms(s->pause.max),
-			      "epoch_ms", "p50", ms(src_percentile(&s->interval, 50)),
-			      "dirty_pages", "p50", (json_int_t)src_percentile(&s->dirty, 50),
-			      "p99", (json_int_t)src_percentile(&s->dirty, 99), "raw_bytes",
-			      (json_int_t)cs.raw_bytes, "wire_bytes",
-			      (json_int_t)(cs.wire_bytes + ds.wire_bytes), "held_frames",
-			      (json_int_t)ns.held_frames, "released_frames",
-			      (json_int_t)(ns.released_frames + ns.passed_frames), "dropped_frames",
-			      (json_int_t)ns.dropped_frames, "progress", s->progress, "reason",
-			      s->why.text, "disk_bytes", (json_int_t)ds.raw_bytes,
-			      "disk_kept_bytes", (json_int_t)ds.kept_bytes, "lease",
-			      now - s->p.lease_from_ns < s->times.lease_ns, "output_held_by",
-			      s->nb ? nb_way(s->nb) : "", "qemu", s->qemu_version));
+	add_session(s, &st, now);
+	add_bytes(s, &st);
+	add_output(s, &st, now);
+	report_send(s->report, session_message(SESSION_OP_STATS, &st));
+}
+
+bool src_report(struct source *s, int64_t now_ns)
+{
+	if (now_ns - s->numbers.reported_ns < s->times.heartbeat_ns)
+		return false;
+	s->numbers.reported_ns = now_ns;
+	src_send_stats(s);
+	return true;
 }
 
 void src_introduce(struct report *r, void *arg)
 {
 	struct source *s = arg;
+	struct session_register reg = {
+		.role = SESSION_PRIMARY, .pid = getpid(), .generation = s->job.generation};
 
-	report_send(r, json_pack("{ss ss ss sI sI ss}", "op", "register", "role", "primary",
-				 "vm_id", s->job.vm_id, "pid", (json_int_t)getpid(), "generation",
-				 (json_int_t)s->job.generation, "session", s->job.session));
-	if (s->stash_n)
-		report_send_fds(r, json_pack("{ss}", "op", "stash"), s->stash, s->stash_n);
+	tv_copy(reg.vm_id, sizeof(reg.vm_id), s->job.vm_id);
+	tv_copy(reg.session, sizeof(reg.session), s->job.session);
+	report_send(r, session_message(SESSION_OP_REGISTER, &reg));
+	if (s->hold.stash_n)
+		report_send_fds(r, session_message(SESSION_OP_STASH, NULL), s->hold.stash,
+				s->hold.stash_n);
 	src_send_stats(s);
-}
-
-void src_sample(struct samples *s, int64_t v)
-{
-	s->v[s->n++ % SAMPLES] = v;
-	if (v > s->max)
-		s->max = v;
-}
-
-static int cmp64(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-int64_t src_percentile(const struct samples *s, unsigned p)
-{
-	int64_t v[SAMPLES];
-	unsigned n = s->n < SAMPLES ? s->n : SAMPLES;
-
-	if (!n)
-		return 0;
-	memcpy(v, s->v, n * sizeof(*v));
-	qsort(v, n, sizeof(*v), cmp64);
-	return v[(n - 1) * p / 100];
-}
-
-void src_arm(struct event *ev, int64_t ns)
-{
-	struct timeval tv;
-
-	if (ns < 0)
-		ns = 0;
-	tv.tv_sec = ns / TV_NS_PER_S;
-	tv.tv_usec = (ns % TV_NS_PER_S + 999) / 1000;
-	event_add(ev, &tv);
 }

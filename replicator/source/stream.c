@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The source: records, disk writes and markers of epochs on their way to the backup. */
+/*
+ * The source: records, disk writes and markers of epochs on their way to the backup. What the guest
+ * wrote to its disks until an epoch's end goes before that end. What finds no room waits where it
+ * is, in the encoder's pieces or in the queue of disks.h, until src_on_drained.
+ */
 #include "replicator/source/source_int.h"
 
 #include <errno.h>
@@ -10,9 +14,9 @@ bool src_send_disks(struct source *s)
 	uint64_t epoch;
 	size_t n;
 
-	while (s->connected && s->conn && disks_peek(s->disks, &epoch, &p, &n)) {
-		if (repl_send_disk(s->conn, epoch, p, n) == -EAGAIN) {
-			s->bulk_blocked = true;
+	while (s->link.connected && s->link.conn && disks_peek(s->disks, &epoch, &p, &n)) {
+		if (repl_send_disk(s->link.conn, epoch, p, n) == -EAGAIN) {
+			s->stream.blocked = true;
 			return false;
 		}
 		disks_sent(s->disks);
@@ -20,60 +24,83 @@ bool src_send_disks(struct source *s)
 	return true;
 }
 
+static bool send_records(struct source *s, const struct piece *p)
+{
+	if (repl_send_records(s->link.conn, p->buf.data, p->buf.bytes) != -EAGAIN)
+		return true;
+	s->stream.blocked = true;
+	return false;
+}
+
+static void send_begin(struct source *s, const struct piece *p)
+{
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+	Twinvm__EpochBegin b = TWINVM__EPOCH_BEGIN__INIT;
+
+	b.epoch = p->epoch;
+	b.generation = s->job.generation;
+	msg.msg_case = TWINVM__CONTROL__MSG_EPOCH_BEGIN;
+	msg.epoch_begin = &b;
+	src_send(s, &msg, false);
+}
+
+static void send_end(struct source *s, const struct piece *p, const struct disks_sum *disk)
+{
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+	Twinvm__EpochEnd end = TWINVM__EPOCH_END__INIT;
+
+	src_replay_epoch(s, p->epoch);
+	end.epoch = p->epoch;
+	end.generation = s->job.generation;
+	end.records = p->records;
+	end.checksum = p->checksum;
+	end.wire_bytes = p->wire_bytes;
+	end.disk_records = disk->records;
+	end.disk_checksum = disk->checksum;
+	msg.msg_case = TWINVM__CONTROL__MSG_EPOCH_END;
+	msg.epoch_end = &end;
+	fo_primary_sent(&s->p, p->epoch);
+	src_count_sent(s, p->epoch, p->captured_ns, p->wire_bytes + disk->bytes);
+	src_send(s, &msg, false);
+}
+
+static void send_sync_end(struct source *s, const struct piece *p, const struct disks_sum *disk)
+{
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+	Twinvm__SyncEnd sync = TWINVM__SYNC_END__INIT;
+
+	sync.generation = s->p.generation;
+	sync.records = p->records;
+	sync.disk_records = disk->records;
+	sync.disk_checksum = disk->checksum;
+	msg.msg_case = TWINVM__CONTROL__MSG_SYNC_END;
+	msg.sync_end = &sync;
+	src_send(s, &msg, false);
+}
+
 bool src_on_piece(const struct piece *p, void *arg)
 {
 	struct source *s = arg;
-	Twinvm__Control msg = TWINVM__CONTROL__INIT;
-	Twinvm__EpochBegin b = TWINVM__EPOCH_BEGIN__INIT;
-	Twinvm__EpochEnd end = TWINVM__EPOCH_END__INIT;
-	Twinvm__SyncEnd sync = TWINVM__SYNC_END__INIT;
-
 	struct disks_sum disk = {0};
 
-	if (!s->connected || !s->conn)
+	if (!s->link.connected || !s->link.conn)
 		return true; /* the session is ending; nobody wants it any more */
-	/* What the guest wrote to its disks until the epoch's end goes before its end. */
 	if ((p->kind == PIECE_END || p->kind == PIECE_SYNC_END) &&
 	    (!src_send_disks(s) || !disks_complete(s->disks, p->epoch, &disk)))
-		return false; /* disks_conf.ready offers the piece again */
+		return false; /* disks_conf.ready has it offered again */
 	switch (p->kind) {
 	case PIECE_RECORDS:
-		if (repl_send_records(s->conn, p->buf.data, p->buf.bytes) == -EAGAIN) {
-			s->bulk_blocked = true;
-			return false;
-		}
-		return true;
+		return send_records(s, p);
 	case PIECE_BEGIN:
-		b.epoch = p->epoch;
-		b.generation = s->job.generation;
-		msg.msg_case = TWINVM__CONTROL__MSG_EPOCH_BEGIN;
-		msg.epoch_begin = &b;
+		send_begin(s, p);
 		break;
 	case PIECE_END:
-		src_replay_epoch(s, p->epoch);
-		end.epoch = p->epoch;
-		end.generation = s->job.generation;
-		end.records = p->records;
-		end.checksum = p->checksum;
-		end.wire_bytes = p->wire_bytes;
-		end.disk_records = disk.records;
-		end.disk_checksum = disk.checksum;
-		msg.msg_case = TWINVM__CONTROL__MSG_EPOCH_END;
-		msg.epoch_end = &end;
-		fo_primary_sent(&s->p, p->epoch);
-		s->captured_at_ns[p->epoch % (MAX_IN_FLIGHT + 2)] = p->captured_ns;
-		s->flight_bytes[p->epoch % (MAX_IN_FLIGHT + 2)] = p->wire_bytes + disk.bytes;
+		send_end(s, p, &disk);
 		break;
 	case PIECE_SYNC_END:
-		sync.generation = s->p.generation;
-		sync.records = p->records;
-		sync.disk_records = disk.records;
-		sync.disk_checksum = disk.checksum;
-		msg.msg_case = TWINVM__CONTROL__MSG_SYNC_END;
-		msg.sync_end = &sync;
+		send_sync_end(s, p, &disk);
 		break;
 	}
-	src_send(s, &msg, false);
 	return true;
 }
 
@@ -83,13 +110,13 @@ void src_on_drained(struct repl_conn *c, void *arg)
 
 	(void)c;
 	/* In turns: a disk that is copied must not keep memory waiting, nor the other way round. */
-	s->disks_first = !s->disks_first;
-	if (s->disks_first)
+	s->stream.disks_first = !s->stream.disks_first;
+	if (s->stream.disks_first)
 		src_send_disks(s);
-	if (s->bulk_blocked) {
-		s->bulk_blocked = false;
+	if (s->stream.blocked) {
+		s->stream.blocked = false;
 		encoder_continue(s->en);
 	}
-	if (!s->disks_first)
+	if (!s->stream.disks_first)
 		src_send_disks(s);
 }
