@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Processes of ours: replicators, and short-lived ones for what may block. */
+/* Starts processes: replicators, and short-lived helpers for what may block. */
 #include "daemon/daemon.h"
-#include "replicator/session/session.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,7 +12,7 @@
 
 extern char **environ;
 
-/* Starts ourselves as `replicate KIND JOB`; conn_fd >= 0 becomes its fd 3. */
+/* Starts this program as `replicate KIND JOB`; conn_fd >= 0 becomes its fd 3. */
 static int spawn(const char *kind, const char *job, int conn_fd, pid_t *pid, struct tv_err *e)
 {
 	const char *const argv[] = {"twinvmd", "replicate", kind, job, NULL};
@@ -36,23 +35,29 @@ static int spawn(const char *kind, const char *job, int conn_fd, pid_t *pid, str
 	return r ? tv_fail(e, -r, "cannot start a replicator: %s", strerror(r)) : 0;
 }
 
+void vm_job(const struct vm *vm, struct job *out)
+{
+	const struct vm_saved *s = &vm->saved;
+
+	*out = (struct job){.conf = vm->d->conf,
+			    .vm_pid = s->qemu.pid,
+			    .vm_start_ticks = s->qemu.start_ticks,
+			    .peer = s->peer,
+			    .epoch_ms = s->epoch_ms,
+			    .generation = s->generation};
+	tv_copy(out->vm_id, sizeof(out->vm_id), vm->id);
+	tv_copy(out->vm_name, sizeof(out->vm_name), vm->name);
+	tv_copy(out->vm_qmp, sizeof(out->vm_qmp), s->qemu.qmp_path);
+	tv_copy(out->mode, sizeof(out->mode), s->mode);
+	tv_copy(out->arbiter, sizeof(out->arbiter), s->arbiter);
+	tv_copy(out->session, sizeof(out->session), s->session);
+}
+
 static char *job_of(const struct vm *vm)
 {
-	struct job j = {.conf = vm->d->conf};
+	struct job j;
 
-	snprintf(j.vm_id, sizeof(j.vm_id), "%s", vm->id);
-	snprintf(j.vm_name, sizeof(j.vm_name), "%s", vm->name);
-	j.vm_pid = vm->qemu.pid;
-	j.vm_start_ticks = vm->qemu.start_ticks;
-	snprintf(j.vm_qmp, sizeof(j.vm_qmp), "%s", vm->qemu.qmp_path);
-	snprintf(j.peer.name, sizeof(j.peer.name), "%s", vm->peer_name);
-	snprintf(j.peer.address, sizeof(j.peer.address), "%s", vm->peer_host);
-	j.peer.port = vm->peer_port;
-	snprintf(j.mode, sizeof(j.mode), "%s", vm->mode);
-	j.epoch_ms = vm->epoch_ms;
-	snprintf(j.arbiter, sizeof(j.arbiter), "%s", vm->arbiter);
-	j.generation = vm->generation;
-	snprintf(j.session, sizeof(j.session), "%s", vm->session);
+	vm_job(vm, &j);
 	return job_to_text(&j);
 }
 
@@ -61,17 +66,15 @@ int vm_start_source(struct vm *vm, struct tv_err *e)
 	TV_FREE char *job = NULL;
 	int rc;
 
-	tv_random_hex(vm->session, 16);
+	tv_random_hex(vm->saved.session, 16);
 	job = job_of(vm);
-	vm->done = false;
-	json_decref(vm->stats);
-	vm->stats = NULL;
-	rc = job ? spawn("source", job, -1, &vm->child, e) : tv_fail(e, -ENOMEM, "no memory");
+	vm->now = (struct vm_session){.awaited = vm->now.awaited};
+	rc = job ? spawn("source", job, -1, &vm->now.child, e) : tv_fail(e, -ENOMEM, "no memory");
 	if (rc)
 		return rc;
 	vm->phase = VM_RUNNING;
-	vm->stats_ns = tv_now_ns();
-	vm->replicator = vm->child;
+	vm->now.stats_ns = tv_now_ns();
+	vm->now.replicator = vm->now.child;
 	vm_save(vm); /* the session is known before anything can be recorded in its name */
 	return 0;
 }
@@ -90,9 +93,9 @@ static void helper(struct vm *vm, const char *kind, enum vm_phase phase)
 	struct tv_err e = {0};
 
 	vm->phase = phase;
-	if (!job || spawn(kind, job, -1, &vm->child, &e)) {
-		tv_log(TV_ERROR, "%s: %s; trying again", vm->name, e.text);
-		vm->child = 0;
+	if (!job || spawn(kind, job, -1, &vm->now.child, &e)) {
+		tv_log(TV_ERROR, "%s: %s; it is tried again", vm->name, e.text);
+		vm->now.child = 0;
 		vm_timer(vm, RETRY_NS);
 	}
 }
@@ -117,7 +120,7 @@ void vm_forget_at_arbiter(struct vm *vm)
 	struct tv_err e = {0};
 	pid_t pid;
 
-	if (strcmp(vm->arbiter, "none") != 0 && vm->generation == 1 && job &&
+	if (strcmp(vm->saved.arbiter, "none") != 0 && vm->saved.generation == 1 && job &&
 	    spawn("forget", job, -1, &pid, &e))
 		tv_log(TV_WARN, "%s: %s", vm->name, e.text);
 }

@@ -19,7 +19,6 @@
  */
 #include "daemon/daemon.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -27,26 +26,11 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static const char *stat_of(const struct vm *vm, const char *key)
-{
-	const char *s = json_string_value(json_object_get(vm->stats, key));
-
-	return s ? s : "";
-}
-
-static struct fo_times times_of(const struct vm *vm)
-{
-	struct fo_times t;
-
-	fo_times_init(&t, vm->d->conf.heartbeat_ms * TV_NS_PER_MS);
-	return t;
-}
-
 /* Starts argv[0] with our environment and what it is about. A group of its own, to be ended
  * whole. */
 static int start(struct vm *vm, pid_t *pid)
 {
-	char words[5][200], *argv[] = {vm->d->conf.fence_command, vm->peer_name, NULL};
+	char words[5][200], *argv[] = {vm->d->conf.fence_command, vm->saved.peer.name, NULL};
 	const char *path = getenv("PATH");
 	char search[512], *env[7] = {words[0], words[1], words[2], words[3], words[4], search};
 	posix_spawnattr_t at;
@@ -55,10 +39,10 @@ static int start(struct vm *vm, pid_t *pid)
 
 	snprintf(words[0], sizeof(words[0]), "TWINVM_VM=%s", vm->name);
 	snprintf(words[1], sizeof(words[1]), "TWINVM_VM_ID=%s", vm->id);
-	snprintf(words[2], sizeof(words[2]), "TWINVM_HOST=%s", vm->peer_name);
-	snprintf(words[3], sizeof(words[3]), "TWINVM_ADDRESS=%s", vm->peer_host);
+	snprintf(words[2], sizeof(words[2]), "TWINVM_HOST=%s", vm->saved.peer.name);
+	snprintf(words[3], sizeof(words[3]), "TWINVM_ADDRESS=%s", vm->saved.peer.address);
 	snprintf(words[4], sizeof(words[4]), "TWINVM_GENERATION=%llu",
-		 (unsigned long long)vm->generation);
+		 (unsigned long long)vm->saved.generation);
 	snprintf(search, sizeof(search), "PATH=%s", path ? path : "/usr/sbin:/usr/bin:/sbin:/bin");
 	posix_spawnattr_init(&at);
 	sigemptyset(&none);
@@ -73,18 +57,18 @@ static void arm(struct vm *vm, int64_t ns);
 
 static void run(struct vm *vm)
 {
-	struct fo_times t = times_of(vm);
-	int rc = start(vm, &vm->fencer);
+	struct fo_times t = daemon_times(vm->d);
+	int rc = start(vm, &vm->fencer.pid);
 
 	if (rc) {
-		vm->fencer = 0;
+		vm->fencer.pid = 0;
 		tv_log(TV_ERROR, "fence_command %s: %s", vm->d->conf.fence_command,
 		       tv_strerror(rc));
-		if (vm->fence_decides)
+		if (vm->fencer.decides)
 			arm(vm, t.reprotect_last_ns);
 		return;
 	}
-	tv_log(TV_WARN, "%s: running fence_command against %s", vm->name, vm->peer_name);
+	tv_log(TV_WARN, "%s: running fence_command against %s", vm->name, vm->saved.peer.name);
 	arm(vm, t.fence_ns);
 }
 
@@ -95,39 +79,39 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (vm->fencer > 0) {
+	if (vm->fencer.pid > 0) {
 		tv_log(TV_ERROR, "fence_command against %s did not end in time: ended",
-		       vm->peer_name);
-		kill(-vm->fencer, SIGKILL);
-	} else if (vm->fence_decides && vm->rep && !strcmp(stat_of(vm, "core"), "WAITING")) {
+		       vm->saved.peer.name);
+		kill(-vm->fencer.pid, SIGKILL);
+	} else if (vm->fencer.decides && vm->now.rep && !strcmp(vm->now.stats.core, "WAITING")) {
 		run(vm);
 	} else {
-		vm->fence_decides = vm->fence_begun = false; /* the primary is heard again */
+		vm->fencer.decides = vm->fencer.begun = false; /* the primary is heard again */
 	}
 }
 
 static void arm(struct vm *vm, int64_t ns)
 {
-	struct timeval tv = {ns / TV_NS_PER_S, ns % TV_NS_PER_S / 1000};
+	struct timeval tv = tv_timeval(ns);
 
-	if (!vm->fence_timer)
-		vm->fence_timer = evtimer_new(vm->d->base, on_timer, vm);
-	event_add(vm->fence_timer, &tv);
+	if (!vm->fencer.timer)
+		vm->fencer.timer = evtimer_new(vm->d->base, on_timer, vm);
+	event_add(vm->fencer.timer, &tv);
 }
 
 void fence_command_look(struct vm *vm)
 {
 	const struct config *c = &vm->d->conf;
-	const char *core = stat_of(vm, "core");
-	struct fo_times t = times_of(vm);
+	const char *core = vm->now.stats.core;
+	struct fo_times t = daemon_times(vm->d);
 
-	if (!c->fence_command[0] || vm->fence_begun)
+	if (!c->fence_command[0] || vm->fencer.begun)
 		return;
-	if (!strcmp(core, "PROMOTING") && !json_is_true(json_object_get(vm->stats, "told"))) {
-		vm->fence_begun = true;
+	if (!strcmp(core, "PROMOTING") && !vm->now.stats.asked_to_run) {
+		vm->fencer.begun = true;
 		run(vm);
 	} else if (!strcmp(core, "WAITING") && c->fence_required) {
-		vm->fence_begun = vm->fence_decides = true;
+		vm->fencer.begun = vm->fencer.decides = true;
 		arm(vm, t.reconnect_grace_ns);
 	}
 }
@@ -138,31 +122,32 @@ bool fence_command_exit(struct daemon *d, pid_t pid, int status)
 	struct vm *vm;
 
 	TAILQ_FOREACH(vm, &d->vms, link)
-		if (vm->fencer == pid)
+		if (vm->fencer.pid == pid)
 			break;
 	if (!vm)
 		return false;
-	vm->fencer = 0;
-	event_del(vm->fence_timer);
+	vm->fencer.pid = 0;
+	event_del(vm->fencer.timer);
 	if (off)
-		tv_log(TV_WARN, "%s: fence_command says that %s is off", vm->name, vm->peer_name);
+		tv_log(TV_WARN, "%s: fence_command says that %s is off", vm->name,
+		       vm->saved.peer.name);
 	else
 		tv_log(TV_ERROR, "%s: fence_command against %s failed (%s %d)", vm->name,
-		       vm->peer_name, WIFEXITED(status) ? "exit status" : "signal",
+		       vm->saved.peer.name, WIFEXITED(status) ? "exit status" : "signal",
 		       WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
-	if (!vm->fence_decides)
+	if (!vm->fencer.decides)
 		return true;
-	if (off && vm->rep)
-		ctl_send(vm->rep, json_pack("{ss}", "op", "promote"));
+	if (off && vm->now.rep)
+		ctl_send(vm->now.rep, session_message(SESSION_OP_PROMOTE, NULL));
 	else
-		arm(vm, times_of(vm).reprotect_last_ns);
+		arm(vm, daemon_times(vm->d).reprotect_last_ns);
 	return true;
 }
 
 void fence_command_drop(struct vm *vm)
 {
-	if (vm->fencer > 0)
-		kill(-vm->fencer, SIGKILL);
-	if (vm->fence_timer)
-		event_free(vm->fence_timer);
+	if (vm->fencer.pid > 0)
+		kill(-vm->fencer.pid, SIGKILL);
+	if (vm->fencer.timer)
+		event_free(vm->fencer.timer);
 }

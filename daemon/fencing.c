@@ -13,8 +13,8 @@
 
 void fencing_note_stale(struct vm *vm)
 {
-	if (vm->highest <= vm->generation)
-		vm->highest = vm->generation + 1;
+	if (vm->highest <= vm->saved.generation)
+		vm->highest = vm->saved.generation + 1;
 	if (generation_note(vm->d, vm->id, vm->highest))
 		tv_log(TV_ERROR,
 		       "%s: cannot record generation %llu; after a restart twinvmd would treat "
@@ -32,16 +32,17 @@ void fencing_begin(struct vm *vm)
 
 void fencing_yield(struct vm *vm)
 {
-	tv_log(TV_WARN, "%s runs on another host with generation %llu: ours (%llu) is stopped",
-	       vm->name, (unsigned long long)vm->highest, (unsigned long long)vm->generation);
+	struct session_text why = {"another host offers a higher generation of this VM"};
+
+	tv_log(TV_WARN,
+	       "%s runs on another host with generation %llu: the one here (%llu) is stopped",
+	       vm->name, (unsigned long long)vm->highest, (unsigned long long)vm->saved.generation);
 	fo_reprotect_stop(&vm->reprotect);
 	if (vm->phase == VM_IDLE) {
 		fencing_begin(vm);
 	} else if (vm->phase == VM_RUNNING) {
-		if (vm->rep)
-			ctl_send(vm->rep,
-				 json_pack("{ss ss}", "op", "fence", "text",
-					   "another host offers a higher generation of this VM"));
+		if (vm->now.rep)
+			ctl_send(vm->now.rep, session_message(SESSION_OP_FENCE, &why));
 		vm_timer(vm, YIELD_LIMIT_NS);
 	}
 	/* Otherwise a helper process is handling this VM: vm_recovered() or vm_fence_done()

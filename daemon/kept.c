@@ -1,18 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * QEMUs of this host that were stopped because another host runs their VM (a host that was frozen
- * or cut off, and came back): kept for inspection until their user ends them or says that the note
- * can go. Nothing here touches the processes. One file each in state_dir/kept, so that a daemon
- * that restarts still knows whose names are taken.
+ * or cut off, and came back): kept for inspection until the operator ends them or has the note
+ * forgotten. Nothing here touches the processes. One file each in state_dir/kept, so that a daemon
+ * that restarts still knows which names are in use.
  */
 #include "daemon/daemon.h"
-#include "replicator/session/session.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define K(name, member, kind, unit, meaning) \
+	FIELD_AS(name, struct kept, member, kind, unit, meaning)
+static const struct field file_list[] = {
+	K("id", id, TEXT, "", "the VM's id"),
+	K("name", name, TEXT, "", "the VM's name"),
+	K("pid", qemu.pid, PID, "", "of the stopped QEMU"),
+	K("start_ticks", qemu.start_ticks, U64, "clock ticks", "when that was started, since boot"),
+	K("qmp", qemu.qmp_path, TEXT, "", "its QMP socket"),
+	K("slot", slot, INT, "", "whose names it has on this host; -1: it never was a standby"),
+	K("generation", generation, U64, "", "that it had"),
+	K("reason", why, TEXT, "", "why it was stopped"),
+};
+const struct fields kept_fields = FIELDS("a stopped QEMU's file", file_list);
 
 static void file_of(struct daemon *d, const struct kept *k, char *out, size_t room)
 {
@@ -34,14 +48,6 @@ static bool lives(const struct kept *k)
 	return k->qemu.pid > 0 && tv_pid_start_ticks(k->qemu.pid) == k->qemu.start_ticks;
 }
 
-static json_t *to_json(const struct kept *k)
-{
-	return json_pack("{ss ss si sI ss si sI ss}", "id", k->id, "name", k->name, "pid",
-			 (int)k->qemu.pid, "start_ticks", (json_int_t)k->qemu.start_ticks, "qmp",
-			 k->qemu.qmp_path, "slot", k->slot, "generation", (json_int_t)k->generation,
-			 "reason", k->why);
-}
-
 void kept_add(struct vm *vm, const char *why)
 {
 	struct kept *k = calloc(1, sizeof(*k));
@@ -51,13 +57,14 @@ void kept_add(struct vm *vm, const char *why)
 
 	if (!k)
 		abort();
-	*k = (struct kept){.qemu = vm->qemu, .slot = vm->slot, .generation = vm->generation};
-	snprintf(k->id, sizeof(k->id), "%s", vm->id);
-	snprintf(k->name, sizeof(k->name), "%s", vm->name);
-	snprintf(k->why, sizeof(k->why), "%s", why);
+	*k = (struct kept){
+		.qemu = vm->saved.qemu, .slot = vm->saved.slot, .generation = vm->saved.generation};
+	tv_copy(k->id, sizeof(k->id), vm->id);
+	tv_copy(k->name, sizeof(k->name), vm->name);
+	tv_copy(k->why, sizeof(k->why), why);
 	TAILQ_INSERT_HEAD(&vm->d->kept, k, link);
-	o = to_json(k);
-	text = json_dumps(o, JSON_INDENT(1));
+	o = fields_write(&kept_fields, k);
+	text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 	json_decref(o);
 	file_of(vm->d, k, path, sizeof(path));
 	if (!text || tv_write_file(path, text, strlen(text)))
@@ -67,31 +74,21 @@ void kept_add(struct vm *vm, const char *why)
 
 static void load_one(struct daemon *d, const char *path)
 {
-	json_t *o = json_load_file(path, 0, NULL);
-	const char *id, *name, *qmp, *why;
-	json_int_t ticks, generation;
-	int pid, slot;
-	struct kept *k;
+	json_error_t je;
+	json_t *o = json_load_file(path, 0, &je);
+	struct kept *k = calloc(1, sizeof(*k));
+	struct tv_err e = {0};
+	int rc;
 
-	if (json_unpack(o, "{ss ss si sI ss si sI ss}", "id", &id, "name", &name, "pid", &pid,
-			"start_ticks", &ticks, "qmp", &qmp, "slot", &slot, "generation",
-			&generation, "reason", &why)) {
-		tv_log(TV_ERROR, "%s is damaged: ignored", path);
-		json_decref(o);
-		return;
-	}
-	k = calloc(1, sizeof(*k));
 	if (!k)
 		abort();
-	k->qemu.pid = pid;
-	k->qemu.start_ticks = (uint64_t)ticks;
-	k->slot = slot;
-	k->generation = (uint64_t)generation;
-	snprintf(k->id, sizeof(k->id), "%s", id);
-	snprintf(k->name, sizeof(k->name), "%s", name);
-	snprintf(k->qemu.qmp_path, sizeof(k->qemu.qmp_path), "%s", qmp);
-	snprintf(k->why, sizeof(k->why), "%s", why);
+	rc = o ? fields_read(&kept_fields, o, k, &e) : tv_fail(&e, -EINVAL, "%s", je.text);
 	json_decref(o);
+	if (rc) {
+		tv_log(TV_ERROR, "%s is damaged (%s): ignored", path, e.text);
+		free(k);
+		return;
+	}
 	TAILQ_INSERT_HEAD(&d->kept, k, link);
 }
 
@@ -178,7 +175,7 @@ json_t *kept_json(struct daemon *d, const char *vm_id)
 	kept_prune(d);
 	TAILQ_FOREACH(k, &d->kept, link)
 		if (!strcmp(k->id, vm_id))
-			json_array_append_new(list, to_json(k));
+			json_array_append_new(list, fields_write(&kept_fields, k));
 	return list;
 }
 

@@ -1,34 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Replicators introduce themselves: sources of VMs that run here, and sinks, that is, other hosts
- * that offer a VM. Two hosts that both claim a VM are told apart by its generation (failover's
- * fo_judge): the stale one is refused and told, or, when it is ours, stopped and kept before the
- * other one's replica is taken in.
+ * Replicators register: sources of VMs that run here, and sinks, that is, other hosts that offer a
+ * VM. Of two hosts that both claim a VM the generation decides (fo_judge): the stale one is refused
+ * and sent the higher generation, or, when it is this host, its VM is stopped and kept before the
+ * other one's replica is accepted.
  */
 #include "daemon/daemon.h"
 #include "hv/hv_standby.h"
-#include "replicator/session/session.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static const char *text_of(json_t *msg, const char *key)
-{
-	const char *s = json_string_value(json_object_get(msg, key));
+#define REPLACED "replaced by a newer synchronisation"
+#define NOT_WRITTEN "the state directory cannot be written on this host"
 
-	return s ? s : "";
-}
-
-static uint64_t number_of(json_t *msg, const char *key)
-{
-	json_int_t n = json_integer_value(json_object_get(msg, key));
-
-	return n > 0 ? (uint64_t)n : 0;
-}
-
-/* Turned away: what it still says until it has ended is of no interest. */
+/* Turned away: until it has ended, what it reports does not matter. */
 static void deaf_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
 {
 	(void)c;
@@ -44,203 +31,241 @@ static void deaf_closed(struct ctl *c, void *arg)
 	ctl_free(c);
 }
 
-static const struct ctl_ops deaf_ops = {deaf_message, deaf_closed};
+static void turn_away(struct ctl *c, enum session_op op, const void *body)
+{
+	static const struct ctl_ops deaf = {deaf_message, deaf_closed};
+
+	ctl_set_arg(c, &deaf, NULL);
+	ctl_send(c, session_message(op, body));
+}
 
 static void refuse(struct ctl *c, const char *text)
 {
-	ctl_set_arg(c, &deaf_ops, NULL);
-	ctl_send(c, json_pack("{ss ss}", "op", "refuse", "text", text));
+	struct session_text body = {0};
+
+	tv_copy(body.text, sizeof(body.text), text);
+	turn_away(c, SESSION_OP_REFUSE, &body);
+}
+
+static void refuse_stale(struct ctl *c, const struct session_register *as, uint64_t highest)
+{
+	struct session_fenced body = {highest};
+
+	tv_log(TV_WARN, "%s offers %s with generation %llu, which is lower than %llu: it is stale",
+	       as->peer, as->name, (unsigned long long)as->generation, (unsigned long long)highest);
+	turn_away(c, SESSION_OP_FENCED, &body);
 }
 
 /* The older session, or this host's own instance of the VM, must end before c is admitted. */
-static void wait_for_end(struct vm *vm, struct ctl *c, json_t *msg)
+static void wait_for_end(struct vm *vm, struct ctl *c, const struct session_register *as)
 {
-	struct ctl *older = waiting_add(vm, c, msg);
+	struct ctl *older = waiting_add(vm, c, as);
 
 	if (older)
-		refuse(older, "replaced by a newer synchronisation");
+		refuse(older, REPLACED);
 }
 
-/* The process is known by its connection now; tells where that came from. */
+/* The process is known by its connection now; out: where that came from, if it is known. */
 static void no_stranger(struct daemon *d, pid_t pid, char *address, size_t room)
 {
 	for (unsigned i = 0; i < d->n_strangers; i++)
 		if (d->strangers[i].pid == pid) {
-			snprintf(address, room, "%s", d->strangers[i].address);
+			tv_copy(address, room, d->strangers[i].address);
 			d->strangers[i] = d->strangers[--d->n_strangers];
 			return;
 		}
 }
 
-static void learn(struct vm *vm, json_t *msg)
+static void learn(struct vm *vm, const struct session_register *as)
 {
-	uint64_t port = number_of(msg, "peer_port"), epoch_ms = number_of(msg, "epoch_ms");
-	const char *mode = text_of(msg, "mode");
+	struct vm_saved *s = &vm->saved;
 
-	vm->replicator = (pid_t)number_of(msg, "pid");
-	vm->child = 0;
-	vm->awaited = false;
-	no_stranger(vm->d, vm->replicator, vm->peer_host, sizeof(vm->peer_host));
-	snprintf(vm->dir, sizeof(vm->dir), "%s", text_of(msg, "dir"));
-	snprintf(vm->peer_name, sizeof(vm->peer_name), "%s", text_of(msg, "peer"));
-	snprintf(vm->session, sizeof(vm->session), "%s", text_of(msg, "session"));
-	snprintf(vm->arbiter, sizeof(vm->arbiter), "%s", text_of(msg, "arbiter"));
-	if (*mode)
-		snprintf(vm->mode, sizeof(vm->mode), "%s", mode);
-	if (epoch_ms && epoch_ms <= 60000)
-		vm->epoch_ms = (int)epoch_ms;
-	vm->peer_port = port <= UINT16_MAX ? (uint16_t)port : 0;
-	vm->generation = number_of(msg, "generation");
-	if (vm->highest < vm->generation)
-		vm->highest = vm->generation;
+	vm->now.replicator = as->pid;
+	vm->now.child = 0;
+	vm->now.awaited = false;
+	no_stranger(vm->d, as->pid, s->peer.address, sizeof(s->peer.address));
+	tv_copy(s->peer.name, sizeof(s->peer.name), as->peer);
+	s->peer.port = as->peer_port;
+	tv_copy(s->dir, sizeof(s->dir), as->dir);
+	tv_copy(s->session, sizeof(s->session), as->session);
+	tv_copy(s->arbiter, sizeof(s->arbiter), as->arbiter);
+	if (as->mode[0])
+		tv_copy(s->mode, sizeof(s->mode), as->mode);
+	if (as->epoch_ms > 0 && as->epoch_ms <= 60000)
+		s->epoch_ms = as->epoch_ms;
+	s->generation = as->generation;
+	if (vm->highest < s->generation)
+		vm->highest = s->generation;
 }
 
-/* Its daemon died and came back; the standby is as it was. */
-static void adopt(struct vm *vm, struct ctl *c, json_t *msg)
+static void begin_session(struct vm *vm, struct ctl *c)
 {
-	char host[sizeof(vm->peer_host)];
-
-	snprintf(host, sizeof(host), "%s", vm->peer_host);
 	ctl_set_arg(c, &supervise_rep_ops, vm);
-	vm->rep = c;
+	vm->now.rep = c;
 	vm->phase = VM_RUNNING;
-	vm->done = false;
-	learn(vm, msg);
-	vm->slot = (int)number_of(msg, "slot");
-	snprintf(vm->peer_host, sizeof(vm->peer_host), "%s", host);
-	vm_save(vm);
-	ctl_send(c, json_pack("{ss}", "op", "go"));
+	vm->now.done = false;
 }
 
-static void begin(struct daemon *d, struct ctl *c, json_t *msg)
+/* Its daemon died and this one took its place; the standby is as it was. */
+static void adopt(struct vm *vm, struct ctl *c, const struct session_register *as)
 {
-	const char *id = text_of(msg, "vm_id");
-	uint64_t generation = number_of(msg, "generation");
-	int slot = kept_free_slot(d, id);
+	struct fo_candidate peer = vm->saved.peer;
+	struct session_go go;
+
+	begin_session(vm, c);
+	learn(vm, as);
+	tv_copy(vm->saved.peer.address, sizeof(vm->saved.peer.address), peer.address);
+	if (vm->saved.slot < 0 || as->standby_pid)
+		vm->saved.slot = as->slot;
+	vm_save(vm);
+	go.slot = vm->saved.slot;
+	ctl_send(c, session_message(SESSION_OP_GO, &go));
+}
+
+static void admit(struct daemon *d, struct ctl *c, const struct session_register *as)
+{
+	struct session_go go = {kept_free_slot(d, as->vm_id)};
 	struct slot_names names;
 	struct vm *vm;
 
-	if (slot < 0) {
+	if (go.slot < 0) {
 		refuse(c, "too many stopped instances of this VM are kept here: see 'twinvm "
 			  "status', end them, or forget them with 'twinvm unprotect VM --kept'");
 		return;
 	}
-	/* Before anything is promised: whoever comes with a lower one later is stale. */
-	if (generation_note(d, id, generation)) {
-		refuse(c, "the state directory cannot be written on this host");
+	/* Before anything is promised: a host that comes with a lower one later is stale. */
+	if (generation_note(d, as->vm_id, as->generation)) {
+		refuse(c, NOT_WRITTEN);
 		return;
 	}
-	vm = vm_new(d, id, text_of(msg, "name"), VM_BACKUP);
-	slot_names(id, (unsigned)slot, &names);
-	ctl_set_arg(c, &supervise_rep_ops, vm);
-	vm->rep = c;
-	vm->phase = VM_RUNNING;
-	learn(vm, msg);
-	vm->slot = slot;
-	vm->highest = generation_seen(d, id);
-	snprintf(vm->dir, sizeof(vm->dir), "%s/%s", d->conf.run_dir, names.id);
+	vm = vm_new(d, as->vm_id, as->name, SESSION_BACKUP);
+	slot_names(as->vm_id, (unsigned)go.slot, &names);
+	begin_session(vm, c);
+	learn(vm, as);
+	vm->saved.slot = go.slot;
+	vm->highest = generation_seen(d, as->vm_id);
+	snprintf(vm->saved.dir, sizeof(vm->saved.dir), "%s/%s", d->conf.run_dir, names.id);
 	vm_save(vm);
-	ctl_send(c, json_pack("{ss si}", "op", "go", "slot", slot));
+	ctl_send(c, session_message(SESSION_OP_GO, &go));
 }
 
-static void turn_away(struct ctl *c, json_t *msg, uint64_t highest)
+/* This host's own instance is stale. */
+static void yield(struct vm *vm, struct ctl *c, const struct session_register *as)
 {
-	tv_log(TV_WARN,
-	       "%s offers %s with generation %llu, which is behind %llu: told that it is fenced",
-	       text_of(msg, "peer"), text_of(msg, "name"),
-	       (unsigned long long)number_of(msg, "generation"), (unsigned long long)highest);
-	ctl_set_arg(c, &deaf_ops, NULL);
-	ctl_send(c, json_pack("{ss sI}", "op", "fenced", "generation", (json_int_t)highest));
+	/* On disk first: should this daemon die now, the next one must not let it run on. */
+	if (generation_note(vm->d, vm->id, as->generation)) {
+		refuse(c, NOT_WRITTEN);
+		return;
+	}
+	vm->highest = as->generation;
+	wait_for_end(vm, c, as);
+	fencing_yield(vm);
 }
 
-void register_backup(struct daemon *d, struct ctl *c, json_t *msg)
+static bool is_busy(const struct vm *vm)
 {
-	const char *id = text_of(msg, "vm_id");
-	struct vm *vm = vm_by_id(d, id);
-	bool primary = vm && vm->role == VM_PRIMARY;
+	return vm->now.rep || vm->phase == VM_RECOVERING || vm->phase == VM_FENCING ||
+	       (vm->role == SESSION_PRIMARY && vm->now.replicator);
+}
+
+/* The other host is this VM's primary: this host may become its backup. */
+static void accept_backup(struct daemon *d, struct vm *vm, struct ctl *c,
+			  const struct session_register *as)
+{
+	if (vm && is_busy(vm)) {
+		wait_for_end(vm, c, as);
+		if (vm->role == SESSION_BACKUP && vm->now.rep)
+			ctl_send(vm->now.rep, session_message(SESSION_OP_DISCARD, NULL));
+		return;
+	}
+	/* What an earlier life of this host, or of this daemon, left. */
+	if (vm && vm->role == SESSION_BACKUP && vm->saved.qemu.pid)
+		hv_standby_reap(vm->saved.qemu.pid, vm->saved.qemu.start_ticks, vm->saved.dir);
+	if (vm)
+		vm_drop(vm);
+	admit(d, c, as);
+}
+
+static void register_backup(struct daemon *d, struct ctl *c, const struct session_register *as)
+{
+	struct vm *vm = vm_by_id(d, as->vm_id);
+	bool primary = vm && vm->role == SESSION_PRIMARY;
 	struct fo_own own = {.running = primary && vm_lives(vm),
-			     .generation = primary ? vm->generation : 0,
-			     .highest = generation_seen(d, id)};
-	uint64_t generation = number_of(msg, "generation");
+			     .generation = primary ? vm->saved.generation : 0,
+			     .highest = generation_seen(d, as->vm_id)};
 
-	if (!*text_of(msg, "name") || !*text_of(msg, "dir") || !generation) {
+	if (!as->name[0] || !as->dir[0] || !as->generation) {
 		ctl_close_when_sent(c);
 		return;
 	}
-	if (vm && !primary && !strcmp(vm->session, text_of(msg, "session")) && !vm->rep) {
-		adopt(vm, c, msg);
+	if (vm && !primary && !strcmp(vm->saved.session, as->session) && !vm->now.rep) {
+		adopt(vm, c, as);
 		return;
 	}
-	switch (fo_judge(&own, generation)) {
+	switch (fo_judge(&own, as->generation)) {
 	case FO_STALE:
-		turn_away(c, msg, own.highest > own.generation ? own.highest : own.generation);
+		refuse_stale(c, as, own.highest > own.generation ? own.highest : own.generation);
 		return;
 	case FO_RUNS_HERE:
 		refuse(c, "this host runs the VM itself");
 		return;
 	case FO_YIELD:
-		/* On disk first: should we die now, the next daemon must not let it run on. */
-		if (generation_note(d, id, generation)) {
-			refuse(c, "the state directory cannot be written on this host");
-			return;
-		}
-		vm->highest = generation;
-		wait_for_end(vm, c, msg);
-		fencing_yield(vm);
+		yield(vm, c, as);
 		return;
 	case FO_ACCEPT:
-		break;
-	}
-	if (vm && (vm->rep || vm->phase == VM_RECOVERING || vm->phase == VM_FENCING ||
-		   (primary && vm->replicator))) {
-		wait_for_end(vm, c, msg);
-		if (!primary)
-			ctl_send(vm->rep, json_pack("{ss}", "op", "discard"));
+		accept_backup(d, vm, c, as);
 		return;
 	}
-	/* What an earlier life of this host, or of this daemon, left. */
-	if (vm && !primary && vm->qemu.pid)
-		hv_standby_reap(vm->qemu.pid, vm->qemu.start_ticks, vm->dir);
-	if (vm)
-		vm_drop(vm);
-	begin(d, c, msg);
 }
 
-void supervise_register(struct daemon *d, struct ctl *c, json_t *msg)
+void register_waiting(struct daemon *d)
 {
-	const char *role = json_string_value(json_object_get(msg, "role"));
-	const char *id = json_string_value(json_object_get(msg, "vm_id"));
-	const char *session = json_string_value(json_object_get(msg, "session"));
-	struct vm *vm;
+	struct session_register as;
+	struct ctl *c;
 
-	if (!role || !id || strlen(id) != 32 || !session) {
+	while ((c = waiting_next(d, &as)))
+		register_backup(d, c, &as);
+}
+
+static void register_source(struct daemon *d, struct ctl *c, const struct session_register *as)
+{
+	struct vm *vm = vm_by_id(d, as->vm_id);
+	struct session_text why = {"another host runs the VM"};
+
+	if (!vm || vm->role != SESSION_PRIMARY || vm->now.rep ||
+	    strcmp(vm->saved.session, as->session) != 0) {
+		/* An unknown session: it must release its VM. */
+		turn_away(c, SESSION_OP_LEAVE, NULL);
+		return;
+	}
+	begin_session(vm, c);
+	vm->now.awaited = false;
+	vm->now.stats_ns = tv_now_ns();
+	vm->now.replicator = as->pid;
+	if (vm->highest > vm->saved.generation)
+		ctl_send(c, session_message(SESSION_OP_FENCE, &why));
+	else if (vm->waiter && vm->waiter_leaves)
+		ctl_send(c, session_message(SESSION_OP_LEAVE, NULL));
+}
+
+void register_replicator(struct daemon *d, struct ctl *c, json_t *msg)
+{
+	struct session_register as;
+	struct tv_err e = {0};
+	struct ctl *older;
+
+	if (daemon_body(SESSION_OP_REGISTER, msg, &as, sizeof(as), &e) || strlen(as.vm_id) != 32) {
+		tv_log(TV_WARN, "a replicator cannot register: %s",
+		       e.text[0] ? e.text : "the VM's id is invalid");
 		ctl_close_when_sent(c);
 		return;
 	}
-	if (!strcmp(role, "backup")) {
-		struct ctl *older = waiting_take(d, id);
-
-		if (older)
-			refuse(older, "replaced by a newer synchronisation");
-		register_backup(d, c, msg);
+	if (as.role == SESSION_PRIMARY) {
+		register_source(d, c, &as);
 		return;
 	}
-	vm = vm_by_id(d, id);
-	if (!vm || vm->role != VM_PRIMARY || vm->rep || strcmp(vm->session, session) != 0) {
-		/* Not one that we know: it must let its VM go. */
-		ctl_set_arg(c, &deaf_ops, NULL);
-		ctl_send(c, json_pack("{ss}", "op", "leave"));
-		return;
-	}
-	vm->rep = c;
-	vm->awaited = false;
-	vm->stats_ns = tv_now_ns();
-	vm->replicator = (pid_t)json_integer_value(json_object_get(msg, "pid"));
-	vm->phase = VM_RUNNING;
-	vm->done = false;
-	ctl_set_arg(c, &supervise_rep_ops, vm);
-	if (vm->highest > vm->generation)
-		ctl_send(c, json_pack("{ss}", "op", "fence"));
-	else if (vm->waiter && vm->waiter_leaves)
-		ctl_send(c, json_pack("{ss}", "op", "leave"));
+	older = waiting_take(d, as.vm_id);
+	if (older)
+		refuse(older, REPLACED);
+	register_backup(d, c, &as);
 }

@@ -16,29 +16,34 @@
 
 #define MAX_HOSTS (FO_MAX_HOSTS + CONFIG_MAX_PEERS + 1)
 
-static void add(struct fo_candidate *hosts, unsigned *n, const char *name, const char *address,
-		uint16_t port)
+struct fo_candidate reprotect_candidate(const struct config_peer *p)
 {
-	struct fo_candidate *h = &hosts[*n];
+	struct fo_candidate c = {.port = p->port};
 
-	if (*n == MAX_HOSTS || !port || !*address)
+	tv_copy(c.name, sizeof(c.name), p->name);
+	tv_copy(c.address, sizeof(c.address), p->host);
+	return c;
+}
+
+static void add(struct fo_candidate *hosts, unsigned *n, const struct fo_candidate *h)
+{
+	if (*n == MAX_HOSTS || !h->port || !h->address[0])
 		return;
 	for (unsigned i = 0; i < *n; i++)
-		if (*name && !strcmp(hosts[i].name, name))
+		if (h->name[0] && !strcmp(hosts[i].name, h->name))
 			return;
-	snprintf(h->name, sizeof(h->name), "%s", name);
-	snprintf(h->address, sizeof(h->address), "%s", address);
-	h->port = port;
-	++*n;
+	hosts[(*n)++] = *h;
 }
 
 static void add_peer(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
 		     const struct config_peer *p)
 {
 	const struct config *c = &vm->d->conf;
+	struct fo_candidate h = reprotect_candidate(p);
 
-	if (strcmp(p->name, c->host) != 0 && (c->reprotect || !strcmp(p->name, vm->last.name)))
-		add(hosts, n, p->name, p->host, p->port);
+	if (strcmp(p->name, c->host) != 0 &&
+	    (c->reprotect || !strcmp(p->name, vm->saved.last.name)))
+		add(hosts, n, &h);
 }
 
 /* Memory that the VM uses now: a host with less cannot be its backup. */
@@ -48,7 +53,7 @@ static uint64_t need_mib(const struct vm *vm)
 	const char *p;
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)vm->qemu.pid);
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)vm->saved.qemu.pid);
 	if (tv_read_file(path, 1 << 16, &text, NULL))
 		return 0;
 	p = strstr(text, "VmRSS:");
@@ -67,13 +72,13 @@ static void add_members(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
 	const struct fo_host *best;
 
 	*unfit_n = c->reprotect ? members_seen(unfit) : 0;
-	while ((best = fo_choose_backup(unfit, *unfit_n, c->host, vm->last.name, need))) {
+	while ((best = fo_choose_backup(unfit, *unfit_n, c->host, vm->saved.last.name, need))) {
 		struct config_peer p = {0};
 
-		snprintf(p.name, sizeof(p.name), "%s", best->name);
+		tv_copy(p.name, sizeof(p.name), best->name);
 		for (unsigned i = 0; i < c->peer_count; i++)
 			if (!strcmp(c->peers[i].name, best->name))
-				p = c->peers[i]; /* what a person wrote down counts more */
+				p = c->peers[i]; /* what the operator configured counts more */
 		if (!p.port && config_address(best->address, p.host, sizeof(p.host), &p.port))
 			p.port = 0;
 		add_peer(vm, hosts, n, &p);
@@ -99,8 +104,8 @@ static unsigned candidates(struct vm *vm, struct fo_candidate hosts[MAX_HOSTS])
 	for (unsigned i = 0; i < c->peer_count; i++)
 		if (!is_in(unfit, unfit_n, c->peers[i].name))
 			add_peer(vm, hosts, &n, &c->peers[i]);
-	if (!is_in(unfit, unfit_n, vm->last.name))
-		add(hosts, &n, vm->last.name, vm->last.address, vm->last.port);
+	if (!is_in(unfit, unfit_n, vm->saved.last.name))
+		add(hosts, &n, &vm->saved.last);
 	return n;
 }
 
@@ -114,40 +119,27 @@ static void arm(struct vm *vm)
 
 void reprotect_start(struct vm *vm)
 {
-	struct fo_times t;
+	struct fo_times t = daemon_times(vm->d);
 
-	fo_times_init(&t, vm->d->conf.heartbeat_ms * TV_NS_PER_MS);
-	fo_reprotect_start(&vm->reprotect, &t, vm->last.name, tv_now_ns());
+	fo_reprotect_start(&vm->reprotect, &t, vm->saved.last.name, tv_now_ns());
 	arm(vm);
 }
 
 void reprotect_begun(struct vm *vm)
 {
-	struct fo_times t;
+	struct fo_times t = daemon_times(vm->d);
 
-	vm->last.port = vm->peer_port;
-	snprintf(vm->last.name, sizeof(vm->last.name), "%s", vm->peer_name);
-	snprintf(vm->last.address, sizeof(vm->last.address), "%s", vm->peer_host);
-	fo_times_init(&t, vm->d->conf.heartbeat_ms * TV_NS_PER_MS);
-	fo_reprotect_start(&vm->reprotect, &t, vm->last.name, tv_now_ns());
+	vm->saved.last = vm->saved.peer;
+	fo_reprotect_start(&vm->reprotect, &t, vm->saved.last.name, tv_now_ns());
 	/* The operator chose the host: this try counts as the first one. */
-	if (fo_reprotect_choose(&vm->reprotect, &vm->last, 1, tv_now_ns()))
+	if (fo_reprotect_choose(&vm->reprotect, &vm->saved.last, 1, tv_now_ns()))
 		tv_log(TV_ERROR, "%s: no address to try", vm->name);
 }
 
 void reprotect_protected(struct vm *vm)
 {
-	snprintf(vm->last.name, sizeof(vm->last.name), "%s", vm->peer_name);
-	snprintf(vm->last.address, sizeof(vm->last.address), "%s", vm->peer_host);
-	vm->last.port = vm->peer_port;
-	fo_reprotect_protected(&vm->reprotect, vm->peer_name);
-}
-
-static void use(struct vm *vm, const struct fo_candidate *h)
-{
-	snprintf(vm->peer_name, sizeof(vm->peer_name), "%s", h->name);
-	snprintf(vm->peer_host, sizeof(vm->peer_host), "%s", h->address);
-	vm->peer_port = h->port;
+	vm->saved.last = vm->saved.peer;
+	fo_reprotect_protected(&vm->reprotect, vm->saved.peer.name);
 }
 
 static void begin(struct vm *vm)
@@ -164,10 +156,10 @@ static void begin(struct vm *vm)
 void reprotect_ended(struct vm *vm, enum fo_reprotect_end how)
 {
 	fo_reprotect_ended(&vm->reprotect, how, tv_now_ns());
-	if (vm->asked.port) { /* a person has named another host meanwhile */
-		use(vm, &vm->asked);
+	if (vm->asked.port) { /* the operator has named another host meanwhile */
+		vm->saved.peer = vm->asked;
 		vm->asked.port = 0;
-		vm->was_protected = false;
+		vm->saved.was_protected = false;
 		reprotect_begun(vm);
 		begin(vm);
 		return;
@@ -194,16 +186,16 @@ void reprotect_try(struct vm *vm)
 	n = candidates(vm, hosts);
 	at = fo_reprotect_choose(&vm->reprotect, hosts, n, tv_now_ns());
 	if (at < 0) {
-		snprintf(vm->reason, sizeof(vm->reason),
+		snprintf(vm->saved.reason, sizeof(vm->saved.reason),
 			 "no host to protect it: no peer.NAME in %s, and the arbiter knows of none "
 			 "that is well and has room",
 			 vm->d->conf.path);
 		arm(vm);
 		return;
 	}
-	use(vm, &hosts[at]);
+	vm->saved.peer = hosts[at];
 	tv_log(TV_INFO, "%s: looking for a backup: %s at %s:%u (try %u)", vm->name,
-	       vm->peer_name[0] ? vm->peer_name : "a host", vm->peer_host, vm->peer_port,
-	       vm->reprotect.tries);
+	       vm->saved.peer.name[0] ? vm->saved.peer.name : "a host", vm->saved.peer.address,
+	       vm->saved.peer.port, vm->reprotect.tries);
 	begin(vm);
 }

@@ -18,12 +18,11 @@
 static void first_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
 {
 	struct daemon *d = arg;
-	const char *op = json_string_value(json_object_get(msg, "op"));
 
 	for (unsigned i = 0; i < n; i++)
 		close(fds[i]);
-	if (op && !strcmp(op, "register"))
-		supervise_register(d, c, msg);
+	if (session_op_of(msg) == SESSION_OP_REGISTER)
+		register_replicator(d, c, msg);
 	else
 		command_run(d, c, msg);
 }
@@ -60,16 +59,9 @@ static void on_peer(evutil_socket_t fd, short what, void *arg)
 /* What a backup session waited for has ended. */
 static void on_admit(evutil_socket_t fd, short what, void *arg)
 {
-	struct daemon *d = arg;
-	struct ctl *c;
-	json_t *msg;
-
 	(void)fd;
 	(void)what;
-	while ((c = waiting_next(d, &msg))) {
-		register_backup(d, c, msg);
-		json_decref(msg);
-	}
+	register_waiting(arg);
 }
 
 static void on_chld(evutil_socket_t sig, short what, void *arg)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation: replicators as the daemon hears them
+ * Theory of operation: messages and ends of replicators
  *
- * A replicator introduces itself over the control socket (register.c), tells its state, hands over
- * what must outlive it, and says how it ended ("done"); sessions.c goes on from there.
+ * A replicator registers over the control socket (register.c), reports its state, hands over what
+ * must outlive it, and reports its outcome ("done"); sessions.c decides what follows.
  *
- * The daemon's own death: replicators go on by themselves and introduce themselves to the next
- * daemon. After a start, one that does not come within a moment is taken for dead.
+ * If the daemon dies, replicators keep running and register with the next daemon. After a daemon's
+ * start, a replicator that does not register within a moment is taken for dead.
  */
 #include "daemon/daemon.h"
 
@@ -18,33 +18,34 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define INTRODUCTION_NS (1500 * TV_NS_PER_MS)
+#define REGISTER_NS (1500 * TV_NS_PER_MS)
 
-static void not_introduced(struct vm *vm);
+static void not_registered(struct vm *vm);
 
 /* ---- timer: one per VM; its phase decides what it is for ---- */
 static void due(struct vm *vm)
 {
-	if (vm->awaited) {
-		not_introduced(vm);
+	if (vm->now.awaited) {
+		not_registered(vm);
 		return;
 	}
 	switch (vm->phase) {
 	case VM_RECOVERING:
-		if (!vm->child)
+		if (!vm->now.child)
 			vm_start_recovery(vm);
 		break;
 	case VM_FENCING:
-		if (!vm->child)
+		if (!vm->now.child)
 			vm_start_fence(vm);
 		break;
 	case VM_RUNNING:
 		/* It was asked to stop its VM and has not: the fence process does it instead. */
-		if (vm->role == VM_PRIMARY && vm->highest > vm->generation && vm->replicator > 0)
-			kill(vm->replicator, SIGKILL);
+		if (vm->role == SESSION_PRIMARY && vm->highest > vm->saved.generation &&
+		    vm->now.replicator > 0)
+			kill(vm->now.replicator, SIGKILL);
 		break;
 	case VM_IDLE:
-		if (vm->role == VM_PRIMARY)
+		if (vm->role == SESSION_PRIMARY)
 			reprotect_try(vm);
 		break;
 	}
@@ -63,7 +64,7 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 			break;
 		}
 	TAILQ_FOREACH(vm, &d->vms, link)
-		if (vm->child == pid)
+		if (vm->now.child == pid)
 			break;
 	if (!vm)
 		return;
@@ -75,9 +76,9 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 		vm_fence_done(vm, status);
 		return;
 	}
-	vm->child = 0;
-	/* With a connection its end is told there, after everything it had said was read. */
-	if (!vm->rep && vm->replicator == pid)
+	vm->now.child = 0;
+	/* With a connection its end is found there, after everything that it sent was read. */
+	if (!vm->now.rep && vm->now.replicator == pid)
 		session_ended(vm);
 }
 
@@ -88,10 +89,9 @@ int supervise_accept(struct daemon *d, int fd, struct tv_err *e)
 	socklen_t n = sizeof(a);
 	int rc;
 
-	/* Peers that have not said who they are may take a bounded number of processes. */
+	/* Peers that have not registered may take a bounded number of processes. */
 	if (d->n_strangers == sizeof(d->strangers) / sizeof(*d->strangers))
-		return tv_fail(e, -EAGAIN,
-			       "too many connections that have not introduced themselves");
+		return tv_fail(e, -EAGAIN, "too many connections that have not registered");
 	if (getpeername(fd, (struct sockaddr *)&a, &n) ||
 	    getnameinfo((struct sockaddr *)&a, n, s.address, sizeof(s.address), NULL, 0,
 			NI_NUMERICHOST))
@@ -108,95 +108,138 @@ static void rep_closed(struct ctl *c, void *arg)
 	struct vm *vm = arg;
 
 	ctl_free(c);
-	if (vm->rep != c)
+	if (vm->now.rep != c)
 		return;
-	vm->rep = NULL;
-	/* It does not talk to us any more: either it has ended, or it must. */
-	if (vm->replicator > 0 && !vm->done)
-		kill(vm->replicator, SIGKILL);
+	vm->now.rep = NULL;
+	/* Without a connection it has ended, or must. */
+	if (vm->now.replicator > 0 && !vm->now.done)
+		kill(vm->now.replicator, SIGKILL);
 	session_ended(vm);
 }
 
-static void on_protected(struct vm *vm, json_t *msg)
+/* False, and logged once a session, when the two are of versions that do not fit. */
+static bool read_body(struct vm *vm, enum session_op op, const json_t *msg, void *body,
+		      size_t body_bytes)
 {
-	const char *peer = json_string_value(json_object_get(msg, "peer"));
+	struct tv_err e = {0};
 
-	vm->was_protected = true;
+	if (!daemon_body(op, msg, body, body_bytes, &e))
+		return true;
+	if (!vm->now.malformed)
+		tv_log(TV_ERROR, "%s: malformed message from its replicator: %s", vm->name, e.text);
+	vm->now.malformed = true;
+	return false;
+}
+
+static void on_protected(struct vm *vm, const json_t *msg)
+{
+	struct vm_saved *s = &vm->saved;
+	struct session_peer body;
+
+	s->was_protected = true;
 	vm->fresh = false;
-	vm->reason[0] = 0;
-	if (peer) /* `protect --to HOST:PORT` knows it from now on */
-		snprintf(vm->peer_name, sizeof(vm->peer_name), "%s", peer);
+	s->reason[0] = 0;
+	/* `protect --to HOST:PORT` learns the name here. */
+	if (read_body(vm, SESSION_OP_PROTECTED, msg, &body, sizeof(body)))
+		tv_copy(s->peer.name, sizeof(s->peer.name), body.peer);
 	reprotect_protected(vm);
-	tv_log(TV_INFO, "%s is protected by %s", vm->name, vm->peer_name);
+	tv_log(TV_INFO, "%s is protected by %s", vm->name, s->peer.name);
 	vm_save(vm);
 	if (!vm->waiter_leaves)
-		vm_answer_with(vm,
-			       json_pack("{sb si s{ss ss ss}}", "done", 1, "rc", 0, "vm", "name",
-					 vm->name, "id", vm->id, "peer", vm->peer_name));
+		vm_answer_with(vm, json_pack("{sb si s{ss ss ss}}", "done", 1, "rc", 0, "vm",
+					     "name", vm->name, "id", vm->id, "peer", s->peer.name));
 }
 
-static void on_stats(struct vm *vm, json_t *msg, bool done)
+static void on_stats(struct vm *vm, const json_t *msg)
 {
-	/* The last counters stay readable after the end. */
-	if (!vm->stats)
-		vm->stats = json_object();
-	json_object_update(vm->stats, msg);
-	vm->stats_ns = tv_now_ns();
-	vm->done = done;
-	if (vm->role == VM_BACKUP && !done)
+	struct session_stats stats;
+
+	vm->now.stats_ns = tv_now_ns();
+	if (!read_body(vm, SESSION_OP_STATS, msg, &stats, sizeof(stats)))
+		return;
+	vm->now.stats = stats;
+	if (vm->role == SESSION_BACKUP)
 		fence_command_look(vm);
-	if (!done)
-		vm_progress(vm, json_string_value(json_object_get(msg, "state")),
-			    json_number_value(json_object_get(msg, "progress")));
+	vm_progress(vm, stats.state, stats.progress);
 }
 
-static void on_standby(struct vm *vm, json_t *msg)
+/* One that cannot be read counts as none: the session died, and is cleaned up after. */
+static void on_done(struct vm *vm, const json_t *msg)
 {
-	vm->qemu.pid = (pid_t)json_integer_value(json_object_get(msg, "standby_pid"));
-	vm->qemu.start_ticks = (uint64_t)json_integer_value(json_object_get(msg, "standby_start"));
-	snprintf(vm->qemu.qmp_path, sizeof(vm->qemu.qmp_path), "%s",
-		 json_string_value(json_object_get(msg, "qmp")));
+	vm->now.done = read_body(vm, SESSION_OP_DONE, msg, &vm->now.end, sizeof(vm->now.end));
+}
+
+/* The backup's standby has its process. */
+static void on_standby(struct vm *vm, const json_t *msg)
+{
+	struct hv_vm_id *qemu = &vm->saved.qemu;
+	struct session_register body;
+
+	if (!read_body(vm, SESSION_OP_REGISTER, msg, &body, sizeof(body)))
+		return;
+	qemu->pid = body.standby_pid;
+	qemu->start_ticks = body.standby_start_ticks;
+	tv_copy(qemu->qmp_path, sizeof(qemu->qmp_path), body.qmp);
 	vm_save(vm);
+}
+
+static void on_answer(struct vm *vm, enum session_op op, const json_t *msg)
+{
+	struct session_answer body;
+
+	if (read_body(vm, op, msg, &body, sizeof(body)) && !body.ok)
+		vm_answer(vm, TV_E_REFUSED, body.text);
 }
 
 static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
 {
-	const char *op = json_string_value(json_object_get(msg, "op"));
+	enum session_op op = session_op_of(msg);
 	struct vm *vm = arg;
 
-	if (op && !strcmp(op, "stash") && n) {
+	if (op == SESSION_OP_STASH && n) {
 		stash_take(vm, fds, n);
 		return;
 	}
 	for (unsigned i = 0; i < n; i++)
 		close(fds[i]);
-	if (!op || vm->rep != c)
+	if (vm->now.rep != c)
 		return;
-	if (!strcmp(op, "stats") || !strcmp(op, "done"))
-		on_stats(vm, msg, !strcmp(op, "done"));
-	else if (!strcmp(op, "protected"))
+	switch (op) {
+	case SESSION_OP_STATS:
+		on_stats(vm, msg);
+		break;
+	case SESSION_OP_DONE:
+		on_done(vm, msg);
+		break;
+	case SESSION_OP_PROTECTED:
 		on_protected(vm, msg);
-	else if (!strcmp(op, "register")) /* a backup's standby has got its pid */
+		break;
+	case SESSION_OP_REGISTER:
 		on_standby(vm, msg);
-	else if ((!strcmp(op, "promote-answer") || !strcmp(op, "switch-answer")) &&
-		 !json_is_true(json_object_get(msg, "ok")))
-		vm_answer(vm, TV_E_REFUSED, json_string_value(json_object_get(msg, "text")));
+		break;
+	case SESSION_OP_PROMOTE_ANSWER:
+	case SESSION_OP_SWITCH_ANSWER:
+		on_answer(vm, op, msg);
+		break;
+	default:
+		break;
+	}
 }
 
 const struct ctl_ops supervise_rep_ops = {rep_message, rep_closed};
 
 /* ---- after a start ---- */
-static void not_introduced(struct vm *vm)
+static void not_registered(struct vm *vm)
 {
-	vm->awaited = false;
-	if (vm->rep || vm->phase != VM_IDLE)
+	vm->now.awaited = false;
+	if (vm->now.rep || vm->phase != VM_IDLE)
 		return;
-	if (vm->role == VM_BACKUP) {
+	if (vm->role == SESSION_BACKUP) {
 		session_ended(vm);
 	} else if (!vm_lives(vm)) {
 		tv_log(TV_INFO, "%s has ended: forgotten", vm->name);
 		vm_drop(vm);
-	} else if (vm->highest > vm->generation) {
+	} else if (vm->highest > vm->saved.generation) {
 		fencing_yield(vm);
 	} else if (vm->reprotect.on) {
 		tv_log(TV_WARN,
@@ -214,7 +257,7 @@ void supervise_loaded(struct daemon *d)
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (vm->reprotect.on)
 			reprotect_start(vm);
-		vm->awaited = true;
-		vm_timer(vm, INTRODUCTION_NS);
+		vm->now.awaited = true;
+		vm_timer(vm, REGISTER_NS);
 	}
 }

@@ -11,12 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct ctl *take(struct waiting *w, json_t **msg)
+static struct ctl *take(struct waiting *w)
 {
 	struct ctl *c = w->c;
 
 	TAILQ_REMOVE(&w->d->waiting, w, link);
-	*msg = w->msg;
 	free(w);
 	return c;
 }
@@ -34,31 +33,25 @@ static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, v
 /* It gave up while it waited. */
 static void on_closed(struct ctl *c, void *arg)
 {
-	json_t *msg;
-
-	take(arg, &msg);
-	json_decref(msg);
+	take(arg);
 	ctl_free(c);
 }
 
-struct ctl *waiting_add(struct vm *vm, struct ctl *c, json_t *msg)
+struct ctl *waiting_add(struct vm *vm, struct ctl *c, const struct session_register *as)
 {
 	static const struct ctl_ops ops = {on_message, on_closed};
 	struct ctl *older = NULL;
 	struct waiting *w;
-	json_t *older_msg;
 
 	TAILQ_FOREACH(w, &vm->d->waiting, link)
 		if (w->behind == vm)
 			break;
-	if (w) {
-		older = take(w, &older_msg);
-		json_decref(older_msg);
-	}
+	if (w)
+		older = take(w);
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		abort(); /* as vm_new */
-	*w = (struct waiting){.d = vm->d, .behind = vm, .c = c, .msg = json_incref(msg)};
+	*w = (struct waiting){.d = vm->d, .behind = vm, .c = c, .as = *as};
 	TAILQ_INSERT_TAIL(&vm->d->waiting, w, link);
 	ctl_set_arg(c, &ops, w);
 	return older;
@@ -76,29 +69,24 @@ void waiting_release(struct vm *vm)
 	}
 }
 
-struct ctl *waiting_next(struct daemon *d, json_t **msg)
+struct ctl *waiting_next(struct daemon *d, struct session_register *as)
 {
 	struct waiting *w;
 
 	TAILQ_FOREACH(w, &d->waiting, link)
-		if (!w->behind)
-			return take(w, msg);
+		if (!w->behind) {
+			*as = w->as;
+			return take(w);
+		}
 	return NULL;
 }
 
 struct ctl *waiting_take(struct daemon *d, const char *vm_id)
 {
 	struct waiting *w;
-	struct ctl *c = NULL;
-	json_t *msg;
 
 	TAILQ_FOREACH(w, &d->waiting, link)
-		if (!w->behind &&
-		    !strcmp(json_string_value(json_object_get(w->msg, "vm_id")), vm_id))
-			break;
-	if (w) {
-		c = take(w, &msg);
-		json_decref(msg);
-	}
-	return c;
+		if (!w->behind && !strcmp(w->as.vm_id, vm_id))
+			return take(w);
+	return NULL;
 }

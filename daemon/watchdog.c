@@ -21,14 +21,8 @@
 
 static bool is_guarded(const struct vm *vm)
 {
-	return vm->role == VM_PRIMARY && strcmp(vm->arbiter, "none") != 0 && vm->was_protected;
-}
-
-static const char *stat_of(const struct vm *vm, const char *key)
-{
-	const char *s = json_string_value(json_object_get(vm->stats, key));
-
-	return s ? s : "";
+	return vm->role == SESSION_PRIMARY && strcmp(vm->saved.arbiter, "none") != 0 &&
+	       vm->saved.was_protected;
 }
 
 /* Why it may speak without the right to; NULL: it cannot. */
@@ -37,16 +31,15 @@ static const char *doubt(const struct vm *vm, const struct fo_times *t, int64_t 
 	switch (vm->phase) {
 	case VM_IDLE:	    /* alone by record; or just loaded, and its replicator may come */
 	case VM_RECOVERING: /* what it says is thrown away until the record is there */
-		return vm->highest > vm->generation ? "it is stale" : NULL;
+		return vm->highest > vm->saved.generation ? "it is stale" : NULL;
 	case VM_FENCING:
 		return "it has not been stopped yet";
 	case VM_RUNNING:
 		break;
 	}
-	if (now_ns - vm->stats_ns > t->backup_lost_ns)
+	if (now_ns - vm->now.stats_ns > t->backup_lost_ns)
 		return "its replicator says nothing";
-	if (!strcmp(stat_of(vm, "core"), "PROTECTED") &&
-	    !json_is_true(json_object_get(vm->stats, "lease")))
+	if (!strcmp(vm->now.stats.core, "PROTECTED") && !vm->now.stats.lease)
 		return "its lease is over and it is not stopped";
 	return NULL;
 }
@@ -78,11 +71,10 @@ static void look(struct daemon *d)
 {
 	int64_t now = tv_now_ns();
 	const char *why = NULL;
-	struct fo_times t;
+	struct fo_times t = daemon_times(d);
 	bool any = false;
 	struct vm *vm;
 
-	fo_times_init(&t, d->conf.heartbeat_ms * TV_NS_PER_MS);
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (!is_guarded(vm))
 			continue;
@@ -108,11 +100,9 @@ static void look(struct daemon *d)
 
 static void arm(struct daemon *d)
 {
-	struct fo_times t;
-	struct timeval tv;
+	struct fo_times t = daemon_times(d);
+	struct timeval tv = tv_timeval(t.pet_ns);
 
-	fo_times_init(&t, d->conf.heartbeat_ms * TV_NS_PER_MS);
-	tv = (struct timeval){t.pet_ns / TV_NS_PER_S, t.pet_ns % TV_NS_PER_S / 1000};
 	event_add(d->pet, &tv);
 }
 

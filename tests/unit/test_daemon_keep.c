@@ -84,15 +84,15 @@ static void places_share_no_name(void **state)
 
 static void what_is_kept_keeps_its_place(void **state)
 {
-	struct vm vm = {.d = &d, .generation = 4, .slot = 0};
+	struct vm vm = {.d = &d, .saved = {.generation = 4, .slot = 0}};
 	struct kept *k;
 
 	(void)state;
 	strcpy(vm.id, ID);
 	strcpy(vm.name, "vm1");
-	strcpy(vm.qemu.qmp_path, "/run/vm1.qmp");
-	vm.qemu.pid = getpid(); /* a process that lives as long as the test */
-	vm.qemu.start_ticks = tv_pid_start_ticks(getpid());
+	strcpy(vm.saved.qemu.qmp_path, "/run/vm1.qmp");
+	vm.saved.qemu.pid = getpid(); /* a process that lives as long as the test */
+	vm.saved.qemu.start_ticks = tv_pid_start_ticks(getpid());
 	assert_int_equal(kept_free_slot(&d, ID), 0);
 	kept_add(&vm, "another host runs it");
 	assert_int_equal(kept_free_slot(&d, ID), 1);
@@ -109,9 +109,9 @@ static void what_is_kept_keeps_its_place(void **state)
 	assert_string_equal(k->why, "another host runs it");
 	assert_int_equal(kept_free_slot(&d, ID), 1);
 	/* One that has ended is forgotten by itself, the other one at a word. */
-	vm.qemu.start_ticks++;
-	vm.qemu.pid = 1;
-	vm.slot = 1;
+	vm.saved.qemu.start_ticks++;
+	vm.saved.qemu.pid = 1;
+	vm.saved.slot = 1;
 	kept_add(&vm, "gone");
 	kept_prune(&d);
 	assert_int_equal(kept_forget(&d, ID), 1);

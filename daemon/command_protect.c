@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* twinvm protect: which VM, which backup, what is in the way; then a replicator is started. */
+#include "daemon/commands.h"
+#include "failover/arbiter/arbiter.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What the command asks for. */
+struct wish {
+	const char *mode, *arbiter; /* NULL: as before, or the configured ones */
+	int epoch_ms;		    /* 0: likewise */
+	struct config_peer peer;
+	struct hv_vm_id qemu;
+};
+
+/* Not what a VM's name means: a standby, and one that was stopped for good. */
+static bool is_no_vm(pid_t pid, void *arg)
+{
+	struct daemon *d = arg;
+	struct vm *vm;
+
+	TAILQ_FOREACH(vm, &d->vms, link)
+		if (vm->role == SESSION_BACKUP && vm->saved.qemu.pid == pid)
+			return true;
+	return kept_is(d, pid);
+}
+
+static struct vm *by_process(struct daemon *d, const struct hv_vm_id *id)
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH(vm, &d->vms, link)
+		if (vm->saved.qemu.pid == id->pid && vm->saved.qemu.start_ticks == id->start_ticks)
+			return vm;
+	return NULL;
+}
+
+/* A VM that failed over to this host and runs alone is protected again under its old identity. */
+static struct vm *entry_for(struct daemon *d, const struct hv_vm_id *id)
+{
+	struct vm *vm = by_process(d, id);
+	char fresh[33], name[128];
+
+	if (vm)
+		return vm;
+	tv_random_hex(fresh, 16);
+	/* A VM without -name needs a name all the same. */
+	snprintf(name, sizeof(name), "pid%d", (int)id->pid);
+	vm = vm_new(d, fresh, id->name[0] ? id->name : name, SESSION_PRIMARY);
+	vm->saved.qemu = *id;
+	return vm;
+}
+
+/* Why a VM that is known cannot be protected now; -EALREADY, or 0 when it can. */
+static int in_the_way(const struct vm *vm, struct tv_err *e)
+{
+	if (vm->role == SESSION_BACKUP)
+		return tv_fail(e, -EALREADY, "%s is the backup of %s: give the command on %s",
+			       vm->d->conf.host, vm->name, vm->saved.peer.name);
+	if (vm->phase == VM_FENCING)
+		return tv_fail(e, -EALREADY,
+			       "%s is being stopped here because another host runs it", vm->name);
+	if (vm->waiter)
+		return tv_fail(e, -EALREADY, "another twinvm command waits for %s", vm->name);
+	if (vm->phase == VM_RECOVERING)
+		return tv_fail(e, -EALREADY,
+			       "%s is being cleaned up after a replicator that died: it is "
+			       "protected again by itself",
+			       vm->name);
+	if (!vm->saved.was_protected ||
+	    (vm->phase == VM_RUNNING && !strcmp(vm->now.stats.state, "protected")))
+		return tv_fail(e, -EALREADY, "%s is already protected (backup: %s)", vm->name,
+			       vm->saved.peer.name);
+	return 0;
+}
+
+static int check_arbiter(const struct daemon *d, const char *url, struct tv_err *e)
+{
+	struct fo_arbiter_conf ac = config_arbiter(&d->conf, NULL);
+	const size_t room = sizeof(((struct vm *)0)->saved.arbiter);
+
+	return strlen(url) < room
+		       ? fo_arbiter_check_url(url, &ac, e)
+		       : tv_fail(e, -EINVAL, "the arbiter's URL is longer than %zu characters",
+				 room - 1);
+}
+
+static int read_wish(const struct daemon *d, json_t *msg, struct wish *w, struct tv_err *e)
+{
+	json_int_t epoch_ms = json_integer_value(json_object_get(msg, "epoch_ms"));
+	enum pace_mode parsed;
+
+	*w = (struct wish){.mode = command_text(msg, "mode", NULL),
+			   .arbiter = command_text(msg, "arbiter", NULL)};
+	if (pace_mode_parse(w->mode ? w->mode : d->conf.mode, &parsed) || epoch_ms < 0 ||
+	    epoch_ms > 60000)
+		return tv_fail(e, -EINVAL,
+			       "mode is adaptive, remus or kemari, and --epoch 1 to 60000 ms");
+	w->epoch_ms = (int)epoch_ms;
+	return check_arbiter(d, w->arbiter ? w->arbiter : d->conf.arbiter, e);
+}
+
+/* Finds the VM, known (*vm) or not, and the host that is to protect it. */
+static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish *w,
+		     struct tv_err *e)
+{
+	const char *what = command_text(msg, "vm", "");
+	struct vm *same;
+	bool several;
+	int rc;
+
+	*vm = vm_find(d, what, &several);
+	rc = *vm ? in_the_way(*vm, e) : 0;
+	if (!rc)
+		rc = config_peer(&d->conf, command_text(msg, "to", ""), &w->peer, e);
+	if (rc)
+		return rc;
+	rc = hv_find(*vm ? (*vm)->saved.qemu.qmp_path : what, is_no_vm, d, &w->qemu, e);
+	if (rc == -ENOENT && !*vm && kept_find(d, what))
+		return tv_fail(e, TV_E_REFUSED,
+			       "%s was stopped here because another host runs it: see 'twinvm "
+			       "status %s'",
+			       what, what);
+	if (rc)
+		return rc;
+	same = *vm ? NULL : by_process(d, &w->qemu);
+	return same ? tv_fail(e, -EALREADY, "%s is already protected (backup: %s)", same->name,
+			      same->saved.peer.name)
+		    : 0;
+}
+
+/* It is to be protected again anyway: by this host, then. True when the command waits for that. */
+static bool joins_try(struct vm *vm, struct ctl *c, const struct wish *w)
+{
+	if (!vm || vm->phase != VM_RUNNING)
+		return false;
+	if (strcmp(vm->saved.peer.address, w->peer.host) != 0 ||
+	    vm->saved.peer.port != w->peer.port)
+		vm->asked = reprotect_candidate(&w->peer);
+	command_waits(c, vm, false);
+	return true;
+}
+
+/* A VM that has changed hosts keeps its arbiter: its record is there. */
+static void set_up(struct vm *vm, const struct wish *w)
+{
+	const struct config *conf = &vm->d->conf;
+	struct vm_saved *s = &vm->saved;
+
+	s->was_protected = false;
+	s->peer = reprotect_candidate(&w->peer);
+	if (vm->fresh || w->mode)
+		tv_copy(s->mode, sizeof(s->mode), w->mode ? w->mode : conf->mode);
+	if (vm->fresh || w->arbiter)
+		tv_copy(s->arbiter, sizeof(s->arbiter), w->arbiter ? w->arbiter : conf->arbiter);
+	if (vm->fresh || w->epoch_ms)
+		s->epoch_ms = w->epoch_ms ? w->epoch_ms : conf->epoch_ms;
+}
+
+void command_protect(struct daemon *d, struct ctl *c, json_t *msg)
+{
+	struct tv_err e = {0};
+	struct wish w;
+	struct vm *vm;
+	bool fresh;
+	int rc;
+
+	rc = read_wish(d, msg, &w, &e);
+	if (!rc)
+		rc = find_both(d, msg, &vm, &w, &e);
+	if (rc) {
+		command_end(c, rc, "%s", e.text);
+		return;
+	}
+	if (joins_try(vm, c, &w))
+		return;
+	fresh = !vm;
+	vm = vm ? vm : entry_for(d, &w.qemu);
+	vm->fresh = fresh;
+	set_up(vm, &w);
+	reprotect_begun(vm);
+	rc = vm_start_source(vm, &e);
+	if (rc) {
+		command_end(c, rc, "%s", e.text);
+		if (fresh)
+			vm_drop(vm);
+		return;
+	}
+	command_waits(c, vm, false);
+	vm_progress(vm, "syncing", 0.0);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* twinvm status: the VMs, and those of which only a stopped QEMU is here (status.c shows one). */
+#include "daemon/commands.h"
+
+#include <string.h>
+
+static bool first_of(struct daemon *d, const struct kept *k)
+{
+	struct kept *o;
+
+	TAILQ_FOREACH(o, &d->kept, link)
+		if (!strcmp(o->id, k->id))
+			return o == k;
+	return false;
+}
+
+static bool is_wanted(struct daemon *d, const struct vm *vm, const char *what)
+{
+	bool several;
+
+	return !what || !strcmp(vm->name, what) || !strcmp(vm->id, what) ||
+	       vm == vm_find(d, what, &several);
+}
+
+/* One entry for a VM that has nothing here but stopped QEMUs. */
+static bool is_kept_wanted(struct daemon *d, const struct kept *k, const char *what)
+{
+	return !vm_by_id(d, k->id) && first_of(d, k) &&
+	       (!what || kept_find(d, what) == k || !strcmp(k->id, what));
+}
+
+void command_status(struct daemon *d, struct ctl *c, json_t *msg)
+{
+	const char *what = command_text(msg, "vm", NULL);
+	json_t *list;
+	struct kept *k;
+	struct vm *vm;
+	bool several;
+
+	if (what && !vm_find(d, what, &several) && !kept_find(d, what)) {
+		command_vm(d, c, msg);
+		return;
+	}
+	list = json_array();
+	TAILQ_FOREACH(vm, &d->vms, link)
+		if (is_wanted(d, vm, what))
+			json_array_append_new(list, vm_status(vm));
+	kept_prune(d);
+	TAILQ_FOREACH(k, &d->kept, link)
+		if (is_kept_wanted(d, k, what))
+			json_array_append_new(list, kept_status(d, k));
+	ctl_send(c, json_pack("{sb si so}", "done", 1, "rc", 0, "vms", list));
+	ctl_close_when_sent(c);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* twinvm unprotect: ends protection; with --kept, forgets a stopped instance. */
+#include "daemon/commands.h"
+
+#include <errno.h>
+
+/* What was stopped here is forgotten; true when that was all there was to do. */
+static bool forget_kept(struct daemon *d, struct ctl *c, json_t *msg)
+{
+	const char *what = command_text(msg, "vm", "");
+	bool several, only = json_is_true(json_object_get(msg, "kept"));
+	struct kept *k = kept_find(d, what);
+
+	if (!only && vm_find(d, what, &several))
+		return false;
+	if (k) {
+		kept_forget(d, k->id);
+		command_end(c, 0, "%s", "");
+	} else if (only) {
+		command_end(c, -ENOENT, "no stopped QEMU of '%s' is kept on %s", what,
+			    d->conf.host);
+	}
+	return k || only;
+}
+
+void command_unprotect(struct daemon *d, struct ctl *c, json_t *msg)
+{
+	struct vm *vm;
+
+	if (forget_kept(d, c, msg))
+		return;
+	vm = command_vm(d, c, msg);
+	if (!vm)
+		return;
+	if (vm->role == SESSION_BACKUP) {
+		command_end(c, -EINVAL, "%s is only the backup of %s: give the command on %s",
+			    d->conf.host, vm->name, vm->saved.peer.name);
+		return;
+	}
+	if (vm->waiter) {
+		command_end(c, -EBUSY, "another twinvm command waits for this VM");
+		return;
+	}
+	fo_reprotect_stop(&vm->reprotect);
+	if (vm->phase == VM_IDLE) { /* alone: nothing is attached */
+		command_end(c, 0, "%s", "");
+		vm_drop(vm);
+		return;
+	}
+	vm_save(vm);
+	command_waits(c, vm, true);
+	if (vm->now.rep)
+		ctl_send(vm->now.rep, session_message(SESSION_OP_LEAVE, NULL));
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A VM that this host has a part in: as primary, or as backup. What it is, what of it is on disk,
+ * the session that runs, and the program that powers its other host off. registry.c keeps the list.
+ */
+#ifndef DAEMON_VM_H
+#define DAEMON_VM_H
+
+#include "replicator/session/session.h"
+#include "failover/failover.h"
+#include "hv/hv.h"
+
+#include <sys/queue.h>
+
+struct daemon;
+
+enum vm_phase {
+	VM_IDLE,       /* no replicator; the VM runs alone, or has just been loaded from disk */
+	VM_RUNNING,    /* a replicator was started */
+	VM_RECOVERING, /* a process cleans up after a replicator that died */
+	VM_FENCING,    /* another host runs this VM: a process stops this host's instance */
+};
+
+/* In state_dir/vms/ID.json, with id, name, role and whether it is to be protected (registry.c). */
+struct vm_saved {
+	struct hv_vm_id qemu; /* primary: the VM; backup: the standby (pid 0: none) */
+	char dir[256];	      /* backup: the standby's run directory */
+	int slot;	      /* whose names the QEMU has (slot.h); -1: it never was a standby */
+	struct fo_candidate peer; /* the other host; its address as it was given or came from */
+	char mode[16], arbiter[256], session[33];
+	int epoch_ms;
+	uint64_t generation;
+	struct fo_candidate last; /* the host that reprotect.last names */
+	bool was_protected;	  /* ever since protect was given */
+	char reason[512];	  /* why it is not protected */
+};
+
+/* A replicator process, and what it reported. */
+struct vm_session {
+	pid_t child;	  /* replicator or helper started by this daemon; 0: none, or adopted */
+	pid_t replicator; /* registered one, started by this daemon or adopted */
+	struct ctl *rep;  /* its connection */
+	bool awaited;	  /* loaded from disk: its replicator may still register */
+	struct session_stats stats; /* state "": none yet; stays readable after the end */
+	int64_t stats_ns;	    /* when it reported last */
+	bool malformed;		    /* a message of it could not be read: logged once */
+	bool done;		    /* it reported its end: */
+	struct session_end end;
+};
+
+/* fence_command.c */
+struct vm_fencer {
+	pid_t pid; /* of fence_command; 0: it does not run */
+	struct event *timer;
+	bool begun, decides; /* in this session; its success promotes */
+};
+
+/* stash.c: copies of the sockets that hold the VM's output */
+struct vm_stash {
+	int fds[CTL_MAX_FDS];
+	struct event *drain[CTL_MAX_FDS];
+	unsigned n;
+};
+
+struct vm {
+	TAILQ_ENTRY(vm) link;
+	struct daemon *d;
+	char id[33], name[128];
+	enum session_role role;
+	struct vm_saved saved;
+	struct fo_reprotect reprotect; /* its `on`: to be protected whenever that is possible */
+	enum vm_phase phase;
+	uint64_t highest;    /* generation that this host knows of; above its own: stale */
+	struct event *timer; /* the phase decides what for */
+	struct vm_session now;
+	struct vm_fencer fencer;
+	struct vm_stash stash;
+	/* twinvm protect, unprotect or failover that waits */
+	struct ctl *waiter;
+	bool waiter_leaves;	   /* it waits for the end of protection */
+	bool fresh;		   /* made by the protect under way: forgotten when that fails */
+	struct fo_candidate asked; /* protect named this host during another try; port 0: no */
+};
+
+/* ---- registry.c ---- */
+struct vm *vm_new(struct daemon *d, const char *id, const char *name, enum session_role role);
+/*
+ * Forgets the VM, here and on disk. The replicator must be gone or going. A backup session that
+ * waited for that is admitted in the loop's next turn.
+ */
+void vm_drop(struct vm *vm);
+struct vm *vm_by_id(struct daemon *d, const char *id);
+/* By name, id, pid or QMP socket. NULL: none; *several is set when more than one has it. */
+struct vm *vm_find(struct daemon *d, const char *what, bool *several);
+/* An error is logged: a restart of twinvmd would not know the VM, which keeps running. */
+void vm_save(const struct vm *vm);
+/* Its QEMU process is still the one that is known. */
+bool vm_lives(const struct vm *vm);
+/* The VM's timer, in ns from now: then d->due is called, and the phase at that time counts. */
+void vm_timer(struct vm *vm, int64_t ns);
+/* Reads what is on disk; the caller starts what must be started. */
+void registry_load(struct daemon *d);
+
+#endif
