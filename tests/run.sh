@@ -4,6 +4,7 @@
 # failed, all of it is in BUILD/test-logs. A local test that cannot run here exits 77 with the reason in
 # its last line. The last line is exactly "N passed, N failed, N skipped".
 # usage: run.sh [PATTERN]...      only tests whose name contains one of the patterns
+# TEST_KEEP=1 keeps the folders of a local test that failed; its log has their names (lines "kept: ...").
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export B=${B:-build}

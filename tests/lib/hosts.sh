@@ -18,7 +18,7 @@
 #   host_hear hostA hostB            until now
 #   host_freeze hostA, host_thaw     it hangs, and comes back
 #   host_path hostA PATH             where this machine sees a file of a host, e.g. of its /var/lib
-#   hosts_down                       called at exit
+#   hosts_down                       called at exit; TEST_KEEP=1 in the environment keeps a failed script's folders
 #
 # Each host has its own network, processes, mounts and name. Its /run, /var/lib and /dev/shm are
 # private, everything else is shared with this machine. Two networks, each a bridge in a namespace of
@@ -155,14 +155,30 @@ hosts_down() {
 	if declare -F at_exit >/dev/null; then
 		at_exit "$status" || true
 	fi
+	! keeps_folder "$status" || keep_hosts
 	for name in "${!HOST_INIT[@]}"; do
 		[[ -z ${HOST_INIT[$name]} ]] || kill -9 "${HOST_INIT[$name]}" 2>/dev/null || true
 	done
 	for name in "${!HOST_OUTER[@]}"; do
 		wait "${HOST_OUTER[$name]}" 2>/dev/null || true
 	done
-	[[ -z $HOSTS_DIR ]] || rm -rf "$HOSTS_DIR"
+	[[ -z $HOSTS_DIR ]] || keeps_folder "$status" || rm -rf "$HOSTS_DIR"
 	exit "$status"
+}
+# With TEST_KEEP=1 a script that failed leaves its folders: is this such an end?
+keeps_folder() {
+	[[ -n ${TEST_KEEP:-} && $1 != 0 && $1 != 77 ]]
+}
+# What each host has under its own /run/twinvm goes with it (files up to 16 MiB); /var/lib is there as state-HOST.
+keep_hosts() {
+	local name run
+	for name in "${!HOST_INIT[@]}"; do
+		run=/proc/${HOST_INIT[$name]:-0}/root/run/twinvm
+		[[ -d $run ]] || continue
+		mkdir -p "$HOSTS_DIR/run-$name"
+		(cd "$run" && find . -type f -size -16M -exec cp --parents {} "$HOSTS_DIR/run-$name/" \;) || true
+	done
+	echo "kept: $HOSTS_DIR"
 }
 
 host_run() {

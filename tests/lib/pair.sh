@@ -123,7 +123,12 @@ at_exit() {
 			tail -n 40 "$log"
 		done
 	fi
-	[[ -z $PAIR_DIR || -n ${PAIR_KEEP:-} ]] || rm -rf "$PAIR_DIR"
+	[[ -n $PAIR_DIR ]] || return 0
+	if keeps_folder "$1"; then
+		echo "kept: $PAIR_DIR"
+	else
+		rm -rf "$PAIR_DIR"
+	fi
 }
 
 tw() {

@@ -315,7 +315,7 @@ static void test_golden(void **state)
 	struct frame_rx rx;
 
 	(void)state;
-	if (getenv("TWINVM_WRITE_GOLDEN"))
+	if (getenv("TWINVM_GOLDEN_WRITE"))
 		assert_int_equal(tv_write_file(GOLDEN, frame, n), 0);
 	assert_int_equal(tv_read_file(GOLDEN, 4096, &file, &bytes), 0);
 	assert_int_equal(bytes, n);
