@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # make lint. Each step is an error when it finds something, except those in WARN_ONLY.
 # A tool that is not installed is reported as missing, not passed over in silence.
-# usage: run.sh [STEP]...     all of them: format includes build circles sizes words numbers sleeps shell
+# usage: run.sh [STEP]...     all of them: format includes build circles sizes words docs numbers sleeps shell
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 here=tests/lint
 export B=${B:-build}
 bad=0
-WARN_ONLY=${WARN_ONLY-' sizes words '}
+WARN_ONLY=${WARN_ONLY-' sizes words docs '}
 
 # step NAME COMMAND WHAT: runs it if it is wanted
 step() {
@@ -58,6 +58,7 @@ build() {
 circles() { "$here/circles.py" . "$B"; }
 sizes() { "$here/sizes.py"; }
 words() { "$here/words.py"; }
+docs() { "$here/docs.py"; }
 # A test is called by its number: no two scripts of one folder share one.
 numbers() {
 	local folder twice
@@ -100,6 +101,7 @@ step build build "the build: no warning, each function with a prototype"
 step circles circles "no circle of files that call each other"
 step sizes sizes "files of 500 lines, functions of 70 (sizes.allow)"
 step words words "words (words.list, words.allow)"
+step docs docs "documents name what is there, lines of 100 columns"
 step numbers numbers "numbers of test scripts are unique"
 step sleeps no_sleep "tests do not sleep"
 step_with shellcheck shell shell "shellcheck"

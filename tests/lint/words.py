@@ -63,7 +63,8 @@ def main():
              else os.path.join(os.path.dirname(__file__), "../.."))
     phrases = read_phrases()
     if args:
-        print("\n".join(line for f in args for line in show(f, hits(f, phrases))))
+        for line in (line for f in args for line in show(f, hits(f, phrases))):
+            print(line)
         return 0
     found = {f: hits(f, phrases) for f in sorted(text_files())}
     found = {f: h for f, h in found.items() if h}
