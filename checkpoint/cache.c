@@ -6,8 +6,8 @@
  * probing leads from key to slot and is at most half full. Removal moves later entries of the probe
  * run back, so there are no tombstones to clean up.
  *
- * Which page gives way: a hand walks the slots and looks at LOOK of them for the one used longest
- * ago (sampled LRU). One used in this or the previous tick never gives way: a guest that dirties
+ * Eviction: a hand walks the slots and looks at LOOK of them for the one used longest
+ * ago (sampled LRU). One used in this or the previous tick is never evicted: a guest that dirties
  * more than fits, in the same order every epoch, would otherwise push out every page just before
  * it is needed and never hit at all. Then the new page simply is not remembered.
  */
@@ -146,7 +146,7 @@ static void unlink_at(struct ckpt_cache *c, uint32_t i)
 	c->index[i] = EMPTY;
 }
 
-/* The slot that gives way, already out of the index; EMPTY: none should. */
+/* Evicts a page: its slot, already out of the index; EMPTY: none should be evicted. */
 static uint32_t evict(struct ckpt_cache *c)
 {
 	uint32_t best = EMPTY, best_age = 1, look = c->slots < LOOK ? c->slots : LOOK;

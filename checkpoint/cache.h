@@ -9,7 +9,7 @@ struct ckpt_cache;
 int ckpt_cache_new(size_t bytes, struct ckpt_cache **out) TV_MUST_CHECK;
 void ckpt_cache_free(struct ckpt_cache *c);
 void ckpt_cache_clear(struct ckpt_cache *c);
-/* Pages older than about two ticks may give way to new ones. */
+/* Pages older than about two ticks may be evicted for new ones. */
 void ckpt_cache_tick(struct ckpt_cache *c);
 /* The remembered contents, or NULL. Writable: the caller updates a base in place. */
 uint8_t *ckpt_cache_find(struct ckpt_cache *c, uint32_t block, uint64_t offset);

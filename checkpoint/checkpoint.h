@@ -55,7 +55,7 @@ struct ckpt_enc;
  * deltas). All memory is taken here. */
 int ckpt_enc_new(size_t cache_bytes, struct ckpt_enc **out) TV_MUST_CHECK;
 void ckpt_enc_free(struct ckpt_enc *enc);
-/* Forgets all bases: the receiver starts from nothing. Also forgets the last device state. */
+/* Forgets all bases and the last device state: the receiver starts from nothing. */
 void ckpt_enc_reset(struct ckpt_enc *enc);
 /* Appends one record for a page to out. -ENOBUFS when out is full (then nothing changed: send what
  * is there and call again). CKPT_RECORD_HEADER_BYTES + TV_PAGE_BYTES are always enough. -EINVAL: no
@@ -70,7 +70,7 @@ int ckpt_enc_page(struct ckpt_enc *enc, uint32_t block, uint64_t offset, const v
 #define CKPT_BLOCK_STATE 0xffffu
 int ckpt_enc_state(struct ckpt_enc *enc, const void *state, size_t bytes,
 		   struct tv_buf *out) TV_MUST_CHECK;
-/* Room for all of it is needed, or nothing changes and it says -ENOBUFS:
+/* Needs room for all of it, else nothing changes and it returns -ENOBUFS;
  * CKPT_ENC_STATE_BYTES(bytes) are always enough. -EINVAL for 0 bytes, -EFBIG over
  * CKPT_MAX_STATE_BYTES, -ENOMEM. */
 #define CKPT_ENC_STATE_BYTES(bytes) \
@@ -90,8 +90,8 @@ void ckpt_dec_free(struct ckpt_dec *dec);
 /* Starts an epoch; drops what an unfinished one, or an unfinished stream, had left. */
 void ckpt_dec_begin(struct ckpt_dec *dec);
 /* Adds received bytes: any split, also in the middle of a record. Only bounds are checked here.
- * -ENOSPC, -ENOMEM or the spool file's errno: the epoch is lost, its room given back, and every
- * call says the same until ckpt_dec_begin. Writes to a file, so it may take as long as a disk
+ * -ENOSPC, -ENOMEM or the spool file's errno: the epoch is lost, its room is freed, and every call
+ * fails the same way until ckpt_dec_begin. Writes to a file, so it may take as long as a disk
  * takes. */
 int ckpt_dec_add(struct ckpt_dec *dec, const void *p, size_t n) TV_MUST_CHECK;
 /*
@@ -114,7 +114,7 @@ int ckpt_dec_apply(struct ckpt_dec *dec) TV_MUST_CHECK;
  * applied, it fails the same way until ckpt_dec_begin.
  */
 int ckpt_dec_stream(struct ckpt_dec *dec, const void *p, size_t n, struct tv_err *e) TV_MUST_CHECK;
-/* Bytes of a streamed record that has not come completely: 0 at the end of a whole first copy. */
+/* Bytes of a streamed record that is not complete yet: 0 at the end of a whole first copy. */
 size_t ckpt_dec_stream_pending(const struct ckpt_dec *dec);
 /* The device state of the last applied epoch; valid until the next apply. NULL before the first,
  * and after an apply that failed. */
@@ -151,7 +151,7 @@ int ckpt_hash_block(struct ckpt_hasher *h, const void *p, size_t n,
 		    uint8_t out[CKPT_HASH_BYTES]) TV_MUST_CHECK;
 
 struct ckpt_sieve;
-struct ckpt_sieve_out { /* what is to be sent; 0 or negative, which is passed on */
+struct ckpt_sieve_out { /* what is to be sent; 0, or a negative code, which is returned */
 	int (*write)(void *arg, uint64_t offset, const void *data, uint32_t bytes);
 	int (*zero)(void *arg, uint64_t offset, uint64_t bytes, bool trim);
 };
@@ -167,8 +167,8 @@ void ckpt_sieve_free(struct ckpt_sieve *s);
 int ckpt_sieve_write(struct ckpt_sieve *s, uint64_t offset, const void *data,
 		     uint32_t bytes) TV_MUST_CHECK;
 int ckpt_sieve_zero(struct ckpt_sieve *s, uint64_t offset, uint64_t bytes, bool trim) TV_MUST_CHECK;
-/* The first copy is complete: sends what is owed; the image is the copy then. From now on
- * everything that comes is sent. */
+/* The first copy is complete: sends zeroes that were held back; then the image equals the copy.
+ * From now on everything that comes is sent. */
 int ckpt_sieve_end(struct ckpt_sieve *s) TV_MUST_CHECK;
 /* Contents that were not sent because the backup had them. */
 uint64_t ckpt_sieve_kept_bytes(const struct ckpt_sieve *s);
@@ -202,8 +202,8 @@ struct ckpt_rep;
  * running VM uses one of them; -ENOSPC, -EFBIG and others: the sentence names the file. */
 int ckpt_rep_open(const struct ckpt_rep_conf *conf, struct ckpt_rep **out,
 		  struct tv_err *e) TV_MUST_CHECK;
-/* Does any image hold something from before? Then the first copy must be complete to be of use, and
- * hashes may be asked for. */
+/* Does any image hold data from before? Then only a complete first copy makes it usable, and hashes
+ * may be asked for. */
 bool ckpt_rep_has_old(const struct ckpt_rep *rep);
 /*
  * Hashes of up to n blocks from first on, as the image is now, into out (CKPT_HASH_BYTES each).
@@ -213,7 +213,7 @@ int ckpt_rep_hash(struct ckpt_rep *rep, unsigned disk, uint64_t first, unsigned 
 		  struct tv_err *e) TV_MUST_CHECK;
 /* NULL: no such disk. */
 const char *ckpt_rep_path(const struct ckpt_rep *rep, unsigned disk);
-/* After a failure of this or any of the next five it fails the same way for ever. */
+/* After a failure of this or of any of the next five, all of them fail the same way. */
 int ckpt_rep_stream(struct ckpt_rep *rep, const void *p, size_t n, struct tv_err *e) TV_MUST_CHECK;
 /* Checks count and checksum of the first copy. */
 int ckpt_rep_stream_end(struct ckpt_rep *rep, uint64_t records, uint64_t checksum,
@@ -226,9 +226,10 @@ int ckpt_rep_verify(struct ckpt_rep *rep, uint64_t epoch, uint64_t records, uint
 		    struct tv_err *e) TV_MUST_CHECK;
 /* Writes a verified epoch to the images. */
 int ckpt_rep_apply(struct ckpt_rep *rep, uint64_t epoch, struct tv_err *e) TV_MUST_CHECK;
-/* Makes what is applied durable and says so in the state file. */
+/* Makes what is applied durable and records that in the state file. */
 int ckpt_rep_settle(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
-/* The images are about to be a running VM's: there is no state of theirs any more. */
+/* A VM is about to run from the images: removes the state file, since they hold no epoch any
+ * more. */
 void ckpt_rep_hand_over(struct ckpt_rep *rep);
 /* Makes what is in the images durable. */
 int ckpt_rep_sync(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
@@ -243,7 +244,7 @@ void ckpt_rep_free(struct ckpt_rep *rep);
 enum ckpt_rep_phase {
 	CKPT_REP_NONE,	/* there is no replica */
 	CKPT_REP_WHOLE, /* exactly one epoch */
-	CKPT_REP_MIXED, /* between two epochs, or not complete: to be copied anew */
+	CKPT_REP_MIXED, /* between two epochs, or not complete: needs a new first copy */
 };
 struct ckpt_rep_state {
 	enum ckpt_rep_phase phase;

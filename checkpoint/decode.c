@@ -303,8 +303,8 @@ static int verify_records(struct ckpt_dec *dec, uint64_t records, struct tv_err 
 		return ckpt_dec_fail(e, rc, w.number, &w.r, why);
 	if (w.number != records)
 		return tv_fail(e, TV_E_PROTOCOL,
-			       "%" PRIu64 " records came where the sender counted %" PRIu64,
-			       w.number, records);
+			       "%" PRIu64 " records came, the sender counted %" PRIu64, w.number,
+			       records);
 	if (!state_done || state_done != dec->next.bytes)
 		return tv_fail(e, TV_E_PROTOCOL, "the epoch has no complete device state");
 	return 0;

@@ -92,10 +92,12 @@ static const char *check_write(const struct ckpt_disk_rec *r)
 	if (r->bytes > CKPT_DISK_PIECE_BYTES)
 		return "too long";
 	if (r->encoding == RAW)
-		return r->payload_bytes == r->bytes ? NULL : "raw payload of another length";
+		return r->payload_bytes == r->bytes ? NULL : "raw payload of a wrong length";
 	if (r->encoding != LZ4)
 		return "unknown encoding";
-	return r->payload_bytes && r->payload_bytes < r->bytes ? NULL : "bad LZ4 length";
+	return r->payload_bytes && r->payload_bytes < r->bytes
+		       ? NULL
+		       : "impossible length of an LZ4 payload";
 }
 
 const char *ckpt_disk_check(const struct ckpt_disk_rec *r, unsigned disks, const uint64_t *sizes)
@@ -108,7 +110,7 @@ const char *ckpt_disk_check(const struct ckpt_disk_rec *r, unsigned disks, const
 		return check_write(r);
 	if (r->kind != CKPT_DISK_ZERO && r->kind != CKPT_DISK_TRIM)
 		return "unknown kind";
-	return r->payload_bytes || r->encoding || r->hash ? "contents where none belong" : NULL;
+	return r->payload_bytes || r->encoding || r->hash ? "unexpected contents" : NULL;
 }
 
 int ckpt_disk_decode(const struct ckpt_disk_rec *r, const uint8_t *payload, uint8_t *scratch,

@@ -2,18 +2,19 @@
 /*
  * Theory of operation: a VM's disks on the backup
  *
- * The first copy is written to the images as it comes; until its end the state file says that they
- * are nobody's state. From then on records are kept per epoch (memory, then a file: journal.c) and
- * the images are touched only by ckpt_rep_apply, after the whole epoch was verified, with
- * "applying" in the state file around it. Records of an epoch arrive while the one before is still
- * being checked, so several epochs are open at once; they are applied in order, each once.
+ * The first copy is written to the images as it comes. Until epoch 1 is applied, the state file
+ * records MIXED: the images hold no epoch. After the first copy, records are kept per epoch
+ * (memory, then a file: journal.c), and only ckpt_rep_apply touches the images, after the whole
+ * epoch was verified, with "applying" in the state file around it. Records of an epoch arrive while
+ * the one before is still being checked, so several epochs are open at once; they are applied in
+ * order, each once.
  *
- * Every record is checked as soon as it is complete, contents against the hash in its header. What
- * is left to ckpt_rep_verify is what a record cannot say of itself: that all of them came, in
- * their order, which the checksum over their headers says.
+ * Every record is checked as soon as it is complete, contents against the hash in its header.
+ * ckpt_rep_verify checks the rest: that all records came, in their order, by the checksum over
+ * their headers.
  *
- * A failed write to an image (no room, I/O error) makes the replica dead: nothing more is taken,
- * and the state file says MIXED for whoever comes next.
+ * A failed write to an image (no room, I/O error) makes the replica dead: every later call fails,
+ * and the state file records MIXED for the next session.
  */
 #include "checkpoint/image.h"
 #include "checkpoint/journal.h"
@@ -75,7 +76,7 @@ static int apply_record(void *arg, const struct ckpt_disk_rec *rec, const uint8_
 	if (rec->kind != CKPT_DISK_WRITE)
 		return ckpt_image_zero(im, rec->offset, rec->bytes, r->zeroes, e);
 	if (ckpt_disk_decode(rec, payload, r->scratch, &contents))
-		return tv_fail(e, TV_E_CORRUPT, "a disk record's contents are damaged");
+		return tv_fail(e, TV_E_CORRUPT, "damaged contents in a disk record");
 	r->written_bytes += rec->bytes;
 	return ckpt_image_write(im, rec->offset, contents, rec->bytes, e);
 }
@@ -276,7 +277,7 @@ int ckpt_rep_hash(struct ckpt_rep *r, unsigned disk, uint64_t first, unsigned n,
 
 /* ---- first copy ---- */
 
-/* Applies the record in carry when it is complete; says how many bytes it still needs in *more. */
+/* Applies the record in carry when it is complete; *more is how many bytes it still needs. */
 static int stream_record(struct ckpt_rep *r, size_t *more, struct tv_err *e)
 {
 	struct ckpt_disk_rec rec;
@@ -313,7 +314,8 @@ int ckpt_rep_stream(struct ckpt_rep *r, const void *p, size_t n, struct tv_err *
 		return rc;
 	if (!r->streaming)
 		return die(r, e,
-			   tv_fail(e, TV_E_PROTOCOL, "disk data of a first copy that has ended"));
+			   tv_fail(e, TV_E_PROTOCOL,
+				   "disk data of epoch 0, but the first copy has ended"));
 	rc = stream_record(r, &more, e);
 	while (!rc && n) {
 		size_t k = n < more ? n : more;
@@ -339,10 +341,11 @@ int ckpt_rep_stream_end(struct ckpt_rep *r, uint64_t records, uint64_t checksum,
 		return die(r, e,
 			   tv_fail(e, TV_E_PROTOCOL, "the disks' first copy ends inside a record"));
 	if (records != r->stream_records || checksum != ckpt_sum_value(r->sum))
-		return die(r, e,
-			   tv_fail(e, TV_E_CORRUPT, "the disks' first copy is not what was sent"));
+		return die(
+			r, e,
+			tv_fail(e, TV_E_CORRUPT, "the disks' first copy: wrong count or checksum"));
 	r->streaming = false;
-	return 0; /* still nobody's state: that comes with epoch 1 */
+	return 0; /* the images hold no epoch yet: epoch 1 makes them whole */
 }
 
 /* ---- epochs ---- */
@@ -362,7 +365,9 @@ int ckpt_rep_add(struct ckpt_rep *r, uint64_t epoch, const void *p, size_t n, st
 	if (epoch <= r->applied || epoch <= r->verified || epoch > r->applied + CKPT_REP_EPOCHS)
 		return die(r, e,
 			   tv_fail(e, TV_E_PROTOCOL,
-				   "disk data of epoch %" PRIu64 " have no place now", epoch));
+				   "unexpected disk data of epoch %" PRIu64 "; epoch %" PRIu64
+				   " is applied",
+				   epoch, r->applied));
 	k->epoch = epoch;
 	rc = ckpt_journal_add(k->journal, p, n, &ops, e);
 	return rc ? die(r, e, rc) : 0;
@@ -378,8 +383,9 @@ int ckpt_rep_verify(struct ckpt_rep *r, uint64_t epoch, uint64_t records, uint64
 	if (rc)
 		return rc;
 	if (r->streaming || epoch != r->applied + 1)
-		rc = tv_fail(e, TV_E_PROTOCOL, "epoch %" PRIu64 " is not the disks' next one",
-			     epoch);
+		rc = tv_fail(e, TV_E_PROTOCOL,
+			     "epoch %" PRIu64 " is not the disks' next one, %" PRIu64, epoch,
+			     r->applied + 1);
 	else
 		rc = ckpt_journal_whole(k->journal, e);
 	/* A free journal is an empty one. */
@@ -387,7 +393,7 @@ int ckpt_rep_verify(struct ckpt_rep *r, uint64_t epoch, uint64_t records, uint64
 	if (!rc && (count != records || ckpt_journal_sum(k->journal) != checksum))
 		rc = tv_fail(e, TV_E_CORRUPT,
 			     "epoch %" PRIu64 ": %" PRIu64 " disk records instead of %" PRIu64
-			     ", or other ones",
+			     ", or a wrong checksum",
 			     epoch, count, records);
 	if (rc)
 		return die(r, e, rc);
@@ -412,7 +418,7 @@ int ckpt_rep_apply(struct ckpt_rep *r, uint64_t epoch, struct tv_err *e)
 		if (rc)
 			return die(r, e, rc);
 		if (tv_fault("replica_kill"))
-			kill(getpid(), SIGKILL); /* before the state file says that it is whole */
+			kill(getpid(), SIGKILL); /* before the state file says LIVE */
 		ckpt_journal_clear(k->journal);
 		k->epoch = 0;
 	}

@@ -2,9 +2,9 @@
 /*
  * Theory of operation
  *
- * An epoch is a run of records (page_record.h; docs/WIRE.md, "Page records"): one for every page the
- * guest wrote, ascending, then the device state in pieces. The primary's encoder makes them, the
- * backup's decoder (decode.c) keeps them until all have come, checks all, then applies all.
+ * An epoch is a run of records (page_record.h; docs/WIRE.md, "Page records"): one for every page
+ * the guest wrote, ascending, then the device state in pieces. The primary's encoder makes them,
+ * the backup's decoder (decode.c) keeps them until all have come, checks all, then applies all.
  *
  * Deltas. The encoder remembers, within a bound, what it sent last for a page (cache.c) and may
  * send the difference. The receiver needs no such memory: its replica is what was sent. This holds

@@ -28,19 +28,19 @@ int ckpt_image_open(struct ckpt_image *im, const struct ckpt_rep_conf *c, unsign
 
 	if (snprintf(im->path, sizeof(im->path), "%s/%s-%u.raw", c->dir, c->vm_id, disk) >=
 	    (int)sizeof(im->path))
-		return tv_fail(e, -ENAMETOOLONG, "the folder for replicas, %s, has too long a name",
-			       c->dir);
+		return tv_fail(e, -ENAMETOOLONG,
+			       "the name of the folder for replicas is too long: %s", c->dir);
 	im->fd = open(im->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (im->fd < 0)
 		return failed(im, "open", -errno, e);
 	if (fstat(im->fd, &st) || !S_ISREG(st.st_mode))
-		return failed(im, "not a file", -EINVAL, e);
+		return failed(im, "not a regular file", -EINVAL, e);
 	if (is_in_use(im->fd))
 		return tv_fail(e, -EBUSY, "replica image %s is in use by a running VM", im->path);
 	im->old = c->hash_key && (uint64_t)st.st_size == c->bytes[disk] && st.st_blocks;
 	/* Empty, then long: all holes. */
 	if ((!im->old && ftruncate(im->fd, 0)) || ftruncate(im->fd, (off_t)c->bytes[disk]))
-		return failed(im, "setting its size", -errno, e);
+		return failed(im, "set size", -errno, e);
 	return 0;
 }
 
@@ -70,7 +70,7 @@ int ckpt_image_zero(struct ckpt_image *im, uint64_t offset, uint64_t n, const ui
 	if (!fallocate(im->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n))
 		return 0;
 	if (errno != EOPNOTSUPP && errno != ENOSYS)
-		return failed(im, "making a hole", -errno, e);
+		return failed(im, "make a hole", -errno, e);
 	while (n) {
 		size_t k = n < CKPT_DISK_PIECE_BYTES ? (size_t)n : CKPT_DISK_PIECE_BYTES;
 		int rc = ckpt_image_write(im, offset, zeroes, k, e);

@@ -15,9 +15,9 @@ struct ckpt_image {
 };
 
 /*
- * Opens the image of disk number `disk`, makes it where there is none, and gives it its size (conf's
- * bytes). It becomes empty, unless conf has a hash_key and its size was right. -EBUSY: a running VM
- * uses it. im->fd is the caller's to close, also after a failure.
+ * Opens the image of disk number `disk`, makes it where there is none, and gives it its size
+ * (conf's bytes). It becomes empty, unless conf has a hash_key and its size was right. -EBUSY: a
+ * running VM uses it. im->fd is the caller's to close, also after a failure.
  */
 int ckpt_image_open(struct ckpt_image *im, const struct ckpt_rep_conf *conf, unsigned disk,
 		    struct tv_err *e) TV_MUST_CHECK;
@@ -28,7 +28,8 @@ int ckpt_image_zero(struct ckpt_image *im, uint64_t offset, uint64_t n, const ui
 		    struct tv_err *e) TV_MUST_CHECK;
 int ckpt_image_read(struct ckpt_image *im, uint64_t offset, uint8_t *p, size_t n,
 		    struct tv_err *e) TV_MUST_CHECK;
-/* Are the bytes at `at` all in a hole? *until: what is known to be one from there on; 0 at first. */
+/* Are the bytes at `at` all in a hole? *until: what is known to be one from there on; 0 at
+ * first. */
 bool ckpt_image_is_hole(const struct ckpt_image *im, uint64_t at, size_t bytes, uint64_t end,
 			uint64_t *until);
 /* Makes what was written durable. */

@@ -3,7 +3,7 @@
  * Order is kept as: full slabs, then the file, then the last slab (tail), into which bytes are
  * gathered. A tail that is full joins the slabs while memory lasts; after that it is written to the
  * file and used again. A record never crosses a slab's end: a tail counts as full when the record
- * whose header has just come does not fit any more, and that header moves on.
+ * whose header has just come does not fit any more, and that header moves to the next slab.
  */
 #include "checkpoint/journal.h"
 #include "checkpoint/spool.h"
@@ -141,7 +141,7 @@ static int bad(struct tv_err *e, uint64_t number, const struct ckpt_disk_rec *re
 
 static int keep_failed(struct tv_err *e, int rc)
 {
-	return tv_fail(e, rc, "keeping an epoch's disk data: %s", tv_strerror(rc));
+	return tv_fail(e, rc, "cannot keep an epoch's disk data: %s", tv_strerror(rc));
 }
 
 /* A tail with room for more than is in it now. What is no whole record yet moves on. */
@@ -182,7 +182,7 @@ static void gather(struct ckpt_journal *j, size_t want, const uint8_t **p, size_
 	*n -= k;
 }
 
-/* Goes on with one record. */
+/* Adds bytes up to the end of one record. */
 static int add_some(struct ckpt_journal *j, const uint8_t **p, size_t *n,
 		    const struct ckpt_journal_ops *ops, struct tv_err *e)
 {
@@ -298,7 +298,7 @@ static int each_of_file(struct ckpt_spool *file, uint64_t *number,
 			return tv_fail(e, TV_E_CORRUPT, "kept disk data end inside a record");
 		rc = ckpt_spool_at(file, at, (size_t)n, &p);
 		if (rc)
-			return tv_fail(e, rc, "reading kept disk data: %s", tv_strerror(rc));
+			return tv_fail(e, rc, "cannot read kept disk data: %s", tv_strerror(rc));
 		rc = visit(p, n, (*number)++, ops, recheck, &bytes, e);
 	}
 	return rc;

@@ -61,8 +61,8 @@ int ckpt_repstate_begin(const char *dir, const char *vm_id, const char *session,
 		rc = tv_write_file(s->path, &first, sizeof(first));
 	if (!rc) {
 		fd = open(s->path, O_RDWR | O_CLOEXEC);
-		/* Its block is there from now on: a store into the mapping cannot fail for want of
-		 * room. */
+		/* Its block is allocated from now on: a store into the mapping cannot fail for want
+		 * of room. */
 		if (fd < 0 || posix_fallocate(fd, 0, TV_PAGE_BYTES))
 			rc = fd < 0 ? -errno : -ENOSPC;
 		else
@@ -71,7 +71,8 @@ int ckpt_repstate_begin(const char *dir, const char *vm_id, const char *session,
 	if (rc || p == MAP_FAILED) {
 		rc = rc ? rc : -errno;
 		free(s);
-		return tv_fail(e, rc, "the replica's state file in %s: %s", dir, tv_strerror(rc));
+		return tv_fail(e, rc, "cannot make the replica's state file in %s: %s", dir,
+			       tv_strerror(rc));
 	}
 	s->page = p;
 	*out = s;

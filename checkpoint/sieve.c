@@ -23,9 +23,9 @@
  *
  * At the end, zeroes are sent for blocks that are ZEROED and not zero in the image. (A KEPT block
  * of which a part was sent is not whole before the copy has come there; it will: the job is ready
- * only when it has copied all of the disk.) What the image holds does not matter, only that nobody
- * but us changes it after it was hashed: a replica of another moment, a mixed or a damaged one
- * serves as well, and a block that was changed in it is sent.
+ * only when it has copied all of the disk.) It does not matter what the image holds, only that
+ * nothing but this first copy changes it after it was hashed: a replica of another moment, a mixed
+ * or a damaged one serves as well, and a block that was changed in it is sent.
  */
 #include "checkpoint/checkpoint.h"
 

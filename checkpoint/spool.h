@@ -9,7 +9,7 @@ struct ckpt_spool;
 int ckpt_spool_new(size_t memory_bytes, const char *dir, uint64_t file_bytes,
 		   struct ckpt_spool **out) TV_MUST_CHECK;
 void ckpt_spool_free(struct ckpt_spool *s);
-/* Empties it and gives disk space back. */
+/* Empties it and frees its disk space. */
 void ckpt_spool_clear(struct ckpt_spool *s);
 /* -ENOSPC: limit or disk full. After a failure every add fails the same way until clear. */
 int ckpt_spool_add(struct ckpt_spool *s, const void *p, size_t n) TV_MUST_CHECK;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* twinvm, the command: one file a subcommand, this is what they share. Private to cli/. */
+/* twinvm, the command: what its subcommands share (request.c). Private to cli/. */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
@@ -21,7 +21,8 @@ extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failo
 
 /*
  * Sends request (stolen) to twinvmd and reads answers until the last one, calling progress (may be
- * NULL) for those before. *last is the caller's. Returns an exit status; what failed was said.
+ * NULL) for those before, and with NULL before an error is printed. *last is the caller's. Returns
+ * an exit status; a failure was reported by cli_fail.
  */
 int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, json_t *msg),
 	     json_t **last);
@@ -31,8 +32,8 @@ int cli_fail(struct cli *c, int status, const char *fmt, ...) TV_PRINTF(3, 4);
 int cli_usage(const struct subcommand *cmd);
 /* Prints j with --json (stolen). */
 void cli_print(struct cli *c, json_t *j);
-/* Handles --json and --help anywhere among a subcommand's arguments; see getopt_long. Returns -1 to
- * go on, else the exit status. opt is what getopt_long returned. */
+/* Handles --json and --help anywhere among a subcommand's arguments. opt is what getopt_long
+ * returned. Returns -1 to continue, else the exit status. */
 int cli_common_option(struct cli *c, const struct subcommand *cmd, int opt);
 #define CLI_COMMON_OPTIONS                     \
 	{"json", no_argument, NULL, 'J'},      \

@@ -25,8 +25,8 @@ static int run(struct cli *c, int argc, char **argv)
 		return cli_usage(&cmd_failover);
 	if (force)
 		fprintf(stderr,
-			"twinvm: promoting %s without an arbiter: if its old host still runs it, it runs "
-			"twice and its data are at risk; make sure that host is off\n",
+			"twinvm: promoting %s without an arbiter: make sure that its old host is off; if "
+			"that host still runs the VM, it runs twice and its data are at risk\n",
 			argv[optind]);
 	rc = cli_call(c,
 		      json_pack("{ss ss sb}", "op", "failover", "vm", argv[optind], "force", force),
@@ -47,15 +47,16 @@ static int run(struct cli *c, int argc, char **argv)
 const struct subcommand cmd_failover = {
 	"failover",
 	"VM [--force]",
-	"let a VM and its backup change places; --force: run it here, its host is dead",
-	"Without --force, on the host that runs the VM: a planned switch. The VM stops, its last epoch is\n"
-	"committed, and it goes on on the backup with nothing lost; when that fails it goes on here. The new\n"
-	"host has it protected again by itself, first by this one.\n"
-	"With --force, on the backup: promotes the standby on this host from the last committed epoch. For VMs\n"
-	"without an arbiter, where a person decides: refused while the primary answers, and for VMs that have\n"
-	"an arbiter.\n\n"
+	"move a VM to its backup; --force: run it here, because its host is dead",
+	"Without --force, on the host that runs the VM: a planned switch. The VM stops, its last\n"
+	"epoch is committed, and the VM continues on the backup with nothing lost. If the switch\n"
+	"fails, the VM continues here. Afterwards the new host protects it again by itself, by this\n"
+	"host if possible.\n"
+	"With --force, on the backup: promotes the standby on this host from the last committed epoch.\n"
+	"Only for VMs without an arbiter, where the operator decides. Refused while the primary\n"
+	"answers.\n\n"
 	"  VM       its name or id\n"
-	"  --force  the old host is known to be dead (make sure: a VM that runs twice corrupts data)\n"
+	"  --force  the old host is dead (make sure of it: a VM that runs twice corrupts its data)\n"
 	"  --json   one JSON object on stdout\n",
 	run,
 };

@@ -22,7 +22,7 @@ static void help(FILE *f)
 		fprintf(f, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\n  --socket PATH  of twinvmd (default " DEFAULT_SOCKET ", or $TWINVM_SOCKET)\n"
 	      "\nExit status: 0 done, 1 failed, 2 wrong usage, 3 refused to keep the data safe.\n"
-	      "'twinvm COMMAND --help' tells more about a command.\n",
+	      "'twinvm COMMAND --help' describes a command.\n",
 	      f);
 }
 

@@ -88,16 +88,16 @@ const struct subcommand cmd_protect = {
 	"protect",
 	"VM --to HOST [--mode adaptive|remus|kemari] [--epoch MS] [--arbiter URL]",
 	"protect a running VM: copy it to HOST and keep the copy ready",
-	"Checks first, says everything that stands in the way, then copies the VM while it runs and\n"
-	"returns when it is protected.\n\n"
+	"Checks the VM and reports everything that prevents its protection; then copies the VM while it\n"
+	"runs, and returns when it is protected.\n\n"
 	"  VM             its name (-name), pid, or the path of its QMP socket\n"
 	"  --to HOST      a peer of twinvmd's configuration, or HOST:PORT\n"
 	"  --mode MODE    when checkpoints are made: remus (every epoch), kemari (as soon as the VM\n"
 	"                 sends something), adaptive (both, within a pause budget; the default)\n"
 	"  --epoch MS     length of an epoch (default from the configuration, 25)\n"
-	"  --arbiter URL  who decides which host runs the VM: etcd://HOST:PORT,HOST:PORT,... (a cluster;\n"
-	"                 etcds:// with TLS), file:///DIRECTORY (seen by both hosts), or\n"
-	"                 none: then only a person promotes the backup (twinvm failover --force)\n"
+	"  --arbiter URL  what decides which host runs the VM: etcd://HOST:PORT,HOST:PORT,... (a\n"
+	"                 cluster; etcds:// with TLS), file:///DIRECTORY (which both hosts share), or\n"
+	"                 none: only the operator promotes the backup (twinvm failover --force)\n"
 	"  --json         one JSON object on stdout\n",
 	run,
 };

@@ -35,8 +35,8 @@ void cli_print(struct cli *c, json_t *j)
 
 int cli_usage(const struct subcommand *cmd)
 {
-	fprintf(stderr, "usage: twinvm %s %s\n'twinvm %s --help' tells more\n", cmd->name,
-		cmd->args, cmd->name);
+	fprintf(stderr, "usage: twinvm %s %s\ntry 'twinvm %s --help'\n", cmd->name, cmd->args,
+		cmd->name);
 	return EXIT_USAGE;
 }
 
@@ -93,15 +93,15 @@ int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, jso
 	if (fd < 0) {
 		json_decref(request);
 		return cli_fail(c, EXIT_FAILED,
-				"twinvmd does not answer at %s (%s): start it with 'twinvmd "
-				"--config FILE', or name its socket with --socket",
+				"cannot connect to twinvmd at %s (%s): start it with 'twinvmd "
+				"--config FILE', or give its socket with --socket",
 				c->socket, strerror(-fd));
 	}
 	text = json_dumps(request, JSON_COMPACT);
 	json_decref(request);
 	if (!text || tv_write_all(fd, text, strlen(text)) || tv_write_all(fd, "\n", 1)) {
 		close(fd);
-		return cli_fail(c, EXIT_FAILED, "twinvmd at %s hung up", c->socket);
+		return cli_fail(c, EXIT_FAILED, "twinvmd at %s closed the connection", c->socket);
 	}
 	in = fdopen(fd, "r");
 	while ((msg = json_loadf(in, JSON_DISABLE_EOF_CHECK, NULL))) {
@@ -113,10 +113,11 @@ int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, jso
 	}
 	fclose(in);
 	if (!msg)
-		return cli_fail(c, EXIT_FAILED,
-				"twinvmd at %s went away; it goes on with what was begun when it "
-				"is back: see 'twinvm status'",
-				c->socket);
+		return cli_fail(
+			c, EXIT_FAILED,
+			"lost the connection to twinvmd at %s; when it is back, it continues "
+			"what was begun: see 'twinvm status'",
+			c->socket);
 	status = exit_status((int)json_integer_value(json_object_get(msg, "rc")));
 	*last = msg;
 	if (status) {

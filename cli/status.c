@@ -58,11 +58,11 @@ static int run(struct cli *c, int argc, char **argv)
 	rc = cli_call(c, req, NULL, &last);
 	vms = json_object_get(last, "vms");
 	if (!rc && c->json) {
-		/* One VM asked for: its object; else all, as an array. */
+		/* With VM its object, else all of them as an array. */
 		cli_print(c, json_incref(optind < argc ? json_array_get(vms, 0) : vms));
 	} else if (!rc) {
 		if (!json_array_size(vms))
-			puts("no VM is protected by or for this host");
+			puts("this host has no protected VMs and no standbys");
 		json_array_foreach(vms, i, vm)
 			line(vm);
 	}
@@ -73,11 +73,11 @@ static int run(struct cli *c, int argc, char **argv)
 const struct subcommand cmd_status = {
 	"status",
 	"[VM]",
-	"one line a VM: role, state, peer, epochs, lag, pause",
+	"one line for each VM: role, state, peer, epochs, lag, pause",
 	"  VM      its name, id, pid, or QMP socket; all VMs of this host otherwise\n"
 	"  --json  an array of objects on stdout; with VM one object\n\n"
-	"States: syncing, protected, alone (runs unprotected; the reason is said), promoting, stopped.\n"
-	"'kept' names a QEMU of this host that was stopped because another host runs the VM: look at it, end it,\n"
-	"or forget it with 'twinvm unprotect VM --kept'.\n",
+	"States: syncing, protected, alone (runs unprotected; the reason is shown), promoting, stopped.\n"
+	"'kept' names a QEMU process of this host that was stopped because another host runs the VM:\n"
+	"inspect it, end it, or forget it with 'twinvm unprotect VM --kept'.\n",
 	run,
 };

@@ -29,9 +29,10 @@ static int run(struct cli *c, int argc, char **argv)
 	if (!rc && c->json)
 		cli_print(c, json_pack("{ss sb}", "vm", argv[optind], "protected", 0));
 	else if (!rc && kept)
-		printf("the stopped QEMU of %s is forgotten; it is yours to end\n", argv[optind]);
+		printf("forgot the stopped QEMU of %s; end its process when you like\n",
+		       argv[optind]);
 	else if (!rc)
-		printf("%s runs on, not protected any more\n", argv[optind]);
+		printf("%s is no longer protected; it keeps running\n", argv[optind]);
 	json_decref(last);
 	return rc;
 }
@@ -39,11 +40,11 @@ static int run(struct cli *c, int argc, char **argv)
 const struct subcommand cmd_unprotect = {
 	"unprotect",
 	"VM [--kept]",
-	"stop protecting a VM; it runs on, the standby goes away",
-	"What twinvm added to the VM is removed from it; the VM is not restarted.\n\n"
+	"stop protecting a VM: it keeps running, its standby is removed",
+	"Removes what twinvm added to the VM; the VM is not restarted.\n\n"
 	"  VM      its name, id (from twinvm status), pid, or QMP socket\n"
-	"  --kept  only forget a QEMU of this host that was stopped because another host runs the VM: its\n"
-	"          process is left as it is, the names of its files and taps may be used again\n"
+	"  --kept  only forget a QEMU process of this host that was stopped because another host runs\n"
+	"          the VM: the process stays, the names of its files and taps may be used again\n"
 	"  --json  one JSON object on stdout\n",
 	run,
 };

@@ -7,12 +7,12 @@
  * Call order: nbd_new, nbd_add per disk, nbd_cut any number of times, nbd_free.
  *
  * It lives in the replicator and nowhere else, on purpose: when that process dies, the kernel
- * closes the sockets, QEMU's mirror job fails at its target, and the guest goes on without
- * noticing. A server that outlived the replicator would have to be told to let go.
+ * closes the sockets, QEMU's mirror job fails at its target, and the guest's write completes. A
+ * server that outlived the replicator would hold the guest's writes until somebody ended it.
  *
  * Threads: one per disk, with blocking calls and 256 KiB of memory each; the callbacks come from
- * them. Everything the client says is hostile: a violation ends that disk's connection, nothing
- * else. Return codes: see common.h.
+ * them. All input from the client is taken as hostile: a violation ends that disk's connection,
+ * nothing else. Return codes: see common.h.
  */
 #ifndef NBD_H
 #define NBD_H
@@ -24,9 +24,9 @@
 #define NBD_PIECE_BYTES (256u << 10)
 
 struct nbd_ops {
-	/* Where the owner would like a write's next bytes to be put (NBD_PIECE_BYTES of room), so
-	 * that it need not copy them: write is called with that address then. May be NULL, and
-	 * may return NULL. */
+	/* Where to receive a write's next bytes (NBD_PIECE_BYTES of room), so that the owner need
+	 * not copy them: write is then called with that address. May be NULL, and may return
+	 * NULL. */
 	void *(*room)(void *arg, unsigned disk);
 	/* data is valid during the call. It may wait: the request is answered after it
 	 * (back-pressure). Not 0: the connection ends, unanswered. */

@@ -3,11 +3,11 @@
  * Theory of operation
  *
  * A connection is negotiated (fixed newstyle, no TLS: it is a socket pair) and then serves requests
- * one after the other in its thread. Writes are read in pieces of at most NBD_PIECE_BYTES and
- * handed on; the answer follows when the last piece was taken. Reading is not offered: a mirror's
- * target is never read, so that a READ is answered with EIO. Flush is not offered either (QEMU
- * would send one at every pause of the VM, and what was answered is as safe as it gets here), but
- * answered.
+ * one after the other in its thread. Writes are read in pieces of at most NBD_PIECE_BYTES and given
+ * to the owner; the answer follows when the last piece was taken. Reading is not offered: a
+ * mirror's target is never read, so that a READ is answered with EIO. Flush is not offered either
+ * (QEMU would send one at every pause of the VM, and what was answered is as safe as it gets here),
+ * but answered.
  *
  * The end: nbd_cut shuts the sockets down, which wakes a thread out of any socket call; a thread
  * that waits in a callback is the owner's to wake. A socket is closed by its own thread only, so
@@ -175,7 +175,7 @@ static int option(struct conn *c)
 	opt = get32(head + 8);
 	n = get32(head + 12);
 	if (get64(head) != NBD_OPTS_MAGIC || n > NBD_MAX_OPTION_BYTES)
-		return end(c, "bad negotiation");
+		return end(c, "malformed NBD option");
 	if (n && get(c, c->piece, n))
 		return -EPIPE;
 	switch (opt) {
@@ -184,7 +184,7 @@ static int option(struct conn *c)
 		return rc ? rc : 1;
 	case NBD_OPT_ABORT:
 		(void)!option_reply(c, opt, NBD_REP_ACK, NULL, 0);
-		return end(c, "QEMU gave up the negotiation");
+		return end(c, "QEMU aborted the NBD negotiation");
 	case NBD_OPT_INFO:
 	case NBD_OPT_GO:
 		if (!good_info_request(c->piece, n))
@@ -207,12 +207,12 @@ static int negotiate(struct conn *c)
 	if (put(c, b, sizeof(b)) || get(c, flags, sizeof(flags)))
 		return -EPIPE;
 	if (get32(flags) & ~(uint32_t)(NBD_F_FIXED | NBD_F_NO_ZEROES))
-		return end(c, "bad negotiation");
+		return end(c, "unknown NBD client flags");
 	c->no_zeroes = get32(flags) & NBD_F_NO_ZEROES;
 	for (unsigned i = 0; i < NBD_MAX_OPTIONS && !rc; i++)
 		rc = option(c);
 	if (!rc)
-		return end(c, "endless negotiation");
+		return end(c, "too many NBD options");
 	return rc < 0 ? rc : 0;
 }
 
@@ -243,9 +243,9 @@ static int take_write(struct conn *c, const struct request *r)
 {
 	uint32_t done = 0;
 
-	/* The payload is behind the header whether we like the header or not. */
+	/* A refused header is followed by its payload: the connection cannot continue behind it. */
 	if (!inside(c, r) || r->bytes > NBD_MAX_REQUEST_BYTES)
-		return end(c, "a write outside of the disk, or too long");
+		return end(c, "NBD write outside of the disk, or too long");
 	while (done < r->bytes) {
 		uint32_t n = r->bytes - done < NBD_PIECE_BYTES ? r->bytes - done : NBD_PIECE_BYTES;
 		const struct nbd_ops *ops = &c->n->ops;
@@ -279,7 +279,7 @@ static int request(struct conn *c)
 	if (get(c, b, sizeof(b)))
 		return -EPIPE;
 	if (get32(b) != NBD_REQUEST_MAGIC)
-		return end(c, "a request without its magic number");
+		return end(c, "malformed NBD request: wrong magic number");
 	r.type = get16(b + 6);
 	memcpy(r.handle, b + 8, 8);
 	r.offset = get64(b + 16);

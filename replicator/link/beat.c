@@ -5,15 +5,14 @@
  * A heartbeat inside the TCP stream waits for everything before it: for a lost segment's
  * retransmission (200 ms at least, doubling) and for what a slow link still has to carry. Neither
  * means that a host is dead, and both would look like it. So heartbeats travel as datagrams too: 56
- * bytes, several per heartbeat interval, each by itself. The stream's own heartbeats go on as well;
- * where datagrams are filtered, those and every other byte of the stream are the sign of life, as
- * before.
+ * bytes, several per heartbeat interval, each by itself. The stream carries heartbeats as well:
+ * where datagrams are filtered, those and every other byte of the stream are the sign of life.
  *
  * Authentic by HMAC-SHA-256, cut to 16 bytes, under a key that both ends take from the TLS session
  * (RFC 8446 section 7.5, RFC 5705): no key travels and a new connection has a new key. The sender's
  * role is under the MAC, so that a datagram cannot be sent back to its sender; sequence numbers
- * only grow, so that an old one cannot be sent again. What is not authentic is ignored without a
- * word (anybody can send it).
+ * only grow, so that an old one cannot be sent again. What is not authentic is ignored and not
+ * logged (anybody can send it).
  *
  * Layout, little endian: be32 "tvHB", u8 role (1: the side that connected), u8 kind, u16 0, u64
  * seq, i64 sent_ns, u64 generation, 8 bytes 0, 16 bytes MAC over the first 40.
@@ -104,7 +103,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == ECONNREFUSED)
-			continue; /* an ICMP message: the stream's end tells it better */
+			continue; /* an ICMP message: the stream's end is the better sign */
 		if (n < 0)
 			return;
 		if (!authentic(b, msg, (size_t)n))

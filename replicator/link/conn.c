@@ -9,25 +9,27 @@
  *
  * Dialling (dial.c) gives a connected socket; an accepted one starts at the handshake. openssl
  * checks the peer's certificate, common name included, inside the handshake (tls.c). In TLS 1.3 the
- * client's handshake ends before the server has seen the client's certificate: the client may be
- * told `opened`, and then closed(-EPROTO) with the server's alert. So `opened` on the connecting
- * side means that the peer is who it says, not yet that the peer took us; the first message from it
- * means that.
+ * client's handshake ends before the server has seen the client's certificate: the client may get
+ * `opened`, and then closed(-EPROTO) with the server's alert. So on the connecting side `opened`
+ * means that the peer is authentic, not yet that the peer accepted this side; the first message
+ * from the peer means that.
  *
- * Sending (send_queue.c, flow.c): frames wait in our queue, and libevent gets only some 64 KiB ahead; the
- * kernel accepts only some 64 KiB that it has not sent (TCP_NOTSENT_LOWAT). An urgent message goes
- * to the head of our queue, so on a slow link it waits for those two amounts and no more.
+ * Sending (send_queue.c, flow.c): frames wait in the send queue, and libevent gets only some 64 KiB
+ * ahead; the kernel accepts only some 64 KiB that it has not sent (TCP_NOTSENT_LOWAT). An urgent
+ * message goes to the head of the send queue, so on a slow link it waits for those two amounts and
+ * no more.
  *
  * Receiving (recv.c): high-water mark, parser, callbacks. The parser (frame.c, control.c) is pure.
  *
  * Ends. Whatever ends a connection (peer, error, time-out) passes conn_end, which calls closed
  * once, as the last thing done. What the peer sent before it ended is handed over first, also when
- * the owner has switched reading off: then closed waits until it is switched on again. Nothing is
- * ever called back from inside a call of the owner's; such work waits for the zero timer `turn`.
+ * the owner has switched reading off: then closed waits until it is switched on again. No callback
+ * ever comes from inside a call by the owner; such work waits for the zero timer `turn`.
  * The owner may call repl_free in any callback: the memory stays until the outermost callback is
  * left (depth).
  *
- * Limits: dial 8 addresses; receive buffers 2 x 64 KiB and one frame (1 MiB); queues as in send_queue.h.
+ * Limits: dial 8 addresses; receive buffers 2 x 64 KiB and one frame (1 MiB); queues as in
+ * send_queue.h.
  */
 #include "replicator/link/conn_int.h"
 
@@ -63,7 +65,7 @@ static void end_by_peer(struct repl_conn *c, bool clean, unsigned long ssl_error
 		rc = tls_explain(&c->peer, ssl_error, handshake, &e);
 		conn_end_later(c, rc, "connection to %s: %s", c->who, e.text);
 	} else {
-		/* The kernel says "broken pipe" for a write after the peer's reset. */
+		/* EPIPE is what a write gets after the peer's reset. */
 		rc = error == EPIPE ? -ECONNRESET : -error;
 		conn_end_later(c, rc, "connection to %s: %s%s", c->who, strerror(-rc),
 			       handshake ? " during the TLS handshake" : "");
@@ -160,7 +162,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	conn_enter(c);
 	if (c->state == CONN_DIALLING && dial_is_looking_up(c->dial))
 		conn_end(c, -ETIMEDOUT,
-			 "the address of %s was not found within %d ms: check the name, or name an "
+			 "the address of %s was not found within %d ms: check the name, or use an "
 			 "address",
 			 c->who, c->handshake_timeout_ms);
 	else if (c->state == CONN_DIALLING)
@@ -173,7 +175,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 			 c->handshake_timeout_ms);
 	else
 		conn_end(c, 0, "closed the connection to %s; %s", c->who,
-			 c->state == CONN_FLUSHING ? "not all that was queued could be sent"
+			 c->state == CONN_FLUSHING ? "not all queued data could be sent"
 						   : "it did not close its side in time");
 	conn_leave(c);
 }
@@ -318,12 +320,12 @@ int repl_accept(struct event_base *base, struct repl_tls *tls, int fd, const str
 	rc = conn_new(base, tls, opts, ops, arg, &c);
 	if (rc) {
 		close(fd);
-		return tv_fail(e, rc, "cannot take a connection: %s", strerror(-rc));
+		return tv_fail(e, rc, "cannot accept a connection: %s", strerror(-rc));
 	}
 	name_accepted(c, fd);
 	rc = start_tls(c, fd, BUFFEREVENT_SSL_ACCEPTING);
 	if (rc) {
-		rc = tv_fail(e, rc, "cannot take the connection from %s: %s", c->who,
+		rc = tv_fail(e, rc, "cannot accept the connection from %s: %s", c->who,
 			     strerror(-rc));
 		conn_destroy(c);
 		return rc;
@@ -340,7 +342,7 @@ void repl_finish(struct repl_conn *c, int timeout_ms)
 		return;
 	if (c->state < CONN_OPEN || c->ending) {
 		c->ending = false;
-		conn_end_later(c, 0, "gave up the connection to %s", c->who);
+		conn_end_later(c, 0, "ended the connection to %s before it was open", c->who);
 		return;
 	}
 	c->state = CONN_FLUSHING;

@@ -37,12 +37,12 @@ static void tear_down(struct repl_conn *c)
 	c->dial = NULL;
 	free_event(&c->timer);
 	free_event(&c->turn);
-	free_event(&c->say_goodbye);
+	free_event(&c->send_goodbye);
 	free_event(&c->flush_room);
 	if (c->bev) {
 		int fd = bufferevent_getfd(c->bev);
 
-		/* libevent closes the socket in its next turn; the peer shall know now. */
+		/* libevent closes the socket in its next turn; the peer must see the end now. */
 		if (fd >= 0)
 			shutdown(fd, SHUT_RDWR);
 		bufferevent_free(c->bev);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The connection, as conn.c, conn_end.c, recv.c and flow.c share it. Private to replicator/link/. */
+/* The connection, as conn.c, conn_end.c, recv.c and flow.c share it. Private to
+ * replicator/link/. */
 #ifndef REPLICATOR_LINK_CONN_INT_H
 #define REPLICATOR_LINK_CONN_INT_H
 
@@ -22,7 +23,7 @@
 #define CONN_WRITE_LOW_BYTES (32u << 10)
 #define CONN_NOTSENT_BYTES (64 << 10)
 
-/* Order matters: from CONN_FLUSHING on, nothing that is received reaches the owner. */
+/* Order matters: from CONN_FLUSHING on, received data do not reach the owner. */
 enum conn_state {
 	CONN_DIALLING,
 	CONN_HANDSHAKE,
@@ -41,11 +42,11 @@ struct repl_conn {
 	int handshake_timeout_ms;
 
 	struct dial *dial;
-	struct bufferevent *bev;   /* from CONN_HANDSHAKE to the end */
-	struct event *timer;	   /* handshake, then repl_finish */
-	struct event *turn;	   /* zero timer: work that must not be done inside a call */
-	struct event *say_goodbye; /* our close_notify waits for room in the socket */
-	struct event *flush_room;  /* the last bytes before a silence do */
+	struct bufferevent *bev;    /* from CONN_HANDSHAKE to the end */
+	struct event *timer;	    /* handshake, then repl_finish */
+	struct event *turn;	    /* zero timer: work that must not be done inside a call */
+	struct event *send_goodbye; /* close_notify waits for room in the socket */
+	struct event *flush_room;   /* the last bytes before a silence do */
 
 	struct tls_peer peer;
 	char where[320]; /* host:port */

@@ -114,7 +114,7 @@ static int check_message(const Twinvm__Control *msg, struct tv_err *e)
 	const ProtobufCMessage *sub;
 
 	if (!f)
-		return tv_fail(e, TV_E_PROTOCOL, "a control message is of no known kind");
+		return tv_fail(e, TV_E_PROTOCOL, "unknown kind of control message");
 	sub = *(ProtobufCMessage *const *)member(msg, f);
 	if (!sub)
 		return tv_fail(e, TV_E_PROTOCOL, "the control message %s is empty", f->name);
@@ -132,7 +132,7 @@ int control_unpack(const uint8_t *p, size_t n, Twinvm__Control **out, struct tv_
 	msg = twinvm__control__unpack(&alloc, n, p);
 	if (!msg)
 		return tv_fail(e, TV_E_PROTOCOL, "a control message of %zu bytes %s", n,
-			       b.full ? "would take more memory than one may" : "does not parse");
+			       b.full ? "needs too much memory" : "cannot be parsed");
 	rc = check_message(msg, e);
 	if (rc)
 		control_free(msg);

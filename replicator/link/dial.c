@@ -233,7 +233,7 @@ int dial_start(struct event_base *base, const char *host, uint16_t port, dial_do
 
 	*out = NULL;
 	if (!*host || strlen(host) >= sizeof(d->host))
-		return tv_fail(e, -EINVAL, "'%.40s' is no host name or address", host);
+		return tv_fail(e, -EINVAL, "'%.40s' is not a host name or address", host);
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return tv_fail(e, -ENOMEM, "cannot connect to %s: no memory", host);

@@ -19,8 +19,8 @@ int dial_start(struct event_base *base, const char *host, uint16_t port, dial_do
 /* Is the name's address still being looked up? */
 bool dial_is_looking_up(const struct dial *d);
 /*
- * Stops and frees; done does not come any more. A name look-up that is under way ends in the loop's
- * next turns, and with it the last of the memory. NULL is allowed.
+ * Stops and frees; done is not called. A name look-up that is under way ends in the loop's next
+ * turns, which free the last of the memory. NULL is allowed.
  */
 void dial_free(struct dial *d);
 

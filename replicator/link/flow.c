@@ -4,8 +4,9 @@
  * shortly before the socket; and the orderly end (repl_finish).
  *
  * The orderly end: queue empty -> close_notify -> shutdown(SHUT_WR) -> read and discard until the
- * peer ends too. Closing at once would be wrong: with unread bytes in our socket the kernel sends
- * RST and throws away what it has not sent, which may be the very message that says why we close.
+ * peer ends too. Closing at once would be wrong: with unread bytes in the socket the kernel sends
+ * RST and discards what it has not sent, which may be the message that gives the reason for
+ * closing.
  */
 #include "replicator/link/conn_int.h"
 #include "replicator/link/control.h"
@@ -55,7 +56,7 @@ void flow_pump(struct repl_conn *c)
 static void goodbye_room(evutil_socket_t fd, short what, void *arg);
 
 /* close_notify, then FIN. Either may have to wait for room in the socket. */
-static void say_goodbye(struct repl_conn *c)
+static void send_goodbye(struct repl_conn *c)
 {
 	SSL *ssl = bufferevent_openssl_get_ssl(c->bev);
 	int fd = bufferevent_getfd(c->bev);
@@ -68,9 +69,9 @@ static void say_goodbye(struct repl_conn *c)
 		wait = r < 0 && SSL_get_error(ssl, r) == SSL_ERROR_WANT_WRITE;
 	}
 	if (wait || !tls_flush(ssl)) {
-		if (!c->say_goodbye)
-			c->say_goodbye = event_new(c->base, fd, EV_WRITE, goodbye_room, c);
-		if (c->say_goodbye && !event_add(c->say_goodbye, NULL))
+		if (!c->send_goodbye)
+			c->send_goodbye = event_new(c->base, fd, EV_WRITE, goodbye_room, c);
+		if (c->send_goodbye && !event_add(c->send_goodbye, NULL))
 			return;
 	}
 	ERR_clear_error();
@@ -82,7 +83,7 @@ static void goodbye_room(evutil_socket_t fd, short what, void *arg)
 	struct repl_conn *c = arg;
 
 	(void)fd, (void)what;
-	say_goodbye(c);
+	send_goodbye(c);
 }
 
 void flow_check_finished(struct repl_conn *c)
@@ -90,12 +91,12 @@ void flow_check_finished(struct repl_conn *c)
 	if (c->state != CONN_FLUSHING || c->ending || !send_empty(&c->out) || unwritten(c))
 		return;
 	c->state = CONN_LINGERING;
-	say_goodbye(c);
+	send_goodbye(c);
 }
 
 static void on_flush_room(evutil_socket_t fd, short what, void *arg);
 
-/* Nothing follows for now: what waits below TLS to become a larger write goes as it is. */
+/* Nothing follows for now: what waits below TLS for a larger write is written as it is. */
 static void flush(struct repl_conn *c)
 {
 	int fd = bufferevent_getfd(c->bev), r;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The frame header and the frame parser (docs/WIRE.md). Everything read here is hostile. */
+/* The frame header and the frame parser (docs/WIRE.md). All input is taken as hostile. */
 #include "replicator/link/frame.h"
 #include "replicator/link/link.h"
 
@@ -42,20 +42,21 @@ int frame_get_head(const uint8_t in[FRAME_HEAD_BYTES], struct frame_head *out, s
 	uint32_t cap = type_cap(in[0]);
 
 	if (magic != FRAME_MAGIC)
-		return tv_fail(e, TV_E_PROTOCOL, "a frame begins with magic 0x%04x, not 0x%04x",
+		return tv_fail(e, TV_E_PROTOCOL, "malformed frame: magic 0x%04x instead of 0x%04x",
 			       magic, FRAME_MAGIC);
 	if (!cap)
-		return tv_fail(e, TV_E_PROTOCOL, "a frame has the unknown type %u", in[0]);
+		return tv_fail(e, TV_E_PROTOCOL, "malformed frame: unknown type %u", in[0]);
 	if (in[1])
-		return tv_fail(e, TV_E_PROTOCOL, "a frame has the unknown flags 0x%02x", in[1]);
+		return tv_fail(e, TV_E_PROTOCOL, "malformed frame: unknown flags 0x%02x", in[1]);
 	if (bytes > cap)
 		return tv_fail(e, TV_E_PROTOCOL,
-			       "a frame of type %u claims %u bytes, %u are allowed", in[0], bytes,
-			       cap);
+			       "malformed frame: type %u with %u bytes, at most %u are allowed",
+			       in[0], bytes, cap);
 	if (!bytes)
-		return tv_fail(e, TV_E_PROTOCOL, "a frame of type %u is empty", in[0]);
+		return tv_fail(e, TV_E_PROTOCOL, "malformed frame: type %u without payload", in[0]);
 	if (in[0] == FRAME_DISK && bytes <= FRAME_DISK_HEAD_BYTES)
-		return tv_fail(e, TV_E_PROTOCOL, "a disk frame of %u bytes is too short", bytes);
+		return tv_fail(e, TV_E_PROTOCOL,
+			       "malformed frame: a disk frame of %u bytes is too short", bytes);
 	out->type = (enum frame_type)in[0];
 	out->bytes = bytes;
 	out->hash = tv_get_le64(in + 8);

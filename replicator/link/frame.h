@@ -48,10 +48,10 @@ struct frame_rx {
 void frame_rx_init(struct frame_rx *rx);
 void frame_rx_dispose(struct frame_rx *rx);
 /*
- * Takes bytes up to the end of one frame and says in *used how many. 1: rx->head and rx->payload
+ * Takes bytes up to the end of one frame; *used is how many. 1: rx->head and rx->payload
  * are a whole, checked frame, or piece is a piece of a disk frame, valid until the next call; 0:
- * more bytes are needed; negative (TV_E_PROTOCOL, TV_E_CORRUPT, -ENOMEM): nothing sensible can
- * follow.
+ * more bytes are needed; negative (TV_E_PROTOCOL, TV_E_CORRUPT, -ENOMEM): the stream must not be
+ * parsed further.
  */
 int frame_rx_feed(struct frame_rx *rx, const uint8_t *p, size_t n, size_t *used,
 		  struct tv_err *e) TV_MUST_CHECK;

@@ -5,10 +5,10 @@
  * its network stack, on both hosts, and two or four times as many of them are what a byte costs
  * most. Reading passes through.
  *
- * Less than that waits in here until somebody says tls_flush: whoever knows that nothing follows
- * (flow.c). openssl itself flushes after handshake messages and alerts. What the kernel does not
- * take now stays, and nothing more is taken until it has gone: so never more than GATHER_BYTES and
- * one TLS record wait here.
+ * Less than that waits here until tls_flush is called, by flow.c, which knows when nothing follows.
+ * openssl itself flushes after handshake messages and alerts. What the kernel does not take now
+ * stays, and nothing more is accepted until it is written: so never more than GATHER_BYTES and one
+ * TLS record wait here.
  */
 #include "replicator/link/tls.h"
 
@@ -29,7 +29,7 @@ static bool must_go(const struct gather *g)
 	return g->have >= GATHER_BYTES || g->gone;
 }
 
-/* 1: all has gone; else what the BIO below said, with its reasons for a retry. */
+/* 1: all is written; else the result of the BIO below, with its retry flags. */
 static int push_down(BIO *b, struct gather *g)
 {
 	while (g->gone < g->have) {
@@ -63,7 +63,7 @@ static int gather_write(BIO *b, const char *p, int n)
 	g->have += (size_t)n;
 	if (must_go(g)) {
 		r = push_down(b, g);
-		/* It is ours already: a full socket is the next one's trouble. */
+		/* These bytes are accepted already: a full socket makes the next write wait. */
 		if (r <= 0 && !BIO_should_retry(b))
 			return r;
 		BIO_clear_retry_flags(b);

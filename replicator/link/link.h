@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * replicator: one connection between two hosts. TLS 1.3 with certificates on both sides, framed
- * messages, priorities, bounded queues. Hides sockets, libevent's bufferevents and openssl.
+ * link: one connection between two hosts. TLS 1.3 with certificates on both sides, framed messages,
+ * priorities, bounded queues. Hides sockets, libevent's bufferevents and openssl.
  *
  * A frame is a 16-byte header (type, length, checksum: docs/WIRE.md) and a payload. Three types:
- * control (one protobuf message, replicator/link/control.proto), records (bytes of page records) and
- * disk (bytes of an epoch's disk records).
+ * control (one protobuf message, replicator/link/control.proto), records (bytes of page records)
+ * and disk (bytes of an epoch's disk records).
  *
  * Call order: repl_tls_new; repl_connect or repl_accept; callbacks come in the order opened,
  * frame..., closed; closed comes once, is the last, and the owner then calls repl_free (also
@@ -26,7 +26,7 @@
 
 struct repl_tls;
 /* Loads CA, own certificate and key (PEM files; an extended key usage, if any, must allow client
- * and server). The sentence names the file and what is wrong. Ignores SIGPIPE if nobody handles it.
+ * and server). The sentence names the file and the fault. Ignores SIGPIPE unless it has a handler.
  */
 int repl_tls_new(const char *ca, const char *cert, const char *key, struct repl_tls **out,
 		 struct tv_err *e) TV_MUST_CHECK;
@@ -35,22 +35,22 @@ void repl_tls_free(struct repl_tls *tls);
 struct repl_conn;
 struct repl_ops {
 	/* TLS is up and the peer's certificate is good; peer is its common name. On the connecting
-	 * side the peer may still refuse our certificate (TLS 1.3): closed(-EPROTO) follows then.
-	 */
+	 * side the peer may still reject this side's certificate (TLS 1.3): then closed(-EPROTO)
+	 * follows. */
 	void (*opened)(struct repl_conn *c, const char *peer, void *arg);
 	/* One control message; freed by the caller after return. */
 	void (*control)(struct repl_conn *c, const Twinvm__Control *msg, int64_t now_ns, void *arg);
 	/* Bytes of page records, at most REPL_MAX_RECORDS_BYTES. */
 	void (*records)(struct repl_conn *c, const uint8_t *p, size_t n, int64_t now_ns, void *arg);
-	/* Bytes of disk records of an epoch (0: first copy); NULL: the peer has no business to send
-	 * any. */
+	/* Bytes of disk records of an epoch (0: first copy); NULL: a disk frame is a violation of
+	 * the protocol. */
 	void (*disk)(struct repl_conn *c, uint64_t epoch, const uint8_t *p, size_t n,
 		     int64_t now_ns, void *arg);
-	/* The queue of bulk data fell below half its limit again; may be NULL. */
+	/* The queue of bulk data has fallen below half its limit again; may be NULL. */
 	void (*drained)(struct repl_conn *c, void *arg);
-	/* The end. rc: -ECONNRESET or -EPIPE the peer's process ended or closed (its kernel lives),
-	 * -ETIMEDOUT, -EPROTO TLS failed (wrong certificate), TV_E_PROTOCOL, TV_E_CORRUPT... ; why
-	 * is a sentence that names the peer. */
+	/* The end. rc: -ECONNRESET or -EPIPE the peer's process ended or closed the connection (its
+	 * kernel lives), -ETIMEDOUT, -EPROTO TLS failed (wrong certificate), TV_E_PROTOCOL,
+	 * TV_E_CORRUPT and others; why is a sentence that names the peer. */
 	void (*closed)(struct repl_conn *c, int rc, const char *why, void *arg);
 };
 struct repl_opts {
@@ -66,10 +66,10 @@ int repl_connect(struct event_base *base, struct repl_tls *tls, const char *host
 int repl_accept(struct event_base *base, struct repl_tls *tls, int fd, const struct repl_opts *opts,
 		const struct repl_ops *ops, void *arg, struct repl_conn **out,
 		struct tv_err *e) TV_MUST_CHECK;
-/* Drops the connection at once; no callback comes any more. NULL is allowed. */
+/* Drops the connection at once; no callback follows. NULL is allowed. */
 void repl_free(struct repl_conn *c);
-/* Sends what is queued, waits for the peer to close too, all in at most timeout_ms; closed comes
- * with rc 0. What the peer sends from now on is discarded. */
+/* Sends what is queued and waits for the peer to close too, all in at most timeout_ms; then closed
+ * comes with rc 0. What the peer sends from now on is discarded. */
 void repl_finish(struct repl_conn *c, int timeout_ms);
 
 /* Control messages go before all queued bulk data (at the next frame boundary) when urgent, else in
@@ -95,19 +95,20 @@ const char *repl_peer(const struct repl_conn *c);
 
 /* ---- heartbeats as datagrams beside the stream (beat.c) ---- */
 enum repl_beat_kind { REPL_BEAT, REPL_BEAT_ECHO, REPL_BEAT_KINDS };
-/* An authentic one that is newer than all before it. sent_ns is whoever stamped it's own clock. */
+/* An authentic heartbeat, newer than all before it. sent_ns is by the clock of the host that
+ * stamped it. */
 typedef void (*repl_beat_cb)(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,
 			     uint64_t generation, int64_t now_ns, void *arg);
 struct repl_beat;
 /*
  * For an open connection; its key comes from the connection's TLS session. initiator: this side
- * connected. *port is where it listens, to be told to the peer over the connection. -ENOTCONN, or
- * socket errors.
+ * connected. *port is where it listens; the owner sends it to the peer over the connection.
+ * -ENOTCONN, or socket errors.
  */
 int repl_beat_new(struct event_base *base, struct repl_conn *c, bool initiator, repl_beat_cb cb,
 		  void *arg, uint16_t *port, struct repl_beat **out) TV_MUST_CHECK;
-/* The peer's port; the side that is not told answers where the first authentic datagram came
- * from. */
+/* Sets the peer's port. A side that is not given one sends to where the first authentic datagram
+ * came from. */
 int repl_beat_connect(struct repl_beat *b, uint16_t port) TV_MUST_CHECK;
 /* Never blocks; may get lost. b may be NULL. */
 void repl_beat_send(struct repl_beat *b, enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Receiving. libevent's buffer is emptied into our own as a whole (draining it bit by bit would
+ * Receiving. libevent's buffer is emptied into c->in as a whole (draining it bit by bit would
  * make libevent try the socket each time), and then parsed frame by frame. What one turn handles is
  * bounded by libevent's high-water mark; what may wait is two such buffers and one frame.
  */
@@ -28,8 +28,7 @@ static void deliver_control(struct repl_conn *c, int64_t now_ns)
 static void deliver_disk(struct repl_conn *c, int64_t now_ns)
 {
 	if (!c->ops.disk)
-		conn_end(c, TV_E_PROTOCOL, "%s broke the protocol: disk data where none belong",
-			 c->who);
+		conn_end(c, TV_E_PROTOCOL, "%s broke the protocol: unexpected disk frame", c->who);
 	else
 		c->ops.disk(c, tv_get_le64(c->rx.payload.data), c->rx.piece, c->rx.piece_bytes,
 			    now_ns, c->arg);
@@ -115,10 +114,10 @@ void recv_run(struct repl_conn *c)
 }
 
 /*
- * A write that fails (RST, the peer is gone) says nothing about what the peer sent before: a
- * Refuse, or in TLS 1.3 the alert with which it rejected our certificate after our handshake had
- * ended. libevent stops at the first error, so the rest is read here. Bounded: a live peer's flood
- * is not followed.
+ * When a write fails (RST, the peer is gone), there may still be unread messages from the peer: a
+ * Refuse, or in TLS 1.3 the alert with which it rejected this side's certificate after this side's
+ * handshake had ended. libevent stops at the first error, so the rest is read here. Bounded, in
+ * case a live peer keeps sending.
  */
 void recv_behind_error(struct repl_conn *c, unsigned long *ssl_error, bool *clean)
 {

@@ -79,7 +79,7 @@ static struct send_frame *bulk_frame(const struct bulk *b, const void *p, size_t
 	payload = f->data + FRAME_HEAD_BYTES;
 	memcpy(payload, b->prefix, b->prefix_bytes);
 	memcpy(payload + b->prefix_bytes, p, n);
-	/* The hash is of our copy: what the caller does to p from now on cannot spoil it. */
+	/* The hash is of the copy: what the caller does to p from now on cannot change it. */
 	frame_put_head(f->data, b->type, payload, b->prefix_bytes + n);
 	return f;
 }

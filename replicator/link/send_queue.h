@@ -12,8 +12,8 @@
  */
 #define SEND_FRAME_BYTES (32u << 10)
 #define SEND_SPLIT_BYTES (SEND_FRAME_BYTES - FRAME_HEAD_BYTES)
-/* Control messages have no back-pressure; a peer that does not read must not cost memory for
- * ever. */
+/* Control messages have no back-pressure; a peer that does not read must not cost memory without
+ * bound. */
 #define SEND_CONTROL_LIMIT_BYTES (4u << 20)
 
 struct send_frame {
@@ -37,7 +37,7 @@ bool send_empty(const struct send_queue *q);
 /* A frame with room for n bytes of payload at data + FRAME_HEAD_BYTES; NULL when memory is
  * short. */
 struct send_frame *send_frame_new(size_t n);
-/* Adds a finished control frame and takes it over, or frees it and says -ENOBUFS. */
+/* Adds a finished control frame and takes it over, or frees it and returns -ENOBUFS. */
 int send_add_control(struct send_queue *q, struct send_frame *f, bool urgent) TV_MUST_CHECK;
 /* All of p or nothing: -EAGAIN, -EMSGSIZE (can never fit), -ENOMEM. */
 int send_add_bulk(struct send_queue *q, const void *p, size_t n) TV_MUST_CHECK;

@@ -3,7 +3,7 @@
  * TLS contexts, verification of the peer, and sentences for openssl's errors.
  *
  * The peer's common name is checked inside openssl's verification, not after it: so a peer with the
- * wrong name gets an alert like one with a wrong CA, and both sides can say what happened.
+ * wrong name gets an alert like one with a wrong CA, and both sides can report what happened.
  */
 #include "replicator/link/tls.h"
 #include "replicator/link/link.h"
@@ -80,7 +80,7 @@ static int verify(int ok, X509_STORE_CTX *store)
 	if (!named)
 		return refuse(store, peer, "it has no usable common name", "");
 	if (peer->expect[0] && strcmp(name, peer->expect)) {
-		snprintf(what, sizeof(what), "it names host '%s', expected was '%s'", name,
+		snprintf(what, sizeof(what), "it names host '%s' instead of '%s'", name,
 			 peer->expect);
 		return refuse(store, peer, what, "");
 	}
@@ -171,8 +171,7 @@ int repl_tls_new(const char *ca, const char *cert, const char *key, struct repl_
 	if (tls)
 		tls->ctx = SSL_CTX_new(TLS_method());
 	if (!tls || !tls->ctx || peer_index() < 0 || set_up(tls->ctx))
-		rc = tv_fail(e, -ENOMEM,
-			     "cannot set up TLS 1.3: is openssl's configuration sound?");
+		rc = tv_fail(e, -ENOMEM, "cannot set up TLS 1.3: check openssl's configuration");
 	else
 		rc = load_files(tls->ctx, ca, cert, key, e);
 	ERR_clear_error();
@@ -235,7 +234,7 @@ static int explain_alert(int alert, struct tv_err *e)
 				   : SSL_alert_desc_string_long(alert);
 
 	if (about_certificate(alert))
-		return tv_fail(e, -EPROTO, "it refused our certificate: %s", text);
+		return tv_fail(e, -EPROTO, "it rejected this host's certificate: %s", text);
 	return tv_fail(e, -EPROTO, "it ended TLS with the alert '%s'", text);
 }
 
@@ -246,10 +245,10 @@ int tls_explain(const struct tls_peer *peer, unsigned long err, bool handshake, 
 	char buf[200];
 
 	if (peer->refused[0])
-		return tv_fail(e, -EPROTO, "its certificate was refused: %s", peer->refused);
+		return tv_fail(e, -EPROTO, "its certificate was rejected: %s", peer->refused);
 	if (!err ||
 	    (ERR_GET_LIB(err) == ERR_LIB_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING))
-		return tv_fail(e, -ECONNRESET, "it went away%s",
+		return tv_fail(e, -ECONNRESET, "connection lost%s",
 			       handshake ? " during the TLS handshake" : "");
 	if (ERR_GET_LIB(err) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET)
 		return explain_alert(reason - SSL_AD_REASON_OFFSET, e);
@@ -260,6 +259,6 @@ int tls_explain(const struct tls_peer *peer, unsigned long err, bool handshake, 
 		text = buf;
 	}
 	if (handshake)
-		return tv_fail(e, -EPROTO, "it does not speak TLS 1.3 as we do: %s", text);
+		return tv_fail(e, -EPROTO, "the TLS 1.3 handshake failed: %s", text);
 	return tv_fail(e, -EPROTO, "TLS failed: %s", text);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* TLS 1.3 with certificates on both sides, and openssl's reasons in words. */
+/* TLS 1.3 with certificates on both sides, and sentences for openssl's errors. */
 #ifndef REPLICATOR_LINK_TLS_H
 #define REPLICATOR_LINK_TLS_H
 
@@ -14,7 +14,7 @@ struct repl_tls;
 struct tls_peer {
 	char expect[TLS_NAME_BYTES]; /* common name it must have; "" any */
 	char name[TLS_NAME_BYTES];   /* common name it has, once verified */
-	char refused[600];	     /* why we refused its certificate; "" we did not */
+	char refused[600];	     /* why this side rejected its certificate; "": it did not */
 };
 
 /* The shared context, with a reference for the caller (SSL_CTX_free). */
@@ -22,9 +22,9 @@ SSL_CTX *tls_ctx_get(struct repl_tls *tls);
 /* One connection's SSL, not yet bound to a socket; NULL when memory is short. */
 SSL *tls_ssl_new(SSL_CTX *ctx, struct tls_peer *peer);
 /*
- * Says in words what openssl's error code means for this connection. err 0: none is known.
- * handshake: it happened before the handshake ended on our side. Returns -EPROTO, or -ECONNRESET
- * when the peer merely went away.
+ * Fills e with a sentence for openssl's error code on this connection. err 0: none is known.
+ * handshake: it happened before the handshake ended on this side. Returns -EPROTO, or -ECONNRESET
+ * when the connection was merely lost.
  */
 int tls_explain(const struct tls_peer *peer, unsigned long err, bool handshake, struct tv_err *e);
 

@@ -24,7 +24,7 @@ packages=(
 modules=(virtio_pci virtio_net virtio_blk crc32c_generic ext4)
 # Why each of these:
 #   tsc=reliable     no watchdog that distrusts the TSC when the machine is busy and falls back to the
-#                    slow HPET, nor when the VM goes on on another host
+#                    slow HPET, nor when the VM continues on another host
 #   no_timer_check   the boot's IRQ 0 test counts ticks in real time and panics on a busy machine
 #   rcu…, nowatch…   no complaints about a VM that was paused
 #   mitigations=off  TCG has no speculation to be saved from

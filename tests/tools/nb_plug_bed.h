@@ -206,7 +206,7 @@ BED void tear_down(struct bed *b)
 	event_base_free(b->base);
 }
 
-/* Writes frame number seq, and says so only if the kernel took it. */
+/* Writes frame number seq; ends the program unless the kernel took it. */
 BED void put_frame(int fd, uint32_t seq, uint16_t type, size_t bytes)
 {
 	static __thread uint8_t f[MAX_FRAME];
@@ -344,7 +344,7 @@ BED void step(const char *name, void (*test)(void))
 	printf("%s %s\n", failures == had ? "ok  " : "FAIL", doing);
 }
 
-/* 0, or 77: this cannot be tested here, and the reason has been said. */
+/* 0, or 77: this cannot be tested here, and the reason was printed. */
 BED int bed_enter(void)
 {
 	struct tv_err e = {0};

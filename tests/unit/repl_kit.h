@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the tests of replicator/ share: certificates made on the spot, loopback sockets, a
- * connection with a record of what its callbacks said, and waiting for a condition (with a
+ * connection with a record of its callbacks, and waiting for a condition (with a
  * watchdog, no sleep).
  */
 #ifndef REPL_KIT_H
@@ -206,7 +206,7 @@ KIT void kit_tcp_pair(int fd[2])
 	close(l);
 }
 
-/* ---- one side, and what its callbacks said ---- */
+/* ---- one side, and a record of its callbacks ---- */
 
 struct side {
 	struct repl_conn *c;

@@ -7,7 +7,7 @@
 #define PAGES 300u
 #define BLOCKS 4u
 
-/* One number stands for a page's contents; the last byte tells a torn or a mixed-up page. */
+/* One number stands for a page's contents; the last byte shows a torn or a mixed-up page. */
 static void put(uint8_t *p, uint64_t v)
 {
 	tv_put_le64(p, v);

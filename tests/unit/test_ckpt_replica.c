@@ -16,7 +16,7 @@ static void test_round_trip(void **state)
 		some_writes(40);
 		first_copy(r);
 		images_are_model(r);
-		assert_int_equal(phase(NULL), CKPT_REP_MIXED); /* nobody's state yet */
+		assert_int_equal(phase(NULL), CKPT_REP_MIXED); /* no epoch yet */
 		for (uint64_t n = 1; n <= 6; n++) {
 			static uint8_t before[DISKS][BYTES], after[DISKS][BYTES];
 
@@ -134,7 +134,7 @@ static void test_hostile_records(void **state)
 	refused(TV_E_PROTOCOL, "too long");
 	one_record(&rec);
 	tv_put_le32(out.data + 4, rec.payload_bytes + 1);
-	refused(TV_E_PROTOCOL, rec.encoding ? "inside a record" : "another length");
+	refused(TV_E_PROTOCOL, rec.encoding ? "inside a record" : "wrong length");
 	one_record(&rec);
 	out.data[out.n - 1] ^= 1;
 	refused(TV_E_CORRUPT, "hash");

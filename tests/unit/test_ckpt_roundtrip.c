@@ -105,8 +105,7 @@ static void test_sum_any_split(void **state)
 	ckpt_sum_free(split);
 }
 
-/* The first copy: random pages, repeated, in no order, cut anywhere; then epochs go on from
- * there. */
+/* The first copy: random pages, repeated, in no order, cut anywhere; then epochs follow. */
 static void stream_then_epochs(size_t most, uint64_t seed)
 {
 	struct rig r;

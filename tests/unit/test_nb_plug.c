@@ -190,7 +190,7 @@ static void *kernel_main(void *arg)
 		struct tc_counters c = sample;
 		struct msg m;
 
-		/* Somebody else's answer, and an old one of ours, come in between. */
+		/* Another socket's answer, and an old one of this socket, come in between. */
 		answer(&m, 4000000, &sample);
 		assert_true(send(k->fd, m.data, m.bytes, 0) > 0);
 		answer(&m, 1, &sample);

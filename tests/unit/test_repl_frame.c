@@ -70,15 +70,15 @@ static void test_head_limits(void **state)
 	head_fails(0, 0, FRAME_MAGIC, 1, "type 0");
 	head_fails(4, 0, FRAME_MAGIC, 1, "type 4");
 	head_fails(3, 0, FRAME_MAGIC, 8, "too short");
-	head_fails(3, 0, FRAME_MAGIC, REPL_MAX_RECORDS_BYTES + 1, "claims");
+	head_fails(3, 0, FRAME_MAGIC, REPL_MAX_RECORDS_BYTES + 1, "at most");
 	head_fails(255, 0, FRAME_MAGIC, 1, "type 255");
 	head_fails(1, 1, FRAME_MAGIC, 1, "flags");
 	head_fails(1, 0, 0x5674, 1, "magic");
-	head_fails(1, 0, FRAME_MAGIC, 0, "empty");
-	head_fails(2, 0, FRAME_MAGIC, 0, "empty");
-	head_fails(1, 0, FRAME_MAGIC, REPL_MAX_CONTROL_BYTES + 1, "claims");
-	head_fails(2, 0, FRAME_MAGIC, REPL_MAX_RECORDS_BYTES + 1, "claims");
-	head_fails(2, 0, FRAME_MAGIC, UINT32_MAX, "claims");
+	head_fails(1, 0, FRAME_MAGIC, 0, "without payload");
+	head_fails(2, 0, FRAME_MAGIC, 0, "without payload");
+	head_fails(1, 0, FRAME_MAGIC, REPL_MAX_CONTROL_BYTES + 1, "at most");
+	head_fails(2, 0, FRAME_MAGIC, REPL_MAX_RECORDS_BYTES + 1, "at most");
+	head_fails(2, 0, FRAME_MAGIC, UINT32_MAX, "at most");
 }
 
 /* Three frames in pieces of every size. */

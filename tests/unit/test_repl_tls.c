@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who may connect: certificates good and bad, in both directions, and what each side is told. */
+/* Who may connect: certificates good and bad, in both directions, and what each side reports. */
 #include "tests/unit/repl_kit.h"
 
 static void handshake(struct pair *x, const char *ca_p, const char *p, const char *ca_b,
@@ -43,9 +43,9 @@ static void test_client_of_wrong_ca(void **state)
 	handshake(&x, "ca", "stranger", "ca", "b", NULL, NULL);
 	both_closed(&x);
 	assert_int_equal(x.b.opened, 0);
-	assert_contains(x.b.why, "its certificate was refused");
+	assert_contains(x.b.why, "its certificate was rejected");
 	assert_contains(x.b.why, "127.0.0.1:");
-	assert_contains(x.p.why, "refused our certificate");
+	assert_contains(x.p.why, "rejected this host's certificate");
 	pair_free(&x);
 }
 
@@ -71,7 +71,7 @@ static void test_client_of_wrong_ca_that_talks(void **state)
 			}
 		}
 		both_closed(&x);
-		assert_contains(x.p.why, "refused our certificate");
+		assert_contains(x.p.why, "rejected this host's certificate");
 		pair_free(&x);
 	}
 }
@@ -84,8 +84,8 @@ static void test_server_of_wrong_ca(void **state)
 	handshake(&x, "ca", "a", "ca", "stranger", NULL, NULL);
 	both_closed(&x);
 	assert_int_equal(x.p.opened + x.b.opened, 0);
-	assert_contains(x.p.why, "its certificate was refused");
-	assert_contains(x.b.why, "refused our certificate");
+	assert_contains(x.p.why, "its certificate was rejected");
+	assert_contains(x.b.why, "rejected this host's certificate");
 	pair_free(&x);
 }
 

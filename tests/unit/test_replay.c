@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Frames that may be said twice: what a watch sees of a device, and what a promoted VM's host says
- * again, on real devices in a network namespace of our own. Needs root.
+ * Recent frames: what a watch sees of a device, and what a promoted VM's host replays, on real
+ * devices in a network namespace made for this test. Needs root.
  */
 #include "replicator/sink/replay.h"
 #include "netbuffer/netbuffer.h"
