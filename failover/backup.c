@@ -2,14 +2,14 @@
 /*
  * Theory of operation: the backup's engine
  *
- * One session: the first copy, epochs that are committed when they are here whole and checked, and
- * its end. See core.c for the table and timeouts.c for the time-outs.
+ * One session: the first copy, epochs that are committed once they were received whole and checked,
+ * and the end. See core.c for the table and timeouts.c for the time-outs.
  *
- * Silence, or a connection that stays closed, or the primary's own word makes us ask the arbiter.
- * From that moment on no commit is acknowledged and no heartbeat echoed: the primary must not
- * release output on the word of a backup that is about to run the VM itself, nor have its lease
- * renewed. An epoch that is verified later than that is whole and may be run; the primary just
- * never hears of it.
+ * After silence, when the connection stays closed, or at the primary's request, this host asks the
+ * arbiter for the VM. From then on no commit is acknowledged and no heartbeat echoed: the primary
+ * must neither release output nor have its lease renewed by a backup that is about to run the VM
+ * itself. An epoch that is verified later is whole and may be run; the primary only never learns of
+ * it.
  */
 #include "failover/failover.h"
 #include "failover/mutant.h"
@@ -27,7 +27,7 @@ void fo_backup_init(struct fo_backup *b, const struct fo_times *t, const struct 
 				.arbiter = arbiter};
 }
 
-/* Heartbeats are echoed and commits sent: the primary may rest on what this host says. */
+/* Heartbeats are echoed and commits sent: the primary may rely on them. */
 static bool listens_in(enum fo_backup_state s)
 {
 	return s == FO_B_SYNCING || s == FO_B_STANDBY || s == FO_B_WAITING;
@@ -82,10 +82,10 @@ static void act(struct fo_backup *b, unsigned a, int64_t now_ns)
 	if (a & FO_A(ASK_LATER))
 		b->retry_at_ns = now_ns + b->times->retry_ns;
 	if (a & FO_A(PROMOTE)) {
-		if (!b->arbiter) /* a person, or the primary's own word, stands in for the record */
+		if (!b->arbiter) /* an operator or the primary's request takes the record's place */
 			b->generation++;
 		check_promote(b);
-		/* Before the VM runs: a primary that still hears us stops its own. */
+		/* Before the VM runs: a primary that receives it stops its own. */
 		tell(b, (struct fo_msg){.kind = FO_M_FENCED});
 		b->ops->act(b->arg, FO_ACTION_PROMOTE, b->generation);
 	}
@@ -141,7 +141,7 @@ void fo_backup_promoted(struct fo_backup *b, int64_t now_ns, int rc)
 
 bool fo_backup_force(struct fo_backup *b, int64_t now_ns)
 {
-	/* A closed connection is a dead peer's as good as silence is, to a person who says so. */
+	/* The operator states that the primary is dead: a closed connection counts like silence. */
 	if (b->state == FO_B_STANDBY && b->closed && !b->arbiter)
 		event(b, now_ns, FO_BE_GRACE_OVER);
 	if (b->state != FO_B_WAITING)
@@ -167,9 +167,9 @@ void fo_backup_closed(struct fo_backup *b, int64_t now_ns)
 		b->grace_at_ns = now_ns + b->times->reconnect_grace_ns;
 }
 
-void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t heard_ns)
+void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t rx_ns)
 {
-	/* A stall of our own is not the peer's silence: what waits in the sockets is read first. */
+	/* A stall of this process is not silence: what waits in the sockets is read first. */
 	bool late = b->last_tick_ns && now_ns - b->last_tick_ns > b->times->heartbeat_ns;
 	/* Before the first commit there is nothing to hurry for. */
 	int64_t patience_ns =
@@ -179,7 +179,7 @@ void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t heard_ns)
 	b->last_tick_ns = now_ns;
 	if (b->ended || late || !b->welcomed)
 		return;
-	if (!b->closed && now_ns - heard_ns > patience_ns)
+	if (!b->closed && now_ns - rx_ns > patience_ns)
 		event(b, now_ns, FO_BE_SILENCE);
 	if (b->grace_at_ns && now_ns >= b->grace_at_ns) {
 		b->grace_at_ns = 0;
@@ -197,7 +197,7 @@ static int generation_check(struct fo_backup *b, uint64_t generation)
 	if (generation == b->generation)
 		return 0;
 	if (generation > b->generation)
-		return TV_E_PROTOCOL; /* it would have said so in its hello */
+		return TV_E_PROTOCOL; /* its hello had the session's */
 	tell(b, (struct fo_msg){.kind = FO_M_FENCED, .running = b->state == FO_B_PROMOTED});
 	return -ESTALE;
 }

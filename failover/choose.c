@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where the next backup should be. Pure: the same hosts in any order give the same answer. */
+/* Which host should be the next backup. The same hosts in any order give the same answer. */
 #include "failover/failover.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@ const char *fo_health_name(enum fo_health h)
 	return h == FO_GREEN ? "green" : h == FO_YELLOW ? "yellow" : "red";
 }
 
-/* Is a the better backup of the two? Both are fit to be one. */
+/* Is a the better backup of the two? Both can be one. */
 static bool better(const struct fo_host *a, const struct fo_host *b, const char *last_peer)
 {
 	bool a_last = !strcmp(a->name, last_peer), b_last = !strcmp(b->name, last_peer);

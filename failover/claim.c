@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the three questions mean in terms of an arbiter's read and compare-and-swap. */
+/* The three questions, each as one read and one compare-and-swap of the arbiter's record. */
 #include "failover/failover.h"
 #include "failover/mutant.h"
 
@@ -10,7 +10,7 @@
 static int lost(struct tv_err *e, const struct fo_record *now)
 {
 	return tv_fail(e, TV_E_LOST,
-		       "the arbiter's record says that host %s runs the VM%s (generation %llu)",
+		       "by the arbiter's record host %s runs the VM%s (generation %llu)",
 		       now->primary, now->state == FO_ALONE ? " alone" : "",
 		       (unsigned long long)now->generation);
 }
@@ -50,7 +50,7 @@ static struct fo_record next_record(enum fo_question q, const struct fo_claim *c
 	return r;
 }
 
-/* Is `now` already what the question asks for (an answer that got lost on its way)? */
+/* Is `now` already what the question asks for? Then an earlier answer got lost. */
 static bool already(enum fo_question q, const struct fo_claim *c, const struct fo_record *now)
 {
 	struct fo_record want = next_record(q, c, now->version);
@@ -68,12 +68,14 @@ int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 
 	if (!a) {
 		if (q == FO_ASK_PROMOTE)
-			return tv_fail(e, TV_E_LOST, "no arbiter: a person decides");
+			return tv_fail(e, TV_E_LOST, "no arbiter: an operator decides");
 		*out = next_record(q, c, 0);
 		return 0;
 	}
-	/* A lost race is looked at again: it may have been lost against ourselves. Twice is enough,
-	 * as a third writer does not exist. */
+	/*
+	 * After a lost race the record is read again: the winner may have been an earlier try of
+	 * this host. Twice is enough, as there is no third writer.
+	 */
 	for (int i = 0; i < 3; i++) {
 		rc = a->read(a, c->vm_id, &now, e);
 		if (rc == -ENOENT && q != FO_ASK_PROMOTE)

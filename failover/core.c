@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The decision core: two tables, one per role. A row says what an event means in a state; what has
- * no row changes nothing. Rules of the design (docs/ARCHITECTURE.md) that a row rests on are named
- * there. docs/FAILOVER.md draws the tables (`make docs` writes it, a test compares).
+ * The decision core: two tables, one per role. A row defines what an event does in a state; a pair
+ * without a row changes nothing. A row that follows from a rule of the design
+ * (docs/ARCHITECTURE.md) names it. docs/FAILOVER.md draws the tables (`make docs` writes it, a test
+ * compares).
  */
 #include "failover/failover.h"
 #include "failover/mutant.h"
@@ -22,7 +23,7 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(SYNCING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
 	P(SYNCING, VM_DIED, ALONE, DO(END)),
 
-	/* Rule 4: once the pair may be on record, only the record can say that we run alone. */
+	/* Rule 4: once the pair may be on record, only the record makes this host run alone. */
 	P(PAIRING, PAIR_RECORDED, PROTECTED, DO(RELEASE)),
 	P(PAIRING, RECORD_LOST, FENCED, DO(STOP_VM)),
 	P(PAIRING, ARBITER_UNREACHABLE, ASKING, DO(ASK_LATER)), /* it may have been recorded */
@@ -39,7 +40,7 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(PROTECTED, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
 	P(PROTECTED, VM_DIED, ALONE, DO(TAKE_OVER) | DO(END)),
 
-	/* Rule 3: the backup may be asking for the VM at this moment, so ours does not run. */
+	/* Rule 3: the backup may be asking for the VM at this moment, so it does not run here. */
 	P(SUSPENDED, LEASE_BACK, PROTECTED, DO(RESUME_VM)),
 	P(SUSPENDED, PEER_LOST, HELD, DO(ASK_ALONE)),
 	P(SUSPENDED, LEAVE, HELD, DO(ASK_ALONE)),
@@ -66,8 +67,8 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(LEAVING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
 	P(LEAVING, VM_DIED, ALONE, DO(END)),
 
-	/* A planned switch. Until the backup is told, it is ours to call off; by record even
-	 * then. */
+	/* A planned switch. This host may call it off, but only by record: the backup may have
+	 * asked for the VM. */
 	P(SWITCHING, LAST_COMMIT, YIELDING, DO(TAKE_OVER)),
 	P(SWITCHING, PEER_LOST, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
 	P(SWITCHING, LEASE_OVER, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
@@ -81,7 +82,7 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(YIELDING, SWITCH_OVERDUE, HELD, DO(ASK_ALONE)),
 	P(YIELDING, VM_DIED, ALONE, DO(END)),
 
-	/* The backup has the record. Our copy is ended only when it says that it runs. */
+	/* The backup has the record. This instance ends when the backup reports that it runs. */
 	P(YIELDED, PEER_RUNS, SWITCHED, DO(QUIT_VM)),
 	P(YIELDED, PEER_LOST, FENCED, DO(STOP_VM)),
 	P(YIELDED, SWITCH_OVERDUE, FENCED, DO(STOP_VM)),
@@ -105,7 +106,7 @@ static const struct row backup_table[FO_B_COUNT][FO_BE_COUNT] = {
 	B(ASKING, LOST, GONE, DO(DISCARD)),
 	B(ASKING, UNREACHABLE, ASKING, DO(ASK_LATER)),
 
-	/* No arbiter: a person decides, or the primary comes back. */
+	/* No arbiter: an operator decides, or the primary comes back. */
 	B(WAITING, FORCE, PROMOTING, DO(PROMOTE)),
 	B(WAITING, TAKE_OVER, PROMOTING, DO(PROMOTE)),
 	B(WAITING, TRAFFIC, STANDBY, 0),
@@ -123,10 +124,10 @@ struct fo_step fo_primary_step(enum fo_primary_state s, enum fo_primary_event ev
 	FO_ASSERT(s < FO_P_COUNT && ev < FO_PE_COUNT);
 	if (arbiter)
 		return r->set ? r->step : stay;
-	/* No arbiter: nobody promotes by himself, so a lease means nothing... */
+	/* No arbiter: no backup promotes by itself, so a lease has no meaning... */
 	if (ev == FO_PE_LEASE_OVER || ev == FO_PE_LEASE_BACK)
 		return stay;
-	/* ...but our own word to take over cannot be called back: a person looks. */
+	/* ...but a request to take over cannot be taken back: an operator decides. */
 	if (s == FO_P_YIELDING && ev == FO_PE_PEER_LOST)
 		return (struct fo_step){FO_P_FENCED, DO(STOP_VM)};
 	if (s == FO_P_YIELDING && ev == FO_PE_SWITCH_OVERDUE)
@@ -141,11 +142,11 @@ struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, b
 	FO_ASSERT(s < FO_B_COUNT && ev < FO_BE_COUNT);
 	if (!r->set)
 		return (struct fo_step){(int)s, 0};
-	/* With an arbiter a word is not enough, without one there are no answers. */
+	/* With an arbiter nothing but its answer counts; without one there are no answers. */
 	if (s == (arbiter ? FO_B_WAITING : FO_B_ASKING))
 		return (struct fo_step){(int)s, 0};
 	if (r->step.actions & DO(ASK_PROMOTE) && !arbiter) {
-		/* The primary itself yields: nobody else can run the VM, no person is needed. */
+		/* The primary itself yields: no other host runs the VM, no operator is needed. */
 		if (ev == FO_BE_TAKE_OVER)
 			return (struct fo_step){FO_B_PROMOTING, DO(PROMOTE)};
 		return (struct fo_step){FO_B_WAITING, 0};

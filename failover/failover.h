@@ -117,40 +117,40 @@ struct fo_candidate {
 	uint16_t port;
 };
 
-/* How a try or a session ended that did not end by the user's wish. */
+/* How a try or a session ended, unless the operator ended it. */
 enum fo_reprotect_end {
-	FO_REPROTECT_LOST,    /* it had been protected, and is not any more */
-	FO_REPROTECT_FAILED,  /* nobody answered, or the first copy broke off */
-	FO_REPROTECT_REFUSED, /* the other host, or the VM itself, said no: asked again less often */
+	FO_REPROTECT_LOST,    /* it was protected, and is not any more */
+	FO_REPROTECT_FAILED,  /* no host answered, or the first copy was broken off */
+	FO_REPROTECT_REFUSED, /* by the other host, or by a check of the VM: tried less often */
 };
 
-/* One per VM that runs here. Zero-initialised it wants nothing. */
+/* One per VM that runs here. Zero-initialised: no protection is wanted. */
 struct fo_reprotect {
-	bool on;	    /* to be protected whenever that is possible */
-	char last[64];	    /* the backup it had last (after a failover: the old primary) */
+	bool on;	    /* protection is wanted */
+	char last[64];	    /* its last backup (after a failover: the old primary) */
 	unsigned tries;	    /* since it was protected last, or since fo_reprotect_start */
-	unsigned refusals;  /* the newest of them in a row that were refused */
-	unsigned turn;	    /* whose turn it is among the others */
+	unsigned refusals;  /* how many of the last tries in a row were refused */
+	unsigned turn;	    /* index of the other host to try next */
 	int64_t due_ns;	    /* when the next try is due; INT64_MAX while one is under way */
-	int64_t first_ns;   /* from fo_times: between two tries, at first, */
+	int64_t first_ns;   /* from fo_times, between two tries: at first, */
 	int64_t last_ns;    /* later, */
 	int64_t refused_ns; /* and after refusals in a row */
 };
-/* Begins to want protection; last names the host that is tried first ("": none is preferred). */
+/* Protection is wanted; last names the host that is tried first ("": none is preferred). */
 void fo_reprotect_start(struct fo_reprotect *k, const struct fo_times *t, const char *last,
 			int64_t now_ns);
-/* The user does not want it any more. */
+/* Protection is not wanted any more. */
 void fo_reprotect_stop(struct fo_reprotect *k);
-/* It is protected by that host. */
+/* The VM is protected; name is its backup. */
 void fo_reprotect_protected(struct fo_reprotect *k, const char *name);
-/* A try or a session has ended: sets when the next one is due. Never gives up. */
+/* A try or a session has ended: sets when the next one is due. There is always a next one. */
 void fo_reprotect_ended(struct fo_reprotect *k, enum fo_reprotect_end how, int64_t now_ns);
-/* When fo_reprotect_choose is to be called; INT64_MAX: not before something else happens. */
+/* When fo_reprotect_choose is to be called; INT64_MAX: not before another event. */
 int64_t fo_reprotect_due(const struct fo_reprotect *k);
 /*
  * A try is due: the host to try, an index into hosts, or -1 when there is none (then it is due
- * again later). The caller begins the try and tells its end with fo_reprotect_protected or
- * fo_reprotect_ended.
+ * again later). The caller begins the try and reports its end with fo_reprotect_protected
+ * or fo_reprotect_ended.
  */
 int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts, unsigned n,
 			int64_t now_ns);
@@ -158,15 +158,14 @@ int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts
 /* ---- two hosts, one VM ---- */
 struct fo_own {		     /* what this host knows of a VM */
 	bool running;	     /* it runs here, as primary */
-	uint64_t generation; /* of ours, when it runs here */
-	uint64_t highest;    /* ever heard of; 0: never */
+	uint64_t generation; /* of the instance that runs here */
+	uint64_t highest;    /* ever seen; 0: none */
 };
 enum fo_verdict {
 	FO_ACCEPT,    /* be its backup */
-	FO_STALE,     /* the sender is behind: it is told the highest generation, and must stop its
-		    * VM */
-	FO_RUNS_HERE, /* the same generation as ours: refused, nobody is stale */
-	FO_YIELD, /* ours is behind: stop our VM and keep it for inspection, then be its backup */
+	FO_STALE,     /* the sender is behind: send it the highest generation; it stops its VM */
+	FO_RUNS_HERE, /* the same generation runs here: refuse, neither host is stale */
+	FO_YIELD, /* this host is behind: stop and keep its VM for inspection, then be the backup */
 };
 /* Another host offers itself as primary with that generation. */
 enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
@@ -174,72 +173,72 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 /* ---- the decision core: two tables (core.c), drawn in docs/FAILOVER.md ---- */
 /* clang-format off */
 #define FO_PRIMARY_STATES(X) \
-	X(SYNCING, "no backup yet: output passes, nobody else may run the VM") \
-	X(PAIRING, "first epoch committed, the record is asked for; output held") \
+	X(SYNCING, "first copy under way: output passes, no other host may run the VM") \
+	X(PAIRING, "first epoch committed, its record is asked for; output held") \
 	X(PROTECTED, "output follows commits") \
-	X(SUSPENDED, "lease over: VM stopped until the backup is heard again or lost") \
-	X(ASKING, "backup lost: output held until the record says that we run alone") \
-	X(HELD, "as ASKING, and the lease is over: VM stopped") \
-	X(LEAVING, "unprotect: as ASKING, at the user's wish") \
-	X(SWITCHING, "planned: the last epoch is on its way, VM stopped by it") \
-	X(YIELDING, "planned: the backup was told to take over") \
-	X(YIELDED, "planned: the VM is the backup's by record, its word that it runs is due") \
-	X(ALONE, "end of the session: VM runs on unprotected, or has ended") \
+	X(SUSPENDED, "lease expired: VM stopped until it is renewed or the backup is lost") \
+	X(ASKING, "backup lost: output held until the record states that this host runs alone") \
+	X(HELD, "as ASKING, and the lease has expired: VM stopped") \
+	X(LEAVING, "operator ends protection: otherwise as ASKING") \
+	X(SWITCHING, "planned switch: the last epoch is being sent, the VM is stopped by it") \
+	X(YIELDING, "planned switch: the backup was asked to take over") \
+	X(YIELDED, "planned switch: the backup has the record, but has not reported that it runs") \
+	X(ALONE, "end of the session: the VM runs unprotected, or its process has ended") \
 	X(SWITCHED, "end of the session: the backup runs the VM") \
-	X(FENCED, "somebody else runs the VM: ours is stopped for good")
+	X(FENCED, "another host runs the VM: this instance is stopped for good")
 #define FO_PRIMARY_EVENTS(X) \
 	X(FIRST_COMMIT, "the first epoch is committed") \
 	X(PAIR_RECORDED, "the record names the backup") \
-	X(ALONE_RECORDED, "the record says that we run alone") \
-	X(RECORD_LOST, "the record names somebody else, for good") \
-	X(ARBITER_UNREACHABLE, "not known whether recorded") \
-	X(PEER_LOST, "connection closed, or nothing heard for backup_lost_ns") \
-	X(LEASE_OVER, "no heartbeat of the last lease_ns has come back") \
-	X(LEASE_BACK, "it has") \
-	X(LEAVE, "unprotect") \
-	X(SWITCH, "planned switch of roles asked for") \
-	X(LAST_COMMIT, "the epoch that the VM was stopped with is committed") \
-	X(SWITCH_OVERDUE, "the backup says nothing of having taken over") \
-	X(PEER_RUNS, "the backup runs the VM") \
-	X(HIGHER_GENERATION, "somebody has a higher generation of this VM") \
-	X(VM_DIED, "the end of QEMU's process")
+	X(ALONE_RECORDED, "the record states that this host runs alone") \
+	X(RECORD_LOST, "the record names another host, for good") \
+	X(ARBITER_UNREACHABLE, "it is unknown whether the record was written") \
+	X(PEER_LOST, "connection closed, or nothing received for backup_lost_ns") \
+	X(LEASE_OVER, "no heartbeat of the last lease_ns has come back: lease expired") \
+	X(LEASE_BACK, "a recent heartbeat came back: lease renewed") \
+	X(LEAVE, "operator ends protection") \
+	X(SWITCH, "operator requests a planned switch") \
+	X(LAST_COMMIT, "the epoch that stopped the VM is committed") \
+	X(SWITCH_OVERDUE, "the backup has not reported that it took over within switch_ns") \
+	X(PEER_RUNS, "the backup reports that it runs the VM") \
+	X(HIGHER_GENERATION, "another host has a higher generation of this VM") \
+	X(VM_DIED, "QEMU's process has ended")
 #define FO_BACKUP_STATES(X) \
-	X(SYNCING, "nothing to run yet") \
+	X(SYNCING, "no epoch is committed: nothing to run yet") \
 	X(STANDBY, "an epoch is committed") \
-	X(ASKING, "the arbiter is asked for the VM: no commit or echo is sent any more") \
-	X(WAITING, "no arbiter: a person decides, or the primary comes back") \
+	X(ASKING, "the arbiter is asked for the VM: neither commits nor echoes are sent any more") \
+	X(WAITING, "no arbiter: waits for an operator, or for the primary to come back") \
 	X(PROMOTING, "the VM is being started from the last committed epoch") \
 	X(PROMOTED, "end of the session: the VM runs here") \
-	X(GONE, "end of the session: no standby any more")
+	X(GONE, "end of the session: the standby is removed")
 #define FO_BACKUP_EVENTS(X) \
 	X(FIRST_COMMIT, "the first epoch is committed") \
-	X(SILENCE, "nothing heard for suspect_ns") \
-	X(TRAFFIC, "the primary is heard") \
-	X(GRACE_OVER, "the connection stayed closed") \
-	X(TAKE_OVER, "the primary's own word") \
-	X(FORCE, "a person's") \
-	X(WON, "the record is ours") \
-	X(LOST, "the record names somebody else, for good") \
-	X(UNREACHABLE, "not known whether recorded") \
-	X(BYE, "protection ends") \
+	X(SILENCE, "nothing received for suspect_ns") \
+	X(TRAFFIC, "a message from the primary") \
+	X(GRACE_OVER, "the connection stayed closed for reconnect_grace_ns") \
+	X(TAKE_OVER, "the primary asks this host to take over") \
+	X(FORCE, "operator forces promotion") \
+	X(WON, "the record gives this host the VM") \
+	X(LOST, "the record names another host, for good") \
+	X(UNREACHABLE, "it is unknown whether the record was written") \
+	X(BYE, "the primary ends protection") \
 	X(PROMOTE_DONE, "the VM runs") \
-	X(PROMOTE_FAILED, "it does not")
+	X(PROMOTE_FAILED, "the VM could not be started")
 #define FO_ACTIONS(X) \
-	X(ASK_PAIR, "ask the arbiter to name the backup") \
-	X(ASK_ALONE, "ask it to record that nobody else runs the VM") \
+	X(ASK_PAIR, "ask the arbiter to record the backup") \
+	X(ASK_ALONE, "ask the arbiter to record that no other host runs the VM") \
 	X(ASK_LATER, "ask again after retry_ns") \
 	X(RELEASE, "from now on commits release output") \
-	X(LEAVE, "release all, detach, end the session; the VM runs on") \
-	X(STOP_VM, "stopped already: stays so") \
-	X(RESUME_VM, "if STOP_VM stopped it") \
+	X(LEAVE, "release all output, detach, end the session; the VM keeps running") \
+	X(STOP_VM, "stop the VM; if it is stopped already, keep it stopped") \
+	X(RESUME_VM, "resume the VM if STOP_VM stopped it") \
 	X(LAST_EPOCH, "capture one more epoch and leave the VM stopped") \
-	X(TAKE_OVER, "tell the backup to promote at once") \
-	X(QUIT_VM, "our copy is not needed any more: end its process and the session") \
+	X(TAKE_OVER, "ask the backup to promote at once") \
+	X(QUIT_VM, "this instance is not needed any more: end its process and the session") \
 	X(END, "the VM's process is gone: end the session") \
-	X(ASK_PROMOTE, "ask it for the VM") \
-	X(PROMOTE, "start the VM, tell the primary") \
-	X(DISCARD, "end the standby and the session") \
-	X(HAND_OVER, "the promoted VM is the daemon's now; the primary is told")
+	X(ASK_PROMOTE, "ask the arbiter for the VM") \
+	X(PROMOTE, "send the primary the new generation, start the VM") \
+	X(DISCARD, "remove the standby and end the session") \
+	X(HAND_OVER, "report to the primary that the VM runs, give the VM to the daemon")
 /* clang-format on */
 
 #define FO_ENUM_P(n, why) FO_P_##n,
@@ -258,7 +257,7 @@ struct fo_step {
 	int next;
 	unsigned actions; /* FO_A(...) */
 };
-/* Pure. Pairs that mean nothing stay where they are and do nothing. arbiter: is there one? */
+/* A pair without a row stays in its state and has no actions. arbiter: is there one? */
 struct fo_step fo_primary_step(enum fo_primary_state s, enum fo_primary_event ev, bool arbiter);
 struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, bool arbiter);
 const char *fo_primary_state_name(enum fo_primary_state s);
@@ -266,17 +265,17 @@ const char *fo_primary_event_name(enum fo_primary_event ev);
 const char *fo_backup_state_name(enum fo_backup_state s);
 const char *fo_backup_event_name(enum fo_backup_event ev);
 const char *fo_action_name(enum fo_action a);
-/* What they mean, a few words each: the second column of the lists above. */
+/* What they mean: the second column of the lists above. */
 const char *fo_primary_state_why(enum fo_primary_state s);
 const char *fo_primary_event_why(enum fo_primary_event ev);
 const char *fo_backup_state_why(enum fo_backup_state s);
 const char *fo_backup_event_why(enum fo_backup_event ev);
 const char *fo_action_why(enum fo_action a);
 
-/* ---- what the two ends say to each other ---- */
+/* ---- messages between the two ends ---- */
 enum fo_msg_kind {
 	FO_M_HEARTBEAT, /* primary: seq, sent_ns */
-	FO_M_ECHO,	/* backup: seq and sent_ns as they came */
+	FO_M_ECHO,	/* backup: seq and sent_ns of the heartbeat */
 	FO_M_COMMITTED, /* backup: epoch */
 	FO_M_TAKE_OVER, /* primary: epoch that the VM was stopped with; 0: its process died */
 	FO_M_FENCED,	/* either: the VM has a higher generation here; running: and runs here */
@@ -295,9 +294,13 @@ struct fo_msg {
  * ---- the engines: one session of one VM, seen from its primary and from its backup ----
  *
  * They own everything that decides: the table's state, generation, the epochs' numbers, lease,
- * silence, questions. Their owner brings events with the time of its turn and carries out what the
- * ops say, in the order said; ops must not call back into the engine. daemon/source*.c and
- * replicator/sink/sink.c own them in production, tests/sim in simulated hosts.
+ * silence, questions. Their owner passes events with the time of its turn and carries out each op
+ * when it is called; an op must not call back into the engine. replicator/source and
+ * replicator/sink own them in production, tests/sim in simulated hosts.
+ *
+ * The engines assert their invariants, also in production: an owner that breaks the order of calls
+ * given here, or a mistake in an engine, aborts the process. What a peer sends never does: that is
+ * TV_E_PROTOCOL.
  */
 #define FO_MAX_IN_FLIGHT 2
 
@@ -306,17 +309,17 @@ struct fo_primary_ops {
 	void (*send)(void *arg, const struct fo_msg *m);
 	void (*ask)(void *arg, enum fo_question q);
 	/*
-	 * Output of `epoch` and older ones may leave, as long as this host's clock, read anew and
-	 * last of all, is before until_ns (the lease's end). False: too late, nothing has left.
+	 * Output of `epoch` and older ones may leave if this host's clock, read now and after all
+	 * other preparation, is before until_ns (the lease's end). False: too late, none has left.
 	 */
 	bool (*release)(void *arg, uint64_t generation, uint64_t epoch, int64_t until_ns);
-	/* From the table, all but those that the engine does itself: LEAVE, STOP_VM, RESUME_VM,
-	 * LAST_EPOCH (may_capture is true now), QUIT_VM, END. */
+	/* The table's actions, without those that the engine carries out itself: LEAVE, STOP_VM,
+	 * RESUME_VM, LAST_EPOCH (may_capture is true now), QUIT_VM, END. */
 	void (*act)(void *arg, enum fo_action a);
-	/* After a change of state, its actions done; for the log. */
+	/* After a change of state and its actions; for the log. */
 	void (*changed)(void *arg, enum fo_primary_event ev, enum fo_primary_state from);
 };
-struct fo_asked { /* a question: ever asked, its answer due, granted by its newest answer */
+struct fo_asked { /* a question: ever asked; its answer is due; its newest answer granted it */
 	bool asked, open, won;
 };
 struct fo_primary { /* read only for its owner */
@@ -331,8 +334,8 @@ struct fo_primary { /* read only for its owner */
 	struct fo_asked pair, alone; /* both may be open: ALONE is asked without waiting for PAIR */
 	bool over;		     /* ended, and the last action has been carried out */
 	bool excused;		     /* the last tick came late, and nothing was concluded */
-	bool switch_wanted, last_taken; /* planned: the last epoch's capture has begun */
-	uint64_t epoch_running;		/* the next to be captured; from 1 */
+	bool last_taken;	     /* planned switch: the last epoch's capture has begun */
+	uint64_t epoch_running;	     /* the next to be captured; from 1 */
 	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;
 	uint64_t seq;
 	int64_t lease_from_ns; /* own stamp of the newest heartbeat that came back; 0 none */
@@ -343,12 +346,11 @@ void fo_primary_init(struct fo_primary *p, const struct fo_times *t,
 		     bool arbiter);
 /* The backup has a standby: heartbeats begin. */
 void fo_primary_welcomed(struct fo_primary *p, int64_t now_ns);
-/* Every tick_ns. heard_ns: when anything came from the backup last. */
-void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns);
-/* TV_E_PROTOCOL: the message has no place here; the owner closes, and says fo_primary_event
- * (PEER_LOST). */
+/* Every tick_ns. rx_ns: when the last message of the backup was received. */
+void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns);
+/* TV_E_PROTOCOL: unexpected message; the owner closes the connection and passes PEER_LOST. */
 int fo_primary_message(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m) TV_MUST_CHECK;
-/* What fo_claim gave. */
+/* What fo_claim returned; once for each question asked. */
 void fo_primary_answer(struct fo_primary *p, int64_t now_ns, enum fo_question q, int rc);
 /* From the owner: PEER_LOST, LEAVE, SWITCH, VM_DIED, HIGHER_GENERATION; no other. */
 void fo_primary_event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev);
@@ -360,9 +362,9 @@ bool fo_primary_may_capture(const struct fo_primary *p);
 bool fo_primary_last_epoch(const struct fo_primary *p);
 /* Begins a capture; only when it may. Returns the epoch's number. */
 uint64_t fo_primary_capture(struct fo_primary *p);
-/* The capture is over; false: nothing was captured (the VM is paused by a person). */
+/* The capture is over; false: nothing was captured (the VM is paused by its operator). */
 void fo_primary_captured(struct fo_primary *p, bool captured);
-/* The end of an epoch has been given to the connection. */
+/* The end of the next epoch has been given to the connection. */
 void fo_primary_sent(struct fo_primary *p, uint64_t epoch);
 
 struct fo_backup;
@@ -389,24 +391,25 @@ struct fo_backup { /* read only for its owner */
 };
 void fo_backup_init(struct fo_backup *b, const struct fo_times *t, const struct fo_backup_ops *ops,
 		    void *arg, uint64_t generation, bool arbiter);
-/* The standby is there and the primary is told: the first copy comes. */
+/* The standby is ready and the welcome has been sent: the first copy comes next. */
 void fo_backup_welcomed(struct fo_backup *b, int64_t now_ns);
-/* Every tick_ns. heard_ns: when anything came from the primary last (at least the welcome). */
-void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t heard_ns);
-/* TV_E_PROTOCOL: no place here. -ESTALE: of an older generation, not acted on, its sender told. */
+/* Every tick_ns. rx_ns: when the last message of the primary was received, or the welcome sent. */
+void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t rx_ns);
+/* TV_E_PROTOCOL: unexpected message. -ESTALE: of an older generation; ignored, and FENCED sent. */
 int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *m) TV_MUST_CHECK;
-/* Marks of the stream; 0, TV_E_PROTOCOL or -ESTALE as above. */
+/* Marks of the stream; TV_E_PROTOCOL or -ESTALE as above, and then the mark has no effect. */
 int fo_backup_sync_end(struct fo_backup *b, uint64_t generation) TV_MUST_CHECK;
 int fo_backup_epoch_begin(struct fo_backup *b, uint64_t generation, uint64_t epoch) TV_MUST_CHECK;
 int fo_backup_epoch_end(struct fo_backup *b, uint64_t generation, uint64_t epoch) TV_MUST_CHECK;
-/* The epoch is here whole and checked: it is committed. */
+/* The epoch was received whole and checked: it is committed. In order, none left out. */
 void fo_backup_verified(struct fo_backup *b, int64_t now_ns, uint64_t epoch);
 /* The connection is closed. */
 void fo_backup_closed(struct fo_backup *b, int64_t now_ns);
-/* What fo_claim gave; generation: of the record when rc is 0. */
+/* What fo_claim returned; generation: of the record when rc is 0. */
 void fo_backup_answer(struct fo_backup *b, int64_t now_ns, int rc, uint64_t generation);
+/* The end of PROMOTE: 0, or the VM could not be started. */
 void fo_backup_promoted(struct fo_backup *b, int64_t now_ns, int rc);
-/* A person says that the primary does not run any more. False: refused in this state. */
+/* The operator states that the primary does not run any more. False: refused in this state. */
 bool fo_backup_force(struct fo_backup *b, int64_t now_ns);
 
 #endif

@@ -2,9 +2,9 @@
 /*
  * Rules and the assertions that guard them; private to failover/ and tests/sim.
  *
- * FO_ASSERT states an invariant of the engines. A false one is our own mistake (input from the wire
- * gives TV_E_PROTOCOL instead), and the process aborts, also in production: the daemon then
- * recovers the VM as after any death of its replicator, before a frame leaves that must not.
+ * FO_ASSERT states an invariant of the engines. A false one is a mistake in this program
+ * (input from the wire gives TV_E_PROTOCOL instead), and the process aborts, also in production.
+ * The daemon then recovers the VM as after any death of its replicator.
  *
  * FO_BROKEN is a rule broken on purpose, in builds for `make mutants` only: the simulator must find
  * every one, with the assertions switched off. In every other build FO_BROKEN is constant false,
@@ -27,7 +27,7 @@
 	X(alone_without_record)    /* rule 4: a lost backup is enough to run alone */              \
 	X(promote_without_arbiter) /* rule 3: silence is enough to promote */                      \
 	X(forget_generation)       /* rule 3: a promotion takes no higher generation */            \
-	X(ignore_fence)            /* rule 3: a primary does not stop when told */                 \
+	X(ignore_fence)            /* rule 3: a primary does not stop for a higher generation */   \
 	X(commit_unverified)       /* rule 2: an epoch counts when its end has come */             \
 	X(commit_after_asking)     /* rule 1: a backup that asks to promote still commits */       \
 	X(echo_after_asking)       /* rule 3: it still renews the primary's lease */               \

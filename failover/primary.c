@@ -2,20 +2,20 @@
 /*
  * Theory of operation: the primary's engine
  *
- * One session: from the first copy over the pair's record to its end. Everything that decides what
- * leaves this host, and whether its VM may run, is in here; see core.c for the table and timeouts.c
+ * One session: from the first copy over the pair's record to its end. It decides what leaves
+ * this host and whether its VM may run; see core.c for the table and timeouts.c
  * for the time-outs.
  *
- * Output of epoch N is released when (a) the backup has said that it holds N, (b) the arbiter's
- * record names the backup, and (c) the lease runs: a heartbeat that we sent at most lease_ns ago
- * has come back. A backup that asks for the VM stops echoing and committing first, and asks only
- * after suspect_ns of silence, so (c) keeps what we release from crossing what it releases, also
- * when we were frozen in between.
+ * Output of epoch N is released when (a) the backup has acknowledged that it holds N, (b) the
+ * arbiter's record names the backup, and (c) the lease runs: a heartbeat that was sent at most
+ * lease_ns ago has come back. A backup that asks for the VM stops echoing and committing first, and
+ * asks only after suspect_ns of silence, so (c) keeps the output of the two hosts apart in time,
+ * also when this host was frozen in between.
  *
  * The VM itself is stopped when the lease is over (state SUSPENDED or HELD), suspect_ns - lease_ns
- * before the backup can ask: nobody else starts it while it runs here. That is not needed for rule
- * 3, whose matter is output, but for whatever output we cannot see. A host whose processes were
- * frozen cannot stop its VM in time; (c) covers that.
+ * before the backup can ask: no other host starts it while it runs here. That is not needed for
+ * rule 3, which is about output, but for output that netbuffer does not see. A host whose processes
+ * were frozen cannot stop its VM in time; (c) covers that.
  */
 #include "failover/failover.h"
 #include "failover/mutant.h"
@@ -97,7 +97,7 @@ static void check_release(const struct fo_primary *p, int64_t now_ns, uint64_t e
 static void check_action(const struct fo_primary *p, int64_t now_ns, enum fo_action a)
 {
 	FO_ASSERT(!p->over);
-	/* A pair that may be on record: alone only once the record says so. */
+	/* A pair that may be on record: alone only once the record states it. */
 	if (a == FO_ACTION_LEAVE)
 		FO_ASSERT(p->state == FO_P_ALONE && (!p->pair.asked || p->alone.won));
 	if (a == FO_ACTION_RESUME_VM)
@@ -276,11 +276,12 @@ static void beats(struct fo_primary *p, int64_t now_ns)
 	}
 }
 
-void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
+void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns)
 {
-	/* After a stall of our own, what waits in the sockets is read before anything is concluded;
-	 * heartbeats that are under way have come back by the next tick. Output needs no such care.
-	 * Excused once: a host that is always late would never stop its VM.
+	/*
+	 * After a stall of this process, what waits in the sockets is read before anything is
+	 * concluded; heartbeats that are under way have come back by the next tick. Output needs no
+	 * such care. Excused once: a host that is always late would never stop its VM.
 	 */
 	bool late = p->last_tick_ns && now_ns - p->last_tick_ns > p->times->heartbeat_ns &&
 		    (!p->excused || FO_BROKEN(excused_for_ever));
@@ -291,7 +292,7 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
 	p->excused = late;
 	if (p->ended || !p->welcomed)
 		return;
-	/* A stopped VM that we cannot get back is better run by a backup that still hears us. */
+	/* A stopped VM that this host cannot resume: let the backup, if it is alive, ask for it. */
 	if (p->state != FO_P_HELD && p->state != FO_P_FENCED)
 		beats(p, now_ns);
 	if (p->retry_at_ns && now_ns >= p->retry_at_ns && asks_alone(p->state)) {
@@ -303,8 +304,8 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
 	if (!lease_runs(p, now_ns))
 		event(p, now_ns, FO_PE_LEASE_OVER);
 	FO_ASSERT(!p->arbiter || lease_runs(p, now_ns) || !runs_on_lease_in(p->state));
-	/* Before there is a pair nothing waits for the answer, and both hosts are busy copying. */
-	if (now_ns - heard_ns >
+	/* Before there is a pair nothing waits for the backup, and both hosts are busy copying. */
+	if (now_ns - rx_ns >
 	    (p->state == FO_P_SYNCING ? p->times->reconnect_grace_ns : p->times->backup_lost_ns))
 		event(p, now_ns, FO_PE_PEER_LOST);
 	if (p->overdue_at_ns && now_ns >= p->overdue_at_ns)
@@ -313,7 +314,7 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t heard_ns)
 
 static void on_echo(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m)
 {
-	/* Only what we have really sent: a stamp from the future would be a lease for ever. */
+	/* Only what was really sent: a stamp from the future would be a lease for ever. */
 	if (m->seq > p->seq || m->sent_ns > now_ns || m->sent_ns <= p->lease_from_ns)
 		return;
 	p->lease_from_ns = m->sent_ns;
@@ -397,7 +398,7 @@ int fo_primary_message(struct fo_primary *p, int64_t now_ns, const struct fo_msg
 			  p->state == FO_P_SWITCHED);
 		return 0;
 	}
-	if (m->generation < p->generation) { /* refused, and its sender told */
+	if (m->generation < p->generation) { /* refused; its sender learns the generation */
 		tell(p, FO_M_FENCED, 0);
 		return 0;
 	}

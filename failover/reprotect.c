@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation: a VM is to have a backup again without being asked
+ * Theory of operation: a VM gets a backup again without a command
  *
  * Whoever runs a VM alone (its backup died, or it was promoted) tries to have it protected again
- * until it is, for ever. First the host it had last, SAME_HOST_TRIES times: most losses are a daemon that
- * restarts or a cable that comes back, and that host has the room and perhaps the disks. Then in
- * turns: every other host once, the last one again between any two of them, so that neither a
- * backup that stays dead nor a candidate that says no keeps the VM unprotected.
+ * until it is, for ever. First the host it had last, SAME_HOST_TRIES times: most losses are a
+ * daemon that restarts or a cable that comes back, and that host has the room and perhaps the
+ * disks. Then in turns: every other host once, the last one again between any two of them, so that
+ * neither a backup that stays dead nor a candidate that refuses keeps the VM unprotected.
  *
  *   try        1       2       3       4       5        6      7        8 ...
  *   host       last    last    last    last    other 1  last   other 2  last ...
  *   wait       0.3 s   0.6     1.2     2.4     4.8      5      5        5    (H = 100 ms)
  *
  * A try costs the VM nothing until the other host has answered (the connection comes before the
- * attachment). A refusal is an answer that hardly changes within seconds (no room, no such machine
+ * attachment). The reason of a refusal hardly changes within seconds (no room, no such machine
  * type): after several in a row the waits grow to reprotect_refused_ns.
  */
 #include "failover/failover.h"

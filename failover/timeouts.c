@@ -8,8 +8,8 @@
  * heartbeat, the backup's patience from when it last RECEIVED anything, which is never earlier. The
  * backup's limit being longer by H/2, a primary whose lease runs has a backup that has not asked
  * yet, as long as the two clocks' rates differ by less than one part in five. That margin is also
- * what the primary has to stop its VM in: it looks every H/8 and QEMU's `stop` takes a millisecond
- * or a few.
+ * the time in which the primary must stop its VM: it looks every H/8 and QEMU's `stop` takes a
+ * millisecond or a few.
  *
  * Heartbeats travel in the stream every H, and as datagrams every H/4: a retransmission in the
  * stream (200 ms and more) or a full link must not look like a dead host, and up to nine datagrams
@@ -20,17 +20,17 @@
  *   225 ..  265   suspect_ns of silence: the backup asks the arbiter
  *   230 ..  280   compare-and-swap is durable: generation + 1 is the backup's
  *   250 ..  350   incomplete epoch dropped, device state loaded, NICs attached, announced, running
- *   The client's TCP sends again at about 200 ms (tail loss probe) and at 400 to 450 ms: the second
+ *   The client's TCP retransmits at about 200 ms (tail loss probe) and at 400 to 450 ms: the second
  *   one is answered.
  *
  * Power cut or freeze of the backup at 0:
  *   175 ..  200   lease_ns over: commits that arrive late release nothing any more
- *   175 ..  215   the VM is stopped (only with an arbiter: without one nobody else starts it)
+ *   175 ..  215   the VM is stopped (only with an arbiter: without one no other host starts it)
  *   600 ..  615   backup_lost_ns: the primary asks to run alone, records it, releases, resumes.
  *                 More than twice the backup's patience: a false alarm costs protection until the
  *                 backup is in step again, and a hiccup that ends before costs a pause.
  *   If the arbiter cannot be reached either: asked again every retry_ns, the VM stays stopped until
- *   the arbiter says that it runs alone, or that somebody else runs it.
+ *   the arbiter says that it runs alone, or that another host runs it.
  *
  * Connection closed by the peer's kernel (its process died, its host did not):
  *   the backup gives the primary's daemon reconnect_grace_ns to record that the VM runs alone or to
@@ -41,7 +41,8 @@
  * (refusals in a row: up to 300H); who is tried when is in reprotect.c.
  *
  * A watchdog is looked at every pet_ns (5 H, but 0.2 to 2 s; devices want to be petted within 10 s
- * and more); a replicator that has said nothing for backup_lost_ns (it speaks every H) is in doubt.
+ * and more); a replicator that has sent nothing for backup_lost_ns (it reports every H) is in
+ * doubt.
  *
  * A fence_command that has not ended after fence_ns (300 H, but 10 to 120 s: power switches are
  * slow whatever the heartbeat) is ended and has failed. No VM waits for it where there is an
@@ -52,20 +53,20 @@
  *    50           arbiter_next_ns: no answer yet, so the next member is asked too, and so on every
  *                 50 ms; at once when a member refuses. The first good answer counts. A member that
  *                 died together with the primary costs the promotion 50 ms, once.
- *   500           arbiter_answer_ns: nobody answered; the core asks again after retry_ns. An
+ *   500           arbiter_answer_ns: no member answered; the core asks again after retry_ns. An
  * election in the cluster (1 to 2 s with etcd's own settings) is waited out this way. Below H = 60
- * ms the limits do not shrink further, as an etcd member syncs its disk before it answers and cares
- * for nobody's heartbeat; above H = 1 s they do not grow.
+ * ms the limits do not shrink further, as an etcd member syncs its disk before it answers, whatever
+ * the heartbeat interval; above H = 1 s they do not grow.
  *
  * Membership: a host announces itself every announce_ns (30 H, but 1 to 10 s) and is forgotten
  * after four times that. Nothing about a running VM depends on it, only the choice of a backup.
  *
  * Frozen primary that comes back after the backup promoted: its lease is long over when it wakes
  * (the clock ran on), so no frame leaves and its VM is stopped; its next question to the arbiter is
- * lost, or the backup tells it: fenced.
+ * lost, or it receives the backup's higher generation: fenced.
  *
- * Planned switch: VM stopped at 0, its last epoch committed at about 10 ms, the backup told,
- * compare-and-swap and load as above, running at about 60 ms. If nothing has been heard of it after
+ * Planned switch: VM stopped at 0, its last epoch committed at about 10 ms, the backup asked,
+ * compare-and-swap and load as above, running at about 60 ms. If it has not reported after
  * switch_ns, the primary asks the arbiter for its VM back.
  */
 #include "failover/failover.h"

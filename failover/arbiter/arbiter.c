@@ -31,7 +31,7 @@ static int way_of(const char *url, const struct way **out, struct tv_err *e)
 			return 0;
 		}
 	return tv_fail(e, -EINVAL,
-		       "arbiter '%.100s' is not known: use etcd://HOST:PORT,HOST:PORT,... or "
+		       "unknown arbiter '%.100s': use etcd://HOST:PORT,HOST:PORT,... or "
 		       "etcds://... (TLS), file:///DIRECTORY or none",
 		       url);
 }

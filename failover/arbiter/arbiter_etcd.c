@@ -4,22 +4,22 @@
  *
  * Key /twinvm/vms/VM_ID holds the newest record; the record's version is etcd's own version of the
  * key, which starts at 1 and grows by one with every put. Reads are linearizable (etcd's default):
- * a member without a majority behind it does not answer them.
+ * a member that does not reach a majority does not answer them.
  *
  * Compare-and-swap is one transaction: if the key's version is next->version - 1, and its last
  * change is still the one that this handle read (a key that was removed and made anew counts from 1
- * again), put, else say what is there. The same transaction may reach the cluster twice, from two
- * tries in etcd_http.c. The second one fails and finds the record of the first; it knows it by the
- * "claim", a random word of this call, and so does not take its own record for a rival's. After an
- * error nothing is known: the transaction may be done, or be done yet. If it comes that late, its
- * comparison keeps it from harm, as every other change of the key makes it fail for good.
+ * again), put, else return what is there. The same transaction may reach the cluster twice, from
+ * two tries in etcd_http.c. The second one fails and finds the record of the first; it recognises
+ * it by its "claim", a random string of this call, and so does not take it for another host's
+ * record. After an error the result is unknown: the transaction may be done, or be done later.
+ * Later it does no harm: any other change of the key makes its comparison fail.
  *
  * Key /twinvm/hosts/NAME holds a host, attached to a lease of member_ns that each announcement
  * renews; etcd removes the key with the lease.
  *
- * One cluster: the first answer says which one it is, others are not listened to. Nor are answers
- * older than the newest one seen: a cluster restored from a copy says again what is not true any
- * more, and could give one VM to two hosts.
+ * One cluster: the first answer fixes its id, and answers of another cluster are ignored. So are
+ * answers that are older than the newest one seen: a cluster restored from a copy returns outdated
+ * records, and could give one VM to two hosts.
  */
 #include "failover/arbiter/backend.h"
 #include "failover/arbiter/etcd_answer.h"
@@ -48,7 +48,7 @@ struct etcd_arbiter {
 	uint64_t lease; /* of this host, 0: none */
 };
 
-/* A request and what its answer has to be like. */
+/* A request, and its answer. */
 struct request {
 	struct etcd_arbiter *a;
 	const char *key, *change;
@@ -60,15 +60,16 @@ struct request {
 	unsigned max_hosts, found;
 };
 
-/* ordered: the answer was not given before what was seen last (leases are not asked that way). */
+/* ordered: the answer must not be older than the newest one seen (leases have no order). */
 static int same_cluster(struct etcd_arbiter *a, const struct etcd_header *h, bool ordered,
 			struct tv_err *e)
 {
 	if (a->cluster_id && a->cluster_id != h->cluster_id)
-		return tv_fail(e, TV_E_PROTOCOL, "is of another etcd cluster than the rest");
+		return tv_fail(e, TV_E_PROTOCOL, "belongs to another etcd cluster");
 	if (ordered && h->revision < a->revision)
-		return tv_fail(e, TV_E_PROTOCOL,
-			       "has older data than were seen before: restored from a copy?");
+		return tv_fail(
+			e, TV_E_PROTOCOL,
+			"has older data than seen before: was the cluster restored from a copy?");
 	a->cluster_id = h->cluster_id;
 	if (ordered)
 		a->revision = h->revision;
@@ -133,7 +134,7 @@ static int vm_key(const char *vm_id, char key[ETCD_MAX_KEY_BYTES], char *key64, 
 	return 0;
 }
 
-/* What is there under a key; r->kv. */
+/* Reads a key into r->kv. */
 static int range(struct request *r, const char *key64, struct tv_err *e)
 {
 	char body[BASE64_CHARS(ETCD_MAX_KEY_BYTES) + 32];
@@ -147,8 +148,8 @@ static int record_of(const struct request *r, struct fo_record *out, char *claim
 	out->version = r->kv.version;
 	return fo_record_parse(r->kv.value, r->kv.value_bytes, out, claim)
 		       ? tv_fail(e, -EBADMSG,
-				 "arbiter record %s in etcd is malformed: look at it, and remove "
-				 "the key only when the VM runs on one host at most",
+				 "arbiter record %s in etcd is malformed: inspect it, and remove "
+				 "the key only if the VM runs on at most one host",
 				 r->key)
 		       : 0;
 }
@@ -172,7 +173,7 @@ static int etcd_read(struct fo_arbiter *fa, const char *vm_id, struct fo_record 
 	return record_of(&r, out, NULL, e);
 }
 
-/* The transaction failed, and r->kv is there. Is that our own doing, from an earlier try? */
+/* The transaction failed and found r->kv. 0: that is this call's own record, of an earlier try. */
 static int whose(const struct request *r, const struct fo_record *next, const char *claim,
 		 struct tv_err *e)
 {
@@ -254,7 +255,7 @@ static int etcd_cas(struct fo_arbiter *fa, const char *vm_id, const struct fo_re
 	return rc;
 }
 
-/* Removes the key if it is still what r->kv says; r->succeeded, else r->kv is what is there. */
+/* Removes the key if it is still as in r->kv; r->succeeded, else r->kv is what is there now. */
 static int remove_seen(struct request *r, const char *key64, struct tv_err *e)
 {
 	TV_FREE char *body = NULL;
@@ -284,7 +285,7 @@ static int etcd_forget(struct fo_arbiter *fa, const char *vm_id, struct tv_err *
 	for (int i = 0; i < 3 && !rc && r.kv.found && !r.succeeded; i++)
 		rc = remove_seen(&r, key64, e);
 	if (!rc && r.kv.found && !r.succeeded)
-		rc = tv_fail(e, -EAGAIN, "arbiter: %s changes while it is to be removed", key);
+		rc = tv_fail(e, -EAGAIN, "arbiter: %s changed while it was being removed", key);
 	return rc;
 }
 
@@ -387,7 +388,7 @@ static int check(const char *url, const struct fo_arbiter_conf *conf, struct etc
 			       url);
 	if (!out->tls && (set(conf->ca) || set(conf->cert) || set(conf->key)))
 		return tv_fail(e, -EINVAL,
-			       "arbiter '%.120s' would go without the configured TLS "
+			       "arbiter '%.120s' would not use the configured TLS "
 			       "(arbiter_ca, arbiter_cert, arbiter_key): use etcds://",
 			       url);
 	if (set(conf->cert) != set(conf->key))

@@ -4,8 +4,8 @@
  *
  * DIR/VM_ID/NUMBER is record number NUMBER. Compare-and-swap is link(2) of a complete, synced file
  * to the next number: it exists whole or not at all, and only one link of that name can succeed, on
- * a local file system and on NFS (where the answer may get lost: then the link count of our own
- * file says whether it happened, see open(2) under O_EXCL). The newest record is the highest
+ * a local file system and on NFS (where the answer may get lost: then the link count of the linked
+ * file shows whether it happened, see open(2) under O_EXCL). The newest record is the highest
  * number. Old records are removed, the newest few stay; a claim far behind that links a number that
  * was removed sees a higher number afterwards and has lost.
  */
@@ -112,13 +112,13 @@ static int file_read(struct fo_arbiter *a, const char *vm_id, struct fo_record *
 			       tv_strerror(rc));
 	rc = fo_record_parse(text, bytes, out, NULL);
 	return rc ? tv_fail(e, rc,
-			    "arbiter record %s is malformed: look at it, and remove the VM's "
-			    "folder only when the VM runs on one host at most",
+			    "arbiter record %s is malformed: inspect it, and remove the VM's "
+			    "folder only if the VM runs on at most one host",
 			    path)
 		  : 0;
 }
 
-/* A complete, synced file of our own next to the records; *path names it. */
+/* Writes a complete, synced file beside the records, to be linked; path becomes its name. */
 static int write_candidate(const char *folder, const struct fo_record *r, char *path, size_t room,
 			   struct tv_err *e)
 {

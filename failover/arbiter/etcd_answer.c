@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The deepest we ask for is a transaction's range: {responses:[{response_range:{kvs:[{. */
+/* The deepest answer is a transaction's range: {responses:[{response_range:{kvs:[{. */
 #define MAX_DEPTH 12
 
 static const char digits64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -68,7 +68,7 @@ int etcd_unbase64(const char *text, char *out, size_t room, size_t *bytes)
 
 static int bad(struct tv_err *e, const char *what)
 {
-	return tv_fail(e, TV_E_PROTOCOL, "answered something that is not etcd's (%s)", what);
+	return tv_fail(e, TV_E_PROTOCOL, "not a valid etcd answer (%s)", what);
 }
 
 /* 64-bit numbers are strings of digits (protobuf's JSON mapping); 0 is left out. */

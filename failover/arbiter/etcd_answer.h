@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Answers of an etcd member's JSON gateway (etcd 3.4 and newer: api_grpc_gateway.md and
- * rpc.swagger.json in its documentation), and the base64 that goes with them; private to failover/arbiter.
- * Pure. An answer is hostile until checked: each function returns 0, or TV_E_PROTOCOL with what is
- * wrong, and then nothing of *out counts. What an answer leaves out it does not say: no header, no
- * answer.
+ * rpc.swagger.json in its documentation), and the base64 that goes with them; private to
+ * failover/arbiter. Pure. An answer is hostile until checked: each function returns 0, or
+ * TV_E_PROTOCOL with what is wrong, and then nothing of *out is valid. A missing field is never
+ * guessed: without a header it is not an answer.
  */
 #ifndef FAILOVER_ARBITER_ETCD_ANSWER_H
 #define FAILOVER_ARBITER_ETCD_ANSWER_H

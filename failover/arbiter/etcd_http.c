@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One question at a time, to several members at once where it has to be. A member that died without
- * a word (it may well have shared its host with the primary that the question is about) is found
- * out by its silence only, so silence is not waited for: after arbiter_next_ns the next member is
- * asked too, and the first good answer counts. Nothing here knows whether a request that went
- * unanswered was carried out; the requests are made so that a second time does no harm
+ * One question at a time, to several members at once where it has to be. A member that died (it
+ * may have shared its host with the primary that the question is about) only shows by its silence,
+ * so silence is not waited for: after arbiter_next_ns the next member is
+ * asked too, and the first good answer counts. Whether a request without an
+ * answer was carried out is unknown; the requests are made so that a second time does no harm
  * (arbiter_etcd.c).
  *
  * libcurl's multi interface with one easy handle per member: connections are kept, redirects,
@@ -21,16 +21,16 @@
 #include <string.h>
 
 #define MAX_HEADER_BYTES (16u << 10)
-#define SAID_CHARS 100
+#define RESULT_CHARS 100
 
 struct member {
 	const char *name; /* HOST:PORT */
 	CURL *easy;
 	struct tv_buf body;
 	size_t header_bytes;
-	char curl_said[CURL_ERROR_SIZE];
+	char curl_error[CURL_ERROR_SIZE];
 	bool running;
-	char said[SAID_CHARS]; /* what came of it in this question */
+	char result[RESULT_CHARS]; /* of this question, for people */
 };
 
 struct etcd_http {
@@ -89,7 +89,7 @@ static int set_up_member(struct etcd_http *h, struct member *m, const struct fo_
 	SET(TCP_NODELAY, 1L);
 	SET(HTTPHEADER, h->headers);
 	SET(TIMEOUT_MS, (long)(h->answer_ns / TV_NS_PER_MS) + 1);
-	SET(ERRORBUFFER, m->curl_said);
+	SET(ERRORBUFFER, m->curl_error);
 	SET(WRITEFUNCTION, on_body);
 	SET(WRITEDATA, m);
 	SET(HEADERFUNCTION, on_header);
@@ -153,13 +153,13 @@ void etcd_http_free(struct etcd_http *h)
 	free(h);
 }
 
-static void say(struct member *m, const char *fmt, ...) TV_PRINTF(2, 3);
-static void say(struct member *m, const char *fmt, ...)
+static void set_result(struct member *m, const char *fmt, ...) TV_PRINTF(2, 3);
+static void set_result(struct member *m, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(m->said, sizeof(m->said), fmt, ap);
+	vsnprintf(m->result, sizeof(m->result), fmt, ap);
 	va_end(ap);
 }
 
@@ -171,13 +171,13 @@ static void start_next(struct etcd_http *h, struct question *q)
 
 	m->body.bytes = 0;
 	m->header_bytes = 0;
-	m->curl_said[0] = 0;
-	say(m, "no answer within %lld ms", (long long)(h->answer_ns / TV_NS_PER_MS));
+	m->curl_error[0] = 0;
+	set_result(m, "no answer within %lld ms", (long long)(h->answer_ns / TV_NS_PER_MS));
 	snprintf(url, sizeof(url), "http%s://%s%s", h->url.tls ? "s" : "", m->name, q->path);
 	if (curl_easy_setopt(m->easy, CURLOPT_URL, url) ||
 	    curl_easy_setopt(m->easy, CURLOPT_POSTFIELDS, q->body) ||
 	    curl_multi_add_handle(h->multi, m->easy)) {
-		say(m, "no memory to ask it");
+		set_result(m, "no memory for the request");
 		return;
 	}
 	m->running = true;
@@ -195,34 +195,33 @@ static const char *advice(bool tls, CURLcode result)
 {
 	if (!tls)
 		return result == CURLE_GOT_NOTHING ? ": does it speak TLS (etcds://)?" : "";
-	/* With TLS 1.3 our side is done before the other has looked at our certificate. */
+	/* With TLS 1.3 this side is done before the other has checked its certificate. */
 	if (result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR || result == CURLE_GOT_NOTHING)
 		return ": does it take arbiter_cert?";
 	return result == CURLE_SSL_CONNECT_ERROR ? ": does it speak TLS?" : "";
 }
 
-/* In words: why there is no answer. */
+/* Why there is no answer. */
 static void failed(struct question *q, struct member *m, CURLcode result)
 {
-	const char *text = m->curl_said[0] ? m->curl_said : curl_easy_strerror(result);
+	const char *text = m->curl_error[0] ? m->curl_error : curl_easy_strerror(result);
 	long err = 0;
 
 	if (result == CURLE_OPERATION_TIMEDOUT)
-		return; /* said already */
+		return; /* start_next() has set it */
 	if (result == CURLE_WRITE_ERROR) {
 		q->garbage = true;
-		say(m, "answered something that is not etcd's (too long)");
+		set_result(m, "not a valid etcd answer (too long)");
 		return;
 	}
 	curl_easy_getinfo(m->easy, CURLINFO_OS_ERRNO, &err);
 	if (result == CURLE_COULDNT_CONNECT && err > 0)
 		text = strerror((int)err);
 	else if (!strncmp(text, "getpeername()", 13))
-		text = "closed the connection"; /* so fast that libcurl asks for its address too
-						   late */
-	if (strstr(text, "SSL routines::"))	/* OpenSSL's own words begin there */
+		text = "closed the connection"; /* before libcurl asked for its address */
+	if (strstr(text, "SSL routines::"))	/* OpenSSL's sentence begins there */
 		text = strstr(text, "SSL routines::") + strlen("SSL routines::");
-	say(m, "%.70s%s", text, advice(q->tls, result));
+	set_result(m, "%.70s%s", text, advice(q->tls, result));
 }
 
 /* A member's transfer is over; true when its answer counts. */
@@ -240,19 +239,18 @@ static bool judge(struct question *q, struct member *m, CURLcode result)
 		char text[80];
 
 		etcd_answer_error((char *)m->body.data, m->body.bytes, text, sizeof(text));
-		say(m, "HTTP status %ld%s%s", status, *text ? ": " : "", text);
+		set_result(m, "HTTP status %ld%s%s", status, *text ? ": " : "", text);
 		return false;
 	}
 	if (!m->body.bytes || q->accept((char *)m->body.data, m->body.bytes, q->arg, &why)) {
 		q->garbage = true;
-		say(m, "%s",
-		    m->body.bytes ? why.text : "answered something that is not etcd's (nothing)");
+		set_result(m, "%s", m->body.bytes ? why.text : "not a valid etcd answer (nothing)");
 		return false;
 	}
 	return true;
 }
 
-/* Takes what has come; a refusal makes the next member's turn come at once. */
+/* Takes the finished transfers; after a refusal the next member is asked at once. */
 static void collect(struct etcd_http *h, struct question *q)
 {
 	struct CURLMsg *msg;
@@ -282,12 +280,12 @@ static int give_up(struct etcd_http *h, const struct question *q, bool late, str
 
 	for (unsigned i = 0; i < h->url.n && used < sizeof(all); i++)
 		used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s: %s", i ? "; " : "",
-					 h->m[i].name, h->m[i].said);
+					 h->m[i].name, h->m[i].result);
 	return tv_fail(e,
 		       q->garbage ? TV_E_PROTOCOL
 		       : late	  ? -ETIMEDOUT
 				  : -EHOSTUNREACH,
-		       "no answer from etcd, more than half of its members must run and be "
+		       "no answer from etcd: more than half of its members must run and be "
 		       "reachable from here (%s)",
 		       all);
 }
@@ -301,7 +299,7 @@ int etcd_http_ask(struct etcd_http *h, const char *path, const char *body, etcd_
 	int running;
 
 	for (unsigned i = 0; i < h->url.n; i++)
-		say(&h->m[i], "not asked any more");
+		set_result(&h->m[i], "not asked");
 	start_next(h, &q);
 	while (now < end) {
 		int64_t wake = q.started < h->url.n && next < end ? next : end;

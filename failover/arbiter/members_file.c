@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Hosts as files DIR/hosts/NAME. A directory has no leases, and no two hosts' clocks are compared:
- * each host counts its announcements in its file, and a reader holds a host to be there as long as
- * it sees the count change, by the reader's own clock. So a reader that has just begun knows of
- * nobody, and a file that nobody writes any more never counts.
+ * each host counts its announcements in its file, and to a reader a host is present as long as the
+ * count changes, by the reader's own clock. So a reader that has just begun knows no host, and a
+ * file that is not written any more never counts.
  */
 #include "failover/arbiter/members_file.h"
 #include "failover/arbiter/record.h"
@@ -23,8 +23,7 @@ int fo_members_announce(struct fo_members *m, const char *folder, const struct f
 	TV_FREE char *text = NULL;
 	int rc;
 
-	if (!m->beat) { /* not where a daemon before us left off: it would look as if it stood
-			 * still */
+	if (!m->beat) { /* not where an earlier daemon stopped: that would look unchanged */
 		char tag[9];
 
 		tv_random_hex(tag, 4);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Records and hosts as JSON. What is read here was written by another host, or by nobody knows
- * whom: nothing is taken that is not exactly what the writers below write. */
+/*
+ * Records and hosts as JSON. What is read here was written by another host or by anything else:
+ * only what the writers below could have written is accepted.
+ */
 #include "failover/arbiter/record.h"
 
 #include <ctype.h>
@@ -47,7 +49,7 @@ json_t *fo_json_load(const char *text, size_t bytes, unsigned max_depth)
 		       : NULL;
 }
 
-/* Names end in sentences for people and in log lines: no control characters. */
+/* Names appear in messages and log lines: no control characters. */
 static int get_text(const json_t *j, const char *key, char *out, size_t room)
 {
 	const json_t *v = json_object_get(j, key);

@@ -12,9 +12,8 @@
 
 /*
  * {"generation":N,"state":"paired"|"alone","primary":"..","backup":"..","session":".."}, and
- * "claim", a random word that tells its writer later that the record is its own, unless claim is
- * NULL. The version is not in it: it is the arbiter's own counter. The caller frees; NULL: no
- * memory.
+ * "claim", a random string by which its writer later recognises the record, unless claim is NULL.
+ * The version is not in it: it is the arbiter's own counter. The caller frees; NULL: no memory.
  */
 char *fo_record_text(const struct fo_record *r, const char *claim);
 /* Sets all of *out but its version, and claim ("" when the record has none) unless it is NULL.

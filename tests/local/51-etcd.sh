@@ -73,27 +73,27 @@ done <<-'END'
 	silent no answer within 500 ms
 	http500 HTTP status 500: <html>Internal  \[31m Server Error
 	noleader HTTP status 503: etcdserver: no leader
-	garbage answered something that is not etcd's
+	garbage not a valid etcd answer
 	nothttp .*HTTP
-	empty answered something that is not etcd's
+	empty not a valid etcd answer
 	hangup .*
 	reset .*
 	truncated .*(closed|end of)
-	huge answered something that is not etcd's \(too long
-	headers answered something that is not etcd's \(too long
+	huge not a valid etcd answer \(too long
+	headers not a valid etcd answer \(too long
 	dribble no answer within 500 ms
-	deep answered something that is not etcd's
-	object answered something that is not etcd's \(no valid header
-	types answered something that is not etcd's \(no valid header
-	headless answered something that is not etcd's \(no valid header
+	deep not a valid etcd answer
+	object not a valid etcd answer \(no valid header
+	types not a valid etcd answer \(no valid header
+	headless not a valid etcd answer \(no valid header
 	redirect HTTP status 302
 END
 
 # well-formed, but not the answer to what was asked
 broken won
-answers "$ETCD_NO_ANSWER.*not etcd's .not a transaction" "$alone" cas $VM 1 X
+answers "$ETCD_NO_ANSWER.*not a valid etcd answer .not a transaction" "$alone" cas $VM 1 X
 broken otherkey
-answers "$ETCD_NO_ANSWER.*not etcd's .another key" "$alone" read $VM
+answers "$ETCD_NO_ANSWER.*not a valid etcd answer .another key" "$alone" read $VM
 # another cluster, or a copy of this one from earlier: believed only by who has heard of no other; the first answer comes
 # from a sound member here (two questions of one handle), so that neither is listened to
 sound_first=etcd://127.0.0.1:23791,127.0.0.1:$BROKEN_PORT

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * sim: the arbiter, and the real fo_claim asking it. A question is a coroutine: it waits in its
- * read and in its compare-and-swap for as long as the network and the store take, while everybody
- * else goes on. A request that its asker has given up may still be carried out; an answer may get
+ * read and in its compare-and-swap for as long as the network and the store take, while the rest
+ * of the world continues. A request that its asker has given up may still be carried out; an answer may get
  * lost after the swap took place.
  */
 #include "tests/sim/sim.h"

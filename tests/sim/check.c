@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * sim: the invariants, checked on the simulator's own time and on what is really so (the record in
- * the store, the epochs that the backup really holds), not on what anybody believes.
+ * the store, the epochs that the backup really holds), not on what an engine believes.
  */
 #include "tests/sim/sim.h"
 
@@ -17,7 +17,7 @@ static const char *const invariants[] = {
 	"an acknowledged write is lost, or a discarded future was seen",
 	"two instances run",
 	"generations do not grow",
-	"a promotion that nobody allowed",
+	"a promotion without permission",
 	"not well again after the faults",
 	"the two engines do not understand each other",
 };
@@ -137,8 +137,8 @@ void check_promote(struct sink *k, uint64_t generation)
 				  k->h->name, (unsigned long long)generation);
 		return;
 	}
-	if (!k->session->word && !k->session->person)
-		violation(7, "%s promotes without arbiter, person or the primary's word",
+	if (!k->session->asked && !k->session->forced)
+		violation(7, "%s promotes without arbiter, operator or the primary's request",
 			  k->h->name);
 	if (generation <= sim.top_generation)
 		violation(6, "generation %llu is taken after %llu", (unsigned long long)generation,

@@ -10,14 +10,14 @@
 
 #define INTRODUCTION_NS (1500 * MS)
 
-/* What the daemon is told it hears, or else the next one does. */
+/* What is sent to the daemon is received by it, or else by the next one. */
 struct news {
 	ev_fn fn;
 	uint64_t n;
 	struct news *next;
 };
 
-static void hear_news(void *arg, uint64_t n)
+static void receive_news(void *arg, uint64_t n)
 {
 	struct host *h = arg;
 
@@ -30,7 +30,7 @@ static void hear_news(void *arg, uint64_t n)
 	}
 }
 
-void tell(struct host *h, ev_fn fn, uint64_t n)
+void daemon_event(struct host *h, ev_fn fn, uint64_t n)
 {
 	struct news *x = sim_alloc(sizeof(*x)), **end = &h->news;
 
@@ -39,7 +39,7 @@ void tell(struct host *h, ev_fn fn, uint64_t n)
 		end = &(*end)->next;
 	*end = x;
 	if (h->daemon)
-		after(between(100000, 3 * MS), h->daemon, hear_news, h, 0);
+		after(between(100000, 3 * MS), h->daemon, receive_news, h, 0);
 }
 
 /* ---- protected again, without being asked: the policy of failover/reprotect.c ---- */
@@ -144,11 +144,11 @@ void replicator_died(struct proc *p)
 	if (p->kind == P_SOURCE) {
 		if (h->vm)
 			nb_do_drop(h->vm, NB_DRAINS);
-		tell(h, source_died, 0);
+		daemon_event(h, source_died, 0);
 	} else if (p->kind == P_SINK) {
-		tell(h, sink_gone, 0);
+		daemon_event(h, sink_gone, 0);
 	} else if (p->kind == P_RECOVER) {
-		tell(h, recovered, 1);
+		daemon_event(h, recovered, 1);
 	}
 }
 
@@ -190,12 +190,12 @@ static void session_done(void *arg, uint64_t how)
 
 void source_ended(struct source *s, enum source_end how)
 {
-	tell(s->h, session_done, how);
+	daemon_event(s->h, session_done, how);
 }
 
 void sink_ended(struct sink *k)
 {
-	tell(k->h, sink_gone, 0);
+	daemon_event(k->h, sink_gone, 0);
 }
 
 static void handed_over(void *arg, uint64_t generation)
@@ -215,7 +215,7 @@ static void handed_over(void *arg, uint64_t generation)
 void sink_handed_over(struct sink *k)
 {
 	k->h->old_primary = k->peer;
-	tell(k->h, handed_over, k->e.generation);
+	daemon_event(k->h, handed_over, k->e.generation);
 }
 
 /* ---- a primary offers itself ---- */
@@ -231,11 +231,11 @@ static void refuse(struct conn *c, uint64_t generation)
 
 static void yield(struct host *h, uint64_t generation)
 {
-	note(h, "hears of generation %llu, ours is %llu", (unsigned long long)generation,
+	note(h, "learns of generation %llu, this host has %llu", (unsigned long long)generation,
 	     (unsigned long long)h->generation);
 	h->highest = generation;
 	if (h->source) {
-		source_told(h->source, generation);
+		source_outdated(h->source, generation);
 	} else if (!h->recovering) {
 		h->vm->stopped = h->vm->fenced = true;
 		nb_do_drop(h->vm, NB_DRAINS);
@@ -265,7 +265,7 @@ void daemon_connect(struct host *h, struct conn *c, const struct msg *hello)
 	case FO_ACCEPT:
 		break;
 	}
-	if (h->source || h->recovering) { /* it has not been heard yet that our VM has ended */
+	if (h->source || h->recovering) { /* the end of this host's VM has not been noticed yet */
 		refuse(c, 0);
 		return;
 	}
@@ -325,7 +325,7 @@ static void not_introduced(void *arg, uint64_t n)
 	struct host *h = arg;
 
 	(void)n;
-	hear_news(h, 0);
+	receive_news(h, 0);
 	if (h->source && !h->source->p.alive)
 		h->source = NULL;
 	if (h->recover && !h->recover->p.alive)
@@ -345,8 +345,8 @@ void daemon_start(struct host *h)
 	keep(h);
 	note(h, "daemon starts");
 	if (sim.now && !(h->source && h->source->p.alive))
-		h->blind_at = sim.now; /* until now there was nobody */
-	after(between(MS, 20 * MS), h->daemon, hear_news, h, 0);
+		h->blind_at = sim.now; /* until now no process was there */
+	after(between(MS, 20 * MS), h->daemon, receive_news, h, 0);
 	if (h->sink && h->sink->p.alive)
 		after(between(MS, chance(500) ? 100 * MS : 1400 * MS), &h->sink->p, introduced,
 		      h->sink, 0);

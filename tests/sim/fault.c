@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #define FAULTS_BEGIN (300 * MS)
-#define PERSON_NS (400 * MS)
+#define OPERATOR_NS (400 * MS)
 
 static struct host *any_host(void)
 {
@@ -152,7 +152,7 @@ static void kill_daemon(void)
 	after(between(10 * MS, 1500 * MS), NULL, daemon_back, h, 0);
 }
 
-static void vm_died_heard(void *arg, uint64_t n)
+static void vm_died_noticed(void *arg, uint64_t n)
 {
 	(void)n;
 	source_event(arg, FO_PE_VM_DIED);
@@ -167,7 +167,7 @@ static void kill_vm(void)
 		return;
 	note(h, "FAULT the VM's process dies");
 	inst_die(h->vm);
-	after(between(100000, 3 * MS), &h->source->p, vm_died_heard, h->source, 0);
+	after(between(100000, 3 * MS), &h->source->p, vm_died_noticed, h->source, 0);
 }
 
 static void freeze_host(void)
@@ -257,7 +257,7 @@ static void stuck_streams(void)
 	stall(a, b, span() + (chance(300) ? 2500 * MS : 0));
 }
 
-/* The last word before a switch is stuck in a stream while heartbeats go on. */
+/* The last message of a switch is stuck in a stream while heartbeats pass. */
 void fault_at_take_over(struct host *from, struct host *to)
 {
 	if (!sim.quiet && chance(60))
@@ -284,7 +284,7 @@ static void hiccup(void)
 	after(ns + between(0, 500 * MS), NULL, arbiter_back, NULL, 1);
 }
 
-/* A standby that could ask nobody for long, and a daemon that does not know it. */
+/* A standby that could not reach the arbiter for long, and a daemon that does not know it. */
 static void stale_standby(void)
 {
 	struct host *o = sim.owner, *b;
@@ -352,7 +352,7 @@ static void planned_switch(void)
 
 	if (!s || !s->p.alive || s->p.frozen)
 		return;
-	note(s->h, "a person asks for a switch of roles");
+	note(s->h, "the operator asks for a switch of roles");
 	source_event(s, FO_PE_SWITCH);
 }
 
@@ -371,7 +371,7 @@ static void unprotect(void)
 
 	if (!s || !s->p.alive || s->p.frozen || s->leaving || !s->e.welcomed)
 		return;
-	note(s->h, "a person ends the protection");
+	note(s->h, "the operator ends protection");
 	s->user_leave = true;
 	source_event(s, FO_PE_LEAVE);
 }
@@ -451,7 +451,7 @@ void faults_end(void)
 	}
 }
 
-/* ---- the person who mends: only what nothing else can, and only looking at what is so ---- */
+/* ---- the operator: repairs only what nothing else can, and only after looking ---- */
 static void decide_without_arbiter(void)
 {
 	struct host *o = sim.owner;
@@ -470,7 +470,7 @@ static void decide_without_arbiter(void)
 	for (unsigned i = 0; i < sim.hosts; i++)
 		if (sim.host[i].sink && sim.host[i].sink->p.alive)
 			return;
-	note(o, "a person lets the fenced VM go on: there is no other");
+	note(o, "the operator resumes the fenced VM: there is no other");
 	o->vm->fenced = o->vm->stopped = o->vm->paused = false;
 	nb_do_drop(o->vm, NB_PASSES);
 	inst_changed(o->vm);
@@ -478,16 +478,16 @@ static void decide_without_arbiter(void)
 	protect_again(o, NULL);
 }
 
-static void person(void *arg, uint64_t n)
+static void operator(void *arg, uint64_t n)
 {
 	(void)arg;
 	(void)n;
-	after(PERSON_NS, NULL, person, NULL, 0);
+	after(OPERATOR_NS, NULL, operator, NULL, 0);
 	decide_without_arbiter();
 	again(sim.owner, 0);
 }
 
-void person_start(void)
+void operator_start(void)
 {
-	after(PERSON_NS, NULL, person, NULL, 0);
+	after(OPERATOR_NS, NULL, operator, NULL, 0);
 }

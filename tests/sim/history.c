@@ -30,7 +30,7 @@ static void begin(uint64_t seed)
 	clients_start();
 	protect_again(sim.owner, &sim.host[1]);
 	faults_plan();
-	person_start();
+	operator_start();
 }
 
 void history(uint64_t seed)

@@ -71,7 +71,7 @@ void host_thaw(struct host *h)
 			proc_thaw(p);
 }
 
-/* Nobody here could have stopped the VM in the time of a lease. */
+/* No process here could have stopped the VM in the time of a lease. */
 bool host_blind(const struct host *h)
 {
 	if (h->frozen || (h->blind_at && sim.now - h->blind_at < 300 * MS))

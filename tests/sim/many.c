@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define KEEP 8
+#define MAX_FOUND 8
 #define ASSERTED "assertion failed: "
 
 struct worker {
@@ -25,18 +25,18 @@ struct worker {
 	uint64_t seed, end;
 	struct stats stats;
 	uint64_t violations, deaths, hash;
-	unsigned kept;
-	struct found found[KEEP];
+	unsigned found_n;
+	struct found found[MAX_FOUND];
 };
 
-static void keep(struct worker *w, int invariant, const char *message)
+static void add_found(struct worker *w, int invariant, const char *message)
 {
-	struct found *f = &w->found[w->kept];
+	struct found *f = &w->found[w->found_n];
 
 	w->violations++;
-	if (w->kept == KEEP)
+	if (w->found_n == MAX_FOUND)
 		return;
-	w->kept++;
+	w->found_n++;
 	f->seed = w->seed;
 	f->invariant = invariant;
 	snprintf(f->message, sizeof(f->message), "%s", message);
@@ -51,7 +51,7 @@ static void work(struct worker *w, const struct many *m)
 		w->stats = sim.stats;
 		if (!sim.failed)
 			continue;
-		keep(w, sim.invariant, sim.message);
+		add_found(w, sim.invariant, sim.message);
 		if (m->until_found)
 			return;
 	}
@@ -107,11 +107,11 @@ static bool ended(struct worker *w, int status, const struct many *m)
 	if (WIFEXITED(status) && !WEXITSTATUS(status))
 		return false;
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && assertion) {
-		keep(w, BY_ASSERTION, assertion);
+		add_found(w, BY_ASSERTION, assertion);
 	} else {
 		snprintf(what, sizeof(what), "the simulator's process ended with status %#x",
 			 (unsigned)status);
-		keep(w, BY_DEATH, what);
+		add_found(w, BY_DEATH, what);
 		w->deaths++;
 	}
 	w->seed += m->workers;
@@ -172,7 +172,7 @@ static void collect(const struct worker *w, struct many *m)
 	add(&m->total, &w->stats);
 	m->violations += w->violations;
 	m->deaths += w->deaths;
-	for (unsigned i = 0; i < w->kept; i++) {
+	for (unsigned i = 0; i < w->found_n; i++) {
 		if (!m->until_found)
 			print_found(&w->found[i]);
 		if (w->found[i].seed < m->one.seed)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * sim: what a dead source leaves, after daemon/recover.c, with one rule more: with an arbiter the
- * VM is stopped before the record is asked for. Nobody looks after the lease any more.
+ * VM is stopped before the record is asked for. No process looks after the lease any more.
  */
 #include "tests/sim/sim.h"
 
@@ -39,7 +39,7 @@ static void recover_ends(struct recover *r, uint64_t code)
 		return;
 	r->p.alive = false;
 	if (r->h->recover == r)
-		tell(r->h, recovered, code);
+		daemon_event(r->h, recovered, code);
 }
 
 static void cleaned_up(void *arg, uint64_t n)
@@ -52,7 +52,7 @@ static void cleaned_up(void *arg, uint64_t n)
 		return;
 	}
 	if (r->vm->given) {
-		note(r->h, "recovery: the backup was given our word, a person looks");
+		note(r->h, "recovery: the backup was asked to take over, an operator decides");
 		r->vm->stopped = r->vm->fenced = true;
 		recover_ends(r, 2);
 	} else if (r->result == TV_E_LOST) {
@@ -91,7 +91,7 @@ static void recover_asks(void *arg, uint64_t n)
 		recover_ends(r, 0);
 		return;
 	}
-	/* Nobody looks after the lease any more: without the record the VM must not run. */
+	/* No process looks after the lease any more: without the record the VM must not run. */
 	if (sim.arbiter) {
 		r->vm->stopped = true;
 		inst_changed(r->vm);

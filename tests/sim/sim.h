@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * sim: hosts, their clocks, the network between them, an arbiter, a VM and its clients, in one
- * process and in simulated time, around the real engines of failover/. docs/SIMULATION.md says what
+ * process and in simulated time, around the real engines of failover/. docs/SIMULATION.md lists what
  * is real and what stands in.
  *
  * One history at a time lives in `sim`; everything in it comes from one seed. Memory is taken from
@@ -95,7 +95,7 @@ struct conn_end {
 	struct host *h;
 	int64_t last; /* arrival of the newest message to here */
 	struct pending *head, **tail;
-	bool gone, flushing; /* gone: closed here, or heard to be */
+	bool gone, flushing; /* gone: closed here, or known to be closed */
 };
 struct conn {
 	struct conn_end end[2];
@@ -115,7 +115,7 @@ void conn_send(struct conn *c, int side, const struct msg *m);
 void conn_close(struct conn *c, int side);
 /* p is dead: its kernel closes its connections, if that is still there. */
 void conns_of_dead(struct proc *p, bool host_too);
-void conns_break(struct host *a, struct host *b); /* somebody resets them */
+void conns_break(struct host *a, struct host *b); /* resets them */
 void datagram(struct host *from, struct proc *to, void (*fn)(void *, const struct msg *), void *arg,
 	      const struct msg *m);
 void net_block(int from, int to);
@@ -167,7 +167,7 @@ struct inst { /* one QEMU that has the VM's NIC */
 	bool paused;	     /* by a capture */
 	bool stopped;	     /* by a decision */
 	bool fenced;	     /* for good */
-	bool given;	     /* without an arbiter: our word to take over was given */
+	bool given;	     /* without an arbiter: the backup was asked to take over */
 	bool counted;	     /* was running when last looked at */
 	bool counted_before; /* has run already: no promotion */
 	enum nb nb;
@@ -204,7 +204,7 @@ struct session { /* what is true of it, for the checks only */
 	uint64_t committed; /* held whole by the backup */
 	bool paired;	    /* on record */
 	bool alone_after;   /* the primary ran alone after it, without an arbiter */
-	bool word, person;  /* the primary's own word, a person's, to take over */
+	bool asked, forced; /* to take over: by the primary, by the operator */
 };
 enum source_end {
 	END_ALONE,
@@ -224,7 +224,7 @@ struct source {
 	struct inst *vm;
 	struct session *session;
 	struct asker asker;
-	int64_t heard_ns, capture_at_ns, enc_busy, started_ns;
+	int64_t rx_ns, capture_at_ns, enc_busy, started_ns;
 	struct job *jobs;
 	bool leaving, user_leave, has_protected;
 	unsigned sync_left;
@@ -234,7 +234,7 @@ struct source *source_start(struct host *h, struct host *peer);
 void source_event(struct source *s, enum fo_primary_event ev);
 void source_schedule(struct source *s); /* after every turn: is an epoch due? */
 void source_finish(struct source *s, enum source_end how);
-void source_told(struct source *s, uint64_t generation); /* of a higher one, by our daemon */
+void source_outdated(struct source *s, uint64_t generation); /* known to its daemon */
 /* The capture thread's jobs (capture.c): what ends a session waits for those before it. */
 void job_later(struct source *s, int64_t ns, ev_fn fn, uint64_t n);
 void job_stop(void *source, uint64_t n);
@@ -249,7 +249,7 @@ struct sink {
 	struct source *source;
 	struct session *session;
 	struct asker asker;
-	int64_t heard_ns, apply_busy;
+	int64_t rx_ns, apply_busy;
 	bool ending, broken, introduced; /* to the daemon that is there now */
 	uint64_t open_epoch, have_mem, have_disk;
 	bool open_bad;
@@ -260,7 +260,7 @@ struct sink {
 void sink_start(struct host *h, struct conn *c, const struct msg *hello);
 void sink_discard(struct sink *k, const char *why);
 void sink_datagram(void *sink, const struct msg *m);
-bool sink_force(struct sink *k); /* a person */
+bool sink_force(struct sink *k); /* by the operator */
 
 /* ---- hosts and their daemons (host.c) ---- */
 enum role { R_NONE, R_PRIMARY, R_BACKUP, R_FENCED };
@@ -270,12 +270,12 @@ struct host {
 	bool up, frozen;
 	bool slow; /* its replicator gets its turn now and then, and is not frozen otherwise */
 	int64_t rate_ppm, offset_ns;
-	int64_t blind_at; /* when last nobody here could have stopped the VM in time */
+	int64_t blind_at; /* when last no process here could have stopped the VM in time */
 	struct proc *daemon;
 	enum role role;
 	uint64_t generation, highest;
 	bool wanted, recovering;
-	bool unprotected; /* by a person */
+	bool unprotected; /* by the operator */
 	struct fo_reprotect reprotect;
 	struct inst *vm;
 	struct source *source;
@@ -300,7 +300,7 @@ void host_cut(struct host *h); /* power */
 void daemon_kill(struct host *h);
 void daemon_start(struct host *h);
 void daemon_listens(struct host *h, struct conn *c);
-void tell(struct host *h, ev_fn fn, uint64_t n); /* its daemon, or the next one */
+void daemon_event(struct host *h, ev_fn fn, uint64_t n); /* its daemon, or the next one */
 void try_again(struct host *h, enum fo_reprotect_end how);
 void recover_start(struct host *h);
 void recovered(void *host, uint64_t code); /* 0 let go, 1 ask again, 2 fenced */
@@ -316,7 +316,7 @@ void protect_again(struct host *h, const struct host *last);
 
 /* ---- faults (fault.c) ---- */
 void faults_plan(void);
-void person_start(void);
+void operator_start(void);
 void faults_end(void);
 void fault_at_take_over(struct host *from, struct host *to);
 

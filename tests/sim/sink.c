@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * sim: the replicator on the backup, as thin as replicator/sink/sink.c lets it be. The applier is a queue
- * that takes time: check an epoch, say so, put it into the replica. Memory and disks arrive by
+ * that takes time: check an epoch, report it, put it into the replica. Memory and disks arrive by
  * themselves and are one epoch's or damaged.
  */
 #include "tests/sim/sim.h"
@@ -201,10 +201,10 @@ static void on_end(struct sink *k, const struct msg *m)
 	at(k->apply_busy, &k->p, checked, k, m->epoch << 1 | broken);
 }
 
-static void hear(struct sink *k, const struct fo_msg *m)
+static void receive(struct sink *k, const struct fo_msg *m)
 {
 	if (m->kind == FO_M_TAKE_OVER)
-		k->session->word = true;
+		k->session->asked = true;
 	in_order(k, "a message", fo_backup_message(&k->e, turn_now(&k->p), m));
 }
 
@@ -215,8 +215,8 @@ void sink_datagram(void *arg, const struct msg *m)
 	if (k->ending || !k->conn)
 		return;
 	if (m->fo.generation == k->e.generation)
-		k->heard_ns = turn_now(&k->p);
-	hear(k, &m->fo);
+		k->rx_ns = turn_now(&k->p);
+	receive(k, &m->fo);
 }
 
 static void on_msg(void *arg, const struct msg *m)
@@ -225,7 +225,7 @@ static void on_msg(void *arg, const struct msg *m)
 
 	if (k->ending)
 		return;
-	k->heard_ns = turn_now(&k->p);
+	k->rx_ns = turn_now(&k->p);
 	switch (m->kind) {
 	case M_SYNC_END:
 		in_order(k, "the end of the first copy", fo_backup_sync_end(&k->e, m->generation));
@@ -249,7 +249,7 @@ static void on_msg(void *arg, const struct msg *m)
 		on_end(k, m);
 		break;
 	case M_FO:
-		hear(k, &m->fo);
+		receive(k, &m->fo);
 		break;
 	default:
 		break;
@@ -277,7 +277,7 @@ static void tick(void *arg, uint64_t n)
 	(void)n;
 	timer(&k->p, sim.times.tick_ns, tick, k, 0);
 	if (!k->ending)
-		fo_backup_tick(&k->e, turn_now(&k->p), k->heard_ns);
+		fo_backup_tick(&k->e, turn_now(&k->p), k->rx_ns);
 }
 
 static void standby_is_there(void *arg, uint64_t n)
@@ -289,14 +289,14 @@ static void standby_is_there(void *arg, uint64_t n)
 	if (k->ending || !k->conn)
 		return;
 	conn_send(k->conn, 1, &x);
-	k->heard_ns = turn_now(&k->p);
-	fo_backup_welcomed(&k->e, k->heard_ns);
+	k->rx_ns = turn_now(&k->p);
+	fo_backup_welcomed(&k->e, k->rx_ns);
 }
 
 bool sink_force(struct sink *k)
 {
-	k->session->person = true;
-	note(k->h, "a person says: run it here");
+	k->session->forced = true;
+	note(k->h, "the operator forces promotion");
 	return fo_backup_force(&k->e, turn_now(&k->p));
 }
 

@@ -25,10 +25,11 @@ static void op_send(void *arg, const struct fo_msg *m)
 		return;
 	}
 	if (m->kind == FO_M_TAKE_OVER) {
-		s->vm->given = !sim.arbiter; /* noted where it outlives us, before it is said */
-		s->session->word = true;
+		s->vm->given =
+			!sim.arbiter; /* noted where it outlives this process, before it is sent */
+		s->session->asked = true;
 		fault_at_take_over(s->h, s->peer);
-		note(s->h, "tells %s to take over from epoch %llu", s->peer->name,
+		note(s->h, "asks %s to take over from epoch %llu", s->peer->name,
 		     (unsigned long long)m->epoch);
 	}
 	conn_send(s->conn, 0, &x);
@@ -193,26 +194,26 @@ void source_event(struct source *s, enum fo_primary_event ev)
 	source_schedule(s);
 }
 
-/* Rule 3: a primary that hears of a higher generation stops its VM at once, and for good. */
-static void told_a_while_ago(void *arg, uint64_t generation)
+/* Rule 3: a primary that learns of a higher generation stops its VM at once, and for good. */
+static void fenced_by_now(void *arg, uint64_t generation)
 {
 	struct source *s = arg;
 
 	if (s->e.ended || s->leaving || s->e.state == FO_P_FENCED || s->e.state == FO_P_YIELDING ||
 	    s->e.state == FO_P_YIELDED)
 		return;
-	violation(1, "%s was told of generation %llu and is %s", s->h->name,
+	violation(1, "%s received generation %llu and is %s", s->h->name,
 		  (unsigned long long)generation, fo_primary_state_name(s->e.state));
 }
 
-void source_told(struct source *s, uint64_t generation)
+void source_outdated(struct source *s, uint64_t generation)
 {
 	struct fo_msg m = {.kind = FO_M_FENCED, .generation = generation};
 	int rc;
 
 	if (s->leaving || !s->p.alive)
 		return;
-	after(50 * MS, &s->p, told_a_while_ago, s, generation);
+	after(50 * MS, &s->p, fenced_by_now, s, generation);
 	rc = fo_primary_message(&s->e, turn_now(&s->p), &m);
 	(void)rc;
 	source_schedule(s);
@@ -230,16 +231,16 @@ static void tick(void *arg, uint64_t n)
 		source_finish(s, END_FAILED);
 		return;
 	}
-	fo_primary_tick(&s->e, turn_now(&s->p), s->heard_ns);
+	fo_primary_tick(&s->e, turn_now(&s->p), s->rx_ns);
 	source_schedule(s);
 }
 
-static void hear(struct source *s, const struct fo_msg *m)
+static void receive(struct source *s, const struct fo_msg *m)
 {
 	int rc;
 
 	if (m->generation > s->e.generation)
-		after(50 * MS, &s->p, told_a_while_ago, s, m->generation);
+		after(50 * MS, &s->p, fenced_by_now, s, m->generation);
 	rc = fo_primary_message(&s->e, turn_now(&s->p), m);
 	if (rc == TV_E_PROTOCOL && s->p.alive)
 		violation(9, "the primary's engine finds message kind %d out of place in %s",
@@ -254,8 +255,8 @@ void source_datagram(void *arg, const struct msg *m)
 	if (s->leaving || !s->conn)
 		return;
 	if (m->fo.generation == s->e.generation)
-		s->heard_ns = turn_now(&s->p);
-	hear(s, &m->fo);
+		s->rx_ns = turn_now(&s->p);
+	receive(s, &m->fo);
 }
 
 static void sync_more(void *arg, uint64_t n)
@@ -287,7 +288,7 @@ static void on_msg(void *arg, const struct msg *m)
 
 	if (s->leaving)
 		return;
-	s->heard_ns = turn_now(&s->p);
+	s->rx_ns = turn_now(&s->p);
 	switch (m->kind) {
 	case M_WELCOME:
 		note(s->h, "is welcome on %s", s->peer->name);
@@ -299,14 +300,14 @@ static void on_msg(void *arg, const struct msg *m)
 	case M_REFUSE:
 		note(s->h, "refused by %s", s->peer->name);
 		if (m->fo.kind == FO_M_FENCED && m->fo.generation > s->e.generation)
-			hear(s, &m->fo);
+			receive(s, &m->fo);
 		else if (!s->e.welcomed)
 			source_finish(s, END_REFUSED);
 		else
 			source_event(s, FO_PE_PEER_LOST);
 		break;
 	case M_FO:
-		hear(s, &m->fo);
+		receive(s, &m->fo);
 		break;
 	default:
 		break;
@@ -347,7 +348,7 @@ struct source *source_start(struct host *h, struct host *peer)
 	ask_init(&s->asker);
 	fo_primary_init(&s->e, &sim.times, &ops, s, h->generation, sim.arbiter);
 	s->e.in_flight_max = 1 + (unsigned)rnd(FO_MAX_IN_FLIGHT);
-	s->started_ns = s->heard_ns = host_now(h);
+	s->started_ns = s->rx_ns = host_now(h);
 	s->conn = conn_new(h, peer);
 	conn_attach(s->conn, 0, &s->p, on_msg, on_closed, s);
 	hello.fo.generation = h->generation;

@@ -4,7 +4,7 @@
  * begins with a barrier, a barrier gives all frames since the last one their epoch, a release lets
  * an epoch and older ones out.
  *
- * Every instance that has the VM's NIC hears the clients, also one that should not run any more.
+ * Every instance that has the VM's NIC receives the clients' frames, also one that must not run.
  */
 #include "tests/sim/sim.h"
 

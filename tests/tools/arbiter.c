@@ -33,7 +33,7 @@ static const char usage[] =
 
 static struct fo_arbiter_conf conf;
 
-static int said(int rc, const struct tv_err *e)
+static int failed(int rc, const struct tv_err *e)
 {
 	const char *name = rc == TV_E_LOST	 ? "LOST"
 			   : rc == TV_E_PROTOCOL ? "PROTOCOL"
@@ -74,7 +74,7 @@ static int do_claim(struct fo_arbiter *a, char **v, struct tv_err *e)
 	snprintf(c.peer, sizeof(c.peer), "%s", v[3]);
 	snprintf(c.session, sizeof(c.session), "%s", v[4]);
 	rc = fo_claim(a, q, &c, &r, e);
-	return rc ? said(rc, e) : show(&r);
+	return rc ? failed(rc, e) : show(&r);
 }
 
 static int do_announce(struct fo_arbiter *a, char **v, struct tv_err *e)
@@ -91,7 +91,7 @@ static int do_announce(struct fo_arbiter *a, char **v, struct tv_err *e)
 	rc = fo_arbiter_announce(a, &h, e);
 	if (!rc)
 		puts("0");
-	return rc ? said(rc, e) : 0;
+	return rc ? failed(rc, e) : 0;
 }
 
 static int do_members(struct fo_arbiter *a, struct tv_err *e)
@@ -100,7 +100,7 @@ static int do_members(struct fo_arbiter *a, struct tv_err *e)
 	int n = fo_arbiter_members(a, h, FO_MAX_HOSTS, e);
 
 	if (n < 0)
-		return said(n, e);
+		return failed(n, e);
 	printf("0");
 	for (int i = 0; i < n; i++)
 		printf(" %s,%s,%llu,%u,%s", h[i].name, h[i].address,
@@ -136,7 +136,7 @@ static void racer(const char *url, const char *vm, struct race *r, int self, int
 	struct tv_err e = {0};
 	char name[16];
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody waits at a barrier for a parent that died */
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no process waits at a barrier for a parent that died */
 	snprintf(name, sizeof(name), "p%d", self);
 	a = open_surely(url);
 	for (int i = 0; i < rounds; i++) {
@@ -151,9 +151,9 @@ static void racer(const char *url, const char *vm, struct race *r, int self, int
 }
 
 /*
- * One round's end. At most one may have been told that it won, and then the record is its own. If
- * none was told so, the record is one's who does not know (an error that is not TV_E_LOST), or
- * there is no new record and none lost against nobody.
+ * One round's end. At most one process may have got 0, and then the record is its own. If none did, the
+ * record belongs to one with an unknown result (an error that is not TV_E_LOST), or there is no new
+ * record and none got TV_E_LOST.
  */
 static bool fair(const struct race *r, const struct fo_record *rec, int n, int *unclear)
 {
@@ -223,7 +223,7 @@ static int race(const char *url, const char *vm, int n, int rounds)
 		;
 	fo_arbiter_close(a);
 	if (rc)
-		return said(rc, &e);
+		return failed(rc, &e);
 	printf("%d rounds=%d recorded=%d unfair=%d unclear=%d\n", bad ? 1 : 0, rounds, recorded,
 	       bad, unclear);
 	return bad ? 1 : 0;
@@ -240,22 +240,22 @@ static int run(const char *url, char **v, int n)
 		return race(url, v[1], atoi(v[2]), atoi(v[3]));
 	rc = fo_arbiter_open(url, &conf, &a, &e);
 	if (rc || !a)
-		return said(rc ? rc : -EINVAL, &e);
+		return failed(rc ? rc : -EINVAL, &e);
 	if (n == 1 && !strcmp(v[0], "probe")) {
 		rc = fo_arbiter_probe(a, &e);
-		rc = rc ? said(rc, &e) : puts("0") < 0;
+		rc = rc ? failed(rc, &e) : puts("0") < 0;
 	} else if (n == 2 && !strcmp(v[0], "read")) {
 		rc = fo_arbiter_read(a, v[1], &r, &e);
-		rc = rc ? said(rc, &e) : show(&r);
+		rc = rc ? failed(rc, &e) : show(&r);
 	} else if (n == 7 && !strcmp(v[0], "claim")) {
 		rc = do_claim(a, v + 1, &e);
 	} else if (n == 4 && !strcmp(v[0], "cas")) {
 		r = record_of(strtoull(v[2], NULL, 10), v[3]);
 		rc = fo_arbiter_cas(a, v[1], &r, &e);
-		rc = rc ? said(rc, &e) : show(&r);
+		rc = rc ? failed(rc, &e) : show(&r);
 	} else if (n == 2 && !strcmp(v[0], "forget")) {
 		rc = fo_arbiter_forget(a, v[1], &e);
-		rc = rc ? said(rc, &e) : puts("0") < 0;
+		rc = rc ? failed(rc, &e) : puts("0") < 0;
 	} else if (n == 6 && !strcmp(v[0], "announce")) {
 		rc = do_announce(a, v + 1, &e);
 	} else if (n == 1 && !strcmp(v[0], "members")) {

@@ -79,10 +79,10 @@ static void diagram(int states, int events, name_fn *state, name_fn *ev,
 int main(void)
 {
 	printf("# Who runs the VM: the decision tables\n\n"
-	       "Written by `make docs` from `failover/core.c`; `tests/local/07-docs.sh` compares. "
-	       "An arrow says EVENT / ACTIONS; an event\nwithout an arrow changes nothing. Times: "
-	       "`failover/timeouts.c`. What feeds the events and carries out the actions:\n"
-	       "`failover/primary.c`, `failover/backup.c`.\n\n## Primary\n\n");
+	       "Written by `make docs` from `failover/core.c`; `tests/local/07-docs.sh` compares.\n"
+	       "Each arrow is marked EVENT / ACTIONS; an event without an arrow changes nothing.\n"
+	       "Times: `failover/timeouts.c`. The engines that feed the events and carry out the\n"
+	       "actions: `failover/primary.c`, `failover/backup.c`.\n\n## Primary\n\n");
 	diagram(FO_P_COUNT, FO_PE_COUNT, p_state, p_event, p_step);
 	LIST("state", FO_P_COUNT, fo_primary_state_name, fo_primary_state_why);
 	LIST("event", FO_PE_COUNT, fo_primary_event_name, fo_primary_event_why);

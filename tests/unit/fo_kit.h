@@ -67,20 +67,20 @@ struct primary {
 	struct fo_primary p;
 	struct fo_times t;
 	struct seen v;
-	int64_t now, heard;
+	int64_t now, rx_ns;
 };
 
 static inline void p_start(struct primary *x, bool arbiter)
 {
 	memset(x, 0, sizeof(*x));
-	x->now = x->heard = START;
+	x->now = x->rx_ns = START;
 	fo_times_init(&x->t, 100 * MS);
 	fo_primary_init(&x->p, &x->t, &p_ops, &x->v, 5, arbiter);
 	fo_primary_welcomed(&x->p, x->now);
 	fo_primary_tick(&x->p, x->now, x->now);
 }
 
-static inline int p_hear(struct primary *x, struct fo_msg m)
+static inline int p_receive(struct primary *x, struct fo_msg m)
 {
 	if (!m.generation)
 		m.generation = 5;
@@ -93,19 +93,19 @@ static inline void p_echo(struct primary *x)
 	struct fo_msg m = x->v.last[FO_M_HEARTBEAT];
 
 	m.kind = FO_M_ECHO;
-	assert_int_equal(p_hear(x, m), 0);
+	assert_int_equal(p_receive(x, m), 0);
 }
 
-/* Time passes in ticks; heard: the backup answers all along. */
-static inline void p_pass(struct primary *x, int64_t ns, bool heard)
+/* Time passes in ticks; answered: the backup answers all along. */
+static inline void p_pass(struct primary *x, int64_t ns, bool answered)
 {
 	int64_t end = x->now + ns;
 
 	while (x->now < end) {
 		x->now += x->t.tick_ns;
-		x->heard = heard ? x->now : x->heard;
-		fo_primary_tick(&x->p, x->now, x->heard);
-		if (heard)
+		x->rx_ns = answered ? x->now : x->rx_ns;
+		fo_primary_tick(&x->p, x->now, x->rx_ns);
+		if (answered)
 			p_echo(x);
 	}
 }
@@ -123,7 +123,7 @@ static inline void p_epoch(struct primary *x)
 
 static inline int p_commit(struct primary *x, uint64_t epoch)
 {
-	return p_hear(x, (struct fo_msg){.kind = FO_M_COMMITTED, .epoch = epoch});
+	return p_receive(x, (struct fo_msg){.kind = FO_M_COMMITTED, .epoch = epoch});
 }
 
 static inline void p_pair(struct primary *x, bool arbiter)
@@ -171,24 +171,24 @@ struct backup {
 	struct fo_backup b;
 	struct fo_times t;
 	struct seen v;
-	int64_t now, heard;
+	int64_t now, rx_ns;
 };
 
 static inline void b_start(struct backup *x, bool arbiter)
 {
 	memset(x, 0, sizeof(*x));
-	x->now = x->heard = START;
+	x->now = x->rx_ns = START;
 	fo_times_init(&x->t, 100 * MS);
 	fo_backup_init(&x->b, &x->t, &b_ops, &x->v, 5, arbiter);
 	fo_backup_welcomed(&x->b, x->now);
 	fo_backup_tick(&x->b, x->now, x->now);
 }
 
-static inline int b_hear(struct backup *x, struct fo_msg m)
+static inline int b_receive(struct backup *x, struct fo_msg m)
 {
 	if (!m.generation)
 		m.generation = 5;
-	x->heard = x->now;
+	x->rx_ns = x->now;
 	return fo_backup_message(&x->b, x->now, &m);
 }
 
@@ -198,7 +198,7 @@ static inline void b_pass(struct backup *x, int64_t ns)
 
 	while (x->now < end) {
 		x->now += x->t.tick_ns;
-		fo_backup_tick(&x->b, x->now, x->heard);
+		fo_backup_tick(&x->b, x->now, x->rx_ns);
 	}
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* failover: an etcd arbiter's URLs, and the answers of etcd: real ones (Debian's 3.4.23), and what
- * nobody should take for one. */
+/* failover: an etcd arbiter's URLs, and the answers of etcd: real ones (Debian's 3.4.23), and
+ * what must not be taken for one. */
 #include "failover/arbiter/etcd_answer.h"
 #include "failover/arbiter/arbiter.h"
 
@@ -47,7 +47,7 @@ static void bad_urls(void **state)
 	assert_null(a);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		assert_int_equal(fo_arbiter_check_url(bad[i], &conf, &e), -EINVAL);
-		assert_non_null(strstr(e.text, bad[i])); /* says which, and what it should be */
+		assert_non_null(strstr(e.text, bad[i])); /* names it, and what it should be */
 		assert_int_equal(fo_arbiter_open(bad[i], &conf, &a, &e), -EINVAL);
 		assert_null(a);
 	}
@@ -96,8 +96,8 @@ static void tls_is_all_or_nothing(void **state)
 	assert_non_null(strstr(e.text, "arbiter_ca"));
 }
 
-/* Nobody listens: said at once, with the name of each, and it is not known what holds. */
-static void nobody_there(void **state)
+/* No member listens: reported at once, with the name of each, as an unknown result. */
+static void no_member_there(void **state)
 {
 	struct fo_claim b = {.vm_id = "0123456789abcdef0123456789abcdef", .self = "B"};
 	struct fo_arbiter *a = NULL;
@@ -137,7 +137,7 @@ static int range(const char *text, size_t n, struct etcd_kv *kv)
 	struct tv_err e = {0};
 	int rc = etcd_answer_range(text, n, KEY, &h, kv, &e);
 
-	assert_true(!rc || (rc == TV_E_PROTOCOL && strstr(e.text, "not etcd's")));
+	assert_true(!rc || (rc == TV_E_PROTOCOL && strstr(e.text, "not a valid etcd answer")));
 	assert_true(rc || h.revision == 2);
 	return rc;
 }
@@ -148,7 +148,8 @@ static int txn(const char *text, size_t n, bool *yes, struct etcd_kv *kv)
 	struct tv_err e = {0};
 	int rc = etcd_answer_txn(text, n, KEY, "response_put", &h, yes, kv, &e);
 
-	assert_true(!rc || (rc == TV_E_PROTOCOL && !*yes && strstr(e.text, "not etcd's")));
+	assert_true(!rc ||
+		    (rc == TV_E_PROTOCOL && !*yes && strstr(e.text, "not a valid etcd answer")));
 	return rc;
 }
 
@@ -404,7 +405,7 @@ int main(void)
 		cmocka_unit_test(bad_urls),
 		cmocka_unit_test(good_urls),
 		cmocka_unit_test(tls_is_all_or_nothing),
-		cmocka_unit_test(nobody_there),
+		cmocka_unit_test(no_member_there),
 		cmocka_unit_test(real_answers),
 		cmocka_unit_test(truncated_answers),
 		cmocka_unit_test(wrong_answers),

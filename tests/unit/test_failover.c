@@ -47,7 +47,7 @@ static const char *chosen(const struct fo_host *h, unsigned n, const char *last,
 {
 	const struct fo_host *c = fo_choose_backup(h, n, "self", last, need);
 
-	return c ? c->name : "nobody";
+	return c ? c->name : "none";
 }
 
 static void the_best_backup(void **state)
@@ -69,8 +69,8 @@ static void the_best_backup(void **state)
 	assert_string_equal(chosen(h, 6, "self", 1000), "a");
 	assert_string_equal(chosen(h, 6, "b", 4000), "b");
 	assert_string_equal(chosen(h, 6, NULL, 4001), "y"); /* better than none */
-	assert_string_equal(chosen(h, 6, "r", 9001), "nobody");
-	assert_string_equal(chosen(h, 0, "b", 0), "nobody");
+	assert_string_equal(chosen(h, 6, "r", 9001), "none");
+	assert_string_equal(chosen(h, 0, "b", 0), "none");
 }
 
 /* Whatever the hosts: the choice is fit, none that is fit beats it, and their order is nothing. */

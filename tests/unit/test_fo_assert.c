@@ -158,7 +158,7 @@ static void b_runs_nothing(void)
 
 	b_protect(&x, true);
 	x.b.epoch_committed = 0;
-	fo_backup_tick(&x.b, x.now, x.heard);
+	fo_backup_tick(&x.b, x.now, x.rx_ns);
 }
 
 static void b_forgets_generation(void)
@@ -167,7 +167,7 @@ static void b_forgets_generation(void)
 
 	b_protect(&x, true);
 	x.b.generation--;
-	fo_backup_tick(&x.b, x.now, x.heard);
+	fo_backup_tick(&x.b, x.now, x.rx_ns);
 }
 
 static void r_tries_twice(void)

@@ -31,7 +31,7 @@ static void silence_makes_it_ask_and_fall_silent(void **state)
 
 	(void)state;
 	b_protect(&x, true);
-	assert_int_equal(b_hear(&x, beat), 0);
+	assert_int_equal(b_receive(&x, beat), 0);
 	assert_int_equal(x.v.last[FO_M_ECHO].sent_ns, 77);
 	b_pass(&x, x.t.suspect_ns - 20 * MS);
 	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 0);
@@ -40,7 +40,7 @@ static void silence_makes_it_ask_and_fall_silent(void **state)
 	/* no commit, no echo from here on */
 	b_epoch(&x, 2);
 	fo_backup_verified(&x.b, x.now, 2);
-	assert_int_equal(b_hear(&x, beat), 0);
+	assert_int_equal(b_receive(&x, beat), 0);
 	assert_int_equal(x.v.sent[FO_M_COMMITTED], 1);
 	assert_int_equal(x.v.sent[FO_M_ECHO], 1);
 	fo_backup_answer(&x.b, x.now, -EIO, 0);
@@ -50,8 +50,8 @@ static void silence_makes_it_ask_and_fall_silent(void **state)
 	assert_int_equal(x.v.promoted_generation, 6);
 	assert_int_equal(x.v.last[FO_M_FENCED].generation, 6);
 	assert_false(x.v.last[FO_M_FENCED].running);
-	/* a stale primary is told */
-	assert_int_equal(b_hear(&x, beat), -ESTALE);
+	/* a stale primary learns the generation */
+	assert_int_equal(b_receive(&x, beat), -ESTALE);
 	fo_backup_promoted(&x.b, x.now, 0);
 	assert_true(x.v.last[FO_M_FENCED].running);
 	assert_int_equal(x.v.acted[FO_ACTION_HAND_OVER], 1);
@@ -87,21 +87,21 @@ static void a_closed_connection_gets_grace(void **state)
 	assert_int_equal(x.b.state, FO_B_GONE);
 }
 
-static void own_stalls_are_nobodys_silence(void **state)
+static void own_stalls_are_not_silence(void **state)
 {
 	struct backup x;
 
 	(void)state;
 	b_protect(&x, true);
 	x.now += 10 * x.t.suspect_ns;
-	fo_backup_tick(&x.b, x.now, x.heard);
+	fo_backup_tick(&x.b, x.now, x.rx_ns);
 	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 0);
 	x.now += x.t.tick_ns;
-	fo_backup_tick(&x.b, x.now, x.heard);
+	fo_backup_tick(&x.b, x.now, x.rx_ns);
 	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 1);
 }
 
-static void without_an_arbiter_a_person_decides(void **state)
+static void without_an_arbiter_the_operator_decides(void **state)
 {
 	struct backup x;
 
@@ -110,7 +110,7 @@ static void without_an_arbiter_a_person_decides(void **state)
 	assert_false(fo_backup_force(&x.b, x.now)); /* the primary lives */
 	b_pass(&x, x.t.suspect_ns + 20 * MS);
 	assert_int_equal(x.b.state, FO_B_WAITING);
-	assert_int_equal(b_hear(&x, (struct fo_msg){.kind = FO_M_HEARTBEAT}), 0);
+	assert_int_equal(b_receive(&x, (struct fo_msg){.kind = FO_M_HEARTBEAT}), 0);
 	assert_int_equal(x.b.state, FO_B_STANDBY);
 	b_pass(&x, x.t.suspect_ns + 20 * MS);
 	assert_true(fo_backup_force(&x.b, x.now));
@@ -124,22 +124,22 @@ static void without_an_arbiter_a_person_decides(void **state)
 	assert_false(fo_backup_force(&x.b, x.now)); /* the arbiter decides */
 }
 
-static void the_primarys_word_to_take_over(void **state)
+static void the_primarys_request_to_take_over(void **state)
 {
 	struct backup x;
 
 	(void)state;
 	b_protect(&x, true);
-	assert_int_equal(b_hear(&x, (struct fo_msg){.kind = FO_M_TAKE_OVER, .epoch = 2}),
+	assert_int_equal(b_receive(&x, (struct fo_msg){.kind = FO_M_TAKE_OVER, .epoch = 2}),
 			 TV_E_PROTOCOL); /* an epoch that is not here */
 	assert_int_equal(x.b.state, FO_B_STANDBY);
-	assert_int_equal(b_hear(&x, (struct fo_msg){.kind = FO_M_TAKE_OVER, .epoch = 1}), 0);
+	assert_int_equal(b_receive(&x, (struct fo_msg){.kind = FO_M_TAKE_OVER, .epoch = 1}), 0);
 	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 1);
 	b_protect(&x, false);
-	assert_int_equal(b_hear(&x, (struct fo_msg){.kind = FO_M_TAKE_OVER}), 0);
+	assert_int_equal(b_receive(&x, (struct fo_msg){.kind = FO_M_TAKE_OVER}), 0);
 	assert_int_equal(x.v.promoted_generation, 6);
 	b_protect(&x, true);
-	assert_int_equal(b_hear(&x, (struct fo_msg){.kind = FO_M_BYE}), 0);
+	assert_int_equal(b_receive(&x, (struct fo_msg){.kind = FO_M_BYE}), 0);
 	assert_int_equal(x.b.state, FO_B_GONE);
 }
 
@@ -150,9 +150,9 @@ int main(void)
 		cmocka_unit_test(silence_makes_it_ask_and_fall_silent),
 		cmocka_unit_test(a_lost_question_ends_the_standby),
 		cmocka_unit_test(a_closed_connection_gets_grace),
-		cmocka_unit_test(own_stalls_are_nobodys_silence),
-		cmocka_unit_test(without_an_arbiter_a_person_decides),
-		cmocka_unit_test(the_primarys_word_to_take_over),
+		cmocka_unit_test(own_stalls_are_not_silence),
+		cmocka_unit_test(without_an_arbiter_the_operator_decides),
+		cmocka_unit_test(the_primarys_request_to_take_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,7 @@ static void check_primary(enum fo_primary_state s, enum fo_primary_event e, bool
 
 	assert_in_range(st.next, 0, FO_P_COUNT - 1);
 	assert_int_equal(a >> FO_ACTION_COUNT, 0);
-	/* rule 4: once a pair may be on record, alone only after the record says so */
+	/* rule 4: once a pair may be on record, alone only after the record states it */
 	if (next == FO_P_ALONE && a & FO_A(LEAVE))
 		assert_true(e == FO_PE_ALONE_RECORDED || s == FO_P_SYNCING);
 	if (a & FO_A(RESUME_VM))
@@ -55,7 +55,7 @@ static void check_primary(enum fo_primary_state s, enum fo_primary_event e, bool
 		assert_true(a & FO_A(STOP_VM));
 	if (stopped(s) && !stopped(next) && !(a & (FO_A(END) | FO_A(TAKE_OVER))))
 		assert_true(a & FO_A(RESUME_VM));
-	/* our copy ends only when the backup says that it runs */
+	/* this instance ends only when the backup reports that it runs */
 	if (a & FO_A(QUIT_VM))
 		assert_int_equal(e, FO_PE_PEER_RUNS);
 	/* without an arbiter, the word to take over cannot be called back */
@@ -67,7 +67,7 @@ static void check_primary(enum fo_primary_state s, enum fo_primary_event e, bool
 	/* the end of QEMU's process ends every session */
 	if (e == FO_PE_VM_DIED && !over(s))
 		assert_true(next == FO_P_ALONE && a & FO_A(END));
-	/* whoever asks the arbiter goes on asking */
+	/* a host that asks the arbiter continues to ask */
 	if (e == FO_PE_ARBITER_UNREACHABLE &&
 	    (s == FO_P_ASKING || s == FO_P_HELD || s == FO_P_LEAVING))
 		assert_true(next == s && a == FO_A(ASK_LATER));
@@ -87,8 +87,8 @@ static void check_backup(enum fo_backup_state s, enum fo_backup_event e, bool ar
 	struct fo_step st = fo_backup_step(s, e, arbiter);
 
 	assert_in_range(st.next, 0, FO_B_COUNT - 1);
-	/* rule 3: promotion after a won compare-and-swap; without an arbiter a person's or the
-	 * primary's own word */
+	/* rule 3: promotion after a won compare-and-swap; without an arbiter the operator's or the
+	 * primary's own request */
 	if (st.actions & FO_A(PROMOTE)) {
 		assert_int_equal(st.next, FO_B_PROMOTING);
 		if (arbiter)
@@ -100,10 +100,10 @@ static void check_backup(enum fo_backup_state s, enum fo_backup_event e, bool ar
 	if (s == FO_B_SYNCING)
 		assert_true(st.next == FO_B_SYNCING || st.next == FO_B_STANDBY ||
 			    st.next == FO_B_GONE);
-	/* a lost question ends the standby: somebody runs the VM */
+	/* a lost question ends the standby: another host runs the VM */
 	if (arbiter && s == FO_B_ASKING && e == FO_BE_LOST)
 		assert_true(st.next == FO_B_GONE && st.actions == FO_A(DISCARD));
-	/* a promotion that has begun is not called off by anything that is heard */
+	/* a promotion that has begun is not called off by any message */
 	if (s == FO_B_PROMOTING && e != FO_BE_PROMOTE_DONE && e != FO_BE_PROMOTE_FAILED)
 		assert_true(st.next == (int)s && !st.actions);
 	if (st.next == FO_B_GONE && s != FO_B_GONE)

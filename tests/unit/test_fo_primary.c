@@ -22,7 +22,7 @@ static void output_follows_commits_and_lease(void **state)
 	fo_primary_tick(&x.p, x.now, x.now);
 	p_echo(&x);
 	assert_int_equal(x.v.released, 3);
-	/* frozen in the middle of a turn: the owner's second look at the clock says so */
+	/* frozen in the middle of a turn: the owner's second look at the clock shows it */
 	p_epoch(&x);
 	x.v.clock = x.now + x.t.lease_ns;
 	assert_int_equal(p_commit(&x, 4), 0);
@@ -33,7 +33,7 @@ static void output_follows_commits_and_lease(void **state)
 	assert_int_equal(x.v.released, 4);
 }
 
-static void commits_out_of_order_are_an_offence(void **state)
+static void commits_out_of_order_are_violations(void **state)
 {
 	struct primary x;
 
@@ -44,7 +44,7 @@ static void commits_out_of_order_are_an_offence(void **state)
 	p_epoch(&x);
 	assert_int_equal(p_commit(&x, 3), TV_E_PROTOCOL); /* not the next */
 	assert_int_equal(p_commit(&x, 1), TV_E_PROTOCOL); /* twice */
-	assert_int_equal(p_hear(&x, (struct fo_msg){.kind = FO_M_BYE}), TV_E_PROTOCOL);
+	assert_int_equal(p_receive(&x, (struct fo_msg){.kind = FO_M_BYE}), TV_E_PROTOCOL);
 	assert_int_equal(x.p.epoch_committed, 1);
 }
 
@@ -54,7 +54,7 @@ static void the_vm_stops_with_its_lease(void **state)
 
 	(void)state;
 	p_protect(&x, true);
-	/* heard, but our heartbeats do not come back: the backup may think us dead */
+	/* messages come, but no heartbeat comes back: the backup may ask for the VM */
 	for (int i = 0; i < 100 && x.p.state == FO_P_PROTECTED; i++) {
 		x.now += x.t.tick_ns;
 		fo_primary_tick(&x.p, x.now, x.now);
@@ -77,10 +77,11 @@ static void forged_echoes_are_no_lease(void **state)
 	p_protect(&x, true);
 	lease = x.p.lease_from_ns;
 	assert_int_equal(
-		p_hear(&x, (struct fo_msg){.kind = FO_M_ECHO, .seq = 1, .sent_ns = x.now + 1}), 0);
+		p_receive(&x, (struct fo_msg){.kind = FO_M_ECHO, .seq = 1, .sent_ns = x.now + 1}),
+		0);
 	assert_int_equal(
-		p_hear(&x,
-		       (struct fo_msg){.kind = FO_M_ECHO, .seq = x.p.seq + 1, .sent_ns = x.now}),
+		p_receive(&x,
+			  (struct fo_msg){.kind = FO_M_ECHO, .seq = x.p.seq + 1, .sent_ns = x.now}),
 		0);
 	assert_int_equal(x.p.lease_from_ns, lease);
 }
@@ -170,16 +171,16 @@ static void generations_fence(void **state)
 
 	(void)state;
 	p_protect(&x, true);
-	/* an older one is refused and told */
+	/* an older one is refused, and its sender learns the generation */
 	assert_int_equal(
-		p_hear(&x, (struct fo_msg){.kind = FO_M_COMMITTED, .generation = 4, .epoch = 2}),
+		p_receive(&x, (struct fo_msg){.kind = FO_M_COMMITTED, .generation = 4, .epoch = 2}),
 		0);
 	assert_int_equal(x.v.sent[FO_M_FENCED], 1);
 	assert_int_equal(x.v.last[FO_M_FENCED].generation, 5);
 	/* a higher one, in whatever message, stops the VM for good, whatever an answer grants later */
 	fo_primary_event(&x.p, x.now, FO_PE_PEER_LOST);
 	assert_int_equal(x.v.asked[FO_ASK_ALONE], 1);
-	assert_int_equal(p_hear(&x, (struct fo_msg){.kind = FO_M_ECHO, .generation = 6}), 0);
+	assert_int_equal(p_receive(&x, (struct fo_msg){.kind = FO_M_ECHO, .generation = 6}), 0);
 	assert_int_equal(x.p.state, FO_P_FENCED);
 	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 1);
 	assert_false(fo_primary_may_capture(&x.p));
@@ -187,7 +188,7 @@ static void generations_fence(void **state)
 	assert_int_equal(x.p.state, FO_P_FENCED);
 }
 
-static void switch_until_told(struct primary *x, bool arbiter)
+static void switch_until_asked(struct primary *x, bool arbiter)
 {
 	uint64_t n;
 
@@ -228,17 +229,18 @@ static void the_last_commit_may_overtake_its_capture(void **state)
 	assert_int_equal(x.p.epoch_captured, n);
 }
 
-static void a_switch_ends_with_the_backups_word(void **state)
+static void a_switch_ends_with_the_backups_report(void **state)
 {
 	struct primary x;
 
 	(void)state;
-	switch_until_told(&x, true);
-	assert_int_equal(p_hear(&x, (struct fo_msg){.kind = FO_M_FENCED, .generation = 6}), 0);
+	switch_until_asked(&x, true);
+	assert_int_equal(p_receive(&x, (struct fo_msg){.kind = FO_M_FENCED, .generation = 6}), 0);
 	assert_int_equal(x.p.state, FO_P_YIELDED);
 	assert_int_equal(x.v.acted[FO_ACTION_QUIT_VM], 0); /* it may still fail to start there */
 	assert_int_equal(
-		p_hear(&x, (struct fo_msg){.kind = FO_M_FENCED, .generation = 6, .running = true}),
+		p_receive(&x,
+			  (struct fo_msg){.kind = FO_M_FENCED, .generation = 6, .running = true}),
 		0);
 	assert_int_equal(x.p.state, FO_P_SWITCHED);
 	assert_int_equal(x.v.acted[FO_ACTION_QUIT_VM], 1);
@@ -249,7 +251,7 @@ static void a_switch_is_called_off_by_record_only(void **state)
 	struct primary x;
 
 	(void)state;
-	switch_until_told(&x, true);
+	switch_until_asked(&x, true);
 	p_pass(&x, x.t.switch_ns + 30 * MS, true);
 	assert_int_equal(x.p.state, FO_P_HELD);
 	assert_int_equal(x.v.asked[FO_ASK_ALONE], 1);
@@ -258,7 +260,7 @@ static void a_switch_is_called_off_by_record_only(void **state)
 	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 1);
 
 	/* without an arbiter the word cannot be taken back */
-	switch_until_told(&x, false);
+	switch_until_asked(&x, false);
 	p_pass(&x, x.t.switch_ns + 30 * MS, true);
 	assert_int_equal(x.p.state, FO_P_YIELDING);
 	fo_primary_event(&x.p, x.now, FO_PE_PEER_LOST);
@@ -298,7 +300,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(output_follows_commits_and_lease),
-		cmocka_unit_test(commits_out_of_order_are_an_offence),
+		cmocka_unit_test(commits_out_of_order_are_violations),
 		cmocka_unit_test(the_vm_stops_with_its_lease),
 		cmocka_unit_test(forged_echoes_are_no_lease),
 		cmocka_unit_test(a_lost_backup_is_asked_about),
@@ -307,7 +309,7 @@ int main(void)
 		cmocka_unit_test(without_an_arbiter_no_lease_stops_the_vm),
 		cmocka_unit_test(generations_fence),
 		cmocka_unit_test(the_last_commit_may_overtake_its_capture),
-		cmocka_unit_test(a_switch_ends_with_the_backups_word),
+		cmocka_unit_test(a_switch_ends_with_the_backups_report),
 		cmocka_unit_test(a_switch_is_called_off_by_record_only),
 		cmocka_unit_test(a_vm_that_dies_is_taken_over),
 		cmocka_unit_test(always_late_is_no_excuse),

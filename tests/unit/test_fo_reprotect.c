@@ -67,7 +67,7 @@ static void alone_in_the_world(void **state)
 	fo_reprotect_start(&k, &times, "b", now);
 	tries(&k, 1, 8, FO_REPROTECT_FAILED, &now, got);
 	assert_string_equal(got, "bbbbbbbb");
-	/* nobody to try: looked for again, not at once, and found when it is there */
+	/* no host to try: looked for again, not at once, and found when it is there */
 	before = now = fo_reprotect_due(&k);
 	tries(&k, 0, 2, FO_REPROTECT_FAILED, &now, got);
 	assert_string_equal(got, "--");
@@ -112,8 +112,8 @@ static void waits_grow_and_never_end(void **state)
 	assert_true(fo_reprotect_due(&k) == INT64_MAX);
 }
 
-/* Every combination of small numbers: of two generations exactly the lower one gives way. */
-static void the_stale_one_gives_way(void **state)
+/* Every combination of small numbers: of two generations exactly the lower one yields. */
+static void the_stale_one_yields(void **state)
 {
 	(void)state;
 	for (unsigned own = 1; own <= 4; own++)
@@ -138,7 +138,7 @@ int main(void)
 		cmocka_unit_test(the_last_one_first_then_in_turns),
 		cmocka_unit_test(alone_in_the_world),
 		cmocka_unit_test(waits_grow_and_never_end),
-		cmocka_unit_test(the_stale_one_gives_way),
+		cmocka_unit_test(the_stale_one_yields),
 	};
 
 	return cmocka_run_group_tests(tests, set_times, NULL);
