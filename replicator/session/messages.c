@@ -2,6 +2,7 @@
 /* The messages' tables: see messages.h. */
 #include "replicator/session/messages.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -168,9 +169,22 @@ json_t *session_message(enum session_op op, const void *body)
 	return o;
 }
 
+/* What a struct with these fields needs at least: the caller's struct may be another message's. */
+static size_t bytes_of(const struct fields *f)
+{
+	size_t bytes = 0, end;
+
+	for (unsigned i = 0; f && i < f->n; i++) {
+		end = f->list[i].offset + f->list[i].room_bytes;
+		bytes = end > bytes ? end : bytes;
+	}
+	return bytes;
+}
+
 int session_body(enum session_op op, const json_t *msg, void *body, size_t body_bytes,
 		 struct tv_err *e)
 {
+	assert(body_bytes >= bytes_of(ops[op].fields));
 	memset(body, 0, body_bytes);
 	return ops[op].fields ? fields_read(ops[op].fields, msg, body, e) : 0;
 }

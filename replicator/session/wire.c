@@ -97,3 +97,11 @@ bool wire_read(const Twinvm__Control *m, struct fo_msg *out)
 		return false;
 	}
 }
+
+const char *wire_name(const Twinvm__Control *m)
+{
+	const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(
+		&twinvm__control__descriptor, (unsigned)m->msg_case);
+
+	return f ? ((const ProtobufCMessageDescriptor *)f->descriptor)->short_name : "of no kind";
+}

@@ -13,5 +13,7 @@ int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
 
 /* Is m for the engine? Then *out is that message; whether its state expects it, the engine says. */
 bool wire_read(const Twinvm__Control *m, struct fo_msg *out);
+/* What a message is called in control.proto ("EpochBegin"); never NULL. */
+const char *wire_name(const Twinvm__Control *m);
 
 #endif
