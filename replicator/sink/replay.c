@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Recent frames, in the order in which they came: see replay.h. */
 #include "replicator/sink/replay.h"
 
 #include "netbuffer/netbuffer.h"
@@ -12,8 +13,8 @@
 #define MAX_FRAMES 256
 #define ETHER_BYTES 14
 
-struct kept {
-	TAILQ_ENTRY(kept) link;
+struct recent {
+	TAILQ_ENTRY(recent) link;
 	uint64_t epoch;
 	bool output;
 	size_t bytes;
@@ -21,7 +22,7 @@ struct kept {
 };
 
 struct replay {
-	TAILQ_HEAD(, kept) frames;
+	TAILQ_HEAD(, recent) frames;
 	unsigned n;
 };
 
@@ -34,27 +35,27 @@ struct replay *replay_new(void)
 	return r;
 }
 
-static void drop(struct replay *r, struct kept *k)
+static void drop(struct replay *r, struct recent *f)
 {
-	TAILQ_REMOVE(&r->frames, k, link);
+	TAILQ_REMOVE(&r->frames, f, link);
 	r->n--;
-	free(k);
+	free(f);
 }
 
 int replay_add(struct replay *r, uint64_t epoch, bool output, const uint8_t *data, size_t n)
 {
-	struct kept *k;
+	struct recent *f;
 
 	if (n < NB_VNET_HDR_BYTES + ETHER_BYTES || n > REPLAY_MAX_FRAME_BYTES)
 		return -EBADMSG;
-	k = malloc(sizeof(*k) + n);
-	if (!k)
-		return 0; /* one frame less */
-	k->epoch = epoch;
-	k->output = output;
-	k->bytes = n;
-	memcpy(k->data, data, n);
-	TAILQ_INSERT_TAIL(&r->frames, k, link);
+	f = malloc(sizeof(*f) + n);
+	if (!f)
+		return 0; /* a frame may get lost */
+	f->epoch = epoch;
+	f->output = output;
+	f->bytes = n;
+	memcpy(f->data, data, n);
+	TAILQ_INSERT_TAIL(&r->frames, f, link);
 	if (++r->n > MAX_FRAMES)
 		drop(r, TAILQ_FIRST(&r->frames));
 	return 0;
@@ -62,45 +63,45 @@ int replay_add(struct replay *r, uint64_t epoch, bool output, const uint8_t *dat
 
 void replay_committed(struct replay *r, uint64_t epoch)
 {
-	struct kept *k = TAILQ_FIRST(&r->frames);
+	struct recent *f = TAILQ_FIRST(&r->frames);
 
-	while (k) {
-		struct kept *next = TAILQ_NEXT(k, link);
+	while (f) {
+		struct recent *next = TAILQ_NEXT(f, link);
 
 		/* A frame that came in just before a barrier may bear the number of the epoch after
-		 * it, or, just after it, of the one before: one epoch is kept to be sure. */
-		if (k->epoch + 1 < epoch)
-			drop(r, k);
-		k = next;
+		 * it, or, just after it, of the one before: one more epoch stays, to be sure. */
+		if (f->epoch + 1 < epoch)
+			drop(r, f);
+		f = next;
 	}
 }
 
-static unsigned say(struct replay *r, int fd, uint64_t epoch, bool output)
+static unsigned send_again(struct replay *r, int fd, uint64_t epoch, bool output)
 {
-	unsigned said = 0;
-	struct kept *k;
+	unsigned sent = 0;
+	struct recent *f;
 
-	TAILQ_FOREACH(k, &r->frames, link) {
-		if (k->output != output || k->epoch + 1 < epoch || (output && k->epoch > epoch))
+	TAILQ_FOREACH(f, &r->frames, link) {
+		if (f->output != output || f->epoch + 1 < epoch || (output && f->epoch > epoch))
 			continue;
-		if (!nb_replay_send(fd, k->data, k->data + NB_VNET_HDR_BYTES,
-				    k->bytes - NB_VNET_HDR_BYTES))
-			said++;
+		if (!nb_replay_send(fd, f->data, f->data + NB_VNET_HDR_BYTES,
+				    f->bytes - NB_VNET_HDR_BYTES))
+			sent++;
 	}
-	return said;
+	return sent;
 }
 
 unsigned replay_run(struct replay *r, uint64_t epoch, const char *bridge)
 {
 	int fd = *bridge ? nb_replay_open(bridge) : -ENODEV;
-	unsigned said;
+	unsigned sent;
 
 	if (fd < 0)
 		return 0;
-	said = say(r, fd, epoch, true);
-	said += say(r, fd, epoch, false);
+	sent = send_again(r, fd, epoch, true);
+	sent += send_again(r, fd, epoch, false);
 	close(fd);
-	return said;
+	return sent;
 }
 
 void replay_free(struct replay *r)

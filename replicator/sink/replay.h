@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The backup's store of frames that may be said again after a promotion (netbuffer.h, replay.c).
- * Bounded: the oldest go first.
+ * The backup's store of recent frames, which are replayed after a promotion (netbuffer.h,
+ * recent.c). Bounded: the oldest are dropped first.
  */
 #ifndef REPLICATOR_SINK_REPLAY_H
 #define REPLICATOR_SINK_REPLAY_H
@@ -11,15 +11,17 @@
 #define REPLAY_MAX_FRAME_BYTES 2058 /* virtio header included */
 struct replay;
 struct replay *replay_new(void); /* NULL: no memory */
-/* Keeps a copy. epoch: that sent it, or that ran when it came in. -EBADMSG: no frame. */
+/* Stores a copy. epoch: that sent it, or that ran when it came in. -EBADMSG: too short or too long
+ * for a frame. Without memory the frame is left out. */
 int replay_add(struct replay *r, uint64_t epoch, bool output, const uint8_t *data,
 	       size_t n) TV_MUST_CHECK;
-/* What a VM at this epoch has long had behind it goes. */
+/* Drops what a VM at this epoch has sent or received long before. */
 void replay_committed(struct replay *r, uint64_t epoch);
 /*
- * The VM runs from `epoch`: says its output and that of the epoch before once more (whether the old
- * primary still did is not known; both are committed, so rule 1 holds), then what had come in
- * since. Nothing of a later epoch's output: that future is discarded. Returns how many frames went.
+ * The VM runs from `epoch`: sends its output and that of the epoch before once more (whether the
+ * old primary still did is not known; both are committed, so rule 1 holds), then what had come in
+ * since. Nothing of a later epoch's output: that future is discarded. Returns how many frames were
+ * sent; 0 without a bridge ("").
  */
 unsigned replay_run(struct replay *r, uint64_t epoch, const char *bridge);
 void replay_free(struct replay *r);
