@@ -2,9 +2,7 @@
 /* The sink: what the engine (failover/backup.c) asks for. */
 #include "replicator/sink/sink_int.h"
 
-#include <stdio.h>
-
-#define HAND_OVER_MS 100
+#define HAND_OVER_MS 100 /* the primary's Fenced, which reports that the VM runs, has this long */
 
 static void ask(void *arg, enum fo_question q)
 {
@@ -13,15 +11,6 @@ static void ask(void *arg, enum fo_question q)
 
 	job_claim(&s->job, &c);
 	fo_ask_start(s->ask, q, &c);
-}
-
-/* The VM runs; what the primary is told of it has left before we go. */
-static void hand_over(struct sink *s)
-{
-	if (s->conn)
-		repl_finish(s->conn, HAND_OVER_MS); /* on_closed goes on */
-	else
-		sink_finish(s);
 }
 
 static void act(void *arg, enum fo_action a, uint64_t generation)
@@ -36,13 +25,11 @@ static void act(void *arg, enum fo_action a, uint64_t generation)
 		sink_post(s, APPLY_PROMOTE, NULL, 0, 0, NULL);
 		break;
 	case FO_ACTION_DISCARD:
-		sink_discard(s, s->exit_rc ? "failed" : "discarded");
+		sink_end(s, s->exit_rc ? SESSION_FAILED : SESSION_DISCARDED, 0);
 		break;
 	case FO_ACTION_HAND_OVER:
-		s->ending = true;
-		s->outcome = "promoted";
 		s->exit_rc = 0;
-		hand_over(s);
+		sink_end(s, SESSION_PROMOTED, HAND_OVER_MS);
 		break;
 	default:
 		break;
@@ -56,7 +43,7 @@ static void changed(void *arg, enum fo_backup_event ev, enum fo_backup_state fro
 	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_backup_event_name(ev),
 	       fo_backup_state_name(from), fo_backup_state_name(s->b.state),
 	       (unsigned long long)s->b.generation, (unsigned long long)s->b.epoch_committed);
-	if (!s->ending)
+	if (!sink_is_ending(s))
 		sink_send_stats(s);
 }
 
@@ -69,11 +56,11 @@ void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, con
 	struct sink *s = arg;
 
 	(void)q;
-	if (s->ending)
+	if (sink_is_ending(s))
 		return;
 	if (rc)
 		tv_log(TV_WARN, "arbiter: %s", why);
 	if (rc == TV_E_LOST)
-		snprintf(s->why.text, sizeof(s->why.text), "%s", why);
+		tv_copy(s->why.text, sizeof(s->why.text), why);
 	fo_backup_answer(&s->b, tv_now_ns(), rc, rc ? 0 : rec->generation);
 }

@@ -1,95 +1,135 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The sink: the end of the session. */
+/*
+ * The sink: the end of the session.
+ *
+ *   SINK_RUNS --sink_end--> SINK_FLUSHES --closed--> SINK_KILLS --killed--> SINK_ENDED
+ *
+ * A step that has nothing to do is passed over: the first without a connection or a time to flush,
+ * the second without a standby, or when the standby is the VM now. Whoever ends the session first
+ * chooses the outcome. From SINK_FLUSHES on nothing that comes from the primary, the daemon, the
+ * arbiter or the apply thread is acted on, but for what the next step waits for.
+ */
 #include "replicator/sink/sink_int.h"
 
 #include <errno.h>
-#include <stdio.h>
 
-void sink_finish(struct sink *s)
-{
-	tv_log(TV_INFO, "session ends: %s%s%s", s->outcome, s->why.text[0] ? ": " : "",
-	       s->why.text);
-	if (s->hello)
-		report_send(s->report,
-			    json_pack("{ss ss si ss sI si sI ss}", "op", "done", "outcome",
-				      s->outcome, "rc", s->exit_rc, "text", s->why.text,
-				      "generation", (json_int_t)s->job.generation, "pid",
-				      (int)s->vm.pid, "start_ticks", (json_int_t)s->vm.start_ticks,
-				      "qmp", s->vm.qmp_path));
-	report_flush(s->report);
-	event_base_loopbreak(s->base);
-}
+#define REFUSAL_MS 1000 /* a Refuse or Fenced has this long to leave */
 
 void sink_set_why(struct sink *s, int rc, const char *text)
 {
 	if (!s->exit_rc)
 		s->exit_rc = rc;
 	if (!s->why.text[0])
-		snprintf(s->why.text, sizeof(s->why.text), "%s", text);
+		tv_copy(s->why.text, sizeof(s->why.text), text);
+}
+
+static void report_done(struct sink *s)
+{
+	struct session_end end = {.outcome = s->outcome,
+				  .rc = s->exit_rc,
+				  .generation = s->job.generation,
+				  .pid = s->vm.pid,
+				  .start_ticks = s->vm.start_ticks};
+
+	tv_copy(end.text, sizeof(end.text), s->why.text);
+	tv_copy(end.qmp, sizeof(end.qmp), s->vm.qmp_path);
+	report_send(s->report, session_message(SESSION_OP_DONE, &end));
+}
+
+static void finish(struct sink *s)
+{
+	if (s->step == SINK_ENDED)
+		return;
+	s->step = SINK_ENDED;
+	tv_log(TV_INFO, "session ends: %s%s%s", session_outcome_name(s->outcome),
+	       s->why.text[0] ? ": " : "", s->why.text);
+	if (s->hello)
+		report_done(s);
+	report_flush(s->report);
+	event_base_loopbreak(s->base);
 }
 
 void sink_post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
 	       const struct apply_sums *sums)
 {
-	if (!applier_post(s->applier, kind, p, n, epoch, sums))
+	if (applier_post(s->applier, kind, p, n, epoch, sums)) {
+		sink_set_why(s, -ENOMEM, "no memory for received data");
+		s->outcome = SESSION_FAILED;
+		finish(s);
 		return;
-	sink_set_why(s, -ENOMEM, "no memory for received data");
-	s->outcome = "failed";
-	sink_finish(s);
+	}
+	if (s->conn && applier_full(s->applier))
+		repl_read_enable(s->conn, false); /* until on_applier_drained() */
 }
 
-/* Ends the standby, if there is one, then the process. */
-void sink_discard(struct sink *s, const char *outcome)
+static void kill_standby(struct sink *s)
 {
-	if (s->ending)
+	if (!s->applier || s->outcome == SESSION_PROMOTED) {
+		finish(s);
 		return;
-	s->ending = true;
+	}
+	s->step = SINK_KILLS;
+	sink_post(s, APPLY_KILL, NULL, 0, s->forget_disks, NULL);
+}
+
+void sink_end(struct sink *s, enum session_outcome outcome, int flush_ms)
+{
+	if (sink_is_ending(s))
+		return;
+	s->step = SINK_FLUSHES;
 	s->outcome = outcome;
-	if (s->applier)
-		sink_post(s, APPLY_KILL, NULL, 0, s->bye, NULL);
+	if (s->conn && flush_ms)
+		repl_finish(s->conn, flush_ms); /* continued in sink_end_closed() */
 	else
-		sink_finish(s);
+		kill_standby(s);
+}
+
+void sink_end_closed(struct sink *s)
+{
+	if (s->step == SINK_FLUSHES)
+		kill_standby(s);
+}
+
+void sink_end_killed(struct sink *s)
+{
+	finish(s);
+}
+
+/* QEMU's output may be in it; the wire wants one line of plain text. */
+static void make_plain(char *text)
+{
+	for (char *p = text; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = *p == '\n' ? ' ' : '?';
 }
 
 void sink_refuse(struct sink *s, int rc, const char *reason)
 {
 	Twinvm__Refuse r = TWINVM__REFUSE__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
-	char text[sizeof(((struct tv_err *)0)->text)];
+	struct tv_err e;
 
-	/* QEMU's words may be in it: one line of plain text, as the wire wants it. */
-	snprintf(text, sizeof(text), "%s", reason);
-	for (char *p = text; *p; p++)
-		if (*p < ' ' || *p > '~')
-			*p = *p == '\n' ? ' ' : '?';
-
-	tv_log(TV_WARN, "refusing %s: %s", s->job.vm_name, text);
+	if (sink_is_ending(s))
+		return;
+	tv_copy(e.text, sizeof(e.text), reason);
+	make_plain(e.text);
+	tv_log(TV_WARN, "refusing %s: %s", s->job.vm_name, e.text);
 	r.code = rc;
-	r.text = text;
+	r.text = e.text;
 	r.generation = s->job.generation;
 	msg.msg_case = TWINVM__CONTROL__MSG_REFUSE;
 	msg.refuse = &r;
 	sink_send(s, &msg, false);
-	sink_set_why(s, rc, text);
-	s->ending = true;
-	s->outcome = "refused";
-	if (s->conn)
-		repl_finish(s->conn, 1000); /* on_closed goes on */
-	else
-		sink_discard(s, "refused");
+	sink_set_why(s, rc, e.text);
+	sink_end(s, SESSION_REFUSED, REFUSAL_MS);
 }
 
-/* The sender is stale: it is told the higher generation (and nothing else: that says it all). */
+/* No Refuse beside it: a Fenced ends the stale primary's session by itself. */
 void sink_turn_away(struct sink *s, uint64_t highest)
 {
 	struct fo_msg m = {.kind = FO_M_FENCED, .generation = highest};
 
 	sink_send_msg(s, &m);
-	sink_set_why(s, TV_E_LOST, "a higher generation of this VM is known here");
-	s->ending = true;
-	s->outcome = "refused";
-	if (s->conn)
-		repl_finish(s->conn, 1000); /* on_closed goes on */
-	else
-		sink_discard(s, "refused");
+	sink_set_why(s, TV_E_LOST, "this host knows a higher generation of this VM");
+	sink_end(s, SESSION_REFUSED, REFUSAL_MS);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The disks of a description, and a replica for them: see open_disks.h. */
 #include "replicator/sink/open_disks.h"
 
 #include <errno.h>

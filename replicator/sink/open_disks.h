@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The disks' replicas as the apply thread uses them: opened from a VM's description, handed to the
- * standby, given up or removed at the end. */
+/* Opens the replicas (checkpoint/) of the disks that a VM's description lists. */
 #ifndef REPLICATOR_SINK_OPEN_DISKS_H
 #define REPLICATOR_SINK_OPEN_DISKS_H
 
@@ -13,7 +12,11 @@ struct open_disks_conf {
 	uint64_t spool_bytes;
 	const uint8_t *hash_key; /* may be NULL */
 };
-/* *out is NULL for a VM without writable disks. paths gets CKPT_MAX_DISKS places; *n are used. */
+/*
+ * *out: the replicas, the caller's also on failure; NULL for a VM without writable disks. The first
+ * *n of paths point to the images' paths, which are *out's. TV_E_PROTOCOL: too many disks; -errno
+ * of the folder conf->dir, or what ckpt_rep_open returns; with a sentence.
+ */
 int sink_open_disks(json_t *desc, const struct open_disks_conf *conf, struct ckpt_rep **out,
 		    const char *paths[CKPT_MAX_DISKS], unsigned *n, struct tv_err *e) TV_MUST_CHECK;
 

@@ -1,17 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The sink: the messages of the primary that are for the engine. */
+/* The sink: the primary's messages for the engine, from the stream and as datagrams. */
 #include "replicator/sink/sink_int.h"
 
-void sink_violation(struct sink *s, const char *what)
+#include <stdio.h>
+
+void sink_violation(struct sink *s, const char *fmt, ...)
 {
-	sink_refuse(s, TV_E_PROTOCOL, what);
+	struct tv_err e;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(e.text, sizeof(e.text), fmt, ap);
+	va_end(ap);
+	/* By the record the VM runs here from now on: a former primary cannot prevent that. */
+	if (s->b.state == FO_B_PROMOTING) {
+		tv_log(TV_WARN, "%s: ignored during promotion: %s", s->job.peer.name, e.text);
+		return;
+	}
+	sink_refuse(s, TV_E_PROTOCOL, e.text);
 }
 
-/* What the primary's engine says; bad: the connection ends. */
-void sink_receive(struct sink *s, const struct fo_msg *m, int64_t now_ns)
+void sink_receive(struct sink *s, const char *name, const struct fo_msg *m, int64_t now_ns)
 {
+	enum fo_backup_state state = s->b.state;
+
 	if (fo_backup_message(&s->b, now_ns, m) == TV_E_PROTOCOL)
-		sink_violation(s, "a message that has no place here");
+		sink_violation(s, "unexpected message %s in state %s", name,
+			       fo_backup_state_name(state));
 }
 
 void sink_on_beat(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
@@ -24,9 +39,9 @@ void sink_on_beat(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint6
 			   .sent_ns = sent_ns,
 			   .datagram = true};
 
-	if (kind != REPL_BEAT || s->ending || !s->conn)
+	if (kind != REPL_BEAT || sink_is_ending(s) || !s->conn)
 		return;
 	if (generation == s->b.generation)
 		s->beat_rx_ns = now_ns;
-	sink_receive(s, &m, now_ns);
+	sink_receive(s, "Heartbeat", &m, now_ns);
 }

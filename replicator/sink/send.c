@@ -2,6 +2,8 @@
 /* The sink: sending to the primary. */
 #include "replicator/sink/sink_int.h"
 
+#include <errno.h>
+
 void sink_send(struct sink *s, Twinvm__Control *msg, bool urgent)
 {
 	int rc = s->conn ? repl_send(s->conn, msg, urgent) : -ENOTCONN;

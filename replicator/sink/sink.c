@@ -2,18 +2,27 @@
 /*
  * Theory of operation: the replicator on the backup
  *
- * The daemon accepts a connection and hands it, TLS not yet begun, to a process of its own:
- * whatever a peer sends can hurt this process only. After the peer's hello the process introduces
- * itself to the daemon, which ends an older replica of the same VM first; then the standby is
- * started, the first copy applied as it comes, and every epoch checked as a whole, acknowledged,
- * and applied.
+ * Start. twinvmd accepts a connection and gives it, TLS not yet begun, to a process of its own:
+ * whatever a peer sends can hurt this process only. After the peer's Hello (hello.c) the process
+ * registers with the daemon, which ends an older replica of the same VM first and then answers
+ * `go`. Then the standby is started (standby.c) and the primary gets a Welcome.
  *
- * Silence, or a connection that stays closed, makes the decision core ask the arbiter (without one:
- * a person). From the moment it asks, no commit is acknowledged any more: the primary must not
- * release output on the word of a backup that is about to run the VM itself.
+ * Work. The first copy is applied as it comes. Each epoch is received, checked as a whole,
+ * acknowledged, and applied, in this order, by the apply thread (applier.c). What is a commit, and
+ * when the VM is to be promoted, is decided by failover's engine (failover/backup.c): the loop
+ * brings it events and carries out what it asks for (decide.c).
  *
- * After promotion the VM is an ordinary QEMU of this host; the daemon is told and this process
- * ends.
+ * Failover. Silence, or a connection that stays closed, makes the engine ask the arbiter (without
+ * one: an operator decides). From the moment it asks, no commit is acknowledged any more: the
+ * primary must not release output because of a backup that is about to run the VM itself.
+ *
+ * End (end.c). The outcome is chosen once; then what was sent to the primary leaves, the standby is
+ * ended, `done` is reported and the process exits. After a promotion the standby is not ended: the
+ * VM is an ordinary QEMU of this host, and the daemon's to look after. If this process dies, the
+ * daemon ends the standby, unless the note in its run directory says that it was promoted.
+ *
+ * Threads: the loop; the apply thread; the arbiter's thread, which exists while a question is open.
+ * Limits: the work queue (applier.c), spool_bytes for an epoch on disk, 256 frames to replay (replay.c).
  */
 #include "replicator/sink/sink.h"
 #include "replicator/sink/sink_int.h"
@@ -21,100 +30,160 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
-#define HELLO_TIMEOUT_NS \
-	(5 * TV_NS_PER_S) /* a peer that connects and says nothing is not waited for */
-
-void sink_arm(struct event *ev, int64_t ns)
-{
-	struct timeval tv = {ns / TV_NS_PER_S, (ns % TV_NS_PER_S + 999) / 1000};
-
-	event_add(ev, &tv);
-}
+#define HELLO_TIMEOUT_NS (5 * TV_NS_PER_S) /* a peer that connects must introduce itself */
 
 /* ---- time ---- */
+
+static void arm_tick(struct sink *s)
+{
+	struct timeval tv = tv_timeval(s->times.tick_ns);
+
+	event_add(s->tick, &tv);
+}
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sink *s = arg;
-	int64_t now = tv_now_ns(), heard_ns = s->conn ? repl_last_rx_ns(s->conn) : 0;
+	int64_t now = tv_now_ns(), rx_ns = s->conn ? repl_last_rx_ns(s->conn) : 0;
 
 	(void)fd;
 	(void)what;
-	sink_arm(s->tick, s->times.tick_ns);
-	if (s->ending)
+	arm_tick(s);
+	if (sink_is_ending(s))
 		return;
 	if (!s->hello) {
 		if (now - s->started_ns > HELLO_TIMEOUT_NS) {
-			sink_set_why(s, -ETIMEDOUT, "the peer connected and said nothing");
-			sink_discard(s, "failed");
+			sink_set_why(s, -ETIMEDOUT, "the peer connected and sent no Hello");
+			sink_end(s, SESSION_FAILED, 0);
 		}
 		return;
 	}
-	fo_backup_tick(&s->b, now, s->beat_rx_ns > heard_ns ? s->beat_rx_ns : heard_ns);
+	fo_backup_tick(&s->b, now, s->beat_rx_ns > rx_ns ? s->beat_rx_ns : rx_ns);
 	sink_next_hashes(s);
-	if (now - s->last_stats_ns >= s->times.heartbeat_ns && !s->ending) {
+	if (now - s->last_stats_ns >= s->times.heartbeat_ns && !sink_is_ending(s)) {
 		s->last_stats_ns = now;
 		sink_send_stats(s);
 	}
 }
 
-/* ---- the daemon's orders ---- */
+/* ---- the daemon's messages ---- */
 
-static void order_promote(struct sink *s)
+static const char *why_no_promotion(const struct sink *s)
 {
-	if (fo_backup_force(&s->b, tv_now_ns())) {
-		report_send(s->report, json_pack("{ss sb}", "op", "promote-answer", "ok", 1));
-		return;
-	}
-	report_send(
-		s->report,
-		json_pack("{ss sb ss}", "op", "promote-answer", "ok", 0, "text",
-			  s->b.state == FO_B_SYNCING
-				  ? "the first copy is not complete: there is nothing to run"
-			  : s->arbiter
-				  ? "the arbiter decides for this VM, and has not given it to us"
-				  : "the primary is alive: stop the VM there first"));
+	if (s->b.state == FO_B_SYNCING)
+		return "the first copy is not complete: there is nothing to run";
+	if (s->arbiter)
+		return "the arbiter decides for this VM, and has not given it to this host";
+	return "the primary is alive: stop the VM there first";
 }
 
-static void on_order(struct report *r, json_t *msg, void *arg)
+static void on_promote(struct sink *s)
+{
+	struct session_answer answer = {.ok = fo_backup_force(&s->b, tv_now_ns())};
+
+	if (!answer.ok)
+		tv_copy(answer.text, sizeof(answer.text), why_no_promotion(s));
+	report_send(s->report, session_message(SESSION_OP_PROMOTE_ANSWER, &answer));
+}
+
+static void on_go(struct sink *s, const struct session_go *go)
+{
+	if (s->let_in) /* a new daemon has adopted this session */
+		return;
+	s->let_in = true;
+	sink_begin_standby(s, go->slot);
+}
+
+/* A promotion that has begun is not called off. */
+static void on_discard(struct sink *s)
+{
+	sink_set_why(s, 0, "replaced by a newer synchronisation");
+	repl_free(s->conn);
+	s->conn = NULL;
+	if (s->b.state != FO_B_PROMOTING && s->b.state != FO_B_PROMOTED)
+		sink_end(s, SESSION_DISCARDED, 0);
+}
+
+/* An invalid message is of a daemon of another version: it may not have let this session in. */
+static bool read_body(struct sink *s, enum session_op op, const json_t *msg, void *body,
+		      size_t body_bytes)
+{
+	struct tv_err e = {0};
+	int rc = session_body(op, msg, body, body_bytes, &e);
+
+	if (!rc)
+		return true;
+	tv_log(TV_ERROR, "invalid message from twinvmd: %s", e.text);
+	if (!s->let_in)
+		sink_refuse(s, rc, "twinvmd on the backup is of another version");
+	return false;
+}
+
+static void on_message(struct report *r, json_t *msg, void *arg)
 {
 	struct sink *s = arg;
-	const char *op = json_string_value(json_object_get(msg, "op"));
+	struct session_go go;
+	struct session_text refuse;
+	struct session_fenced fenced;
+	enum session_op op = session_op_of(msg);
 
 	(void)r;
-	if (!op || s->ending)
+	if (sink_is_ending(s))
 		return;
-	if (!strcmp(op, "go")) {
-		if (!s->registered)
-			sink_begin_standby(
-				s, (unsigned)json_integer_value(json_object_get(msg, "slot")));
-		s->registered = true;
-	} else if (!strcmp(op, "refuse")) {
-		sink_refuse(s, TV_E_REFUSED, json_string_value(json_object_get(msg, "text")));
-	} else if (!strcmp(op, "fenced")) {
-		sink_turn_away(s, (uint64_t)json_integer_value(json_object_get(msg, "generation")));
-	} else if (!strcmp(op, "promote")) {
-		order_promote(s);
-	} else if (!strcmp(op, "discard")) {
-		sink_set_why(s, 0, "replaced by a newer synchronisation");
-		if (s->conn) {
-			repl_free(s->conn);
-			s->conn = NULL;
-		}
-		if (s->b.state != FO_B_PROMOTING && s->b.state != FO_B_PROMOTED)
-			sink_discard(s, "discarded");
+	switch (op) {
+	case SESSION_OP_GO:
+		if (read_body(s, op, msg, &go, sizeof(go)))
+			on_go(s, &go);
+		return;
+	case SESSION_OP_REFUSE:
+		if (read_body(s, op, msg, &refuse, sizeof(refuse)))
+			sink_refuse(s, TV_E_REFUSED, refuse.text);
+		return;
+	case SESSION_OP_FENCED:
+		if (read_body(s, op, msg, &fenced, sizeof(fenced)))
+			sink_turn_away(s, fenced.generation);
+		return;
+	case SESSION_OP_PROMOTE:
+		on_promote(s);
+		return;
+	case SESSION_OP_DISCARD:
+		on_discard(s);
+		return;
+	default:
+		tv_log(TV_ERROR, "unexpected message from twinvmd: '%s'",
+		       op == SESSION_OP_NONE ? "?" : session_op_info(op)->word);
 	}
+}
+
+/* ---- start and end of the process ---- */
+
+static int start(struct sink *s, int conn_fd)
+{
+	const struct config *c = &s->job.conf;
+	struct report_ops rops = {sink_introduce, on_message, s};
+	struct repl_opts opts = {0};
+	int rc;
+
+	s->base = event_base_new();
+	s->tick = s->base ? evtimer_new(s->base, on_tick, s) : NULL;
+	s->replay = replay_new();
+	if (!s->tick || !s->replay)
+		return tv_fail(&s->why, -ENOMEM, "no memory");
+	fo_times_init(&s->times, c->heartbeat_ms * TV_NS_PER_MS);
+	rc = repl_tls_new(c->ca, c->cert, c->key, &s->tls, &s->why);
+	if (!rc)
+		rc = report_new(s->base, c->socket, &rops, &s->report);
+	if (!rc)
+		rc = repl_accept(s->base, s->tls, conn_fd, &opts, &sink_link_ops, s, &s->conn,
+				 &s->why);
+	return rc;
 }
 
 int sink_main(const char *job_text, int conn_fd)
 {
 	static struct sink sink; /* outlives every callback */
 	struct sink *s = &sink;
-	struct report_ops rops = {sink_introduce, on_order, s};
-	struct repl_opts opts = {0};
 	char tag[80];
 	int rc;
 
@@ -126,26 +195,13 @@ int sink_main(const char *job_text, int conn_fd)
 	}
 	snprintf(tag, sizeof(tag), "%s sink", s->job.conf.host);
 	tv_log_init(tag);
-	s->base = event_base_new();
-	fo_times_init(&s->times, s->job.conf.heartbeat_ms * TV_NS_PER_MS);
-	s->tick = evtimer_new(s->base, on_tick, s);
-	s->replay = replay_new();
-	if (!s->replay)
-		tv_fail(&s->why, rc = -ENOMEM, "no memory");
-	else
-		rc = repl_tls_new(s->job.conf.ca, s->job.conf.cert, s->job.conf.key, &s->tls,
-				  &s->why);
-	if (!rc)
-		rc = report_new(s->base, s->job.conf.socket, &rops, &s->report);
-	if (!rc)
-		rc = repl_accept(s->base, s->tls, conn_fd, &opts, &sink_link_ops, s, &s->conn,
-				 &s->why);
+	rc = start(s, conn_fd);
 	if (rc) {
 		tv_log(TV_ERROR, "%s", s->why.text[0] ? s->why.text : tv_strerror(rc));
 		return 1;
 	}
 	s->started_ns = tv_now_ns();
-	sink_arm(s->tick, s->times.tick_ns);
+	arm_tick(s);
 	event_base_dispatch(s->base);
 	applier_free(s->applier);
 	replay_free(s->replay);

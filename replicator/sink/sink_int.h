@@ -1,92 +1,130 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The sink's insides, shared by its files: one file a concern. Private to daemon/. */
+/*
+ * The sink's insides: its state, and the functions by which its files work together. The files are
+ * layers: each calls only those listed above it here. Private to replicator/sink.
+ */
 #ifndef REPLICATOR_SINK_SINK_INT_H
 #define REPLICATOR_SINK_SINK_INT_H
 
 #include "checkpoint/checkpoint.h"
-#include "replicator/sink/applier.h"
 #include "failover/arbiter/arbiter.h"
-#include "replicator/session/session.h"
-#include "replicator/sink/replay.h"
 #include "replicator/link/link.h"
+#include "replicator/session/session.h"
+#include "replicator/sink/applier.h"
+#include "replicator/sink/replay.h"
+
+/* How far the end of the session has come (end.c); it only goes forward. */
+enum sink_step {
+	SINK_RUNS,
+	SINK_FLUSHES, /* the outcome is chosen; what was sent to the primary leaves */
+	SINK_KILLS,   /* the apply thread ends the standby */
+	SINK_ENDED,   /* reported to the daemon; the loop is being left */
+};
 
 struct sink {
-	struct job job;
+	struct job job; /* of the daemon; completed from the primary's Hello */
 	struct event_base *base;
 	struct fo_times times;
 	struct report *report;
 	struct repl_tls *tls;
-	struct repl_conn *conn;
+	struct repl_conn *conn; /* NULL: closed */
 	struct repl_beat *beats;
-	int64_t beat_rx_ns; /* last datagram of the primary */
+	int64_t beat_rx_ns; /* last heartbeat datagram of the primary */
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
-	struct applier *applier;
+	struct applier *applier; /* NULL: no standby yet */
 	struct replay *replay;
 	struct event *tick, *standby_end;
-	char dir[256];
-	unsigned slot; /* whose names the standby gets: the daemon says which are free */
+	char dir[256]; /* run directory of the standby */
+	int slot;      /* whose names the standby has (slot.h): the daemon knows which are free */
 	struct slot_names names;
 
 	struct fo_backup b;		       /* decides */
 	uint8_t hash_key[CKPT_HASH_KEY_BYTES]; /* of the primary */
-	bool has_hash_key, hashes_due;
-	bool hello, registered, bye, ending;
-	bool told; /* the primary itself has asked us to take over: its host is well */
+	bool has_hash_key;
+	bool hashes_due;   /* the next DiskHashes are to be made */
+	bool hello;	   /* received: this process has registered, or will as soon as it can */
+	bool let_in;	   /* the daemon answered go: a standby is started, once */
+	bool forget_disks; /* the primary ended protection: the images go with the standby */
+	bool asked_to_run; /* by the primary itself, so its host is well: no need to fence it */
 	struct hv_vm_id vm;
 	char *description;
 	uint64_t rx_bytes;
 	int64_t last_stats_ns, started_ns;
-	const char *outcome;
-	int exit_rc;
-	struct tv_err why;
+
+	/* the end: written by end.c */
+	enum sink_step step;
+	enum session_outcome outcome;
+	int exit_rc;	   /* of what failed first */
+	struct tv_err why; /* the first reason; also shown while the session runs */
 };
 
-void sink_arm(struct event *ev, int64_t ns);
+static inline bool sink_is_ending(const struct sink *s)
+{
+	return s->step != SINK_RUNS;
+}
 
-/*
- * The files, each of which calls only those above it.
- */
-/* ---- send.c: messages to the primary ---- */
+/* ---- send.c: messages to the primary; without a connection nothing is sent ---- */
 void sink_send(struct sink *s, Twinvm__Control *msg, bool urgent);
+/* fo_backup_ops.send; arg is the sink. */
 void sink_send_msg(void *arg, const struct fo_msg *m);
 
 /* ---- stats.c: messages to the daemon ---- */
 void sink_send_stats(struct sink *s);
+/* report_ops.connected; before the Hello there is nothing to register. */
 void sink_introduce(struct report *r, void *arg);
 
 /* ---- end.c: the end of the session ---- */
+/* The first code and the first reason are kept. */
 void sink_set_why(struct sink *s, int rc, const char *text);
-void sink_finish(struct sink *s);
-/* Puts work into the apply thread's queue; without memory for it the session ends. */
+/*
+ * Ends the session with that outcome; later calls change nothing. What was sent to the primary has
+ * flush_ms to leave (0: none); then the standby is ended, unless the outcome is SESSION_PROMOTED;
+ * then the daemon gets `done` and the loop ends.
+ */
+void sink_end(struct sink *s, enum session_outcome outcome, int flush_ms);
+/* The connection has closed while the session ends. */
+void sink_end_closed(struct sink *s);
+/* The apply thread has ended the standby. */
+void sink_end_killed(struct sink *s);
+/* Posts work to the apply thread, which must exist. While its queue is full the primary is not
+ * read. Without memory for the work the session ends at once. */
 void sink_post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
 	       const struct apply_sums *sums);
-/* Ends the standby, if there is one, then the process. */
-void sink_discard(struct sink *s, const char *outcome);
-/* Sends the primary why, then discards. */
+/* Sends the primary a Refuse with that code and reason, and ends as SESSION_REFUSED. */
 void sink_refuse(struct sink *s, int rc, const char *reason);
-/* The primary is stale: sends it the higher generation, then discards. */
+/* The primary is stale: sends it the higher generation, and ends as SESSION_REFUSED. */
 void sink_turn_away(struct sink *s, uint64_t highest);
 
 /* ---- receive.c: the primary's messages for the engine ---- */
-/* The peer broke the protocol: it is refused, and the session ends. */
-void sink_violation(struct sink *s, const char *what);
-void sink_receive(struct sink *s, const struct fo_msg *m, int64_t now_ns);
+/* The primary broke the protocol: it is refused, and the session ends; but a promotion that has
+ * begun is not called off. */
+void sink_violation(struct sink *s, const char *fmt, ...) TV_PRINTF(2, 3);
+/* name: of the message, as in control.proto. */
+void sink_receive(struct sink *s, const char *name, const struct fo_msg *m, int64_t now_ns);
+/* repl_beat_cb; arg is the sink. */
 void sink_on_beat(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
 		  int64_t now_ns, void *arg);
 
 /* ---- standby.c: the standby, behind the apply thread ---- */
-/* The daemon let us in; slot: whose names the standby gets. */
-void sink_begin_standby(struct sink *s, unsigned slot);
-/* On a slow link they wait here, where they have not been made yet. Also from the tick. */
+/* The daemon let this session in; slot: whose names the standby gets, -1: of the one it had. */
+void sink_begin_standby(struct sink *s, int slot);
+/* Has the next DiskHashes made if they are due and the last ones have left: on a slow link they
+ * wait where they do not exist yet. Called from the tick, too. */
 void sink_next_hashes(struct sink *s);
 
 /* ---- decide.c: what the engine asks for ---- */
 extern const struct fo_backup_ops sink_engine_ops;
+/* fo_answer_cb; arg is the sink. */
 void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
 		    void *arg);
 
-/* ---- link.c: connection and messages ---- */
+/* ---- hello.c: the first message ---- */
+/* The name of a field whose value is invalid; NULL: all are valid. The protocol is not looked at. */
+const char *sink_hello_invalid(const Twinvm__Hello *h);
+void sink_on_hello(struct sink *s, const Twinvm__Hello *h);
+
+/* ---- link.c: the connection and what comes through it ---- */
 extern const struct repl_ops sink_link_ops;
 
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The sink: the standby behind the apply thread, and its answers. */
+/* The sink: the standby behind the apply thread, and that thread's answers. */
 #include "replicator/sink/sink_int.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,12 +11,9 @@
 #define HASHES_AHEAD_BYTES (64u << 10)
 #define PROMOTE_TIMEOUT_MS 10000
 
-/* ---- the apply thread's answers ---- */
-
-/* On a slow link they wait here, where they have not been made yet. Also from the tick. */
 void sink_next_hashes(struct sink *s)
 {
-	if (!s->hashes_due || s->ending || !s->conn ||
+	if (!s->hashes_due || sink_is_ending(s) || !s->conn ||
 	    repl_queued_bytes(s->conn) > HASHES_AHEAD_BYTES)
 		return;
 	s->hashes_due = false;
@@ -30,48 +26,53 @@ static void on_standby_end(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (s->ending || s->b.state == FO_B_PROMOTING)
+	if (sink_is_ending(s) || s->b.state == FO_B_PROMOTING)
 		return;
-	sink_set_why(
-		s, TV_E_GONE,
-		"the standby's QEMU process ended by itself; see standby.log in the run directory");
-	sink_discard(s, "failed");
+	sink_set_why(s, TV_E_GONE,
+		     "the standby's QEMU process ended unexpectedly; see standby.log in the run "
+		     "directory");
+	sink_end(s, SESSION_FAILED, 0);
 }
 
-static void on_started(struct sink *s, const struct apply_answer *a)
+static void send_welcome(struct sink *s, bool hashes)
 {
 	Twinvm__Welcome w = TWINVM__WELCOME__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
 	uint16_t port = 0;
-	int rc;
+	int rc = s->conn ? repl_beat_new(s->base, s->conn, false, sink_on_beat, s, &port, &s->beats)
+			 : -ENOTCONN;
 
+	if (rc)
+		tv_log(TV_WARN, "no datagrams (%s): heartbeats use the connection only",
+		       tv_strerror(rc));
+	w.generation = s->b.generation;
+	w.beat_port = port;
+	w.hashes = hashes;
+	w.host = s->job.conf.host;
+	msg.msg_case = TWINVM__CONTROL__MSG_WELCOME;
+	msg.welcome = &w;
+	sink_send(s, &msg, false);
+}
+
+static void on_started(struct sink *s, const struct apply_answer *a)
+{
 	if (a->rc) {
 		sink_refuse(s, a->rc, a->e.text);
 		return;
 	}
 	s->vm = a->vm;
-	s->standby_end = event_new(s->base, applier_pidfd(s->applier), EV_READ, on_standby_end, s);
+	s->standby_end = event_new(s->base, a->pidfd, EV_READ, on_standby_end, s);
 	event_add(s->standby_end, NULL);
 	sink_introduce(s->report, s); /* the daemon learns the standby's pid */
-	rc = s->conn ? repl_beat_new(s->base, s->conn, false, sink_on_beat, s, &port, &s->beats)
-		     : -ENOTCONN;
-	if (rc)
-		tv_log(TV_WARN, "heartbeats come through the connection only: %s", tv_strerror(rc));
-	w.generation = s->b.generation;
-	w.beat_port = port;
-	w.hashes = a->has_old;
-	w.host = s->job.conf.host;
-	msg.msg_case = TWINVM__CONTROL__MSG_WELCOME;
-	msg.welcome = &w;
-	sink_send(s, &msg, false);
-	s->beat_rx_ns =
-		tv_now_ns(); /* heartbeats begin with the welcome: silence is counted from here */
+	send_welcome(s, a->has_old);
+	/* Heartbeats begin with the Welcome: silence is counted from here. */
+	s->beat_rx_ns = tv_now_ns();
 	fo_backup_welcomed(&s->b, s->beat_rx_ns);
 	s->hashes_due = a->has_old;
 	sink_next_hashes(s);
 }
 
-/* What the images hold already, told before the disks' first copy begins (checkpoint/sieve.c). */
+/* What the images hold already, sent before the disks' first copy begins (checkpoint/sieve.c). */
 static void on_hashes(struct sink *s, const struct apply_answer *a)
 {
 	Twinvm__DiskHashes h = TWINVM__DISK_HASHES__INIT;
@@ -90,6 +91,19 @@ static void on_hashes(struct sink *s, const struct apply_answer *a)
 	sink_next_hashes(s);
 }
 
+static void on_promoted(struct sink *s, const struct apply_answer *a)
+{
+	if (a->rc) {
+		sink_set_why(s, a->rc, a->e.text);
+		tv_log(TV_ERROR, "promotion failed: %s", a->e.text);
+	} else {
+		s->vm = a->vm;
+		tv_log(TV_INFO, "replayed %u recent frames",
+		       replay_run(s->replay, s->b.epoch_committed, s->job.conf.bridge));
+	}
+	fo_backup_promoted(&s->b, tv_now_ns(), a->rc);
+}
+
 static void replica_failed(struct sink *s, const struct apply_answer *a)
 {
 	tv_log(TV_ERROR, "replica of %s is lost at epoch %llu: %s", s->job.vm_name,
@@ -98,47 +112,45 @@ static void replica_failed(struct sink *s, const struct apply_answer *a)
 		sink_refuse(s, a->rc, a->e.text);
 	else {
 		sink_set_why(s, a->rc, a->e.text);
-		sink_discard(s, "failed");
+		sink_end(s, SESSION_FAILED, 0);
 	}
 }
 
-static void on_apply(const struct apply_answer *a, void *arg)
+static void act_on(struct sink *s, const struct apply_answer *a)
 {
-	struct sink *s = arg;
-
-	if (a->kind == APPLY_KILL) {
-		sink_finish(s);
-		return;
-	}
-	if (a->kind == APPLY_HASH && !a->rc && !s->ending)
-		on_hashes(s, a);
-	free(a->hashes);
-	if (s->ending || (a->kind == APPLY_HASH && !a->rc))
-		return;
 	switch (a->kind) {
 	case APPLY_START:
 		on_started(s, a);
 		break;
 	case APPLY_PROMOTE:
-		if (a->rc) {
-			sink_set_why(s, a->rc, a->e.text);
-			tv_log(TV_ERROR, "promotion failed: %s", a->e.text);
-		} else {
-			s->vm = a->vm;
-			tv_log(TV_INFO, "%u frames of the last moments were said again",
-			       replay_run(s->replay, s->b.epoch_committed, s->job.conf.bridge));
-		}
-		fo_backup_promoted(&s->b, tv_now_ns(), a->rc);
+		on_promoted(s, a);
 		break;
-	default:
+	case APPLY_HASH:
 		if (a->rc)
 			replica_failed(s, a);
-		else {
+		else
+			on_hashes(s, a);
+		break;
+	default:
+		if (a->rc) {
+			replica_failed(s, a);
+		} else {
 			fo_backup_verified(&s->b, tv_now_ns(), a->epoch);
 			replay_committed(s->replay, a->epoch);
 		}
 		break;
 	}
+}
+
+static void on_answer(const struct apply_answer *a, void *arg)
+{
+	struct sink *s = arg;
+
+	if (a->kind == APPLY_KILL)
+		sink_end_killed(s);
+	else if (!sink_is_ending(s))
+		act_on(s, a);
+	free(a->hashes);
 }
 
 static void on_applier_drained(void *arg)
@@ -149,34 +161,44 @@ static void on_applier_drained(void *arg)
 		repl_read_enable(s->conn, true);
 }
 
-void sink_begin_standby(struct sink *s, unsigned slot)
+/* The names that the standby gets, and its run directory. */
+static int take_slot(struct sink *s, int slot)
 {
-	struct applier_conf conf = {.replica_dir = s->job.conf.replica_dir,
-				    .session = s->job.session,
-				    .spool_dir = s->dir,
-				    .spool_bytes = s->job.conf.spool_bytes,
-				    .queue_bytes = QUEUE_BYTES,
-				    .promote_timeout_ms = PROMOTE_TIMEOUT_MS,
-				    .answer = on_apply,
+	int rc;
+
+	if (slot > 0) /* begin() in hello.c made the one of slot 0; empty unless it is in use */
+		rmdir(s->dir);
+	if (slot >= 0)
+		s->slot = slot;
+	slot_names(s->job.vm_id, (unsigned)s->slot, &s->names);
+	rc = job_dir(&s->job.conf, s->names.id, s->dir, sizeof(s->dir));
+	if (!rc)
+		promotion_forget(s->dir); /* of an earlier session */
+	return rc;
+}
+
+void sink_begin_standby(struct sink *s, int slot)
+{
+	const struct config *c = &s->job.conf;
+	struct applier_conf conf = {.queue_bytes = QUEUE_BYTES,
+				    .answer = on_answer,
 				    .drained = on_applier_drained,
 				    .arg = s};
 
-	if (s->has_hash_key)
-		conf.hash_key = s->hash_key;
-	if (slot) /* the hello's guess, empty unless it is another's */
-		rmdir(s->dir);
-	s->slot = slot;
-	slot_names(s->job.vm_id, slot, &s->names);
-	if (job_dir(&s->job.conf, s->names.id, s->dir, sizeof(s->dir))) {
-		sink_refuse(s, -EIO, "the run directory cannot be made on the backup");
+	if (take_slot(s, slot)) {
+		sink_refuse(s, -EIO, "the backup cannot make the VM's run directory");
 		return;
 	}
-	promotion_forget(s->dir); /* an earlier life's */
-	conf.standby = (struct hv_standby_conf){.dir = s->dir,
-						.vm_id = s->names.id,
-						.bridge = s->job.conf.bridge[0] ? s->job.conf.bridge
-										: NULL,
-						.tap_prefix = s->names.tap_prefix};
+	conf.apply = (struct apply_conf){.replica_dir = c->replica_dir,
+					 .session = s->job.session,
+					 .spool_dir = s->dir,
+					 .spool_bytes = c->spool_bytes,
+					 .hash_key = s->has_hash_key ? s->hash_key : NULL,
+					 .promote_timeout_ms = PROMOTE_TIMEOUT_MS};
+	conf.apply.standby = (struct hv_standby_conf){.dir = s->dir,
+						      .vm_id = s->names.id,
+						      .bridge = c->bridge[0] ? c->bridge : NULL,
+						      .tap_prefix = s->names.tap_prefix};
 	if (applier_new(s->base, &conf, &s->applier)) {
 		sink_refuse(s, -ENOMEM, "no memory on the backup");
 		return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The sink: what it reports to its daemon. */
+/* The sink: what it reports to its daemon while it runs. */
 #include "replicator/sink/sink_int.h"
 
 #include <unistd.h>
@@ -23,29 +23,40 @@ static const char *public_state(const struct sink *s)
 
 void sink_send_stats(struct sink *s)
 {
-	report_send(s->report, json_pack("{ss ss ss sI sI sI sf ss sb}", "op", "stats", "state",
-					 public_state(s), "core", fo_backup_state_name(s->b.state),
-					 "epoch_running", (json_int_t)s->b.epoch_open,
-					 "epoch_committed", (json_int_t)s->b.epoch_committed,
-					 "wire_bytes", (json_int_t)s->rx_bytes, "progress",
-					 s->b.state == FO_B_SYNCING ? 0.0 : 1.0, "reason",
-					 s->why.text, "told", s->told));
+	struct session_stats st = {.progress = s->b.state == FO_B_SYNCING ? 0.0 : 1.0,
+				   .epoch_running = s->b.epoch_open,
+				   .epoch_committed = s->b.epoch_committed,
+				   .wire_bytes = s->rx_bytes,
+				   .asked_to_run = s->asked_to_run};
+
+	tv_copy(st.state, sizeof(st.state), public_state(s));
+	tv_copy(st.core, sizeof(st.core), fo_backup_state_name(s->b.state));
+	tv_copy(st.reason, sizeof(st.reason), s->why.text);
+	report_send(s->report, session_message(SESSION_OP_STATS, &st));
 }
 
 void sink_introduce(struct report *r, void *arg)
 {
 	struct sink *s = arg;
+	struct session_register reg = {.role = SESSION_BACKUP,
+				       .pid = getpid(),
+				       .generation = s->job.generation,
+				       .peer_port = s->job.peer.port,
+				       .epoch_ms = s->job.epoch_ms,
+				       .slot = s->slot,
+				       .standby_pid = s->vm.pid,
+				       .standby_start_ticks = s->vm.start_ticks};
 
 	if (!s->hello)
 		return;
-	report_send(r, json_pack("{ss ss ss ss ss sI sI ss ss si ss sI ss si si ss si}", "op",
-				 "register", "role", "backup", "vm_id", s->job.vm_id, "name",
-				 s->job.vm_name, "peer", s->job.peer.name, "pid",
-				 (json_int_t)getpid(), "generation", (json_int_t)s->job.generation,
-				 "session", s->job.session, "arbiter", s->job.arbiter,
-				 "standby_pid", (int)s->vm.pid, "dir", s->dir, "standby_start",
-				 (json_int_t)s->vm.start_ticks, "qmp", s->vm.qmp_path, "slot",
-				 (int)s->slot, "peer_port", (int)s->job.peer.port, "mode",
-				 s->job.mode, "epoch_ms", s->job.epoch_ms));
+	tv_copy(reg.vm_id, sizeof(reg.vm_id), s->job.vm_id);
+	tv_copy(reg.session, sizeof(reg.session), s->job.session);
+	tv_copy(reg.name, sizeof(reg.name), s->job.vm_name);
+	tv_copy(reg.peer, sizeof(reg.peer), s->job.peer.name);
+	tv_copy(reg.arbiter, sizeof(reg.arbiter), s->job.arbiter);
+	tv_copy(reg.mode, sizeof(reg.mode), s->job.mode);
+	tv_copy(reg.dir, sizeof(reg.dir), s->dir);
+	tv_copy(reg.qmp, sizeof(reg.qmp), s->vm.qmp_path);
+	report_send(r, session_message(SESSION_OP_REGISTER, &reg));
 	sink_send_stats(s);
 }

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation: what is done to the standby
+ *
+ * Rule 2, whole epochs, is kept here: an epoch touches the replica only after all of it, memory and
+ * disks, was received and checked, and a promotion is done by the same thread, so it never sees an
+ * epoch half applied. The answer that an epoch is whole (the commit) is given before it is applied:
+ * from then on this process can always finish it, and only this thread promotes the standby.
+ *
+ * Failure. After the first one nothing is applied any more: what the replica holds is the last
+ * epoch that was applied whole, or nothing that can be run. It is answered once; all later work but
+ * APPLY_KILL is passed over.
+ */
+#include "replicator/sink/apply.h"
+#include "checkpoint/checkpoint.h"
+#include "replicator/sink/open_disks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HASHES 1024 /* blocks of one APPLY_HASH: 64 MiB, some 50 ms */
+#define EPOCH_MEMORY_BYTES (32u << 20)
+
+struct apply {
+	struct apply_conf conf;
+	apply_answer_cb answer;
+	void *arg;
+	struct hv_standby *sb; /* NULL: not started, ended, or promoted */
+	struct ckpt_dec *dec;
+	struct ckpt_rep *rep; /* NULL: no writable disks */
+	const char *replicas[CKPT_MAX_DISKS];
+	int pidfd;
+	bool failed;
+	unsigned hash_disk; /* how far APPLY_HASH has come */
+	uint64_t hash_next;
+};
+
+/* ---- the standby's memory, as checkpoint/ sees it ---- */
+
+static uint64_t mem_block_bytes(void *arg, uint32_t block)
+{
+	return hv_standby_block_bytes(arg, block);
+}
+
+static uint8_t *mem_map(void *arg, uint32_t block)
+{
+	return hv_standby_map(arg, block);
+}
+
+static int mem_read(void *arg, uint32_t block, uint64_t offset, void *p, size_t n)
+{
+	return hv_standby_read(arg, block, offset, p, n);
+}
+
+static int mem_write(void *arg, uint32_t block, uint64_t offset, const void *p, size_t n)
+{
+	return hv_standby_write(arg, block, offset, p, n);
+}
+
+/* ---- start ---- */
+
+static int start_disks(struct apply *a, json_t *desc, struct apply_answer *ans)
+{
+	struct open_disks_conf conf = {.dir = a->conf.replica_dir,
+				       .vm_id = a->conf.standby.vm_id,
+				       .session = a->conf.session,
+				       .spool_dir = a->conf.spool_dir,
+				       .spool_bytes = a->conf.spool_bytes,
+				       .hash_key = a->conf.hash_key};
+	struct ckpt_rep_state old;
+	int rc;
+
+	ckpt_rep_state(conf.dir, conf.vm_id, &old);
+	if (old.phase != CKPT_REP_NONE)
+		tv_log(TV_INFO,
+		       "a replica of an earlier session (%.8s) is %s; what differs is copied",
+		       old.session, old.phase == CKPT_REP_WHOLE ? "whole" : "not one epoch's");
+	a->conf.standby.replicas = a->replicas;
+	rc = sink_open_disks(desc, &conf, &a->rep, a->replicas, &a->conf.standby.n_replicas,
+			     &ans->e);
+	ans->has_old = a->rep && ckpt_rep_has_old(a->rep);
+	return rc;
+}
+
+static int new_decoder(struct apply *a, struct tv_err *e)
+{
+	struct ckpt_mem mem = {.block_bytes = mem_block_bytes,
+			       .map = mem_map,
+			       .read = mem_read,
+			       .write = mem_write,
+			       .arg = a->sb,
+			       .blocks = hv_standby_blocks(a->sb)};
+	int rc = ckpt_dec_new(&mem, EPOCH_MEMORY_BYTES, a->conf.spool_dir, a->conf.spool_bytes,
+			      &a->dec);
+
+	return rc ? tv_fail(e, rc, "decoder: %s", tv_strerror(rc)) : 0;
+}
+
+static int start(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
+{
+	json_error_t je;
+	json_t *desc = json_loadb((const char *)w->data, w->n, 0, &je);
+	int rc;
+
+	if (!desc)
+		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s",
+			       je.text);
+	rc = start_disks(a, desc, ans);
+	if (!rc)
+		rc = hv_standby_start(desc, &a->conf.standby, &a->sb, &ans->e);
+	json_decref(desc);
+	if (rc)
+		return rc;
+	hv_standby_id(a->sb, &ans->vm);
+	rc = new_decoder(a, &ans->e);
+	if (rc)
+		return rc;
+	/* A descriptor of its own: the loop watches it while this thread may end the standby. */
+	a->pidfd = fcntl(hv_standby_pidfd(a->sb), F_DUPFD_CLOEXEC, 3);
+	if (a->pidfd < 0)
+		return tv_fail(&ans->e, -errno, "no descriptor for the standby: %s",
+			       strerror(errno));
+	ans->pidfd = a->pidfd;
+	return 0;
+}
+
+/* As much as one message holds. One at a time, so that neither memory nor heartbeats wait long. */
+static int hash_some(struct apply *a, struct apply_answer *ans)
+{
+	int n = 0;
+
+	ans->hashes = malloc((size_t)HASHES * CKPT_HASH_BYTES);
+	if (!ans->hashes)
+		return tv_fail(&ans->e, -ENOMEM, "no memory for hashes");
+	while (a->hash_disk < CKPT_MAX_DISKS && !n) {
+		n = ckpt_rep_hash(a->rep, a->hash_disk, a->hash_next, HASHES, ans->hashes, &ans->e);
+		if (n < 0)
+			return n;
+		if (!n) {
+			a->hash_disk++;
+			a->hash_next = 0;
+		}
+	}
+	ans->disk = n ? a->hash_disk : 0;
+	ans->first = a->hash_next;
+	ans->last = !n;
+	ans->hashes_bytes = (size_t)n * CKPT_HASH_BYTES;
+	a->hash_next += (unsigned)n;
+	return 0;
+}
+
+/* ---- first copy and epochs ---- */
+
+static int sync_end(struct apply *a, const struct apply_work *w, struct tv_err *e)
+{
+	if (ckpt_dec_stream_pending(a->dec))
+		return tv_fail(e, TV_E_PROTOCOL, "the first copy ends inside a record");
+	if (a->rep)
+		return ckpt_rep_stream_end(a->rep, w->sums.disk_records, w->sums.disk_checksum, e);
+	return 0;
+}
+
+static int epoch_data(struct apply *a, const struct apply_work *w, struct tv_err *e)
+{
+	int rc = ckpt_dec_add(a->dec, w->data, w->n);
+
+	return rc ? tv_fail(e, rc, "storing epoch data: %s", tv_strerror(rc)) : 0;
+}
+
+static int disk_data(struct apply *a, const struct apply_work *w, struct tv_err *e)
+{
+	if (!a->rep)
+		return tv_fail(e, TV_E_PROTOCOL, "disk data for a VM without writable disks");
+	if (!w->epoch)
+		return ckpt_rep_stream(a->rep, w->data, w->n, e);
+	return ckpt_rep_add(a->rep, w->epoch, w->data, w->n, e);
+}
+
+/* Memory and disks of an epoch: both are checked before it is acknowledged, and before either is
+ * touched. */
+static int epoch_end(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
+{
+	int rc = ckpt_dec_verify(a->dec, w->sums.records, w->sums.checksum, &ans->e);
+
+	if (!rc && a->rep)
+		rc = ckpt_rep_verify(a->rep, w->epoch, w->sums.disk_records, w->sums.disk_checksum,
+				     &ans->e);
+	if (rc)
+		return rc;
+	a->answer(ans, a->arg); /* committed */
+	rc = ckpt_dec_apply(a->dec);
+	if (rc)
+		return tv_fail(&ans->e, rc, "applying an epoch: %s", tv_strerror(rc));
+	return a->rep ? ckpt_rep_apply(a->rep, w->epoch, &ans->e) : 0;
+}
+
+/* ---- ends ---- */
+
+/* The answer first: neither the VM nor the next session waits for a disk. */
+static void end_disks(struct apply *a, const struct apply_work *w, const struct apply_answer *ans)
+{
+	struct tv_err e = {0};
+	int rc = 0;
+
+	a->answer(ans, a->arg);
+	if (!a->rep)
+		return;
+	if (w->kind == APPLY_PROMOTE)
+		rc = ckpt_rep_sync(a->rep, &e);
+	else if (w->epoch || !(ckpt_rep_is_whole(a->rep) || ckpt_rep_has_old(a->rep)))
+		ckpt_rep_remove(a->rep);
+	else if (ckpt_rep_is_whole(a->rep)) /* if not: the next first copy has use for it */
+		rc = ckpt_rep_settle(a->rep, &e);
+	if (rc)
+		tv_log(TV_WARN, "%s", e.text);
+	ckpt_rep_free(a->rep);
+	a->rep = NULL;
+}
+
+static int promote(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
+{
+	size_t n;
+	const uint8_t *state = a->dec ? ckpt_dec_state(a->dec, &n) : NULL;
+	int rc;
+
+	if (!state)
+		return tv_fail(&ans->e, -ENODATA, "no committed epoch");
+	if (a->rep)
+		ckpt_rep_hand_over(a->rep);
+	rc = hv_standby_promote(a->sb, state, n, a->conf.promote_timeout_ms, &ans->e);
+	if (rc)
+		return rc;
+	hv_standby_id(a->sb, &ans->vm);
+	hv_standby_release(a->sb);
+	a->sb = NULL;
+	end_disks(a, w, ans);
+	return 0;
+}
+
+static void kill_standby(struct apply *a, const struct apply_work *w,
+			 const struct apply_answer *ans)
+{
+	hv_standby_kill(a->sb);
+	a->sb = NULL;
+	end_disks(a, w, ans);
+}
+
+/* ---- one piece of work ---- */
+
+static int run(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
+{
+	switch (w->kind) {
+	case APPLY_START:
+		return start(a, w, ans);
+	case APPLY_HASH:
+		return hash_some(a, ans);
+	case APPLY_SYNC:
+		return ckpt_dec_stream(a->dec, w->data, w->n, &ans->e);
+	case APPLY_SYNC_END:
+		return sync_end(a, w, &ans->e);
+	case APPLY_DISK:
+		return disk_data(a, w, &ans->e);
+	case APPLY_BEGIN:
+		ckpt_dec_begin(a->dec);
+		return 0;
+	case APPLY_EPOCH:
+		return epoch_data(a, w, &ans->e);
+	case APPLY_END:
+		return epoch_end(a, w, ans);
+	case APPLY_PROMOTE:
+		return promote(a, w, ans);
+	case APPLY_KILL:
+		kill_standby(a, w, ans);
+		return 0;
+	}
+	return 0;
+}
+
+void apply_run(struct apply *a, const struct apply_work *w)
+{
+	struct apply_answer ans = {.kind = w->kind, .epoch = w->epoch, .pidfd = -1};
+
+	if (a->failed && w->kind != APPLY_KILL)
+		return;
+	ans.rc = run(a, w, &ans);
+	a->failed = a->failed || ans.rc;
+	/* END, PROMOTE and KILL have answered their success themselves, as early as they could. */
+	if (ans.rc || w->kind == APPLY_START || w->kind == APPLY_HASH)
+		a->answer(&ans, a->arg);
+}
+
+struct apply *apply_new(const struct apply_conf *conf, apply_answer_cb answer, void *arg)
+{
+	struct apply *a = calloc(1, sizeof(*a));
+
+	if (a)
+		*a = (struct apply){.conf = *conf, .answer = answer, .arg = arg, .pidfd = -1};
+	return a;
+}
+
+void apply_free(struct apply *a)
+{
+	if (!a)
+		return;
+	ckpt_rep_free(a->rep);
+	ckpt_dec_free(a->dec);
+	tv_close_fd(&a->pidfd);
+	free(a);
+}

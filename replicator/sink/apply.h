@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the backup's apply thread does, one piece of work at a time: starts the standby, applies the
+ * first copy, checks and applies epochs, promotes, ends the standby. All calls block, and belong to
+ * one thread, applier.c's.
+ */
+#ifndef REPLICATOR_SINK_APPLY_H
+#define REPLICATOR_SINK_APPLY_H
+
+#include "common/common.h"
+#include "hv/hv_standby.h"
+
+enum apply_kind {
+	APPLY_START,	/* text: description -> START; first of all, once */
+	APPLY_HASH,	/* the next hashes of what the disks' images hold -> HASH */
+	APPLY_SYNC,	/* bytes of the first copy; answered only when it fails */
+	APPLY_SYNC_END, /* sums; the first copy must be whole; answered only when it is not */
+	APPLY_BEGIN,	/* epoch */
+	APPLY_EPOCH,	/* bytes of the epoch; answered only when it fails */
+	APPLY_DISK,	/* bytes of an epoch's disk records (0: first copy); answered only when it
+			 * fails */
+	APPLY_END,	/* epoch, sums -> END as soon as it is checked, then it is applied */
+	APPLY_PROMOTE,	/* -> PROMOTE */
+	APPLY_KILL,	/* the standby is ended; epoch 1: the disks' replicas are removed -> KILL */
+};
+struct apply_sums { /* what the sender counted */
+	uint64_t records, checksum, disk_records, disk_checksum;
+};
+struct apply_work {
+	enum apply_kind kind;
+	uint64_t epoch;
+	struct apply_sums sums;
+	const uint8_t *data;
+	size_t n;
+};
+struct apply_answer {
+	enum apply_kind kind;
+	int rc; /* not 0: nothing is applied any more; only KILL is still answered */
+	uint64_t epoch;
+	struct tv_err e;
+	struct hv_vm_id vm; /* START, PROMOTE */
+	bool has_old;	    /* START: APPLY_HASH makes sense */
+	int pidfd;	    /* START: readable when the standby's process has ended; not the
+			     * receiver's to close */
+	/* HASH: allocated, the receiver frees them; blocks of one disk from first on */
+	uint8_t *hashes;
+	size_t hashes_bytes;
+	unsigned disk;
+	uint64_t first;
+	bool last;
+};
+struct apply_conf {
+	struct hv_standby_conf standby; /* but for its replicas */
+	const char *replica_dir, *session;
+	const char *spool_dir;
+	uint64_t spool_bytes;
+	const uint8_t *hash_key; /* of the primary, or NULL; must stay */
+	int promote_timeout_ms;
+};
+typedef void (*apply_answer_cb)(const struct apply_answer *a, void *arg);
+
+struct apply;
+/* answer is called from inside apply_run, at most twice for one piece of work: an epoch that was
+ * checked may still fail to be applied. NULL: no memory. */
+struct apply *apply_new(const struct apply_conf *conf, apply_answer_cb answer, void *arg);
+void apply_run(struct apply *a, const struct apply_work *w);
+/* The standby is left as it is. NULL is allowed. */
+void apply_free(struct apply *a);
+
+#endif

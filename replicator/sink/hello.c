@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The sink: the primary's first message, Hello. Its fields complete the job, and this process
+ * registers with its daemon, which answers go, refuse or fenced. */
+#include "replicator/sink/sink_int.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define HEARTBEAT_MIN_MS 20
+#define HEARTBEAT_MAX_MS 60000
+#define EPOCH_MAX_MS 60000
+#define ROOM(member) sizeof(((struct job *)0)->member)
+
+static bool is_id(const char *id)
+{
+	return strlen(id) == 32 && strspn(id, "0123456789abcdef") == 32;
+}
+
+const char *sink_hello_invalid(const Twinvm__Hello *h)
+{
+	if (!is_id(h->vm_id))
+		return "vm_id";
+	if (!is_id(h->session))
+		return "session";
+	if (!h->vm_name[0] || strlen(h->vm_name) >= ROOM(vm_name))
+		return "vm_name";
+	if (strlen(h->arbiter) >= ROOM(arbiter))
+		return "arbiter";
+	if (h->heartbeat_ms < HEARTBEAT_MIN_MS || h->heartbeat_ms > HEARTBEAT_MAX_MS)
+		return "heartbeat_ms";
+	return NULL;
+}
+
+/* Values that the next session would only use as defaults are left out when they are invalid. */
+static void take_fields(struct sink *s, const Twinvm__Hello *h)
+{
+	enum pace_mode known;
+
+	tv_copy(s->job.vm_id, sizeof(s->job.vm_id), h->vm_id);
+	tv_copy(s->job.session, sizeof(s->job.session), h->session);
+	tv_copy(s->job.vm_name, sizeof(s->job.vm_name), h->vm_name);
+	tv_copy(s->job.arbiter, sizeof(s->job.arbiter), h->arbiter);
+	s->job.generation = h->generation;
+	fo_times_init(&s->times, h->heartbeat_ms * TV_NS_PER_MS);
+	s->job.peer.port = h->listen_port <= UINT16_MAX ? (uint16_t)h->listen_port : 0;
+	s->job.epoch_ms = h->epoch_ms <= EPOCH_MAX_MS ? (int)h->epoch_ms : 0;
+	if (!pace_mode_parse(h->mode, &known))
+		tv_copy(s->job.mode, sizeof(s->job.mode), h->mode);
+	s->has_hash_key = h->hash_key.len == CKPT_HASH_KEY_BYTES;
+	if (s->has_hash_key)
+		memcpy(s->hash_key, h->hash_key.data, CKPT_HASH_KEY_BYTES);
+}
+
+/* A backup that could never promote must not become one: the arbiter has to answer now. */
+static int open_arbiter(struct sink *s, struct tv_err *e)
+{
+	struct fo_arbiter_conf conf = config_arbiter(&s->job.conf, &s->times);
+	int rc = fo_arbiter_open(s->job.arbiter, &conf, &s->arbiter, e);
+
+	if (!rc)
+		rc = fo_arbiter_probe(s->arbiter, e);
+	return rc ? rc : fo_ask_new(s->base, s->arbiter, sink_on_answer, s, &s->ask);
+}
+
+static int begin(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
+{
+	int rc;
+
+	take_fields(s, h);
+	s->description = strdup(h->description);
+	rc = s->description ? open_arbiter(s, e) : -ENOMEM;
+	if (!rc)
+		rc = job_dir(&s->job.conf, s->job.vm_id, s->dir, sizeof(s->dir));
+	if (rc && !e->text[0])
+		tv_fail(e, rc, "%s", tv_strerror(rc));
+	fo_backup_init(&s->b, &s->times, &sink_engine_ops, s, s->job.generation,
+		       s->arbiter != NULL);
+	return rc;
+}
+
+void sink_on_hello(struct sink *s, const Twinvm__Hello *h)
+{
+	const char *invalid = sink_hello_invalid(h);
+	struct tv_err e = {0};
+	int rc;
+
+	if (s->hello) {
+		sink_violation(s, "unexpected message: a second Hello");
+		return;
+	}
+	if (h->protocol != REPL_PROTOCOL) {
+		tv_fail(&e, 0,
+			"the backup uses protocol version %u, the primary %u: install the same "
+			"twinvm on both hosts",
+			REPL_PROTOCOL, h->protocol);
+		sink_refuse(s, TV_E_VERSION, e.text);
+		return;
+	}
+	if (invalid) {
+		sink_violation(s, "invalid field in Hello: %s", invalid);
+		return;
+	}
+	rc = begin(s, h, &e);
+	if (rc) {
+		sink_refuse(s, rc, e.text);
+		return;
+	}
+	s->hello = true;
+	sink_introduce(s->report, s);
+}

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The sink without a standby: the apply thread's queue and answers, the first message's fields, how
+ * a session ends, and what the daemon gets to know of it. What needs a standby is in tests/local.
+ */
+#include "replicator/sink/open_disks.h"
+#include "replicator/sink/sink_int.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define QUEUE_BYTES (1u << 20)
+#define PLUG 100 /* more answers than their mailbox holds: unread, they stop the thread */
+
+/* ---- the apply thread ---- */
+/* Its first work fails, as the description is none: from then on only APPLY_KILL is answered. */
+struct answers {
+	struct event_base *base;
+	struct applier *applier;
+	unsigned n, want, kinds[APPLY_KILL + 1], drained;
+	int first_rc;
+	uint64_t last_epoch;
+	bool in_order;
+};
+
+static void on_answer(const struct apply_answer *a, void *arg)
+{
+	struct answers *g = arg;
+
+	if (!g->n)
+		g->first_rc = a->rc;
+	if (a->kind == APPLY_KILL && a->epoch) {
+		g->in_order = g->in_order && a->epoch == g->last_epoch + 1;
+		g->last_epoch = a->epoch;
+	}
+	g->kinds[a->kind]++;
+	free(a->hashes);
+	if (++g->n == g->want)
+		event_base_loopbreak(g->base);
+}
+
+static void on_drained(void *arg)
+{
+	struct answers *g = arg;
+
+	g->drained++;
+}
+
+static void answers_open(struct answers *g)
+{
+	struct applier_conf conf = {
+		.queue_bytes = QUEUE_BYTES, .answer = on_answer, .drained = on_drained, .arg = g};
+
+	*g = (struct answers){.base = event_base_new(), .in_order = true};
+	assert_int_equal(applier_new(g->base, &conf, &g->applier), 0);
+}
+
+static void post(struct answers *g, enum apply_kind kind, const char *data, size_t n,
+		 uint64_t epoch)
+{
+	assert_int_equal(applier_post(g->applier, kind, data, n, epoch, NULL), 0);
+}
+
+static void run_until(struct answers *g, unsigned n)
+{
+	g->want = n;
+	if (g->n < n)
+		event_base_dispatch(g->base);
+	assert_int_equal(g->n, n);
+}
+
+static void answers_close(struct answers *g)
+{
+	applier_free(g->applier);
+	event_base_free(g->base);
+}
+
+static void plug(struct answers *g)
+{
+	for (unsigned i = 1; i <= PLUG; i++)
+		post(g, APPLY_KILL, NULL, 0, i);
+}
+
+static void a_failure_is_answered_once(void **state)
+{
+	struct answers g;
+
+	(void)state;
+	answers_open(&g);
+	post(&g, APPLY_START, "no JSON", 7, 0);
+	post(&g, APPLY_SYNC, "abc", 3, 0);
+	post(&g, APPLY_BEGIN, NULL, 0, 1);
+	post(&g, APPLY_EPOCH, "abc", 3, 1);
+	post(&g, APPLY_END, NULL, 0, 1);
+	post(&g, APPLY_PROMOTE, NULL, 0, 0);
+	post(&g, APPLY_KILL, NULL, 0, 0);
+	run_until(&g, 2);
+	assert_int_equal(g.first_rc, TV_E_PROTOCOL);
+	assert_int_equal(g.kinds[APPLY_START], 1);
+	assert_int_equal(g.kinds[APPLY_KILL], 1);
+	answers_close(&g);
+}
+
+/* Many more answers than the mailbox holds: the thread waits for the loop, and none is lost. */
+static void no_answer_is_lost(void **state)
+{
+	enum { MANY = 1000 };
+	struct answers g;
+
+	(void)state;
+	answers_open(&g);
+	for (unsigned i = 1; i <= MANY; i++)
+		post(&g, APPLY_KILL, NULL, 0, i);
+	run_until(&g, MANY);
+	assert_true(g.in_order);
+	answers_close(&g);
+}
+
+static void the_thread_ends_with_answers_that_nobody_reads(void **state)
+{
+	struct answers g;
+
+	(void)state;
+	answers_open(&g);
+	for (unsigned i = 1; i <= 1000; i++)
+		post(&g, APPLY_KILL, NULL, 0, i);
+	answers_close(&g);
+	assert_int_equal(g.n, 0);
+	applier_free(NULL);
+}
+
+static void full_until_half_is_done(void **state)
+{
+	static const char data[4096];
+	struct answers g;
+	unsigned n = 0;
+
+	(void)state;
+	answers_open(&g);
+	post(&g, APPLY_START, "no JSON", 7, 0);
+	run_until(&g, 1);
+	plug(&g);
+	assert_false(applier_full(g.applier));
+	for (; !applier_full(g.applier); n++)
+		post(&g, APPLY_SYNC, data, sizeof(data), 0);
+	assert_in_range(n, QUEUE_BYTES / sizeof(data) / 2, QUEUE_BYTES / sizeof(data));
+	while (!g.drained)
+		event_base_loop(g.base, EVLOOP_ONCE);
+	assert_int_equal(g.drained, 1);
+	assert_false(applier_full(g.applier));
+	answers_close(&g);
+}
+
+/* Marks carry no data, and still they are bounded. */
+static void marks_fill_the_queue_too(void **state)
+{
+	struct answers g;
+	uint64_t epoch = 0;
+
+	(void)state;
+	answers_open(&g);
+	while (!applier_full(g.applier))
+		post(&g, APPLY_KILL, NULL, 0, ++epoch);
+	assert_in_range(epoch, 100, 1000);
+	while (!g.drained || g.last_epoch < epoch)
+		event_base_loop(g.base, EVLOOP_ONCE);
+	assert_true(g.in_order);
+	answers_close(&g);
+}
+
+static void only_the_tail_without_an_end_is_dropped(void **state)
+{
+	struct answers g;
+
+	(void)state;
+	answers_open(&g);
+	plug(&g);
+	post(&g, APPLY_START, "no JSON", 7, 0);
+	post(&g, APPLY_BEGIN, NULL, 0, 1);
+	post(&g, APPLY_END, NULL, 0, 1);
+	post(&g, APPLY_BEGIN, NULL, 0, 2);
+	post(&g, APPLY_KILL, NULL, 0, 999);
+	applier_drop_queued(g.applier);
+	post(&g, APPLY_KILL, NULL, 0, PLUG + 1);
+	run_until(&g, PLUG + 2);
+	assert_true(g.in_order);
+	assert_int_equal(g.last_epoch, PLUG + 1);
+	assert_int_equal(g.kinds[APPLY_START], 1);
+	answers_close(&g);
+}
+
+/* ---- disks of a description ---- */
+static void disks_of_a_description(void **state)
+{
+	const char *paths[CKPT_MAX_DISKS];
+	char dir[] = "/tmp/twinvm-disks-XXXXXX", cmd[64];
+	struct open_disks_conf conf = {.vm_id = "0123", .session = "ab", .spool_dir = dir};
+	json_t *none = json_object(), *many = json_object(), *one;
+	struct ckpt_rep *rep;
+	struct tv_err e = {0};
+	unsigned n;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	conf.dir = dir;
+	conf.spool_bytes = 1 << 20;
+	assert_int_equal(sink_open_disks(none, &conf, &rep, paths, &n, &e), 0);
+	assert_null(rep);
+	assert_int_equal(n, 0);
+	json_object_set_new(many, "disks", json_array());
+	for (unsigned i = 0; i <= CKPT_MAX_DISKS; i++)
+		json_array_append_new(json_object_get(many, "disks"), json_object());
+	assert_int_equal(sink_open_disks(many, &conf, &rep, paths, &n, &e), TV_E_PROTOCOL);
+	assert_non_null(strstr(e.text, "disks"));
+	assert_null(rep);
+	one = json_pack("{s[{si}]}", "disks", "bytes", 1 << 20);
+	assert_int_equal(sink_open_disks(one, &conf, &rep, paths, &n, &e), 0);
+	assert_non_null(rep);
+	assert_int_equal(n, 1);
+	assert_int_equal(access(paths[0], R_OK | W_OK), 0);
+	ckpt_rep_free(rep);
+	json_decref(none);
+	json_decref(many);
+	json_decref(one);
+	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+	assert_int_equal(system(cmd), 0);
+}
+
+/* ---- the first message ---- */
+static Twinvm__Hello good_hello(void)
+{
+	static char id[] = "0123456789abcdef0123456789abcdef", name[] = "vm1", arbiter[] = "none";
+	Twinvm__Hello h = TWINVM__HELLO__INIT;
+
+	h.vm_id = h.session = id;
+	h.vm_name = name;
+	h.arbiter = arbiter;
+	h.heartbeat_ms = 100;
+	return h;
+}
+
+static void an_invalid_field_is_named(void **state)
+{
+	static char long_text[400], upper[] = "0123456789ABCDEF0123456789ABCDEF", empty[] = "";
+	Twinvm__Hello h = good_hello();
+
+	(void)state;
+	memset(long_text, 'x', sizeof(long_text) - 1);
+	assert_null(sink_hello_invalid(&h));
+	h.vm_id = upper;
+	assert_string_equal(sink_hello_invalid(&h), "vm_id");
+	h = good_hello();
+	h.session = long_text;
+	assert_string_equal(sink_hello_invalid(&h), "session");
+	h = good_hello();
+	h.vm_name = empty;
+	assert_string_equal(sink_hello_invalid(&h), "vm_name");
+	h.vm_name = long_text;
+	assert_string_equal(sink_hello_invalid(&h), "vm_name");
+	h = good_hello();
+	h.arbiter = long_text;
+	assert_string_equal(sink_hello_invalid(&h), "arbiter");
+	for (unsigned i = 0; i < 3; i++) {
+		h = good_hello();
+		h.heartbeat_ms = ((const unsigned[]){0, 19, 60001})[i];
+		assert_string_equal(sink_hello_invalid(&h), "heartbeat_ms");
+	}
+}
+
+/* ---- what the daemon gets, and the end ---- */
+struct bed {
+	struct sink s;
+	int fd; /* of the daemon: it listens */
+	struct ctl *daemon;
+	struct session_register reg;
+	struct session_stats stats;
+	struct session_end end;
+	unsigned n[SESSION_OP_COUNT];
+	char path[64];
+};
+
+static void at_daemon(struct ctl *c, json_t *msg, const int *fds, unsigned nfds, void *arg)
+{
+	struct bed *b = arg;
+	struct tv_err e = {0};
+	enum session_op op = session_op_of(msg);
+	int rc = 0;
+
+	(void)c;
+	(void)fds;
+	assert_int_equal(nfds, 0);
+	if (op == SESSION_OP_REGISTER)
+		rc = session_body(op, msg, &b->reg, sizeof(b->reg), &e);
+	else if (op == SESSION_OP_STATS)
+		rc = session_body(op, msg, &b->stats, sizeof(b->stats), &e);
+	else if (op == SESSION_OP_DONE)
+		rc = session_body(op, msg, &b->end, sizeof(b->end), &e);
+	if (rc)
+		fail_msg("%s", e.text);
+	b->n[op]++;
+}
+
+static void at_daemon_closed(struct ctl *c, void *arg)
+{
+	(void)c;
+	(void)arg;
+}
+
+static const struct ctl_ops daemon_ops = {at_daemon, at_daemon_closed};
+
+static void no_order(struct report *r, json_t *msg, void *arg)
+{
+	(void)r;
+	(void)msg;
+	(void)arg;
+}
+
+/* A sink that has received its Hello and is connected to its daemon. */
+static void bed_open(struct bed *b)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct report_ops ops = {sink_introduce, no_order, &b->s};
+	Twinvm__Hello h = good_hello();
+	int fd;
+
+	memset(b, 0, sizeof(*b));
+	snprintf(b->path, sizeof(b->path), "/tmp/twinvm-sink-test-%d", getpid());
+	strcpy(a.sun_path, b->path);
+	b->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	unlink(b->path);
+	assert_int_equal(bind(b->fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(b->fd, 1), 0);
+	b->s.base = event_base_new();
+	fo_times_init(&b->s.times, 100 * TV_NS_PER_MS);
+	fo_backup_init(&b->s.b, &b->s.times, &sink_engine_ops, &b->s, 7, false);
+	strcpy(b->s.job.vm_id, h.vm_id);
+	strcpy(b->s.job.session, h.session);
+	strcpy(b->s.job.vm_name, h.vm_name);
+	strcpy(b->s.job.peer.name, "hostA");
+	b->s.job.generation = 7;
+	b->s.slot = 2;
+	b->s.vm.pid = 4711;
+	b->s.vm.start_ticks = 99;
+	b->s.hello = true;
+	assert_int_equal(report_new(b->s.base, b->path, &ops, &b->s.report), 0);
+	event_base_loop(b->s.base, EVLOOP_ONCE);
+	fd = accept4(b->fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(ctl_new(b->s.base, fd, &daemon_ops, b, &b->daemon), 0);
+}
+
+static void bed_run(struct bed *b, enum session_op op, unsigned n)
+{
+	while (b->n[op] < n)
+		event_base_loop(b->s.base, EVLOOP_ONCE);
+}
+
+static void bed_close(struct bed *b)
+{
+	report_free(b->s.report);
+	ctl_free(b->daemon);
+	event_base_free(b->s.base);
+	close(b->fd);
+	unlink(b->path);
+}
+
+static void it_registers_and_reports(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	bed_open(&b);
+	b.s.asked_to_run = true;
+	b.s.rx_bytes = 12345;
+	sink_set_why(&b.s, 0, "because");
+	sink_send_stats(&b.s);
+	bed_run(&b, SESSION_OP_STATS, 2);
+	assert_int_equal(b.n[SESSION_OP_REGISTER], 1);
+	assert_int_equal(b.reg.role, SESSION_BACKUP);
+	assert_string_equal(b.reg.name, "vm1");
+	assert_string_equal(b.reg.peer, "hostA");
+	assert_int_equal(b.reg.pid, getpid());
+	assert_int_equal(b.reg.slot, 2);
+	assert_int_equal(b.reg.standby_pid, 4711);
+	assert_int_equal(b.reg.standby_start_ticks, 99);
+	assert_string_equal(b.stats.state, "syncing");
+	assert_string_equal(b.stats.core, "SYNCING");
+	assert_string_equal(b.stats.reason, "because");
+	assert_int_equal(b.stats.wire_bytes, 12345);
+	assert_true(b.stats.asked_to_run);
+	bed_close(&b);
+}
+
+static void the_first_end_counts(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	bed_open(&b);
+	sink_set_why(&b.s, -EIO, "first");
+	sink_set_why(&b.s, -EPIPE, "second");
+	sink_end(&b.s, SESSION_FAILED, 1000); /* without connection and standby: at once */
+	assert_int_equal(b.s.step, SINK_ENDED);
+	sink_end(&b.s, SESSION_PROMOTED, 0);
+	sink_end_closed(&b.s);
+	sink_end_killed(&b.s);
+	sink_refuse(&b.s, -EINVAL, "late");
+	bed_run(&b, SESSION_OP_DONE, 1);
+	event_base_loop(b.s.base, EVLOOP_NONBLOCK);
+	assert_int_equal(b.n[SESSION_OP_DONE], 1);
+	assert_int_equal(b.end.outcome, SESSION_FAILED);
+	assert_int_equal(b.end.rc, -EIO);
+	assert_string_equal(b.end.text, "first");
+	assert_int_equal(b.end.generation, 7);
+	bed_close(&b);
+}
+
+/* Also when the connection closed before: then nothing is left to wait for. */
+static void a_refusal_ends_the_session(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	bed_open(&b);
+	sink_refuse(&b.s, TV_E_REFUSED, "two\nlines and \xc3\xa9");
+	bed_run(&b, SESSION_OP_DONE, 1);
+	assert_int_equal(b.end.outcome, SESSION_REFUSED);
+	assert_string_equal(b.end.text, "two lines and ??");
+	bed_close(&b);
+	bed_open(&b);
+	sink_turn_away(&b.s, 9);
+	bed_run(&b, SESSION_OP_DONE, 1);
+	assert_int_equal(b.end.outcome, SESSION_REFUSED);
+	assert_int_equal(b.end.rc, TV_E_LOST);
+	bed_close(&b);
+}
+
+static void a_violation_names_message_and_state(void **state)
+{
+	struct fo_msg m = {.kind = FO_M_COMMITTED, .generation = 7};
+	struct bed b;
+
+	(void)state;
+	bed_open(&b);
+	sink_receive(&b.s, "Committed", &m, 1);
+	bed_run(&b, SESSION_OP_DONE, 1);
+	assert_string_equal(b.end.text, "unexpected message Committed in state SYNCING");
+	assert_int_equal(b.end.rc, TV_E_PROTOCOL);
+	bed_close(&b);
+}
+
+/* By the record the VM runs here: what a former primary sends must not end its only instance. */
+static void a_violation_does_not_end_a_promotion(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	bed_open(&b);
+	b.s.b.state = FO_B_PROMOTING;
+	sink_violation(&b.s, "nonsense");
+	assert_int_equal(b.s.step, SINK_RUNS);
+	sink_end(&b.s, SESSION_PROMOTED, 100);
+	bed_run(&b, SESSION_OP_DONE, 1);
+	assert_int_equal(b.end.outcome, SESSION_PROMOTED);
+	assert_int_equal(b.end.pid, 4711);
+	bed_close(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_failure_is_answered_once),
+		cmocka_unit_test(no_answer_is_lost),
+		cmocka_unit_test(the_thread_ends_with_answers_that_nobody_reads),
+		cmocka_unit_test(full_until_half_is_done),
+		cmocka_unit_test(marks_fill_the_queue_too),
+		cmocka_unit_test(only_the_tail_without_an_end_is_dropped),
+		cmocka_unit_test(disks_of_a_description),
+		cmocka_unit_test(an_invalid_field_is_named),
+		cmocka_unit_test(it_registers_and_reports),
+		cmocka_unit_test(the_first_end_counts),
+		cmocka_unit_test(a_refusal_ends_the_session),
+		cmocka_unit_test(a_violation_names_message_and_state),
+		cmocka_unit_test(a_violation_does_not_end_a_promotion),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
