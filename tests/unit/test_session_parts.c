@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The daemon's small parts: configuration, control connections, jobs, pace. */
-#include "replicator/source/capture.h"
-#include "replicator/session/config.h"
-#include "replicator/session/ctl.h"
-#include "replicator/session/job.h"
-#include "replicator/source/pace.h"
+/* The parts of replicator/session: configuration, control connections, reports, jobs, the page, and
+ * the engines' messages on the wire. Its tables (fields, messages, outcomes): test_session.c. */
+#include "replicator/session/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -65,7 +64,7 @@ static void config_is_read(void **state)
 static void config_errors_name_the_line(void **state)
 {
 	static const struct {
-		const char *text, *says;
+		const char *text, *names;
 	} bad[] = {{CERTS "nonsense\n", ":4:"},
 		   {CERTS "colour = red\n", "colour"},
 		   {"host = a\n", "'ca' is missing"},
@@ -75,6 +74,11 @@ static void config_errors_name_the_line(void **state)
 		   {CERTS "listen = a:70000\n", "ADDRESS:PORT"},
 		   {CERTS "peer.x = a:0\n", "HOST:PORT"},
 		   {CERTS "mode = fast\n", "mode"},
+		   {CERTS "reprotect = maybe\n", "yes or no"},
+		   {CERTS "spool_mib = 0\n", "from 1 to 16777216"},
+		   {CERTS "fence_command = /etc/passwd\n", "not an executable"},
+		   {CERTS "fence_required = yes\n", "needs a fence_command"},
+		   {CERTS "watchdog = /nowhere\n", "not writable"},
 		   {CERTS "bridge = averyveryverylongname\n", "too long"}};
 	struct config c;
 
@@ -83,8 +87,99 @@ static void config_errors_name_the_line(void **state)
 		struct tv_err e = {0};
 
 		assert_true(load(bad[i].text, &c, &e) < 0);
-		if (!strstr(e.text, bad[i].says))
-			fail_msg("'%s' does not say '%s'", e.text, bad[i].says);
+		if (!strstr(e.text, bad[i].names))
+			fail_msg("'%s' does not name '%s'", e.text, bad[i].names);
+	}
+}
+
+static void config_defaults_follow_other_keys(void **state)
+{
+	struct tv_err e = {0};
+	struct config c;
+
+	(void)state;
+	assert_int_equal(load(CERTS "host = hostA\nstate_dir = /s\n", &c, &e), 0);
+	assert_string_equal(c.replica_dir, "/s/disks");
+	assert_string_equal(c.address, "hostA:7890"); /* nobody can connect to a wildcard */
+	assert_string_equal(c.arbiter, "none");
+	assert_string_equal(c.mode, "adaptive");
+	assert_true(c.reprotect && !c.fence_required);
+	assert_int_equal(load(CERTS "host = hostA\nlisten = [::]:5\n", &c, &e), 0);
+	assert_string_equal(c.address, "hostA:5");
+	assert_int_equal(load(CERTS "listen = [fe80::2]:5\nreprotect = no\n", &c, &e), 0);
+	assert_string_equal(c.address, "[fe80::2]:5");
+	assert_false(c.reprotect);
+	assert_int_equal(load(CERTS "address = a:1\nreplica_dir = /r\ncache_mib = 0\n"
+				    "fence_command = /bin/true\nfence_required = yes",
+			      &c, &e),
+			 0);
+	assert_string_equal(c.address, "a:1");
+	assert_string_equal(c.replica_dir, "/r");
+	assert_int_equal(c.cache_bytes, 0);
+	assert_true(c.fence_required);
+	assert_int_equal(config_load("/nowhere/twinvmd.conf", &c, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "/nowhere/twinvmd.conf"));
+}
+
+static void config_lists_are_bounded(void **state)
+{
+	char text[8192] = CERTS;
+	struct tv_err e = {0};
+	struct config c;
+
+	(void)state;
+	for (int i = 0; i < CONFIG_MAX_PEERS; i++)
+		sprintf(text + strlen(text), "peer.host%d = 10.0.0.%d\n", i, i);
+	assert_int_equal(load(text, &c, &e), 0);
+	assert_int_equal(c.peer_count, CONFIG_MAX_PEERS);
+	strcat(text, "peer.more = 10.0.1.1\n");
+	assert_int_equal(load(text, &c, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "more than 64 peers"));
+	memset(text, 0, sizeof(text));
+	strcpy(text, CERTS "peer.");
+	memset(text + strlen(text), 'x', sizeof(c.peers[0].name));
+	strcat(text, " = a:1\n");
+	assert_int_equal(load(text, &c, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "too long"));
+	memset(text, 0, sizeof(text));
+	strcpy(text, CERTS "state_dir = /");
+	memset(text + strlen(text), 'x', sizeof(c.state_dir) - 2);
+	assert_int_equal(load(text, &c, &e), -ENAMETOOLONG);
+}
+
+static void addresses(void **state)
+{
+	static const struct {
+		const char *text, *host;
+		unsigned port; /* 0: invalid */
+	} list[] = {{"a:1", "a", 1},
+		    {"a", "a", CONFIG_DEFAULT_PORT},
+		    {"::1", "::1", CONFIG_DEFAULT_PORT},
+		    {"[::1]", "::1", CONFIG_DEFAULT_PORT},
+		    {"[::1]:65535", "::1", 65535},
+		    {"", "", 0},
+		    {":1", "", 0},
+		    {"[]:1", "", 0},
+		    {"[::1]1", "", 0},
+		    {"[::1", "", 0},
+		    {"a:", "", 0},
+		    {"a:0", "", 0},
+		    {"a:65536", "", 0},
+		    {"a:1x", "", 0},
+		    {"0123456789abcdef:1", "", 0}}; /* no room for its end */
+	uint16_t port;
+	char host[16];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++) {
+		int rc = config_address(list[i].text, host, sizeof(host), &port);
+
+		if (rc != (list[i].port ? 0 : -EINVAL))
+			fail_msg("'%s': %d", list[i].text, rc);
+		if (rc)
+			continue;
+		assert_string_equal(host, list[i].host);
+		assert_int_equal(port, list[i].port);
 	}
 }
 
@@ -174,6 +269,202 @@ static void ctl_ends_on_nonsense(void **state)
 	}
 }
 
+/* The other end does not read: its connection is closed at a bound, and from the loop. */
+static void ctl_is_bounded(void **state)
+{
+	struct ends e = {.base = event_base_new()};
+	json_t *big = json_object();
+	char text[65536];
+	struct ctl *a;
+	int sv[2];
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = 0;
+	json_object_set_new(big, "op", json_string(text));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	assert_int_equal(ctl_new(e.base, sv[0], &ctl_test_ops, &e, &a), 0);
+	ctl_send(a, NULL); /* sends nothing */
+	ctl_flush(a, 1000);
+	for (unsigned i = 0; i < 200; i++) /* 13 MiB */
+		ctl_send(a, json_incref(big));
+	assert_int_equal(e.closed, 0);
+	while (!e.closed)
+		event_base_loop(e.base, EVLOOP_ONCE);
+	assert_int_equal(e.messages, 0);
+	json_decref(big);
+	close(sv[1]);
+	event_base_free(e.base);
+}
+
+static void free_inside(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
+{
+	on_message(c, msg, fds, n, arg);
+	ctl_free(c);
+}
+
+static void ctl_may_be_freed_inside(void **state)
+{
+	static const struct ctl_ops ops = {free_inside, on_closed};
+	struct ends e = {.base = event_base_new()}, other = {.base = e.base};
+	struct ctl *a, *b;
+	int sv[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	assert_int_equal(ctl_new(e.base, sv[0], &ctl_test_ops, &other, &a), 0);
+	assert_int_equal(ctl_new(e.base, sv[1], &ctl_test_ops, &other, &b), 0);
+	ctl_set_arg(b, &ops, &e);
+	ctl_send(a, json_pack("{ss}", "op", "one"));
+	ctl_send(a, json_pack("{ss}", "op", "two"));
+	ctl_flush(a, 1000);
+	while (!other.closed) /* a's, as b is gone */
+		event_base_loop(e.base, EVLOOP_ONCE);
+	assert_int_equal(e.messages, 1);
+	assert_int_equal(e.closed, 0);
+	assert_int_equal(other.messages, 0);
+	event_base_free(e.base);
+}
+
+/* ---- the daemon, and the next one ---- */
+struct meeting {
+	struct sockaddr_un address;
+	int fd;
+};
+
+static void meeting_open(struct meeting *m)
+{
+	memset(m, 0, sizeof(*m));
+	m->address.sun_family = AF_UNIX;
+	snprintf(m->address.sun_path, sizeof(m->address.sun_path), "/tmp/twinvm-session-test-%d",
+		 getpid());
+	unlink(m->address.sun_path);
+	m->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(m->fd, (struct sockaddr *)&m->address, sizeof(m->address)), 0);
+	assert_int_equal(listen(m->fd, 4), 0);
+}
+
+static void meeting_close(struct meeting *m)
+{
+	close(m->fd);
+	unlink(m->address.sun_path);
+}
+
+static struct ctl *meeting_accept(struct meeting *m, struct ends *e)
+{
+	struct ctl *c;
+	int fd = accept4(m->fd, NULL, NULL, SOCK_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ctl_new(e->base, fd, &ctl_test_ops, e, &c), 0);
+	return c;
+}
+
+static void ctl_connects_to_a_path(void **state)
+{
+	struct ends e = {.base = event_base_new()};
+	struct tv_err err = {0};
+	char long_path[200];
+	struct meeting m;
+	struct ctl *a, *b;
+
+	(void)state;
+	memset(long_path, 'x', sizeof(long_path) - 1);
+	long_path[sizeof(long_path) - 1] = 0;
+	assert_int_equal(ctl_connect(e.base, long_path, &ctl_test_ops, &e, &a, &err),
+			 -ENAMETOOLONG);
+	assert_int_equal(ctl_connect(e.base, "/nowhere/sock", &ctl_test_ops, &e, &a, &err),
+			 -ENOENT);
+	assert_non_null(strstr(err.text, "/nowhere/sock"));
+	meeting_open(&m);
+	assert_int_equal(ctl_connect(e.base, m.address.sun_path, &ctl_test_ops, &e, &a, &err), 0);
+	b = meeting_accept(&m, &e);
+	ctl_send(a, json_pack("{ss}", "op", "hello"));
+	while (!e.messages)
+		event_base_loop(e.base, EVLOOP_ONCE);
+	assert_string_equal(e.last, "hello");
+	ctl_free(a);
+	ctl_free(b);
+	ctl_free(NULL);
+	meeting_close(&m);
+	event_base_free(e.base);
+}
+
+static unsigned connections;
+static void on_connected(struct report *r, void *arg)
+{
+	char op[24];
+
+	(void)arg;
+	snprintf(op, sizeof(op), "register %u", ++connections);
+	report_send(r, json_pack("{ss}", "op", op));
+}
+
+static void on_order(struct report *r, json_t *msg, void *arg)
+{
+	struct ends *e = arg;
+
+	(void)r;
+	e->messages++;
+	snprintf(e->last, sizeof(e->last), "%s", json_string_value(json_object_get(msg, "op")));
+}
+
+static void until(struct ends *e, unsigned messages)
+{
+	while (e->messages < messages)
+		event_base_loop(e->base, EVLOOP_ONCE);
+}
+
+static void report_finds_the_next_daemon(void **state)
+{
+	struct ends e = {.base = event_base_new()}, orders = {.base = e.base};
+	struct report_ops ops = {on_connected, on_order, &orders};
+	struct report *r;
+	struct meeting m;
+	struct ctl *daemon;
+	int fds[2];
+
+	(void)state;
+	meeting_open(&m);
+	assert_int_equal(report_new(e.base, m.address.sun_path, &ops, &r), 0);
+	report_send(r, json_pack("{ss}", "op", "too early")); /* dropped: not connected yet */
+	report_send(r, NULL);
+	report_flush(r);
+	while (!connections)
+		event_base_loop(e.base, EVLOOP_ONCE);
+	daemon = meeting_accept(&m, &e);
+	until(&e, 1);
+	assert_string_equal(e.last, "register 1");
+	ctl_send(daemon, json_pack("{ss}", "op", "go"));
+	until(&orders, 1);
+	assert_string_equal(orders.last, "go");
+	/* The daemon dies; what is reported meanwhile is lost; the next one is found by itself. */
+	ctl_free(daemon);
+	meeting_close(&m);
+	while (orders.messages == 1 && connections == 1) {
+		report_send(r, json_pack("{ss}", "op", "lost"));
+		event_base_loop(e.base, EVLOOP_ONCE);
+		if (connections == 1 && access(m.address.sun_path, F_OK))
+			meeting_open(&m);
+	}
+	daemon = meeting_accept(&m, &e);
+	until(&e, 2);
+	assert_string_equal(e.last, "register 2");
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	report_send_fds(r, json_pack("{ss}", "op", "stash"), fds, 2);
+	report_flush(r);
+	until(&e, 3);
+	assert_string_equal(e.last, "stash");
+	assert_int_equal(e.fds, 2);
+	close(fds[0]);
+	close(fds[1]);
+	report_free(r);
+	report_free(NULL);
+	ctl_free(daemon);
+	meeting_close(&m);
+	event_base_free(e.base);
+}
+
 static void jobs_survive_the_trip(void **state)
 {
 	struct job j = {0}, k;
@@ -202,41 +493,84 @@ static void jobs_survive_the_trip(void **state)
 	unlink(path);
 }
 
-#define MS TV_NS_PER_MS
-static void pace_follows_its_mode(void **state)
+static void a_claim_is_made_of_the_job(void **state)
 {
-	struct pace p = {.mode = PACE_REMUS, .epoch_ns = 25 * MS};
-	enum pace_mode m;
+	struct job j = {.generation = 5};
+	struct fo_claim c;
+	char dir[64] = "/tmp/twinvm-run-XXXXXX", out[256];
+	struct stat st;
 
 	(void)state;
-	pace_captured(&p, 100 * MS, 4 * MS);
-	assert_int_equal(pace_due_ns(&p, 0), 125 * MS);
-	assert_int_equal(pace_due_ns(&p, 101 * MS), 125 * MS); /* talk changes nothing */
-	p.mode = PACE_KEMARI;
-	assert_int_equal(pace_due_ns(&p, 107 * MS), 107 * MS);
-	assert_int_equal(pace_due_ns(&p, 0), 1100 * MS);
-	p.mode = PACE_ADAPTIVE;
-	assert_int_equal(pace_due_ns(&p, 0), 200 * MS);
-	assert_int_equal(pace_due_ns(&p, 105 * MS), 116 * MS); /* 104 ms plus three pauses */
-	assert_int_equal(pace_due_ns(&p, 150 * MS), 150 * MS);
-	assert_int_equal(pace_mode_parse("adaptive", &m), 0);
-	assert_int_equal(m, PACE_ADAPTIVE);
-	assert_int_equal(pace_mode_parse("fast", &m), -EINVAL);
-	assert_string_equal(pace_mode_name(PACE_KEMARI), "kemari");
+	strcpy(j.vm_id, "abc");
+	strcpy(j.session, "def");
+	strcpy(j.conf.host, "hostA");
+	strcpy(j.peer.name, "hostB");
+	job_claim(&j, &c);
+	assert_string_equal(c.vm_id, "abc");
+	assert_string_equal(c.session, "def");
+	assert_string_equal(c.self, "hostA");
+	assert_string_equal(c.peer, "hostB");
+	assert_int_equal(c.generation, 5);
+	assert_non_null(mkdtemp(dir));
+	strcpy(j.conf.run_dir, dir);
+	assert_int_equal(job_dir(&j.conf, "abc", out, sizeof(out)), 0);
+	assert_int_equal(stat(out, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0700);
+	assert_int_equal(job_dir(&j.conf, "abc", out, sizeof(out)), 0); /* there already */
+	assert_int_equal(job_dir(&j.conf, "abc", out, 8), -ENAMETOOLONG);
+	assert_int_equal(rmdir(strcat(dir, "/abc")), 0);
+	*strrchr(dir, '/') = 0;
+	assert_int_equal(rmdir(dir), 0);
 }
 
-/* An outlier moves the mean a little, not the pace for good. */
-static void pace_mean_forgets(void **state)
+/* What a replicator reads of a message is what the other one's engine meant. */
+static void engine_messages_on_the_wire(void **state)
 {
-	struct pace p = {.mode = PACE_ADAPTIVE, .epoch_ns = 25 * MS};
+	Twinvm__Heartbeat hb = TWINVM__HEARTBEAT__INIT;
+	Twinvm__HeartbeatEcho echo = TWINVM__HEARTBEAT_ECHO__INIT;
+	Twinvm__Committed committed = TWINVM__COMMITTED__INIT;
+	Twinvm__TakeOver take = TWINVM__TAKE_OVER__INIT;
+	Twinvm__Fenced fenced = TWINVM__FENCED__INIT;
+	Twinvm__Bye bye = TWINVM__BYE__INIT;
+	Twinvm__Welcome welcome = TWINVM__WELCOME__INIT;
+	Twinvm__Control m = TWINVM__CONTROL__INIT;
+	struct fo_msg out;
 
 	(void)state;
-	pace_captured(&p, 0, 2 * MS);
-	pace_captured(&p, 100 * MS, 82 * MS);
-	assert_in_range(p.pause_ns, 11 * MS, 13 * MS);
-	for (int i = 0; i < 64; i++)
-		pace_captured(&p, (200 + i * 30) * MS, 2 * MS);
-	assert_in_range(p.pause_ns, 2 * MS, 3 * MS);
+	assert_false(wire_read(&m, &out));
+	assert_string_equal(wire_name(&m), "of no kind");
+	hb.seq = echo.seq = 3;
+	hb.sent_ns = echo.sent_ns = -4;
+	hb.generation = echo.generation = committed.generation = take.generation =
+		fenced.generation = bye.generation = 9;
+	committed.epoch = take.epoch = 7;
+	fenced.running = true;
+	m.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT;
+	m.heartbeat = &hb;
+	assert_true(wire_read(&m, &out) && out.kind == FO_M_HEARTBEAT && out.seq == 3);
+	assert_true(out.sent_ns == -4 && out.generation == 9 && !out.datagram);
+	assert_string_equal(wire_name(&m), "Heartbeat");
+	m.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT_ECHO;
+	m.heartbeat_echo = &echo;
+	assert_true(wire_read(&m, &out) && out.kind == FO_M_ECHO && out.seq == 3);
+	assert_true(out.sent_ns == -4 && out.generation == 9);
+	assert_string_equal(wire_name(&m), "HeartbeatEcho");
+	m.msg_case = TWINVM__CONTROL__MSG_COMMITTED;
+	m.committed = &committed;
+	assert_true(wire_read(&m, &out) && out.kind == FO_M_COMMITTED && out.epoch == 7);
+	m.msg_case = TWINVM__CONTROL__MSG_TAKE_OVER;
+	m.take_over = &take;
+	assert_true(wire_read(&m, &out) && out.kind == FO_M_TAKE_OVER && out.epoch == 7);
+	m.msg_case = TWINVM__CONTROL__MSG_FENCED;
+	m.fenced = &fenced;
+	assert_true(wire_read(&m, &out) && out.kind == FO_M_FENCED && out.running);
+	m.msg_case = TWINVM__CONTROL__MSG_BYE;
+	m.bye = &bye;
+	assert_true(wire_read(&m, &out) && out.kind == FO_M_BYE && out.generation == 9);
+	m.msg_case = TWINVM__CONTROL__MSG_WELCOME;
+	m.welcome = &welcome;
+	assert_false(wire_read(&m, &out)); /* for the engine's owner */
+	assert_string_equal(wire_name(&m), "Welcome");
 }
 
 static void cap_page_outlives_its_writer(void **state)
@@ -262,11 +596,18 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(config_is_read),
 		cmocka_unit_test(config_errors_name_the_line),
+		cmocka_unit_test(config_defaults_follow_other_keys),
+		cmocka_unit_test(config_lists_are_bounded),
+		cmocka_unit_test(addresses),
 		cmocka_unit_test(ctl_carries_messages_and_fds),
 		cmocka_unit_test(ctl_ends_on_nonsense),
+		cmocka_unit_test(ctl_is_bounded),
+		cmocka_unit_test(ctl_may_be_freed_inside),
+		cmocka_unit_test(ctl_connects_to_a_path),
+		cmocka_unit_test(report_finds_the_next_daemon),
 		cmocka_unit_test(jobs_survive_the_trip),
-		cmocka_unit_test(pace_follows_its_mode),
-		cmocka_unit_test(pace_mean_forgets),
+		cmocka_unit_test(a_claim_is_made_of_the_job),
+		cmocka_unit_test(engine_messages_on_the_wire),
 		cmocka_unit_test(cap_page_outlives_its_writer),
 	};
 

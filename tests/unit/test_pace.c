@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* When epochs begin. */
+#include "replicator/source/pace.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define MS TV_NS_PER_MS
+static void pace_follows_its_mode(void **state)
+{
+	struct pace p = {.mode = PACE_REMUS, .epoch_ns = 25 * MS};
+	enum pace_mode m;
+
+	(void)state;
+	pace_captured(&p, 100 * MS, 4 * MS);
+	assert_int_equal(pace_due_ns(&p, 0), 125 * MS);
+	assert_int_equal(pace_due_ns(&p, 101 * MS), 125 * MS); /* talk changes nothing */
+	p.mode = PACE_KEMARI;
+	assert_int_equal(pace_due_ns(&p, 107 * MS), 107 * MS);
+	assert_int_equal(pace_due_ns(&p, 0), 1100 * MS);
+	p.mode = PACE_ADAPTIVE;
+	assert_int_equal(pace_due_ns(&p, 0), 200 * MS);
+	assert_int_equal(pace_due_ns(&p, 105 * MS), 116 * MS); /* 104 ms plus three pauses */
+	assert_int_equal(pace_due_ns(&p, 150 * MS), 150 * MS);
+	assert_int_equal(pace_mode_parse("adaptive", &m), 0);
+	assert_int_equal(m, PACE_ADAPTIVE);
+	assert_int_equal(pace_mode_parse("fast", &m), -EINVAL);
+	assert_string_equal(pace_mode_name(PACE_KEMARI), "kemari");
+}
+
+/* An outlier moves the mean a little, not the pace for good. */
+static void pace_mean_forgets(void **state)
+{
+	struct pace p = {.mode = PACE_ADAPTIVE, .epoch_ns = 25 * MS};
+
+	(void)state;
+	pace_captured(&p, 0, 2 * MS);
+	pace_captured(&p, 100 * MS, 82 * MS);
+	assert_in_range(p.pause_ns, 11 * MS, 13 * MS);
+	for (int i = 0; i < 64; i++)
+		pace_captured(&p, (200 + i * 30) * MS, 2 * MS);
+	assert_in_range(p.pause_ns, 2 * MS, 3 * MS);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pace_follows_its_mode),
+		cmocka_unit_test(pace_mean_forgets),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
