@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The configuration file: a table of keys, and what checks their values. */
 #include "replicator/session/config.h"
 
 #include <ctype.h>
@@ -8,33 +9,24 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { TEXT, NUMBER, BYTES, YES_NO, ADDRESS };
+enum kind { TEXT, NUMBER, MIB, YES_NO };
 struct key {
 	const char *name;
 	enum kind kind;
-	size_t offset, room;
-	long long min, max;
+	size_t offset, room; /* room: of TEXT */
+	long long min, max;  /* of NUMBER and MIB */
 };
-#define T(n, f)                                                                            \
-	{                                                                                  \
-		n, TEXT, offsetof(struct config, f), sizeof(((struct config *)0)->f), 0, 0 \
-	}
-#define N(n, f, lo, hi)                                          \
-	{                                                        \
-		n, NUMBER, offsetof(struct config, f), 0, lo, hi \
-	}
-#define Y(n, f)                                                \
-	{                                                      \
-		n, YES_NO, offsetof(struct config, f), 0, 0, 0 \
-	}
-#define S(n, f, lo, hi)                                         \
-	{                                                       \
-		n, BYTES, offsetof(struct config, f), 0, lo, hi \
-	}
+/* clang-format off */
+#define AT(f) .offset = offsetof(struct config, f)
+#define T(n, f) {.name = (n), .kind = TEXT, AT(f), .room = sizeof(((struct config *)0)->f)}
+#define Y(n, f) {.name = (n), .kind = YES_NO, AT(f)}
+#define N(n, f, lo, hi) {.name = (n), .kind = NUMBER, AT(f), .min = (lo), .max = (hi)}
+#define M(n, f, lo, hi) {.name = (n), .kind = MIB, AT(f), .min = (lo), .max = (hi)}
+/* clang-format on */
 
+/* All but `listen` and `peer.NAME`, which have addresses. */
 static const struct key keys[] = {
 	T("host", host),
-	{"listen", ADDRESS, 0, 0, 0, 0},
 	T("address", address),
 	T("socket", socket),
 	T("state_dir", state_dir),
@@ -55,15 +47,28 @@ static const struct key keys[] = {
 	Y("reprotect", reprotect),
 	N("heartbeat_ms", heartbeat_ms, 20, 60000),
 	N("epoch_ms", epoch_ms, 1, 60000),
-	S("staging_mib", staging_bytes, 2, 65536),
-	S("cache_mib", cache_bytes, 0, 65536),
-	S("spool_mib", spool_bytes, 1, 1 << 24),
+	M("staging_mib", staging_bytes, 2, 65536),
+	M("cache_mib", cache_bytes, 0, 65536),
+	M("spool_mib", spool_bytes, 1, 1 << 24),
 };
+
+/* ---- addresses ---- */
+
+static int parse_port(const char *text, uint16_t *port)
+{
+	char *rest;
+	long p = strtol(text, &rest, 10);
+
+	if (*rest || rest == text || p < 1 || p > 65535)
+		return -EINVAL;
+	*port = (uint16_t)p;
+	return 0;
+}
 
 int config_address(const char *text, char *host, size_t room, uint16_t *port)
 {
 	const char *colon = strrchr(text, ':'), *end = text + strlen(text);
-	long p = CONFIG_DEFAULT_PORT;
+	uint16_t p = CONFIG_DEFAULT_PORT;
 
 	if (*text == '[') {
 		end = strchr(++text, ']');
@@ -75,23 +80,48 @@ int config_address(const char *text, char *host, size_t room, uint16_t *port)
 	} else {
 		colon = NULL; /* a bare IPv6 address has many colons and no port */
 	}
-	if (colon) {
-		char *rest;
-
-		errno = 0;
-		p = strtol(colon + 1, &rest, 10);
-		if (*rest || rest == colon + 1 || p < 1 || p > 65535)
-			return -EINVAL;
-	}
+	if (colon && parse_port(colon + 1, &p))
+		return -EINVAL;
 	if (end == text || (size_t)(end - text) >= room)
 		return -EINVAL;
 	memcpy(host, text, (size_t)(end - text));
 	host[end - text] = 0;
-	*port = (uint16_t)p;
+	*port = p;
 	return 0;
 }
 
-static int set_number(struct config *c, const struct key *k, const char *value)
+/* ---- one line ---- */
+
+static int set_peer(struct config *c, const char *name, const char *value, struct tv_err *e)
+{
+	struct config_peer p;
+
+	if (c->peer_count == CONFIG_MAX_PEERS)
+		return tv_fail(e, -EINVAL, "more than %d peers", CONFIG_MAX_PEERS);
+	if (!tv_copy(p.name, sizeof(p.name), name))
+		return tv_fail(e, -EINVAL, "name of peer '%s' is too long", name);
+	if (config_address(value, p.host, sizeof(p.host), &p.port))
+		return tv_fail(e, -EINVAL, "'%s' is not HOST:PORT", value);
+	c->peers[c->peer_count++] = p;
+	return 0;
+}
+
+static int set_listen(struct config *c, const char *value, struct tv_err *e)
+{
+	if (config_address(value, c->listen_host, sizeof(c->listen_host), &c->listen_port))
+		return tv_fail(e, -EINVAL, "'%s' is not ADDRESS:PORT", value);
+	return 0;
+}
+
+static int set_yes_no(const struct key *k, const char *value, bool *to, struct tv_err *e)
+{
+	*to = !strcmp(value, "yes");
+	if (!*to && strcmp(value, "no") != 0)
+		return tv_fail(e, -EINVAL, "'%s' must be yes or no", k->name);
+	return 0;
+}
+
+static int set_number(const struct key *k, const char *value, void *to, struct tv_err *e)
 {
 	char *rest;
 	long long v;
@@ -99,56 +129,42 @@ static int set_number(struct config *c, const struct key *k, const char *value)
 	errno = 0;
 	v = strtoll(value, &rest, 10);
 	if (errno || *rest || rest == value || v < k->min || v > k->max)
-		return -ERANGE;
+		return tv_fail(e, -ERANGE, "'%s' must be a number from %lld to %lld", k->name,
+			       k->min, k->max);
 	if (k->kind == NUMBER)
-		*(int *)((char *)c + k->offset) = (int)v;
+		*(int *)to = (int)v;
 	else
-		*(uint64_t *)((char *)c + k->offset) = (uint64_t)v << 20;
+		*(uint64_t *)to = (uint64_t)v << 20;
+	return 0;
+}
+
+static int set_key(struct config *c, const struct key *k, const char *value, struct tv_err *e)
+{
+	void *to = (char *)c + k->offset;
+
+	switch (k->kind) {
+	case TEXT:
+		if (!tv_copy(to, k->room, value))
+			return tv_fail(e, -EINVAL, "value of '%s' is too long", k->name);
+		return 0;
+	case YES_NO:
+		return set_yes_no(k, value, to, e);
+	case NUMBER:
+	case MIB:
+		return set_number(k, value, to, e);
+	}
 	return 0;
 }
 
 static int set(struct config *c, const char *name, const char *value, struct tv_err *e)
 {
-	if (!strncmp(name, "peer.", 5)) {
-		struct config_peer *p = &c->peers[c->peer_count];
-
-		if (c->peer_count == CONFIG_MAX_PEERS || strlen(name + 5) >= sizeof(p->name))
-			return tv_fail(e, -EINVAL, "too many peers or too long a name");
-		snprintf(p->name, sizeof(p->name), "%s", name + 5);
-		if (config_address(value, p->host, sizeof(p->host), &p->port))
-			return tv_fail(e, -EINVAL, "'%s' is not HOST:PORT", value);
-		c->peer_count++;
-		return 0;
-	}
-	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
-		const struct key *k = &keys[i];
-
-		if (strcmp(k->name, name) != 0)
-			continue;
-		if (k->kind == ADDRESS)
-			return config_address(value, c->listen_host, sizeof(c->listen_host),
-					      &c->listen_port)
-				       ? tv_fail(e, -EINVAL, "'%s' is not ADDRESS:PORT", value)
-				       : 0;
-		if (k->kind == YES_NO) {
-			bool yes = !strcmp(value, "yes");
-
-			*(bool *)((char *)c + k->offset) = yes;
-			return yes || !strcmp(value, "no")
-				       ? 0
-				       : tv_fail(e, -EINVAL, "'%s' is yes or no", name);
-		}
-		if (k->kind == TEXT) {
-			if (strlen(value) >= k->room)
-				return tv_fail(e, -EINVAL, "value of '%s' is too long", name);
-			strcpy((char *)c + k->offset, value);
-			return 0;
-		}
-		return set_number(c, k, value)
-			       ? tv_fail(e, -ERANGE, "'%s' must be a number from %lld to %lld",
-					 name, k->min, k->max)
-			       : 0;
-	}
+	if (!strncmp(name, "peer.", 5))
+		return set_peer(c, name + 5, value, e);
+	if (!strcmp(name, "listen"))
+		return set_listen(c, value, e);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (!strcmp(keys[i].name, name))
+			return set_key(c, &keys[i], value, e);
 	return tv_fail(e, -EINVAL, "unknown key '%s'", name);
 }
 
@@ -164,40 +180,83 @@ static char *trim(char *s)
 	return s;
 }
 
-/* A wildcard is no address to others: then the host's name must do. */
-static void default_address(struct config *c)
+/* `# comment`, `key = value`, or nothing. */
+static int read_line(struct config *c, char *line, struct tv_err *e)
+{
+	char *key = trim(line), *eq = strchr(key, '=');
+
+	if (!*key || *key == '#')
+		return 0;
+	if (!eq)
+		return tv_fail(e, -EINVAL, "'key = value' expected");
+	*eq = 0;
+	return set(c, trim(key), trim(eq + 1), e);
+}
+
+/* ---- the whole file ---- */
+
+static void set_defaults(struct config *c, const char *path)
+{
+	*c = (struct config){.listen_host = "0.0.0.0",
+			     .listen_port = CONFIG_DEFAULT_PORT,
+			     .socket = "/run/twinvm/twinvmd.sock",
+			     .state_dir = "/var/lib/twinvm",
+			     .run_dir = "/run/twinvm",
+			     .arbiter = "none",
+			     .heartbeat_ms = 100,
+			     .epoch_ms = 25,
+			     .mode = "adaptive",
+			     .reprotect = true,
+			     .staging_bytes = 64u << 20,
+			     .cache_bytes = 32u << 20,
+			     .spool_bytes = UINT64_C(16) << 30};
+	tv_copy(c->path, sizeof(c->path), path);
+	gethostname(c->host, sizeof(c->host) - 1);
+}
+
+/* Defaults that depend on other keys. */
+static int derive(struct config *c, struct tv_err *e)
 {
 	bool any = !strcmp(c->listen_host, "0.0.0.0") || !strcmp(c->listen_host, "::");
-	const char *h = any ? c->host : c->listen_host;
+	const char *h = any ? c->host : c->listen_host; /* others cannot connect to a wildcard */
+	int n = 0;
 
+	if (!c->replica_dir[0])
+		n = snprintf(c->replica_dir, sizeof(c->replica_dir), "%s/disks", c->state_dir);
+	if (n >= (int)sizeof(c->replica_dir))
+		return tv_fail(e, -ENAMETOOLONG, "%s: state_dir is too long", c->path);
 	if (!c->address[0])
 		snprintf(c->address, sizeof(c->address), strchr(h, ':') ? "[%s]:%u" : "%s:%u", h,
 			 c->listen_port);
+	return 0;
+}
+
+static int check_certificates(const struct config *c, struct tv_err *e)
+{
+	const char *missing = !c->ca[0] ? "ca" : !c->cert[0] ? "cert" : !c->key[0] ? "key" : NULL;
+
+	if (missing)
+		return tv_fail(e, -EINVAL,
+			       "%s: '%s' is missing: hosts authenticate each other with "
+			       "certificates of one CA",
+			       c->path, missing);
+	return 0;
 }
 
 static int check(const struct config *c, struct tv_err *e)
 {
-	const struct {
-		const char *key, *value;
-	} must[] = {{"ca", c->ca}, {"cert", c->cert}, {"key", c->key}};
+	enum pace_mode mode;
 
-	for (size_t i = 0; i < sizeof(must) / sizeof(*must); i++)
-		if (!*must[i].value)
-			return tv_fail(e, -EINVAL,
-				       "%s: '%s' is missing: both hosts prove who they are with "
-				       "certificates of one CA",
-				       c->path, must[i].key);
-	if (strcmp(c->mode, "adaptive") != 0 && strcmp(c->mode, "remus") != 0 &&
-	    strcmp(c->mode, "kemari") != 0)
-		return tv_fail(e, -EINVAL, "%s: mode is adaptive, remus or kemari, not '%s'",
+	if (pace_mode_parse(c->mode, &mode))
+		return tv_fail(e, -EINVAL, "%s: mode must be adaptive, remus or kemari, not '%s'",
 			       c->path, c->mode);
 	if (c->fence_command[0] && access(c->fence_command, X_OK))
-		return tv_fail(e, -ENOENT, "%s: fence_command %s is no program that can be run",
+		return tv_fail(e, -ENOENT, "%s: fence_command %s is not an executable program",
 			       c->path, c->fence_command);
 	if (c->watchdog[0] && access(c->watchdog, W_OK))
 		return tv_fail(e, -ENOENT,
-			       "%s: watchdog %s cannot be written (modprobe softdog gives a "
-			       "/dev/watchdog where the hardware has none)",
+			       "%s: watchdog %s is not writable (without such hardware, 'modprobe "
+			       "softdog' makes /dev/watchdog)",
 			       c->path, c->watchdog);
 	if (c->fence_required && !c->fence_command[0])
 		return tv_fail(e, -EINVAL, "%s: fence_required needs a fence_command", c->path);
@@ -210,45 +269,23 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 	char *line;
 	int n = 0, rc;
 
-	*out = (struct config){.listen_host = "0.0.0.0",
-			       .listen_port = CONFIG_DEFAULT_PORT,
-			       .socket = "/run/twinvm/twinvmd.sock",
-			       .state_dir = "/var/lib/twinvm",
-			       .run_dir = "/run/twinvm",
-			       .arbiter = "none",
-			       .heartbeat_ms = 100,
-			       .epoch_ms = 25,
-			       .mode = "adaptive",
-			       .reprotect = true,
-			       .staging_bytes = 64u << 20,
-			       .cache_bytes = 32u << 20,
-			       .spool_bytes = UINT64_C(16) << 30};
-	snprintf(out->path, sizeof(out->path), "%s", path);
-	gethostname(out->host, sizeof(out->host) - 1);
+	set_defaults(out, path);
 	rc = tv_read_file(path, 1 << 20, &text, NULL);
 	if (rc)
 		return tv_fail(e, rc, "configuration %s: %s", path, tv_strerror(rc));
 	for (char *p = text; (line = strsep(&p, "\n"));) {
-		char *eq, *s;
-
 		n++;
-		s = trim(line);
-		if (!*s || *s == '#')
-			continue;
-		eq = strchr(s, '=');
-		if (!eq)
-			return tv_fail(e, -EINVAL, "%s:%d: 'key = value' expected", path, n);
-		*eq = 0;
-		rc = set(out, trim(s), trim(eq + 1), e);
+		rc = read_line(out, line, e);
 		if (rc)
 			return tv_fail_prefix(e, rc, "%s:%d", path, n);
 	}
-	if (!out->replica_dir[0] && snprintf(out->replica_dir, sizeof(out->replica_dir), "%s/disks",
-					     out->state_dir) >= (int)sizeof(out->replica_dir))
-		return tv_fail(e, -ENAMETOOLONG, "%s: state_dir is too long", path);
-	default_address(out);
-	return check(out, e);
+	rc = derive(out, e);
+	if (!rc)
+		rc = check_certificates(out, e);
+	return rc ? rc : check(out, e);
 }
+
+/* ---- what others make of it ---- */
 
 struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t)
 {
@@ -263,7 +300,7 @@ int config_peer(const struct config *c, const char *name, struct config_peer *ou
 			*out = c->peers[i];
 			return 0;
 		}
-	snprintf(out->name, sizeof(out->name), "%s", ""); /* any name the CA signed */
+	out->name[0] = 0; /* any name that the CA signed */
 	if (config_address(name, out->host, sizeof(out->host), &out->port))
 		return tv_fail(
 			e, -EINVAL,
@@ -272,6 +309,8 @@ int config_peer(const struct config *c, const char *name, struct config_peer *ou
 			name, c->path);
 	return 0;
 }
+
+/* ---- modes ---- */
 
 static const char *const mode_names[] = {"remus", "kemari", "adaptive"};
 

@@ -25,7 +25,8 @@ struct config {
 	char host[64]; /* this host's name: common name of its certificate */
 	char listen_host[64];
 	uint16_t listen_port;
-	char address[160]; /* where other hosts reach listen_port; announced at the arbiter */
+	char address
+		[160]; /* HOST:PORT where other hosts reach this one; announced at the arbiter */
 	char socket[108];
 	char state_dir[200];
 	char replica_dir[200]; /* where disks' replicas lie; state_dir/disks by default */
@@ -35,25 +36,26 @@ struct config {
 	char arbiter[256]; /* default for protect; "none" */
 	char arbiter_ca[256], arbiter_cert[256], arbiter_key[256]; /* for etcds:// */
 	int heartbeat_ms;
-	int epoch_ms;		 /* default of protect --epoch */
-	char mode[16];		 /* default of protect --mode */
-	char watchdog[256];	 /* device that resets this host unless it is petted; "": none */
+	int epoch_ms;	    /* default of protect --epoch */
+	char mode[16];	    /* default of protect --mode */
+	char watchdog[256]; /* device that resets this host unless it is written to; "": none */
 	char fence_command[256]; /* "": none */
 	bool fence_required;	 /* without an arbiter its success promotes */
-	bool reprotect; /* a new backup is found by itself after a failover or for a lost one */
+	bool reprotect; /* find a new backup automatically, after a failover or for a lost one */
 	uint64_t staging_bytes;
 	uint64_t cache_bytes;
 	uint64_t spool_bytes;
 	struct config_peer peers[CONFIG_MAX_PEERS];
 	unsigned peer_count;
 };
-/* The sentence names file, line and what is wrong. Unknown keys are errors. */
+/* Unknown keys and invalid values are errors (-EINVAL, -ERANGE), and what cannot be opened is
+ * (-ENOENT, -errno); the sentence names file, line and what is wrong. */
 int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
-/* What fo_arbiter_open wants to know; points into c and t. */
+/* For fo_arbiter_open; points into c and t. */
 struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t);
-/* HOST:PORT, [V6]:PORT or HOST. -EINVAL. */
+/* HOST:PORT, [V6]:PORT, V6 or HOST; without a port CONFIG_DEFAULT_PORT. -EINVAL. */
 int config_address(const char *text, char *host, size_t room, uint16_t *port) TV_MUST_CHECK;
-/* A configured peer, or HOST[:PORT] as it stands. */
+/* A configured peer by its name; else name is taken for HOST[:PORT], and out->name is "". -EINVAL. */
 int config_peer(const struct config *c, const char *name, struct config_peer *out,
 		struct tv_err *e) TV_MUST_CHECK;
 

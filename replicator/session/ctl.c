@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Control connections: see ctl.h.
+ *
+ * A message is a line of JSON. Descriptors travel beside the bytes (SCM_RIGHTS) with the first of
+ * their message; the receiver keeps them in the order in which they came, and each message takes as
+ * many as it says in "fds". Whatever is malformed ends the connection: both ends are of one host
+ * and one version, and a stream that has lost its place cannot be trusted any more.
+ */
 #include "replicator/session/ctl.h"
 
 #include <errno.h>
@@ -32,7 +40,7 @@ struct ctl {
 	TAILQ_HEAD(, out_msg) out;
 	size_t queued_bytes;
 	bool closing, broken;
-	bool *freed; /* set when a callback frees us */
+	bool *freed; /* set when a callback frees this connection */
 };
 
 static void out_free(struct out_msg *m)
@@ -65,7 +73,7 @@ void ctl_free(struct ctl *c)
 	free(c);
 }
 
-/* The end is always told from the loop, never from inside ctl_send. */
+/* `closed` is always called from the loop, never from inside ctl_send. */
 static void broken(struct ctl *c)
 {
 	if (c->broken)
@@ -86,7 +94,7 @@ static void on_dead(evutil_socket_t fd, short what, void *arg)
 		c->ops.closed(c, c->arg);
 }
 
-/* Hands on one line; returns false when a callback freed c. */
+/* Delivers one line; false: a callback has freed c. */
 static bool one_line(struct ctl *c, const char *line, size_t n)
 {
 	json_t *msg = json_loadb(line, n, 0, NULL);
@@ -273,9 +281,12 @@ void ctl_set_arg(struct ctl *c, const struct ctl_ops *ops, void *arg)
 
 void ctl_send_fds(struct ctl *c, json_t *msg, const int *fds, unsigned n)
 {
-	struct out_msg *m = calloc(1, sizeof(*m));
+	struct out_msg *m;
 	char *text;
 
+	if (!msg)
+		return;
+	m = calloc(1, sizeof(*m));
 	if (n)
 		json_object_set_new(msg, "fds", json_integer(n));
 	text = json_dumps(msg, JSON_COMPACT);

@@ -15,19 +15,26 @@
 
 struct ctl;
 struct ctl_ops {
-	/* fds belong to the callee from now on. */
+	/* One message; msg is freed after the return, fds are the callee's from now on. */
 	void (*message)(struct ctl *c, json_t *msg, const int *fds, unsigned nfds, void *arg);
-	/* The end; ctl_free is the owner's to call, also inside. */
+	/* The end, once; never from inside a call of the owner's. The owner then calls ctl_free,
+	 * which is allowed inside any callback. */
 	void (*closed)(struct ctl *c, void *arg);
 };
+/* Takes over fd, also on failure. -ENOMEM. */
 int ctl_new(struct event_base *base, int fd, const struct ctl_ops *ops, void *arg,
 	    struct ctl **out) TV_MUST_CHECK;
+/* -ENAMETOOLONG, -ENOMEM, or what socket and connect return; the sentence names the path. */
 int ctl_connect(struct event_base *base, const char *path, const struct ctl_ops *ops, void *arg,
 		struct ctl **out, struct tv_err *e) TV_MUST_CHECK;
+/* Callbacks come to another owner from now on. */
 void ctl_set_arg(struct ctl *c, const struct ctl_ops *ops, void *arg);
+/* Closes at once; what is queued is dropped. NULL is allowed. */
 void ctl_free(struct ctl *c);
-/* Queues msg (stolen) and goes on; fds are duplicated. A peer that does not read is cut off at 4
- * MiB. */
+/*
+ * Queues msg (stolen; NULL sends nothing) and returns; fds, at most CTL_MAX_FDS, are duplicated. A
+ * connection whose peer does not read is closed when 4 MiB are queued.
+ */
 void ctl_send(struct ctl *c, json_t *msg);
 void ctl_send_fds(struct ctl *c, json_t *msg, const int *fds, unsigned n);
 /* Writes what is queued, at most timeout_ms. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The job as text, and what a replicator derives from it: see job.h. */
 #include "replicator/session/job.h"
 #include "replicator/session/fields.h"
 
@@ -59,7 +60,7 @@ int job_dir(const struct config *c, const char *vm_id, char *out, size_t room)
 
 void job_raise_priority(void)
 {
-	/* Without the right to do so it works all the same, only less punctually under load. */
+	/* Not fatal: without the right to do so heartbeats are only less punctual under load. */
 	if (setpriority(PRIO_PROCESS, 0, -15))
 		tv_log(TV_DEBUG, "setpriority: %s", strerror(errno));
 }

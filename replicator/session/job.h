@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a replicator process gets from its daemon as its one argument, as JSON. Both roles use it:
- * source (on the primary) and sink (on the backup).
+ * The job: what a replicator process gets from its daemon as its one argument, as JSON. Both roles
+ * use it: the source (on the primary) gets all of it; the sink (on the backup) gets only the
+ * configuration, and completes it from its primary's Hello.
  */
 #ifndef REPLICATOR_SESSION_JOB_H
 #define REPLICATOR_SESSION_JOB_H
@@ -13,8 +14,7 @@
 struct job {
 	struct config conf;
 	char vm_id[33], vm_name[128];
-	/* source only: */
-	pid_t vm_pid;
+	pid_t vm_pid; /* this and the next two: of the source */
 	uint64_t vm_start_ticks;
 	char vm_qmp[108];
 	struct fo_candidate peer;
@@ -24,15 +24,17 @@ struct job {
 	uint64_t generation;
 	char session[33];
 };
-/* The caller owns the result. */
+/* JSON, the caller's to free; NULL: no memory. Of the configuration only its path. */
 char *job_to_text(const struct job *j);
+/* Reads the configuration, too. -EINVAL or what config_load returns, with a sentence. */
 int job_from_text(const char *text, struct job *j, struct tv_err *e) TV_MUST_CHECK;
 /* What this job's replicator may ask the arbiter for. */
 void job_claim(const struct job *j, struct fo_claim *c);
-/* run_dir/<vm_id>, made when missing. */
+/* run_dir/<vm_id>, made when missing. -ENAMETOOLONG, -errno. */
 int job_dir(const struct config *c, const char *vm_id, char *out, size_t room) TV_MUST_CHECK;
 
-/* Stands a loop's process above the guests in the scheduler: heartbeats must not wait for vCPUs. */
+/* Gives this process priority over guests: its heartbeats must not wait for their vCPUs. Threads
+ * that exist already keep theirs. */
 void job_raise_priority(void);
 
 #endif

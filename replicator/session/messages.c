@@ -91,7 +91,7 @@ static const struct field public_list[] = {STATS_PUBLIC};
 static const struct field stats_list[] = {
 	STATS_PUBLIC,
 	S(lease, BOOL, "", "primary: a recent heartbeat came back"),
-	S(asked_to_run, BOOL, "", "backup: it was asked to promote"),
+	S(asked_to_run, BOOL, "", "backup: the primary itself asked it to promote"),
 };
 const struct fields session_stats_public = FIELDS("status", public_list);
 static const struct fields session_stats_fields = FIELDS("stats", stats_list);

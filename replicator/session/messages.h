@@ -52,7 +52,7 @@ struct session_stats {
 	char output_held_by[16], qemu[32];
 	/* between replicator and daemon only: */
 	bool lease;	   /* primary: a recent heartbeat came back */
-	bool asked_to_run; /* backup: the primary or an operator has said that it is to promote */
+	bool asked_to_run; /* backup: the primary itself asked it to promote */
 };
 
 /* The last message. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The connection of a replicator to its daemon. It outlives the daemon: it is tried again until the
- * next daemon answers. */
+/* The connection of a replicator to its daemon: see report.h. */
 #include "replicator/session/report.h"
 #include "replicator/session/ctl.h"
 

@@ -31,7 +31,7 @@
  *   - The daemon outlives its replicators: it holds duplicates of the sockets that hold output
  *     (`stash`), so that a dead source lets nothing out and does not block QEMU.
  *   - A standby outlives its sink only if it was promoted: the note in its run directory (page.h)
- *     says so to whoever finds it.
+ *     shows that to the next daemon.
  *   - Nothing here outlives the host, but what daemon/ keeps in state_dir.
  *
  * Names on a host: slot.h. The configuration, which both programs read: config.h.

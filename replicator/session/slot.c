@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Names of a slot: see slot.h. */
 #include "replicator/session/slot.h"
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Slots: the names of what a standby has on its host (run directory, taps, replica images). Slot 0
- * is the usual one; the next ones are for a VM whose earlier instance is kept here, stopped, and
- * still has the names of its slot.
+ * is the usual one. A VM of which an earlier instance is kept on this host, stopped, gets the next
+ * slot that is free: the stopped one still uses the names of its own.
  */
 #ifndef REPLICATOR_SESSION_SLOT_H
 #define REPLICATOR_SESSION_SLOT_H

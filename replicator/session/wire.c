@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the engines' messages and those of control.proto: see wire.h. */
 #include "replicator/session/wire.h"
 
 #include <errno.h>
@@ -54,7 +55,7 @@ int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
 		msg.msg_case = TWINVM__CONTROL__MSG_FENCED;
 		msg.fenced = &fenced;
 		break;
-	default: /* the rest is said by the engine's owner, who knows more of it */
+	default: /* its owner sends the rest, and knows more of it */
 		return -EINVAL;
 	}
 	return repl_send(conn, &msg, true);
