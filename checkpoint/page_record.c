@@ -6,7 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* Sixteen bytes at any address: every machine we run on has such a register. */
+/* Sixteen bytes at any address: every supported machine has such a register. */
 typedef uint64_t wide __attribute__((vector_size(16), aligned(1), may_alias));
 typedef uint8_t lanes __attribute__((vector_size(16)));
 #define LINE_BYTES 64u

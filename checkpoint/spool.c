@@ -75,7 +75,7 @@ uint64_t ckpt_spool_bytes(const struct ckpt_spool *s)
 	return s->memory.bytes + s->file_bytes;
 }
 
-/* A file that has no name, so that it cannot outlive us. */
+/* A file that has no name, so that it cannot outlive this process. */
 static int open_file(struct ckpt_spool *s)
 {
 	char path[PATH_MAX];

@@ -11,7 +11,7 @@
  *
  * The plug queue (net/sched/sch_plug.c) keeps three numbers of frames: those of the running epoch
  * (counted as they come in), those of the epoch that was sealed last, and those that may leave.
- * BUFFER moves the first to the second (our barrier), RELEASE_ONE adds the second to the third (our
+ * BUFFER moves the first to the second (a barrier), RELEASE_ONE adds the second to the third (a
  * release), RELEASE_INDEFINITE opens the queue (pass). A second BUFFER before RELEASE_ONE would
  * forget the sealed number, and its frames would stay for ever. So BUFFER and RELEASE_ONE alternate
  * strictly: a barrier that comes while an epoch is sealed leaves its frames with those that follow,

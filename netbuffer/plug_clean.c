@@ -24,7 +24,7 @@
 
 /* ---- cleaning ---- */
 
-/* Does the ingress queue of that device send frames to ours? */
+/* Does the ingress queue of that device send frames to this IFB? */
 static bool leads_to(struct nl_sock *sk, unsigned ifindex, unsigned ifb_ifindex)
 {
 	struct nl_cache *filters;
@@ -96,7 +96,7 @@ static int clean_one(struct nl_sock *sk, struct nl_cache *queues, struct rtnl_li
 	return plug_dev_remove(sk, &d, release, e);
 }
 
-/* An IFB with our name and only digits behind it. */
+/* An IFB whose name is the prefix and digits. */
 static bool is_ours(struct rtnl_link *link, const char *prefix)
 {
 	const char *type = rtnl_link_get_type(link), *name = rtnl_link_get_name(link);

@@ -29,7 +29,7 @@ enum conn_state {
 	CONN_HANDSHAKE,
 	CONN_OPEN,
 	CONN_FLUSHING,	/* repl_finish: the queue empties */
-	CONN_LINGERING, /* all sent and our side closed: waiting for the peer's end */
+	CONN_LINGERING, /* all sent and this side closed: waiting for the peer's end */
 	CONN_CLOSED,
 };
 
