@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What the documents name is there: files, functions, keys, variables (tests/lint/docs.py); for each behaviour in
-# docs/ARCHITECTURE.md the file and the function. What they draw of the decision tables is what the tables are.
+# docs/ARCHITECTURE.md the file and the function. What they show of the programs' tables is what the tables hold.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+tools=${B:-build}/tools
+
+# same DOCUMENT SOURCE COMMAND...: the document is what the command writes
+same() {
+	diff -u "$1" <("${@:3}") || {
+		echo "$1 is behind $2: run 'make docs'"
+		exit 1
+	}
+}
 tests/lint/docs.py
-if ! diff -u docs/FAILOVER.md <("${B:-build}/tools/fo_tables"); then
-	echo "docs/FAILOVER.md is behind failover/core.c: run 'make docs'"
-	exit 1
-fi
+same docs/FAILOVER.md failover/core.c "$tools/fo_tables"
+same docs/STATUS.md "the tables of daemon/status.c, kept.c and session/messages.c" "$tools/session_tables" status
+same docs/CONTROL.md "the tables of session/messages.c and daemon/sessions.c" "$tools/session_tables" control
