@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sessions that begin and end, as the daemon sees them: replicators are the other ends of control
+ * connections, helper processes are this test, started again as `replicate KIND JOB`, which exits
+ * at once.
+ */
+#include "daemon_kit.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+static struct session_register offer(uint64_t generation, const char *session)
+{
+	struct session_register r = {.role = SESSION_BACKUP,
+				     .vm_id = ID,
+				     .name = "vm1",
+				     .peer = "hostA",
+				     .dir = "/run/x",
+				     .mode = "remus",
+				     .arbiter = "none",
+				     .epoch_ms = 50,
+				     .peer_port = 7890,
+				     .generation = generation};
+
+	strcpy(r.session, session);
+	return r;
+}
+
+static void send_register(struct end *e, const struct session_register *r)
+{
+	ctl_send(e->there, session_message(SESSION_OP_REGISTER, r));
+	kit_settle();
+}
+
+static void send_end(struct end *e, enum session_outcome outcome, int rc, const char *text)
+{
+	struct session_end end = {.outcome = outcome, .rc = rc};
+
+	strcpy(end.text, text);
+	ctl_send(e->there, session_message(SESSION_OP_DONE, &end));
+	kit_settle();
+	ctl_free(e->there);
+	e->there = NULL;
+	kit_settle();
+}
+
+/* A helper's exit, as SIGCHLD brings it. */
+static void reap(struct vm *vm)
+{
+	pid_t pid = vm->now.child;
+	int status;
+
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	supervise_child_exit(&d, pid, status);
+}
+
+/* ---- the backup's side ---- */
+static void a_backup_is_admitted_and_ends(void **state)
+{
+	struct session_register r = offer(3, "s1");
+	struct end e;
+	struct vm *vm;
+
+	(void)state;
+	kit_connect(&e);
+	send_register(&e, &r);
+	kit_expect(&e, SESSION_OP_GO);
+	assert_int_equal(json_integer_value(json_object_get(kit_last(&e), "slot")), 0);
+	vm = vm_by_id(&d, ID);
+	assert_true(vm->role == SESSION_BACKUP && vm->phase == VM_RUNNING);
+	assert_true(vm->saved.generation == 3 && generation_seen(&d, ID) == 3);
+	assert_string_equal(vm->saved.peer.name, "hostA");
+	assert_string_equal(vm->saved.mode, "remus");
+	assert_int_equal(vm->saved.epoch_ms, 50);
+	/* Its standby gets a process. */
+	r.standby_pid = 77;
+	r.standby_start_ticks = 88;
+	strcpy(r.qmp, "/q");
+	send_register(&e, &r);
+	assert_true(vm->saved.qemu.pid == 77 && vm->saved.qemu.start_ticks == 88);
+	send_end(&e, SESSION_DISCARDED, 0, "");
+	assert_null(vm_by_id(&d, ID));
+	kit_hang_up(&e);
+}
+
+static void a_stale_primary_is_refused(void **state)
+{
+	struct session_register r = offer(3, "s1");
+	struct end e;
+
+	(void)state;
+	assert_int_equal(generation_note(&d, ID, 4), 0);
+	kit_connect(&e);
+	send_register(&e, &r);
+	kit_expect(&e, SESSION_OP_FENCED);
+	assert_int_equal(json_integer_value(json_object_get(kit_last(&e), "generation")), 4);
+	assert_null(vm_by_id(&d, ID));
+	kit_hang_up(&e);
+}
+
+/* The older session of the same VM is ended first; then, in the loop's next turn, the newer one
+ * begins. Of several that wait the newest does. */
+static void a_newer_session_waits_for_the_older(void **state)
+{
+	struct session_register r = offer(3, "s1");
+	struct end older, refused, newer;
+
+	(void)state;
+	kit_connect(&older);
+	send_register(&older, &r);
+	r = offer(3, "s2");
+	kit_connect(&refused);
+	send_register(&refused, &r);
+	kit_expect(&older, SESSION_OP_DISCARD);
+	assert_int_equal(json_array_size(refused.got), 0);
+	r = offer(3, "s3");
+	kit_connect(&newer);
+	send_register(&newer, &r);
+	kit_expect(&refused, SESSION_OP_REFUSE);
+	assert_int_equal(json_array_size(newer.got), 0);
+	send_end(&older, SESSION_DISCARDED, 0, "");
+	kit_expect(&newer, SESSION_OP_GO);
+	assert_string_equal(vm_by_id(&d, ID)->saved.session, "s3");
+	assert_true(TAILQ_EMPTY(&d.waiting));
+	kit_hang_up(&older);
+	kit_hang_up(&refused);
+	send_end(&newer, SESSION_FAILED, -EIO, "");
+	kit_hang_up(&newer);
+}
+
+static void one_that_gives_up_waiting_is_forgotten(void **state)
+{
+	struct session_register r = offer(3, "s1");
+	struct end older, newer;
+
+	(void)state;
+	kit_connect(&older);
+	send_register(&older, &r);
+	r = offer(3, "s2");
+	kit_connect(&newer);
+	send_register(&newer, &r);
+	kit_hang_up(&newer);
+	kit_settle();
+	assert_true(TAILQ_EMPTY(&d.waiting));
+	send_end(&older, SESSION_DISCARDED, 0, "");
+	assert_null(vm_by_id(&d, ID));
+	kit_hang_up(&older);
+}
+
+/* A daemon's death: the session registers again, and is the same. */
+static void a_session_is_adopted(void **state)
+{
+	struct session_register r = offer(3, "s1");
+	struct end e, again;
+	struct vm *vm;
+
+	(void)state;
+	kit_connect(&e);
+	send_register(&e, &r);
+	vm = vm_by_id(&d, ID);
+	ctl_free(vm->now.rep); /* as after a start */
+	vm->now.rep = NULL;
+	vm->phase = VM_IDLE;
+	strcpy(vm->saved.peer.address, "10.0.0.1");
+	kit_connect(&again);
+	send_register(&again, &r);
+	kit_expect(&again, SESSION_OP_GO);
+	assert_ptr_equal(vm_by_id(&d, ID), vm);
+	assert_true(vm->phase == VM_RUNNING && vm->now.rep == again.here);
+	assert_string_equal(vm->saved.peer.address, "10.0.0.1");
+	send_end(&again, SESSION_DISCARDED, 0, "");
+	kit_hang_up(&again);
+	kit_hang_up(&e);
+}
+
+static void a_promoted_standby_is_the_vm(void **state)
+{
+	struct session_register r = offer(3, "s1");
+	struct session_end end = {.outcome = SESSION_PROMOTED, .generation = 4};
+	struct hv_vm_id qemu = kit_qemu();
+	struct end e, stale;
+	struct vm *vm;
+
+	(void)state;
+	d.conf.reprotect = false;
+	kit_connect(&e);
+	send_register(&e, &r);
+	r = offer(3, "s2"); /* comes while the older one is about to be promoted */
+	kit_connect(&stale);
+	send_register(&stale, &r);
+	end.pid = qemu.pid;
+	end.start_ticks = qemu.start_ticks;
+	strcpy(end.qmp, qemu.qmp_path);
+	ctl_send(e.there, session_message(SESSION_OP_DONE, &end));
+	kit_settle();
+	ctl_free(e.there);
+	e.there = NULL;
+	kit_settle();
+	vm = vm_by_id(&d, ID);
+	assert_true(vm->role == SESSION_PRIMARY && vm->phase == VM_IDLE && vm_lives(vm));
+	assert_true(vm->saved.generation == 4 && generation_seen(&d, ID) == 4);
+	assert_string_equal(vm->saved.last.name, "hostA");
+	assert_true(vm->saved.was_protected && !vm->reprotect.on);
+	assert_non_null(strstr(vm->saved.reason, "failed over from hostA; protect it again"));
+	kit_expect(&stale, SESSION_OP_FENCED);
+	kit_hang_up(&e);
+	kit_hang_up(&stale);
+}
+
+/* Its replicator died after it had promoted the standby, and before it could report that. */
+static void a_promotion_that_was_not_reported_counts(void **state)
+{
+	struct vm *vm;
+
+	(void)state;
+	vm = kit_vm(SESSION_BACKUP);
+	vm->saved.generation = 3;
+	kit_path(vm->saved.dir, sizeof(vm->saved.dir), "run/" ID);
+	assert_int_equal(tv_mkdirs(vm->saved.dir), 0);
+	promotion_note(vm->saved.dir, 4);
+	session_ended(vm);
+	assert_ptr_equal(vm_by_id(&d, ID), vm);
+	assert_true(vm->role == SESSION_PRIMARY && vm->saved.generation == 4);
+	assert_true(vm->reprotect.on);
+	assert_non_null(strstr(vm->saved.reason, "failed over from hostA; a new backup"));
+}
+
+/* ---- the primary's side ---- */
+static struct vm *protected_vm(struct end *e)
+{
+	struct session_register r = {.role = SESSION_PRIMARY, .vm_id = ID, .session = "s1"};
+	struct session_stats stats = {.state = "protected"};
+	struct vm *vm = kit_vm(SESSION_PRIMARY);
+
+	strcpy(vm->saved.session, "s1");
+	kit_connect(e);
+	send_register(e, &r);
+	assert_true(vm->phase == VM_RUNNING && vm->now.rep == e->here);
+	ctl_send(e->there, session_message(SESSION_OP_STATS, &stats));
+	kit_settle();
+	assert_string_equal(vm->now.stats.state, "protected");
+	return vm;
+}
+
+static void a_lost_backup_is_looked_for_again(void **state)
+{
+	struct end e;
+	struct vm *vm;
+
+	(void)state;
+	vm = protected_vm(&e);
+	send_end(&e, SESSION_ALONE, -EIO, "hostA is lost");
+	assert_ptr_equal(vm_by_id(&d, ID), vm);
+	assert_true(vm->phase == VM_IDLE);
+	assert_string_equal(vm->saved.reason, "hostA is lost");
+	kit_hang_up(&e);
+}
+
+static void unprotect_forgets_the_vm(void **state)
+{
+	struct end e, command;
+	struct vm *vm;
+
+	(void)state;
+	vm = protected_vm(&e);
+	kit_connect(&command);
+	ctl_send(command.there, json_pack("{ss ss}", "op", "unprotect", "vm", "vm1"));
+	kit_settle();
+	kit_expect(&e, SESSION_OP_LEAVE);
+	assert_ptr_equal(vm->waiter, command.here);
+	send_end(&e, SESSION_LEFT, 0, "");
+	assert_null(vm_by_id(&d, ID));
+	assert_int_equal(json_integer_value(json_object_get(kit_last(&command), "rc")), 0);
+	assert_true(command.closed);
+	kit_hang_up(&e);
+	kit_hang_up(&command);
+}
+
+static void a_switch_leaves_the_vm_to_the_other_host(void **state)
+{
+	struct end e, command;
+	struct vm *vm;
+
+	(void)state;
+	vm = protected_vm(&e);
+	kit_connect(&command);
+	ctl_send(command.there, json_pack("{ss ss}", "op", "failover", "vm", ID));
+	kit_settle();
+	kit_expect(&e, SESSION_OP_SWITCH);
+	vm->saved.qemu.start_ticks++; /* its process has ended */
+	send_end(&e, SESSION_SWITCHED, 0, "");
+	assert_null(vm_by_id(&d, ID));
+	assert_int_equal(generation_seen(&d, ID), 2);
+	assert_string_equal(json_string_value(json_object_get(kit_last(&command), "host")),
+			    "hostA");
+	kit_hang_up(&e);
+	kit_hang_up(&command);
+}
+
+/* Both processes are this test, started again; it exits with 0: all is done. */
+static void a_dead_replicator_is_recovered_from(void **state)
+{
+	struct end e;
+	struct vm *vm;
+
+	(void)state;
+	vm = protected_vm(&e);
+	kit_hang_up(&e);
+	kit_settle();
+	assert_true(vm->phase == VM_RECOVERING);
+	reap(vm);
+	assert_true(vm->phase == VM_IDLE);
+	assert_non_null(strstr(vm->saved.reason, "the replicator died"));
+}
+
+static void a_stale_instance_is_stopped_and_kept(void **state)
+{
+	struct end e;
+	struct vm *vm;
+
+	(void)state;
+	vm = protected_vm(&e);
+	send_end(&e, SESSION_FENCED, TV_E_LOST, "hostA runs it");
+	assert_true(vm->phase == VM_FENCING && generation_seen(&d, ID) == 2);
+	assert_false(vm->reprotect.on);
+	reap(vm);
+	assert_null(vm_by_id(&d, ID));
+	assert_non_null(kept_find(&d, "vm1"));
+	kit_hang_up(&e);
+}
+
+/* Another host offers a higher generation: its session waits until this host's VM is stopped. */
+static void a_vm_yields_to_a_higher_generation(void **state)
+{
+	struct session_register r = offer(5, "s9");
+	struct end e, other;
+	struct vm *vm;
+
+	(void)state;
+	vm = protected_vm(&e);
+	kit_connect(&other);
+	send_register(&other, &r);
+	kit_expect(&e, SESSION_OP_FENCE);
+	assert_int_equal(generation_seen(&d, ID), 5);
+	send_end(&e, SESSION_FENCED, TV_E_LOST, "");
+	assert_true(vm->phase == VM_FENCING);
+	assert_int_equal(json_array_size(other.got), 0);
+	reap(vm);
+	kit_settle();
+	kit_expect(&other, SESSION_OP_GO); /* with names of its own: the old ones are kept */
+	assert_int_equal(vm_by_id(&d, ID)->role, SESSION_BACKUP);
+	send_end(&other, SESSION_DISCARDED, 0, "");
+	kit_hang_up(&e);
+	kit_hang_up(&other);
+}
+
+static void an_unknown_session_must_leave(void **state)
+{
+	struct session_register r = {.role = SESSION_PRIMARY, .vm_id = ID, .session = "s2"};
+	struct end e;
+
+	(void)state;
+	kit_connect(&e);
+	send_register(&e, &r);
+	kit_expect(&e, SESSION_OP_LEAVE);
+	kit_hang_up(&e);
+	kit_connect(&e);
+	ctl_send(e.there, json_pack("{ss ss}", "op", "register", "vm_id", "short"));
+	kit_settle();
+	assert_true(e.closed);
+	kit_hang_up(&e);
+	kit_settle();
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, kit_set_up, kit_tear_down)
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_backup_is_admitted_and_ends),
+		T(a_stale_primary_is_refused),
+		T(a_newer_session_waits_for_the_older),
+		T(one_that_gives_up_waiting_is_forgotten),
+		T(a_session_is_adopted),
+		T(a_promoted_standby_is_the_vm),
+		T(a_promotion_that_was_not_reported_counts),
+		T(a_lost_backup_is_looked_for_again),
+		T(unprotect_forgets_the_vm),
+		T(a_switch_leaves_the_vm_to_the_other_host),
+		T(a_dead_replicator_is_recovered_from),
+		T(a_stale_instance_is_stopped_and_kept),
+		T(a_vm_yields_to_a_higher_generation),
+		T(an_unknown_session_must_leave),
+	};
+
+	if (argc > 1 && !strcmp(argv[1], "replicate"))
+		return 0;
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests_name("daemon_ends", tests, NULL, NULL);
+}
