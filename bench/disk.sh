@@ -15,10 +15,10 @@ declare -A mib=([seq]=${SEQ_MIB:-512} [rand]=${RAND_MIB:-8})
 median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 # in_guest COMMAND: runs it, prints the milliseconds it took
 in_guest() {
-	local begin=${EPOCHREALTIME/./} said
-	said=$(host_run client timeout 300 bash -c "exec 3<>/dev/tcp/$GUEST_IP/7002 && echo '$1; echo over' >&3 && while read -r x <&3; do echo \"\$x\"; [[ \$x != over ]] || exit 0; done")
-	grep -q '^done' <<<"$said" || {
-		echo "in the guest: $said" >&2
+	local begin=${EPOCHREALTIME/./} answer
+	answer=$(host_run client timeout 300 bash -c "exec 3<>/dev/tcp/$GUEST_IP/7002 && echo '$1; echo over' >&3 && while read -r x <&3; do echo \"\$x\"; [[ \$x != over ]] || exit 0; done")
+	grep -q '^done' <<<"$answer" || {
+		echo "in the guest: $answer" >&2
 		return 1
 	}
 	echo $(((${EPOCHREALTIME/./} - begin) / 1000))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """qmp_mirror.py QMP NODE NBD_SOCKET start|stop: a plain write-blocking mirror job of a disk to an NBD server,
-as a person would set it up: what bench/disk.sh compares with. start returns when the job is ready."""
+as an operator would set it up: what bench/disk.sh compares with. start returns when the job is ready."""
 import json
 import socket
 import sys

@@ -11,7 +11,7 @@ export B=${B:-build}
 export EPOCH_ROUNDS=${EPOCH_ROUNDS:-4} # 62-same-epoch: 200 when it is run by itself
 logs=$B/test-logs
 unit_limit=120
-local_limit=600 # seconds; a script that needs more says so in a line "# time limit: N"
+local_limit=600 # seconds; a script that needs more has a line "# time limit: N"
 passed=0 failed=0 skipped=0
 
 wanted() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The demo: a VM with a Redis server that keeps its data in an append-only file on a disk loses its host in the middle of a client's work and goes on, on
+# The demo: a VM with a Redis server that keeps its data in an append-only file on a disk loses its host in the middle of a client's work and continues on
 # the same TCP connection, with nothing lost. Two network namespaces are the hosts, a third one the
 # client. Everything is measured: the client writes down each acknowledged write and reads all of it
 # back at the end. Writes build/demo/summary.json (docs: the README); exit status 0 only when no write
@@ -120,7 +120,7 @@ kill -USR1 "$client_pid"
 at_cut=$(acked)
 step "hostA's power was cut after $at_cut acknowledged writes and $(committed "$out/status-before-cut.json") epochs"
 
-await 60 "the client's work to go on" works_on $((at_cut + 1))
+await 60 "the client's work to continue" works_on $((at_cut + 1))
 if acked_at_least $((at_cut + 1)); then
 	step "the VM answers from hostB"
 else

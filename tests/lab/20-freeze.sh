@@ -19,7 +19,7 @@ host_thaw hostA
 step "hostA is back"
 await 20 "hostA to take commands again" host_run hostA true
 client_more 300 20
-step "the client's work goes on"
+step "the client's work continues"
 one_runs_somewhere
 [[ $RUNNER = hostB ]] || fail "hostB promoted and hostA runs the VM"
 client_more 300 20

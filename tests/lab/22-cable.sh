@@ -11,7 +11,7 @@ client_cut
 host_link hostA down repl
 step "the cable was pulled after $(client_acked) acknowledged writes"
 client_more 300 20
-step "the client's work goes on"
+step "the client's work continues"
 one_runs_somewhere
 host_link hostA up repl
 step "the cable is back"

@@ -13,7 +13,7 @@ host_link hostA down repl
 step "the hosts were parted after $(client_acked) acknowledged writes"
 ! host_run hostA ping -c 1 -W 2 -q "${HOST_ADDR[hostB]}" >/dev/null || fail "they still reach each other"
 client_more 300 20
-step "the client's work goes on"
+step "the client's work continues"
 one_runs_somewhere
 client_more 300 20
 one_runs "$RUNNER"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Guests with 4 and with 2 vCPUs whose vCPUs all work lose their host: each vCPU goes on, and the guest's clock
+# Guests with 4 and with 2 vCPUs whose vCPUs all work lose their host: each vCPU continues, and the guest's clock
 # goes backwards neither on one vCPU nor between two, nor does steal time run wild. The one with 4 has kvmclock, the
 # one with 2 the TSC as clock: there what programs read without the kernel (vDSO) must not go back either.
 # time limit: 900
@@ -37,8 +37,8 @@ for cpus in 4 2; do
 			((now[i] > was[i])) || return 1
 		done
 	}
-	await 60 "each vCPU to go on" moved
-	step "each of the $cpus vCPUs goes on"
+	await 60 "each vCPU to continue" moved
+	step "each of the $cpus vCPUs continues"
 	clock() { guest_sh 'cat /tmp/clock'; }
 	reads=$(clock | sed -n 's/^reads=\([0-9]*\).*/\1/p')
 	read_again() { (($(clock | sed -n 's/^reads=\([0-9]*\).*/\1/p') > reads + 100)); }

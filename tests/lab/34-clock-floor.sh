@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The floor of 30-vcpus: 200 times QEMU's own stop and cont, without twinvm, of a guest with 4 vCPUs and kvmclock. The
-# kernel's clock must not go back; how often the vDSO's does is said, it is KVM's and QEMU's (hv/README.md).
+# kernel's clock must not go back; how often the vDSO's does is printed: that is KVM's and QEMU's doing (hv/README.md).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/labpair.sh

@@ -97,7 +97,7 @@ protect vm1
 protected_by hostA hostB 1
 cut hostA
 client_more 300 20
-step "the client's work goes on"
+step "the client's work continues"
 one_runs hostB
 host_boot hostA
 host_wait hostA

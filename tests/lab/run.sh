@@ -9,7 +9,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 export B=${B:-build}
 logs=$B/lab-logs
-limit=600 # seconds; a script that needs more says so in a line "# time limit: N"
+limit=600 # seconds; a script that needs more has a line "# time limit: N"
 passed=0 failed=0 skipped=0
 
 wanted() {

@@ -7,7 +7,7 @@
 #   moment MS                      a random moment within MS (at most 1000): what follows must hold whenever it comes.
 #                                  SEED, which is printed, picks the moments. Not in a subshell
 #
-# AWAIT_S is the time-out of all that waits without being told how long. Nothing is said about speed by it: it is
+# AWAIT_S is the time-out of all that waits without a limit of its own. It asserts nothing about speed: it is
 # what a machine busy with other things may need.
 
 AWAIT_S=90

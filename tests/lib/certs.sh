@@ -29,9 +29,9 @@ certs_make() {
 }
 # openssl talks on stderr when all is well, too
 _certs() {
-	local said
-	said=$("$@" 2>&1) || {
-		echo "certs: $said" >&2
+	local out
+	out=$("$@" 2>&1) || {
+		echo "certs: $out" >&2
 		return 1
 	}
 }

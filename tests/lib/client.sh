@@ -8,7 +8,7 @@
 #   client_more SECONDS N       waits for N more; fails at once when the client has given up
 #   goes_on WHAT                the VM answers requests that are sent from now on; WHAT says when that is
 #   no_answer_since N WHAT      the VM has not answered since N writes were acknowledged
-#   client_cut                  tells the client that the fault was just injected
+#   client_cut                  lets the client know that the fault was just injected
 #   client_ends                 stops it; fails unless nothing was lost, nothing was made up, the connection lives
 #
 # CLIENT=NAME before any of them: one of several clients (client). Its files are $PAIR_DIR/NAME.record, .json and .log.

@@ -6,14 +6,14 @@
 #   disk_redis COPY DIR      Redis started from that disk alone; prints "COUNTER LENGTH" of the client's keys
 
 disk_clean() {
-	local said
+	local out
 	# 0 and 1: nothing wrong, or the journal was replayed
-	said=$(e2fsck -y -E journal_only "$1" 2>&1) || (($? == 1)) || {
-		echo "$said"
+	out=$(e2fsck -y -E journal_only "$1" 2>&1) || (($? == 1)) || {
+		echo "$out"
 		return 1
 	}
-	said=$(fsck.ext4 -fn "$1" 2>&1) || {
-		echo "$said"
+	out=$(fsck.ext4 -fn "$1" 2>&1) || {
+		echo "$out"
 		return 1
 	}
 }

@@ -26,7 +26,7 @@ io() {
 	done
 	n=$(done_writes)
 	out=$(hmp "${lines[@]}")
-	# qemu-io tells of success on QEMU's own output.
+	# qemu-io reports success on QEMU's own output.
 	(($(done_writes) == n + $#)) || fail "writes of the VM failed: $out"
 }
 # What was written until now is committed: an epoch that began after it is.

@@ -26,7 +26,7 @@ guest_append() {
 	echo "$(<"$GUEST_DIR/cmdline") twinvm.ip=10.77.0.${GUEST_NO:-2}/24 $*"
 }
 
-# guest_command NAME TAP QMP_SOCKET CONSOLE_LOG [MACHINE]: sets GUEST_COMMAND, what a person would type. From the
+# guest_command NAME TAP QMP_SOCKET CONSOLE_LOG [MACHINE]: sets GUEST_COMMAND, what an operator would type. From the
 # environment: GUEST_ACCEL (else what this machine can do), GUEST_SMP, GUEST_NETDEV (",vhost=on"), GUEST_NIC (",mq=on")
 guest_command() {
 	# shellcheck disable=SC2086 # GUEST_EXTRA is words

@@ -12,8 +12,8 @@
 #   host_boot hostA                  the same host again after a power cut, with its /var/lib
 #   host_link hostA down|up [NET]    pulls and plugs cables; NET: client, repl or all (default)
 #   host_shape hostA RATE|off [NET]  limits a link in both directions (default repl), e.g. 10mbit
-#   host_cut_off hostA arb           the two do not hear of each other any more, on both networks, without
-#   host_join hostA arb              a word to either; everything else goes on. And mended again
+#   host_cut_off hostA arb           the two receive nothing of each other any more, on both networks, without
+#   host_join hostA arb              a word to either; everything else works. And repaired again
 #   host_deafen hostA hostB          one way only: hostB does not hear hostA any more
 #   host_hear hostA hostB            until now
 #   host_freeze hostA, host_thaw     it hangs, and comes back
@@ -284,7 +284,7 @@ host_shape() {
 	nsenter -t "${HOST_INIT[$name]}" -n tc qdisc replace dev "$dev" "${what[@]}"
 }
 
-# No packet and no reset tells of it: the cables go first.
+# No packet and no reset gives it away: the cables go first.
 host_power_cut() {
 	_host_init "$1"
 	host_link "$1" down

@@ -97,7 +97,7 @@ host_boot() { # NAME [KERNEL]
 	[[ -z ${LAB_PID[$name]} ]] || _hosts_die "$name runs already"
 	mac=00:00:$(printf %02x "$no")
 	# tsc=reliable, no_timer_check: a busy machine makes an emulated one look broken; so does it when the TSC is
-	# measured against an emulated timer (the host's clock then runs too fast): it is told. panic=0: it hangs
+	# measured against an emulated timer (the host's clock then runs too fast): it gets the value. panic=0: it hangs
 	words="console=ttyS0 quiet panic=0 tsc=reliable tsc_early_khz=$("$LAB_AGENT" tsc) no_timer_check nowatchdog"
 	words+=" mitigations=off nokaslr"
 	words+=" rcupdate.rcu_cpu_stall_suppress=1 lab.name=$name lab.no=$no lab.agent=$LAB_AGENT"
@@ -223,7 +223,7 @@ host_thaw() {
 }
 host_mce() { host_hmp "$1" "mce $2"; }
 _lab_panicked() { grep -aq 'Kernel panic - not syncing' "$HOSTS_DIR/$1.console"; }
-# Returns when the kernel said so; the command itself never comes back.
+# Returns when the kernel has reported it; the command itself never comes back.
 host_panic() {
 	_lab_running "$1"
 	_ns_spawn switch "$HOSTS_DIR/$1.panic" "$LAB_AGENT" run "10.79.0.${HOST_NO[$1]}" $LAB_AGENT_PORT \

@@ -122,10 +122,10 @@ labpair_working() {
 	client_more 300 20
 	reads_committed vm1 "${1:-10}"
 }
-# After it: the client's work goes on, and nothing was lost.
+# After it: the client's work continues, and nothing was lost.
 labpair_goes_on() {
 	client_more 300 20
-	step "the client's work goes on"
+	step "the client's work continues"
 	client_ends
 }
 # Which host runs the VM? Sets RUNNER. A primary that was left behind may run on, silent, until it has asked the

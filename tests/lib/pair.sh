@@ -12,11 +12,11 @@
 #   has_procs, no_procs HOST PATTERN are there any?
 #
 #   tw HOST ARGS...                  twinvm in a host
-#   tw_must HOST ARGS...             the same, fails with what it said unless it succeeds; sets SAID
+#   tw_must HOST ARGS...             the same, fails with its output unless it succeeds; sets PRINTED
 #   tw_refuses HOST STATUS PATTERN ARGS...  the same, fails unless it exits with STATUS and says one line that
-#                                    matches (grep -E, any case); sets SAID
+#                                    matches (grep -E, any case); sets PRINTED
 #   protect NAME [OPTION]...         from hostA to hostB
-#   times_said HOST PATTERN          how often its daemon's log says so; said HOST PATTERN [N]: N times or more (1)?
+#   times_logged HOST PATTERN          how often it is in its daemon's log; logged HOST PATTERN [N]: N times or more (1)?
 #
 #   qemu_start HOST NAME ARGS...     a VM without a guest, with a QMP socket; GUEST_PID and GUEST_QMP as below
 #   guest_start HOST NAME [ARGS...]  a Redis guest on a tap; QEMU's real pid in GUEST_PID[NAME], its QMP
@@ -25,8 +25,8 @@
 #   guest_start_disk HOST NAME       the same, its Redis keeps its data on a disk of 64 MiB, $PAIR_DIR/NAME.ext4
 #   guest_answers                    does the guest's Redis answer the client?
 #   guest_lives NAME WHAT            fails when its QEMU has died. GUEST_PID[NAME] empty: it runs elsewhere now
-#   vm_traces NAME [paused]          what tools/vm_traces finds in a VM; fails when something of ours is in it
-#   unchanged NAME BEFORE WHAT       nothing of ours is in it, and vm_traces says what it said before
+#   vm_traces NAME [paused]          what tools/vm_traces finds in a VM; fails when something of twinvm is in it
+#   unchanged NAME BEFORE WHAT       nothing of twinvm is in it, and vm_traces prints the same as before
 #   replica_of HOST                  the file of the only replica of a first disk there
 #
 #   vm_state HOST NAME               state of status --json, "none" when it is not known there
@@ -138,21 +138,21 @@ tw() {
 }
 
 tw_must() {
-	SAID=$(tw "$@") || fail "twinvm ${*:2} on $1: $SAID"
+	PRINTED=$(tw "$@") || fail "twinvm ${*:2} on $1: $PRINTED"
 }
 tw_refuses() {
 	local host=$1 status=$2 pattern=$3 rc=0
 	shift 3
-	SAID=$(tw "$host" "$@") || rc=$?
-	((rc == status)) || fail "twinvm $* on $host: exit status $rc, not $status: $SAID"
-	[[ $(wc -l <<<"$SAID") -eq 1 ]] || fail "twinvm $* on $host: more than one line: $SAID"
-	grep -qiE -- "$pattern" <<<"$SAID" || fail "twinvm $* on $host: '$SAID' does not match '$pattern'"
+	PRINTED=$(tw "$host" "$@") || rc=$?
+	((rc == status)) || fail "twinvm $* on $host: exit status $rc, not $status: $PRINTED"
+	[[ $(wc -l <<<"$PRINTED") -eq 1 ]] || fail "twinvm $* on $host: more than one line: $PRINTED"
+	grep -qiE -- "$pattern" <<<"$PRINTED" || fail "twinvm $* on $host: '$PRINTED' does not match '$pattern'"
 }
 protect() {
 	tw_must hostA protect "$1" --to hostB "${@:2}"
 }
-times_said() { grep -c "$2" "$PAIR_DIR/$1.log" || true; }
-said() { (($(times_said "$1" "$2") >= ${3:-1})); }
+times_logged() { grep -c "$2" "$PAIR_DIR/$1.log" || true; }
+logged() { (($(times_logged "$1" "$2") >= ${3:-1})); }
 
 qemu_start() {
 	local host=$1 name=$2

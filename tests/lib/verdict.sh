@@ -6,7 +6,7 @@
 #   skip WORDS               ends the script: it cannot run here, and why
 #   step WORDS               what is being done, and how long the script has run
 #   says PATTERN COMMAND...  whatever COMMAND's exit status is, it says exactly one line (stdout and stderr), which
-#                            matches the regular expression of bash; sets SAID
+#                            matches the regular expression of bash; sets PRINTED
 
 BEGAN_US=${BEGAN_US:-${EPOCHREALTIME/./}}
 
@@ -25,6 +25,6 @@ step() {
 says() {
 	local pattern=$1
 	shift
-	SAID=$("$@" 2>&1) || true
-	[[ $(wc -l <<<"$SAID") -eq 1 && $SAID =~ $pattern ]] || fail "$*: '$SAID' does not match '$pattern'"
+	PRINTED=$("$@" 2>&1) || true
+	[[ $(wc -l <<<"$PRINTED") -eq 1 && $PRINTED =~ $pattern ]] || fail "$*: '$PRINTED' does not match '$pattern'"
 }

@@ -8,7 +8,7 @@
 #   verify_ask QUESTION [HOST ADDRESS]  its one line; STATE: how far it is, CHECK: reads everything again
 #   verify_past N [HOST ADDRESS]        has it done more than N writes?
 #   verify_goes_on NAME WHAT [N]        it does N more (100), and its QEMU lives; WHAT says when that is
-#   verify_check WHAT                   memory and disk are of one moment; sets SAID
+#   verify_check WHAT                   memory and disk are of one moment; sets PRINTED
 
 verify_ask() {
 	host_run "${2:-client}" timeout 60 bash -c \
@@ -41,6 +41,6 @@ verify_goes_on() {
 	guest_lives "$1" "$2"
 }
 verify_check() {
-	SAID=$(verify_ask CHECK) || fail "$1: the guest does not answer"
-	[[ $SAID = ok\ * && $SAID = *' mismatches=0 errors=0 '* ]] || fail "$1: $SAID"
+	PRINTED=$(verify_ask CHECK) || fail "$1: the guest does not answer"
+	[[ $PRINTED = ok\ * && $PRINTED = *' mismatches=0 errors=0 '* ]] || fail "$1: $PRINTED"
 }

@@ -15,7 +15,7 @@ step() {
 	local name=$1 command=$2 what=$3
 	((${#only[@]} == 0)) || [[ " ${only[*]} " = *" $name "* ]] || return 0
 	if [[ $WARN_ONLY = *" $name "* ]]; then
-		"$command" | head -n 40
+		"$command" | sed -n 1,40p
 		((PIPESTATUS[0])) && echo "warn  $what" || echo "ok    $what"
 	elif "$command"; then
 		echo "ok    $what"

@@ -63,7 +63,7 @@ await 20 "a disk behind its memory to be noticed" noticed CHECK
 grep -q "GUEST MISMATCH" "$dir/box.log" || fail "the console says nothing"
 echo "disk behind memory: noticed"
 
-# Another verify goes on from a copy, then the first gets that disk: its own future.
+# Another verify continues from a copy, then the first gets that disk: its own future.
 begin
 frozen remember
 start other "$dir/was"
@@ -93,6 +93,6 @@ goes_on box
 frozen put_back was count=128
 rc=0
 end
-"$VERIFY" --check "$disk" >"$dir/said" 2>&1 || rc=$?
-((rc == 1)) || fail "an image of two moments: exit status $rc: $(cat "$dir/said")"
+"$VERIFY" --check "$disk" >"$dir/out" 2>&1 || rc=$?
+((rc == 1)) || fail "an image of two moments: exit status $rc: $(cat "$dir/out")"
 echo "an image of two moments: noticed"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Rule 4: a primary that has lost its replicator or its backup lets nothing out before the arbiter has recorded
-# that it runs alone, stops the VM when neither can be reached for long, and goes on when the arbiter is back. And a
+# that it runs alone, stops the VM when neither can be reached for long, and resumes it when the arbiter is back. And a
 # host that was frozen while the backup took over stops its copy.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -19,9 +19,9 @@ client_start
 # ---- the replicator dies, the arbiter is away: the daemon throws frames away ----
 arbiter_away
 kill -9 "$(procs_of hostA "twinvmd replicate source")"
-await 20 "the first try to record" said hostA "thrown away until the arbiter answers"
+await 20 "the first try to record" logged hostA "thrown away until the arbiter answers"
 before=$(client_acked)
-await 20 "another try" said hostA "thrown away until the arbiter answers" 2
+await 20 "another try" logged hostA "thrown away until the arbiter answers" 2
 no_answer_since "$before" "without a record"
 arbiter_back
 goes_on "after the arbiter came back"
@@ -29,10 +29,10 @@ await_state 30 hostA vm1 protected
 echo "replicator died: nothing left before the record"
 
 # ---- the backup's power is cut, the arbiter is away: held, then stopped ----
-tries=$(times_said hostA "holding output")
+tries=$(times_logged hostA "holding output")
 arbiter_away
 host_power_cut hostB
-await 20 "the loss to be seen" said hostA "holding output" $((tries + 1))
+await 20 "the loss to be seen" logged hostA "holding output" $((tries + 1))
 before=$(client_acked)
 await_state 20 hostA vm1 stopped
 no_answer_since "$before" "without a record"

@@ -12,7 +12,7 @@ untouched() {
 # refused NAME STATUS PATTERN COMMAND...: fails with that status and one line that matches
 refused() {
 	tw_refuses hostA "${@:2}"
-	echo "$1: $SAID"
+	echo "$1: $PRINTED"
 }
 
 pair_up
@@ -124,7 +124,7 @@ hostile() { # BYTES (printf): with a good certificate, behind TLS
 		-CAfile "$PAIR_DIR/certs/ca.crt" -cert "$PAIR_DIR/certs/hostA.crt" -key "$PAIR_DIR/certs/hostA.key" \
 		>/dev/null 2>&1 || true
 }
-refusals=$(times_said hostB "connection refused or broken")
+refusals=$(times_logged hostB "connection refused or broken")
 hostile '\x02\x00Vt\xff\xff\xff\xff\0\0\0\0\0\0\0\0'
 hostile '\x01\x00Vt\xff\xff\xff\xff\0\0\0\0\0\0\0\0'
 hostile '\x07\x00Vt\x10\0\0\0\0\0\0\0\0\0\0\0'
@@ -132,7 +132,7 @@ hostile 'GET / HTTP/1.0\r\n\r\n'
 hostile '\x01\x00Vt\x10\0'
 host_run hostA bash -c 'printf "plain text\n" >/dev/tcp/10.78.0.12/7890'
 await "$AWAIT_S" "the hostile peers' processes to end" no_procs hostB "twinvmd replicate sink"
-said hostB "connection refused or broken" $((refusals + 1)) || fail "nothing was said about the hostile peers"
+logged hostB "connection refused or broken" $((refusals + 1)) || fail "nothing was logged about the hostile peers"
 protect vm1 # the backup serves still
 tw_must hostA unprotect vm1
 untouched "hostile peers"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A guest that rewrites memory all the time over a link throttled to 10 Mbit/s: epochs become longer and
-# nothing else. The VM stays protected, the same session goes on, heartbeats are in time, and both replicators stay
+# nothing else. The VM stays protected, the same session continues, heartbeats are in time, and both replicators stay
 # below their staging buffers (64 MiB) plus 64 MiB all the while. (The sink also maps the standby's own memory, a
 # shared file; that is the VM's memory and not counted: RssAnon and RssFile are.)
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Without an arbiter, for a VM with a disk: a dead primary promotes nothing by itself; a person does (--force), but not while the
-# primary answers. A VM whose QEMU is killed goes on on the backup at once; one that is shut down does not. Both times the old
+# Without an arbiter, for a VM with a disk: a dead primary promotes nothing by itself; an operator does (--force), but not while the
+# primary answers. A VM whose QEMU is killed continues on the backup at once; one that is shut down does not. Both times the old
 # host is the backup again by itself.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -29,18 +29,18 @@ out=$(tw hostA failover vm1 --force) || rc=$?
 host_power_cut hostB
 await_field 20 hostA vm1 "['core']" WAITING
 n=$(client_acked)
-[[ $(vm_state hostA vm1) = protected ]] || fail "promoted without a person: $(tw hostA status)"
-no_answer_since "$n" "without a person"
+[[ $(vm_state hostA vm1) = protected ]] || fail "promoted without an operator: $(tw hostA status)"
+no_answer_since "$n" "without an operator"
 tw hostA failover vm1 --force | grep -q "runs here now" || fail "--force"
 goes_on "on hostA by force"
 client_ends
-echo "power cut without an arbiter: a person promoted"
+echo "power cut without an arbiter: an operator promoted"
 
 # ---- shut down by its user ----
 host_back hostB
 await_state 60 hostA vm1 protected
 pid=$(vm_field hostA vm1 "['pid']")
-host_run hostA kill -TERM "$pid" # QEMU's way to be told to quit: an orderly shutdown, with its event
+host_run hostA kill -TERM "$pid" # QEMU's way to be asked to quit: an orderly shutdown, with its event
 await_state 20 hostA vm1 none
 await_state 20 hostB vm1 none
 echo "shut down: no host runs it"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The arbiter in a real etcd cluster of three: what every arbiter must do, races of many processes, members killed,
-# hung and broken in every way we could think of. Nobody wins who should not, and each failure says who said what.
+# hung and broken in every way we could think of. Nobody wins who should not, and each failure names who answered what.
 # RACES: rounds of the main race (200).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -12,10 +12,10 @@ VM=0123456789abcdef0123456789abcdef
 # answers PATTERN COMMAND...: the arbiter tool's one line matches
 answers() { says "$1" arbiter arb "${@:2}"; }
 race() { # URL PROCESSES ROUNDS [PATTERN]
-	local said
-	said=$(arbiter arb "$1" race $VM "$2" "$3") || fail "race: $said"
-	[[ $said =~ ^0\ rounds=$3\ ${4:-recorded=$3 unfair=0 unclear=0} ]] || fail "race: $said"
-	echo "race of $2 processes: $said"
+	local result
+	result=$(arbiter arb "$1" race $VM "$2" "$3") || fail "race: $result"
+	[[ $result =~ ^0\ rounds=$3\ ${4:-recorded=$3 unfair=0 unclear=0} ]] || fail "race: $result"
+	echo "race of $2 processes: $result"
 }
 fresh() { arbiter arb "$ETCD_LOCAL" forget $VM >/dev/null || fail "forget"; }
 
@@ -94,7 +94,7 @@ broken won
 answers "$ETCD_NO_ANSWER.*not a valid etcd answer .not a transaction" "$alone" cas $VM 1 X
 broken otherkey
 answers "$ETCD_NO_ANSWER.*not a valid etcd answer .another key" "$alone" read $VM
-# another cluster, or a copy of this one from earlier: believed only by who has heard of no other; the first answer comes
+# another cluster, or a copy of this one from earlier: believed only by who knows no other; the first answer comes
 # from a sound member here (two questions of one handle), so that neither is listened to
 sound_first=etcd://127.0.0.1:23791,127.0.0.1:$BROKEN_PORT
 for mode in othercluster older; do
@@ -103,7 +103,7 @@ for mode in othercluster older; do
 	answers "^0 version=1" "$sound_first" claim pair $VM A B s1 1
 done
 
-# ---- a transaction is carried out and nobody says so: the second try knows its own record ----
+# ---- a transaction is carried out and not acknowledged: the second try knows its own record ----
 for mode in swallow forget-to-say; do
 	broken $mode
 	for ((i = 0; i < 10; i++)); do
@@ -120,7 +120,7 @@ for mode in swallow forget-to-say; do
 	fresh
 	answers "$ETCD_NO_ANSWER" "$alone" cas $VM 1 X
 	answers "^0 version=1 .*primary=X" "$ETCD_LOCAL" read $VM
-	echo "done but not said: $mode"
+	echo "done but not acknowledged: $mode"
 done
 kill -9 "$BROKEN_PID"
 
@@ -175,7 +175,7 @@ if [[ $(arbiter arb "$ETCD_LOCAL" cas $VM 3 Y) = 0* ]]; then
 else
 	answers "^0 version=3 .*primary=X" "$ETCD_LOCAL" read $VM
 fi
-echo "one killed: goes on; two killed: nobody decides; back again: as it was"
+echo "one killed: continues; two killed: nobody decides; back again: as it was"
 
 # ---- members of the twinvm cluster: who announces itself no more, is gone after a while (4 s with these 20 ms) ----
 names() { arbiter arb --heartbeat 20 "$ETCD_LOCAL" members; }

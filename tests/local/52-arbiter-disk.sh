@@ -59,8 +59,8 @@ echo "read-only, and writable again"
 # ---- it becomes read-only or full while many ask: at most one wins each, and the record is its own ----
 in_one bash -c "for ((i = 0; i < 40; i++)); do mount -o remount,ro /run/arbiter; mount -o remount,rw /run/arbiter; done" &
 job=$!
-said=$(arb race $VM 4 100) || fail "race: $said"
+result=$(arb race $VM 4 100) || fail "race: $result"
 wait "$job"
-[[ $said =~ ^0\ rounds=100\ recorded=[0-9]+\ unfair=0 ]] || fail "race: $said"
-echo "race: $said"
+[[ $result =~ ^0\ rounds=100\ recorded=[0-9]+\ unfair=0 ]] || fail "race: $result"
+echo "race: $result"
 answers "^0" forget $VM

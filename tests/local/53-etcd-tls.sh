@@ -16,7 +16,7 @@ answers() {
 		# shellcheck disable=SC2086 # words
 		says "$1" host_run arb "$ETCD_TOOL" "${@:2}" $question
 	done
-	echo "$SAID"
+	echo "$PRINTED"
 }
 
 hosts_up arb

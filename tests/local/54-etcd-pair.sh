@@ -30,7 +30,7 @@ host_join hostB arb
 host_cut_off hostA arb
 tw_refuses hostA 1 "no answer from etcd" protect vm1 --to hostB --arbiter "$ETCD_URL"
 host_join hostA arb
-echo "refused: $SAID"
+echo "refused: $PRINTED"
 
 # ---- the record goes with the protection ----
 protect vm1 --arbiter "$ETCD_URL"
@@ -53,7 +53,7 @@ host_join hostA arb
 host_cut_off hostB arb
 etcd_kill 1
 host_power_cut hostA
-await 20 "the backup to ask" said hostB "arbiter: no answer from etcd"
+await 20 "the backup to ask" logged hostB "arbiter: no answer from etcd"
 before=$(client_acked)
 etcd_await_writes # an election, perhaps: long enough for a promotion that should not be
 [[ $(recorded) = *"state=paired primary=hostA backup=hostB"* ]] || fail "recorded: $(recorded)"

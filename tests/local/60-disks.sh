@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Disks of every kind (virtio-blk, virtio-scsi, IDE, flash; raw and qcow2; -drive, -blockdev, -hda) on a VM without a guest: what
-# is written goes to the replicas epoch by epoch, the source's death is nobody's harm, detaching leaves
+# is written goes to the replicas epoch by epoch, the source's death harms nobody, detaching leaves
 # nothing, and a power cut leaves a running VM with exactly the disks that were committed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -48,11 +48,11 @@ io "-d sd0" "write -P 5 0 3M" "write -z 1M 64k" "write -P 6 47M 1M"
 io ide0-hd0 "write -P 1 0 1M" "write -P 2 23M 512"
 await_commit
 replicas_equal "after writes"
-told() { (($(vm_field hostA disks "['disk_bytes']") >= 6 << 20)); }
-await 5 "status to tell of the disks" told
+counted() { (($(vm_field hostA disks "['disk_bytes']") >= 6 << 20)); }
+await 5 "status to show the disks" counted
 echo "writes: equal"
 
-# A person cancels a mirror job: that session is over, the next one copies anew.
+# An operator cancels a mirror job: that session is over, the next one copies anew.
 hmp "block_job_cancel -f twinvm-mirror0" >/dev/null
 await_state "$AWAIT_S" hostA disks '!(protected)' # the end of the session
 await_state 30 hostA disks protected

@@ -23,9 +23,9 @@ for ((round = 1; round <= ${EPOCH_ROUNDS:-200}; round++)); do
 	await_state 20 "$b" vm1 alone
 	verify_check "round $round, promoted on $b"
 	total=$((total + 1))
-	((round % 20)) || echo "round $round: $SAID"
+	((round % 20)) || echo "round $round: $PRINTED"
 	host_back "$a"
 	swap=$a a=$b b=$swap
 done
 verify_check "at the end"
-echo "$total power cuts: memory and disk agree ($SAID)"
+echo "$total power cuts: memory and disk agree ($PRINTED)"

@@ -24,13 +24,13 @@ protect disks
 io dv "write -P 1 0 4M"
 replica_equal "with room"
 io dv "write -P 2 4M 4M" "write -P 3 8M 8M" "write -P 4 16M 4M"
-await 20 "the backup to notice that its disk is full" said hostB "replica image.*No space left"
-await 10 "the primary to go on alone" said hostA "No space left"
+await 20 "the backup to notice that its disk is full" logged hostB "replica image.*No space left"
+await 10 "the primary to continue alone" logged hostA "No space left"
 io dv "write -P 5 0 1M" "write -P 6 20M 1M"
 host_run hostB mount -o remount,size=64M /var/lib/twinvm/disks
 await_state 60 hostA disks protected
 replica_equal "after there was room again"
-echo "replica disk full: the VM went on"
+echo "replica disk full: the VM kept running"
 
 daemon_restart hostB TWINVM_FAULT=replica_kill:4
 kill -9 "$(procs_of hostB "twinvmd replicate sink" | head -n 1)" # one that has the fault comes next
@@ -49,14 +49,14 @@ for ((i = 0; i < 8; i++)); do
 	[[ $before = [0-9]* ]] || break
 	await "$AWAIT_S" "two epochs, or the backup's death" two_epochs_or_death
 done
-await 30 "the replicator on the backup to die in the middle of an epoch" said hostB "is not one epoch's"
+await 30 "the replicator on the backup to die in the middle of an epoch" logged hostB "is not one epoch's"
 daemon_restart hostB
 await_state 60 hostA disks protected
 io dv "write -P 99 30M 1M"
 replica_equal "after a replicator that died while it applied"
 echo "killed while applying: known to be mixed, copied anew"
 
-# QEMU itself dies: its mirrors' ends are heard first, and must not be taken for more than they are.
+# QEMU itself dies: its mirrors' ends are reported first, and must not be taken for more than they are.
 kill -9 "${GUEST_PID[disks]}"
 await_primary hostB disks
 same "$PAIR_DIR/v.raw" raw "$(replica_of hostB)" "after the death of QEMU"

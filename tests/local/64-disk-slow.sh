@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A VM that writes to its disk faster than the link carries, with little room on the backup: its writes
-# become as fast as the link (back-pressure), nobody's memory grows, the VM stays protected, and when the link
-# is cut in the middle of it, the writes that wait go on at once.
+# become as fast as the link (back-pressure), no process's memory grows, the VM stays protected, and when the link
+# is cut in the middle of it, the writes that wait complete at once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER=${PAIR_ARBITER:-file}
@@ -35,4 +35,4 @@ writes 30 20 &
 writer=$!
 host_link hostA down
 wait "$writer" || fail "writes while the link was cut"
-echo "the link cut while writes waited: they went on"
+echo "the link cut while writes waited: they completed"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A guest whose Redis writes its append-only file, flushed before each answer, to ext4 on a virtio-blk disk.
 # Its host loses power. Before anybody promotes it, the replica alone is looked at: the file system is
-# clean and a Redis started from it holds every write that was acknowledged. Then a person promotes the VM:
-# it goes on with its disk, on the same connection, and the same way back once more; the disk is right when it ends.
+# clean and a Redis started from it holds every write that was acknowledged. Then an operator promotes the VM:
+# it continues with its disk, on the same connection, and the same way back once more; the disk is right when it ends.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
@@ -40,7 +40,7 @@ cp "$PAIR_DIR/client.record" "$PAIR_DIR/record.cut"
 n=$(client_acked)
 look_at "$(replica_of hostB)" "replica after the power cut" \
 	"$(last I "$PAIR_DIR/record.cut")" "$(last R "$PAIR_DIR/record.cut")"
-no_answer_since "$n" "without a person"
+no_answer_since "$n" "without an operator"
 
 tw_must hostB failover vm1 --force
 client_more "$AWAIT_S" 200

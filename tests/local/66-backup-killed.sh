@@ -43,10 +43,10 @@ for ((round = 1; round <= ${KILL_ROUNDS:-3}; round++)); do
 done
 
 kill_side hostB
-mixed=$(times_said hostB "is not one epoch's")
+mixed=$(times_logged hostB "is not one epoch's")
 daemon_start hostB TWINVM_FAULT=replica_kill:4
 # Twice: the first one may speak of what was killed before it.
-await "$AWAIT_S" "a replicator to die while it applies" said hostB "is not one epoch's" $((mixed + 2))
+await "$AWAIT_S" "a replicator to die while it applies" logged hostB "is not one epoch's" $((mixed + 2))
 kill_side hostB
 daemon_start hostB
 await_state 60 hostA vm1 protected
@@ -58,4 +58,4 @@ GUEST_PID[vm1]='' # QEMU runs on hostB now
 await_state 20 hostB vm1 alone
 verify_check "promoted"
 goes_on "on hostB"
-echo "promoted after it all: $SAID"
+echo "promoted after it all: $PRINTED"

@@ -56,7 +56,7 @@ goes_on "a backup killed in the first copy"
 host_shape hostA off
 ! wait "$protect" || fail "protect says that it went well: $(cat "$PAIR_DIR/protect")"
 is_clean "a backup killed in the first copy"
-echo "a backup killed in the first copy: the guest goes on, nothing is left"
+echo "a backup killed in the first copy: the guest keeps running, nothing is left"
 
 for ((round = 1; round <= ${ROUNDS:-2}; round++)); do
 	protect vm1
@@ -77,7 +77,7 @@ for ((round = 1; round <= ${ROUNDS:-2}; round++)); do
 	await_state 60 hostA vm1 protected
 	unprotect
 	is_clean "after it all"
-	echo "round $round: unprotect, a killed backup, a killed source: the guest goes on, nothing is left"
+	echo "round $round: unprotect, a killed backup, a killed source: the guest keeps running, nothing is left"
 done
 # A source that dies while it has the VM stopped for the end leaves no stopped VM.
 for ((round = 1; round <= ${KILL_ROUNDS:-5}; round++)); do
@@ -92,6 +92,6 @@ for ((round = 1; round <= ${KILL_ROUNDS:-5}; round++)); do
 	tw hostA unprotect vm1 >"$PAIR_DIR/out" || true # it may be unprotected already
 	is_clean "a source killed while it lets go"
 done
-echo "a source killed while it lets go: the guest goes on, nothing is left"
+echo "a source killed while it lets go: the guest keeps running, nothing is left"
 verify_check "at the end"
-echo "$SAID"
+echo "$PRINTED"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Three VMs, two protected by hostB and one the other way round. hostA's power is cut: its two come up on hostB, the third one goes on
+# Three VMs, two protected by hostB and one the other way round. hostA's power is cut: its two come up on hostB, the third one keeps running
 # alone there. When hostA is back, it protects all three, unasked; then hostB's power is cut, and all three run on hostA. Each has a
 # client that works through all of it and loses nothing; one VM's end is none of the others' business.
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Planned switches of roles, there and back, under a client that loses nothing: no QEMU is left on the old host, which is the backup
-# by itself a moment later. What cannot be switched is refused and goes on.
+# by itself a moment later. What cannot be switched is refused and keeps running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
@@ -11,7 +11,7 @@ switch() {
 	local generation
 	generation=$(vm_field "$1" vm1 "['generation']")
 	tw_must "$1" failover vm1
-	[[ $SAID = "vm1 runs on $2 now" ]] || fail "failover says: $SAID"
+	[[ $PRINTED = "vm1 runs on $2 now" ]] || fail "failover says: $PRINTED"
 	goes_on "on $2"
 	await_primary "$2" vm1
 	(($(vm_field "$2" vm1 "['generation']") == generation + 1)) || fail "$2: $(tw "$2" status)"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# An old primary that comes back alive: its VM is stopped and kept, nothing of ours is left in it, and its host is the backup all the
-# same, by itself; nothing of the new standby collides with what is kept, not even when that was a standby of ours once. Without an
-# arbiter, two hosts run the VM after a wrong word of a person: as soon as they hear of each other the lower generation gives way,
+# An old primary that comes back alive: its VM is stopped and kept, nothing of twinvm is left in it, and its host is the backup all the
+# same, by itself; nothing of the new standby collides with what is kept, not even when that was a standby once. Without an
+# arbiter, two hosts run the VM after an operator forced promotion by mistake: as soon as they learn of each other the lower generation stops,
 # whoever speaks first.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -78,7 +78,7 @@ tw_must hostA unprotect vm1
 host_run hostA bash -c 'kill -9 $(pidof qemu-system-x86_64)' || fail "the last QEMU"
 echo "kept QEMUs are the user's"
 
-# ---- no arbiter, a wrong word of a person: both run it. The new primary speaks first, then the old one does ----
+# ---- no arbiter, an operator's mistake: both run it. The new primary connects first, then the old one does ----
 host_boot hostB
 for speaks in hostB hostA; do
 	for host in hostA hostB; do
@@ -101,9 +101,9 @@ for speaks in hostB hostA; do
 	await 20 "both to lose each other" lost
 	tw_must hostB failover vm1 --force
 	goes_on "on hostB by force"
-	field_is hostA vm1 "['role']" primary || fail "hostA gave up its VM without having heard of another: $(tw hostA status)"
+	field_is hostA vm1 "['role']" primary || fail "hostA gave up its VM without knowing of another: $(tw hostA status)"
 	host_link hostA up
-	await 30 "hostA to hear of the higher generation" keeps hostA 1
+	await 30 "hostA to learn of the higher generation" keeps hostA 1
 	paused hostA "$(kept hostA 0 pid)" "$(kept hostA 0 qmp)"
 	no_traces
 	if [[ $speaks = hostB ]]; then
@@ -113,7 +113,7 @@ for speaks in hostB hostA; do
 		vm_field hostB vm1 "['reason']" | grep -q 'reprotect = no' || fail "hostB does not say why: $(tw hostB status)"
 		tw_refuses hostA 3 "stopped here because another host runs it" protect vm1 --to hostB
 	fi
-	goes_on "after the two heard of each other"
+	goes_on "after the two learned of each other"
 	client_ends
 	echo "both ran it, $speaks spoke first: $(tw hostA status | tail -n 1)"
 	tw_must hostB unprotect vm1

@@ -3,7 +3,7 @@
 # Three hosts. A VM's backup dies and stays dead: after a few tries another host, which only the arbiter knows of, is its backup,
 # unasked. Its own host dies, too: the
 # third host runs it, and has it protected by the first one that comes back, which was never its backup before. `reprotect = no`
-# leaves a VM that failed over alone until a person says where to.
+# leaves a VM that failed over alone until an operator chooses its backup.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER=${PAIR_ARBITER:-file}
@@ -11,11 +11,11 @@ PAIR_HOSTS='hostA hostB hostC'
 . tests/lib/pair.sh
 
 protected_by() { [[ $(vm_state "$1" vm1) = protected && $(vm_field "$1" vm1 "['peer']") = "$2" ]]; }
-tries() { times_said "$1" "looking for a backup"; }
+tries() { times_logged "$1" "looking for a backup"; }
 
 pair_up
 guest_start hostA vm1
-# hostA has not been told of hostC: the arbiter knows of it
+# hostA has no peer line for hostC: the arbiter knows of it
 sed -i '/^peer.hostC/d' "$PAIR_DIR/hostA.conf"
 daemon_restart hostA
 protect vm1
@@ -48,7 +48,7 @@ tw hostB status vm1 | grep -q "reprotect = no" || fail "hostB does not say why: 
 tw_must hostB protect vm1 --to hostA
 protected_by hostB hostA || fail "hostB: $(tw hostB status)"
 (($(tries hostB) == before)) || fail "a backup was looked for by itself"
-# a person's choice is waited for, nobody else is taken
+# an operator's choice is waited for, nobody else is taken
 kill -9 "$(procs_of hostA "twinvmd replicate sink")"
 goes_on "after its backup's replicator died"
 await 60 "hostA again" protected_by hostB hostA

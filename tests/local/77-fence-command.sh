@@ -34,7 +34,7 @@ await 20 "the command" called 1
 [[ $(<"$PAIR_DIR/fenced") = "hostA vm1 $id hostA 10.78.0.11 1" ]] || fail "called with: $(cat "$PAIR_DIR/fenced")"
 n=$(client_acked)
 echo 1 >"$PAIR_DIR/answer"
-await 20 "the failure to be told" said hostB "fence_command against hostA failed (exit status 1)"
+await 20 "the failure to be logged" logged hostB "fence_command against hostA failed (exit status 1)"
 await 30 "another try" called 2
 field_is hostB vm1 "['core']" WAITING || fail "promoted although the host may run: $(tw hostB status)"
 no_answer_since "$n" "while the host may run"
@@ -63,11 +63,11 @@ host_power_cut hostB
 goes_on "without waiting for the command"
 await 10 "the command" called 3
 echo 0 >"$PAIR_DIR/answer"
-await 10 "its end" said hostA "fence_command says that hostB is off"
+await 10 "its end" logged hostA "fence_command says that hostB is off"
 
 client_ends
 
-# ---- what cannot be run is said at once ----
+# ---- what cannot be run is reported at once ----
 rc=0
 printf 'fence_command = %s\n' "$PAIR_DIR/nothing" >>"$PAIR_DIR/hostB.conf"
 out=$("$PAIR_B/twinvmd" --config "$PAIR_DIR/hostB.conf" 2>&1) || rc=$?

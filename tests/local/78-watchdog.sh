@@ -8,22 +8,22 @@ PAIR_ARBITER=${PAIR_ARBITER:-file}
 . tests/lib/pair.sh
 
 # What has been written to the device until now, without the line ends' own meaning: "." a pet, "V" the magic word.
-heard=
+pets=
 listen() {
 	local c
 	while IFS= read -r -d '' -N 1 -t 0 -u 9 && IFS= read -r -d '' -N 1 -u 9 c; do
 		[[ $c = $'\n' ]] && c=.
-		heard+=$c
+		pets+=$c
 	done
 	true
 }
 pets() { # more than that many since
 	listen
-	[[ $heard = *$(printf '.%.0s' $(seq "$1"))* ]]
+	[[ $pets = *$(printf '.%.0s' $(seq "$1"))* ]]
 }
 lets_go() {
 	listen
-	[[ $heard = *V ]]
+	[[ $pets = *V ]]
 }
 
 pair_up
@@ -35,29 +35,29 @@ daemon_restart hostA
 daemon_restart hostB
 guest_start hostA vm1
 listen
-[[ -z $heard ]] || fail "armed without a VM: $heard"
+[[ -z $pets ]] || fail "armed without a VM: $pets"
 
 protect vm1
 await 20 "pets" pets 5
 kill -TERM "${DAEMON_PID[hostA]}"
 await 10 "the daemon to let go" lets_go
-heard=
+pets=
 daemon_start hostA
 await_state 20 hostA vm1 protected
 await 20 "pets of the new daemon" pets 5
 
 # ---- the replicator hangs: nobody can tell what the VM says; the backup takes over ----
 kill -STOP "$(procs_of hostA "twinvmd replicate source")"
-await 20 "the doubt to be told" said hostA "vm1: its replicator says nothing"
+await 20 "the doubt to be logged" logged hostA "vm1: its replicator says nothing"
 listen
-heard=
+pets=
 await_primary hostB vm1
 reported() { (($(grep -c . <<<"$(tw hostA status --json)") > 1)); }
 await 10 "hostA's daemon to live" reported
 listen
-[[ -z $heard ]] || fail "petted in doubt: $heard"
+[[ -z $pets ]] || fail "petted in doubt: $pets"
 
-# ---- it goes on: its VM is stopped, no VM with an arbiter is left ----
+# ---- it continues: its VM is stopped, no VM with an arbiter is left ----
 kill -CONT "$(procs_of hostA "twinvmd replicate source")"
 await_field 20 hostA vm1 "['kept'][0]['pid']" '[0-9]*' # it has stopped its copy
 await 20 "hostA to let go" lets_go

@@ -94,12 +94,12 @@ must_survive() {
 	read -r counter length < <(disk_redis "$PAIR_DIR/$1.replica" "$PAIR_DIR/$1-disk")
 	(($(jq .final_counter "$PAIR_DIR/$1.json") <= counter && $(jq .final_length "$PAIR_DIR/$1.json") <= length)) ||
 		fail "the disk has $counter and $length: $(<"$PAIR_DIR/$1.json")"
-	step "the power of $from was cut: $to goes on with $1, its disk is clean and has it all"
+	step "the power of $from was cut: $to continues with $1, its disk is clean and has it all"
 }
 guest_start_disk hostA vm1
 tw_refuses hostA 1 "hostC is older \($own.*install at least the same version" protect vm1 --to hostC
 vm_traces vm1 >"$PAIR_DIR/traces" || fail "left in the VM: $(cat "$PAIR_DIR/traces")"
-step "from $new to $own: $SAID"
+step "from $new to $own: $PRINTED"
 
 # The backup dies while the source attaches: QEMU from 9.1 on keeps an fd set whose connection is gone. Another client of
 # its monitor makes the source wait in the middle, and lets go in less than the two seconds that are waited for it.
@@ -115,7 +115,7 @@ waits() { (($(grep -c " ${GUEST_QMP[vm1]}$" "/proc/${HOST_INIT[hostA]}/net/unix"
 await 10 "the source to attach" waits
 # shellcheck disable=SC2046 # pids are words
 kill -9 $(procs_of hostB "twinvmd replicate sink")
-await 10 "the session to end" said hostA "session ends: failed: connection to hostB"
+await 10 "the session to end" logged hostA "session ends: failed: connection to hostB"
 exec 7>&-
 wait "$protect" && fail "protected by a backup that was killed: $(cat "$PAIR_DIR/out")"
 await 10 "the source to end" no_procs hostA "twinvmd replicate source"
@@ -123,7 +123,7 @@ vm_traces vm1 >"$PAIR_DIR/traces" || fail "a backup killed while the source atta
 step "a backup killed while the source attached: nothing is left in the VM"
 
 must_survive vm1 10.77.0.2 hostA hostB
-said hostA "vm1: QEMU $new.*actively-synced yes" || fail "no word of QEMU $new in hostA's log"
+logged hostA "vm1: QEMU $new.*actively-synced yes" || fail "no word of QEMU $new in hostA's log"
 GUEST_NO=3 guest_start_disk hostC vm2
 must_survive vm2 10.77.0.3 hostC hostB
-said hostC "vm2: QEMU $own" || fail "no word of QEMU $own in hostC's log"
+logged hostC "vm2: QEMU $own" || fail "no word of QEMU $own in hostC's log"

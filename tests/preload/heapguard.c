@@ -2,7 +2,7 @@
 /*
  * heapguard.so, for LD_PRELOAD: sees writes into freed memory, in a program as it is (a stock
  * QEMU). The last HELD blocks that were freed are kept, filled with a pattern; whenever one leaves,
- * and at the end, a pattern that is not whole any more is said on stderr and the program aborted.
+ * and at the end, a pattern that is not whole any more is reported on stderr and the program aborted.
  * Unlike malloc's own checks it sees a single bit that was cleared, and unlike a sanitizer it costs
  * nothing that a test would notice.
  */

@@ -58,7 +58,7 @@ def serve(s):
         return
     if mode == "silent":
         for_ever.wait()
-    elif mode == "swallow":  # done, but nobody is told
+    elif mode == "swallow":  # done, but not answered
         pass_on(path, body)
         for_ever.wait()
     elif mode == "forget-to-say":  # done, then an error

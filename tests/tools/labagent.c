@@ -13,7 +13,7 @@
  *   labagent tsc
  *       Prints how fast this machine's TSC counts, in kHz. An emulated host's is the same one.
  *
- * One connection per command needs no multiplexing, and TCP's keepalive tells of a host that is
+ * One connection per command needs no multiplexing, and TCP's keepalive detects a host that is
  * gone: 60 s without any answer, so that a host frozen for some seconds keeps its commands. The
  * connection's end is the command's hang-up (SIGHUP to its process group).
  *

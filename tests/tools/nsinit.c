@@ -334,7 +334,7 @@ static int cmd_signal(const char *pid, int sig)
 		poll(NULL, 0, 1); /* the signals take effect when their receivers are scheduled */
 	}
 	errno = 0;
-	die("host's init %s: its processes do not %s", pid, sig == SIGSTOP ? "stop" : "go on");
+	die("host's init %s: its processes do not %s", pid, sig == SIGSTOP ? "stop" : "continue");
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * redis_client: the witness of the demo and the tests. Over ONE TCP connection it sends INCR and
- * RPUSH in turn, one request at a time, and writes down every answer. When told to stop it reads
+ * RPUSH in turn, one request at a time, and writes down every answer. When asked to stop it reads
  * the data back over the same connection and compares it with what it was promised.
  *
  * Theory of operation. The client alone writes its two keys, so it knows what every answer must be:
@@ -315,7 +315,7 @@ static int do_push(struct client *c)
 	return 0;
 }
 
-/* Between two requests: nothing may arrive. Returns early when told to stop. */
+/* Between two requests: nothing may arrive. Returns early when asked to stop. */
 static void pause_between(struct client *c)
 {
 	if (c->opt.pause_ns && !stop_asked) {
