@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The configuration file: keys, defaults, bounds, addresses. */
+#include "replicator/session/session.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define CERTS "ca = a\ncert = b\nkey = c\n"
+
+static int load(const char *text, struct config *c, struct tv_err *e)
+{
+	char path[] = "/tmp/twinvm-config-XXXXXX";
+	int fd = mkstemp(path), rc;
+
+	assert_int_equal(tv_write_all(fd, text, strlen(text)), 0);
+	close(fd);
+	rc = config_load(path, c, e);
+	unlink(path);
+	return rc;
+}
+
+static void config_is_read(void **state)
+{
+	struct config_peer p;
+	struct config c;
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(load("# comment\n host = hostA\nlisten=10.0.0.1:99\n" CERTS
+			      "peer.hostB = 10.0.0.2\npeer.hostC = [fe80::1]:5\nheartbeat_ms = 50\n"
+			      "staging_mib = 8\nmode = kemari",
+			      &c, &e),
+			 0);
+	assert_string_equal(c.host, "hostA");
+	assert_string_equal(c.listen_host, "10.0.0.1");
+	assert_int_equal(c.listen_port, 99);
+	assert_int_equal(c.heartbeat_ms, 50);
+	assert_int_equal(c.staging_bytes, 8 << 20);
+	assert_int_equal(config_peer(&c, "hostB", &p, &e), 0);
+	assert_string_equal(p.host, "10.0.0.2");
+	assert_int_equal(p.port, CONFIG_DEFAULT_PORT);
+	assert_int_equal(config_peer(&c, "hostC", &p, &e), 0);
+	assert_string_equal(p.host, "fe80::1");
+	assert_int_equal(p.port, 5);
+	assert_int_equal(config_peer(&c, "other.example:77", &p, &e), 0);
+	assert_string_equal(p.host, "other.example");
+	assert_int_equal(p.port, 77);
+	assert_string_equal(p.name, "");
+	assert_int_equal(config_peer(&c, "x:y", &p, &e), -EINVAL);
+}
+
+static void config_errors_name_the_line(void **state)
+{
+	static const struct {
+		const char *text, *names;
+	} bad[] = {{CERTS "nonsense\n", ":4:"},
+		   {CERTS "colour = red\n", "colour"},
+		   {"host = a\n", "'ca' is missing"},
+		   {CERTS "heartbeat_ms = 5\n", "from 20 to 60000"},
+		   {CERTS "heartbeat_ms = 1e3\n", "heartbeat_ms"},
+		   {CERTS "listen = :99\n", "ADDRESS:PORT"},
+		   {CERTS "listen = a:70000\n", "ADDRESS:PORT"},
+		   {CERTS "peer.x = a:0\n", "HOST:PORT"},
+		   {CERTS "mode = fast\n", "mode"},
+		   {CERTS "reprotect = maybe\n", "yes or no"},
+		   {CERTS "spool_mib = 0\n", "from 1 to 16777216"},
+		   {CERTS "fence_command = /etc/passwd\n", "not an executable"},
+		   {CERTS "fence_required = yes\n", "needs a fence_command"},
+		   {CERTS "watchdog = /nowhere\n", "not writable"},
+		   {CERTS "bridge = averyveryverylongname\n", "too long"}};
+	struct config c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct tv_err e = {0};
+
+		assert_true(load(bad[i].text, &c, &e) < 0);
+		if (!strstr(e.text, bad[i].names))
+			fail_msg("'%s' does not name '%s'", e.text, bad[i].names);
+	}
+}
+
+static void config_defaults_follow_other_keys(void **state)
+{
+	struct tv_err e = {0};
+	struct config c;
+
+	(void)state;
+	assert_int_equal(load(CERTS "host = hostA\nstate_dir = /s\n", &c, &e), 0);
+	assert_string_equal(c.replica_dir, "/s/disks");
+	assert_string_equal(c.address, "hostA:7890"); /* nobody can connect to a wildcard */
+	assert_string_equal(c.arbiter, "none");
+	assert_string_equal(c.mode, "adaptive");
+	assert_true(c.reprotect && !c.fence_required);
+	assert_int_equal(load(CERTS "host = hostA\nlisten = [::]:5\n", &c, &e), 0);
+	assert_string_equal(c.address, "hostA:5");
+	assert_int_equal(load(CERTS "listen = [fe80::2]:5\nreprotect = no\n", &c, &e), 0);
+	assert_string_equal(c.address, "[fe80::2]:5");
+	assert_false(c.reprotect);
+	assert_int_equal(load(CERTS "address = a:1\nreplica_dir = /r\ncache_mib = 0\n"
+				    "fence_command = /bin/true\nfence_required = yes",
+			      &c, &e),
+			 0);
+	assert_string_equal(c.address, "a:1");
+	assert_string_equal(c.replica_dir, "/r");
+	assert_int_equal(c.cache_bytes, 0);
+	assert_true(c.fence_required);
+	assert_int_equal(config_load("/nowhere/twinvmd.conf", &c, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "/nowhere/twinvmd.conf"));
+}
+
+static void config_lists_are_bounded(void **state)
+{
+	char text[8192] = CERTS;
+	struct tv_err e = {0};
+	struct config c;
+
+	(void)state;
+	for (int i = 0; i < CONFIG_MAX_PEERS; i++)
+		sprintf(text + strlen(text), "peer.host%d = 10.0.0.%d\n", i, i);
+	assert_int_equal(load(text, &c, &e), 0);
+	assert_int_equal(c.peer_count, CONFIG_MAX_PEERS);
+	strcat(text, "peer.more = 10.0.1.1\n");
+	assert_int_equal(load(text, &c, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "more than 64 peers"));
+	memset(text, 0, sizeof(text));
+	strcpy(text, CERTS "peer.");
+	memset(text + strlen(text), 'x', sizeof(c.peers[0].name));
+	strcat(text, " = a:1\n");
+	assert_int_equal(load(text, &c, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "too long"));
+	memset(text, 0, sizeof(text));
+	strcpy(text, CERTS "state_dir = /");
+	memset(text + strlen(text), 'x', sizeof(c.state_dir) - 2);
+	assert_int_equal(load(text, &c, &e), -ENAMETOOLONG);
+}
+
+static void addresses(void **state)
+{
+	static const struct {
+		const char *text, *host;
+		unsigned port; /* 0: invalid */
+	} list[] = {{"a:1", "a", 1},
+		    {"a", "a", CONFIG_DEFAULT_PORT},
+		    {"::1", "::1", CONFIG_DEFAULT_PORT},
+		    {"[::1]", "::1", CONFIG_DEFAULT_PORT},
+		    {"[::1]:65535", "::1", 65535},
+		    {"", "", 0},
+		    {":1", "", 0},
+		    {"[]:1", "", 0},
+		    {"[::1]1", "", 0},
+		    {"[::1", "", 0},
+		    {"a:", "", 0},
+		    {"a:0", "", 0},
+		    {"a:65536", "", 0},
+		    {"a:1x", "", 0},
+		    {"0123456789abcdef:1", "", 0}}; /* no room for its end */
+	uint16_t port;
+	char host[16];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++) {
+		int rc = config_address(list[i].text, host, sizeof(host), &port);
+
+		if (rc != (list[i].port ? 0 : -EINVAL))
+			fail_msg("'%s': %d", list[i].text, rc);
+		if (rc)
+			continue;
+		assert_string_equal(host, list[i].host);
+		assert_int_equal(port, list[i].port);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(config_is_read),
+		cmocka_unit_test(config_errors_name_the_line),
+		cmocka_unit_test(config_defaults_follow_other_keys),
+		cmocka_unit_test(config_lists_are_bounded),
+		cmocka_unit_test(addresses),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
