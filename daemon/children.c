@@ -111,8 +111,8 @@ void vm_start_fence(struct vm *vm)
 }
 
 /*
- * May hang with the directory's server, so a child of its own does it. A record that says that the
- * VM has changed hosts stays: it is what stops an old primary that was asleep.
+ * May hang with the directory's server, so a process of its own does it. The record of a VM that
+ * has changed hosts stays: it is what stops an old primary that was asleep.
  */
 void vm_forget_at_arbiter(struct vm *vm)
 {

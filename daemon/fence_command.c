@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fence_command: a program of the user's that switches a host off (IPMI, a power strip, a cloud's
+ * fence_command: the operator's program that powers a host off (IPMI, a power strip, a cloud's
  * API). Run on the backup's host against the host that ran the VM.
  *
- * With an arbiter it is run as soon as the arbiter has given the VM to us, before the standby runs,
- * and not waited for: one writer is certain already (the old primary's lease is over, so it
- * releases nothing and stops its VM), and a power switch that takes seconds, or is itself dead,
- * must not keep the VM down. What it adds is that a host which hangs does not stay half alive.
+ * With an arbiter it is run as soon as the arbiter has given the VM to this host, before the
+ * standby runs, and not waited for: one writer is certain already (the old primary's lease is over,
+ * so it releases nothing and stops its VM), and a power switch that takes seconds, or is itself
+ * dead, must not keep the VM down. What it adds is that a host which hangs does not stay half
+ * alive.
  *
- * Without an arbiter nobody but a person can tell a dead primary from a cut cable. With
- * `fence_required = yes` the program's exit status 0 is that person: "it is off now". Then, and
- * only then, the standby is promoted by itself. It is begun only after reconnect_grace_ns of
- * silence, as it ends whatever else runs on that host. A primary that was cut off has run alone
- * meanwhile, as it may without an arbiter: what it answered in that time is lost.
+ * Without an arbiter only an operator can distinguish a dead primary from a cut cable. With
+ * `fence_required = yes` the program's exit status 0 takes the operator's place: the host is off.
+ * Then, and only then, the standby is promoted by itself. The program is started only after
+ * reconnect_grace_ns of silence, as it ends whatever else runs on that host. A primary that was cut
+ * off has run alone meanwhile, as it may without an arbiter: what it answered in that time is lost.
  *
- * Not run at a planned switch, or when the primary's own replicator says that its QEMU died: that
- * host is well.
+ * It is not run at a planned switch, or when the primary's own replicator reports that its QEMU
+ * died: that host works.
  */
 #include "daemon/daemon.h"
 
@@ -80,13 +81,13 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (vm->fencer.pid > 0) {
-		tv_log(TV_ERROR, "fence_command against %s did not end in time: ended",
+		tv_log(TV_ERROR, "fence_command against %s did not end in time: killed",
 		       vm->saved.peer.name);
 		kill(-vm->fencer.pid, SIGKILL);
 	} else if (vm->fencer.decides && vm->now.rep && !strcmp(vm->now.stats.core, "WAITING")) {
 		run(vm);
 	} else {
-		vm->fencer.decides = vm->fencer.begun = false; /* the primary is heard again */
+		vm->fencer.decides = vm->fencer.begun = false; /* the primary is back */
 	}
 }
 
@@ -129,7 +130,7 @@ bool fence_command_exit(struct daemon *d, pid_t pid, int status)
 	vm->fencer.pid = 0;
 	event_del(vm->fencer.timer);
 	if (off)
-		tv_log(TV_WARN, "%s: fence_command says that %s is off", vm->name,
+		tv_log(TV_WARN, "%s: fence_command reports that %s is off", vm->name,
 		       vm->saved.peer.name);
 	else
 		tv_log(TV_ERROR, "%s: fence_command against %s failed (%s %d)", vm->name,

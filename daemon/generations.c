@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * state_dir/generations/VMID: the highest generation of a VM that this host ever took part in or
- * heard of, as a number. It outlives the VM's entry: whoever offers the VM with a lower one later
- * has been asleep, and is told. The files are tiny and never removed by us.
+ * learned of, as a number. It outlives the VM's entry: a host that offers the VM with a lower one
+ * later has been asleep, and is refused. The files are tiny and never removed by twinvm.
  */
 #include "daemon/daemon.h"
 

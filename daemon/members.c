@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * This host among others: announced at the configured arbiter every few seconds, and who else is
- * there. An arbiter may keep one waiting, so a thread of its own talks to it, with a handle of its
- * own; the loop only ever copies what that thread has seen last. Nothing about a running VM depends
- * on it: it is where a new backup may be found.
+ * This host among others: announced at the configured arbiter every few seconds, and which others
+ * are there. An arbiter may block, so a thread of its own asks it, with a handle of its own; the
+ * loop only copies what that thread has seen last. Nothing about a running VM depends on it: it is
+ * where a new backup may be found.
  */
 #include "daemon/daemon.h"
 #include "failover/arbiter/arbiter.h"
@@ -46,7 +46,7 @@ static void describe(const struct config *c, struct fo_host *out)
 	snprintf(out->address, sizeof(out->address), "%s", c->address);
 }
 
-/* Once round. A trouble is logged when it begins and when it is over. */
+/* One turn. A failure is logged when it begins and when it is over. */
 static void look(struct fo_arbiter *a, const struct config *c, bool *troubled)
 {
 	struct fo_host self, seen[FO_MAX_HOSTS];
@@ -62,8 +62,8 @@ static void look(struct fo_arbiter *a, const struct config *c, bool *troubled)
 		tv_log(TV_INFO, "this host is announced at the arbiter again");
 	*troubled = n < 0;
 	pthread_mutex_lock(&m.lock);
-	/* What was known last goes on to count while the arbiter is away: a host that has died
-	 * since costs a try. */
+	/* What was known last still counts while the arbiter is away: a host that has died since
+	 * costs a try. */
 	if (n >= 0) {
 		memcpy(m.seen, seen, (size_t)n * sizeof(*seen));
 		m.n = (unsigned)n;

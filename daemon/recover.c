@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * After a replicator died on the primary: a short-lived process of its own (QEMU or a shared
- * directory may keep it waiting). Rule 4 first: the record must say that we run alone before a
- * frame may pass; the daemon throws frames away until then (frames held in the kernel wait there,
- * and leave now). Then rule 5: the VM is let go and resumed. Exit status: 0 cleaned up,
- * RECOVER_FENCED another host runs the VM (ours must be stopped), 1 try again.
+ * Helper processes of the daemon, each short-lived: QEMU, a shared directory or an arbiter may keep
+ * them waiting.
  *
- * And for a VM that another host runs (rule 3): stop it, for good, and take out what is ours, so
- * that its user finds nothing but the VM as it stood. The stop comes first and does not depend on
- * QEMU's good will: where the monitor does not answer, the process is stopped. One thing stays:
- * QEMU gives up an fd set only while its VM runs, so the file of the last device state lies in it.
+ * recover_main, after a replicator died on the primary. Rule 4 first: the record must state that
+ * the VM runs alone before a frame may pass; the daemon drops frames until then (frames held in the
+ * kernel wait there, and leave now). Then rule 5: the VM is released and resumed. Exit status: 0
+ * cleaned up, RECOVER_FENCED another host runs the VM (this instance must be stopped), 1 try again.
+ *
+ * fence_main, for a VM that another host runs (rule 3): stops it, for good, and takes out of it
+ * what twinvm added, so that the operator finds nothing but the VM as it stood. The stop comes
+ * first and does not depend on QEMU: where the monitor does not answer, the process is stopped. One
+ * thing stays: QEMU gives up an fd set only while its VM runs, so the file of the last device state
+ * lies in it.
+ *
+ * forget_main, after the end of protection: removes the arbiter's record.
  */
 #include "daemon/daemon.h"
 #include "failover/arbiter/arbiter.h"
@@ -46,16 +51,16 @@ static struct hv_vm_id id_of(const struct job *j)
 {
 	struct hv_vm_id vm = {.pid = j->vm_pid, .start_ticks = j->vm_start_ticks};
 
-	snprintf(vm.qmp_path, sizeof(vm.qmp_path), "%s", j->vm_qmp);
-	snprintf(vm.name, sizeof(vm.name), "%s", j->vm_name);
+	tv_copy(vm.qmp_path, sizeof(vm.qmp_path), j->vm_qmp);
+	tv_copy(vm.name, sizeof(vm.name), j->vm_name);
 	return vm;
 }
 
 /*
- * Rule 3: with nobody to keep a lease, the backup may be asking for the VM at this moment, so ours
- * does not run until the record says that it may. The page remembers, whatever happens to us, that
- * it was not a person who stopped it. A VM that cannot be stopped is asked about all the same: its
- * output is thrown away.
+ * Rule 3: no lease is kept any more, so the backup may be asking for the VM at this moment, and the
+ * instance here does not run until the record allows it. The page remembers, whatever happens to
+ * this process, that it was not the operator who stopped it. For a VM that cannot be stopped the
+ * arbiter is asked all the same: its output is dropped.
  */
 static void stop_meanwhile(const struct hv_vm_id *vm, struct cap_page *page)
 {
@@ -94,7 +99,7 @@ int recover_main(const char *job_text)
 	touched = !cap_page_map(path, false, &page) && page->attached;
 	if (touched && page->yielded && !arbiter) {
 		tv_log(TV_ERROR,
-		       "%s: host %s was told to take it over; if it does not run there, 'twinvm "
+		       "%s: host %s was asked to take it over; if it does not run there, 'twinvm "
 		       "unprotect %s --kept' here and `cont` in its monitor",
 		       j.vm_name, j.peer.name, j.vm_name);
 		return RECOVER_FENCED;
@@ -107,30 +112,29 @@ int recover_main(const char *job_text)
 		return RECOVER_FENCED; /* the daemon has it stopped: fence_main */
 	}
 	if (rc) {
-		tv_log(TV_WARN, "%s: %s; its output is thrown away until the arbiter answers",
+		tv_log(TV_WARN, "%s: %s; its output is dropped until the arbiter answers",
 		       j.vm_name, e.text);
 		return 1;
 	}
-	/* Held in the kernel since it died: rule 4, the VM goes on with the history that sent
-	 * it. */
+	/* Held in the kernel since it died: rule 4, the VM continues the history that sent it. */
 	rc = nb_plug_clean(j.vm_id, true, &e);
 	if (rc) {
-		tv_log(TV_ERROR, "%s: clean-up: %s; trying again", j.vm_name, e.text);
+		tv_log(TV_ERROR, "%s: clean-up: %s; it is tried again", j.vm_name, e.text);
 		return 1;
 	}
 	if (!touched)
 		return 0;
 	rc = hv_cleanup(&vm, &page->in_pause, &e);
 	if (rc && rc != TV_E_GONE) {
-		tv_log(TV_ERROR, "%s: clean-up: %s; trying again", j.vm_name, e.text);
+		tv_log(TV_ERROR, "%s: clean-up: %s; it is tried again", j.vm_name, e.text);
 		return 1;
 	}
 	page->attached = page->in_pause = page->yielded = 0;
-	tv_log(TV_INFO, "%s runs on, nothing of twinvm is left in it", j.vm_name);
+	tv_log(TV_INFO, "%s keeps running, nothing of twinvm is left in it", j.vm_name);
 	return 0;
 }
 
-/* A stopped process speaks to nobody, whatever state its monitor is in. */
+/* A stopped process sends nothing, whatever state its monitor is in. */
 static bool freeze(const struct hv_vm_id *vm)
 {
 	TV_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, vm->pid, 0);
@@ -140,7 +144,7 @@ static bool freeze(const struct hv_vm_id *vm)
 	       !syscall(SYS_pidfd_send_signal, pidfd, SIGSTOP, NULL, 0);
 }
 
-/* Frames of a history that does not go on. */
+/* Frames of a history that ends here. */
 static void drop_held(const struct job *j)
 {
 	struct tv_err e = {0};
@@ -186,7 +190,7 @@ int fence_main(const char *job_text)
 
 /*
  * The VM's record at the arbiter is not needed any more; may hang with the directory's server. Only
- * a record that is ours is removed, and only after nobody can promote by it any more.
+ * this host's record is removed, and only after no host can promote by it any more.
  */
 int forget_main(const char *job_text)
 {
@@ -212,7 +216,7 @@ int forget_main(const char *job_text)
 		rc = fo_arbiter_forget(a, j.vm_id, &e);
 	fo_arbiter_close(a);
 	if (rc == TV_E_LOST)
-		return 0; /* somebody else's by now */
+		return 0; /* another host's by now */
 	if (rc)
 		tv_log(TV_WARN, "%s", e.text);
 	return rc ? 1 : 0;

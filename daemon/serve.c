@@ -53,7 +53,7 @@ static void on_peer(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	if (conn >= 0 && supervise_accept(d, conn, &e))
-		tv_log(TV_WARN, "connection turned away: %s", e.text);
+		tv_log(TV_WARN, "connection refused: %s", e.text);
 }
 
 /* What a backup session waited for has ended. */
@@ -81,7 +81,7 @@ static void on_term(evutil_socket_t sig, short what, void *arg)
 
 	(void)sig;
 	(void)what;
-	tv_log(TV_INFO, "stopping; protected VMs and their replicators go on");
+	tv_log(TV_INFO, "stopping; protected VMs and their replicators keep running");
 	event_base_loopbreak(d->base);
 }
 
@@ -95,7 +95,7 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 	(void)sig;
 	(void)what;
 	if (config_load(d->conf.path, &fresh, &e)) {
-		tv_log(TV_ERROR, "%s; going on with the old configuration", e.text);
+		tv_log(TV_ERROR, "%s; the old configuration stays in use", e.text);
 		return;
 	}
 	d->conf = fresh;
@@ -118,7 +118,7 @@ static int listen_ctl(struct daemon *d, struct tv_err *e)
 		if (rc)
 			return tv_fail(e, rc, "%s: %s", folder, tv_strerror(rc));
 	}
-	/* The lock, not the socket, tells whether another daemon lives: a socket outlives its
+	/* The lock, not the socket, shows whether another daemon lives: a socket outlives its
 	 * owner. */
 	snprintf(lock, sizeof(lock), "%s.lock", d->conf.socket);
 	d->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -213,7 +213,7 @@ int daemon_main(const char *config_path)
 	event_add(d->intr, NULL);
 	event_add(d->hup, NULL);
 	if (members_start(&d->conf))
-		tv_log(TV_WARN, "no thread to announce this host: other hosts do not hear of it");
+		tv_log(TV_WARN, "no thread to announce this host: other hosts do not find it");
 	registry_load(d);
 	kept_load(d);
 	supervise_loaded(d);

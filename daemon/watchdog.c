@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * watchdog = /dev/watchdog: the hardware (or the kernel's softdog) resets this host unless it is
- * petted. It is petted only while it is certain that no VM of this host speaks without the right
- * to: for every VM with an arbiter that runs here, its lease is held, or it is stopped, or the
- * record says that it runs alone. So a host whose twinvm hangs, or cannot stop a VM that it must
- * stop, ends by itself, and the backup's host is not the only one to see to it.
+ * petted. It is petted only while it is certain that no VM of this host sends output without the
+ * right to: for every VM with an arbiter that runs here, its lease is held, or it is stopped, or
+ * the record states that it runs alone. So a host whose twinvm hangs, or cannot stop a VM that it
+ * must stop, ends by itself, and that does not depend on the backup's host alone.
  *
  * Armed only while there is such a VM: a daemon's death without one resets nothing. Let go by the
  * "magic close" (a 'V' before close, Documentation/watchdog/watchdog-api.rst) when there is none
- * any more, and when the daemon is told to stop. A daemon that dies must be back within the
+ * any more, and when the daemon is asked to stop. A daemon that dies must be back within the
  * watchdog's own time-out.
  */
 #include "daemon/daemon.h"
@@ -25,12 +25,12 @@ static bool is_guarded(const struct vm *vm)
 	       vm->saved.was_protected;
 }
 
-/* Why it may speak without the right to; NULL: it cannot. */
+/* Why it may send output without the right to; NULL: it cannot. */
 static const char *doubt(const struct vm *vm, const struct fo_times *t, int64_t now_ns)
 {
 	switch (vm->phase) {
-	case VM_IDLE:	    /* alone by record; or just loaded, and its replicator may come */
-	case VM_RECOVERING: /* what it says is thrown away until the record is there */
+	case VM_IDLE:	    /* alone by record; or just loaded, and its replicator may register */
+	case VM_RECOVERING: /* its output is dropped until the record is there */
 		return vm->highest > vm->saved.generation ? "it is stale" : NULL;
 	case VM_FENCING:
 		return "it has not been stopped yet";
@@ -38,7 +38,7 @@ static const char *doubt(const struct vm *vm, const struct fo_times *t, int64_t 
 		break;
 	}
 	if (now_ns - vm->now.stats_ns > t->backup_lost_ns)
-		return "its replicator says nothing";
+		return "its replicator reports nothing";
 	if (!strcmp(vm->now.stats.core, "PROTECTED") && !vm->now.stats.lease)
 		return "its lease is over and it is not stopped";
 	return NULL;

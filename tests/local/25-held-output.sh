@@ -19,9 +19,9 @@ client_start
 # ---- the replicator dies, the arbiter is away: the daemon throws frames away ----
 arbiter_away
 kill -9 "$(procs_of hostA "twinvmd replicate source")"
-await 20 "the first try to record" logged hostA "thrown away until the arbiter answers"
+await 20 "the first try to record" logged hostA "dropped until the arbiter answers"
 before=$(client_acked)
-await 20 "another try" logged hostA "thrown away until the arbiter answers" 2
+await 20 "another try" logged hostA "dropped until the arbiter answers" 2
 no_answer_since "$before" "without a record"
 arbiter_back
 goes_on "after the arbiter came back"

@@ -63,7 +63,7 @@ host_power_cut hostB
 goes_on "without waiting for the command"
 await 10 "the command" called 3
 echo 0 >"$PAIR_DIR/answer"
-await 10 "its end" logged hostA "fence_command says that hostB is off"
+await 10 "its end" logged hostA "fence_command reports that hostB is off"
 
 client_ends
 

@@ -48,7 +48,7 @@ await 20 "pets of the new daemon" pets 5
 
 # ---- the replicator hangs: nobody can tell what the VM says; the backup takes over ----
 kill -STOP "$(procs_of hostA "twinvmd replicate source")"
-await 20 "the doubt to be logged" logged hostA "vm1: its replicator says nothing"
+await 20 "the doubt to be logged" logged hostA "vm1: its replicator reports nothing"
 listen
 pets=
 await_primary hostB vm1
