@@ -1,47 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the daemon keeps on disk about generations and stopped QEMUs, and the names it gives. */
-#include "daemon/daemon.h"
-#include "replicator/session/slot.h"
-
-#include <errno.h>
-#include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#define ID "0123456789abcdef0123456789abcdef"
-#define OTHER "fedcba9876543210fedcba9876543210"
-
-static struct daemon d;
-
-static int set_up(void **state)
-{
-	char path[300];
-
-	(void)state;
-	strcpy(d.conf.state_dir, "/tmp/twinvm-keep-XXXXXX");
-	TAILQ_INIT(&d.vms);
-	TAILQ_INIT(&d.kept);
-	if (!mkdtemp(d.conf.state_dir))
-		return -1;
-	snprintf(path, sizeof(path), "%s/kept", d.conf.state_dir);
-	if (tv_mkdirs(path))
-		return -1;
-	snprintf(path, sizeof(path), "%s/generations", d.conf.state_dir);
-	return tv_mkdirs(path);
-}
-
-static int tear_down(void **state)
-{
-	char command[300];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -rf %s", d.conf.state_dir);
-	return system(command);
-}
+/* What the daemon has on disk about generations and stopped QEMUs, and the names it gives. */
+#include "daemon_kit.h"
 
 static void generations_only_grow(void **state)
 {
@@ -57,11 +16,11 @@ static void generations_only_grow(void **state)
 	assert_int_equal(generation_note(&d, "../" ID, 1), -EINVAL);
 	assert_int_equal(generation_note(&d, "", 1), -EINVAL);
 	strcat(d.conf.state_dir, "/nowhere");
-	assert_true(generation_note(&d, ID, 4) < 0); /* not on disk: said */
+	assert_true(generation_note(&d, ID, 4) < 0); /* not on disk: reported */
 	*strrchr(d.conf.state_dir, '/') = 0;
 }
 
-static void places_share_no_name(void **state)
+static void slots_share_no_name(void **state)
 {
 	struct slot_names n[SLOTS_MAX], other;
 
@@ -82,19 +41,17 @@ static void places_share_no_name(void **state)
 	assert_string_equal(n[0].id, ID);
 }
 
-static void what_is_kept_keeps_its_place(void **state)
+static void what_is_kept_keeps_its_slot(void **state)
 {
-	struct vm vm = {.d = &d, .saved = {.generation = 4, .slot = 0}};
+	struct vm *vm;
 	struct kept *k;
 
 	(void)state;
-	strcpy(vm.id, ID);
-	strcpy(vm.name, "vm1");
-	strcpy(vm.saved.qemu.qmp_path, "/run/vm1.qmp");
-	vm.saved.qemu.pid = getpid(); /* a process that lives as long as the test */
-	vm.saved.qemu.start_ticks = tv_pid_start_ticks(getpid());
+	vm = kit_vm(SESSION_PRIMARY);
+	vm->saved.generation = 4;
+	vm->saved.slot = 0;
 	assert_int_equal(kept_free_slot(&d, ID), 0);
-	kept_add(&vm, "another host runs it");
+	kept_add(vm, "another host runs it");
 	assert_int_equal(kept_free_slot(&d, ID), 1);
 	assert_int_equal(kept_free_slot(&d, OTHER), 0);
 	/* The next daemon knows it, by any of its names. */
@@ -108,17 +65,31 @@ static void what_is_kept_keeps_its_place(void **state)
 	assert_true(kept_is(&d, getpid()) && k->slot == 0 && k->generation == 4);
 	assert_string_equal(k->why, "another host runs it");
 	assert_int_equal(kept_free_slot(&d, ID), 1);
-	/* One that has ended is forgotten by itself, the other one at a word. */
-	vm.saved.qemu.start_ticks++;
-	vm.saved.qemu.pid = 1;
-	vm.saved.slot = 1;
-	kept_add(&vm, "gone");
+	/* One that has ended is forgotten by itself, the other one on request. */
+	vm->saved.qemu.start_ticks++;
+	vm->saved.qemu.pid = 1;
+	vm->saved.slot = 1;
+	kept_add(vm, "gone");
 	kept_prune(&d);
 	assert_int_equal(kept_forget(&d, ID), 1);
 	assert_null(kept_find(&d, "vm1"));
 	assert_int_equal(kept_free_slot(&d, ID), 0);
 	kept_load(&d);
 	assert_true(TAILQ_EMPTY(&d.kept));
+}
+
+static void damaged_notes_are_ignored(void **state)
+{
+	static const char *const bad[] = {"", "{}", "[]", "{\"id\": 1}", "{\"id\": \"" ID "\"}"};
+	char path[300];
+
+	(void)state;
+	kit_path(path, sizeof(path), "kept/" ID "-1.json");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		assert_int_equal(tv_write_file(path, bad[i], strlen(bad[i])), 0);
+		kept_load(&d);
+		assert_true(TAILQ_EMPTY(&d.kept));
+	}
 }
 
 static void a_promotion_is_noted(void **state)
@@ -132,14 +103,12 @@ static void a_promotion_is_noted(void **state)
 	assert_int_equal(promotion_noted(d.conf.state_dir), 0);
 }
 
+#define T(f) cmocka_unit_test_setup_teardown(f, kit_set_up, kit_tear_down)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(generations_only_grow),
-		cmocka_unit_test(places_share_no_name),
-		cmocka_unit_test(what_is_kept_keeps_its_place),
-		cmocka_unit_test(a_promotion_is_noted),
-	};
+	const struct CMUnitTest tests[] = {T(generations_only_grow), T(slots_share_no_name),
+					   T(what_is_kept_keeps_its_slot),
+					   T(damaged_notes_are_ignored), T(a_promotion_is_noted)};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests_name("daemon_kept", tests, NULL, NULL);
 }

@@ -256,5 +256,5 @@ int main(void)
 		T(test_epochs),	    T(test_waits_for_commit), T(test_pause_lets_through),
 		T(test_full_queue), T(test_mirror_ends),      T(test_hashes)};
 
-	return cmocka_run_group_tests_name("source_disks", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("daemon_disks", tests, NULL, NULL);
 }
