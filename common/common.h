@@ -5,7 +5,7 @@
  *
  * Return codes. Functions that can fail return int: 0, or a negative code. A negative errno means
  * what errno means; the project's own codes start at -10000, far from any errno. Functions at the
- * edge of a room also take a struct tv_err that carries a sentence for a person: what failed,
+ * edge of a room also take a struct tv_err that carries a sentence for the operator: what failed,
  * where, and what to do about it.
  */
 #ifndef TV_COMMON_H
@@ -27,20 +27,20 @@
 #define TV_NS_PER_MS INT64_C(1000000)
 #define TV_NS_PER_S INT64_C(1000000000)
 
-/* The project's own error codes, used where no errno says it well enough. */
+/* The project's own error codes, used where no errno fits. */
 enum {
 	TV_E_REFUSED = -10001,	 /* refused to keep the data safe: exit status 3 */
 	TV_E_AMBIGUOUS = -10002, /* more than one thing answers to that name */
-	TV_E_PROTOCOL = -10003,	 /* the peer said something the format does not allow */
+	TV_E_PROTOCOL = -10003,	 /* the peer sent what the format does not allow */
 	TV_E_VERSION = -10004,	 /* the peer speaks another protocol version */
 	TV_E_CORRUPT = -10005,	 /* a checksum does not match its data */
 	TV_E_QMP = -10006,	 /* QEMU answered a command with an error */
 	TV_E_GONE = -10007,	 /* the VM's process has ended */
-	TV_E_LOST = -10008,	 /* somebody else won a compare-and-swap */
+	TV_E_LOST = -10008,	 /* another host won a compare-and-swap */
 	TV_E_UNTRACKED = -10009, /* written pages may have been forgotten by the kernel */
 };
 
-/* A sentence for a person. Zero-initialise it ({0}); text is always NUL-terminated. */
+/* A sentence for the operator. Zero-initialise it ({0}); text is always NUL-terminated. */
 struct tv_err {
 	char text[640];
 };
