@@ -2,9 +2,8 @@
 /*
  * Theory of operation: the primary's engine
  *
- * One session: from the first copy over the pair's record to its end. It decides what leaves
- * this host and whether its VM may run; see core.c for the table and timeouts.c
- * for the time-outs.
+ * One session: from the first copy over the pair's record to its end. It decides what leaves this
+ * host and whether its VM may run; see core.c for the table and timeouts.c for the time-outs.
  *
  * Output of epoch N is released when (a) the backup has acknowledged that it holds N, (b) the
  * arbiter's record names the backup, and (c) the lease runs: a heartbeat that was sent at most

@@ -2,10 +2,9 @@
 /*
  * One question at a time, to several members at once where it has to be. A member that died (it
  * may have shared its host with the primary that the question is about) only shows by its silence,
- * so silence is not waited for: after arbiter_next_ns the next member is
- * asked too, and the first good answer counts. Whether a request without an
- * answer was carried out is unknown; the requests are made so that a second time does no harm
- * (arbiter_etcd.c).
+ * so silence is not waited for: after arbiter_next_ns the next member is asked too, and the first
+ * good answer counts. Whether a request without an answer was carried out is unknown; the requests
+ * are made so that a second time does no harm (arbiter_etcd.c).
  *
  * libcurl's multi interface with one easy handle per member: connections are kept, redirects,
  * proxies, compression and every protocol but HTTP/1.1 are off, and body and headers are capped.
