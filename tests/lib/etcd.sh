@@ -20,7 +20,7 @@ declare -A ETCD_PID=() ETCD_JOB=()
 ETCD_HOST='' ETCD_ADDR='' ETCD_CERTS='' ETCD_URL='' ETCD_LOCAL=''
 ETCD_TOOL=$HOSTS_ROOT/${B:-build}/tools/arbiter
 
-ETCD_NO_ANSWER="^(ETIMEDOUT|EHOSTUNREACH|PROTOCOL) no answer from etcd, more than half"
+ETCD_NO_ANSWER="^(ETIMEDOUT|EHOSTUNREACH|PROTOCOL) no answer from etcd: more than half"
 
 _etcd_die() {
 	echo "etcd: $*" >&2
