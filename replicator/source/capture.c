@@ -1,32 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Theory of operation
+ * Theory of operation: the capture thread
  *
  * One thread per protected VM talks to its QEMU: every call of hv/ blocks for as long as QEMU
- * takes, and heartbeats must not wait for that. Commands come through a small ring, answers go back
- * through another; both are bounded, as the loop has at most a few commands open.
+ * takes, and heartbeats must not wait for that. Orders come through one mailbox, answers go back
+ * through another (common/mailbox.h). The loop never waits for the thread: it has a few orders open
+ * at most. The thread waits when the loop is behind with the answers, which bounds them.
  *
- * An epoch between hv_pause and hv_resume: barrier (netbuffer: one system call or two per NIC),
- * start of QEMU's own state save, harvest and copy of dirty pages at the same time, end of the
- * save. No allocation, no log, no blocking call, with one exception that is rule 6's: when more is
- * dirty than the staging buffer holds, the VM stays paused while the first part is encoded and
- * sent. That is a longer epoch and never a larger buffer.
+ * Beside the orders there is one wish: whether the VM is to be stopped (capture_wish.c).
  *
- * Failure: whatever fails between pause and resume, the VM is resumed first, and the failure is
- * reported after that.
+ * The end: cap_free closes both mailboxes, so that the thread, which may be waiting for room among
+ * the answers that the loop does not take any more, ends.
  */
 #include "replicator/source/capture_int.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <unistd.h>
+
+#define EVENTS 16
 
 static void do_attach(struct cap *c)
 {
@@ -100,85 +94,68 @@ static void do_quit(struct cap *c)
 		cap_vm_gone(c);
 }
 
-static void run(struct cap *c, enum cap_cmd cmd, uint64_t n)
+static void run(struct cap *c, const struct cap_order *o)
 {
-	if (c->gone && cmd != CAP_DETACH)
+	if (c->gone && o->cmd != CAP_DETACH)
 		return;
-	c->only_attached = cmd == CAP_ATTACH;
-	switch (cmd) {
+	/* A backup that does not keep to the order of messages may have them posted too early. */
+	if (!c->vm && o->cmd != CAP_ATTACH && o->cmd != CAP_DETACH)
+		return;
+	c->only_attached = o->cmd == CAP_ATTACH;
+	switch (o->cmd) {
 	case CAP_ATTACH:
 		do_attach(c);
 		break;
 	case CAP_HOLD_NET:
-		do_hold_net(c, (enum cap_net)n);
+		do_hold_net(c, (enum cap_net)o->n);
 		break;
 	case CAP_SYNC:
 		cap_sync(c);
 		break;
 	case CAP_EPOCH:
 	case CAP_LAST_EPOCH:
-		cap_do_epoch(c, n, cmd == CAP_LAST_EPOCH);
-		break;
-	case CAP_STOP_VM:
-		cap_do_stop(c);
-		break;
-	case CAP_RESUME_VM:
-		cap_do_resume(c);
+		cap_epoch(c, o);
 		break;
 	case CAP_QUIT_VM:
 		do_quit(c);
 		break;
 	case CAP_DETACH:
-		do_detach(c, n != 0);
+		do_detach(c, o->n != 0);
 		break;
 	}
 }
 
-/* Takes the next command; false when there is none. */
-static bool next_cmd(struct cap *c, enum cap_cmd *cmd, uint64_t *n)
+/* Waits for orders, a wish, or something from QEMU, and takes what QEMU sent. */
+static void await(struct cap *c)
 {
-	bool have;
+	struct pollfd p[3] = {{tv_box_fd(&c->orders), POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
 
-	pthread_mutex_lock(&c->lock);
-	have = c->cmd_head != c->cmd_tail;
-	if (have) {
-		*cmd = c->cmds[c->cmd_head % RING].cmd;
-		*n = c->cmds[c->cmd_head++ % RING].n;
+	if (c->vm && !c->gone) {
+		p[1].fd = hv_fd(c->vm);
+		p[2].fd = hv_pidfd(c->vm);
 	}
-	pthread_mutex_unlock(&c->lock);
-	return have;
+	if (poll(p, 3, -1) < 0 && errno != EINTR)
+		abort();
+	/* What QEMU sent before it ended (of a shutdown, say) is read before its end is. */
+	if (p[1].revents && hv_events(c->vm, cap_on_vm_event, c) == TV_E_GONE)
+		cap_vm_gone(c);
+	else if (p[2].revents)
+		cap_vm_gone(c);
 }
 
 static void *capture_thread(void *arg)
 {
 	struct cap *c = arg;
 
-	for (;;) {
-		struct pollfd p[3] = {{c->cmd_fd, POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
-		enum cap_cmd cmd;
-		uint64_t n;
-		bool stop;
+	while (!tv_box_is_closed(&c->orders)) {
+		struct cap_order o;
 
-		if (c->vm && !c->gone) {
-			p[1].fd = hv_fd(c->vm);
-			p[2].fd = hv_pidfd(c->vm);
+		await(c);
+		while (tv_box_take(&c->orders, &o)) {
+			cap_obey(c);
+			run(c, &o);
 		}
-		if (poll(p, 3, -1) < 0 && errno != EINTR)
-			abort();
-		if (p[0].revents && read(c->cmd_fd, &n, sizeof(n)) < 0)
-			n = 0;
-		/* What QEMU sent before it ended (of a shutdown, say) is read before its end is. */
-		if (p[1].revents && hv_events(c->vm, cap_on_vm_event, c) == TV_E_GONE)
-			cap_vm_gone(c);
-		else if (p[2].revents)
-			cap_vm_gone(c);
-		while (next_cmd(c, &cmd, &n))
-			run(c, cmd, n);
-		pthread_mutex_lock(&c->lock);
-		stop = c->stop;
-		pthread_mutex_unlock(&c->lock);
-		if (stop)
-			break;
+		cap_obey(c);
 	}
 	/*
 	 * The session ended while we attached: nothing is held or stopped yet, and nobody asks us
@@ -196,41 +173,35 @@ static void *capture_thread(void *arg)
 static void deliver(evutil_socket_t fd, short what, void *arg)
 {
 	struct cap *c = arg;
-	uint64_t n;
+	struct cap_event ev;
 
+	(void)fd;
 	(void)what;
-	if (read(fd, &n, sizeof(n)) < 0)
-		return;
-	for (;;) {
-		struct cap_event ev;
-
-		pthread_mutex_lock(&c->lock);
-		if (c->ev_head == c->ev_tail) {
-			pthread_mutex_unlock(&c->lock);
-			return;
-		}
-		ev = c->events[c->ev_head++ % RING];
-		pthread_mutex_unlock(&c->lock);
+	while (tv_box_take(&c->events, &ev))
 		c->conf.event(&ev, c->conf.arg);
-	}
 }
 
 int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en,
 	    struct cap **out)
 {
 	struct cap *c = calloc(1, sizeof(*c));
+	int rc;
 
 	if (!c)
 		return -ENOMEM;
-	*c = (struct cap){.conf = *conf, .en = en};
-	pthread_mutex_init(&c->lock, NULL);
-	c->cmd_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	c->ev_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	c->ev = event_new(base, c->ev_fd, EV_READ | EV_PERSIST, deliver, c);
-	if (c->cmd_fd < 0 || c->ev_fd < 0 || !c->ev || event_add(c->ev, NULL) ||
-	    pthread_create(&c->thread, NULL, capture_thread, c)) {
-		free(c); /* start-up: the process ends now, its fds with it */
-		return -ENOMEM;
+	c->conf = *conf;
+	c->en = en;
+	rc = tv_box_init(&c->orders, sizeof(struct cap_order), CAP_ORDERS);
+	if (!rc)
+		rc = tv_box_init(&c->events, sizeof(struct cap_event), EVENTS);
+	if (!rc)
+		c->ev = event_new(base, tv_box_fd(&c->events), EV_READ | EV_PERSIST, deliver, c);
+	if (!rc && (!c->ev || event_add(c->ev, NULL) ||
+		    pthread_create(&c->thread, NULL, capture_thread, c)))
+		rc = -ENOMEM;
+	if (rc) {
+		free(c); /* start-up: the process ends now, and its fds with it */
+		return rc;
 	}
 	*out = c;
 	return 0;
@@ -238,26 +209,22 @@ int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder
 
 void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n)
 {
-	pthread_mutex_lock(&c->lock);
-	if (c->cmd_tail - c->cmd_head >= RING)
-		abort(); /* the loop never has so many open */
-	c->cmds[c->cmd_tail % RING].cmd = cmd;
-	c->cmds[c->cmd_tail++ % RING].n = n;
-	pthread_mutex_unlock(&c->lock);
-	cap_kick(c->cmd_fd);
+	struct cap_order o = {cmd, n, atomic_load(&c->wish)};
+
+	/* Open at once are the steps up to the first copy, one epoch, and the end. */
+	if (tv_box_put(&c->orders, &o))
+		abort();
 }
 
 void cap_free(struct cap *c)
 {
 	if (!c)
 		return;
-	pthread_mutex_lock(&c->lock);
-	c->stop = true;
-	pthread_mutex_unlock(&c->lock);
-	cap_kick(c->cmd_fd);
+	tv_box_close(&c->events);
+	tv_box_close(&c->orders);
 	pthread_join(c->thread, NULL);
 	event_free(c->ev);
-	close(c->cmd_fd);
-	close(c->ev_fd);
+	tv_box_dispose(&c->events);
+	tv_box_dispose(&c->orders);
 	free(c);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The capture thread: the only one that talks to the VM. It attaches, copies the whole VM, captures
- * epochs and detaches, as the loop orders; answers come back in the loop, in order.
+ * epochs and detaches, as the loop orders; answers come back in the loop, in order. That the VM be
+ * stopped or run is a wish beside the orders (capture_wish.c).
  */
 #ifndef REPLICATOR_SOURCE_CAPTURE_H
 #define REPLICATOR_SOURCE_CAPTURE_H
@@ -14,12 +15,10 @@ enum cap_cmd {
 	CAP_ATTACH,	/* -> CAP_EV_ATTACHED */
 	CAP_HOLD_NET,	/* n = enum cap_net -> CAP_EV_NET_HELD */
 	CAP_SYNC,	/* -> CAP_EV_PROGRESS..., CAP_EV_SYNCED */
-	CAP_EPOCH,	/* n = epoch -> CAP_EV_CAPTURED */
+	CAP_EPOCH,	/* n = epoch -> CAP_EV_CAPTURED, NOT_RUNNING or OVERTAKEN */
 	CAP_LAST_EPOCH, /* the same, and the VM stays stopped */
-	CAP_STOP_VM,	/* -> CAP_EV_STOPPED */
-	CAP_RESUME_VM, /* undoes CAP_STOP_VM and CAP_LAST_EPOCH; not what an operator has stopped */
-	CAP_QUIT_VM,   /* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
-	CAP_DETACH,    /* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
+	CAP_QUIT_VM,	/* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
+	CAP_DETACH,	/* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
 };
 /* CAP_NET_ANY looks for taps first (hv_opts.net_below), and adds filters where that is not
  * possible. */
@@ -31,7 +30,8 @@ enum cap_event_kind {
 	CAP_EV_SYNCED,
 	CAP_EV_CAPTURED,
 	CAP_EV_NOT_RUNNING, /* instead of CAPTURED: an operator has paused the VM */
-	CAP_EV_STOPPED,
+	CAP_EV_OVERTAKEN,   /* instead of CAPTURED: there is a wish since the order */
+	CAP_EV_STOPPED,	    /* a wish for that was carried out; there may be a newer one */
 	CAP_EV_VM,
 	CAP_EV_VM_GONE,
 	CAP_EV_FAILED,
@@ -72,8 +72,19 @@ struct cap_conf {
 };
 int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder *en,
 	    struct cap **out) TV_MUST_CHECK;
+/* Loop. At most CAP_ORDERS are open at once; more is a mistake of the caller's, and ends the
+ * process. */
+#define CAP_ORDERS 16
 void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n);
-/* Joins the thread (after encoder_stop); detaches first from a VM that nothing was done with
+/*
+ * Loop. The VM is to be stopped (-> CAP_EV_STOPPED, one at least for the newest such wish), or to run again
+ * if a wish or CAP_LAST_EPOCH stopped it; what an operator has stopped stays so. Any number of
+ * wishes may be open: the newest counts. It may be carried out before orders that were posted
+ * before it, never after orders that were posted after it. A first copy that is under way
+ * ends first: stop the encoder for that.
+ */
+void cap_want_stopped(struct cap *c, bool stopped);
+/* Loop. Joins the thread (after encoder_stop); detaches first from a VM that nothing was done with
  * yet. */
 void cap_free(struct cap *c);
 

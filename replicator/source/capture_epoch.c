@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The capture thread: everything that pauses the VM and lets it run again, but the first copy. */
+/*
+ * The capture thread: one epoch. Between hv_pause and hv_resume: barrier (netbuffer: one system
+ * call or two per NIC), start of QEMU's own state save, harvest and copy of dirty pages at the same
+ * time, end of the save. No allocation, no log, no blocking call, with one exception that is rule
+ * 6's: when more is dirty than the staging buffer holds, the VM stays paused while the first part
+ * is encoded and sent. That is a longer epoch and never a larger buffer.
+ *
+ * Failure: whatever fails between pause and resume, the VM is resumed first, and the failure is
+ * reported after that.
+ */
 #include "replicator/source/capture_int.h"
 
 #include "checkpoint/checkpoint.h"
@@ -34,54 +43,62 @@ struct paused { /* what the epoch's critical section leaves behind */
 	int rc;
 };
 
-/*
- * HOT: everything between stop and cont. The VM runs again when it returns, whatever happened;
- * unless it stays stopped for a planned switch and the epoch is whole.
- */
-static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct slot *s,
-			   struct paused *out)
+/* HOT. All dirty pages, into as many slots as that takes; the last one stays in out->slot. */
+static int harvest(struct cap *c, uint64_t epoch, struct paused *out)
 {
 	struct hv_cursor cur = {0};
+	int rc = cap_fill(c, out->slot, &cur);
+
+	out->pages += out->slot->npages;
+	while (!rc && !cur.done) {
+		struct slot *next;
+
+		/* More dirty pages than staging: the VM waits while they are sent (rule 6). */
+		encoder_slot_put(c->en, out->slot);
+		next = encoder_slot_get(c->en, NULL, NULL);
+		if (!next)
+			return -ECANCELED;
+		out->slot = next;
+		next->epoch = epoch;
+		rc = cap_fill(c, next, &cur);
+		out->pages += next->npages;
+	}
+	return rc;
+}
+
+/* HOT. The VM is paused: everything that is the epoch's. */
+static int take(struct cap *c, uint64_t epoch, struct paused *out)
+{
 	int rc, r;
 
-	s->epoch = epoch;
-	s->first = true;
-	out->slot = s;
-	c->conf.pausing(c->conf.arg, true);
-	out->rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
-	if (out->rc)
-		goto resume;
 	/* No vCPU runs and QEMU has answered: what the guest sent is in the sockets, and is this
 	 * epoch's. */
-	out->rc = c->conf.barrier(c->conf.arg, epoch);
-	if (out->rc)
-		goto resume;
-	out->rc = hv_state_begin(c->vm);
-	if (out->rc)
-		goto resume;
+	rc = c->conf.barrier(c->conf.arg, epoch);
+	if (!rc)
+		rc = hv_state_begin(c->vm);
+	if (rc)
+		return rc;
 	rc = hv_round_begin(c->vm);
 	if (!rc)
-		rc = cap_fill(c, s, &cur);
-	out->pages += s->npages;
-	while (!rc && !cur.done) {
-		/* More dirty pages than staging: the VM waits while they are sent (rule 6). */
-		encoder_slot_put(c->en, s);
-		s = encoder_slot_get(c->en);
-		if (!s) {
-			rc = -ECANCELED;
-			break;
-		}
-		s->epoch = epoch;
-		rc = cap_fill(c, s, &cur);
-		out->pages += s->npages;
-	}
+		rc = harvest(c, epoch, out);
 	r = hv_state_end(c->vm, QMP_TIMEOUT_MS, &out->state_bytes);
-	out->rc = rc ? rc : r;
-resume:
-	out->slot = s;
-	/* A VM that an operator paused is the operator's to resume. */
-	c->stopped = stay && !out->rc;
-	r = out->rc == -EALREADY || c->stopped ? 0 : hv_resume(c->vm, QMP_TIMEOUT_MS);
+	return rc ? rc : r;
+}
+
+/*
+ * HOT: everything between stop and cont. The VM runs again when it returns, whatever happened;
+ * unless it stays stopped for a planned switch and the epoch is whole, or is to be stopped.
+ */
+static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct paused *out)
+{
+	int paused, r;
+
+	out->slot->epoch = epoch;
+	out->slot->first = true;
+	c->conf.pausing(c->conf.arg, true);
+	paused = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	out->rc = paused ? paused : take(c, epoch, out);
+	r = cap_end_pause(c, paused, stay && !out->rc);
 	/* Only now: a disk write that waits for a commit could keep QEMU from its monitor. */
 	c->conf.pausing(c->conf.arg, false);
 	if (!out->rc)
@@ -104,21 +121,58 @@ static int read_state(struct cap *c, struct slot *s, size_t bytes)
 	return hv_state_read(c->vm, s->state, bytes);
 }
 
-void cap_do_epoch(struct cap *c, uint64_t epoch, bool stay)
+/* A mirror's failure was sent before QEMU's answer to the stop: read now, it spoils the epoch. */
+static int check_disks(struct cap *c, struct tv_err *e)
 {
-	struct cap_event ev = {.kind = CAP_EV_CAPTURED, .epoch = epoch};
-	struct slot *s =
-		encoder_slot_get(c->en); /* before the pause: never wait inside for a free one */
-	struct paused p = {0};
+	int rc;
+
+	if (!cap_has_disks(c))
+		return 0;
+	rc = hv_disks_synced(c->vm, e);
+	if (!rc)
+		rc = hv_events(c->vm, cap_on_vm_event, c);
+	return rc || hv_disks_ok(c->vm) ? rc : -EIO;
+}
+
+struct waiting {
+	struct cap *c;
+	const struct cap_order *o;
+};
+
+static bool is_overtaken(void *arg)
+{
+	struct waiting *w = arg;
+
+	return cap_is_overtaken(w->c, w->o);
+}
+
+/* Before the pause: a slot is never waited for inside, but by rule 6. NULL: there is no epoch. */
+static struct slot *get_slot(struct cap *c, const struct cap_order *o)
+{
+	struct waiting w = {c, o};
+	struct cap_event ev = {.kind = CAP_EV_OVERTAKEN, .epoch = o->n};
+	struct slot *s = encoder_slot_get(c->en, is_overtaken, &w);
+
+	if (s)
+		return s;
+	if (cap_is_overtaken(c, o))
+		cap_emit(c, &ev);
+	else
+		cap_fail(c, -ECANCELED, NULL, "capturing an epoch");
+	return NULL;
+}
+
+void cap_epoch(struct cap *c, const struct cap_order *o)
+{
+	struct cap_event ev = {.kind = CAP_EV_CAPTURED, .epoch = o->n};
+	struct paused p = {.slot = get_slot(c, o)};
 	struct tv_err e = {0};
 
-	if (!s) {
-		cap_fail(c, -ECANCELED, NULL, "capturing an epoch");
+	if (!p.slot)
 		return;
-	}
 	ev.pause_start_ns = tv_now_ns();
 	c->conf.page->in_pause = 1;
-	capture_paused(c, epoch, stay, s, &p);
+	capture_paused(c, o->n, o->cmd == CAP_LAST_EPOCH, &p);
 	c->conf.page->in_pause = c->stopped;
 	ev.pause_ns = tv_now_ns() - ev.pause_start_ns;
 	ev.pages = p.pages;
@@ -130,15 +184,8 @@ void cap_do_epoch(struct cap *c, uint64_t epoch, bool stay)
 	}
 	if (!p.rc)
 		p.rc = read_state(c, p.slot, p.state_bytes);
-	/* A mirror's failure was sent before QEMU's answer to the stop: read now, it spoils the
-	 * epoch. */
-	if (!p.rc && cap_has_disks(c)) {
-		p.rc = hv_disks_synced(c->vm, &e);
-		if (!p.rc)
-			p.rc = hv_events(c->vm, cap_on_vm_event, c);
-		if (!p.rc && !hv_disks_ok(c->vm))
-			p.rc = -EIO;
-	}
+	if (!p.rc)
+		p.rc = check_disks(c, &e);
 	if (p.rc) {
 		cap_fail(c, p.rc, &e, "capturing an epoch");
 		return; /* the slot stays taken: the session ends */
@@ -147,40 +194,4 @@ void cap_do_epoch(struct cap *c, uint64_t epoch, bool stay)
 	p.slot->captured_ns = ev.pause_start_ns;
 	cap_emit(c, &ev); /* before the loop can learn of the epoch's end any other way */
 	encoder_slot_put(c->en, p.slot);
-}
-
-/*
- * The disks know of it, as of an epoch's pause: `stop` drains them, and a write that waits for a
- * commit would keep QEMU from answering.
- */
-void cap_do_stop(struct cap *c)
-{
-	struct cap_event ev = {.kind = CAP_EV_STOPPED};
-
-	if (c->stopped) {
-		cap_emit(c, &ev);
-		return;
-	}
-	c->conf.page->in_pause = 1;
-	c->conf.pausing(c->conf.arg, true);
-	ev.rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
-	c->conf.pausing(c->conf.arg, false);
-	if (ev.rc == -EALREADY)
-		ev.rc = 0; /* by an operator, or by us before */
-	else if (!ev.rc)
-		c->stopped = true;
-	c->conf.page->in_pause = c->stopped;
-	cap_emit(c, &ev);
-}
-
-void cap_do_resume(struct cap *c)
-{
-	int rc = c->stopped ? hv_resume(c->vm, QMP_TIMEOUT_MS) : 0;
-
-	if (rc) {
-		cap_fail(c, rc, NULL, "resuming the VM");
-		return;
-	}
-	c->stopped = false;
-	c->conf.page->in_pause = 0;
 }

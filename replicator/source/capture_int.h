@@ -1,41 +1,43 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The capture thread's insides. Private to this room. */
+/*
+ * The capture thread's insides; private to this room. Its files in layers, each calls only files of
+ * the layers before: capture_report; capture_wish, capture_epoch; capture_sync; capture.
+ */
 #ifndef REPLICATOR_SOURCE_CAPTURE_INT_H
 #define REPLICATOR_SOURCE_CAPTURE_INT_H
 
+#include "common/mailbox.h"
 #include "replicator/source/capture.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
-#define RING 16
 #define QMP_TIMEOUT_MS 20000
+
+struct cap_order {
+	enum cap_cmd cmd;
+	uint64_t n;
+	uint64_t wish; /* the newest when it was posted */
+};
 
 struct cap {
 	struct cap_conf conf;
 	struct encoder *en;
 	pthread_t thread;
-	pthread_mutex_t lock;
-	int cmd_fd, ev_fd;
+	struct tv_box orders; /* loop -> thread, struct cap_order; never waits */
+	struct tv_box events; /* thread -> loop, struct cap_event; the thread may wait */
 	struct event *ev;
-	struct {
-		enum cap_cmd cmd;
-		uint64_t n;
-	} cmds[RING];
-	unsigned cmd_head, cmd_tail;
-	struct cap_event events[RING];
-	unsigned ev_head, ev_tail;
-	bool stop;
+	atomic_uint_fast64_t wish; /* the loop's; odd: the VM is to be stopped */
+	/* the thread's: */
+	uint64_t obeyed; /* the wish that was carried out last */
 	struct hv_vm *vm;
 	bool gone, disks_copied;
 	bool only_attached; /* nothing was done with the VM since */
 	bool stopped; /* by us, between epochs: in_pause shows it to whoever cleans up after us */
 };
 
-/* ---- capture_report.c ---- */
-/* Wakes whoever reads the eventfd. */
-void cap_kick(int fd);
-/* Reports to the loop. PROGRESS may be dropped when the ring is full; everything else has a place (few
- * are ever open). */
+/* ---- capture_report.c: to the loop ---- */
+/* PROGRESS may be dropped when the loop is behind, everything else waits for room. */
 void cap_emit(struct cap *c, const struct cap_event *ev);
 /* A call failed (e may be NULL): FAILED, or GONE when it did because QEMU is ending. */
 void cap_fail(struct cap *c, int rc, const struct tv_err *e, const char *what);
@@ -43,16 +45,26 @@ void cap_fail(struct cap *c, int rc, const struct tv_err *e, const char *what);
 void cap_on_vm_event(enum hv_event what, const char *name, void *arg);
 void cap_vm_gone(struct cap *c);
 
+/* ---- capture_wish.c: stopped or running ---- */
+/* Carries out the newest wish, if that was not done yet. */
+void cap_obey(struct cap *c);
+/* HOT, any thread. */
+bool cap_wants_stopped(const struct cap *c);
+/* Is there a newer wish than when the order was posted? */
+bool cap_is_overtaken(const struct cap *c, const struct cap_order *o);
+/*
+ * HOT. The end of a pause that hv_pause began with pause_rc: the VM runs again, unless an operator
+ * had paused it, or it is to stay stopped (then c->stopped is set).
+ */
+int cap_end_pause(struct cap *c, int pause_rc, bool stay);
+
 /* ---- capture_epoch.c ---- */
+void cap_epoch(struct cap *c, const struct cap_order *o);
 /* Harvests and copies what has room in s. HOT. */
 int cap_fill(struct cap *c, struct slot *s, struct hv_cursor *cur);
 bool cap_has_disks(struct cap *c);
-/* stay: the VM stays stopped after it. */
-void cap_do_epoch(struct cap *c, uint64_t epoch, bool stay);
-void cap_do_stop(struct cap *c);
-void cap_do_resume(struct cap *c);
 
-/* ---- capture_sync.c ---- */
+/* ---- capture_sync.c: the first copy ---- */
 void cap_sync(struct cap *c);
 
 #endif

@@ -4,38 +4,16 @@
 
 #include <poll.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define DYING_MS 200 /* between the first thing that fails and the end of QEMU's process */
 
-void cap_kick(int fd)
-{
-	uint64_t one = 1;
-
-	if (write(fd, &one, sizeof(one)) < 0)
-		abort();
-}
-
 void cap_emit(struct cap *c, const struct cap_event *ev)
 {
-	bool taken = false;
+	int rc = ev->kind == CAP_EV_PROGRESS ? tv_box_put(&c->events, ev)
+					     : tv_box_put_wait(&c->events, ev);
 
-	while (!taken) {
-		pthread_mutex_lock(&c->lock);
-		if (c->ev_tail - c->ev_head < RING) {
-			c->events[c->ev_tail++ % RING] = *ev;
-			taken = true;
-		}
-		taken = taken || c->stop || ev->kind == CAP_EV_PROGRESS;
-		pthread_mutex_unlock(&c->lock);
-		if (!taken) {
-			struct pollfd none = {-1, 0, 0};
-
-			poll(&none, 1,
-			     1); /* the loop is behind; it always catches up or stops us */
-		}
-	}
-	cap_kick(c->ev_fd);
+	if (rc) /* PROGRESS only, or cap_free was called: nobody is interested */
+		free(ev->text);
 }
 
 void cap_on_vm_event(enum hv_event what, const char *name, void *arg)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The capture thread's first copy: memory in rounds while the VM runs, its disks meanwhile. */
+/*
+ * The capture thread's first copy: memory in rounds while the VM runs, its disks meanwhile. It ends
+ * early with encoder_stop.
+ */
 #include "replicator/source/capture_int.h"
 
 #include <errno.h>
@@ -65,7 +68,7 @@ static bool await_mirrors(struct cap *c)
 			break;
 		ev.progress = all ? 0.5 + 0.45 * (double)done / (double)all : 0.5;
 		cap_emit(c, &ev);
-		/* QEMU says when a job is ready or has failed; the time is for progress. */
+		/* QEMU reports when a job is ready or has failed; the time is for progress. */
 		if (poll(p, 2, DISK_POLL_MS) > 0 && hv_events(c->vm, cap_on_vm_event, c) < 0)
 			rc = TV_E_GONE;
 		if (rc)
@@ -83,18 +86,17 @@ static bool await_mirrors(struct cap *c)
  */
 static int begin_round(struct cap *c)
 {
-	int rc, r;
+	int paused, rc, r;
 
 	if (!hv_round_needs_pause(c->vm))
 		return hv_round_begin(c->vm);
 	c->conf.page->in_pause = 1;
 	c->conf.pausing(c->conf.arg, true);
-	rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
-	if (!rc)
-		rc = hv_round_begin(c->vm);
-	r = rc == -EALREADY ? 0 : hv_resume(c->vm, QMP_TIMEOUT_MS);
+	paused = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	rc = paused ? paused : hv_round_begin(c->vm);
+	r = cap_end_pause(c, paused, false);
 	c->conf.pausing(c->conf.arg, false);
-	c->conf.page->in_pause = 0;
+	c->conf.page->in_pause = c->stopped;
 	return rc ? rc : r;
 }
 
@@ -102,7 +104,6 @@ static int begin_round(struct cap *c)
 static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 {
 	struct hv_cursor cur = {0};
-
 	int begun = begin_round(c);
 
 	*pages = 0;
@@ -110,7 +111,7 @@ static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 		return begun;
 	while (!cur.done) {
 		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
-		struct slot *s = encoder_slot_get(c->en);
+		struct slot *s = encoder_slot_get(c->en, NULL, NULL);
 		int rc;
 
 		if (!s)
@@ -182,7 +183,7 @@ void cap_sync(struct cap *c)
 		if (!sync_memory(c, &round, &first))
 			return;
 	}
-	s = encoder_slot_get(c->en);
+	s = encoder_slot_get(c->en, NULL, NULL);
 	if (!s) {
 		cap_fail(c, -ECANCELED, NULL, "copying the VM");
 		return;

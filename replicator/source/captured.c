@@ -117,6 +117,10 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		fo_primary_captured(&s->p, false);
 		s->vm.stopped = true;
 		break;
+	case CAP_EV_OVERTAKEN:
+		fo_primary_captured(&s->p, false);
+		src_schedule(s);
+		break;
 	case CAP_EV_VM:
 		on_vm_event(s, ev->vm_event);
 		break;

@@ -33,10 +33,10 @@ static void act(void *arg, enum fo_action a)
 
 	switch (a) {
 	case FO_ACTION_STOP_VM:
-		cap_post(s->cap, CAP_STOP_VM, 0);
+		cap_want_stopped(s->cap, true);
 		break;
 	case FO_ACTION_RESUME_VM:
-		cap_post(s->cap, CAP_RESUME_VM, 0);
+		cap_want_stopped(s->cap, false);
 		break;
 	case FO_ACTION_LEAVE:
 		src_leave(s);
@@ -93,8 +93,11 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	if ((to == FO_P_ASKING || to == FO_P_HELD) && from != FO_P_ASKING && from != FO_P_HELD &&
 	    from != FO_P_LEAVING && !s->orders.leave)
 		lost(s, ev);
-	if (to == FO_P_FENCED && from != to && !s->end.why.text[0])
+	if (to == FO_P_FENCED && from != to) {
+		/* Nothing is made any more; and nothing that waits keeps the VM from stopping. */
+		src_stop_epochs(s);
 		src_set_why(s, TV_E_LOST, "another host runs a higher generation of it");
+	}
 	src_send_stats(s);
 	if (to == FO_P_PROTECTED && from == FO_P_PAIRING) {
 		struct session_peer peer;

@@ -1,13 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation: the encoder
+ *
+ * The capture thread fills a slot with pages and, at an epoch's end, device state; the encoder's
+ * thread turns the slot into pieces: records, and markers of an epoch's begin and end; the loop
+ * sends the pieces. All memory is taken and touched at the start.
+ *
+ * A slot is free, or with the capture thread, or queued and being encoded. There are two, the
+ * staging buffer halved, so that one epoch is captured while the one before is encoded. A piece is
+ * free, or being made, or ready; the pieces are a ring, and leave it in the order in which they
+ * were made.
+ *
+ * Bounded (rule 6). No piece is free: encoding waits. No slot is free: the capture thread waits,
+ * before the pause where it can, and within it when one epoch has more pages than a slot. The loop
+ * does not wait: a piece that the connection has no room for stays the oldest one of the ring
+ * (`stalled`) until encoder_continue has it offered again.
+ *
+ * The end. After encoder_stop nothing waits any more, on either side; pieces that are ready are
+ * still offered while the loop runs. Without memory for device state the encoder stops itself, and
+ * the capture thread fails at its next slot: the session ends.
+ *
+ * Locks: one, held for moments. The contents of a slot or a piece belong to whoever has it.
+ */
 #include "replicator/source/encoder.h"
+
+#include "common/mailbox.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define SLOTS 2
 #define PIECES 8
@@ -29,21 +52,13 @@ struct encoder {
 	unsigned queued;
 	struct piece pieces[PIECES]; /* ring [sent, made) */
 	unsigned made, sent;
-	bool stalled; /* the loop did not take the oldest piece */
-	int efd;
+	bool stalled;	     /* the loop did not take the oldest piece */
+	struct tv_wake wake; /* the loop: a piece is ready */
 	struct event *ev;
 	struct tv_buf state_out;
 	uint64_t epoch_records, epoch_pages, epoch_wire_bytes;
 	struct ckpt_stats stats; /* under lock */
 };
-
-static void wake_loop(struct encoder *en)
-{
-	uint64_t one = 1;
-
-	if (write(en->efd, &one, sizeof(one)) < 0)
-		abort();
-}
 
 /* The next free piece; waits while the loop has not sent the older ones (rule 6). */
 static struct piece *piece_get(struct encoder *en)
@@ -69,7 +84,7 @@ static void piece_put(struct encoder *en)
 	en->made++;
 	ckpt_enc_stats(en->enc, &en->stats);
 	pthread_mutex_unlock(&en->lock);
-	wake_loop(en);
+	tv_wake_up(&en->wake);
 }
 
 static void account(struct encoder *en, struct piece *p)
@@ -208,11 +223,10 @@ static void *encoder_thread(void *arg)
 static void offer(evutil_socket_t fd, short what, void *arg)
 {
 	struct encoder *en = arg;
-	uint64_t n;
 
+	(void)fd;
 	(void)what;
-	if (read(fd, &n, sizeof(n)) < 0)
-		n = 0;
+	tv_wake_clear(&en->wake);
 	while (!en->stalled) {
 		struct piece *p = NULL;
 
@@ -238,23 +252,36 @@ void encoder_continue(struct encoder *en)
 	if (!en->stalled)
 		return;
 	en->stalled = false;
-	wake_loop(en);
+	tv_wake_up(&en->wake);
 }
 
-struct slot *encoder_slot_get(struct encoder *en)
+void encoder_look(struct encoder *en)
+{
+	pthread_mutex_lock(&en->lock);
+	pthread_cond_broadcast(&en->changed);
+	pthread_mutex_unlock(&en->lock);
+}
+
+/* Under lock. */
+static struct slot *free_slot(struct encoder *en)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (!en->slots[i].busy)
+			return &en->slots[i];
+	return NULL;
+}
+
+struct slot *encoder_slot_get(struct encoder *en, bool (*gave_up)(void *arg), void *arg)
 {
 	struct slot *s = NULL;
 
 	pthread_mutex_lock(&en->lock);
-	while (!en->stop && !s) {
-		for (unsigned i = 0; i < SLOTS && !s; i++)
-			if (!en->slots[i].busy)
-				s = &en->slots[i];
-		if (!s)
-			pthread_cond_wait(&en->changed, &en->lock);
+	while (!en->stop && !(gave_up && gave_up(arg))) {
+		s = free_slot(en);
+		if (s)
+			break;
+		pthread_cond_wait(&en->changed, &en->lock);
 	}
-	if (en->stop)
-		s = NULL;
 	if (s) {
 		s->busy = true;
 		s->nruns = 0;
@@ -314,7 +341,7 @@ int encoder_new(struct event_base *base, uint64_t staging_bytes, uint64_t cache_
 
 	if (!en)
 		return -ENOMEM;
-	*en = (struct encoder){.base = base, .deliver = deliver, .arg = arg, .efd = -1};
+	*en = (struct encoder){.base = base, .deliver = deliver, .arg = arg, .wake = {-1}};
 	pthread_mutex_init(&en->lock, NULL);
 	pthread_cond_init(&en->changed, NULL);
 	tv_buf_init(&en->state_out, CKPT_ENC_STATE_BYTES(CKPT_MAX_STATE_BYTES));
@@ -328,8 +355,10 @@ int encoder_new(struct event_base *base, uint64_t staging_bytes, uint64_t cache_
 		tv_buf_init(&en->pieces[i].buf, PIECE_BYTES);
 		rc = tv_buf_reserve(&en->pieces[i].buf, PIECE_BYTES);
 	}
-	en->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	en->ev = event_new(base, en->efd, EV_READ | EV_PERSIST, offer, en);
+	if (!rc)
+		rc = tv_wake_init(&en->wake);
+	if (!rc)
+		en->ev = event_new(base, en->wake.fd, EV_READ | EV_PERSIST, offer, en);
 	if (!rc && (!en->ev || event_add(en->ev, NULL) ||
 		    pthread_create(&en->thread, NULL, encoder_thread, en)))
 		rc = -ENOMEM;
@@ -370,7 +399,7 @@ void encoder_free(struct encoder *en)
 	}
 	if (en->ev)
 		event_free(en->ev);
-	tv_close_fd(&en->efd);
+	tv_wake_dispose(&en->wake);
 	for (unsigned i = 0; i < SLOTS; i++) {
 		struct slot *s = &en->slots[i];
 

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Staging slots and the thread that encodes them. The capture thread fills slots, this thread turns
- * them into records, the loop sends them. Everything between the three is bounded: two slots (the
- * staging buffer halved), a fixed ring of output pieces. Full means that the one before waits.
- */
+/* Staging slots and the thread that encodes them (theory of operation: encoder.c). */
 #ifndef REPLICATOR_SOURCE_ENCODER_H
 #define REPLICATOR_SOURCE_ENCODER_H
 
@@ -47,8 +43,11 @@ int encoder_new(struct event_base *base, uint64_t staging_bytes, uint64_t cache_
 void encoder_stop(struct encoder *en);
 bool encoder_stopped(struct encoder *en);
 void encoder_free(struct encoder *en);
-/* HOT when a slot is free; waits otherwise. NULL after encoder_stop. */
-struct slot *encoder_slot_get(struct encoder *en);
+/* HOT when a slot is free; waits otherwise. NULL after encoder_stop, or when gave_up (may be NULL)
+ * is true. That is called under the encoder's lock: before, and whenever something has changed. */
+struct slot *encoder_slot_get(struct encoder *en, bool (*gave_up)(void *arg), void *arg);
+/* Any thread. What gave_up looks at has changed. */
+void encoder_look(struct encoder *en);
 /* HOT. Hands a filled slot on. */
 void encoder_slot_put(struct encoder *en, struct slot *s);
 /* Gives a slot back unused. */

@@ -100,6 +100,8 @@ void src_on_net_held(struct source *s, const struct cap_event *ev)
 	if (ev->text)
 		tv_fail(&s->hold.not_below, 0, "%s", ev->text);
 	free(ev->text);
+	if (ev->rc && s->p.state == FO_P_FENCED)
+		return; /* the VM is being stopped, and must not be let go running */
 	if (ev->rc) {
 		tv_fail(&e, ev->rc, "%s%s%s", ev->e.text,
 			s->hold.not_below.text[0] ? "; nor can it be held in the kernel: " : "",

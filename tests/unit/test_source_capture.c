@@ -1,0 +1,595 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The capture thread's orders and wishes: the real thread, the real encoder, and a VM of a few
+ * variables in the place of hv/ (its functions are defined here, so the archive's are not linked).
+ * Calls into the VM can be held up, as by a QEMU that does not answer. Run it with SAN=thread, too.
+ */
+#include "replicator/source/capture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum call { CALL_NONE, CALL_PAUSE, CALL_HOLD_NET };
+
+/* ---- the VM ---- */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	enum call held;	   /* this call waits */
+	enum call waiting; /* it does now */
+	bool running, attached;
+	unsigned pauses, resumes, states, barriers;
+	uint64_t barrier; /* epoch of the last one */
+	unsigned events;  /* that it has to report */
+	int fd, never_fd;
+} vm = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* Under lock. */
+static void may_wait(enum call what)
+{
+	while (vm.held == what) {
+		vm.waiting = what;
+		pthread_cond_broadcast(&vm.changed);
+		pthread_cond_wait(&vm.changed, &vm.lock);
+	}
+	vm.waiting = CALL_NONE;
+}
+
+static void hold(enum call what)
+{
+	pthread_mutex_lock(&vm.lock);
+	vm.held = what;
+	pthread_cond_broadcast(&vm.changed);
+	pthread_mutex_unlock(&vm.lock);
+}
+
+static void await_waiting(enum call what)
+{
+	pthread_mutex_lock(&vm.lock);
+	while (vm.waiting != what)
+		pthread_cond_wait(&vm.changed, &vm.lock);
+	pthread_mutex_unlock(&vm.lock);
+}
+
+static void await_running(void)
+{
+	pthread_mutex_lock(&vm.lock);
+	while (!vm.running)
+		pthread_cond_wait(&vm.changed, &vm.lock);
+	pthread_mutex_unlock(&vm.lock);
+}
+
+#define READ_VM(field)                          \
+	({                                      \
+		__typeof__(vm.field) v_;        \
+		pthread_mutex_lock(&vm.lock);   \
+		v_ = vm.field;                  \
+		pthread_mutex_unlock(&vm.lock); \
+		v_;                             \
+	})
+
+static struct hv_vm *the_vm(void)
+{
+	return (struct hv_vm *)&vm;
+}
+
+int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
+	      struct hv_refusals *refusals, struct tv_err *e)
+{
+	(void)id;
+	(void)opts;
+	(void)refusals;
+	(void)e;
+	pthread_mutex_lock(&vm.lock);
+	vm.attached = true;
+	pthread_mutex_unlock(&vm.lock);
+	*out = the_vm();
+	return 0;
+}
+
+void hv_detach(struct hv_vm *v)
+{
+	(void)v;
+	pthread_mutex_lock(&vm.lock);
+	vm.attached = false;
+	pthread_mutex_unlock(&vm.lock);
+}
+
+json_t *hv_describe(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	(void)e;
+	return json_object();
+}
+
+int hv_pause(struct hv_vm *v, int timeout_ms)
+{
+	int rc = 0;
+
+	(void)v;
+	(void)timeout_ms;
+	pthread_mutex_lock(&vm.lock);
+	may_wait(CALL_PAUSE);
+	if (!vm.running)
+		rc = -EALREADY;
+	vm.running = false;
+	vm.pauses += !rc;
+	pthread_mutex_unlock(&vm.lock);
+	return rc;
+}
+
+int hv_resume(struct hv_vm *v, int timeout_ms)
+{
+	(void)v;
+	(void)timeout_ms;
+	pthread_mutex_lock(&vm.lock);
+	vm.running = true;
+	vm.resumes++;
+	pthread_cond_broadcast(&vm.changed);
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_net_hold(struct hv_vm *v, struct hv_net_port ports[HV_MAX_NICS], unsigned *n,
+		struct tv_err *e)
+{
+	(void)v;
+	(void)ports;
+	(void)e;
+	*n = 0;
+	pthread_mutex_lock(&vm.lock);
+	may_wait(CALL_HOLD_NET);
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_state_begin(struct hv_vm *v)
+{
+	(void)v;
+	pthread_mutex_lock(&vm.lock);
+	vm.states++;
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_state_end(struct hv_vm *v, int timeout_ms, size_t *bytes)
+{
+	(void)v;
+	(void)timeout_ms;
+	*bytes = 64;
+	return 0;
+}
+
+int hv_state_read(struct hv_vm *v, void *dst, size_t bytes)
+{
+	(void)v;
+	memset(dst, 7, bytes);
+	return 0;
+}
+
+int hv_harvest(struct hv_vm *v, struct hv_cursor *cursor, struct hv_run *runs, unsigned max_runs,
+	       uint64_t max_pages)
+{
+	(void)v;
+	(void)max_runs;
+	(void)max_pages;
+	runs[0] = (struct hv_run){.pages = 4};
+	cursor->done = true;
+	return 1;
+}
+
+/* Pages that do not compress: a few epochs fill the encoder's pieces. */
+int hv_copy(struct hv_vm *v, const struct hv_run *runs, unsigned n, void *dst)
+{
+	uint64_t *p = dst;
+	static uint64_t x = 88172645463325252u;
+
+	(void)v;
+	(void)n;
+	for (size_t i = 0; i < runs[0].pages * TV_PAGE_BYTES / sizeof(*p); i++) {
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		p[i] = x;
+	}
+	return 0;
+}
+
+int hv_events(struct hv_vm *v, void (*cb)(enum hv_event ev, const char *name, void *arg), void *arg)
+{
+	unsigned n;
+
+	(void)v;
+	n = READ_VM(events);
+	for (unsigned i = 0; i < n; i++)
+		cb(HV_EV_RESET, "RESET", arg);
+	return 0;
+}
+
+int hv_fd(const struct hv_vm *v)
+{
+	(void)v;
+	return vm.fd;
+}
+
+int hv_pidfd(const struct hv_vm *v)
+{
+	(void)v;
+	return vm.never_fd;
+}
+
+const struct hv_disk *hv_disks(const struct hv_vm *v, unsigned *n)
+{
+	(void)v;
+	*n = 0;
+	return NULL;
+}
+
+const struct hv_block *hv_blocks(const struct hv_vm *v, unsigned *n)
+{
+	(void)v;
+	*n = 0;
+	return NULL;
+}
+
+bool hv_round_needs_pause(const struct hv_vm *v)
+{
+	(void)v;
+	return false;
+}
+
+int hv_round_begin(struct hv_vm *v)
+{
+	(void)v;
+	return 0;
+}
+
+/* Not called here. */
+#define NEVER                   \
+	{                       \
+		abort();        \
+		return -EINVAL; \
+	}
+int hv_quit(struct hv_vm *v __attribute__((unused)), int timeout_ms __attribute__((unused)),
+	    struct tv_err *e __attribute__((unused))) NEVER
+	int hv_net_taps(struct hv_vm *v __attribute__((unused)),
+			struct hv_tap taps[HV_MAX_NICS] __attribute__((unused)),
+			unsigned *n __attribute__((unused)),
+			struct tv_err *e __attribute__((unused))) NEVER
+	int hv_net_unhold(struct hv_vm *v __attribute__((unused)),
+			  struct tv_err *e __attribute__((unused)))
+{
+	return 0;
+}
+int hv_disk_mirror(struct hv_vm *v __attribute__((unused)), unsigned disk __attribute__((unused)),
+		   int fd __attribute__((unused)), struct tv_err *e __attribute__((unused))) NEVER
+	int hv_disks_ready(struct hv_vm *v __attribute__((unused)),
+			   uint64_t *done __attribute__((unused)),
+			   uint64_t *all __attribute__((unused)),
+			   struct tv_err *e __attribute__((unused))) NEVER
+	int hv_disks_synced(struct hv_vm *v __attribute__((unused)),
+			    struct tv_err *e __attribute__((unused))) NEVER
+	bool hv_disks_ok(const struct hv_vm *v __attribute__((unused)))
+{
+	return true;
+}
+
+/* ---- the loop's side ---- */
+static struct event_base *base;
+static struct encoder *en;
+static struct cap *cap;
+static struct cap_page page;
+static bool link_stalled;
+static unsigned seen[CAP_EV_DETACHED + 1]; /* by kind */
+static uint64_t last_epoch;		   /* CAPTURED or OVERTAKEN */
+static enum cap_event_kind order_of[8];	   /* STOPPED, CAPTURED, OVERTAKEN as they came */
+static unsigned order_n;
+
+static bool on_piece(const struct piece *p, void *arg)
+{
+	(void)p;
+	(void)arg;
+	return !link_stalled;
+}
+
+static void on_event(const struct cap_event *ev, void *arg)
+{
+	(void)arg;
+	free(ev->text);
+	assert_int_not_equal(ev->kind, CAP_EV_FAILED);
+	seen[ev->kind]++;
+	if (ev->kind == CAP_EV_CAPTURED || ev->kind == CAP_EV_OVERTAKEN)
+		last_epoch = ev->epoch;
+	if ((ev->kind == CAP_EV_CAPTURED || ev->kind == CAP_EV_OVERTAKEN ||
+	     ev->kind == CAP_EV_STOPPED) &&
+	    order_n < 8)
+		order_of[order_n++] = ev->kind;
+}
+
+static int on_barrier(void *arg, uint64_t epoch)
+{
+	(void)arg;
+	pthread_mutex_lock(&vm.lock);
+	vm.barriers++;
+	vm.barrier = epoch;
+	if (vm.running)
+		abort();
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+static void on_pausing(void *arg, bool on)
+{
+	(void)arg;
+	(void)on;
+}
+
+static void await_event(enum cap_event_kind kind, unsigned n)
+{
+	while (seen[kind] < n)
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+}
+
+static int set_up(void **state)
+{
+	struct cap_conf conf = {
+		.page = &page, .pausing = on_pausing, .barrier = on_barrier, .event = on_event};
+
+	(void)state;
+	vm.held = vm.waiting = CALL_NONE;
+	vm.running = true;
+	vm.attached = false;
+	vm.pauses = vm.resumes = vm.states = vm.barriers = vm.events = 0;
+	vm.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vm.never_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	memset(&page, 0, sizeof(page));
+	memset(seen, 0, sizeof(seen));
+	order_n = 0;
+	link_stalled = false;
+	base = event_base_new();
+	assert_int_equal(encoder_new(base, 1 << 20, 1 << 20, on_piece, NULL, &en), 0);
+	assert_int_equal(cap_new(base, &conf, en, &cap), 0);
+	cap_post(cap, CAP_ATTACH, 0);
+	await_event(CAP_EV_ATTACHED, 1);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	encoder_stop(en);
+	cap_free(cap);
+	encoder_free(en);
+	event_base_free(base);
+	close(vm.fd);
+	close(vm.never_fd);
+	return 0;
+}
+
+/* Until the thread has carried out all that was ordered and wished for. */
+static void catch_up(void)
+{
+	unsigned n = seen[CAP_EV_NET_HELD];
+
+	cap_post(cap, CAP_HOLD_NET, CAP_NET_FILTERS);
+	await_event(CAP_EV_NET_HELD, n + 1);
+}
+
+static void flap(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		cap_want_stopped(cap, true);
+		cap_want_stopped(cap, false);
+	}
+}
+
+static void capture(uint64_t epoch)
+{
+	unsigned n = seen[CAP_EV_CAPTURED];
+
+	cap_post(cap, CAP_EPOCH, epoch);
+	await_event(CAP_EV_CAPTURED, n + 1);
+	assert_int_equal(last_epoch, epoch);
+}
+
+/* The lease ends and comes back a thousand times while QEMU does not answer; the last wish wins. */
+static void test_last_wish_stops(void **state)
+{
+	(void)state;
+	hold(CALL_PAUSE);
+	cap_post(cap, CAP_EPOCH, 1);
+	await_waiting(CALL_PAUSE);
+	flap(1000);
+	cap_want_stopped(cap, true);
+	hold(CALL_NONE);
+	await_event(CAP_EV_STOPPED, 1);
+	/* The epoch is whole, and the VM did not run for a moment after it. */
+	assert_int_equal(seen[CAP_EV_CAPTURED], 1);
+	assert_false(READ_VM(running));
+	assert_int_equal(READ_VM(resumes), 0);
+	assert_int_equal(page.in_pause, 1);
+	cap_want_stopped(cap, false);
+	await_running();
+	capture(2);
+	assert_int_equal(seen[CAP_EV_STOPPED], 1);
+	assert_int_equal(page.in_pause, 0);
+}
+
+static void test_last_wish_runs(void **state)
+{
+	(void)state;
+	hold(CALL_PAUSE);
+	cap_post(cap, CAP_EPOCH, 1);
+	await_waiting(CALL_PAUSE);
+	flap(1000);
+	hold(CALL_NONE);
+	await_event(CAP_EV_CAPTURED, 1);
+	capture(2);
+	assert_true(READ_VM(running));
+	assert_int_equal(READ_VM(pauses), 2);
+	assert_int_equal(seen[CAP_EV_STOPPED], 0);
+}
+
+/* Wishes come at any moment. However many of them the thread finds, the newest holds afterwards, and
+ * each epoch is captured as a whole or not at all. */
+static void test_wishes_among_epochs(void **state)
+{
+	uint64_t epoch = 1;
+
+	(void)state;
+	for (unsigned round = 1; round <= 200; round++) {
+		unsigned captured = seen[CAP_EV_CAPTURED], overtaken = seen[CAP_EV_OVERTAKEN];
+
+		cap_post(cap, CAP_EPOCH, epoch);
+		flap(round % 5);
+		cap_want_stopped(cap, true);
+		catch_up();
+		assert_int_equal(
+			seen[CAP_EV_CAPTURED] - captured + seen[CAP_EV_OVERTAKEN] - overtaken, 1);
+		epoch += seen[CAP_EV_CAPTURED] - captured;
+		assert_false(READ_VM(running));
+		assert_int_equal(page.in_pause, 1);
+		assert_int_equal(READ_VM(barriers), epoch - 1);
+		assert_int_equal(READ_VM(states), epoch - 1);
+		flap(round % 3);
+		cap_want_stopped(cap, false);
+		catch_up();
+		assert_true(READ_VM(running));
+		assert_int_equal(page.in_pause, 0);
+	}
+}
+
+/* A stop overtakes an epoch that was ordered before: there is no such epoch then. */
+static void test_stop_overtakes_epoch(void **state)
+{
+	(void)state;
+	hold(CALL_HOLD_NET);
+	cap_post(cap, CAP_HOLD_NET, CAP_NET_FILTERS);
+	await_waiting(CALL_HOLD_NET);
+	cap_post(cap, CAP_EPOCH, 1);
+	cap_want_stopped(cap, true);
+	hold(CALL_NONE);
+	await_event(CAP_EV_OVERTAKEN, 1);
+	assert_int_equal(order_of[0], CAP_EV_STOPPED);
+	assert_int_equal(order_of[1], CAP_EV_OVERTAKEN);
+	assert_false(READ_VM(running));
+	assert_int_equal(READ_VM(barriers), 0);
+	assert_int_equal(READ_VM(resumes), 0);
+	cap_want_stopped(cap, false);
+	capture(1); /* after the wish: the VM runs by then */
+	assert_true(READ_VM(running));
+}
+
+/* The last epoch of a switch that was called off must not stop the VM after it was resumed. */
+static void test_resume_overtakes_last_epoch(void **state)
+{
+	(void)state;
+	hold(CALL_HOLD_NET);
+	cap_post(cap, CAP_HOLD_NET, CAP_NET_FILTERS);
+	await_waiting(CALL_HOLD_NET);
+	cap_post(cap, CAP_LAST_EPOCH, 1);
+	flap(1);
+	hold(CALL_NONE);
+	await_event(CAP_EV_OVERTAKEN, 1);
+	assert_true(READ_VM(running));
+	assert_int_equal(READ_VM(barriers), 0);
+}
+
+static void test_last_epoch_stays_stopped(void **state)
+{
+	(void)state;
+	cap_post(cap, CAP_LAST_EPOCH, 1);
+	await_event(CAP_EV_CAPTURED, 1);
+	catch_up(); /* whatever comes next */
+	assert_false(READ_VM(running));
+	cap_want_stopped(cap, true); /* it is: the answer comes all the same */
+	await_event(CAP_EV_STOPPED, 1);
+	assert_int_equal(READ_VM(pauses), 1);
+	cap_want_stopped(cap, false);
+	await_running();
+}
+
+/*
+ * The connection takes nothing: an epoch waits for a slot, and must not keep the VM from being
+ * stopped. An epoch here is three pieces: the third fills the encoder's eight, the fourth takes the
+ * other slot.
+ */
+static void test_stop_while_waiting_for_a_slot(void **state)
+{
+	(void)state;
+	link_stalled = true;
+	for (uint64_t epoch = 1; epoch <= 4; epoch++)
+		capture(epoch);
+	cap_post(cap, CAP_EPOCH, 5);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(seen[CAP_EV_CAPTURED], 4);
+	cap_want_stopped(cap, true);
+	await_event(CAP_EV_STOPPED, 1);
+	await_event(CAP_EV_OVERTAKEN, 1);
+	assert_int_equal(last_epoch, 5);
+	assert_false(READ_VM(running));
+	assert_int_equal(READ_VM(barriers), 4);
+}
+
+/* An operator's pause is the operator's: no epoch, and no wish resumes it. */
+static void test_paused_by_operator(void **state)
+{
+	(void)state;
+	pthread_mutex_lock(&vm.lock);
+	vm.running = false;
+	pthread_mutex_unlock(&vm.lock);
+	cap_post(cap, CAP_EPOCH, 1);
+	await_event(CAP_EV_NOT_RUNNING, 1);
+	cap_want_stopped(cap, true);
+	await_event(CAP_EV_STOPPED, 1);
+	cap_want_stopped(cap, false);
+	cap_post(cap, CAP_EPOCH, 1);
+	await_event(CAP_EV_NOT_RUNNING, 2);
+	assert_int_equal(READ_VM(resumes), 0);
+}
+
+/* The loop takes no answers any more, and the thread waits for room: cap_free returns. */
+static void test_end_with_full_mailbox(void **state)
+{
+	uint64_t one = 1;
+
+	(void)state;
+	pthread_mutex_lock(&vm.lock);
+	vm.events = 100;
+	pthread_mutex_unlock(&vm.lock);
+	assert_int_equal(write(vm.fd, &one, sizeof(one)), sizeof(one));
+	await_event(CAP_EV_VM, 1);
+}
+
+/* The session ended while the VM was being attached: it is let go. */
+static void test_end_detaches(void **state)
+{
+	assert_true(READ_VM(attached));
+	tear_down(state);
+	assert_false(READ_VM(attached));
+	set_up(state);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_last_wish_stops),
+		TEST(test_last_wish_runs),
+		TEST(test_wishes_among_epochs),
+		TEST(test_stop_overtakes_epoch),
+		TEST(test_resume_overtakes_last_epoch),
+		TEST(test_last_epoch_stays_stopped),
+		TEST(test_stop_while_waiting_for_a_slot),
+		TEST(test_paused_by_operator),
+		TEST(test_end_with_full_mailbox),
+		TEST(test_end_detaches),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
