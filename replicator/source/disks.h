@@ -1,21 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * The primary's disk writes on their way to the backup: NBD server (nbd/) -> records in epochs ->
- * the loop, which sends them. A guest's write is answered when its record is queued, and belongs to
- * the epoch that is open then.
- *
- * The barrier comes while the VM is paused: QEMU has drained its disks by then, so every write it
- * had begun was answered, and none comes before the VM runs again.
- *
- * Bounded twice. The queue: full means that answers wait until the loop has sent some. What the
- * backup has to keep: more than hold_bytes since the last commit means that answers wait for a
- * commit, except while a pause is under way, which cannot come about before the disks are drained.
- * If the backup still has images of these disks it sends hashes of their blocks first, and the
- * first copy leaves out what it has (checkpoint/sieve.c). The disks are added after the last hash.
- *
- * When the session ends nothing may wait: from disks_discard on everything is answered at once and
- * forgotten.
- */
+/* The primary's disk writes on their way to the backup (theory of operation: disks.c). */
 #ifndef REPLICATOR_SOURCE_DISKS_H
 #define REPLICATOR_SOURCE_DISKS_H
 
