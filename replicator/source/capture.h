@@ -77,11 +77,11 @@ int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder
 #define CAP_ORDERS 16
 void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n);
 /*
- * Loop. The VM is to be stopped (-> CAP_EV_STOPPED, one at least for the newest such wish), or to run again
- * if a wish or CAP_LAST_EPOCH stopped it; what an operator has stopped stays so. Any number of
- * wishes may be open: the newest counts. It may be carried out before orders that were posted
- * before it, never after orders that were posted after it. A first copy that is under way
- * ends first: stop the encoder for that.
+ * Loop. The VM is to be stopped (-> CAP_EV_STOPPED, one at least for the newest such wish), or to
+ * run again if a wish or CAP_LAST_EPOCH stopped it; what an operator has stopped stays so. Any
+ * number of wishes may be open: the newest counts. It may be carried out before orders that were
+ * posted before it, never after orders that were posted after it. It waits for the end of a first
+ * copy: encoder_stop brings that about.
  */
 void cap_want_stopped(struct cap *c, bool stopped);
 /* Loop. Joins the thread (after encoder_stop); detaches first from a VM that nothing was done with

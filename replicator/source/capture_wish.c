@@ -28,7 +28,8 @@
  * QEMU's `cont` is carried out next, as if it had been made a moment later.
  *
  * Limits: a QMP call takes as long as QEMU takes (at most QMP_TIMEOUT_MS), and a wish waits for
- * that, or for the end of the first copy (decide.c ends that, with the encoder). Output does not depend on it: it is released under a lease that runs (failover/primary.c).
+ * that, or for the end of the first copy (decide.c ends that, with the encoder). Output does not
+ * depend on it: it is released under a lease that runs (failover/primary.c).
  */
 #include "replicator/source/capture_int.h"
 

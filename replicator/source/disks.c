@@ -8,9 +8,10 @@
  * The barrier comes while the VM is paused: QEMU has drained its disks by then, so every write it
  * had begun was answered, and none comes before the VM runs again.
  *
- * Bounded twice (rule 6). The queue: full means that answers wait until the loop has sent some. What
- * the backup has to keep: more than hold_bytes since the last commit means that answers wait for a
- * commit, except while a pause is under way, which cannot come about before the disks are drained.
+ * Bounded twice (rule 6). The queue: full means that answers wait until the loop has sent some.
+ * What the backup has to keep: more than hold_bytes since the last commit means that answers wait
+ * for a commit, except while a pause is under way, which cannot come about before the disks are
+ * drained.
  *
  * If the backup still has images of these disks it sends hashes of their blocks first, and the
  * first copy leaves out what it has (checkpoint/sieve.c). The disks are added after the last hash.

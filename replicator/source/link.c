@@ -25,7 +25,7 @@ static void receive(struct source *s, const struct fo_msg *m, int64_t now_ns)
 	int rc = fo_primary_message(&s->p, now_ns, m);
 
 	if (rc) {
-		unexpected(s, rc, m->kind == FO_M_COMMITTED ? "committed" : "heartbeat_echo");
+		unexpected(s, rc, m->kind == FO_M_COMMITTED ? "Committed" : "HeartbeatEcho");
 		return;
 	}
 	if (s->p.epoch_committed != before)
@@ -182,15 +182,6 @@ static bool on_disk_hashes(struct source *s, const Twinvm__DiskHashes *h)
 	return true;
 }
 
-/* As in control.proto. */
-static const char *name_of(const Twinvm__Control *m)
-{
-	const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(
-		&twinvm__control__descriptor, (unsigned)m->msg_case);
-
-	return f ? f->name : "of an unknown kind";
-}
-
 static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t now_ns, void *arg)
 {
 	struct source *s = arg;
@@ -220,7 +211,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		break;
 	}
 	if (!good)
-		unexpected(s, TV_E_PROTOCOL, name_of(m));
+		unexpected(s, TV_E_PROTOCOL, wire_name(m));
 }
 
 static void on_records(struct repl_conn *c, const uint8_t *p, size_t n, int64_t now_ns, void *arg)

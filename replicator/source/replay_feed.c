@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The source: frames for the backup to replay if this host dies (netbuffer.h, sink/replay.c). Copies
- * of what comes in go at once, as they are of use only if they are there before the power goes;
- * what an epoch sent goes with the epoch, whose commit makes it fit for replay. Both are bounded
- * and dropped first: a guest that moves bulk data has peers that retransmit anyway.
+ * The source: frames for the backup to replay if this host dies (netbuffer.h, sink/replay.c).
+ * Copies of what comes in go at once, as they are of use only if they are there before the power
+ * goes; what an epoch sent goes with the epoch, whose commit makes it fit for replay. Both are
+ * bounded and dropped first: a guest that moves bulk data has peers that retransmit anyway.
  */
 #include "replicator/source/source_int.h"
 

@@ -6,18 +6,20 @@
  * reached costs the VM nothing), attaches, offers the VM's description, copies the VM while it
  * runs, and then streams epochs until the session ends: the user's unprotect, the backup lost, the
  * VM gone, or a higher generation somewhere else. The VM runs on untouched after every end but the
- * last. A lost backup is not waited for in here: the daemon starts a new process for every new try.
+ * last. A lost backup is not waited for in here: for a new try the daemon starts a new process.
  *
  * Threads: this loop (connection, heartbeats, held frames, decisions), the capture thread (all that
- * talks to QEMU), the encoder thread, the arbiter's. They meet in bounded queues only.
+ * talks to QEMU), the encoder thread, the servers of the disks' mirrors, the arbiter's. They meet
+ * in bounded queues only, and this loop never waits for one of them.
  *
  * What may be captured, released and asked for is failover/primary.c's to decide; this process
  * carries it out: output passes until epoch 1's barrier, then it is held until the engine says
  * release.
  *
- * Order of the end (FO_ACTION_LEAVE): what is held is released, by then the record says that we run
- * alone; when it has all been written, filters are removed and the VM let go; then the backup
- * gets its Bye.
+ * The end begins in src_end (end.c), whatever the reason. In the usual case (FO_ACTION_LEAVE) what
+ * is held is released, as by then the record says that the VM runs alone; when it has all been
+ * written, filters are removed and the VM is let go; then the backup gets its Bye, and twinvmd the
+ * outcome.
  */
 #include "replicator/source/source.h"
 #include "replicator/source/source_int.h"

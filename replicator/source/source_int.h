@@ -208,7 +208,8 @@ int src_barrier(void *arg, uint64_t epoch);
 extern const struct fo_primary_ops src_engine_ops;
 void src_event(struct source *s, enum fo_primary_event ev);
 void src_peer_lost(struct source *s, int rc, const char *why);
-/* A part of the session failed: after a moment, in which the VM's end may be reported, it is over. */
+/* A part of the session failed: it ends a moment later, in which the VM's own end may be
+ * reported. */
 void src_fail_soon(struct source *s, int rc, const char *why);
 void src_on_part_wait(evutil_socket_t fd, short what, void *arg);
 /* A higher generation runs elsewhere: the VM is stopped (the daemon sees to one that is not

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A VM of a few variables in the place of hv/: the functions of hv.h that a replicator's capture
+ * thread calls, so the archive's are not linked. Calls can be held up, as by a QEMU that does not
+ * answer. Included by one test program.
+ */
+#ifndef TESTS_UNIT_HV_FAKE_KIT_H
+#define TESTS_UNIT_HV_FAKE_KIT_H
+
+#include "hv/hv.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum call { CALL_NONE, CALL_PAUSE, CALL_HOLD_NET };
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	enum call held;	   /* this call waits */
+	enum call waiting; /* it does now */
+	bool running, attached;
+	unsigned pauses, resumes, states, barriers;
+	uint64_t barrier; /* epoch of the last one */
+	unsigned events;  /* that it has to report */
+	int fd, never_fd;
+} vm = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* Under lock. */
+static void may_wait(enum call what)
+{
+	while (vm.held == what) {
+		vm.waiting = what;
+		pthread_cond_broadcast(&vm.changed);
+		pthread_cond_wait(&vm.changed, &vm.lock);
+	}
+	vm.waiting = CALL_NONE;
+}
+
+static void hold(enum call what)
+{
+	pthread_mutex_lock(&vm.lock);
+	vm.held = what;
+	pthread_cond_broadcast(&vm.changed);
+	pthread_mutex_unlock(&vm.lock);
+}
+
+static void await_waiting(enum call what)
+{
+	pthread_mutex_lock(&vm.lock);
+	while (vm.waiting != what)
+		pthread_cond_wait(&vm.changed, &vm.lock);
+	pthread_mutex_unlock(&vm.lock);
+}
+
+static void await_running(void)
+{
+	pthread_mutex_lock(&vm.lock);
+	while (!vm.running)
+		pthread_cond_wait(&vm.changed, &vm.lock);
+	pthread_mutex_unlock(&vm.lock);
+}
+
+#define READ_VM(field)                          \
+	({                                      \
+		__typeof__(vm.field) v_;        \
+		pthread_mutex_lock(&vm.lock);   \
+		v_ = vm.field;                  \
+		pthread_mutex_unlock(&vm.lock); \
+		v_;                             \
+	})
+
+static struct hv_vm *the_vm(void)
+{
+	return (struct hv_vm *)&vm;
+}
+
+int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_vm **out,
+	      struct hv_refusals *refusals, struct tv_err *e)
+{
+	(void)id;
+	(void)opts;
+	(void)refusals;
+	(void)e;
+	pthread_mutex_lock(&vm.lock);
+	vm.attached = true;
+	pthread_mutex_unlock(&vm.lock);
+	*out = the_vm();
+	return 0;
+}
+
+void hv_detach(struct hv_vm *v)
+{
+	(void)v;
+	pthread_mutex_lock(&vm.lock);
+	vm.attached = false;
+	pthread_mutex_unlock(&vm.lock);
+}
+
+json_t *hv_describe(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	(void)e;
+	return json_object();
+}
+
+int hv_pause(struct hv_vm *v, int timeout_ms)
+{
+	int rc = 0;
+
+	(void)v;
+	(void)timeout_ms;
+	pthread_mutex_lock(&vm.lock);
+	may_wait(CALL_PAUSE);
+	if (!vm.running)
+		rc = -EALREADY;
+	vm.running = false;
+	vm.pauses += !rc;
+	pthread_mutex_unlock(&vm.lock);
+	return rc;
+}
+
+int hv_resume(struct hv_vm *v, int timeout_ms)
+{
+	(void)v;
+	(void)timeout_ms;
+	pthread_mutex_lock(&vm.lock);
+	vm.running = true;
+	vm.resumes++;
+	pthread_cond_broadcast(&vm.changed);
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_net_hold(struct hv_vm *v, struct hv_net_port ports[HV_MAX_NICS], unsigned *n,
+		struct tv_err *e)
+{
+	(void)v;
+	(void)ports;
+	(void)e;
+	*n = 0;
+	pthread_mutex_lock(&vm.lock);
+	may_wait(CALL_HOLD_NET);
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_state_begin(struct hv_vm *v)
+{
+	(void)v;
+	pthread_mutex_lock(&vm.lock);
+	vm.states++;
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_state_end(struct hv_vm *v, int timeout_ms, size_t *bytes)
+{
+	(void)v;
+	(void)timeout_ms;
+	*bytes = 64;
+	return 0;
+}
+
+int hv_state_read(struct hv_vm *v, void *dst, size_t bytes)
+{
+	(void)v;
+	memset(dst, 7, bytes);
+	return 0;
+}
+
+int hv_harvest(struct hv_vm *v, struct hv_cursor *cursor, struct hv_run *runs, unsigned max_runs,
+	       uint64_t max_pages)
+{
+	(void)v;
+	(void)max_runs;
+	(void)max_pages;
+	runs[0] = (struct hv_run){.pages = 4};
+	cursor->done = true;
+	return 1;
+}
+
+/* Pages that do not compress: a few epochs fill the encoder's pieces. */
+int hv_copy(struct hv_vm *v, const struct hv_run *runs, unsigned n, void *dst)
+{
+	uint64_t *p = dst;
+	static uint64_t x = 88172645463325252u;
+
+	(void)v;
+	(void)n;
+	for (size_t i = 0; i < runs[0].pages * TV_PAGE_BYTES / sizeof(*p); i++) {
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		p[i] = x;
+	}
+	return 0;
+}
+
+int hv_events(struct hv_vm *v, void (*cb)(enum hv_event ev, const char *name, void *arg), void *arg)
+{
+	unsigned n;
+
+	(void)v;
+	n = READ_VM(events);
+	for (unsigned i = 0; i < n; i++)
+		cb(HV_EV_RESET, "RESET", arg);
+	return 0;
+}
+
+int hv_fd(const struct hv_vm *v)
+{
+	(void)v;
+	return vm.fd;
+}
+
+int hv_pidfd(const struct hv_vm *v)
+{
+	(void)v;
+	return vm.never_fd;
+}
+
+const struct hv_disk *hv_disks(const struct hv_vm *v, unsigned *n)
+{
+	(void)v;
+	*n = 0;
+	return NULL;
+}
+
+const struct hv_block *hv_blocks(const struct hv_vm *v, unsigned *n)
+{
+	(void)v;
+	*n = 0;
+	return NULL;
+}
+
+bool hv_round_needs_pause(const struct hv_vm *v)
+{
+	(void)v;
+	return false;
+}
+
+int hv_round_begin(struct hv_vm *v)
+{
+	(void)v;
+	return 0;
+}
+
+/* Not called in these tests. */
+#define NEVER                   \
+	{                       \
+		abort();        \
+		return -EINVAL; \
+	}
+int hv_quit(struct hv_vm *v __attribute__((unused)), int timeout_ms __attribute__((unused)),
+	    struct tv_err *e __attribute__((unused))) NEVER
+	int hv_net_taps(struct hv_vm *v __attribute__((unused)),
+			struct hv_tap taps[HV_MAX_NICS] __attribute__((unused)),
+			unsigned *n __attribute__((unused)),
+			struct tv_err *e __attribute__((unused))) NEVER
+	int hv_net_unhold(struct hv_vm *v __attribute__((unused)),
+			  struct tv_err *e __attribute__((unused)))
+{
+	return 0;
+}
+int hv_disk_mirror(struct hv_vm *v __attribute__((unused)), unsigned disk __attribute__((unused)),
+		   int fd __attribute__((unused)), struct tv_err *e __attribute__((unused))) NEVER
+	int hv_disks_ready(struct hv_vm *v __attribute__((unused)),
+			   uint64_t *done __attribute__((unused)),
+			   uint64_t *all __attribute__((unused)),
+			   struct tv_err *e __attribute__((unused))) NEVER
+	int hv_disks_synced(struct hv_vm *v __attribute__((unused)),
+			    struct tv_err *e __attribute__((unused))) NEVER
+	bool hv_disks_ok(const struct hv_vm *v __attribute__((unused)))
+{
+	return true;
+}
+
+static void fake_hv_init(void)
+{
+	vm.held = vm.waiting = CALL_NONE;
+	vm.running = true;
+	vm.attached = false;
+	vm.pauses = vm.resumes = vm.states = vm.barriers = vm.events = 0;
+	vm.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vm.never_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+static void fake_hv_dispose(void)
+{
+	close(vm.fd);
+	close(vm.never_fd);
+}
+
+#endif
