@@ -388,7 +388,7 @@ static int check(const char *url, const struct fo_arbiter_conf *conf, struct etc
 			       url);
 	if (!out->tls && (set(conf->ca) || set(conf->cert) || set(conf->key)))
 		return tv_fail(e, -EINVAL,
-			       "arbiter '%.120s' would not use the configured TLS "
+			       "arbiter '%.120s' would be asked without the configured TLS "
 			       "(arbiter_ca, arbiter_cert, arbiter_key): use etcds://",
 			       url);
 	if (set(conf->cert) != set(conf->key))
