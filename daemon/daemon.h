@@ -70,10 +70,6 @@ static inline struct fo_times daemon_times(const struct daemon *d)
 	return t;
 }
 
-/* ---- compat.c: session_body, for messages that leave fields out ---- */
-int daemon_body(enum session_op op, const json_t *msg, void *body, size_t body_bytes,
-		struct tv_err *e) TV_MUST_CHECK;
-
 /* ---- generations.c: the highest known generation of every VM, on disk ---- */
 uint64_t generation_seen(struct daemon *d, const char *vm_id);
 /* Durable when it returns 0; a lower one than before changes nothing. */

@@ -254,7 +254,7 @@ void register_replicator(struct daemon *d, struct ctl *c, json_t *msg)
 	struct tv_err e = {0};
 	struct ctl *older;
 
-	if (daemon_body(SESSION_OP_REGISTER, msg, &as, sizeof(as), &e) || strlen(as.vm_id) != 32) {
+	if (session_body(SESSION_OP_REGISTER, msg, &as, sizeof(as), &e) || strlen(as.vm_id) != 32) {
 		tv_log(TV_WARN, "a replicator cannot register: %s",
 		       e.text[0] ? e.text : "the VM's id is invalid");
 		ctl_close_when_sent(c);

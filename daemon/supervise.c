@@ -123,7 +123,7 @@ static bool read_body(struct vm *vm, enum session_op op, const json_t *msg, void
 {
 	struct tv_err e = {0};
 
-	if (!daemon_body(op, msg, body, body_bytes, &e))
+	if (!session_body(op, msg, body, body_bytes, &e))
 		return true;
 	if (!vm->now.malformed)
 		tv_log(TV_ERROR, "%s: malformed message from its replicator: %s", vm->name, e.text);

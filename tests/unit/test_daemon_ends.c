@@ -314,6 +314,32 @@ static void a_dead_replicator_is_recovered_from(void **state)
 	assert_non_null(strstr(vm->saved.reason, "the replicator died"));
 }
 
+/* Versions that do not fit: the replicator lives, but what it reports cannot be read. Its end is
+ * then cleaned up after, as a death. */
+static void malformed_messages_are_not_believed(void **state)
+{
+	struct end e;
+	struct vm *vm;
+
+	(void)state;
+	vm = protected_vm(&e);
+	vm->now.stats_ns = 0;
+	ctl_send(e.there, json_pack("{ss ss}", "op", "stats", "state", "alone"));
+	ctl_send(e.there, json_pack("{ss}", "op", "no-such-message"));
+	ctl_send(e.there, json_object());
+	kit_settle();
+	assert_true(vm->now.malformed && vm->now.stats_ns > 0);
+	assert_string_equal(vm->now.stats.state, "protected");
+	ctl_send(e.there, json_pack("{ss ss}", "op", "done", "outcome", "left"));
+	kit_settle();
+	assert_false(vm->now.done);
+	kit_hang_up(&e);
+	kit_settle();
+	assert_true(vm->phase == VM_RECOVERING);
+	reap(vm);
+	assert_true(vm->phase == VM_IDLE);
+}
+
 static void a_stale_instance_is_stopped_and_kept(void **state)
 {
 	struct end e;
@@ -388,6 +414,7 @@ int main(int argc, char **argv)
 		T(unprotect_forgets_the_vm),
 		T(a_switch_leaves_the_vm_to_the_other_host),
 		T(a_dead_replicator_is_recovered_from),
+		T(malformed_messages_are_not_believed),
 		T(a_stale_instance_is_stopped_and_kept),
 		T(a_vm_yields_to_a_higher_generation),
 		T(an_unknown_session_must_leave),
