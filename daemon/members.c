@@ -42,8 +42,8 @@ static void describe(const struct config *c, struct fo_host *out)
 	*out = (struct fo_host){.free_mib = free_mib(),
 				.cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN),
 				.health = FO_GREEN};
-	snprintf(out->name, sizeof(out->name), "%s", c->host);
-	snprintf(out->address, sizeof(out->address), "%s", c->address);
+	tv_copy(out->name, sizeof(out->name), c->host);
+	tv_copy(out->address, sizeof(out->address), c->address);
 }
 
 /* One turn. A failure is logged when it begins and when it is over. */

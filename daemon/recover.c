@@ -75,6 +75,55 @@ static void stop_meanwhile(const struct hv_vm_id *vm, struct cap_page *page)
 		tv_log(TV_WARN, "%s: stopping it while the arbiter is asked: %s", vm->name, e.text);
 }
 
+/* The record states that the VM runs alone: it continues, without anything of twinvm. page: NULL when
+ * the replicator died before it touched the VM. */
+static int release(const struct job *j, const struct hv_vm_id *vm, struct cap_page *page)
+{
+	struct tv_err e = {0};
+	/* Held in the kernel since it died: rule 4, the VM continues the history that sent it. */
+	int rc = nb_plug_clean(j->vm_id, true, &e);
+
+	if (!rc && page)
+		rc = hv_cleanup(vm, &page->in_pause, &e);
+	if (rc && rc != TV_E_GONE) {
+		tv_log(TV_ERROR, "%s: clean-up: %s; it is tried again", j->vm_name, e.text);
+		return 1;
+	}
+	if (page) {
+		page->attached = page->in_pause = page->yielded = 0;
+		tv_log(TV_INFO, "%s keeps running, nothing of twinvm is left in it", j->vm_name);
+	}
+	return 0;
+}
+
+static int recover(const struct job *j, const struct hv_vm_id *vm, struct cap_page *page)
+{
+	bool arbiter = strcmp(j->arbiter, "none") != 0;
+	struct tv_err e = {0};
+	int rc;
+
+	if (page && page->yielded && !arbiter) {
+		tv_log(TV_ERROR,
+		       "%s: host %s was asked to take it over; if it does not run there, 'twinvm "
+		       "unprotect %s --kept' here and `cont` in its monitor",
+		       j->vm_name, j->peer.name, j->vm_name);
+		return RECOVER_FENCED;
+	}
+	if (page && arbiter)
+		stop_meanwhile(vm, page);
+	rc = record_alone(j, &e);
+	if (rc == TV_E_LOST) {
+		tv_log(TV_ERROR, "%s: %s", j->vm_name, e.text);
+		return RECOVER_FENCED; /* the daemon has it stopped: fence_main */
+	}
+	if (rc) {
+		tv_log(TV_WARN, "%s: %s; its output is dropped until the arbiter answers",
+		       j->vm_name, e.text);
+		return 1;
+	}
+	return release(j, vm, page);
+}
+
 int recover_main(const char *job_text)
 {
 	struct cap_page *page = NULL;
@@ -82,7 +131,6 @@ int recover_main(const char *job_text)
 	struct tv_err e = {0};
 	struct job j;
 	char path[512];
-	bool touched, arbiter;
 	int rc = job_from_text(job_text, &j, &e);
 
 	if (rc) {
@@ -93,45 +141,10 @@ int recover_main(const char *job_text)
 	vm = id_of(&j);
 	if (tv_pid_start_ticks(vm.pid) != vm.start_ticks)
 		return 0; /* nothing left to clean up */
-	arbiter = strcmp(j.arbiter, "none") != 0;
 	snprintf(path, sizeof(path), "%s/%s/page", j.conf.run_dir, j.vm_id);
-	/* Otherwise it died before it touched the VM. */
-	touched = !cap_page_map(path, false, &page) && page->attached;
-	if (touched && page->yielded && !arbiter) {
-		tv_log(TV_ERROR,
-		       "%s: host %s was asked to take it over; if it does not run there, 'twinvm "
-		       "unprotect %s --kept' here and `cont` in its monitor",
-		       j.vm_name, j.peer.name, j.vm_name);
-		return RECOVER_FENCED;
-	}
-	if (touched && arbiter)
-		stop_meanwhile(&vm, page);
-	rc = record_alone(&j, &e);
-	if (rc == TV_E_LOST) {
-		tv_log(TV_ERROR, "%s: %s", j.vm_name, e.text);
-		return RECOVER_FENCED; /* the daemon has it stopped: fence_main */
-	}
-	if (rc) {
-		tv_log(TV_WARN, "%s: %s; its output is dropped until the arbiter answers",
-		       j.vm_name, e.text);
-		return 1;
-	}
-	/* Held in the kernel since it died: rule 4, the VM continues the history that sent it. */
-	rc = nb_plug_clean(j.vm_id, true, &e);
-	if (rc) {
-		tv_log(TV_ERROR, "%s: clean-up: %s; it is tried again", j.vm_name, e.text);
-		return 1;
-	}
-	if (!touched)
-		return 0;
-	rc = hv_cleanup(&vm, &page->in_pause, &e);
-	if (rc && rc != TV_E_GONE) {
-		tv_log(TV_ERROR, "%s: clean-up: %s; it is tried again", j.vm_name, e.text);
-		return 1;
-	}
-	page->attached = page->in_pause = page->yielded = 0;
-	tv_log(TV_INFO, "%s keeps running, nothing of twinvm is left in it", j.vm_name);
-	return 0;
+	if (cap_page_map(path, false, &page) || !page->attached)
+		page = NULL;
+	return recover(&j, &vm, page);
 }
 
 /* A stopped process sends nothing, whatever state its monitor is in. */

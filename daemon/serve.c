@@ -110,7 +110,7 @@ static int listen_ctl(struct daemon *d, struct tv_err *e)
 	char *slash;
 	int rc;
 
-	snprintf(folder, sizeof(folder), "%s", d->conf.socket);
+	tv_copy(folder, sizeof(folder), d->conf.socket);
 	slash = strrchr(folder, '/');
 	if (slash && slash != folder) {
 		*slash = 0;
@@ -181,6 +181,23 @@ static int set_up(struct daemon *d, const char *config_path, struct tv_err *e)
 	return rc ? rc : listen_peers(d, e);
 }
 
+static void watch(struct daemon *d)
+{
+	d->accept_ctl = event_new(d->base, d->socket_fd, EV_READ | EV_PERSIST, on_ctl, d);
+	d->accept_peer = event_new(d->base, d->listen_fd, EV_READ | EV_PERSIST, on_peer, d);
+	d->admit = event_new(d->base, -1, 0, on_admit, d);
+	d->chld = evsignal_new(d->base, SIGCHLD, on_chld, d);
+	d->term = evsignal_new(d->base, SIGTERM, on_term, d);
+	d->intr = evsignal_new(d->base, SIGINT, on_term, d);
+	d->hup = evsignal_new(d->base, SIGHUP, on_hup, d);
+	event_add(d->accept_ctl, NULL);
+	event_add(d->accept_peer, NULL);
+	event_add(d->chld, NULL);
+	event_add(d->term, NULL);
+	event_add(d->intr, NULL);
+	event_add(d->hup, NULL);
+}
+
 int daemon_main(const char *config_path)
 {
 	static struct daemon daemon_state; /* outlives every callback */
@@ -199,19 +216,7 @@ int daemon_main(const char *config_path)
 	snprintf(tag, sizeof(tag), "%s twinvmd", d->conf.host);
 	tv_log_init(tag);
 	d->base = event_base_new();
-	d->accept_ctl = event_new(d->base, d->socket_fd, EV_READ | EV_PERSIST, on_ctl, d);
-	d->accept_peer = event_new(d->base, d->listen_fd, EV_READ | EV_PERSIST, on_peer, d);
-	d->admit = event_new(d->base, -1, 0, on_admit, d);
-	d->chld = evsignal_new(d->base, SIGCHLD, on_chld, d);
-	d->term = evsignal_new(d->base, SIGTERM, on_term, d);
-	d->intr = evsignal_new(d->base, SIGINT, on_term, d);
-	d->hup = evsignal_new(d->base, SIGHUP, on_hup, d);
-	event_add(d->accept_ctl, NULL);
-	event_add(d->accept_peer, NULL);
-	event_add(d->chld, NULL);
-	event_add(d->term, NULL);
-	event_add(d->intr, NULL);
-	event_add(d->hup, NULL);
+	watch(d);
 	if (members_start(&d->conf))
 		tv_log(TV_WARN, "no thread to announce this host: other hosts do not find it");
 	registry_load(d);
