@@ -39,7 +39,7 @@ LIB_SRC := $(filter-out daemon/main.c,$(foreach r,$(filter-out cli,$(ROOMS)),$(w
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o) $(GEN_C:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
-# tests/tools/lib_*.c is what several tools share, every other file a program.
+# tests/tools/lib_*.c are parts of tools, every other file a program.
 TOOL_LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/tools/lib_*.c))
 TOOL_SRC := $(filter-out tests/tools/lib_%,$(wildcard tests/tools/*.c))
 TOOL_BIN := $(TOOL_SRC:tests/tools/%.c=$(B)/tools/%) $(B)/tools/heapguard.so
