@@ -5,7 +5,8 @@
  *
  * Candidates: the hosts that the arbiter knows and that are well and have room, the best first
  * (fo_choose_backup); those of the configuration's `peer` lines; and the one that the VM had last,
- * by the address that it was reached at or (an old primary) came from. With `reprotect = no` only
+ * by the address that it was reached at or (an old primary) came from. All of them must have a `peer`
+ * line, which may leave the address to the arbiter. With `reprotect = no` only
  * the backup that it had is waited for.
  */
 #include "daemon/daemon.h"
@@ -35,13 +36,21 @@ static void add(struct fo_candidate *hosts, unsigned *n, const struct fo_candida
 	hosts[(*n)++] = *h;
 }
 
+/* Others would be refused in the handshake (replicator/session/access.c). */
+static bool is_peer(const struct vm *vm, const char *name)
+{
+	struct tv_err why;
+
+	return !name[0] || !config_admit(name, &vm->d->conf, &why);
+}
+
 static void add_peer(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
 		     const struct config_peer *p)
 {
 	const struct config *c = &vm->d->conf;
 	struct fo_candidate h = reprotect_candidate(p);
 
-	if (strcmp(p->name, c->host) != 0 &&
+	if (is_peer(vm, p->name) && strcmp(p->name, c->host) != 0 &&
 	    (c->reprotect || !strcmp(p->name, vm->saved.last.name)))
 		add(hosts, n, &h);
 }
@@ -77,7 +86,7 @@ static void add_members(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
 
 		tv_copy(p.name, sizeof(p.name), best->name);
 		for (unsigned i = 0; i < c->peer_count; i++)
-			if (!strcmp(c->peers[i].name, best->name))
+			if (!strcmp(c->peers[i].name, best->name) && c->peers[i].port)
 				p = c->peers[i]; /* what the operator configured counts more */
 		if (!p.port && config_address(best->address, p.host, sizeof(p.host), &p.port))
 			p.port = 0;
@@ -104,7 +113,7 @@ static unsigned candidates(struct vm *vm, struct fo_candidate hosts[MAX_HOSTS])
 	for (unsigned i = 0; i < c->peer_count; i++)
 		if (!is_in(unfit, unfit_n, c->peers[i].name))
 			add_peer(vm, hosts, &n, &c->peers[i]);
-	if (!is_in(unfit, unfit_n, vm->saved.last.name))
+	if (!is_in(unfit, unfit_n, vm->saved.last.name) && is_peer(vm, vm->saved.last.name))
 		add(hosts, &n, &vm->saved.last);
 	return n;
 }
@@ -187,8 +196,8 @@ void reprotect_try(struct vm *vm)
 	at = fo_reprotect_choose(&vm->reprotect, hosts, n, tv_now_ns());
 	if (at < 0) {
 		snprintf(vm->saved.reason, sizeof(vm->saved.reason),
-			 "no host to protect it: no peer.NAME in %s, and the arbiter knows of none "
-			 "that is well and has room",
+			 "no host to protect it: of the peer.NAME lines in %s none has an address, "
+			 "or is known to the arbiter as well and with room",
 			 vm->d->conf.path);
 		arm(vm);
 		return;

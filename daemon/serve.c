@@ -94,7 +94,7 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 
 	(void)sig;
 	(void)what;
-	if (config_load(d->conf.path, &fresh, &e)) {
+	if (config_load(d->conf.path, &fresh, &e) || config_check_tls(&fresh, &e)) {
 		tv_log(TV_ERROR, "%s; the old configuration stays in use", e.text);
 		return;
 	}
@@ -217,6 +217,10 @@ int daemon_main(const char *config_path)
 	tv_log_init(tag);
 	d->base = event_base_new();
 	watch(d);
+	/* Not the end: the VMs that are known still need this daemon. */
+	if (config_check_tls(&d->conf, &e))
+		tv_log(TV_ERROR, "%s; until then no VM can be protected, here or by this host",
+		       e.text);
 	if (members_start(&d->conf))
 		tv_log(TV_WARN, "no thread to announce this host: other hosts do not find it");
 	registry_load(d);

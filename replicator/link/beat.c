@@ -11,8 +11,8 @@
  * Authentic by HMAC-SHA-256, cut to 16 bytes, under a key that both ends take from the TLS session
  * (RFC 8446 section 7.5, RFC 5705): no key travels and a new connection has a new key. The sender's
  * role is under the MAC, so that a datagram cannot be sent back to its sender; sequence numbers
- * only grow, so that an old one cannot be sent again. What is not authentic is ignored and not
- * logged (anybody can send it).
+ * only grow, so that an old one cannot be sent again. What is not authentic, or does not come from the
+ * address of the stream's peer, is ignored and not logged (anybody can send it).
  *
  * Layout, little endian: be32 "tvHB", u8 role (1: the side that connected), u8 kind, u16 0, u64
  * seq, i64 sent_ns, u64 generation, 8 bytes 0, 16 bytes MAC over the first 40.
@@ -76,6 +76,20 @@ static uint16_t get_port(const struct sockaddr_storage *a)
 					      : ((const struct sockaddr_in *)a)->sin_port);
 }
 
+/* The port is free: it is learned from the first authentic datagram. */
+static bool is_of_peer(const struct repl_beat *b, const struct sockaddr_storage *from)
+{
+	const struct sockaddr_in *a4 = (const void *)&b->peer, *b4 = (const void *)from;
+	const struct sockaddr_in6 *a6 = (const void *)&b->peer, *b6 = (const void *)from;
+
+	if (from->ss_family != b->peer.ss_family)
+		return false;
+	if (from->ss_family == AF_INET6)
+		return !memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) &&
+		       a6->sin6_scope_id == b6->sin6_scope_id;
+	return from->ss_family == AF_INET && a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+}
+
 static bool authentic(const struct repl_beat *b, const uint8_t *msg, size_t n)
 {
 	uint8_t mac[BEAT_MAC_BYTES];
@@ -106,7 +120,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 			continue; /* an ICMP message: the stream's end is the better sign */
 		if (n < 0)
 			return;
-		if (!authentic(b, msg, (size_t)n))
+		if (!is_of_peer(b, &from) || !authentic(b, msg, (size_t)n))
 			continue;
 		seq = tv_get_le64(msg + 8);
 		if (seq <= b->last_seq[msg[5]])

@@ -25,10 +25,21 @@
 #define REPL_MAX_RECORDS_BYTES (1u << 20)
 
 struct repl_tls;
-/* Loads CA, own certificate and key (PEM files; an extended key usage, if any, must allow client
- * and server). The sentence names the file and the fault. Ignores SIGPIPE unless it has a handler.
- */
-int repl_tls_new(const char *ca, const char *cert, const char *key, struct repl_tls **out,
+struct repl_tls_conf {
+	const char *ca, *cert, *key; /* PEM files; an extended key usage, if any, must allow client
+				      * and server */
+	const char *crl;	     /* PEM file with revocation lists; NULL or "": none */
+	/*
+	 * May a host of that name be connected with? Called in the handshake, for a certificate
+	 * that is otherwise good. 0; -EKEYREVOKED: its certificate is revoked; any other code: it
+	 * is not a peer. why: a sentence. NULL: every host that the CA signed may.
+	 */
+	int (*admit)(const char *name, const void *arg, struct tv_err *why);
+	const void *admit_arg; /* must live as long as the connections */
+};
+/* Loads the files. The sentence names the file and the fault; -EKEYEXPIRED: the CRL has expired.
+ * Ignores SIGPIPE unless it has a handler. */
+int repl_tls_new(const struct repl_tls_conf *conf, struct repl_tls **out,
 		 struct tv_err *e) TV_MUST_CHECK;
 void repl_tls_free(struct repl_tls *tls);
 
@@ -56,7 +67,7 @@ struct repl_ops {
 struct repl_opts {
 	size_t queue_bytes;	  /* limit of queued bulk data; 0: 4 MiB */
 	int handshake_timeout_ms; /* connect and handshake together; 0: 5000 */
-	const char *expect_peer;  /* common name the peer must have; NULL: any that the CA signed */
+	const char *expect_peer;  /* common name the peer must have; NULL: any that is admitted */
 };
 /* host: name or address; the name look-up must not block the loop. */
 int repl_connect(struct event_base *base, struct repl_tls *tls, const char *host, uint16_t port,

@@ -3,7 +3,9 @@
  * TLS contexts, verification of the peer, and sentences for openssl's errors.
  *
  * The peer's common name is checked inside openssl's verification, not after it: so a peer with the
- * wrong name gets an alert like one with a wrong CA, and both sides can report what happened.
+ * wrong name gets an alert like one with a wrong CA, both sides can report what happened, and
+ * nothing that it sends is parsed. The name must be the expected one, if there is one, and one that
+ * the owner admits (repl_tls_conf.admit: the accept-list and the list of revoked names).
  */
 #include "replicator/link/tls.h"
 #include "replicator/link/link.h"
@@ -16,11 +18,34 @@
 #include <string.h>
 #include <unistd.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 struct repl_tls {
 	SSL_CTX *ctx;
 };
+
+/* What a handshake needs of repl_tls_conf; belongs to the SSL_CTX, which may outlive repl_tls. */
+struct rules {
+	int (*admit)(const char *name, const void *arg, struct tv_err *why);
+	const void *admit_arg;
+	char crl[256];
+};
+
+static void free_rules(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
+{
+	(void)parent, (void)ad, (void)idx, (void)argl, (void)argp;
+	free(ptr);
+}
+
+static int rules_index(void)
+{
+	static int index = -1;
+
+	if (index < 0)
+		index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_rules);
+	return index;
+}
 
 static int peer_index(void)
 {
@@ -55,35 +80,63 @@ static bool common_name(X509 *cert, char *out, size_t room)
 	return out[0];
 }
 
-static int refuse(X509_STORE_CTX *store, struct tls_peer *peer, const char *what, const char *name)
+/* error: of openssl, which chooses the alert that the peer gets. */
+static int refuse(X509_STORE_CTX *store, int error, const char *fmt, ...) TV_PRINTF(3, 4);
+static int refuse(X509_STORE_CTX *store, int error, const char *fmt, ...)
 {
-	snprintf(peer->refused, sizeof(peer->refused), "%s%s%s%s", what, *name ? " (of " : "", name,
-		 *name ? ")" : "");
-	if (X509_STORE_CTX_get_error(store) == X509_V_OK)
-		X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_peer *peer = SSL_get_ex_data(ssl, peer_index());
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(peer->refused, sizeof(peer->refused), fmt, ap);
+	va_end(ap);
+	X509_STORE_CTX_set_error(store, error);
 	return 0;
+}
+
+static bool is_about_crl(int error)
+{
+	return error == X509_V_ERR_UNABLE_TO_GET_CRL || error == X509_V_ERR_CRL_HAS_EXPIRED ||
+	       error == X509_V_ERR_CRL_NOT_YET_VALID || error == X509_V_ERR_CRL_SIGNATURE_FAILURE ||
+	       error == X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER;
+}
+
+static int refuse_chain(X509_STORE_CTX *store, const struct rules *rules, const char *name)
+{
+	int error = X509_STORE_CTX_get_error(store);
+
+	return refuse(store, error, "%s%s%s%s%s%s", X509_verify_cert_error_string(error),
+		      is_about_crl(error) ? " in " : "", is_about_crl(error) ? rules->crl : "",
+		      *name ? " (of " : "", name, *name ? ")" : "");
 }
 
 static int verify(int ok, X509_STORE_CTX *store)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	const struct rules *rules = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), rules_index());
 	struct tls_peer *peer = SSL_get_ex_data(ssl, peer_index());
 	X509 *cert = X509_STORE_CTX_get_current_cert(store);
-	char name[TLS_NAME_BYTES] = "", what[2 * TLS_NAME_BYTES + 64];
+	char name[TLS_NAME_BYTES] = "";
 	bool named = cert && common_name(cert, name, sizeof(name));
+	struct tv_err why = {0};
+	int rc;
 
 	if (!ok)
-		return refuse(store, peer,
-			      X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)), name);
+		return refuse_chain(store, rules, name);
 	if (X509_STORE_CTX_get_error_depth(store))
 		return 1;
 	if (!named)
-		return refuse(store, peer, "it has no usable common name", "");
-	if (peer->expect[0] && strcmp(name, peer->expect)) {
-		snprintf(what, sizeof(what), "it names host '%s' instead of '%s'", name,
-			 peer->expect);
-		return refuse(store, peer, what, "");
-	}
+		return refuse(store, X509_V_ERR_HOSTNAME_MISMATCH, "it has no usable common name");
+	if (peer->expect[0] && strcmp(name, peer->expect))
+		return refuse(store, X509_V_ERR_HOSTNAME_MISMATCH,
+			      "it names host '%s' instead of '%s'", name, peer->expect);
+	rc = rules->admit ? rules->admit(name, rules->admit_arg, &why) : 0;
+	if (rc)
+		return refuse(store,
+			      rc == -EKEYREVOKED ? X509_V_ERR_CERT_REVOKED
+						 : X509_V_ERR_CERT_REJECTED,
+			      "%s", why.text);
 	memcpy(peer->name, name, sizeof(name));
 	return 1;
 }
@@ -117,9 +170,45 @@ static int file_fail(struct tv_err *e, const char *what, const char *path)
 		       openssl_reason(buf, sizeof(buf)));
 }
 
-static int load_files(SSL_CTX *ctx, const char *ca, const char *cert, const char *key,
-		      struct tv_err *e)
+/* An expired one is an error now, not in the middle of a handshake. */
+static int add_crl(SSL_CTX *ctx, X509_CRL *crl, const char *path, struct tv_err *e)
 {
+	const ASN1_TIME *until = X509_CRL_get0_nextUpdate(crl);
+
+	if (until && X509_cmp_time(until, NULL) < 0)
+		return tv_fail(e, -EKEYEXPIRED, "the CRL %s has expired: get a new one from the CA",
+			       path);
+	return X509_STORE_add_crl(SSL_CTX_get_cert_store(ctx), crl) == 1
+		       ? 0
+		       : file_fail(e, "CRL", path);
+}
+
+static int load_crls(SSL_CTX *ctx, const char *path, struct tv_err *e)
+{
+	BIO *bio = BIO_new_file(path, "r");
+	X509_CRL *crl;
+	unsigned n = 0;
+	int rc = 0;
+
+	while (!rc && bio && (crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL))) {
+		rc = add_crl(ctx, crl, path, e);
+		X509_CRL_free(crl);
+		n++;
+	}
+	BIO_free(bio);
+	if (rc)
+		return rc;
+	if (!n)
+		return file_fail(e, "CRL", path);
+	X509_STORE_set_flags(SSL_CTX_get_cert_store(ctx), X509_V_FLAG_CRL_CHECK);
+	ERR_clear_error(); /* the end of the file is one */
+	return 0;
+}
+
+static int load_files(SSL_CTX *ctx, const struct repl_tls_conf *conf, struct tv_err *e)
+{
+	const char *ca = conf->ca, *cert = conf->cert, *key = conf->key;
+
 	if (SSL_CTX_load_verify_file(ctx, ca) != 1)
 		return file_fail(e, "CA certificate", ca);
 	if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1)
@@ -128,7 +217,7 @@ static int load_files(SSL_CTX *ctx, const char *ca, const char *cert, const char
 	/* openssl compares the key with the certificate here, so a mismatch shows now. */
 	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1 &&
 	    SSL_CTX_check_private_key(ctx) == 1)
-		return 0;
+		return conf->crl && conf->crl[0] ? load_crls(ctx, conf->crl, e) : 0;
 	if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH ||
 	    ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH)
 		return tv_fail(e, -EINVAL, "the key %s does not belong to the certificate %s", key,
@@ -136,9 +225,23 @@ static int load_files(SSL_CTX *ctx, const char *ca, const char *cert, const char
 	return file_fail(e, "key", key);
 }
 
-static int set_up(SSL_CTX *ctx)
+static int set_rules(SSL_CTX *ctx, const struct repl_tls_conf *conf)
 {
-	if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
+	struct rules *rules = calloc(1, sizeof(*rules));
+
+	if (!rules || SSL_CTX_set_ex_data(ctx, rules_index(), rules) != 1) {
+		free(rules);
+		return -ENOMEM;
+	}
+	rules->admit = conf->admit;
+	rules->admit_arg = conf->admit_arg;
+	tv_copy(rules->crl, sizeof(rules->crl), conf->crl ? conf->crl : "");
+	return 0;
+}
+
+static int set_up(SSL_CTX *ctx, const struct repl_tls_conf *conf)
+{
+	if (set_rules(ctx, conf) || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
 	    SSL_CTX_set_num_tickets(ctx, 0) != 1)
 		return -EINVAL;
 	/* No resumption: every connection checks both certificates, and their expiry, anew. */
@@ -160,8 +263,7 @@ static void ignore_sigpipe(void)
 	}
 }
 
-int repl_tls_new(const char *ca, const char *cert, const char *key, struct repl_tls **out,
-		 struct tv_err *e)
+int repl_tls_new(const struct repl_tls_conf *conf, struct repl_tls **out, struct tv_err *e)
 {
 	struct repl_tls *tls = calloc(1, sizeof(*tls));
 	int rc;
@@ -170,10 +272,10 @@ int repl_tls_new(const char *ca, const char *cert, const char *key, struct repl_
 	ERR_clear_error();
 	if (tls)
 		tls->ctx = SSL_CTX_new(TLS_method());
-	if (!tls || !tls->ctx || peer_index() < 0 || set_up(tls->ctx))
+	if (!tls || !tls->ctx || peer_index() < 0 || rules_index() < 0 || set_up(tls->ctx, conf))
 		rc = tv_fail(e, -ENOMEM, "cannot set up TLS 1.3: check openssl's configuration");
 	else
-		rc = load_files(tls->ctx, ca, cert, key, e);
+		rc = load_files(tls->ctx, conf, e);
 	ERR_clear_error();
 	if (rc) {
 		repl_tls_free(tls);
@@ -206,6 +308,8 @@ SSL *tls_ssl_new(SSL_CTX *ctx, struct tls_peer *peer)
 		SSL_free(ssl);
 		ssl = NULL;
 	}
+	if (ssl)
+		common_name(SSL_get_certificate(ssl), peer->self, sizeof(peer->self));
 	return ssl;
 }
 
@@ -227,12 +331,18 @@ static bool about_certificate(int alert)
 	}
 }
 
-static int explain_alert(int alert, struct tv_err *e)
+static int explain_alert(const struct tls_peer *peer, int alert, struct tv_err *e)
 {
 	const char *text = alert == TLS13_AD_CERTIFICATE_REQUIRED
 				   ? "certificate required"
 				   : SSL_alert_desc_string_long(alert);
 
+	/* What a host gets that is not a peer: the alert has no room for the reason. */
+	if (alert == SSL_AD_BAD_CERTIFICATE)
+		return tv_fail(e, -EPROTO,
+			       "it rejected this host's certificate: %s. Its log has the reason; "
+			       "its configuration needs a line peer.%s",
+			       text, peer->self);
 	if (about_certificate(alert))
 		return tv_fail(e, -EPROTO, "it rejected this host's certificate: %s", text);
 	return tv_fail(e, -EPROTO, "it ended TLS with the alert '%s'", text);
@@ -251,7 +361,7 @@ int tls_explain(const struct tls_peer *peer, unsigned long err, bool handshake, 
 		return tv_fail(e, -ECONNRESET, "connection lost%s",
 			       handshake ? " during the TLS handshake" : "");
 	if (ERR_GET_LIB(err) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET)
-		return explain_alert(reason - SSL_AD_REASON_OFFSET, e);
+		return explain_alert(peer, reason - SSL_AD_REASON_OFFSET, e);
 	if (ERR_GET_LIB(err) == ERR_LIB_SSL && reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
 		return tv_fail(e, -EPROTO, "it sent no certificate");
 	if (!text) {

@@ -13,13 +13,14 @@ struct repl_tls;
 /* What one handshake learns about its peer; must live as long as the SSL. */
 struct tls_peer {
 	char expect[TLS_NAME_BYTES]; /* common name it must have; "" any */
+	char self[TLS_NAME_BYTES];   /* common name of this side */
 	char name[TLS_NAME_BYTES];   /* common name it has, once verified */
 	char refused[600];	     /* why this side rejected its certificate; "": it did not */
 };
 
 /* The shared context, with a reference for the caller (SSL_CTX_free). */
 SSL_CTX *tls_ctx_get(struct repl_tls *tls);
-/* One connection's SSL, not yet bound to a socket; NULL when memory is short. */
+/* One connection's SSL, not yet bound to a socket; fills peer->self. NULL: memory is short. */
 SSL *tls_ssl_new(SSL_CTX *ctx, struct tls_peer *peer);
 /*
  * Fills e with a sentence for openssl's error code on this connection. err 0: none is known.

@@ -35,8 +35,11 @@ static const struct key keys[] = {
 	T("ca", ca),
 	T("cert", cert),
 	T("key", key),
+	T("crl", crl),
+	T("revoked", revoked),
 	T("bridge", bridge),
 	T("arbiter", arbiter),
+	T("arbiters", arbiters),
 	T("arbiter_ca", arbiter_ca),
 	T("arbiter_cert", arbiter_cert),
 	T("arbiter_key", arbiter_key),
@@ -100,8 +103,10 @@ static int set_peer(struct config *c, const char *name, const char *value, struc
 		return tv_fail(e, -EINVAL, "more than %d peers", CONFIG_MAX_PEERS);
 	if (!tv_copy(p.name, sizeof(p.name), name))
 		return tv_fail(e, -EINVAL, "name of peer '%s' is too long", name);
-	if (config_address(value, p.host, sizeof(p.host), &p.port))
-		return tv_fail(e, -EINVAL, "'%s' is not HOST:PORT", value);
+	p.host[0] = 0;
+	p.port = 0;
+	if (strcmp(value, "-") != 0 && config_address(value, p.host, sizeof(p.host), &p.port))
+		return tv_fail(e, -EINVAL, "'%s' is not HOST:PORT, or '-'", value);
 	c->peers[c->peer_count++] = p;
 	return 0;
 }
@@ -282,6 +287,8 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 	rc = derive(out, e);
 	if (!rc)
 		rc = check_certificates(out, e);
+	if (!rc)
+		rc = config_check_secrets(out, e);
 	return rc ? rc : check(out, e);
 }
 
@@ -298,9 +305,12 @@ int config_peer(const struct config *c, const char *name, struct config_peer *ou
 	for (unsigned i = 0; i < c->peer_count; i++)
 		if (!strcmp(c->peers[i].name, name)) {
 			*out = c->peers[i];
-			return 0;
+			return out->port ? 0
+					 : tv_fail(e, -EINVAL,
+						   "peer.%s in %s has no address: give HOST:PORT",
+						   name, c->path);
 		}
-	out->name[0] = 0; /* any name that the CA signed */
+	out->name[0] = 0; /* any configured peer */
 	if (config_address(name, out->host, sizeof(out->host), &out->port))
 		return tv_fail(
 			e, -EINVAL,

@@ -5,6 +5,7 @@
 
 #include "common/common.h"
 #include "failover/arbiter/arbiter.h"
+#include "replicator/link/link.h"
 
 #define CONFIG_MAX_PEERS 64
 #define CONFIG_DEFAULT_PORT 7890
@@ -18,7 +19,7 @@ const char *pace_mode_name(enum pace_mode m);
 struct config_peer {
 	char name[64];
 	char host[128];
-	uint16_t port;
+	uint16_t port; /* 0: no address is configured, host is "" */
 };
 struct config {
 	char path[256];
@@ -32,8 +33,11 @@ struct config {
 	char replica_dir[200]; /* where disks' replicas lie; state_dir/disks by default */
 	char run_dir[200];
 	char ca[256], cert[256], key[256];
-	char bridge[16];   /* "": taps of promoted VMs are left alone */
-	char arbiter[256]; /* default for protect; "none" */
+	char crl[256];	     /* "": none */
+	char revoked[1024];  /* names of hosts, with blanks or commas between them */
+	char bridge[16];     /* "": taps of promoted VMs are left alone */
+	char arbiter[256];   /* default for protect; "none" */
+	char arbiters[1024]; /* others that a primary may use; blanks between them */
 	char arbiter_ca[256], arbiter_cert[256], arbiter_key[256]; /* for etcds:// */
 	int heartbeat_ms;
 	int epoch_ms;	    /* default of protect --epoch */
@@ -55,8 +59,22 @@ int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_
 struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t);
 /* HOST:PORT, [V6]:PORT, V6 or HOST; without a port CONFIG_DEFAULT_PORT. -EINVAL. */
 int config_address(const char *text, char *host, size_t room, uint16_t *port) TV_MUST_CHECK;
-/* A configured peer by its name; else name is taken for HOST[:PORT], and out->name is "". -EINVAL. */
+/* A configured peer by its name; else name is taken for HOST[:PORT], and out->name is "": any
+ * configured peer. -EINVAL. */
 int config_peer(const struct config *c, const char *name, struct config_peer *out,
 		struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- access.c: who may connect ---- */
+/* repl_tls_conf.admit: 0 for a peer's name, -EKEYREVOKED, -ELOOP this host itself, -EPERM. */
+int config_admit(const char *name, const void *config, struct tv_err *why) TV_MUST_CHECK;
+/* For repl_tls_new; points into c, which must live as long as the connections. */
+struct repl_tls_conf config_tls(const struct config *c);
+/* Whether certificates, key and CRL can be used: what repl_tls_new returns. */
+int config_check_tls(const struct config *c, struct tv_err *e) TV_MUST_CHECK;
+/* A peer's VM may use this host's arbiter, or one that `arbiters` names: never what the peer chose
+ * alone. TV_E_REFUSED. */
+int config_check_arbiter(const struct config *c, const char *url, struct tv_err *e) TV_MUST_CHECK;
+/* -EPERM for a private key that other users can read; config_load has asked. */
+int config_check_secrets(const struct config *c, struct tv_err *e) TV_MUST_CHECK;
 
 #endif

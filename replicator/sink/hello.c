@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The sink: the primary's first message, Hello. Its fields complete the job, and this process
- * registers with its daemon, which answers go, refuse or fenced. */
+/*
+ * The sink: the primary's first message, Hello. Its fields complete the job, and this process
+ * registers with its daemon, which answers go, refuse or fenced.
+ *
+ * The peer's name is the certificate's (on_opened in link.c); a Hello that has another one is
+ * refused. The arbiter's URL is opened with this host's rights, and what it answers decides who runs
+ * the VM: so it must be one of this host's configuration.
+ */
 #include "replicator/sink/sink_int.h"
 
 #include <errno.h>
@@ -16,13 +22,23 @@ static bool is_id(const char *id)
 	return strlen(id) == 32 && strspn(id, "0123456789abcdef") == 32;
 }
 
+/* It goes into logs, file names of people and status: text without control characters. That it is
+ * UTF-8 was checked when it was unpacked (replicator/link/control.c). */
+static bool is_name(const char *name)
+{
+	for (const unsigned char *p = (const unsigned char *)name; *p; p++)
+		if (*p < ' ' || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0))
+			return false;
+	return true;
+}
+
 const char *sink_hello_invalid(const Twinvm__Hello *h)
 {
 	if (!is_id(h->vm_id))
 		return "vm_id";
 	if (!is_id(h->session))
 		return "session";
-	if (!h->vm_name[0] || strlen(h->vm_name) >= ROOM(vm_name))
+	if (!h->vm_name[0] || strlen(h->vm_name) >= ROOM(vm_name) || !is_name(h->vm_name))
 		return "vm_name";
 	if (strlen(h->arbiter) >= ROOM(arbiter))
 		return "arbiter";
@@ -67,14 +83,15 @@ static int begin(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
 	int rc;
 
 	take_fields(s, h);
+	rc = config_check_arbiter(&s->job.conf, s->job.arbiter, e);
+	if (rc)
+		return rc;
 	s->description = strdup(h->description);
 	rc = s->description ? open_arbiter(s, e) : -ENOMEM;
 	if (!rc)
 		rc = job_dir(&s->job.conf, s->job.vm_id, s->dir, sizeof(s->dir));
 	if (rc && !e->text[0])
 		tv_fail(e, rc, "%s", tv_strerror(rc));
-	fo_backup_init(&s->b, &s->times, &sink_engine_ops, s, s->job.generation,
-		       s->arbiter != NULL);
 	return rc;
 }
 
@@ -100,7 +117,13 @@ void sink_on_hello(struct sink *s, const Twinvm__Hello *h)
 		sink_violation(s, "invalid field in Hello: %s", invalid);
 		return;
 	}
+	if (strcmp(h->host, s->job.peer.name) != 0) {
+		sink_violation(s, "the Hello is of another host than the certificate");
+		return;
+	}
 	rc = begin(s, h, &e);
+	fo_backup_init(&s->b, &s->times, &sink_engine_ops, s, s->job.generation,
+		       s->arbiter != NULL);
 	if (rc) {
 		sink_refuse(s, rc, e.text);
 		return;

@@ -161,6 +161,7 @@ static void on_message(struct report *r, json_t *msg, void *arg)
 static int start(struct sink *s, int conn_fd)
 {
 	const struct config *c = &s->job.conf;
+	struct repl_tls_conf tls = config_tls(c);
 	struct report_ops rops = {sink_introduce, on_message, s};
 	struct repl_opts opts = {0};
 	int rc;
@@ -171,7 +172,7 @@ static int start(struct sink *s, int conn_fd)
 	if (!s->tick || !s->replay)
 		return tv_fail(&s->why, -ENOMEM, "no memory");
 	fo_times_init(&s->times, c->heartbeat_ms * TV_NS_PER_MS);
-	rc = repl_tls_new(c->ca, c->cert, c->key, &s->tls, &s->why);
+	rc = repl_tls_new(&tls, &s->tls, &s->why);
 	if (!rc)
 		rc = report_new(s->base, c->socket, &rops, &s->report);
 	if (!rc)

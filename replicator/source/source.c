@@ -155,6 +155,7 @@ static int set_up_engine(struct source *s, struct tv_err *e)
 static int set_up(struct source *s, struct tv_err *e)
 {
 	struct repl_opts opts = {.expect_peer = s->job.peer.name[0] ? s->job.peer.name : NULL};
+	struct repl_tls_conf tls = config_tls(&s->job.conf);
 	struct report_ops rops = {src_introduce, on_order, s};
 	int rc = map_page(s, e);
 
@@ -171,8 +172,7 @@ static int set_up(struct source *s, struct tv_err *e)
 	if (!rc)
 		rc = set_up_engine(s, e);
 	if (!rc)
-		rc = repl_tls_new(s->job.conf.ca, s->job.conf.cert, s->job.conf.key, &s->link.tls,
-				  e);
+		rc = repl_tls_new(&tls, &s->link.tls, e);
 	if (!rc)
 		rc = repl_connect(s->base, s->link.tls, s->job.peer.address, s->job.peer.port,
 				  &opts, &src_link_ops, s, &s->link.conn, e);

@@ -6,6 +6,7 @@
 #   QEMU_BIN[HOST]=DIR               set it before: the folder of that host's QEMU, if it is not this machine's own
 #   daemon_start HOST [VAR=VALUE]... starts twinvmd there (again), with these in its environment; DAEMON_PID[HOST]
 #   daemon_stop HOST                 asks it to end, and waits for that; daemon_restart HOST [VAR=VALUE]... does both
+#   arbiter_allow URL                VMs may use that arbiter on every host, besides the configured one; others are refused
 #   host_back HOST                   after a power cut: boots it and starts its daemon
 #   kill_side HOST                   SIGKILL of all of a backup's side: daemon, replicators, standbys
 #   procs_of HOST PATTERN            real pids of processes in a host whose arguments match
@@ -68,10 +69,18 @@ pair_conf() {
 		key = $PAIR_DIR/certs/$host.key
 		bridge = br0
 		arbiter = ${PAIR_ARBITER:-none}
+		arbiters = file://$PAIR_DIR/arbiter
 		$PAIR_CONF
 	END
 	for other in $PAIR_HOSTS; do
 		[[ $other = "$host" ]] || echo "peer.$other = ${HOST_REPL_ADDR[$other]}:7890" >>"$PAIR_DIR/$host.conf"
+	done
+}
+
+arbiter_allow() {
+	local host
+	for host in $PAIR_HOSTS; do
+		echo "arbiters = $1" >>"$PAIR_DIR/$host.conf"
 	done
 }
 

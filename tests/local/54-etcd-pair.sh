@@ -13,6 +13,7 @@ pair_up
 hosts_add arb
 CERTS_SAN=IP:127.0.0.1,IP:${HOST_REPL_ADDR[arb]} certs_make "$PAIR_DIR/certs" arb
 etcd_up arb "$PAIR_DIR/certs"
+arbiter_allow "$ETCD_URL"
 for host in hostA hostB; do
 	cat >>"$PAIR_DIR/$host.conf" <<-END
 		arbiter_ca = $PAIR_DIR/certs/ca.crt

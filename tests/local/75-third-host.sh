@@ -15,8 +15,8 @@ tries() { times_logged "$1" "looking for a backup"; }
 
 pair_up
 guest_start hostA vm1
-# hostA has no peer line for hostC: the arbiter knows of it
-sed -i '/^peer.hostC/d' "$PAIR_DIR/hostA.conf"
+# hostA has no address for its peer hostC: the arbiter knows it
+sed -i 's/^peer.hostC.*/peer.hostC = -/' "$PAIR_DIR/hostA.conf"
 daemon_restart hostA
 protect vm1
 client_start

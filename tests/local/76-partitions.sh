@@ -127,6 +127,7 @@ scene_frozen() {
 pair_up
 hosts_add arb
 etcd_up arb
+arbiter_allow "$ETCD_URL"
 host_spawn switch "$PAIR_DIR/talk" python3 tests/tools/who_talks.py 52:54:00:77:00:02 c-
 await 20 "the watch on the switch" grep -q ready "$PAIR_DIR/talk"
 guest_start hostA vm1

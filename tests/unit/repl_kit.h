@@ -105,21 +105,55 @@ KIT void kit_cert(const char *file, const char *cn, long from_s, long to_s, X509
 	}
 }
 
+/* dir/NAME.crl: the CA's list, with that certificate revoked (NULL: none); it ends after to_s. */
+KIT void kit_crl(const char *file, X509 *ca, EVP_PKEY *ca_key, X509 *revoked, long to_s)
+{
+	ASN1_TIME *from = X509_gmtime_adj(NULL, -7200), *to = X509_gmtime_adj(NULL, to_s);
+	X509_CRL *crl = X509_CRL_new();
+	X509_REVOKED *entry;
+	FILE *f;
+
+	X509_CRL_set_version(crl, 1);
+	X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca));
+	X509_CRL_set1_lastUpdate(crl, from);
+	X509_CRL_set1_nextUpdate(crl, to);
+	if (revoked) {
+		entry = X509_REVOKED_new();
+		X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked));
+		X509_REVOKED_set_revocationDate(entry, from);
+		X509_CRL_add0_revoked(crl, entry);
+	}
+	assert_int_not_equal(X509_CRL_sign(crl, ca_key, EVP_sha256()), 0);
+	f = fopen(kit_path(file, "crl"), "w");
+	assert_non_null(f);
+	assert_int_equal(PEM_write_X509_CRL(f, crl), 1);
+	fclose(f);
+	X509_CRL_free(crl);
+	ASN1_TIME_free(from);
+	ASN1_TIME_free(to);
+}
+
 KIT int kit_make_pki(void **state)
 {
-	X509 *ca, *evil;
-	EVP_PKEY *ca_key, *evil_key;
+	X509 *ca, *evil, *a;
+	EVP_PKEY *ca_key, *evil_key, *a_key;
 
 	(void)state;
 	strcpy(kit_dir, "/tmp/twinvm-repl-XXXXXX");
 	assert_non_null(mkdtemp(kit_dir));
 	kit_cert("ca", "test CA", -3600, 3600, NULL, NULL, &ca, &ca_key);
 	kit_cert("evil", "test CA", -3600, 3600, NULL, NULL, &evil, &evil_key);
-	kit_cert("a", "host-a", -3600, 3600, ca, ca_key, NULL, NULL);
+	kit_cert("a", "host-a", -3600, 3600, ca, ca_key, &a, &a_key);
 	kit_cert("b", "host-b", -3600, 3600, ca, ca_key, NULL, NULL);
 	kit_cert("expired", "host-b", -7200, -3600, ca, ca_key, NULL, NULL);
 	kit_cert("stranger", "host-b", -3600, 3600, evil, evil_key, NULL, NULL);
 	kit_cert("nameless", NULL, -3600, 3600, ca, ca_key, NULL, NULL);
+	kit_crl("empty", ca, ca_key, NULL, 3600);
+	kit_crl("a-revoked", ca, ca_key, a, 3600);
+	kit_crl("old", ca, ca_key, NULL, -3600);
+	kit_crl("other", evil, evil_key, NULL, 3600);
+	X509_free(a);
+	EVP_PKEY_free(a_key);
 	X509_free(ca);
 	EVP_PKEY_free(ca_key);
 	X509_free(evil);
@@ -131,24 +165,38 @@ KIT int kit_remove_pki(void **state)
 {
 	static const char *const names[] = {"ca",      "evil",	   "a",	      "b",
 					    "expired", "stranger", "nameless"};
+	static const char *const lists[] = {"empty", "a-revoked", "old", "other"};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		unlink(kit_path(names[i], "pem"));
 		unlink(kit_path(names[i], "key"));
 	}
+	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		unlink(kit_path(lists[i], "crl"));
 	return rmdir(kit_dir);
+}
+
+/* crl: NULL none. admit: NULL everybody. */
+KIT struct repl_tls *kit_tls_with(const char *ca, const char *name, const char *crl,
+				  int (*admit)(const char *, const void *, struct tv_err *))
+{
+	struct repl_tls_conf conf = {.ca = kit_path(ca, "pem"),
+				     .cert = kit_path(name, "pem"),
+				     .key = kit_path(name, "key"),
+				     .crl = crl ? kit_path(crl, "crl") : NULL,
+				     .admit = admit};
+	struct repl_tls *tls = NULL;
+	struct tv_err e = {0};
+
+	if (repl_tls_new(&conf, &tls, &e))
+		fail_msg("%s", e.text);
+	return tls;
 }
 
 KIT struct repl_tls *kit_tls(const char *ca, const char *name)
 {
-	struct repl_tls *tls = NULL;
-	struct tv_err e = {0};
-
-	if (repl_tls_new(kit_path(ca, "pem"), kit_path(name, "pem"), kit_path(name, "key"), &tls,
-			 &e))
-		fail_msg("%s", e.text);
-	return tls;
+	return kit_tls_with(ca, name, NULL, NULL);
 }
 
 /* ---- waiting ---- */

@@ -151,12 +151,125 @@ static void test_server_expects_another(void **state)
 	pair_free(&x);
 }
 
+/* ---- the owner's accept-list, and revocation ---- */
+
+static int admit_b(const char *name, const void *arg, struct tv_err *why)
+{
+	(void)arg;
+	return strcmp(name, "host-b") ? tv_fail(why, -EPERM, "%s is not a peer", name) : 0;
+}
+
+static int revoke_a(const char *name, const void *arg, struct tv_err *why)
+{
+	(void)arg;
+	return strcmp(name, "host-a") ? 0 : tv_fail(why, -EKEYREVOKED, "%s is revoked here", name);
+}
+
+/* One side's rules, the other side's certificate; both come from a good CA. */
+static void with_rules(struct pair *x, struct repl_tls *p, struct repl_tls *b)
+{
+	x->tls_p = p;
+	x->tls_b = b;
+	pair_start(x, NULL, NULL);
+	KIT_UNTIL(x->base, x->p.closed || x->p.opened);
+	KIT_UNTIL(x->base, x->b.closed || x->b.opened);
+}
+
+static void test_not_admitted(void **state)
+{
+	struct pair x = {0};
+
+	(void)state;
+	with_rules(&x, kit_tls("ca", "a"), kit_tls_with("ca", "b", NULL, admit_b));
+	both_closed(&x);
+	assert_int_equal(x.b.opened, 0);
+	assert_contains(x.b.why, "host-a is not a peer");
+	assert_contains(x.p.why, "needs a line peer.host-a");
+	pair_free(&x);
+
+	/* The dialling side has a list, too. */
+	memset(&x, 0, sizeof(x));
+	with_rules(&x, kit_tls_with("ca", "b", NULL, admit_b), kit_tls("ca", "a"));
+	both_closed(&x);
+	assert_int_equal(x.p.opened + x.b.opened, 0);
+	assert_contains(x.p.why, "host-a is not a peer");
+	pair_free(&x);
+}
+
+static void test_admitted(void **state)
+{
+	struct pair x = {0};
+
+	(void)state;
+	with_rules(&x, kit_tls_with("ca", "a", NULL, admit_b),
+		   kit_tls_with("ca", "b", "empty", NULL));
+	assert_string_equal(x.p.peer, "host-b");
+	assert_string_equal(x.b.peer, "host-a");
+	pair_free(&x);
+}
+
+static void test_revoked_by_name(void **state)
+{
+	struct pair x = {0};
+
+	(void)state;
+	with_rules(&x, kit_tls("ca", "a"), kit_tls_with("ca", "b", NULL, revoke_a));
+	both_closed(&x);
+	assert_int_equal(x.b.opened, 0);
+	assert_contains(x.b.why, "host-a is revoked here");
+	assert_contains(x.p.why, "revoked");
+	pair_free(&x);
+}
+
+static void test_revoked_by_crl(void **state)
+{
+	struct pair x = {0};
+
+	(void)state;
+	with_rules(&x, kit_tls("ca", "a"), kit_tls_with("ca", "b", "a-revoked", NULL));
+	both_closed(&x);
+	assert_int_equal(x.b.opened, 0);
+	assert_contains(x.b.why, "revoked");
+	assert_contains(x.p.why, "revoked");
+	pair_free(&x);
+
+	/* With the list of another CA only, nobody is known not to be revoked. */
+	memset(&x, 0, sizeof(x));
+	with_rules(&x, kit_tls("ca", "a"), kit_tls_with("ca", "b", "other", NULL));
+	KIT_UNTIL(x.base, x.p.closed && x.b.closed);
+	assert_int_equal(x.b.opened, 0);
+	assert_contains(x.b.why, kit_path("other", "crl"));
+	pair_free(&x);
+}
+
+static void crl_fails(const char *crl, int rc, const char *word)
+{
+	struct repl_tls_conf conf = {
+		kit_path("ca", "pem"), kit_path("a", "pem"), kit_path("a", "key"), crl, NULL, NULL};
+	struct tv_err e = {0};
+	struct repl_tls *tls;
+
+	assert_int_equal(repl_tls_new(&conf, &tls, &e), rc);
+	assert_null(tls);
+	assert_contains(e.text, crl);
+	assert_contains(e.text, word);
+}
+
+static void test_crl_files(void **state)
+{
+	(void)state;
+	crl_fails("/nonexistent/ca.crl", -ENOENT, "cannot read the CRL");
+	crl_fails(kit_path("a", "pem"), -EINVAL, "PEM");
+	crl_fails(kit_path("old", "crl"), -EKEYEXPIRED, "expired");
+}
+
 static void load_fails(const char *ca, const char *cert, const char *key, const char *word)
 {
+	struct repl_tls_conf conf = {.ca = ca, .cert = cert, .key = key};
 	struct repl_tls *tls = (void *)1;
 	struct tv_err e = {0};
 
-	assert_true(repl_tls_new(ca, cert, key, &tls, &e) < 0);
+	assert_true(repl_tls_new(&conf, &tls, &e) < 0);
 	assert_null(tls);
 	assert_contains(e.text, word);
 }
@@ -205,6 +318,11 @@ int main(void)
 		cmocka_unit_test(test_nameless),
 		cmocka_unit_test(test_client_expects_another),
 		cmocka_unit_test(test_server_expects_another),
+		cmocka_unit_test(test_not_admitted),
+		cmocka_unit_test(test_admitted),
+		cmocka_unit_test(test_revoked_by_name),
+		cmocka_unit_test(test_revoked_by_crl),
+		cmocka_unit_test(test_crl_files),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_tls_freed_early),
 	};

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -53,6 +54,91 @@ static void config_is_read(void **state)
 	assert_int_equal(p.port, 77);
 	assert_string_equal(p.name, "");
 	assert_int_equal(config_peer(&c, "x:y", &p, &e), -EINVAL);
+}
+
+static void peers_are_an_accept_list(void **state)
+{
+	struct config_peer p;
+	struct tv_err e = {0};
+	struct config c;
+
+	(void)state;
+	assert_int_equal(load("host = hostA\n" CERTS "peer.hostB = 10.0.0.2\npeer.hostC = -\n"
+			      "peer.hostD = 10.0.0.4\nrevoked = hostD, hostE\n",
+			      &c, &e),
+			 0);
+	assert_int_equal(config_admit("hostB", &c, &e), 0);
+	assert_int_equal(config_admit("hostC", &c, &e), 0);
+	assert_int_equal(config_admit("hostD", &c, &e), -EKEYREVOKED);
+	assert_non_null(strstr(e.text, "hostD is revoked"));
+	assert_int_equal(config_admit("hostE", &c, &e), -EKEYREVOKED);
+	assert_int_equal(config_admit("host", &c, &e), -EPERM);
+	assert_int_equal(config_admit("hostBB", &c, &e), -EPERM);
+	assert_string_equal(e.text,
+			    "hostBB is not a peer of hostA: add peer.hostBB to its configuration");
+	assert_int_equal(config_admit("", &c, &e), -EPERM);
+	assert_int_equal(config_admit("hostA", &c, &e), -ELOOP);
+	/* In the list, but only the arbiter knows where it is. */
+	assert_int_equal(config_peer(&c, "hostC", &p, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "hostC"));
+	assert_non_null(strstr(e.text, "no address"));
+}
+
+static void arbiters_are_this_hosts_choice(void **state)
+{
+	struct tv_err e = {0};
+	struct config c;
+
+	(void)state;
+	assert_int_equal(load(CERTS "arbiter = etcd://a:1,b:2\n", &c, &e), 0);
+	assert_int_equal(config_check_arbiter(&c, "etcd://a:1,b:2", &e), 0);
+	assert_int_equal(config_check_arbiter(&c, "none", &e), TV_E_REFUSED);
+	assert_int_equal(config_check_arbiter(&c, "etcd://a:1", &e), TV_E_REFUSED);
+	assert_int_equal(config_check_arbiter(&c, "", &e), TV_E_REFUSED);
+	assert_int_equal(config_check_arbiter(&c, "file:///etc", &e), TV_E_REFUSED);
+	assert_non_null(strstr(e.text, "file:///etc"));
+	assert_int_equal(load(CERTS "arbiters = none etcd://a,b file:///x/y\n", &c, &e), 0);
+	assert_int_equal(config_check_arbiter(&c, "none", &e), 0);
+	assert_int_equal(config_check_arbiter(&c, "file:///x/y", &e), 0);
+	assert_int_equal(config_check_arbiter(&c, "etcd://a,b", &e), 0);
+	assert_int_equal(config_check_arbiter(&c, "etcd://a", &e), TV_E_REFUSED);
+	assert_int_equal(config_check_arbiter(&c, "file:///x", &e), TV_E_REFUSED);
+}
+
+static void keys_must_be_secret(void **state)
+{
+	static const struct {
+		unsigned mode;
+		int rc;
+	} list[] = {{0600, 0}, {0400, 0}, {0640, -EPERM}, {0604, -EPERM}, {0601, -EPERM}};
+	static const char *const names[] = {"key", "arbiter_key"};
+	char path[] = "/tmp/twinvm-key-XXXXXX", text[200];
+	int fd = mkstemp(path);
+	struct config c;
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(list) / sizeof(*list); i++) {
+		struct tv_err e = {0};
+
+		snprintf(text, sizeof(text), "%s%s = %s\n", CERTS, names[i % 2], path);
+		assert_int_equal(fchmod(fd, list[i / 2].mode), 0);
+		assert_int_equal(load(text, &c, &e), list[i / 2].rc);
+		if (!list[i / 2].rc)
+			continue;
+		assert_non_null(strstr(e.text, path));
+		assert_non_null(strstr(e.text, names[i % 2]));
+		assert_non_null(strstr(e.text, "chmod 600"));
+	}
+	assert_int_equal(fchmod(fd, 0600), 0);
+	if (!geteuid()) {
+		struct tv_err e = {0};
+
+		assert_int_equal(fchown(fd, 12345, 0), 0);
+		assert_int_equal(load(text, &c, &e), -EPERM);
+		assert_non_null(strstr(e.text, "12345"));
+	}
+	close(fd);
+	unlink(path);
 }
 
 static void config_errors_name_the_line(void **state)
@@ -181,6 +267,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(config_is_read),
+		cmocka_unit_test(peers_are_an_accept_list),
+		cmocka_unit_test(arbiters_are_this_hosts_choice),
+		cmocka_unit_test(keys_must_be_secret),
 		cmocka_unit_test(config_errors_name_the_line),
 		cmocka_unit_test(config_defaults_follow_other_keys),
 		cmocka_unit_test(config_lists_are_bounded),

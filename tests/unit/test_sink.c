@@ -250,6 +250,10 @@ static Twinvm__Hello good_hello(void)
 static void an_invalid_field_is_named(void **state)
 {
 	static char long_text[400], upper[] = "0123456789ABCDEF0123456789ABCDEF", empty[] = "";
+	static char plain[] = "caf\xc3\xa9 1/2";
+	static char control[][8] = {"a\nb", "\t", "\x1b[2J", "a\x7f",
+				    "\xc2\x9b"
+				    "1m"};
 	Twinvm__Hello h = good_hello();
 
 	(void)state;
@@ -265,6 +269,12 @@ static void an_invalid_field_is_named(void **state)
 	assert_string_equal(sink_hello_invalid(&h), "vm_name");
 	h.vm_name = long_text;
 	assert_string_equal(sink_hello_invalid(&h), "vm_name");
+	for (size_t i = 0; i < sizeof(control) / sizeof(*control); i++) {
+		h.vm_name = control[i];
+		assert_string_equal(sink_hello_invalid(&h), "vm_name");
+	}
+	h.vm_name = plain;
+	assert_null(sink_hello_invalid(&h));
 	h = good_hello();
 	h.arbiter = long_text;
 	assert_string_equal(sink_hello_invalid(&h), "arbiter");
