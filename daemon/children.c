@@ -12,8 +12,8 @@
 
 extern char **environ;
 
-/* Starts this program as `replicate KIND JOB`; conn_fd >= 0 becomes its fd 3. */
-static int spawn(const char *kind, const char *job, int conn_fd, pid_t *pid, struct tv_err *e)
+/* Starts this program as `replicate KIND JOB`; fds, NULL or two of them, become its 3 and 4. */
+static int spawn(const char *kind, const char *job, const int *fds, pid_t *pid, struct tv_err *e)
 {
 	const char *const argv[] = {"twinvmd", "replicate", kind, job, NULL};
 	posix_spawn_file_actions_t fa;
@@ -27,8 +27,8 @@ static int spawn(const char *kind, const char *job, int conn_fd, pid_t *pid, str
 	posix_spawnattr_setsigmask(&at, &none);
 	/* A session of its own: a signal to the daemon's group is not meant for replicators. */
 	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-	if (conn_fd >= 0)
-		posix_spawn_file_actions_adddup2(&fa, conn_fd, 3);
+	for (int i = 0; fds && i < 2; i++)
+		posix_spawn_file_actions_adddup2(&fa, fds[i], 3 + i);
 	r = posix_spawn(pid, "/proc/self/exe", &fa, &at, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&fa);
 	posix_spawnattr_destroy(&at);
@@ -69,7 +69,7 @@ int vm_start_source(struct vm *vm, struct tv_err *e)
 	tv_random_hex(vm->saved.session, 16);
 	job = job_of(vm);
 	vm->now = (struct vm_session){.awaited = vm->now.awaited};
-	rc = job ? spawn("source", job, -1, &vm->now.child, e) : tv_fail(e, -ENOMEM, "no memory");
+	rc = job ? spawn("source", job, NULL, &vm->now.child, e) : tv_fail(e, -ENOMEM, "no memory");
 	if (rc)
 		return rc;
 	vm->phase = VM_RUNNING;
@@ -79,12 +79,13 @@ int vm_start_source(struct vm *vm, struct tv_err *e)
 	return 0;
 }
 
-int spawn_sink(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
+int spawn_sink(struct daemon *d, int fd, int latch, pid_t *pid, struct tv_err *e)
 {
+	const int fds[2] = {fd, latch};
 	struct job j = {.conf = d->conf};
 	TV_FREE char *text = job_to_text(&j);
 
-	return text ? spawn("sink", text, fd, pid, e) : tv_fail(e, -ENOMEM, "no memory");
+	return text ? spawn("sink", text, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }
 
 static void helper(struct vm *vm, const char *kind, enum vm_phase phase)
@@ -93,7 +94,7 @@ static void helper(struct vm *vm, const char *kind, enum vm_phase phase)
 	struct tv_err e = {0};
 
 	vm->phase = phase;
-	if (!job || spawn(kind, job, -1, &vm->now.child, &e)) {
+	if (!job || spawn(kind, job, NULL, &vm->now.child, &e)) {
 		tv_log(TV_ERROR, "%s: %s; it is tried again", vm->name, e.text);
 		vm->now.child = 0;
 		vm_timer(vm, RETRY_NS);
@@ -121,6 +122,6 @@ void vm_forget_at_arbiter(struct vm *vm)
 	pid_t pid;
 
 	if (strcmp(vm->saved.arbiter, "none") != 0 && vm->saved.generation == 1 && job &&
-	    spawn("forget", job, -1, &pid, &e))
+	    spawn("forget", job, NULL, &pid, &e))
 		tv_log(TV_WARN, "%s: %s", vm->name, e.text);
 }

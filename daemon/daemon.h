@@ -9,6 +9,7 @@
  *   children.c       starts replicators and helper processes (recover.c)
  *   fencing.c        stops an instance that is stale
  *   members.c reprotect.c   a VM that runs alone is protected again
+ *   door.c           connections of hosts that are not known yet
  *   sessions.c       what follows from the end of a session
  *   supervise.c      messages and ends of replicators, timers
  *   register.c       admits replicators
@@ -40,11 +41,6 @@ struct waiting {
 	struct session_register as; /* how it registered */
 };
 
-struct stranger { /* a connection that has not registered: its process, and where it came from */
-	pid_t pid;
-	char address[64];
-};
-
 struct daemon {
 	struct config conf;
 	struct event_base *base;
@@ -56,10 +52,11 @@ struct daemon {
 	TAILQ_HEAD(vm_list, vm) vms;
 	TAILQ_HEAD(kept_list, kept) kept;
 	TAILQ_HEAD(waiting_list, waiting) waiting;
-	struct event *admit;	    /* one of them need not wait any more */
-	void (*due)(struct vm *vm); /* a VM's timer has run down */
-	unsigned n_strangers;
-	struct stranger strangers[32];
+	struct event *admit;			 /* one of them need not wait any more */
+	void (*due)(struct vm *vm);		 /* a VM's timer has run down */
+	TAILQ_HEAD(caller_list, caller) callers; /* door.c */
+	int64_t door_logged_ns;
+	unsigned door_unlogged;
 };
 
 static inline struct fo_times daemon_times(const struct daemon *d)
@@ -128,7 +125,8 @@ void vm_answer_with(struct vm *vm, json_t *msg);
 void vm_job(const struct vm *vm, struct job *out);
 /* A replicator for the host in vm->saved.peer. */
 int vm_start_source(struct vm *vm, struct tv_err *e) TV_MUST_CHECK;
-int spawn_sink(struct daemon *d, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
+/* For the connection fd. The process closes latch when its peer is authenticated, and by its end. */
+int spawn_sink(struct daemon *d, int fd, int latch, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
 /* After a dead replicator: the record, then the VM is released. Its exit comes to vm_recovered. */
 void vm_start_recovery(struct vm *vm);
 /* Stops the VM for good and takes out of it what twinvm added. Its exit comes to vm_fence_done. */
@@ -161,6 +159,13 @@ void reprotect_ended(struct vm *vm, enum fo_reprotect_end how);
 /* A try is due. */
 void reprotect_try(struct vm *vm);
 
+/* ---- door.c: connections that have not registered ---- */
+/* A connection has come in, TLS not begun; takes fd over. */
+void door_accept(struct daemon *d, int fd);
+/* The process has registered. address: where its connection came from; unchanged if not known. */
+void door_registered(struct daemon *d, pid_t pid, char *address, size_t room);
+void door_child_exit(struct daemon *d, pid_t pid);
+
 /* ---- sessions.c: what follows from the end of a session; the table: sessions.h ---- */
 void session_ended(struct vm *vm);
 void vm_recovered(struct vm *vm, int status);
@@ -170,7 +175,6 @@ void vm_fence_done(struct vm *vm, int status);
 /* After a daemon's start: a replicator that does not register within a moment is dead. */
 void supervise_loaded(struct daemon *d);
 void supervise_child_exit(struct daemon *d, pid_t pid, int status);
-int supervise_accept(struct daemon *d, int fd, struct tv_err *e) TV_MUST_CHECK;
 extern const struct ctl_ops supervise_rep_ops;
 
 /* ---- register.c ---- */

@@ -31,7 +31,7 @@ static int replicate(int argc, char **argv)
 	if (argc == 4 && !strcmp(argv[2], "source"))
 		return source_main(argv[3]);
 	if (argc == 4 && !strcmp(argv[2], "sink"))
-		return sink_main(argv[3], 3);
+		return sink_main(argv[3], 3, 4);
 	if (argc == 4 && !strcmp(argv[2], "recover"))
 		return recover_main(argv[3]);
 	if (argc == 4 && !strcmp(argv[2], "fence"))

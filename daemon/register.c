@@ -65,17 +65,6 @@ static void wait_for_end(struct vm *vm, struct ctl *c, const struct session_regi
 		refuse(older, REPLACED);
 }
 
-/* The process is known by its connection now; out: where that came from, if it is known. */
-static void no_stranger(struct daemon *d, pid_t pid, char *address, size_t room)
-{
-	for (unsigned i = 0; i < d->n_strangers; i++)
-		if (d->strangers[i].pid == pid) {
-			tv_copy(address, room, d->strangers[i].address);
-			d->strangers[i] = d->strangers[--d->n_strangers];
-			return;
-		}
-}
-
 static void learn(struct vm *vm, const struct session_register *as)
 {
 	struct vm_saved *s = &vm->saved;
@@ -83,7 +72,7 @@ static void learn(struct vm *vm, const struct session_register *as)
 	vm->now.replicator = as->pid;
 	vm->now.child = 0;
 	vm->now.awaited = false;
-	no_stranger(vm->d, as->pid, s->peer.address, sizeof(s->peer.address));
+	door_registered(vm->d, as->pid, s->peer.address, sizeof(s->peer.address));
 	tv_copy(s->peer.name, sizeof(s->peer.name), as->peer);
 	s->peer.port = as->peer_port;
 	tv_copy(s->dir, sizeof(s->dir), as->dir);

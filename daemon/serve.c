@@ -47,13 +47,11 @@ static void on_ctl(evutil_socket_t fd, short what, void *arg)
 
 static void on_peer(evutil_socket_t fd, short what, void *arg)
 {
-	TV_CLOSE int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-	struct daemon *d = arg;
-	struct tv_err e = {0};
+	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 
 	(void)what;
-	if (conn >= 0 && supervise_accept(d, conn, &e))
-		tv_log(TV_WARN, "connection refused: %s", e.text);
+	if (conn >= 0)
+		door_accept(arg, conn);
 }
 
 /* What a backup session waited for has ended. */
@@ -209,6 +207,7 @@ int daemon_main(const char *config_path)
 	TAILQ_INIT(&d->vms);
 	TAILQ_INIT(&d->kept);
 	TAILQ_INIT(&d->waiting);
+	TAILQ_INIT(&d->callers);
 	if (set_up(d, config_path, &e)) {
 		fprintf(stderr, "twinvmd: %s\n", e.text);
 		return 1;

@@ -58,11 +58,7 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 
 	if (fence_command_exit(d, pid, status))
 		return;
-	for (unsigned i = 0; i < d->n_strangers; i++)
-		if (d->strangers[i].pid == pid) {
-			d->strangers[i] = d->strangers[--d->n_strangers];
-			break;
-		}
+	door_child_exit(d, pid);
 	TAILQ_FOREACH(vm, &d->vms, link)
 		if (vm->now.child == pid)
 			break;
@@ -80,26 +76,6 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 	/* With a connection its end is found there, after everything that it sent was read. */
 	if (!vm->now.rep && vm->now.replicator == pid)
 		session_ended(vm);
-}
-
-int supervise_accept(struct daemon *d, int fd, struct tv_err *e)
-{
-	struct stranger s = {0};
-	struct sockaddr_storage a;
-	socklen_t n = sizeof(a);
-	int rc;
-
-	/* Peers that have not registered may take a bounded number of processes. */
-	if (d->n_strangers == sizeof(d->strangers) / sizeof(*d->strangers))
-		return tv_fail(e, -EAGAIN, "too many connections that have not registered");
-	if (getpeername(fd, (struct sockaddr *)&a, &n) ||
-	    getnameinfo((struct sockaddr *)&a, n, s.address, sizeof(s.address), NULL, 0,
-			NI_NUMERICHOST))
-		s.address[0] = 0;
-	rc = spawn_sink(d, fd, &s.pid, e);
-	if (!rc)
-		d->strangers[d->n_strangers++] = s;
-	return rc;
 }
 
 /* ---- messages of replicators ---- */

@@ -154,6 +154,7 @@ static void on_opened(struct repl_conn *c, const char *peer, void *arg)
 	struct sink *s = arg;
 
 	(void)c;
+	tv_close_fd(&s->latch_fd); /* twinvmd counts this connection as authenticated */
 	tv_copy(s->job.peer.name, sizeof(s->job.peer.name), peer);
 }
 

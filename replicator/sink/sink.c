@@ -28,9 +28,11 @@
 #include "replicator/sink/sink_int.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 
+#define HANDSHAKE_TIMEOUT_MS 3000	   /* until then anybody may have connected */
 #define HELLO_TIMEOUT_NS (5 * TV_NS_PER_S) /* a peer that connects must introduce itself */
 
 /* ---- time ---- */
@@ -163,7 +165,7 @@ static int start(struct sink *s, int conn_fd)
 	const struct config *c = &s->job.conf;
 	struct repl_tls_conf tls = config_tls(c);
 	struct report_ops rops = {sink_introduce, on_message, s};
-	struct repl_opts opts = {0};
+	struct repl_opts opts = {.handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS};
 	int rc;
 
 	s->base = event_base_new();
@@ -181,7 +183,7 @@ static int start(struct sink *s, int conn_fd)
 	return rc;
 }
 
-int sink_main(const char *job_text, int conn_fd)
+int sink_main(const char *job_text, int conn_fd, int latch_fd)
 {
 	static struct sink sink; /* outlives every callback */
 	struct sink *s = &sink;
@@ -189,6 +191,9 @@ int sink_main(const char *job_text, int conn_fd)
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
+	s->latch_fd = latch_fd;
+	if (latch_fd >= 0)
+		fcntl(latch_fd, F_SETFD, FD_CLOEXEC);
 	rc = job_from_text(job_text, &s->job, &s->why);
 	if (rc) {
 		tv_log(TV_ERROR, "%s", s->why.text);

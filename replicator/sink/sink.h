@@ -11,8 +11,9 @@
 /*
  * Runs until the session has ended, and returns the process's exit status: 0, or 1 when something
  * failed. job_text: the job as JSON (replicator/session/job.h). conn_fd: the accepted TCP
- * connection, TLS not begun; taken over.
+ * connection, TLS not begun; taken over. latch_fd: is closed when the certificate of the other host
+ * has been found good; -1: none.
  */
-int sink_main(const char *job_text, int conn_fd);
+int sink_main(const char *job_text, int conn_fd, int latch_fd);
 
 #endif

@@ -28,6 +28,7 @@ struct sink {
 	struct report *report;
 	struct repl_tls *tls;
 	struct repl_conn *conn; /* NULL: closed */
+	int latch_fd;		/* closed once the certificate is good; -1 */
 	struct repl_beat *beats;
 	int64_t beat_rx_ns; /* last heartbeat datagram of the primary */
 	struct fo_arbiter *arbiter;

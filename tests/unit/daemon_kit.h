@@ -54,6 +54,7 @@ KIT int kit_set_up(void **state)
 	TAILQ_INIT(&d.vms);
 	TAILQ_INIT(&d.kept);
 	TAILQ_INIT(&d.waiting);
+	TAILQ_INIT(&d.callers);
 	if (!mkdtemp(d.conf.state_dir))
 		return -1;
 	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
