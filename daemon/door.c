@@ -17,9 +17,9 @@
  *
  * Slots are counted by source address. Each peer's address (of the configuration, of the arbiter's
  * members, of the VMs' other hosts) has slots of its own; all other addresses share a few. When
- * there is no free slot, the oldest connection in that state gives way: a peer sends its first
+ * there is no free slot, the oldest connection in that state is ended: a peer sends its first
  * bytes within a round trip and ends its handshake within milliseconds, so the oldest is the one
- * that is least likely a peer. Only an authenticated connection never gives way. So connections of
+ * that is least likely a peer. Only an authenticated connection is never ended. So connections of
  * other addresses never cost a peer its slot, and those that come from a peer's own address (a local
  * user there) would have to fill all slots anew within every few milliseconds.
  *

@@ -40,6 +40,8 @@ const char *sink_hello_invalid(const Twinvm__Hello *h)
 		return "session";
 	if (!h->vm_name[0] || strlen(h->vm_name) >= ROOM(vm_name) || !is_name(h->vm_name))
 		return "vm_name";
+	if (!h->generation || h->generation > INT64_MAX) /* it is written as JSON */
+		return "generation";
 	if (strlen(h->arbiter) >= ROOM(arbiter))
 		return "arbiter";
 	if (h->heartbeat_ms < HEARTBEAT_MIN_MS || h->heartbeat_ms > HEARTBEAT_MAX_MS)

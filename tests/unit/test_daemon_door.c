@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Connections of hosts that are not known: who finds a slot, who gives way. This program stands in
+ * Connections of hosts that are not known: who finds a slot, who is ended for another. This program stands in
  * for the sink, too: started as `replicate`, it answers R, and does what the first byte after the
  * head of a TLS record asks for: A closes the latch (authenticated), H does not.
  */
