@@ -205,7 +205,8 @@ int recover_main(const char *job_text);
 int fence_main(const char *job_text);
 int forget_main(const char *job_text);
 #define RECOVER_FENCED 3
-#define FENCE_GONE 4   /* the VM's process has ended */
-#define FENCE_FROZEN 5 /* QEMU did not answer: its process is stopped */
+#define RECOVER_TAKEN_BACK 6 /* as 0; the VM had been taken back: two generations higher */
+#define FENCE_GONE 4	     /* the VM's process has ended */
+#define FENCE_FROZEN 5	     /* QEMU did not answer: its process is stopped */
 
 #endif

@@ -6,7 +6,8 @@
  * recover_main, after a replicator died on the primary. Rule 4 first: the record must state that
  * the VM runs alone before a frame may pass; the daemon drops frames until then (frames held in the
  * kernel wait there, and leave now). Then rule 5: the VM is released and resumed. Exit status: 0
- * cleaned up, RECOVER_FENCED another host runs the VM (this instance must be stopped), 1 try again.
+ * cleaned up, RECOVER_TAKEN_BACK the same, RECOVER_FENCED another host runs the VM (this instance
+ * must be stopped), 1 try again.
  *
  * fence_main, for a VM that another host runs (rule 3): stops it, for good, and takes out of it
  * what twinvm added, so that the operator finds nothing but the VM as it stood. The stop comes
@@ -27,7 +28,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int record_alone(const struct job *j, struct tv_err *e)
+/* generation: of the record. */
+static int record_alone(const struct job *j, uint64_t *generation, struct tv_err *e)
 {
 	struct fo_claim c;
 	struct fo_arbiter *a = NULL;
@@ -43,6 +45,7 @@ static int record_alone(const struct job *j, struct tv_err *e)
 		return rc;
 	job_claim(j, &c);
 	rc = fo_claim(a, FO_ASK_ALONE, &c, &rec, e);
+	*generation = rc ? 0 : rec.generation;
 	fo_arbiter_close(a);
 	return rc;
 }
@@ -100,6 +103,7 @@ static int recover(const struct job *j, const struct hv_vm_id *vm, struct cap_pa
 {
 	bool arbiter = strcmp(j->arbiter, "none") != 0;
 	struct tv_err e = {0};
+	uint64_t generation;
 	int rc;
 
 	if (page && page->yielded && !arbiter) {
@@ -111,7 +115,7 @@ static int recover(const struct job *j, const struct hv_vm_id *vm, struct cap_pa
 	}
 	if (page && arbiter)
 		stop_meanwhile(vm, page);
-	rc = record_alone(j, &e);
+	rc = record_alone(j, &generation, &e);
 	if (rc == TV_E_LOST) {
 		tv_log(TV_ERROR, "%s: %s", j->vm_name, e.text);
 		return RECOVER_FENCED; /* the daemon has it stopped: fence_main */
@@ -121,7 +125,8 @@ static int recover(const struct job *j, const struct hv_vm_id *vm, struct cap_pa
 		       j->vm_name, e.text);
 		return 1;
 	}
-	return release(j, vm, page);
+	rc = release(j, vm, page);
+	return !rc && generation > j->generation ? RECOVER_TAKEN_BACK : rc;
 }
 
 int recover_main(const char *job_text)

@@ -114,6 +114,19 @@ static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 	vm_save(vm);
 }
 
+/* A planned switch whose backup could not start the VM: this host's again, by record. */
+static void take_back(struct vm *vm, uint64_t generation)
+{
+	if (generation <= vm->saved.generation)
+		return;
+	vm->saved.generation = generation;
+	if (vm->highest < generation)
+		vm->highest = generation;
+	if (generation_note(vm->d, vm->id, generation))
+		tv_log(TV_ERROR, "%s: its generation is not on disk", vm->name);
+	vm_save(vm);
+}
+
 /* ---- helper processes have ended ---- */
 void vm_fence_done(struct vm *vm, int status)
 {
@@ -145,6 +158,10 @@ void vm_recovered(struct vm *vm, int status)
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 
 	vm->now.child = 0;
+	if (code == RECOVER_TAKEN_BACK) {
+		take_back(vm, vm->saved.generation + 2);
+		code = 0;
+	}
 	if (code == RECOVER_FENCED)
 		fencing_note_stale(vm);
 	if (vm->highest > vm->saved.generation) {
@@ -264,6 +281,8 @@ void session_ended(struct vm *vm)
 	const struct session_rule *r = session_rule(vm->role, how);
 
 	vm->now.replicator = 0;
+	if (vm->role == SESSION_PRIMARY && vm->now.done)
+		take_back(vm, vm->now.end.generation);
 	if (r->switched)
 		report_switched(vm);
 	if (r->stale)

@@ -10,6 +10,11 @@
  * must neither release output nor have its lease renewed by a backup that is about to run the VM
  * itself. An epoch that is verified later is whole and may be run; the primary only never learns of
  * it.
+ *
+ * A promotion that fails leaves what may be the last copy of the VM, so nothing is removed. After a
+ * planned switch the primary waits with a whole copy: the VM is offered back, and the primary takes
+ * it with a compare-and-swap of its own. Else an operator tries again, which takes the record's next
+ * generation: of the two, the arbiter lets one win.
  */
 #include "failover/failover.h"
 #include "failover/mutant.h"
@@ -36,13 +41,14 @@ static bool listens_in(enum fo_backup_state s)
 /* ---- what holds between any two calls ---- */
 static void check(const struct fo_backup *b)
 {
-	bool has_vm = b->state == FO_B_PROMOTING || b->state == FO_B_PROMOTED;
+	bool has_vm = b->state == FO_B_PROMOTING || b->state == FO_B_PROMOTED ||
+		      b->state == FO_B_OFFERED || b->state == FO_B_KEPT;
 
 	/* Only epochs whose end has come are committed, and only such are run (rule 2). */
 	FO_ASSERT(b->epoch_committed + b->in_epoch <= b->epoch_open);
 	FO_ASSERT(b->epoch_committed || b->state == FO_B_SYNCING || b->state == FO_B_GONE);
 	FO_ASSERT(b->generation >= b->session_generation);
-	FO_ASSERT(!has_vm || b->generation > b->session_generation);
+	FO_ASSERT(!has_vm || fo_backup_owns(b));
 	FO_ASSERT(b->state != (b->arbiter ? FO_B_WAITING : FO_B_ASKING));
 	FO_ASSERT(!b->promote.open || b->state == FO_B_ASKING);
 	FO_ASSERT(!b->retry_at_ns || (b->state == FO_B_ASKING && !b->promote.open));
@@ -56,6 +62,13 @@ static void check_promote(const struct fo_backup *b)
 	FO_ASSERT(!b->over && b->state == FO_B_PROMOTING);
 	FO_ASSERT(b->epoch_committed && b->generation > b->session_generation);
 	FO_ASSERT(!b->arbiter || b->promote.won);
+}
+
+/* What may be the last copy is removed only for another host's record, or the primary's. */
+static void check_discard(const struct fo_backup *b, enum fo_backup_event ev, unsigned actions)
+{
+	FO_ASSERT(!(actions & FO_A(DISCARD)) || !fo_backup_owns(b) || ev == FO_BE_LOST ||
+		  ev == FO_BE_TAKEN_BACK);
 }
 
 static void tell(struct fo_backup *b, struct fo_msg m)
@@ -89,6 +102,8 @@ static void act(struct fo_backup *b, unsigned a, int64_t now_ns)
 		tell(b, (struct fo_msg){.kind = FO_M_FENCED});
 		b->ops->act(b->arg, FO_ACTION_PROMOTE, b->generation);
 	}
+	if (a & FO_A(OFFER))
+		tell(b, (struct fo_msg){.kind = FO_M_FENCED, .offered = true});
 	if (a & FO_A(DISCARD))
 		b->ops->act(b->arg, FO_ACTION_DISCARD, b->generation);
 	if (a & FO_A(HAND_OVER)) {
@@ -106,6 +121,10 @@ static void event(struct fo_backup *b, int64_t now_ns, enum fo_backup_event ev)
 		return;
 	if (FO_BROKEN(promote_without_arbiter) && st.actions & FO_A(ASK_PROMOTE))
 		st = (struct fo_step){FO_B_PROMOTING, FO_A(PROMOTE)};
+	if (FO_BROKEN(discard_after_won) &&
+	    (ev == FO_BE_PROMOTE_FAILED || ev == FO_BE_SWITCH_FAILED))
+		st = (struct fo_step){FO_B_GONE, FO_A(DISCARD)};
+	check_discard(b, ev, st.actions);
 	b->state = (enum fo_backup_state)st.next;
 	b->retry_at_ns = 0;
 	b->ended = b->state == FO_B_GONE || b->state == FO_B_PROMOTED;
@@ -136,7 +155,19 @@ void fo_backup_answer(struct fo_backup *b, int64_t now_ns, int rc, uint64_t gene
 void fo_backup_promoted(struct fo_backup *b, int64_t now_ns, int rc)
 {
 	FO_ASSERT(b->state == FO_B_PROMOTING);
-	event(b, now_ns, rc ? FO_BE_PROMOTE_FAILED : FO_BE_PROMOTE_DONE);
+	event(b, now_ns,
+	      !rc			 ? FO_BE_PROMOTE_DONE
+	      : b->planned && !b->closed ? FO_BE_SWITCH_FAILED
+					 : FO_BE_PROMOTE_FAILED);
+}
+
+bool fo_backup_retry(struct fo_backup *b, int64_t now_ns)
+{
+	if (b->state != FO_B_KEPT && b->state != FO_B_OFFERED)
+		return false;
+	b->planned = false; /* the record that the primary could take back is taken anew */
+	event(b, now_ns, FO_BE_RETRY);
+	return true;
 }
 
 bool fo_backup_force(struct fo_backup *b, int64_t now_ns)
@@ -192,10 +223,14 @@ void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t rx_ns)
 }
 
 /* ---- messages ---- */
-static int generation_check(struct fo_backup *b, uint64_t generation)
+static int generation_check(struct fo_backup *b, int64_t now_ns, uint64_t generation)
 {
 	if (generation == b->generation)
 		return 0;
+	if (fo_backup_owns(b) && generation == b->generation + 1) { /* what was offered */
+		event(b, now_ns, FO_BE_TAKEN_BACK);
+		return -ESTALE;
+	}
 	if (generation > b->generation)
 		return TV_E_PROTOCOL; /* its hello had the session's */
 	tell(b, (struct fo_msg){.kind = FO_M_FENCED, .running = b->state == FO_B_PROMOTED});
@@ -204,7 +239,7 @@ static int generation_check(struct fo_backup *b, uint64_t generation)
 
 int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *m)
 {
-	int rc = generation_check(b, m->generation);
+	int rc = generation_check(b, now_ns, m->generation);
 
 	if (rc || b->ended)
 		return rc;
@@ -221,6 +256,7 @@ int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *
 		/* A planned switch is about one epoch, and it is committed here. */
 		if (m->epoch && m->epoch != b->epoch_committed)
 			return TV_E_PROTOCOL;
+		b->planned = m->epoch != 0;
 		event(b, now_ns, FO_BE_TAKE_OVER);
 		return 0;
 	case FO_M_BYE:
@@ -236,7 +272,7 @@ int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *
 /* ---- the stream's marks ---- */
 int fo_backup_sync_end(struct fo_backup *b, uint64_t generation)
 {
-	int rc = generation_check(b, generation);
+	int rc = generation_check(b, b->last_tick_ns, generation);
 
 	if (rc)
 		return rc;
@@ -248,7 +284,7 @@ int fo_backup_sync_end(struct fo_backup *b, uint64_t generation)
 
 int fo_backup_epoch_begin(struct fo_backup *b, uint64_t generation, uint64_t epoch)
 {
-	int rc = generation_check(b, generation);
+	int rc = generation_check(b, b->last_tick_ns, generation);
 
 	if (rc)
 		return rc;
@@ -261,7 +297,7 @@ int fo_backup_epoch_begin(struct fo_backup *b, uint64_t generation, uint64_t epo
 
 int fo_backup_epoch_end(struct fo_backup *b, uint64_t generation, uint64_t epoch)
 {
-	int rc = generation_check(b, generation);
+	int rc = generation_check(b, b->last_tick_ns, generation);
 
 	if (rc)
 		return rc;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The three questions, each as one read and one compare-and-swap of the arbiter's record. */
+/* The four questions, each as one read and one compare-and-swap of the arbiter's record. */
 #include "failover/failover.h"
 #include "failover/mutant.h"
 
@@ -25,9 +25,47 @@ static bool primary_may(const struct fo_claim *c, const struct fo_record *now)
  * in. */
 static bool backup_may(const struct fo_claim *c, const struct fo_record *now)
 {
+	/* Once more, after its promotion failed: an offer to give the VM back ends with it. */
+	if (now->state == FO_ALONE)
+		return !strcmp(now->primary, c->self) && !strcmp(now->session, c->session) &&
+		       now->generation == c->generation;
 	return now->state == FO_PAIRED && !strcmp(now->backup, c->self) &&
 	       (!strcmp(now->session, c->session) || FO_BROKEN(any_session)) &&
 	       now->generation == c->generation;
+}
+
+/* The primary takes back only what the backup of its own session took and could not start. */
+static bool may_take_back(const struct fo_claim *c, const struct fo_record *now)
+{
+	return now->state == FO_ALONE && !strcmp(now->primary, c->peer) &&
+	       !strcmp(now->session, c->session) && now->generation == c->generation + 1;
+}
+
+/* A primary that died after it took its VM back knows its old generation only. */
+static bool was_taken_back(const struct fo_claim *c, const struct fo_record *now)
+{
+	return now->state == FO_ALONE && !strcmp(now->primary, c->self) &&
+	       !strcmp(now->session, c->session) && now->generation == c->generation + 2;
+}
+
+static bool may(enum fo_question q, const struct fo_claim *c, const struct fo_record *now)
+{
+	switch (q) {
+	case FO_ASK_PROMOTE:
+		return backup_may(c, now);
+	case FO_ASK_BACK:
+		return may_take_back(c, now);
+	default:
+		return primary_may(c, now);
+	}
+}
+
+/* How many generations the answer is above the one that the asker knows. */
+static uint64_t generations_of(enum fo_question q)
+{
+	if (q == FO_ASK_PROMOTE)
+		return FO_BROKEN(forget_generation) ? 0 : 1;
+	return q == FO_ASK_BACK ? 2 : 0;
 }
 
 static void copy(char *to, size_t room, const char *from)
@@ -45,8 +83,7 @@ static struct fo_record next_record(enum fo_question q, const struct fo_claim *c
 		r.state = FO_PAIRED;
 		copy(r.backup, sizeof(r.backup), c->peer);
 	}
-	if (q == FO_ASK_PROMOTE && !FO_BROKEN(forget_generation))
-		r.generation++;
+	r.generation += generations_of(q);
 	return r;
 }
 
@@ -78,20 +115,21 @@ int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 	 */
 	for (int i = 0; i < 3; i++) {
 		rc = a->read(a, c->vm_id, &now, e);
-		if (rc == -ENOENT && q != FO_ASK_PROMOTE)
+		if (rc == -ENOENT && (q == FO_ASK_PAIR || q == FO_ASK_ALONE))
 			now = (struct fo_record){0};
 		else if (rc)
 			return rc == -ENOENT ? tv_fail(e, TV_E_LOST,
 						       "the arbiter has no record of this VM")
 					     : rc;
-		else if (already(q, c, &now)) {
+		else if (already(q, c, &now) || (q == FO_ASK_ALONE && was_taken_back(c, &now))) {
 			*out = now;
 			return 0;
-		} else if (q == FO_ASK_PROMOTE ? !backup_may(c, &now) : !primary_may(c, &now))
+		} else if (!may(q, c, &now))
 			return lost(e, &now);
 		*out = next_record(q, c, now.version + 1);
 		FO_ASSERT(out->generation >= now.generation);
-		FO_ASSERT(out->generation == c->generation + (q == FO_ASK_PROMOTE));
+		FO_ASSERT(out->generation == c->generation + generations_of(q) ||
+			  FO_BROKEN(forget_generation));
 		rc = a->cas(a, c->vm_id, out, e);
 		if (rc != TV_E_LOST)
 			return rc;

@@ -85,8 +85,14 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	/* The backup has the record. This instance ends when the backup reports that it runs. */
 	P(YIELDED, PEER_RUNS, SWITCHED, DO(QUIT_VM)),
 	P(YIELDED, PEER_LOST, FENCED, DO(STOP_VM)),
-	P(YIELDED, SWITCH_OVERDUE, FENCED, DO(STOP_VM)),
+	P(YIELDED, OFFERED, RETURNING, DO(ASK_BACK)),
 	P(YIELDED, VM_DIED, ALONE, DO(END)),
+
+	/* An offer is not enough (rule 3): the backup may try again meanwhile. */
+	P(RETURNING, ALONE_RECORDED, ALONE, DO(RESUME_VM) | DO(LEAVE)),
+	P(RETURNING, RECORD_LOST, FENCED, DO(STOP_VM)),
+	P(RETURNING, ARBITER_UNREACHABLE, RETURNING, DO(ASK_LATER)),
+	P(RETURNING, VM_DIED, ALONE, DO(END)),
 };
 
 static const struct row backup_table[FO_B_COUNT][FO_BE_COUNT] = {
@@ -113,7 +119,18 @@ static const struct row backup_table[FO_B_COUNT][FO_BE_COUNT] = {
 	B(WAITING, BYE, GONE, DO(DISCARD)),
 
 	B(PROMOTING, PROMOTE_DONE, PROMOTED, DO(HAND_OVER)),
-	B(PROMOTING, PROMOTE_FAILED, GONE, DO(DISCARD)),
+	/* From here on this may be the VM's last copy: it goes when the record names another host,
+	 * or when the primary has taken the VM back. */
+	B(PROMOTING, PROMOTE_FAILED, KEPT, 0),
+	B(PROMOTING, SWITCH_FAILED, OFFERED, DO(OFFER)),
+
+	B(OFFERED, TAKEN_BACK, GONE, DO(DISCARD)),
+	B(OFFERED, SILENCE, KEPT, 0),
+	B(OFFERED, GRACE_OVER, KEPT, 0),
+	B(OFFERED, RETRY, ASKING, DO(ASK_PROMOTE)),
+
+	B(KEPT, TAKEN_BACK, GONE, DO(DISCARD)),
+	B(KEPT, RETRY, ASKING, DO(ASK_PROMOTE)),
 };
 
 struct fo_step fo_primary_step(enum fo_primary_state s, enum fo_primary_event ev, bool arbiter)
@@ -146,8 +163,9 @@ struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, b
 	if (s == (arbiter ? FO_B_WAITING : FO_B_ASKING))
 		return (struct fo_step){(int)s, 0};
 	if (r->step.actions & DO(ASK_PROMOTE) && !arbiter) {
-		/* The primary itself yields: no other host runs the VM, no operator is needed. */
-		if (ev == FO_BE_TAKE_OVER)
+		/* The primary itself yields: no other host runs the VM, no operator is needed. A
+		 * retry is the operator's. */
+		if (ev == FO_BE_TAKE_OVER || ev == FO_BE_RETRY)
 			return (struct fo_step){FO_B_PROMOTING, DO(PROMOTE)};
 		return (struct fo_step){FO_B_WAITING, 0};
 	}

@@ -72,7 +72,9 @@ struct fo_arbiter {
 enum fo_question {
 	FO_ASK_PAIR,	/* primary: from now on `backup` may promote */
 	FO_ASK_ALONE,	/* primary: no other host may run this VM */
-	FO_ASK_PROMOTE, /* backup: this host runs the VM from now on; generation + 1 */
+	FO_ASK_BACK,	/* primary: the backup could not start the VM; generation + 2 */
+	FO_ASK_PROMOTE, /* backup: this host runs the VM from now on; generation + 1; again after
+			 * its promotion failed: withdraws an offer to give the VM back */
 };
 struct fo_claim {
 	char vm_id[33];
@@ -183,6 +185,7 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 	X(SWITCHING, "planned switch: the last epoch is being sent, the VM is stopped by it") \
 	X(YIELDING, "planned switch: the backup was asked to take over") \
 	X(YIELDED, "planned switch: the backup has the record, but has not reported that it runs") \
+	X(RETURNING, "planned switch: the backup cannot start the VM, the record is asked for it") \
 	X(ALONE, "end of the session: the VM runs unprotected, or its process has ended") \
 	X(SWITCHED, "end of the session: the backup runs the VM") \
 	X(FENCED, "another host runs the VM: this instance is stopped for good")
@@ -201,6 +204,7 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 	X(SWITCH_OVERDUE, "the backup has not reported that it took over within switch_ns") \
 	X(PEER_RUNS, "the backup reports that it runs the VM") \
 	X(HIGHER_GENERATION, "another host has a higher generation of this VM") \
+	X(OFFERED, "the backup cannot start the VM and offers it back") \
 	X(VM_DIED, "QEMU's process has ended")
 #define FO_BACKUP_STATES(X) \
 	X(SYNCING, "no epoch is committed: nothing to run yet") \
@@ -208,6 +212,8 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 	X(ASKING, "the arbiter is asked for the VM: neither commits nor echoes are sent any more") \
 	X(WAITING, "no arbiter: waits for an operator, or for the primary to come back") \
 	X(PROMOTING, "the VM is being started from the last committed epoch") \
+	X(OFFERED, "planned switch: the VM could not be started and is offered back") \
+	X(KEPT, "the VM could not be started: its last copy is kept for an operator") \
 	X(PROMOTED, "end of the session: the VM runs here") \
 	X(GONE, "end of the session: the standby is removed")
 #define FO_BACKUP_EVENTS(X) \
@@ -222,10 +228,14 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 	X(UNREACHABLE, "it is unknown whether the record was written") \
 	X(BYE, "the primary ends protection") \
 	X(PROMOTE_DONE, "the VM runs") \
-	X(PROMOTE_FAILED, "the VM could not be started")
+	X(PROMOTE_FAILED, "the VM could not be started") \
+	X(SWITCH_FAILED, "the VM could not be started, and the primary waits with a whole copy") \
+	X(TAKEN_BACK, "the primary has taken back the VM that was offered") \
+	X(RETRY, "operator tries the promotion again")
 #define FO_ACTIONS(X) \
 	X(ASK_PAIR, "ask the arbiter to record the backup") \
 	X(ASK_ALONE, "ask the arbiter to record that no other host runs the VM") \
+	X(ASK_BACK, "ask the arbiter for the VM that the backup offers back") \
 	X(ASK_LATER, "ask again after retry_ns") \
 	X(RELEASE, "from now on commits release output") \
 	X(LEAVE, "release all output, detach, end the session; the VM keeps running") \
@@ -237,6 +247,7 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 	X(END, "the VM's process is gone: end the session") \
 	X(ASK_PROMOTE, "ask the arbiter for the VM") \
 	X(PROMOTE, "send the primary the new generation, start the VM") \
+	X(OFFER, "send the primary the offer to take the VM back") \
 	X(DISCARD, "remove the standby and end the session") \
 	X(HAND_OVER, "report to the primary that the VM runs, give the VM to the daemon")
 /* clang-format on */
@@ -288,6 +299,7 @@ struct fo_msg {
 	int64_t sent_ns; /* the primary's own clock, only ever compared by the primary */
 	bool datagram;	 /* heartbeats and echoes: beside the stream */
 	bool running;
+	bool offered; /* FENCED: and could not be started; the primary may take it back */
 };
 
 /*
@@ -331,11 +343,12 @@ struct fo_primary { /* read only for its owner */
 	unsigned in_flight_max; /* the owner's, 1 to FO_MAX_IN_FLIGHT */
 	enum fo_primary_state state;
 	bool welcomed, synced, releasing, capturing, ended;
-	struct fo_asked pair, alone; /* both may be open: ALONE is asked without waiting for PAIR */
-	bool over;		     /* ended, and the last action has been carried out */
-	bool excused;		     /* the last tick came late, and nothing was concluded */
-	bool last_taken;	     /* planned switch: the last epoch's capture has begun */
-	uint64_t epoch_running;	     /* the next to be captured; from 1 */
+	/* PAIR and ALONE may both be open: the second is asked without waiting for the first. */
+	struct fo_asked pair, alone, back;
+	bool over;		/* ended, and the last action has been carried out */
+	bool excused;		/* the last tick came late, and nothing was concluded */
+	bool last_taken;	/* planned switch: the last epoch's capture has begun */
+	uint64_t epoch_running; /* the next to be captured; from 1 */
 	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;
 	uint64_t seq;
 	int64_t lease_from_ns; /* own stamp of the newest heartbeat that came back; 0 none */
@@ -386,6 +399,7 @@ struct fo_backup { /* read only for its owner */
 	bool welcomed, closed, syncing, in_epoch, ended;
 	bool over; /* ended, and the last action has been carried out */
 	struct fo_asked promote;
+	bool planned; /* the primary has stopped its VM, whole, and waits */
 	uint64_t epoch_open, epoch_committed;
 	int64_t grace_at_ns, retry_at_ns, last_tick_ns; /* 0 none */
 };
@@ -411,5 +425,12 @@ void fo_backup_answer(struct fo_backup *b, int64_t now_ns, int rc, uint64_t gene
 void fo_backup_promoted(struct fo_backup *b, int64_t now_ns, int rc);
 /* The operator states that the primary does not run any more. False: refused in this state. */
 bool fo_backup_force(struct fo_backup *b, int64_t now_ns);
+/* Tries a promotion again that failed. False: none has failed. */
+bool fo_backup_retry(struct fo_backup *b, int64_t now_ns);
+/* This host took the VM over, by record if there is one: its copy may be the last. */
+static inline bool fo_backup_owns(const struct fo_backup *b)
+{
+	return b->generation > b->session_generation;
+}
 
 #endif

@@ -33,7 +33,9 @@
 	X(echo_after_asking)       /* rule 3: it still renews the primary's lease */               \
 	X(any_session)             /* rule 2: an old synchronisation's copy may promote */         \
 	X(lost_is_won)             /* rule 3: a lost compare-and-swap counts as won */             \
-	X(resume_unasked)          /* rule 3: a called-off switch resumes without asking */
+	X(resume_unasked)          /* rule 3: a called-off switch resumes without asking */       \
+	X(resume_offered)          /* rule 3: an offer to take the VM back needs no record */     \
+	X(discard_after_won)       /* the last copy is removed when it could not be started */
 /* clang-format on */
 
 #define FO_ENUM_MUTANT(n) FO_MUTANT_##n,

@@ -32,6 +32,11 @@ static bool asks_alone(enum fo_primary_state s)
 	return s == FO_P_ASKING || s == FO_P_HELD || s == FO_P_LEAVING;
 }
 
+static bool asks_again_in(enum fo_primary_state s)
+{
+	return asks_alone(s) || s == FO_P_RETURNING;
+}
+
 static bool releases_in(enum fo_primary_state s)
 {
 	return s == FO_P_PROTECTED || s == FO_P_SUSPENDED || s == FO_P_SWITCHING;
@@ -75,7 +80,7 @@ static void check(const struct fo_primary *p)
 	FO_ASSERT(p->epoch_running == (p->synced ? p->epoch_captured + 1 : 0));
 	FO_ASSERT(p->in_flight_max >= 1 && p->in_flight_max <= FO_MAX_IN_FLIGHT);
 	FO_ASSERT(!p->releasing || (p->pair.won && releases_in(p->state)));
-	FO_ASSERT(!p->retry_at_ns || (asks_alone(p->state) && !p->alone.open));
+	FO_ASSERT(!p->retry_at_ns || (asks_again_in(p->state) && !p->alone.open && !p->back.open));
 	FO_ASSERT(!p->overdue_at_ns || switches_in(p->state));
 	FO_ASSERT(p->ended == ends_in(p->state) && p->over == p->ended);
 }
@@ -98,9 +103,11 @@ static void check_action(const struct fo_primary *p, int64_t now_ns, enum fo_act
 	FO_ASSERT(!p->over);
 	/* A pair that may be on record: alone only once the record states it. */
 	if (a == FO_ACTION_LEAVE)
-		FO_ASSERT(p->state == FO_P_ALONE && (!p->pair.asked || p->alone.won));
+		FO_ASSERT(p->state == FO_P_ALONE &&
+			  (!p->pair.asked || p->alone.won || p->back.won));
 	if (a == FO_ACTION_RESUME_VM)
-		FO_ASSERT(p->alone.won || (p->state == FO_P_PROTECTED && lease_runs(p, now_ns)));
+		FO_ASSERT(p->alone.won || p->back.won ||
+			  (p->state == FO_P_PROTECTED && lease_runs(p, now_ns)));
 	if (a == FO_ACTION_QUIT_VM)
 		FO_ASSERT(p->state == FO_P_SWITCHED);
 }
@@ -152,8 +159,8 @@ static void try_release(struct fo_primary *p, int64_t now_ns)
 /* ---- decisions ---- */
 static struct fo_asked *question(struct fo_primary *p, enum fo_question q)
 {
-	FO_ASSERT(q == FO_ASK_PAIR || q == FO_ASK_ALONE);
-	return q == FO_ASK_PAIR ? &p->pair : &p->alone;
+	FO_ASSERT(q == FO_ASK_PAIR || q == FO_ASK_ALONE || q == FO_ASK_BACK);
+	return q == FO_ASK_PAIR ? &p->pair : q == FO_ASK_BACK ? &p->back : &p->alone;
 }
 
 static void ask(struct fo_primary *p, enum fo_question q)
@@ -175,6 +182,8 @@ static void act(struct fo_primary *p, unsigned a, int64_t now_ns)
 		ask(p, FO_ASK_PAIR);
 	if (a & FO_A(ASK_ALONE))
 		ask(p, FO_ASK_ALONE);
+	if (a & FO_A(ASK_BACK))
+		ask(p, FO_ASK_BACK);
 	if (a & FO_A(ASK_LATER))
 		p->retry_at_ns = now_ns + p->times->retry_ns;
 	if (a & FO_A(RELEASE)) {
@@ -207,10 +216,12 @@ static void event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev
 		st = (struct fo_step){FO_P_ALONE, FO_A(RESUME_VM) | FO_A(LEAVE)};
 	if (FO_BROKEN(resume_unasked) && ev == FO_PE_SWITCH_OVERDUE)
 		st = (struct fo_step){FO_P_ALONE, FO_A(RESUME_VM) | FO_A(LEAVE)};
+	if (FO_BROKEN(resume_offered) && ev == FO_PE_OFFERED)
+		st = (struct fo_step){FO_P_ALONE, FO_A(RESUME_VM) | FO_A(LEAVE)};
 	p->state = (enum fo_primary_state)st.next;
 	if (!releases_in(p->state))
 		p->releasing = false;
-	if (!asks_alone(p->state))
+	if (!asks_again_in(p->state))
 		p->retry_at_ns = 0;
 	p->overdue_at_ns = 0;
 	if (switches_in(p->state))
@@ -236,6 +247,8 @@ void fo_primary_answer(struct fo_primary *p, int64_t now_ns, enum fo_question q,
 	FO_ASSERT(k->open);
 	k->open = false;
 	k->won = !rc;
+	if (q == FO_ASK_BACK && !rc)
+		p->generation += 2; /* the backup had the one between */
 	if (rc == TV_E_LOST)
 		event(p, now_ns, FO_PE_RECORD_LOST);
 	else if (!rc)
@@ -294,9 +307,9 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns)
 	/* A stopped VM that this host cannot resume: let the backup, if it is alive, ask for it. */
 	if (p->state != FO_P_HELD && p->state != FO_P_FENCED)
 		beats(p, now_ns);
-	if (p->retry_at_ns && now_ns >= p->retry_at_ns && asks_alone(p->state)) {
+	if (p->retry_at_ns && now_ns >= p->retry_at_ns && asks_again_in(p->state)) {
 		p->retry_at_ns = 0;
-		ask(p, FO_ASK_ALONE);
+		ask(p, p->state == FO_P_RETURNING ? FO_ASK_BACK : FO_ASK_ALONE);
 	}
 	if (late)
 		return;
@@ -384,17 +397,29 @@ static int on_committed(struct fo_primary *p, int64_t now_ns, uint64_t epoch)
 	return 0;
 }
 
+/* What a message of a higher generation means; only a planned switch expects one. */
+static enum fo_primary_event higher(const struct fo_primary *p, const struct fo_msg *m)
+{
+	bool expected =
+		m->kind == FO_M_FENCED && (p->state == FO_P_YIELDING || p->state == FO_P_YIELDED);
+
+	if (expected && m->running)
+		return FO_PE_PEER_RUNS;
+	if (expected && p->state == FO_P_YIELDED && m->offered &&
+	    m->generation == p->generation + 1)
+		return FO_PE_OFFERED;
+	return FO_PE_HIGHER_GENERATION;
+}
+
 int fo_primary_message(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m)
 {
 	if (p->ended)
 		return 0;
 	if (m->generation > p->generation) {
-		bool runs = m->kind == FO_M_FENCED && m->running &&
-			    (p->state == FO_P_YIELDING || p->state == FO_P_YIELDED);
-
-		event(p, now_ns, runs ? FO_PE_PEER_RUNS : FO_PE_HIGHER_GENERATION);
+		event(p, now_ns, higher(p, m));
 		FO_ASSERT(p->state == FO_P_FENCED || p->state == FO_P_YIELDED ||
-			  p->state == FO_P_SWITCHED);
+			  p->state == FO_P_RETURNING || p->state == FO_P_SWITCHED ||
+			  FO_BROKEN(resume_offered));
 		return 0;
 	}
 	if (m->generation < p->generation) { /* refused; its sender learns the generation */

@@ -101,7 +101,7 @@ static const struct field end_list[] = {
 	FIELD_ENUM(struct session_end, outcome, &session_outcome_words, "see outcomes"),
 	E(rc, INT, "", "0, or what failed"),
 	E(text, TEXT, "", "why, for people; may be empty"),
-	E(generation, U64, "", "backup: of the VM"),
+	E(generation, U64, "", "of the VM; higher than before when it changed hosts"),
 	E(pid, PID, "", "backup: of the promoted QEMU"),
 	E(start_ticks, U64, "clock ticks", "backup: when that was started, since boot"),
 	E(qmp, TEXT, "", "backup: its QMP socket"),

@@ -60,8 +60,8 @@ struct session_end {
 	enum session_outcome outcome;
 	int rc;
 	char text[640];
+	uint64_t generation; /* of the VM: a promotion, or taking it back, makes it higher */
 	/* the backup's, when promoted: */
-	uint64_t generation;
 	pid_t pid;
 	uint64_t start_ticks;
 	char qmp[108];

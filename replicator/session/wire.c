@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
+int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host, const char *why,
 	      const struct fo_msg *m)
 {
 	Twinvm__Heartbeat hb = TWINVM__HEARTBEAT__INIT;
@@ -52,6 +52,9 @@ int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
 		fenced.generation = m->generation;
 		fenced.host = (char *)host;
 		fenced.running = m->running;
+		fenced.offered = m->offered;
+		if (m->offered)
+			fenced.reason = (char *)why;
 		msg.msg_case = TWINVM__CONTROL__MSG_FENCED;
 		msg.fenced = &fenced;
 		break;
@@ -89,7 +92,8 @@ bool wire_read(const Twinvm__Control *m, struct fo_msg *out)
 	case TWINVM__CONTROL__MSG_FENCED:
 		*out = (struct fo_msg){.kind = FO_M_FENCED,
 				       .generation = m->fenced->generation,
-				       .running = m->fenced->running};
+				       .running = m->fenced->running,
+				       .offered = m->fenced->offered};
 		return true;
 	case TWINVM__CONTROL__MSG_BYE:
 		*out = (struct fo_msg){.kind = FO_M_BYE, .generation = m->bye->generation};

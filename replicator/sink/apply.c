@@ -9,7 +9,8 @@
  *
  * Failure. After the first one nothing is applied any more: what the replica holds is the last
  * epoch that was applied whole, or nothing that can be run. It is answered once; all later work but
- * APPLY_KILL is passed over.
+ * APPLY_KILL is passed over, and APPLY_PROMOTE fails. A promotion that fails is no such failure: it
+ * leaves the replica as it is, and may be asked for again.
  */
 #include "replicator/sink/apply.h"
 #include "checkpoint/checkpoint.h"
@@ -33,6 +34,7 @@ struct apply {
 	const char *replicas[CKPT_MAX_DISKS];
 	int pidfd;
 	bool failed;
+	struct tv_err why;  /* of the first failure */
 	unsigned hash_disk; /* how far APPLY_HASH has come */
 	uint64_t hash_next;
 };
@@ -225,6 +227,9 @@ static int promote(struct apply *a, const struct apply_work *w, struct apply_ans
 	const uint8_t *state = a->dec ? ckpt_dec_state(a->dec, &n) : NULL;
 	int rc;
 
+	if (a->failed)
+		return tv_fail(&ans->e, -EIO, "the last committed epoch is not whole here: %s",
+			       a->why.text);
 	if (!state)
 		return tv_fail(&ans->e, -ENODATA, "no committed epoch");
 	if (a->rep)
@@ -282,10 +287,13 @@ void apply_run(struct apply *a, const struct apply_work *w)
 {
 	struct apply_answer ans = {.kind = w->kind, .epoch = w->epoch, .pidfd = -1};
 
-	if (a->failed && w->kind != APPLY_KILL)
+	if (a->failed && w->kind != APPLY_KILL && w->kind != APPLY_PROMOTE)
 		return;
 	ans.rc = run(a, w, &ans);
-	a->failed = a->failed || ans.rc;
+	if (ans.rc && w->kind != APPLY_PROMOTE && !a->failed) {
+		a->failed = true;
+		a->why = ans.e;
+	}
 	/* END, PROMOTE and KILL have answered their success themselves, as early as they could. */
 	if (ans.rc || w->kind == APPLY_START || w->kind == APPLY_HASH)
 		a->answer(&ans, a->arg);

@@ -13,8 +13,9 @@ void sink_violation(struct sink *s, const char *fmt, ...)
 	vsnprintf(e.text, sizeof(e.text), fmt, ap);
 	va_end(ap);
 	/* By the record the VM runs here from now on: a former primary cannot prevent that. */
-	if (s->b.state == FO_B_PROMOTING) {
-		tv_log(TV_WARN, "%s: ignored during promotion: %s", s->job.peer.name, e.text);
+	if (fo_backup_owns(&s->b)) {
+		tv_log(TV_WARN, "%s: ignored, as the VM is this host's: %s", s->job.peer.name,
+		       e.text);
 		return;
 	}
 	sink_refuse(s, TV_E_PROTOCOL, e.text);

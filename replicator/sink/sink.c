@@ -100,10 +100,14 @@ static void on_go(struct sink *s, const struct session_go *go)
 /* A promotion that has begun is not called off. */
 static void on_discard(struct sink *s)
 {
-	sink_set_why(s, 0, "replaced by a newer synchronisation");
+	if (!fo_backup_owns(&s->b))
+		sink_set_why(s, 0, "replaced by a newer synchronisation");
 	repl_free(s->conn);
 	s->conn = NULL;
-	if (s->b.state != FO_B_PROMOTING && s->b.state != FO_B_PROMOTED)
+	/* What may be the last copy is removed only when the record names another host. */
+	if (fo_backup_owns(&s->b))
+		(void)fo_backup_retry(&s->b, tv_now_ns());
+	else
 		sink_end(s, SESSION_DISCARDED, 0);
 }
 

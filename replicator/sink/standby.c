@@ -26,7 +26,7 @@ static void on_standby_end(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (sink_is_ending(s) || s->b.state == FO_B_PROMOTING)
+	if (sink_is_ending(s) || fo_backup_owns(&s->b))
 		return;
 	sink_set_why(s, TV_E_GONE,
 		     "the standby's QEMU process ended unexpectedly; see standby.log in the run "
@@ -94,8 +94,8 @@ static void on_hashes(struct sink *s, const struct apply_answer *a)
 static void on_promoted(struct sink *s, const struct apply_answer *a)
 {
 	if (a->rc) {
-		sink_set_why(s, a->rc, a->e.text);
-		tv_log(TV_ERROR, "promotion failed: %s", a->e.text);
+		tv_fail(&s->why, a->rc, "the VM could not be started: %s", a->e.text);
+		tv_log(TV_ERROR, "%s", s->why.text);
 	} else {
 		s->vm = a->vm;
 		tv_log(TV_INFO, "replayed %u recent frames",
@@ -108,6 +108,8 @@ static void replica_failed(struct sink *s, const struct apply_answer *a)
 {
 	tv_log(TV_ERROR, "replica of %s is lost at epoch %llu: %s", s->job.vm_name,
 	       (unsigned long long)a->epoch, a->e.text);
+	if (fo_backup_owns(&s->b)) /* its promotion reports that it cannot be run */
+		return;
 	if (s->conn)
 		sink_refuse(s, a->rc, a->e.text);
 	else {

@@ -14,6 +14,8 @@ static const char *public_state(const struct sink *s)
 		return "promoting";
 	case FO_B_PROMOTED:
 		return "alone";
+	case FO_B_OFFERED:
+	case FO_B_KEPT:
 	case FO_B_GONE:
 		return "stopped";
 	default:

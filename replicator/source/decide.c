@@ -121,9 +121,12 @@ void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, cons
 {
 	struct source *s = arg;
 
-	(void)rec;
 	if (s->end.leaving)
 		return;
+	if (q == FO_ASK_BACK && !rc) {
+		s->job.generation = rec->generation;
+		s->page->yielded = 0;
+	}
 	if (rc == TV_E_LOST)
 		src_set_why(s, rc, why);
 	else if (rc)

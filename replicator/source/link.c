@@ -142,14 +142,30 @@ static void on_refuse(struct source *s, const Twinvm__Refuse *r)
 	src_event(s, FO_PE_PEER_LOST);
 }
 
+static void note_offer(struct source *s, const Twinvm__Fenced *f)
+{
+	struct tv_err e;
+
+	snprintf(e.text, sizeof(e.text),
+		 "host %.60s could not start the VM, which continues here: %.500s", f->host,
+		 f->reason);
+	src_set_why(s, -EIO, e.text);
+	tv_log(TV_WARN, "%s", e.text);
+}
+
 static void on_fenced(struct source *s, const Twinvm__Fenced *f, int64_t now_ns)
 {
-	const struct fo_msg fm = {
-		.kind = FO_M_FENCED, .generation = f->generation, .running = f->running};
+	const struct fo_msg fm = {.kind = FO_M_FENCED,
+				  .generation = f->generation,
+				  .running = f->running,
+				  .offered = f->offered};
 
 	if (s->end.leaving || f->generation <= s->p.generation)
 		return;
-	if (s->p.state != FO_P_YIELDING && s->p.state != FO_P_YIELDED) {
+	if (s->p.state == FO_P_YIELDED && f->offered)
+		note_offer(s, f);
+	else if (s->p.state != FO_P_YIELDING && s->p.state != FO_P_YIELDED &&
+		 s->p.state != FO_P_RETURNING) {
 		char text[160];
 
 		snprintf(text, sizeof(text), "host %.60s has generation %llu of this VM", f->host,

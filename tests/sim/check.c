@@ -20,6 +20,7 @@ static const char *const invariants[] = {
 	"a promotion without permission",
 	"not well again after the faults",
 	"the two engines do not understand each other",
+	"the last copy is removed",
 };
 
 void violation(int invariant, const char *fmt, ...)
@@ -159,13 +160,32 @@ void check_resumed_state(struct sink *k, const struct state *st, uint64_t epoch)
 			  (unsigned long long)sim.released_ops);
 }
 
+/* Without an arbiter; with one the record is looked at. */
+void check_take_back(struct host *h, uint64_t generation)
+{
+	if (generation <= sim.top_generation)
+		violation(6, "%s takes the VM back as generation %llu after %llu", h->name,
+			  (unsigned long long)generation, (unsigned long long)sim.top_generation);
+	sim.top_generation = generation;
+	sim.owner = h;
+}
+
+/* A standby ends: it is not the only copy of a VM that its host was given. */
+void check_last_copy(const struct sink *k)
+{
+	if (fo_backup_owns(&k->e) && sim.owner == k->h && sim.top_generation == k->e.generation &&
+	    !(k->vm && k->vm->p.alive))
+		violation(10, "%s has generation %llu, could not start the VM and removes its copy",
+			  k->h->name, (unsigned long long)k->e.generation);
+}
+
 /* ---- after the faults ---- */
 static bool may_promote(const struct sink *k)
 {
 	if (!k || !k->p.alive || k->ending)
 		return false;
-	if (k->e.state == FO_B_PROMOTING)
-		return true;
+	if (fo_backup_owns(&k->e))
+		return sim.owner == k->h;
 	if (k->e.state == FO_B_SYNCING || k->e.state == FO_B_GONE)
 		return false;
 	return sim.arbiter ? sim.have_record && sim.record.state == FO_PAIRED &&

@@ -269,7 +269,8 @@ void daemon_connect(struct host *h, struct conn *c, const struct msg *hello)
 		refuse(c, 0);
 		return;
 	}
-	if (h->sink && (h->sink->e.state == FO_B_PROMOTING || h->sink->e.state == FO_B_PROMOTED)) {
+	if (h->sink && fo_backup_owns(&h->sink->e)) {
+		sink_retry(h->sink);
 		refuse(c, 0);
 		return;
 	}

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #define FAULTS_BEGIN (300 * MS)
-#define OPERATOR_NS (400 * MS)
 
 static struct host *any_host(void)
 {
@@ -340,7 +339,7 @@ static void standby_dies(void)
 {
 	struct sink *k = any_host()->sink;
 
-	if (!k || k->ending || k->e.state == FO_B_PROMOTING)
+	if (!k || k->ending || fo_backup_owns(&k->e))
 		return;
 	note(k->h, "FAULT the standby's QEMU dies");
 	sink_discard(k, "its QEMU has ended");
@@ -354,15 +353,6 @@ static void planned_switch(void)
 		return;
 	note(s->h, "the operator asks for a switch of roles");
 	source_event(s, FO_PE_SWITCH);
-}
-
-static void again(void *arg, uint64_t n)
-{
-	struct host *h = arg;
-
-	(void)n;
-	if (h->role == R_PRIMARY && h->unprotected)
-		protect_again(h, NULL);
 }
 
 static void unprotect(void)
@@ -449,45 +439,4 @@ void faults_end(void)
 		if (p->alive && p->frozen)
 			proc_thaws(p, 0);
 	}
-}
-
-/* ---- the operator: repairs only what nothing else can, and only after looking ---- */
-static void decide_without_arbiter(void)
-{
-	struct host *o = sim.owner;
-
-	if (sim.arbiter || (o->vm && !o->vm->fenced))
-		return;
-	for (unsigned i = 0; i < sim.hosts; i++) {
-		struct sink *k = sim.host[i].sink;
-
-		if (k && k->p.alive && !k->p.frozen && !k->session->alone_after &&
-		    k->session == sim.last_session && sink_force(k))
-			return;
-	}
-	if (!o->vm || !sim.quiet || o->source)
-		return;
-	for (unsigned i = 0; i < sim.hosts; i++)
-		if (sim.host[i].sink && sim.host[i].sink->p.alive)
-			return;
-	note(o, "the operator resumes the fenced VM: there is no other");
-	o->vm->fenced = o->vm->stopped = o->vm->paused = false;
-	nb_do_drop(o->vm, NB_PASSES);
-	inst_changed(o->vm);
-	o->role = R_PRIMARY;
-	protect_again(o, NULL);
-}
-
-static void operator(void *arg, uint64_t n)
-{
-	(void)arg;
-	(void)n;
-	after(OPERATOR_NS, NULL, operator, NULL, 0);
-	decide_without_arbiter();
-	again(sim.owner, 0);
-}
-
-void operator_start(void)
-{
-	after(OPERATOR_NS, NULL, operator, NULL, 0);
 }

@@ -78,6 +78,8 @@ static void claimed(void *arg, const struct ask *k)
 	struct recover *r = arg;
 
 	r->result = k->rc;
+	if (!k->rc && k->rec.generation > r->h->generation)
+		source_took_back(r->h, r->vm, k->rec.generation);
 	after(between(200000, 5 * MS), &r->p, cleaned_up, r, 0);
 }
 

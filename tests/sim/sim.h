@@ -240,6 +240,7 @@ void job_later(struct source *s, int64_t ns, ev_fn fn, uint64_t n);
 void job_stop(void *source, uint64_t n);
 void job_resume(void *source, uint64_t n);
 void job_quit(void *source, uint64_t n);
+void source_took_back(struct host *h, struct inst *v, uint64_t generation);
 void source_datagram(void *source, const struct msg *m);
 struct sink {
 	struct proc p;
@@ -250,6 +251,7 @@ struct sink {
 	struct session *session;
 	struct asker asker;
 	int64_t rx_ns, apply_busy;
+	bool tried;			 /* to promote, and failed */
 	bool ending, broken, introduced; /* to the daemon that is there now */
 	uint64_t open_epoch, have_mem, have_disk;
 	bool open_bad;
@@ -260,6 +262,7 @@ struct sink {
 void sink_start(struct host *h, struct conn *c, const struct msg *hello);
 void sink_discard(struct sink *k, const char *why);
 void sink_datagram(void *sink, const struct msg *m);
+bool sink_retry(struct sink *k); /* a promotion that failed; false: none did */
 bool sink_force(struct sink *k); /* by the operator */
 
 /* ---- hosts and their daemons (host.c) ---- */
@@ -332,13 +335,16 @@ void check_stops(const struct inst *v);
 void check_record(const struct fo_record *old, bool had, const struct fo_record *next);
 void check_promote(struct sink *k, uint64_t generation);
 void check_resumed_state(struct sink *k, const struct state *st, uint64_t epoch);
+void check_take_back(struct host *h, uint64_t generation);
+void check_last_copy(const struct sink *k);
 bool vm_is_lost(void);
 bool all_is_well(char *why, size_t room);
 void violation(int invariant, const char *fmt, ...) TV_PRINTF(2, 3);
 
 struct stats {
 	uint64_t histories, events, promotions, switches, fenced, suspended, commits, released,
-		lost_vms, alone, recoveries, sessions, acks, faults, protected_again;
+		lost_vms, alone, kept, taken_back, recoveries, sessions, acks, faults,
+		protected_again;
 	unsigned primary_rows[FO_P_COUNT][FO_PE_COUNT], backup_rows[FO_B_COUNT][FO_BE_COUNT];
 };
 struct sim {

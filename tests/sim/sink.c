@@ -15,6 +15,7 @@ static void end(struct sink *k, const char *why)
 		return;
 	k->ending = true;
 	note(k->h, "standby ends: %s", why);
+	check_last_copy(k);
 	if (k->conn)
 		conn_close(k->conn, 1);
 	k->p.alive = false;
@@ -23,7 +24,20 @@ static void end(struct sink *k, const char *why)
 
 void sink_discard(struct sink *k, const char *why)
 {
-	end(k, why);
+	/* Asked of the record once more: only another host's name there ends the last copy. */
+	if (fo_backup_owns(&k->e))
+		sink_retry(k);
+	else
+		end(k, why);
+}
+
+bool sink_retry(struct sink *k)
+{
+	if (!k->p.alive || k->ending || !fo_backup_retry(&k->e, turn_now(&k->p)))
+		return false;
+	note(k->h, "the promotion is tried again");
+	k->session->forced = true;
+	return true;
 }
 
 /* ---- what the engine asks for ---- */
@@ -87,7 +101,10 @@ static void job_promote(void *arg, uint64_t generation)
 {
 	struct sink *k = arg;
 
-	if (chance(3)) {
+	unsigned per_mille = k->tried ? 300 : k->e.planned ? 150 : 30;
+
+	if (!(sim.quiet && k->tried) && chance(per_mille)) {
+		k->tried = true;
 		note(k->h, "FAULT promotion fails");
 		after(between(10000, 2 * MS), &k->p, promoted, k, 1);
 		return;
@@ -139,6 +156,7 @@ static void op_changed(void *arg, enum fo_backup_event ev, enum fo_backup_state 
 	note(k->h, "backup: %s: %s -> %s (generation %llu, epoch %llu)", fo_backup_event_name(ev),
 	     fo_backup_state_name(from), fo_backup_state_name(k->e.state),
 	     (unsigned long long)k->e.generation, (unsigned long long)k->e.epoch_committed);
+	sim.stats.kept += k->e.state == FO_B_KEPT && from != FO_B_KEPT;
 }
 
 static const struct fo_backup_ops ops = {op_send, op_ask, op_act, op_changed};

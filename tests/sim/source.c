@@ -35,16 +35,33 @@ static void op_send(void *arg, const struct fo_msg *m)
 	conn_send(s->conn, 0, &x);
 }
 
+/* The VM is this host's again, in a generation of its own. */
+void source_took_back(struct host *h, struct inst *v, uint64_t generation)
+{
+	if (!sim.arbiter)
+		check_take_back(h, generation);
+	h->generation = v->generation = generation;
+	if (h->highest < generation)
+		h->highest = generation;
+	v->given = false;
+	sim.stats.taken_back++;
+}
+
 static void answered(void *arg, const struct ask *k)
 {
 	struct source *s = arg;
 
 	if (s->leaving)
 		return;
-	note(s->h, "answer to %s: %s", k->q == FO_ASK_PAIR ? "pair" : "alone",
+	note(s->h, "answer to %s: %s",
+	     k->q == FO_ASK_PAIR   ? "pair"
+	     : k->q == FO_ASK_BACK ? "take back"
+				   : "alone",
 	     !k->rc		  ? "recorded"
 	     : k->rc == TV_E_LOST ? "lost"
 				  : "not known");
+	if (k->q == FO_ASK_BACK && !k->rc)
+		source_took_back(s->h, s->vm, k->rec.generation);
 	fo_primary_answer(&s->e, turn_now(&s->p), k->q, k->rc);
 	source_schedule(s);
 }
@@ -60,7 +77,10 @@ static void op_ask(void *arg, enum fo_question q)
 	snprintf(c.self, sizeof(c.self), "%s", s->h->name);
 	snprintf(c.peer, sizeof(c.peer), "%s", s->peer->name);
 	snprintf(c.session, sizeof(c.session), "%s", s->session->id);
-	note(s->h, "asks to be recorded %s", q == FO_ASK_PAIR ? "as a pair" : "alone");
+	note(s->h, "asks to be recorded %s",
+	     q == FO_ASK_PAIR	? "as a pair"
+	     : q == FO_ASK_BACK ? "as the one that took the VM back"
+				: "alone");
 	ask_start(&s->asker, &s->p, q, &c, answered, s);
 }
 
@@ -200,7 +220,7 @@ static void fenced_by_now(void *arg, uint64_t generation)
 	struct source *s = arg;
 
 	if (s->e.ended || s->leaving || s->e.state == FO_P_FENCED || s->e.state == FO_P_YIELDING ||
-	    s->e.state == FO_P_YIELDED)
+	    s->e.state == FO_P_YIELDED || s->e.state == FO_P_RETURNING)
 		return;
 	violation(1, "%s received generation %llu and is %s", s->h->name,
 		  (unsigned long long)generation, fo_primary_state_name(s->e.state));

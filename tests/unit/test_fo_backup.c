@@ -143,6 +143,67 @@ static void the_primarys_request_to_take_over(void **state)
 	assert_int_equal(x.b.state, FO_B_GONE);
 }
 
+static void a_failed_promotion_keeps_the_copy(void **state)
+{
+	struct backup x;
+
+	(void)state;
+	b_protect(&x, true);
+	assert_false(fo_backup_retry(&x.b, x.now)); /* none has failed */
+	b_pass(&x, x.t.suspect_ns + 20 * MS);
+	assert_false(fo_backup_owns(&x.b));
+	fo_backup_answer(&x.b, x.now, 0, 6);
+	fo_backup_promoted(&x.b, x.now, -EIO);
+	assert_int_equal(x.b.state, FO_B_KEPT);
+	assert_true(fo_backup_owns(&x.b));
+	assert_int_equal(x.v.acted[FO_ACTION_DISCARD], 0);
+	/* the operator's retry takes the next generation */
+	assert_true(fo_backup_retry(&x.b, x.now));
+	fo_backup_answer(&x.b, x.now, -EIO, 0);
+	b_pass(&x, x.t.retry_ns + 20 * MS);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 3);
+	fo_backup_answer(&x.b, x.now, 0, 7);
+	assert_int_equal(x.v.promoted_generation, 7);
+	fo_backup_promoted(&x.b, x.now, 0);
+	assert_int_equal(x.b.state, FO_B_PROMOTED);
+	assert_int_equal(x.v.acted[FO_ACTION_DISCARD], 0);
+}
+
+static void planned_and_failed(struct backup *x, bool arbiter)
+{
+	b_protect(x, arbiter);
+	assert_int_equal(b_receive(x, (struct fo_msg){.kind = FO_M_TAKE_OVER, .epoch = 1}), 0);
+	if (arbiter)
+		fo_backup_answer(&x->b, x->now, 0, 6);
+	fo_backup_promoted(&x->b, x->now, -EIO);
+	assert_int_equal(x->b.state, FO_B_OFFERED);
+	assert_true(x->v.last[FO_M_FENCED].offered);
+}
+
+static void a_planned_switch_that_fails_is_offered_back(void **state)
+{
+	struct fo_msg beat = {.kind = FO_M_HEARTBEAT, .generation = 7};
+	struct backup x;
+
+	(void)state;
+	for (int arbiter = 0; arbiter < 2; arbiter++) {
+		planned_and_failed(&x, arbiter);
+		assert_int_equal(b_receive(&x, beat), -ESTALE);
+		assert_int_equal(x.b.state, FO_B_GONE); /* the primary has it again */
+
+		planned_and_failed(&x, arbiter);
+		fo_backup_closed(&x.b, x.now);
+		b_pass(&x, x.t.reconnect_grace_ns + 20 * MS);
+		assert_int_equal(x.b.state, FO_B_KEPT); /* it is not known to have it */
+	}
+	planned_and_failed(&x, true);
+	assert_true(fo_backup_retry(&x.b, x.now));
+	assert_int_equal(b_receive(&x, beat), -ESTALE);
+	assert_int_equal(x.b.state, FO_B_ASKING); /* the record decides between the two */
+	fo_backup_answer(&x.b, x.now, TV_E_LOST, 0);
+	assert_int_equal(x.b.state, FO_B_GONE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +214,8 @@ int main(void)
 		cmocka_unit_test(own_stalls_are_not_silence),
 		cmocka_unit_test(without_an_arbiter_the_operator_decides),
 		cmocka_unit_test(the_primarys_request_to_take_over),
+		cmocka_unit_test(a_failed_promotion_keeps_the_copy),
+		cmocka_unit_test(a_planned_switch_that_fails_is_offered_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

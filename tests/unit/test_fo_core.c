@@ -13,7 +13,7 @@
 static bool stopped(enum fo_primary_state s)
 {
 	return s == FO_P_SUSPENDED || s == FO_P_HELD || s == FO_P_FENCED || s == FO_P_YIELDING ||
-	       s == FO_P_YIELDED || s == FO_P_SWITCHED;
+	       s == FO_P_YIELDED || s == FO_P_RETURNING || s == FO_P_SWITCHED;
 }
 
 static bool over(enum fo_primary_state s)
@@ -42,6 +42,8 @@ static void check_primary(enum fo_primary_state s, enum fo_primary_event e, bool
 	if (e == FO_PE_HIGHER_GENERATION && !over(s)) {
 		if (s == FO_P_YIELDING || s == FO_P_YIELDED)
 			assert_int_equal(next, FO_P_YIELDED);
+		else if (s == FO_P_RETURNING) /* the record decides, and it is asked */
+			assert_true(next == s && !a);
 		else
 			assert_true(next == FO_P_FENCED && a & FO_A(STOP_VM));
 	}
@@ -69,7 +71,7 @@ static void check_primary(enum fo_primary_state s, enum fo_primary_event e, bool
 		assert_true(next == FO_P_ALONE && a & FO_A(END));
 	/* a host that asks the arbiter continues to ask */
 	if (e == FO_PE_ARBITER_UNREACHABLE &&
-	    (s == FO_P_ASKING || s == FO_P_HELD || s == FO_P_LEAVING))
+	    (s == FO_P_ASKING || s == FO_P_HELD || s == FO_P_LEAVING || s == FO_P_RETURNING))
 		assert_true(next == s && a == FO_A(ASK_LATER));
 }
 
@@ -94,7 +96,7 @@ static void check_backup(enum fo_backup_state s, enum fo_backup_event e, bool ar
 		if (arbiter)
 			assert_true(e == FO_BE_WON && s == FO_B_ASKING);
 		else
-			assert_true(e == FO_BE_FORCE || e == FO_BE_TAKE_OVER);
+			assert_true(e == FO_BE_FORCE || e == FO_BE_TAKE_OVER || e == FO_BE_RETRY);
 	}
 	/* rule 2: nothing to run before the first commit */
 	if (s == FO_B_SYNCING)
@@ -104,8 +106,13 @@ static void check_backup(enum fo_backup_state s, enum fo_backup_event e, bool ar
 	if (arbiter && s == FO_B_ASKING && e == FO_BE_LOST)
 		assert_true(st.next == FO_B_GONE && st.actions == FO_A(DISCARD));
 	/* a promotion that has begun is not called off by any message */
-	if (s == FO_B_PROMOTING && e != FO_BE_PROMOTE_DONE && e != FO_BE_PROMOTE_FAILED)
+	if (s == FO_B_PROMOTING && e != FO_BE_PROMOTE_DONE && e != FO_BE_PROMOTE_FAILED &&
+	    e != FO_BE_SWITCH_FAILED)
 		assert_true(st.next == (int)s && !st.actions);
+	/* one that failed leaves the last copy: only another host's record, or that the primary has
+	 * taken the VM back, removes it */
+	if (s == FO_B_PROMOTING || s == FO_B_OFFERED || s == FO_B_KEPT)
+		assert_true(!(st.actions & FO_A(DISCARD)) || e == FO_BE_TAKEN_BACK);
 	if (st.next == FO_B_GONE && s != FO_B_GONE)
 		assert_true(st.actions & FO_A(DISCARD));
 	if (s == FO_B_GONE || s == FO_B_PROMOTED)

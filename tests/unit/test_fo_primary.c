@@ -268,6 +268,45 @@ static void a_switch_is_called_off_by_record_only(void **state)
 	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 0);
 }
 
+static void an_offer_is_taken_by_record_only(void **state)
+{
+	struct fo_msg fenced = {.kind = FO_M_FENCED, .generation = 6}, offer = fenced;
+	struct primary x;
+
+	(void)state;
+	offer.offered = true;
+	switch_until_asked(&x, true);
+	assert_int_equal(p_receive(&x, fenced), 0);
+	p_pass(&x, x.t.switch_ns + 30 * MS, true);
+	assert_int_equal(x.p.state, FO_P_YIELDED); /* waits for the backup as long as it answers */
+	assert_int_equal(p_receive(&x, offer), 0);
+	assert_int_equal(x.p.state, FO_P_RETURNING);
+	assert_int_equal(x.v.asked[FO_ASK_BACK], 1);
+	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 0);
+	fo_primary_answer(&x.p, x.now, FO_ASK_BACK, -EIO);
+	p_pass(&x, x.t.retry_ns + 30 * MS, true);
+	assert_int_equal(x.v.asked[FO_ASK_BACK], 2);
+	assert_int_equal(p_receive(&x, fenced), 0); /* answers to heartbeats */
+	assert_int_equal(x.p.state, FO_P_RETURNING);
+	fo_primary_answer(&x.p, x.now, FO_ASK_BACK, 0);
+	assert_int_equal(x.p.state, FO_P_ALONE);
+	assert_int_equal(x.p.generation, 7);
+	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 1);
+	assert_int_equal(x.v.acted[FO_ACTION_LEAVE], 1);
+
+	switch_until_asked(&x, true);
+	assert_int_equal(p_receive(&x, fenced), 0);
+	assert_int_equal(p_receive(&x, offer), 0);
+	fo_primary_answer(&x.p, x.now, FO_ASK_BACK, TV_E_LOST); /* an operator was faster there */
+	assert_int_equal(x.p.state, FO_P_FENCED);
+	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 0);
+
+	/* one that is not expected is a higher generation like any other */
+	p_protect(&x, true);
+	assert_int_equal(p_receive(&x, offer), 0);
+	assert_int_equal(x.p.state, FO_P_FENCED);
+}
+
 static void a_vm_that_dies_is_taken_over(void **state)
 {
 	struct primary x;
@@ -311,6 +350,7 @@ int main(void)
 		cmocka_unit_test(the_last_commit_may_overtake_its_capture),
 		cmocka_unit_test(a_switch_ends_with_the_backups_report),
 		cmocka_unit_test(a_switch_is_called_off_by_record_only),
+		cmocka_unit_test(an_offer_is_taken_by_record_only),
 		cmocka_unit_test(a_vm_that_dies_is_taken_over),
 		cmocka_unit_test(always_late_is_no_excuse),
 	};

@@ -102,9 +102,10 @@ static void a_failure_is_answered_once(void **state)
 	post(&g, APPLY_END, NULL, 0, 1);
 	post(&g, APPLY_PROMOTE, NULL, 0, 0);
 	post(&g, APPLY_KILL, NULL, 0, 0);
-	run_until(&g, 2);
+	run_until(&g, 3);
 	assert_int_equal(g.first_rc, TV_E_PROTOCOL);
 	assert_int_equal(g.kinds[APPLY_START], 1);
+	assert_int_equal(g.kinds[APPLY_PROMOTE], 1); /* whoever asked for it must know */
 	assert_int_equal(g.kinds[APPLY_KILL], 1);
 	answers_close(&g);
 }
@@ -438,6 +439,7 @@ static void a_violation_does_not_end_a_promotion(void **state)
 	(void)state;
 	bed_open(&b);
 	b.s.b.state = FO_B_PROMOTING;
+	b.s.b.generation = b.s.b.session_generation + 1;
 	sink_violation(&b.s, "nonsense");
 	assert_int_equal(b.s.step, SINK_RUNS);
 	sink_end(&b.s, SESSION_PROMOTED, 100);
