@@ -34,7 +34,7 @@ static json_t *text_of(const char *text, size_t room_bytes)
 	if (v || room_bytes > sizeof(clean))
 		return v;
 	for (n = 0; n + 1 < room_bytes && text[n]; n++)
-		clean[n] = (unsigned char)text[n] < 0x80 ? text[n] : '?';
+		clean[n] = (char)((unsigned char)text[n] < 0x80 ? text[n] : '?');
 	clean[n] = 0;
 	return json_string(clean);
 }

@@ -65,7 +65,9 @@ void src_count_committed(struct source *s, uint64_t epoch)
 /* ---- reporting ---- */
 static double ms(int64_t ns)
 {
-	return (double)(ns / 1000) / 1e3;
+	int64_t us = ns / 1000;
+
+	return (double)us / 1e3;
 }
 
 static const char *public_state(const struct source *s)
