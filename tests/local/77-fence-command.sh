@@ -71,4 +71,4 @@ client_ends
 rc=0
 printf 'fence_command = %s\n' "$PAIR_DIR/nothing" >>"$PAIR_DIR/hostB.conf"
 out=$("$PAIR_B/twinvmd" --config "$PAIR_DIR/hostB.conf" 2>&1) || rc=$?
-((rc == 1)) && grep -q "fence_command .* is no program" <<<"$out" || fail "a command that is not there: $rc: $out"
+((rc == 1)) && grep -q "fence_command .* is not an executable program" <<<"$out" || fail "a command that is not there: $rc: $out"
