@@ -6,7 +6,7 @@
   - A file or folder named in `backticks` or linked exists: from the root, from the document's
     folder, or, without a slash, anywhere. `file.c: name`: the name is in the file.
   - The two-hop table of docs/ARCHITECTURE.md, behaviour | file | function: at least ten rows, and
-    each file defines its function.
+    each file defines its function. It links every other page of docs/; every room has a README.
   - Every key of the configuration, environment variable TWINVM_* and fault point that the code
     reads is in its document.
 
@@ -85,6 +85,9 @@ def check_map():
     text = open(MAP).read()
     if text.count("\n") > MAP_LINES:
         yield f"{MAP}: {text.count(chr(10))} lines, the limit is {MAP_LINES}"
+    for page in sorted(glob.glob("docs/*.md")):
+        if page != MAP and f"({os.path.basename(page)})" not in text:
+            yield f"{MAP} does not link {page}"
     rows = re.findall(r"^\| .+? \| `([^`]+)` \| `(\w+)` \|$", text, re.M)
     if len(rows) < MAP_ROWS:
         yield f"{MAP}: {len(rows)} behaviours with file and function, at least {MAP_ROWS} are wanted"
@@ -93,6 +96,14 @@ def check_map():
             yield f"{MAP}: there is no {path}"
         elif not defines(path, function):
             yield f"{MAP}: {path} does not define {function}"
+
+
+def check_rooms(files):
+    for path in files:
+        if os.path.basename(path) == ".may_include":
+            readme = os.path.join(os.path.dirname(path), "README.md")
+            if readme not in files:
+                yield f"there is no {readme}"
 
 
 def check_code_names():
@@ -115,7 +126,7 @@ def main():
     for path in files:
         if path.endswith(".md"):
             bad += [*check_columns(path), *check_names(path, by_name)]
-    bad += [*check_map(), *check_code_names()]
+    bad += [*check_map(), *check_rooms(files), *check_code_names()]
     print("\n".join(bad), end="\n" if bad else "")
     return bool(bad)
 
