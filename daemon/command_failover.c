@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* twinvm failover: a switch of roles, ordered where the VM runs; with --force, where its standby
- * is. */
+/* twinvm failover: a switch of roles, ordered where the VM runs; with --force or
+ * --retry, where its standby is. */
 #include "daemon/commands.h"
 
 #include <errno.h>
 #include <string.h>
 
-static void force(struct ctl *c, struct vm *vm)
+/* --force or --retry: how says which. */
+static void promote(struct ctl *c, struct vm *vm, enum session_op how)
 {
 	if (vm->role == SESSION_PRIMARY) {
-		command_end(c, TV_E_REFUSED,
-			    "%s runs here on %s: --force is for the backup (%s), when this host is "
-			    "dead",
-			    vm->name, vm->d->conf.host, vm->saved.peer.name);
+		command_end(c, TV_E_REFUSED, "%s runs here on %s: %s is for the backup (%s)%s",
+			    vm->name, vm->d->conf.host,
+			    how == SESSION_OP_RETRY ? "--retry" : "--force", vm->saved.peer.name,
+			    how == SESSION_OP_RETRY ? "" : ", when this host is dead");
 		return;
 	}
 	if (!vm->now.rep || vm->waiter) {
@@ -22,7 +23,7 @@ static void force(struct ctl *c, struct vm *vm)
 		return;
 	}
 	command_waits(c, vm, false);
-	ctl_send(vm->now.rep, session_message(SESSION_OP_PROMOTE, NULL));
+	ctl_send(vm->now.rep, session_message(how, NULL));
 }
 
 /* A planned switch. */
@@ -58,7 +59,9 @@ void command_failover(struct daemon *d, struct ctl *c, json_t *msg)
 	if (!vm)
 		return;
 	if (json_is_true(json_object_get(msg, "force")))
-		force(c, vm);
+		promote(c, vm, SESSION_OP_PROMOTE);
+	else if (json_is_true(json_object_get(msg, "retry")))
+		promote(c, vm, SESSION_OP_RETRY);
 	else
 		change_roles(c, vm);
 }

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #define RETRY_NS (500 * TV_NS_PER_MS)
@@ -204,6 +205,12 @@ static void becomes_primary(struct vm *vm)
 	snprintf(s->reason, sizeof(s->reason), "failed over from %s; %s", s->peer.name,
 		 vm->d->conf.reprotect ? "a new backup is looked for"
 				       : "protect it again to another host (reprotect = no)");
+	if (end->text[0]) {
+		size_t n = strlen(s->reason);
+
+		snprintf(s->reason + n, sizeof(s->reason) - n, "; it had no network: %s",
+			 end->text);
+	}
 	/* The old primary is the first choice: it has the room, and often is back first. */
 	s->last = s->peer;
 	if (vm->d->conf.reprotect)

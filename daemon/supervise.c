@@ -136,6 +136,10 @@ static void on_stats(struct vm *vm, const json_t *msg)
 	vm->now.stats = stats;
 	if (vm->role == SESSION_BACKUP)
 		fence_command_look(vm);
+	if (vm->now.promoting && !strcmp(stats.core, fo_backup_state_name(FO_B_KEPT))) {
+		vm->now.promoting = false;
+		vm_answer(vm, -EIO, stats.reason);
+	}
 	vm_progress(vm, stats.state, stats.progress);
 }
 
@@ -163,8 +167,11 @@ static void on_answer(struct vm *vm, enum session_op op, const json_t *msg)
 {
 	struct session_answer body;
 
-	if (read_body(vm, op, msg, &body, sizeof(body)) && !body.ok)
+	if (!read_body(vm, op, msg, &body, sizeof(body)))
+		return;
+	if (!body.ok)
 		vm_answer(vm, TV_E_REFUSED, body.text);
+	vm->now.promoting = body.ok && op == SESSION_OP_PROMOTE_ANSWER;
 }
 
 static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)

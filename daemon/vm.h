@@ -44,6 +44,7 @@ struct vm_session {
 	struct session_stats stats; /* state "": none yet; stays readable after the end */
 	int64_t stats_ns;	    /* when it reported last */
 	bool malformed;		    /* a message of it could not be read: logged once */
+	bool promoting;		    /* by the command that waits */
 	bool done;		    /* it reported its end: */
 	struct session_end end;
 };

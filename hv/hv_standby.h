@@ -52,11 +52,18 @@ int hv_standby_pidfd(const struct hv_standby *sb);
 void hv_standby_id(const struct hv_standby *sb, struct hv_vm_id *out);
 /*
  * Attaches the NICs' taps to the bridge, loads the device state and lets the VM run; QEMU
- * announces itself (RARP, guest announce). Returns when it runs. On failure the standby can
- * only be killed. At most timeout_ms.
+ * announces itself (RARP, guest announce). Returns when it runs, after about timeout_ms at most.
+ * What goes wrong with taps and bridge is a warning (hv_standby_taps_why): the VM runs. After a
+ * failure it may be called again: the memory is kept, and a QEMU that has begun to load is replaced
+ * by a fresh one first. -ESTALE: the VM ran for a moment, its memory is no epoch any more.
  */
 int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, int timeout_ms,
 		       struct tv_err *e) TV_MUST_CHECK;
+/* After a promotion: why the VM has no network; "": it has. */
+const char *hv_standby_taps_why(const struct hv_standby *sb);
+/* The taps of a promoted VM once more, from any process. TV_E_GONE: it has ended. */
+int hv_standby_taps_again(const struct hv_vm_id *vm, const char *bridge,
+			  struct tv_err *e) TV_MUST_CHECK;
 /* After promotion: frees sb; the VM keeps running. NULL is allowed. */
 void hv_standby_release(struct hv_standby *sb);
 /* Ends the standby QEMU and removes its files and taps. NULL is allowed. */

@@ -106,6 +106,42 @@ uint64_t hv_standby_block_bytes(const struct hv_standby *sb, uint32_t block)
 	return block < sb->n_blocks ? sb->blocks[block].bytes : 0;
 }
 
+/* ---- keeping, for a second try of a promotion ---- */
+static int keep_block(struct hv_standby *sb, uint32_t block)
+{
+	uint64_t bytes = sb->blocks[block].bytes;
+	uint8_t *copy = malloc(bytes);
+	int rc = copy ? hv_standby_read(sb, block, 0, copy, bytes) : -ENOMEM;
+
+	if (rc)
+		free(copy);
+	else
+		sb->kept[block] = copy;
+	return rc;
+}
+
+int hv_standby_keep(struct hv_standby *sb, struct tv_err *e)
+{
+	for (unsigned i = 0; i < sb->n_blocks; i++) {
+		int rc = i == sb->main_block || sb->kept[i] ? 0 : keep_block(sb, i);
+
+		if (rc)
+			return tv_fail(e, rc, "cannot keep a copy of the memory block %s: %s",
+				       sb->blocks[i].name, tv_strerror(rc));
+	}
+	return 0;
+}
+
+int hv_standby_refill(struct hv_standby *sb)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < sb->n_blocks && !rc; i++)
+		if (sb->kept[i])
+			rc = hv_standby_write(sb, i, 0, sb->kept[i], sb->blocks[i].bytes);
+	return rc;
+}
+
 /* ---- clearing ---- */
 static bool is_zero(const uint8_t *p, size_t n)
 {

@@ -7,18 +7,25 @@
  * be larger than any socket buffer, and QEMU only reads after migrate-incoming: it is written
  * without blocking, next to listening for QEMU's events. What fits is sent beforehand, because the
  * VM stands still here.
+ *
+ * This may be the last copy of the VM, so a failure costs a QEMU and never the memory: main RAM is
+ * a file of twinvm, and what lies in QEMU's own memory is copied before it loads.
  */
 #include "hv/standby/standby_int.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define STATE_LIMIT_BYTES (64u << 20)
 #define BUFFER_BYTES (1 << 20)
+#define FREEZE_MS 100
+#define KILL_MS 10000
 #define FD_NAME HV_PREFIX "-state"
 
 struct load {
@@ -116,16 +123,20 @@ static int pump(struct load *l)
 	}
 }
 
-static int check_running(struct load *l, struct tv_err *e)
+/*
+ * The load has not ended in its time. QEMU reports a resume before a CPU runs: frozen without such a
+ * report, the VM has not run, and its QEMU can be ended without harm.
+ */
+static int give_up(struct hv_standby *sb, int rc)
 {
-	json_t *ret = NULL;
-	int rc = hv_qmp_cmd(l->sb->qmp, "query-status", NULL, &ret, ms_left(l) + 100, e);
-	const char *status = json_string_value(json_object_get(ret, "status"));
-
-	if (!rc && !json_is_true(json_object_get(ret, "running")))
-		rc = tv_fail(e, TV_E_QMP, "the VM's state is loaded but the VM is %s",
-			     status ? status : "?");
-	json_decref(ret);
+	syscall(SYS_pidfd_send_signal, sb->pidfd, SIGSTOP, NULL, 0);
+	if (poll(&(struct pollfd){.fd = hv_qmp_fd(sb->qmp), .events = POLLIN}, 1, FREEZE_MS) > 0 &&
+	    saw_resume(sb) > 0) {
+		syscall(SYS_pidfd_send_signal, sb->pidfd, SIGCONT, NULL, 0);
+		return 0;
+	}
+	(void)!hv_pidfd_kill(sb->pidfd, KILL_MS);
+	sb->ran = saw_resume(sb) > 0;
 	return rc;
 }
 
@@ -136,7 +147,8 @@ static void add_reason(struct hv_standby *sb, struct tv_err *e, int rc)
 	json_t *ret = NULL;
 	const char *why = NULL;
 
-	if (rc != TV_E_GONE && !hv_qmp_cmd(sb->qmp, "query-migrate", NULL, &ret, 500, NULL))
+	if (rc != TV_E_GONE && rc != -ETIMEDOUT &&
+	    !hv_qmp_cmd(sb->qmp, "query-migrate", NULL, &ret, 500, NULL))
 		why = json_string_value(json_object_get(ret, "error-desc"));
 	/* It closes its monitor before it has ended. */
 	if (rc == TV_E_GONE)
@@ -156,17 +168,22 @@ static int load_state(struct load *l, struct tv_err *e)
 
 	if (!rc && (rc = send_more(l)))
 		tv_fail(e, rc, "cannot hand the device state to QEMU: %s", tv_strerror(rc));
-	if (!rc)
-		rc = hv_qmp_cmd(l->sb->qmp, "migrate-incoming",
-				json_pack("{s:s}", "uri", "fd:" FD_NAME), NULL, ms_left(l), e);
-	if (rc == TV_E_GONE || rc == -ETIMEDOUT)
-		add_reason(l->sb, e, rc);
 	if (rc)
 		return rc;
-	rc = pump(l);
+	l->sb->spent = true;
+	if (tv_fault("standby_load"))
+		(void)!hv_pidfd_kill(l->sb->pidfd, KILL_MS);
+	rc = hv_qmp_cmd(l->sb->qmp, "migrate-incoming", json_pack("{s:s}", "uri", "fd:" FD_NAME),
+			NULL, ms_left(l), e);
+	if (rc && rc != TV_E_GONE && rc != -ETIMEDOUT)
+		return rc;
+	if (!rc)
+		rc = pump(l);
+	if (rc && rc != TV_E_GONE)
+		rc = give_up(l->sb, rc);
 	if (rc)
 		add_reason(l->sb, e, rc);
-	return rc ? rc : check_running(l, e);
+	return rc;
 }
 
 int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, int timeout_ms,
@@ -177,15 +194,22 @@ int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, i
 		.fd = -1,
 		.state = state,
 		.left = bytes,
-		.deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS,
 	};
 	int rc;
 
 	if (!bytes || bytes > STATE_LIMIT_BYTES)
 		return tv_fail(e, -EINVAL, "a device state of %zu bytes cannot be right", bytes);
-	rc = hv_standby_taps_up(sb, e);
-	if (!rc)
-		rc = load_state(&l, e);
+	if (sb->ran)
+		return tv_fail(e, -ESTALE, "the VM ran here for a moment, and then its QEMU ended");
+	rc = hv_standby_keep(sb, e);
+	if (!rc && sb->spent)
+		rc = hv_standby_restart(sb, e);
+	if (rc)
+		return rc;
+	l.deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS;
+	if (hv_standby_taps_up(sb, &sb->taps_why))
+		tv_log(TV_ERROR, "%s: its network is missing: %s", sb->name, sb->taps_why.text);
+	rc = load_state(&l, e);
 	tv_close_fd(&l.fd);
 	return rc;
 }

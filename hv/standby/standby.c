@@ -90,21 +90,22 @@ static int make_ram(struct hv_standby *sb, char *path, size_t room, struct tv_er
 	return 0;
 }
 
-static int launch(struct hv_standby *sb, json_t *desc, const char *binary, struct tv_err *e)
+static int launch(struct hv_standby *sb, bool again, struct tv_err *e)
 {
 	char log[sizeof(sb->dir) + 32];
 	char *name = sb->argv[0];
 	int rc;
 
-	hv_standby_remove_files(sb->dir, true);
+	hv_standby_remove_files(sb->dir, !again);
 	unlink(sb->qmp_path);
 	rc = hv_standby_note_files(sb->dir, sb->argv, e);
 	if (rc)
 		return rc;
 	snprintf(log, sizeof(log), "%s/" HV_STANDBY_LOG, sb->dir);
-	sb->argv[0] = (char *)binary;
-	rc = hv_spawn_detached(binary, sb->argv, json_string_value(json_object_get(desc, "cwd")),
-			       log, &sb->pid, &sb->pidfd, e);
+	sb->argv[0] = sb->binary;
+	rc = hv_spawn_detached(sb->binary, sb->argv,
+			       json_string_value(json_object_get(sb->desc, "cwd")), log, &sb->pid,
+			       &sb->pidfd, e);
 	sb->argv[0] = name;
 	if (!rc)
 		sb->start_ticks = tv_pid_start_ticks(sb->pid);
@@ -225,20 +226,20 @@ static int find_blocks(struct hv_standby *sb, struct tv_err *e)
 static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_conf *conf,
 		 struct tv_err *e)
 {
-	TV_FREE char *binary = NULL;
 	char ram_path[64];
 	int rc = take_conf(sb, desc, conf, e);
 
+	sb->desc = json_incref(desc);
 	if (!rc)
 		rc = make_ram(sb, ram_path, sizeof(ram_path), e);
 	if (!rc)
-		rc = hv_standby_qemu(desc, &binary, &sb->qemu, e);
+		rc = hv_standby_qemu(desc, &sb->binary, &sb->qemu, e);
 	if (!rc)
 		rc = hv_standby_argv(desc, conf, &sb->qemu, ram_path, sb->qmp_path, &sb->argv, e);
 	if (!rc)
 		rc = hv_standby_check(desc, conf, sb->argv, e);
 	if (!rc)
-		rc = launch(sb, desc, binary, e);
+		rc = launch(sb, false, e);
 	if (!rc)
 		rc = connect_qmp(sb, e);
 	if (!rc)
@@ -247,9 +248,31 @@ static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_co
 		rc = find_blocks(sb, e);
 	if (!rc && (rc = hv_standby_zero(sb)))
 		tv_fail(e, rc, "cannot clear the standby's memory: %s", tv_strerror(rc));
-	/* QEMU has it open for itself, and our mapping stays. */
+	return rc;
+}
+
+int hv_standby_restart(struct hv_standby *sb, struct tv_err *e)
+{
+	int rc = sb->pidfd >= 0 ? hv_pidfd_kill(sb->pidfd, KILL_MS) : 0;
+
+	if (rc)
+		return tv_fail(e, rc, "the standby's QEMU (pid %d) does not end: %s", (int)sb->pid,
+			       tv_strerror(rc));
+	hv_qmp_close(sb->qmp);
+	sb->qmp = NULL;
+	tv_close_fd(&sb->mem_fd);
+	tv_close_fd(&sb->pidfd);
+	rc = launch(sb, true, e);
 	if (!rc)
-		tv_close_fd(&sb->ram_fd);
+		rc = connect_qmp(sb, e);
+	if (!rc)
+		rc = check_status(sb, sb->desc, e);
+	if (!rc)
+		rc = find_blocks(sb, e);
+	if (!rc && (rc = hv_standby_refill(sb)))
+		tv_fail(e, rc, "cannot fill the fresh standby's memory: %s", tv_strerror(rc));
+	if (!rc)
+		sb->spent = false;
 	return rc;
 }
 
@@ -262,6 +285,10 @@ static void free_standby(struct hv_standby *sb)
 	tv_close_fd(&sb->mem_fd);
 	tv_close_fd(&sb->pidfd);
 	hv_argv_free(sb->argv);
+	for (unsigned i = 0; i < sb->n_blocks; i++)
+		free(sb->kept[i]);
+	json_decref(sb->desc);
+	free(sb->binary);
 	free(sb);
 }
 
@@ -304,6 +331,11 @@ void hv_standby_id(const struct hv_standby *sb, struct hv_vm_id *out)
 	*out = (struct hv_vm_id){.pid = sb->pid, .start_ticks = sb->start_ticks};
 	strcpy(out->name, sb->name);
 	strcpy(out->qmp_path, sb->qmp_path);
+}
+
+const char *hv_standby_taps_why(const struct hv_standby *sb)
+{
+	return sb->taps_why.text;
 }
 
 /* ---- its end ---- */

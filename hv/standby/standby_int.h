@@ -29,7 +29,14 @@ struct hv_standby {
 	struct hv_block blocks[HV_MAX_BLOCKS]; /* in the order of desc["blocks"] */
 	unsigned n_blocks, main_block;
 	uint8_t *map; /* of main RAM */
-	int ram_fd;
+	int ram_fd;   /* stays open: a fresh QEMU opens it again */
+	json_t *desc;
+	char *binary;
+	/* A promotion that failed is tried again with a fresh QEMU and these. */
+	uint8_t *kept[HV_MAX_BLOCKS]; /* the blocks that lie in QEMU's memory; NULL: not kept yet */
+	struct tv_err taps_why;	      /* of the last promotion; "": the taps are attached */
+	bool spent;		      /* this QEMU has begun to load a state: it cannot again */
+	bool ran;		      /* the VM ran: what the memory holds is no epoch any more */
 };
 
 /* ---- argv.c ---- */
@@ -68,6 +75,15 @@ uint64_t hv_meminfo_available(const char *text);
  * tables) may be another version's, and a page that the primary's QEMU never touched is never sent.
  */
 int hv_standby_zero(struct hv_standby *sb) TV_MUST_CHECK;
+
+/* Copies the blocks that lie in QEMU's memory, once; they are lost with its process. */
+int hv_standby_keep(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
+/* Writes them into the QEMU that there is now. */
+int hv_standby_refill(struct hv_standby *sb) TV_MUST_CHECK;
+
+/* ---- standby.c ---- */
+/* Ends QEMU, if that has not ended by itself, and starts a fresh one with the memory kept. */
+int hv_standby_restart(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- files.c ---- */
 /* The last lines of standby.log in one, "" when there are none. */

@@ -63,21 +63,36 @@ static int set_up(int s, const char *tap, struct tv_err *e)
 	return 0;
 }
 
-int hv_standby_taps_up(const struct hv_standby *sb, struct tv_err *e)
+static int taps_up(char *const *argv, const char *bridge, struct tv_err *e)
 {
 	TV_CLOSE int s = -1;
 	char tap[IFNAMSIZ];
 	int rc = 0;
 
-	if (!sb->bridge[0])
-		return 0;
 	s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (s < 0)
 		return tv_fail(e, -errno, "no socket to set up the taps: %s", strerror(errno));
-	for (unsigned i = 0; !rc && hv_standby_tap(sb->argv, i, tap); i++) {
-		rc = join(s, tap, sb->bridge, e);
-		if (!rc)
-			rc = set_up(s, tap, e);
+	/* All of them, whatever happens to one: the VM runs with what it has. */
+	for (unsigned i = 0; hv_standby_tap(argv, i, tap); i++) {
+		int failed = join(s, tap, bridge, e);
+
+		if (set_up(s, tap, failed ? NULL : e) && !failed)
+			failed = -EIO;
+		rc = rc ? rc : failed;
 	}
 	return rc;
+}
+
+int hv_standby_taps_up(const struct hv_standby *sb, struct tv_err *e)
+{
+	return sb->bridge[0] ? taps_up(sb->argv, sb->bridge, e) : 0;
+}
+
+int hv_standby_taps_again(const struct hv_vm_id *vm, const char *bridge, struct tv_err *e)
+{
+	TV_FREE char **argv = hv_proc_argv("/proc", vm->pid);
+
+	if (!argv || tv_pid_start_ticks(vm->pid) != vm->start_ticks)
+		return tv_fail(e, TV_E_GONE, "the VM's process has ended");
+	return taps_up(argv, bridge, e);
 }

@@ -100,7 +100,7 @@ extern const struct field_words session_outcome_words, session_role_words;
 	X(SWITCH_ANSWER, "switch-answer", "replicator", &session_answer_fields,               \
 	  "whether a planned switch can begin")                                               \
 	X(PROMOTE_ANSWER, "promote-answer", "replicator", &session_answer_fields,             \
-	  "whether a forced promotion can begin")                                             \
+	  "whether a promotion (forced, or again) can begin")                                 \
 	X(DONE, "done", "replicator", &session_end_fields,                                    \
 	  "how the session ended; the process exits")                                         \
 	X(GO, "go", "twinvmd", &session_go_fields,                                            \
@@ -111,6 +111,7 @@ extern const struct field_words session_outcome_words, session_role_words;
 	  "the primary is stale: the backup is to send it that generation")                   \
 	X(DISCARD, "discard", "twinvmd", NULL, "the backup is to end: a newer session waits") \
 	X(PROMOTE, "promote", "twinvmd", NULL, "an operator forces promotion")                \
+	X(RETRY, "retry", "twinvmd", NULL, "an operator tries a promotion again that failed") \
 	X(LEAVE, "leave", "twinvmd", NULL, "the primary is to end protection")                \
 	X(FENCE, "fence", "twinvmd", &session_text_fields,                                    \
 	  "another host runs the VM: the primary is to stop it and end")                      \

@@ -221,6 +221,22 @@ static void end_disks(struct apply *a, const struct apply_work *w, const struct 
 	a->rep = NULL;
 }
 
+/*
+ * The primary of a planned switch waits with a whole copy, which is back sooner than a second try.
+ * Else this may be the last copy: a busy host is waited for, and a second try has a fresh QEMU.
+ */
+static int load(struct apply *a, const uint8_t *state, size_t n, bool planned, struct tv_err *e)
+{
+	int ms = planned ? a->conf.planned_timeout_ms : a->conf.promote_timeout_ms;
+	int rc = hv_standby_promote(a->sb, state, n, ms, e);
+
+	for (int again = planned ? 0 : 2; rc && rc != -ESTALE && again; again--) {
+		tv_log(TV_ERROR, "promotion: %s; it is tried again", e->text);
+		rc = hv_standby_promote(a->sb, state, n, ms, e);
+	}
+	return rc;
+}
+
 static int promote(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
 {
 	size_t n;
@@ -234,9 +250,10 @@ static int promote(struct apply *a, const struct apply_work *w, struct apply_ans
 		return tv_fail(&ans->e, -ENODATA, "no committed epoch");
 	if (a->rep)
 		ckpt_rep_hand_over(a->rep);
-	rc = hv_standby_promote(a->sb, state, n, a->conf.promote_timeout_ms, &ans->e);
+	rc = load(a, state, n, w->epoch, &ans->e);
 	if (rc)
 		return rc;
+	tv_copy(ans->e.text, sizeof(ans->e.text), hv_standby_taps_why(a->sb));
 	hv_standby_id(a->sb, &ans->vm);
 	hv_standby_release(a->sb);
 	a->sb = NULL;

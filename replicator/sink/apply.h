@@ -20,7 +20,8 @@ enum apply_kind {
 	APPLY_DISK,	/* bytes of an epoch's disk records (0: first copy); answered only when it
 			 * fails */
 	APPLY_END,	/* epoch, sums -> END as soon as it is checked, then it is applied */
-	APPLY_PROMOTE,	/* -> PROMOTE */
+	APPLY_PROMOTE,	/* epoch 1: planned, the primary waits -> PROMOTE; after a failure it may be
+			 * asked for again */
 	APPLY_KILL,	/* the standby is ended; epoch 1: the disks' replicas are removed -> KILL */
 };
 struct apply_sums { /* what the sender counted */
@@ -37,7 +38,7 @@ struct apply_answer {
 	enum apply_kind kind;
 	int rc; /* not 0: nothing is applied any more; only KILL is still answered */
 	uint64_t epoch;
-	struct tv_err e;
+	struct tv_err e;    /* PROMOTE that succeeded: why the VM has no network, or "" */
 	struct hv_vm_id vm; /* START, PROMOTE */
 	bool has_old;	    /* START: APPLY_HASH makes sense */
 	int pidfd;	    /* START: readable when the standby's process has ended; not the
@@ -54,8 +55,8 @@ struct apply_conf {
 	const char *replica_dir, *session;
 	const char *spool_dir;
 	uint64_t spool_bytes;
-	const uint8_t *hash_key; /* of the primary, or NULL; must stay */
-	int promote_timeout_ms;
+	const uint8_t *hash_key;		    /* of the primary, or NULL; must stay */
+	int promote_timeout_ms, planned_timeout_ms; /* one try */
 };
 typedef void (*apply_answer_cb)(const struct apply_answer *a, void *arg);
 

@@ -22,7 +22,7 @@ static void act(void *arg, enum fo_action a, uint64_t generation)
 		s->job.generation = generation;
 		promotion_note(s->dir, generation);
 		applier_drop_queued(s->applier);
-		sink_post(s, APPLY_PROMOTE, NULL, 0, 0, NULL);
+		sink_post(s, APPLY_PROMOTE, NULL, 0, s->b.planned && !s->b.closed, NULL);
 		break;
 	case FO_ACTION_DISCARD:
 		sink_end(s, s->exit_rc ? SESSION_FAILED : SESSION_DISCARDED, 0);

@@ -31,8 +31,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
-#define HANDSHAKE_TIMEOUT_MS 3000	   /* until then anybody may have connected */
+#define HANDSHAKE_TIMEOUT_MS 3000 /* until then anybody may have connected */
+#define ATTACH_US 1000000
+#define ATTACH_FOR_NS (600 * TV_NS_PER_S)
 #define HELLO_TIMEOUT_NS (5 * TV_NS_PER_S) /* a peer that connects must introduce itself */
 
 /* ---- time ---- */
@@ -86,6 +89,16 @@ static void on_promote(struct sink *s)
 
 	if (!answer.ok)
 		tv_copy(answer.text, sizeof(answer.text), why_no_promotion(s));
+	report_send(s->report, session_message(SESSION_OP_PROMOTE_ANSWER, &answer));
+}
+
+static void on_retry(struct sink *s)
+{
+	struct session_answer answer = {.ok = fo_backup_retry(&s->b, tv_now_ns())};
+
+	if (!answer.ok)
+		tv_copy(answer.text, sizeof(answer.text),
+			"no promotion has failed here: there is nothing to try again");
 	report_send(s->report, session_message(SESSION_OP_PROMOTE_ANSWER, &answer));
 }
 
@@ -153,6 +166,9 @@ static void on_message(struct report *r, json_t *msg, void *arg)
 	case SESSION_OP_PROMOTE:
 		on_promote(s);
 		return;
+	case SESSION_OP_RETRY:
+		on_retry(s);
+		return;
 	case SESSION_OP_DISCARD:
 		on_discard(s);
 		return;
@@ -187,6 +203,22 @@ static int start(struct sink *s, int conn_fd)
 	return rc;
 }
 
+/* The session is over and the VM is the daemon's: only its taps are still without a bridge. */
+static void attach_later(struct sink *s)
+{
+	int64_t until_ns = tv_now_ns() + ATTACH_FOR_NS;
+	struct tv_err e = {0};
+	int rc = -ENODEV;
+
+	report_free(s->report);
+	while (rc && rc != TV_E_GONE && tv_now_ns() < until_ns) {
+		usleep(ATTACH_US);
+		rc = hv_standby_taps_again(&s->vm, s->job.conf.bridge, &e);
+	}
+	tv_log(rc ? TV_ERROR : TV_INFO, "%s: %s", s->job.vm_name,
+	       rc ? e.text : "its network is attached");
+}
+
 int sink_main(const char *job_text, int conn_fd, int latch_fd)
 {
 	static struct sink sink; /* outlives every callback */
@@ -215,5 +247,7 @@ int sink_main(const char *job_text, int conn_fd, int latch_fd)
 	event_base_dispatch(s->base);
 	applier_free(s->applier);
 	replay_free(s->replay);
+	if (s->no_network && s->outcome == SESSION_PROMOTED)
+		attach_later(s);
 	return s->exit_rc ? 1 : 0;
 }

@@ -9,7 +9,8 @@
 
 #define QUEUE_BYTES (8u << 20)
 #define HASHES_AHEAD_BYTES (64u << 10)
-#define PROMOTE_TIMEOUT_MS 10000
+#define PROMOTE_TIMEOUT_MS 60000 /* then a fresh QEMU is tried */
+#define PLANNED_TIMEOUT_MS 10000
 
 void sink_next_hashes(struct sink *s)
 {
@@ -98,6 +99,8 @@ static void on_promoted(struct sink *s, const struct apply_answer *a)
 		tv_log(TV_ERROR, "%s", s->why.text);
 	} else {
 		s->vm = a->vm;
+		tv_copy(s->why.text, sizeof(s->why.text), a->e.text);
+		s->no_network = a->e.text[0];
 		tv_log(TV_INFO, "replayed %u recent frames",
 		       replay_run(s->replay, s->b.epoch_committed, s->job.conf.bridge));
 	}
@@ -196,7 +199,8 @@ void sink_begin_standby(struct sink *s, int slot)
 					 .spool_dir = s->dir,
 					 .spool_bytes = c->spool_bytes,
 					 .hash_key = s->has_hash_key ? s->hash_key : NULL,
-					 .promote_timeout_ms = PROMOTE_TIMEOUT_MS};
+					 .promote_timeout_ms = PROMOTE_TIMEOUT_MS,
+					 .planned_timeout_ms = PLANNED_TIMEOUT_MS};
 	conf.apply.standby = (struct hv_standby_conf){.dir = s->dir,
 						      .vm_id = s->names.id,
 						      .bridge = c->bridge[0] ? c->bridge : NULL,
