@@ -19,7 +19,7 @@ client_more 120 20
 source=$(host_run hostA sh -c 'ps w | grep "[r]eplicate source"' | awk '{print $1}')
 host_run hostA kill -9 "$source"
 step "the replicator is killed"
-await 120 "another one" grep -q "recovery info: vm1 runs on" "$PAIR_DIR/hostA.log"
+await 120 "another one" grep -q "recovery info: vm1 keeps running" "$PAIR_DIR/hostA.log"
 client_more 120 20
 await_state 120 hostA vm1 protected
 client_more 120 20
