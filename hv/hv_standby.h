@@ -28,6 +28,9 @@ struct hv_standby_conf {
 	/* Raw images for desc["disks"], in that order; a VM with writable disks needs as many. */
 	const char *const *replicas;
 	unsigned n_replicas;
+	const char *peer;      /* the host that asks for it, for sentences; may be NULL */
+	const char *media;     /* folders ("/a:/b") of the files that a standby may read */
+	const char *qemu_path; /* folders in which its QEMU is looked for */
 };
 /*
  * Checks this host (files, machine type, QEMU version, free memory), makes main RAM's memfd, starts

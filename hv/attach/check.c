@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Everything that would make a copy of the VM wrong or its output escape, reported at once. A table
- * of drivers for what a name shows, and one function for each other reason.
+ * Everything that would make a copy of the VM wrong or its output escape, reported at once. What a
+ * driver's name shows is in the table of hv/qemu/drivers.c; each other reason has a function here.
  */
 #include "hv/attach/attach_int.h"
 #include "hv/attach/check.h"
@@ -127,38 +127,16 @@ static void check_shared_disks(const struct hv_check *c, struct hv_refusals *out
 	}
 }
 
-/* Devices that write to the guest's RAM, or talk to the world, where we cannot see it. */
-static const struct {
-	const char *prefix, *what, *remedy;
-} bad_drivers[] = {
-	{"vfio-", "a passed-through device writes to RAM unseen", "use an emulated device"},
-	{"vhost-vdpa", "vDPA hardware writes to RAM unseen", "use a virtio device"},
-	{"vhost-user-fs", "virtiofsd writes to RAM unseen", "unplug it and use NFS or a disk"},
-	{"vhost-user", "another process writes to RAM unseen", "use QEMU's own device"},
-	{"scsi-block", "a passed-through disk is written past QEMU", "use scsi-hd"},
-	{"scsi-generic", "a passed-through SCSI device is driven past QEMU", "use scsi-hd"},
-	{"vhost-scsi", "the kernel writes to storage unheld", "use virtio-scsi"},
-	{"ivshmem", "its memory is written by others unseen", "unplug it"},
-	{"virtio-9p", "a shared host folder cannot be held back",
-	 "unplug it and use NFS or a disk"},
-	{"usb-host", "a physical USB device cannot be copied", "unplug it"},
-	{"x-vfio-user", "another process writes to RAM unseen", "use an emulated device"},
-	{"x-pci-proxy", "another process writes to RAM unseen", "use an emulated device"},
-};
-
+/* A driver that is in no list is the machine's own: a user's one is refused by the backup. */
 static void check_devices(const struct hv_check *c, struct hv_refusals *out)
 {
 	for (unsigned i = 0; i < c->devs->n; i++) {
 		const struct hv_dev *d = &c->devs->dev[i];
+		const struct hv_driver *known = hv_driver(d->driver);
 
-		for (size_t k = 0; k < sizeof(bad_drivers) / sizeof(*bad_drivers); k++) {
-			if (strncmp(d->driver, bad_drivers[k].prefix,
-				    strlen(bad_drivers[k].prefix)))
-				continue;
-			refuse(out, "device %s (%s): %s; %s", d->name, d->driver,
-			       bad_drivers[k].what, bad_drivers[k].remedy);
-			break;
-		}
+		if (known->class == HV_DRIVER_REFUSED)
+			refuse(out, "device %s (%s): %s; %s", d->name, d->driver, known->what,
+			       known->remedy);
 	}
 }
 

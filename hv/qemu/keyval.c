@@ -15,6 +15,7 @@ static int add_pair(struct hv_keyval *kv, const char *key, size_t key_bytes, con
 	p += kv->n;
 	p->key = strndup(key, key_bytes);
 	p->value = value ? strdup(value) : NULL;
+	p->bare = false;
 	if (!p->key || (value && !p->value)) {
 		free(p->key);
 		free(p->value);
@@ -22,6 +23,15 @@ static int add_pair(struct hv_keyval *kv, const char *key, size_t key_bytes, con
 	}
 	kv->n++;
 	return 0;
+}
+
+static int add_bare(struct hv_keyval *kv, const char *implied, const char *value)
+{
+	int rc = add_pair(kv, implied, strlen(implied), value);
+
+	if (!rc)
+		kv->pairs[0].bare = true;
+	return rc;
 }
 
 /* Takes one part, up to a comma that is not doubled; returns what follows, NULL at the end. */
@@ -56,7 +66,7 @@ static int parse_parts(struct hv_keyval *kv, const char *arg, const char *implie
 		if (eq)
 			rc = add_pair(kv, part, (size_t)(eq - part), eq + 1);
 		else if (first && implied)
-			rc = add_pair(kv, implied, strlen(implied), part);
+			rc = add_bare(kv, implied, part);
 		else if (*part)
 			rc = add_pair(kv, part, strlen(part), NULL);
 		first = false;
@@ -186,9 +196,11 @@ char *hv_keyval_print(const struct hv_keyval *kv)
 	for (unsigned i = 0; i < kv->n; i++) {
 		if (i)
 			*p++ = ',';
-		p = append_escaped(p, kv->pairs[i].key);
+		if (i || !kv->pairs[i].bare)
+			p = append_escaped(p, kv->pairs[i].key);
 		if (kv->pairs[i].value) {
-			*p++ = '=';
+			if (i || !kv->pairs[i].bare)
+				*p++ = '=';
 			p = append_escaped(p, kv->pairs[i].value);
 		}
 	}

@@ -12,6 +12,7 @@
 struct hv_pair {
 	char *key;
 	char *value; /* NULL: a word of its own ("server", "nowait") */
+	bool bare;   /* the first part, written without its key: printed so again */
 };
 struct hv_keyval {
 	struct hv_pair *pairs;

@@ -10,6 +10,7 @@
  *   qmp.h       the QMP client
  *   features.h  what differs between QEMUs, asked once: struct hv_qemu
  *   devices.h   devices and NICs
+ *   drivers.h   which device drivers a protected VM may have
  *   ramblock.h  RAM blocks, and where they lie in the process
  *   spawn.h     starting and ending QEMU processes
  *
@@ -25,6 +26,7 @@
 
 #include "hv/qemu/cmdline.h"
 #include "hv/qemu/devices.h"
+#include "hv/qemu/drivers.h"
 #include "hv/qemu/features.h"
 #include "hv/qemu/keyval.h"
 #include "hv/qemu/proc.h"

@@ -10,41 +10,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void rewrite_option(struct hv_rewrite *rw, const struct hv_rw_rule *rule, const char *word,
-			   const char *arg)
+static void rewrite_option(struct hv_rewrite *rw, const struct hv_rw_rule *rule, const char *arg)
 {
 	char option[64];
 
-	if (rule && rule->make) {
-		snprintf(option, sizeof(option), "-%s", rule->name);
-		rule->make(rw, option, arg);
-		return;
-	}
-	hv_rw_put(rw, word);
-	if (arg)
-		hv_rw_put(rw, arg);
+	snprintf(option, sizeof(option), "-%s", rule->name);
+	rule->make(rw, option, arg);
 }
 
 static void rewrite_all(struct hv_rewrite *rw, char *const *argv, unsigned argc)
 {
-	hv_rw_put_owned(rw, strchr(argv[0], '/') ? hv_rw_path(rw, argv[0]) : strdup(argv[0]));
+	const char *base = strrchr(argv[0], '/');
+
+	hv_rw_put(rw, base ? base + 1 : argv[0]);
 	for (unsigned i = 1; i < argc && !rw->rc; i++) {
 		const struct hv_rw_rule *rule;
 		const char *word = argv[i];
 
 		/* A word of its own is the first disk's image. */
 		if (*word != '-') {
-			if (!hv_rw_disk_short(rw, "-hda", word))
-				hv_rw_put_owned(rw, hv_rw_path(rw, word));
+			hv_rw_medium(rw, "-hda", word);
 			continue;
 		}
+		/* Whether an unknown one takes an argument is not known either. */
 		rule = hv_rw_rule(word);
-		if (rule && rule->arity == FLAG)
-			rewrite_option(rw, rule, word, NULL);
+		if (!rule)
+			hv_rw_deny(rw, NULL, "%.200s", word);
+		else if (rule->arity == FLAG)
+			rewrite_option(rw, rule, NULL);
 		else if (i + 1 < argc)
-			rewrite_option(rw, rule, word, argv[++i]);
+			rewrite_option(rw, rule, argv[++i]);
 		else
-			hv_rw_fail(rw, TV_E_REFUSED, "option %s is not known to twinvm", word);
+			hv_rw_fail(rw, TV_E_REFUSED, "option %s lacks its argument", word);
 	}
 }
 
@@ -91,7 +88,8 @@ static char **words_of(json_t *desc, unsigned *n)
 }
 
 int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const struct hv_qemu *qemu,
-		    const char *ram_path, const char *qmp_path, char ***out, struct tv_err *e)
+		    const char *ram_path, const char *qmp_path, json_t *files, char ***out,
+		    struct tv_err *e)
 {
 	struct hv_rewrite rw = {
 		.desc = desc,
@@ -99,6 +97,7 @@ int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const stru
 		.qemu = qemu,
 		.ram_path = ram_path,
 		.qmp_path = qmp_path,
+		.files = files,
 		.e = e,
 		.cwd = json_string_value(json_object_get(desc, "cwd")),
 	};
@@ -110,6 +109,7 @@ int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const stru
 	if (!words)
 		return tv_fail(e, -EINVAL, "the VM's description has no command line");
 	hv_rw_ram_init(&rw, words, n);
+	hv_rw_disks_init(&rw);
 	rewrite_all(&rw, words, n);
 	append_ours(&rw);
 	for (unsigned i = 0; i < rw.n_names; i++)

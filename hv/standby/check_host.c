@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 /* QEMU itself, its devices' queues and the page tables, besides the guest's memory. */
@@ -26,32 +27,6 @@ uint64_t hv_meminfo_available(const char *text)
 	const char *p = strstr(text, "MemAvailable:");
 
 	return p ? strtoull(p + strlen("MemAvailable:"), NULL, 10) << 10 : 0;
-}
-
-/* Only what the standby's own command line still names: main RAM's file, for one, it does not. */
-static bool is_named(char *const *argv, const char *file)
-{
-	for (char *const *p = argv + 1; *p; p++)
-		if (strstr(*p, file))
-			return true;
-	return false;
-}
-
-static int check_files(json_t *desc, char *const *argv, struct tv_err *e)
-{
-	json_t *file;
-	size_t i;
-
-	json_array_foreach(json_object_get(desc, "files"), i, file) {
-		const char *path = json_string_value(file);
-
-		if (path && is_named(argv, path) && access(path, R_OK))
-			return tv_fail(e, -ENOTSUP,
-				       "the VM needs the file %s, which cannot be read on %s (%s); "
-				       "copy it there, under the same name",
-				       path, host_name(), strerror(errno));
-	}
-	return 0;
 }
 
 static int check_memory(json_t *desc, struct tv_err *e)
@@ -87,15 +62,15 @@ static int check_bridge(const struct hv_standby_conf *conf, char *const *argv, s
 		       conf->bridge, host_name());
 }
 
-static char *find_in_path(const char *name)
+/* ---- QEMU: a name from the peer, a folder from this host's operator ---- */
+static char *find_in(const char *folders, const char *name)
 {
-	const char *path = getenv("PATH");
-
-	for (const char *p = path ? path : "/usr/local/bin:/usr/bin:/bin"; *p;) {
+	for (const char *p = folders ? folders : ""; *p;) {
 		size_t n = strcspn(p, ":");
 		char *full = NULL;
 
-		if (n && asprintf(&full, "%.*s/%s", (int)n, p, name) >= 0 && !access(full, X_OK))
+		if (*p == '/' && asprintf(&full, "%.*s/%s", (int)n, p, name) >= 0 &&
+		    !access(full, X_OK))
 			return full;
 		free(full);
 		p += n + (p[n] == ':');
@@ -103,14 +78,48 @@ static char *find_in_path(const char *name)
 	return NULL;
 }
 
-static int find_binary(const char *name, char **out, struct tv_err *e)
+/* "qemu-system-ARCH", or what distributions call the host's own architecture's. */
+static bool is_emulator(const char *base, bool *own)
 {
-	const char *base = strrchr(name, '/');
+	static const char arch[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
 
-	*out = base && !access(name, X_OK) ? strdup(name) : find_in_path(base ? base + 1 : name);
+	*own = !strcmp(base, "kvm") || !strcmp(base, "qemu-kvm");
+	if (*own)
+		return true;
+	if (strncmp(base, "qemu-system-", 12))
+		return false;
+	base += 12;
+	/* Debian's qemu-system-x86_64-microvm is a smaller build of the same. */
+	return *base && (!base[strspn(base, arch)] || !strcmp(base, "x86_64-microvm"));
+}
+
+static int find_binary(const char *name, const struct hv_standby_conf *conf, char **out,
+		       struct tv_err *e)
+{
+	const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
+	const char *peer = conf->peer ? conf->peer : "the other host";
+	char system[96];
+	struct utsname u;
+	bool own;
+
+	if (!is_emulator(base, &own))
+		return tv_fail(e, TV_E_REFUSED,
+			       "%s asks for the program %.200s: not allowed on this host; only "
+			       "qemu-system-ARCH can run a standby",
+			       peer, name);
+	*out = find_in(conf->qemu_path, base);
+	if (!*out && own && !uname(&u)) {
+		snprintf(system, sizeof(system), "qemu-system-%s", u.machine);
+		*out = find_in(conf->qemu_path, system);
+	}
+	if (!*out && own)
+		*out = find_in(conf->qemu_path, !strcmp(base, "kvm") ? "qemu-kvm" : "kvm");
 	if (!*out)
-		return tv_fail(e, -ENOTSUP, "the VM's QEMU (%s) is not installed on %s", name,
-			       host_name());
+		return tv_fail(
+			e, -ENOTSUP,
+			"the VM's QEMU (%.200s) is not installed on %s in any of %s; install "
+			"it, or add its folder to 'qemu_path' in that host's configuration",
+			base, host_name(), conf->qemu_path ? conf->qemu_path : "no folder");
 	return 0;
 }
 
@@ -151,7 +160,8 @@ int hv_standby_match(json_t *desc, const char *binary, const struct hv_qemu *m, 
 	return 0;
 }
 
-int hv_standby_qemu(json_t *desc, char **binary, struct hv_qemu *out, struct tv_err *e)
+int hv_standby_qemu(json_t *desc, const struct hv_standby_conf *conf, char **binary,
+		    struct hv_qemu *out, struct tv_err *e)
 {
 	const char *name = json_string_value(json_array_get(json_object_get(desc, "argv"), 0));
 	json_t *machines = NULL;
@@ -160,7 +170,7 @@ int hv_standby_qemu(json_t *desc, char **binary, struct hv_qemu *out, struct tv_
 	*binary = NULL;
 	if (!name)
 		return tv_fail(e, -EINVAL, "the VM's description has no command line");
-	rc = find_binary(name, binary, e);
+	rc = find_binary(name, conf, binary, e);
 	if (!rc)
 		rc = hv_qemu_run(*binary, host_name(), out, &machines, e);
 	if (!rc)
@@ -184,10 +194,8 @@ static int check_kvm(json_t *desc, struct tv_err *e)
 int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, char *const *argv,
 		     struct tv_err *e)
 {
-	int rc = check_files(desc, argv, e);
+	int rc = check_memory(desc, e);
 
-	if (!rc)
-		rc = check_memory(desc, e);
 	if (!rc)
 		rc = check_bridge(conf, argv, e);
 	return rc ? rc : check_kvm(desc, e);

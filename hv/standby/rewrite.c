@@ -25,6 +25,39 @@ void hv_rw_fail(struct hv_rewrite *rw, int rc, const char *fmt, ...)
 	va_end(ap);
 }
 
+void hv_rw_deny(struct hv_rewrite *rw, const char *remedy, const char *fmt, ...)
+{
+	const char *peer = rw->conf->peer ? rw->conf->peer : "the other host";
+	char what[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	hv_rw_fail(rw, TV_E_REFUSED, "%.100s asks for %s: not allowed on this host; %s", peer, what,
+		   remedy && *remedy ? remedy : "start the VM without");
+}
+
+static void deny_key(struct hv_rewrite *rw, const char *what, const char *key)
+{
+	hv_rw_deny(rw, NULL, "%.200s with %.100s=", what, key);
+}
+
+bool hv_rw_keys_ok(struct hv_rewrite *rw, const struct hv_keyval *kv, const char *keys,
+		   const char *what)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(kv->json, key, v)
+		if (!hv_allow_word(keys, key))
+			deny_key(rw, what, key);
+	for (unsigned i = 0; i < kv->n; i++)
+		if (!hv_allow_word(keys, kv->pairs[i].key))
+			deny_key(rw, what, kv->pairs[i].key);
+	return !rw->rc;
+}
+
 static void no_memory(struct hv_rewrite *rw)
 {
 	hv_rw_fail(rw, -ENOMEM, "no memory for the standby's command line");
@@ -70,6 +103,13 @@ void hv_rw_putf(struct hv_rewrite *rw, const char *fmt, ...)
 	hv_rw_put_owned(rw, word);
 }
 
+void hv_rw_keep(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	hv_rw_put(rw, option);
+	if (arg)
+		hv_rw_put(rw, arg);
+}
+
 void hv_rw_put_keyval(struct hv_rewrite *rw, const char *option, const struct hv_keyval *kv)
 {
 	hv_rw_put(rw, option);
@@ -100,6 +140,7 @@ static bool is_taken(struct hv_rewrite *rw, const char *name)
 	const char *qmp = strrchr(rw->qmp_path, '/');
 
 	if (!strcmp(name, HV_STANDBY_LOG) || !strcmp(name, HV_STANDBY_FILES) ||
+	    !strcmp(name, HV_STANDBY_PROMOTED) || *name == '.' ||
 	    !strcmp(name, qmp ? qmp + 1 : rw->qmp_path))
 		return true;
 	for (unsigned i = 0; i < rw->n_names; i++)
@@ -114,7 +155,7 @@ char *hv_rw_local(struct hv_rewrite *rw, const char *path, const char *suffix)
 	char name[256], *full = NULL;
 
 	base = base ? base + 1 : path;
-	if (!base || !*base)
+	if (!base || !*base || *base == '.')
 		base = "device";
 	snprintf(name, sizeof(name), "%.200s%s", base, suffix);
 	for (unsigned i = 2; is_taken(rw, name); i++)

@@ -3,6 +3,8 @@
 #ifndef HV_STANDBY_REWRITE_H
 #define HV_STANDBY_REWRITE_H
 
+#include "hv/standby/allow.h"
+#include "hv/standby/media.h"
 #include "hv/standby/standby_int.h"
 
 #define HV_REWRITE_NAMES 64
@@ -29,12 +31,20 @@ struct hv_rewrite {
 	char *names[HV_REWRITE_NAMES]; /* used inside conf->dir */
 	unsigned n_names, n_taps;
 	bool disk_found[HV_MAX_DISKS];
+	json_t *files; /* that the standby will read: hv_media_check */
 	int rc;
 	struct tv_err *e;
 };
 
 /* Sets rc (the first failure stays) and the sentence. */
 void hv_rw_fail(struct hv_rewrite *rw, int rc, const char *fmt, ...) TV_PRINTF(3, 4);
+/* Refuses what the other host asks for, in one form: "hostA asks for WHAT: not allowed on this host;
+ * REMEDY". remedy NULL: to start the VM without. */
+void hv_rw_deny(struct hv_rewrite *rw, const char *remedy, const char *fmt, ...) TV_PRINTF(3, 4);
+/* Refuses the first key of kv that is not in keys (words, see allow.h), and JSON inside JSON when
+ * that is asked for. what: the option and its kind, for the sentence. */
+bool hv_rw_keys_ok(struct hv_rewrite *rw, const struct hv_keyval *kv, const char *keys,
+		   const char *what);
 /* Appends one word to the command line. _owned: takes it over; NULL: there was no memory for it. */
 void hv_rw_put_owned(struct hv_rewrite *rw, char *word);
 void hv_rw_put(struct hv_rewrite *rw, const char *word);
@@ -57,10 +67,16 @@ typedef void hv_rw_make(struct hv_rewrite *rw, const char *option, const char *a
 struct hv_rw_rule {
 	const char *name; /* without the dash */
 	enum { FLAG, ARG } arity;
-	hv_rw_make *make; /* NULL: keep it as it is */
+	hv_rw_make *make;
+	const char *implied; /* key of a first part without one */
+	const char *keys;    /* the only ones that it may have; of a word: its only values */
+	const char *remedy;  /* where make is hv_rw_refuse */
 };
-/* The rule for a word of the command line ("-m", "--m"); NULL: none, keep it. */
+/* The rule for a word of the command line ("-m", "--m"); NULL: none, it is refused. */
 const struct hv_rw_rule *hv_rw_rule(const char *word);
+const struct hv_rw_rule *hv_rw_rules(unsigned *n);
+/* As it is (rewrite.c); a list, of which each key must be allowed; a word of letters and digits. */
+hv_rw_make hv_rw_keep, hv_rw_list, hv_rw_word, hv_rw_drop, hv_rw_refuse;
 
 /* ---- rewrite_chardev.c ---- */
 /* -serial, -parallel, -debugcon: the device stays, what is behind it moves. */
@@ -73,27 +89,43 @@ hv_rw_make hv_rw_medium;
 /* Puts the replica in the place of a writable disk that is given by its image alone, as "-hda" and
  * its like do. True: it was one, or rw has failed. */
 bool hv_rw_disk_short(struct hv_rewrite *rw, const char *option, const char *file);
+/* Fails unless there is a replica for each disk. */
+void hv_rw_disks_init(struct hv_rewrite *rw);
 /* Fails unless every writable disk was found. */
 void hv_rw_disks_finish(struct hv_rewrite *rw);
+
+/* ---- rewrite_media.c ---- */
+/* Images that are no disk of the VM: only to be read, and below the folders for that. */
+hv_rw_make hv_rw_media_drive, hv_rw_media_node, hv_rw_media_short;
+/* Is a key of -drive about the device, and not about the image? */
+bool hv_rw_drive_key(const char *key);
 
 /* ---- rewrite_net.c ---- */
 /* -netdev, -nic and -net. */
 hv_rw_make hv_rw_net;
 
 /* ---- rewrite_path.c ---- */
-/* The argument is a path; a firmware's name, which is a path only if the primary has such a file;
- * or a list with paths among its values. */
-hv_rw_make hv_rw_put_path, hv_rw_put_firmware, hv_rw_put_paths;
+/* The argument is a file; a folder; a firmware's name, which is a file only if the primary has such
+ * a one. */
+hv_rw_make hv_rw_put_path, hv_rw_put_folder, hv_rw_put_firmware;
+/* Notes a file that the standby will read (kind: media.h), and returns its path, which the caller
+ * frees; NULL: failed. */
+char *hv_rw_media(struct hv_rewrite *rw, const char *path, const char *kind);
+/* The same for firmware; a plain name stays, QEMU has it in its own folders. */
+char *hv_rw_firmware(struct hv_rewrite *rw, const char *name);
 
 /* ---- rewrite_ram.c ---- */
 /* Finds out which memory back end is main RAM. */
 void hv_rw_ram_init(struct hv_rewrite *rw, char *const *argv, unsigned argc);
-hv_rw_make hv_rw_machine, hv_rw_memory, hv_rw_object;
+hv_rw_make hv_rw_machine, hv_rw_memory;
 /* Appends -machine, -m and main RAM's back end. */
 void hv_rw_ram_finish(struct hv_rewrite *rw);
 
+/* ---- rewrite_device.c ---- */
+hv_rw_make hv_rw_device, hv_rw_global, hv_rw_object;
+
 /* ---- rewrite_other.c ---- */
-hv_rw_make hv_rw_nographic, hv_rw_no_hpet, hv_rw_no_acpi, hv_rw_audio, hv_rw_global, hv_rw_snapshot;
-hv_rw_make hv_rw_refuse_config, hv_rw_refuse_preconfig, hv_rw_refuse_fd, hv_rw_refuse_tpm;
+hv_rw_make hv_rw_nographic, hv_rw_no_hpet, hv_rw_no_acpi, hv_rw_audio, hv_rw_snapshot, hv_rw_runas,
+	hv_rw_cpu;
 
 #endif

@@ -3,11 +3,12 @@
  * Character devices. The number of devices in front must be the same on both sides, so no option
  * disappears; only what is behind them moves: what others connect to or read becomes a socket or
  * file in conf->dir, what belongs to the primary's host alone (terminals, connections to a server,
- * pipes) becomes null.
+ * pipes) becomes null. So nothing that a peer names is opened, and none has to be refused.
  */
 #include "hv/standby/rewrite.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -118,16 +119,21 @@ static void put_backend(struct hv_rewrite *rw, const char *option, const struct 
 	hv_keyval_dispose(&kv);
 }
 
-static bool stays(const char *backend)
+/* One that stays as it is, but for its log. */
+static void put_same(struct hv_rewrite *rw, const char *option, struct hv_keyval *kv,
+		     const struct hv_allow *allow)
 {
-	static const char *const names[] = {"null",	"vc",		"ringbuf",
-					    "memory",	"msmouse",	"testdev",
-					    "wctablet", "qemu-vdagent", "hub"};
+	const char *log = hv_keyval_get(kv, "logfile");
+	TV_FREE char *local = NULL;
+	char what[128];
 
-	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (!strcmp(backend, names[i]))
-			return true;
-	return false;
+	snprintf(what, sizeof(what), "%s %s", option, allow->name);
+	if (!hv_rw_keys_ok(rw, kv, allow->keys, what))
+		return;
+	local = log ? hv_rw_local(rw, log, "") : NULL;
+	if (local)
+		hv_rw_set(rw, kv, "logfile", local);
+	hv_rw_put_keyval(rw, option, kv);
 }
 
 void hv_rw_chardev(struct hv_rewrite *rw, const char *option, const char *arg)
@@ -142,13 +148,10 @@ void hv_rw_chardev(struct hv_rewrite *rw, const char *option, const char *arg)
 	id = hv_keyval_get(&kv, "id");
 	path = hv_keyval_get(&kv, "path");
 	if (!backend || !id) {
-		hv_rw_fail(rw, TV_E_REFUSED, "option -chardev %s names no back end or no id", arg);
-	} else if (stays(backend)) {
-		if (hv_keyval_get(&kv, "logfile"))
-			local = hv_rw_local(rw, hv_keyval_get(&kv, "logfile"), "");
-		if (local)
-			hv_rw_set(rw, &kv, "logfile", local);
-		hv_rw_put_keyval(rw, option, &kv);
+		hv_rw_fail(rw, TV_E_REFUSED, "option -chardev %.200s names no back end or no id",
+			   arg);
+	} else if (hv_allow(HV_ALLOW_CHARDEV, backend)) {
+		put_same(rw, option, &kv, hv_allow(HV_ALLOW_CHARDEV, backend));
 	} else if (!strcmp(backend, "file") && path) {
 		local = hv_rw_local(rw, path, "");
 		put_backend(rw, option, &kv, "file", local);

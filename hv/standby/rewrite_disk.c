@@ -59,31 +59,12 @@ static const char *replica_of(struct hv_rewrite *rw, const char *id, const char 
 	return NULL;
 }
 
-/* Of -drive, what is about the device and not about the image. */
-static bool is_about_device(const char *key)
-{
-	static const char *const whole[] = {
-		"id",	    "if",	 "bus",	      "unit",	     "index",  "media",
-		"addr",	    "aio",	 "discard",   "werror",	     "rerror", "detect-zeroes",
-		"group",    "cyls",	 "heads",     "secs",	     "trans",  "serial",
-		"readonly", "read-only", "node-name", "copy-on-read"};
-	static const char *const begin[] = {"cache", "iops", "bps", "throttling"};
-
-	for (size_t i = 0; i < sizeof(whole) / sizeof(*whole); i++)
-		if (!strcmp(key, whole[i]))
-			return true;
-	for (size_t i = 0; i < sizeof(begin) / sizeof(*begin); i++)
-		if (!strncmp(key, begin[i], strlen(begin[i])))
-			return true;
-	return false;
-}
-
 static void put_raw_drive(struct hv_rewrite *rw, const struct hv_keyval *from, const char *image)
 {
 	struct hv_keyval kv = {0};
 
 	for (unsigned i = 0; from && i < from->n; i++)
-		if (is_about_device(from->pairs[i].key))
+		if (hv_rw_drive_key(from->pairs[i].key))
 			hv_rw_set(rw, &kv, from->pairs[i].key,
 				  from->pairs[i].value ? from->pairs[i].value : "on");
 	hv_rw_set(rw, &kv, "file", image);
@@ -300,23 +281,31 @@ static bool replace_blockdev(struct hv_rewrite *rw, const char *arg)
 	return image || gone || rw->rc;
 }
 
-/* ---- the options: replicas where there are any, else as they are ---- */
+/* ---- the options: replicas where there are any, else media (rewrite_media.c) ---- */
 void hv_rw_drive(struct hv_rewrite *rw, const char *option, const char *arg)
 {
 	if (!replace_drive(rw, arg))
-		hv_rw_put_paths(rw, option, arg);
+		hv_rw_media_drive(rw, option, arg);
 }
 
 void hv_rw_blockdev(struct hv_rewrite *rw, const char *option, const char *arg)
 {
 	if (!replace_blockdev(rw, arg))
-		hv_rw_put_paths(rw, option, arg);
+		hv_rw_media_node(rw, option, arg);
 }
 
 void hv_rw_medium(struct hv_rewrite *rw, const char *option, const char *arg)
 {
 	if (!hv_rw_disk_short(rw, option, arg))
-		hv_rw_put_path(rw, option, arg);
+		hv_rw_media_short(rw, option, arg);
+}
+
+void hv_rw_disks_init(struct hv_rewrite *rw)
+{
+	size_t n = json_array_size(json_object_get(rw->desc, "disks"));
+
+	if (n > HV_MAX_DISKS || n > rw->conf->n_replicas)
+		hv_rw_fail(rw, -EINVAL, "the VM has more disks than there are replicas");
 }
 
 void hv_rw_disks_finish(struct hv_rewrite *rw)
@@ -324,8 +313,6 @@ void hv_rw_disks_finish(struct hv_rewrite *rw)
 	json_t *d, *disks = json_object_get(rw->desc, "disks");
 	size_t i;
 
-	if (json_array_size(disks) > HV_MAX_DISKS || json_array_size(disks) > rw->conf->n_replicas)
-		hv_rw_fail(rw, -EINVAL, "the VM has more disks than there are replicas");
 	json_array_foreach(disks, i, d)
 		if (i < HV_MAX_DISKS && !rw->disk_found[i])
 			hv_rw_fail(rw, TV_E_REFUSED,

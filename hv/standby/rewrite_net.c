@@ -63,41 +63,26 @@ static void to_tap(struct hv_rewrite *rw, struct hv_keyval *kv)
 	hv_rw_set(rw, kv, "downscript", "no");
 }
 
-static bool is_one_of(const char *s, const char *list)
-{
-	size_t n = strlen(s);
-
-	for (const char *p = strstr(list, s); p; p = strstr(p + 1, s))
-		if ((p == list || p[-1] == ' ') && (p[n] == ' ' || !p[n]))
-			return true;
-	return false;
-}
-
-/* hv_rw_parse takes the first word as the type, also in "-nic model=x", which has none. */
+/* hv_rw_parse takes the first word as the type, also in "-nic model=x", whose type is user. */
 void hv_rw_net(struct hv_rewrite *rw, const char *option, const char *arg)
 {
+	const struct hv_allow *allow;
 	struct hv_keyval kv;
 	const char *type;
+	char what[128];
 
 	if (!hv_rw_parse(rw, &kv, option, arg, "type"))
 		return;
 	type = hv_keyval_get(&kv, "type");
-	if (!type || is_one_of(type, "user nic none hubport")) {
-		hv_rw_put(rw, option);
-		hv_rw_put(rw, arg);
-	} else if (is_one_of(type, "tap bridge")) {
-		to_tap(rw, &kv);
+	type = type ? type : "user";
+	snprintf(what, sizeof(what), "%s %.100s", option, type);
+	allow = hv_allow(HV_ALLOW_NETDEV, type);
+	if (!allow || allow->remedy) {
+		hv_rw_deny(rw, allow ? allow->remedy : "use tap, bridge or user", "%s", what);
+	} else if (hv_rw_keys_ok(rw, &kv, allow->keys, what)) {
+		if (!strcmp(type, "tap") || !strcmp(type, "bridge"))
+			to_tap(rw, &kv);
 		hv_rw_put_keyval(rw, option, &kv);
-	} else if (is_one_of(type, "socket stream dgram vde") && !strstr(arg, "fd=") &&
-		   !strstr(arg, "\"fd\"")) {
-		hv_rw_put(rw, option);
-		hv_rw_put(rw, arg);
-	} else {
-		hv_rw_fail(
-			rw, TV_E_REFUSED,
-			"option %s: the network back end \"%s\" cannot be carried over to another "
-			"host; use tap, bridge or user",
-			option, type);
 	}
 	hv_keyval_dispose(&kv);
 }

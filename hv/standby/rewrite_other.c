@@ -48,54 +48,52 @@ void hv_rw_audio(struct hv_rewrite *rw, const char *option, const char *arg)
 	hv_keyval_dispose(&kv);
 }
 
-/* Ours is appended at the end; a VM that was promoted once has it already. */
-void hv_rw_global(struct hv_rewrite *rw, const char *option, const char *arg)
-{
-	if (!strncmp(arg, "migration.send-configuration=", 29))
-		return;
-	hv_rw_put(rw, option);
-	hv_rw_put(rw, arg);
-}
-
-static void refuse(struct hv_rewrite *rw, const char *option, const char *why)
-{
-	hv_rw_fail(rw, TV_E_REFUSED, "option %s cannot be carried over to the standby: %s", option,
-		   why);
-}
-
-void hv_rw_refuse_config(struct hv_rewrite *rw, const char *option, const char *arg)
-{
-	(void)arg;
-	refuse(rw, option, "the devices it adds are not on the command line; write them there");
-}
-
-void hv_rw_refuse_preconfig(struct hv_rewrite *rw, const char *option, const char *arg)
-{
-	(void)arg;
-	refuse(rw, option, "what was set by QMP before the machine started is not known");
-}
-
 /* What the VM writes goes to nameless files; with replicas those would be in the way. */
 void hv_rw_snapshot(struct hv_rewrite *rw, const char *option, const char *arg)
 {
 	(void)arg;
 	if (json_array_size(json_object_get(rw->desc, "disks")))
-		refuse(rw, option, "its writes are thrown away when it ends; start the VM without");
+		hv_rw_fail(rw, TV_E_REFUSED,
+			   "option %s cannot be carried over to the standby: its writes are thrown "
+			   "away when it ends; start the VM without",
+			   option);
 	else
 		hv_rw_put(rw, option);
 }
 
-void hv_rw_refuse_fd(struct hv_rewrite *rw, const char *option, const char *arg)
+/*
+ * -runas and -run-with: fewer rights are kept, so that a standby never has more than the primary.
+ * With disks they are refused: QEMU opens the replicas anew when it takes over, and that user may
+ * not, when it is too late to choose.
+ */
+void hv_rw_runas(struct hv_rewrite *rw, const char *option, const char *arg)
 {
-	(void)arg;
-	refuse(rw, option,
-	       "an open file of the primary's host does not exist on another host; "
-	       "name the file by its path");
+	struct hv_keyval kv;
+	bool user;
+
+	if (!hv_rw_parse(rw, &kv, option, arg, strcmp(option, "-runas") ? NULL : "user"))
+		return;
+	user = hv_keyval_get(&kv, "user") != NULL;
+	if (hv_rw_keys_ok(rw, &kv, "user async-teardown exit-with-parent", option)) {
+		if (user && json_array_size(json_object_get(rw->desc, "disks")))
+			hv_rw_deny(rw,
+				   "its user cannot open the disks' replicas; start the VM as that "
+				   "user instead",
+				   "%s %.200s", option, arg);
+		hv_keyval_del(&kv, "exit-with-parent");
+		if (kv.n) {
+			hv_rw_put(rw, option);
+			hv_rw_put_owned(rw, hv_keyval_print(&kv));
+		}
+	}
+	hv_keyval_dispose(&kv);
 }
 
-void hv_rw_refuse_tpm(struct hv_rewrite *rw, const char *option, const char *arg)
+/* A model and its features; no feature of a CPU names anything of the host. */
+void hv_rw_cpu(struct hv_rewrite *rw, const char *option, const char *arg)
 {
-	(void)arg;
-	refuse(rw, option,
-	       "the TPM's state is kept by a process outside QEMU; start the VM without");
+	if (strchr(arg, '/') || *arg == '{')
+		hv_rw_deny(rw, NULL, "%s %.200s", option, arg);
+	else
+		hv_rw_keep(rw, option, arg);
 }

@@ -82,13 +82,26 @@ static void merge(struct hv_rewrite *rw, struct hv_keyval *all, const struct hv_
 			  more->pairs[i].value ? more->pairs[i].value : "on");
 }
 
+/* Properties of machines of which none opens anything of the host; the four files are media. */
+static const char machine_keys[] =
+	"type accel usb vmport dump-guest-core mem-merge memory-backend hpet acpi smm graphics "
+	"pflash0 pflash1 kernel-irqchip kernel_irqchip nvdimm nvdimm-persistence hmat smbus sata "
+	"pit pic rtc i8042 isa-serial ioapic2 pcie x-option-roms auto-kernel-cmdline fd-bootchk "
+	"max-ram-below-4g max-fw-size default-bus-bypass-iommu bus-lock-ratelimit "
+	"smbios-entry-point-type suppress-vmdesc enforce-config-section x-oem-id x-oem-table-id "
+	"x-south-bridge aux-ram-share phandle-start dt-compatible spcr boot memory smp smp-cache "
+	"append kernel initrd dtb firmware shim dumpdtb";
+
 void hv_rw_machine(struct hv_rewrite *rw, const char *option, const char *arg)
 {
 	struct hv_keyval kv;
 
 	if (!hv_rw_parse(rw, &kv, option, arg, "type"))
 		return;
-	merge(rw, &rw->machine, &kv);
+	if (kv.json)
+		hv_rw_deny(rw, "write it as a list of key=value", "%s in JSON", option);
+	if (hv_rw_keys_ok(rw, &kv, machine_keys, option))
+		merge(rw, &rw->machine, &kv);
 	hv_keyval_dispose(&kv);
 }
 
@@ -98,82 +111,14 @@ void hv_rw_memory(struct hv_rewrite *rw, const char *option, const char *arg)
 
 	if (!hv_rw_parse(rw, &kv, option, arg, "size"))
 		return;
-	merge(rw, &rw->memory, &kv);
-	hv_keyval_dispose(&kv);
-}
-
-static bool is_main_type(const char *type)
-{
-	return !strcmp(type, "memory-backend-ram") || !strcmp(type, "memory-backend-memfd") ||
-	       !strcmp(type, "memory-backend-file");
-}
-
-/* Objects whose other half lives outside this QEMU, or that QEMU cannot migrate. */
-static const char *object_refusal(const struct hv_keyval *kv, const char *type)
-{
-	static const char *const outside[] = {
-		"memory-backend-epc", "sev-guest",
-		"sev-snp-guest",      "tdx-guest",
-		"colo-compare",	      "x-remote-object",
-		"x-vfio-user-server", "cryptodev-vhost-user",
-		"filter-mirror",      "filter-redirector",
-		"filter-rewriter",    "vfio-user-server",
-	};
-
-	for (unsigned i = 0; i < sizeof(outside) / sizeof(*outside); i++)
-		if (!strcmp(type, outside[i]))
-			return "is tied to something outside the VM";
-	if (!strcmp(type, "memory-backend-file") &&
-	    (hv_keyval_is_on(kv, "share") || hv_keyval_is_on(kv, "pmem")))
-		return "is a shared file besides main memory, which others can write";
-	return NULL;
-}
-
-static void put_object(struct hv_rewrite *rw, struct hv_keyval *kv)
-{
-	static const char *const paths[] = {"file", "dir", "filename", "mem-path"};
-
-	for (unsigned i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
-		const char *v = hv_keyval_get(kv, paths[i]);
-		TV_FREE char *path = NULL;
-
-		if (!v)
-			continue;
-		path = !strcmp(hv_keyval_get(kv, "qom-type"), "filter-dump")
-			       ? hv_rw_local(rw, v, "")
-			       : hv_rw_path(rw, v);
-		if (path)
-			hv_rw_set(rw, kv, paths[i], path);
-	}
-	hv_rw_put_keyval(rw, "-object", kv);
-}
-
-void hv_rw_object(struct hv_rewrite *rw, const char *option, const char *arg)
-{
-	const char *type, *id, *why;
-	struct hv_keyval kv;
-
-	if (!hv_rw_parse(rw, &kv, option, arg, "qom-type"))
-		return;
-	type = hv_keyval_get(&kv, "qom-type");
-	id = hv_keyval_get(&kv, "id");
-	if (!type || !id) {
-		hv_rw_fail(rw, TV_E_REFUSED, "option -object %s names no type or no id", arg);
-	} else if (strcmp(id, rw->main_id) || strncmp(type, "memory-backend-", 15)) {
-		why = object_refusal(&kv, type);
-		if (why)
-			hv_rw_fail(rw, TV_E_REFUSED, "option -object %s,id=%s %s", type, id, why);
-		else
-			put_object(rw, &kv);
-	} else if (!is_main_type(type)) {
-		hv_rw_fail(rw, TV_E_REFUSED, "main memory of type %s cannot be carried over", type);
-	}
+	if (hv_rw_keys_ok(rw, &kv, "size slots maxmem", option))
+		merge(rw, &rw->memory, &kv);
 	hv_keyval_dispose(&kv);
 }
 
 static void put_machine(struct hv_rewrite *rw)
 {
-	static const char *const paths[] = {"kernel", "initrd", "dtb", "firmware"};
+	static const char *const paths[] = {"kernel", "initrd", "dtb", "firmware", "shim"};
 	const char *type = json_string_value(json_object_get(rw->desc, "machine"));
 
 	if (!type || !*type) {
@@ -182,7 +127,10 @@ static void put_machine(struct hv_rewrite *rw)
 	}
 	for (unsigned i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
 		const char *v = hv_keyval_get(&rw->machine, paths[i]);
-		TV_FREE char *path = v && strchr(v, '/') ? hv_rw_path(rw, v) : NULL;
+		TV_FREE char *path = !v ? NULL
+				     : !strcmp(paths[i], "firmware")
+					     ? hv_rw_firmware(rw, v)
+					     : hv_rw_media(rw, v, HV_MEDIA_FILE);
 
 		if (path)
 			hv_rw_set(rw, &rw->machine, paths[i], path);

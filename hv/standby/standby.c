@@ -7,6 +7,7 @@
  * are reached in QEMU's own memory. A block's number is its place in desc["blocks"]; the two sides
  * are matched by name, and every block must be there with the same size, or the machines differ.
  */
+#include "hv/standby/media.h"
 #include "hv/standby/standby_int.h"
 
 #include <errno.h>
@@ -90,6 +91,7 @@ static int make_ram(struct hv_standby *sb, char *path, size_t room, struct tv_er
 	return 0;
 }
 
+/* Not in the primary's folder: all paths are whole, and a name of its own must not be found there. */
 static int launch(struct hv_standby *sb, bool again, struct tv_err *e)
 {
 	char log[sizeof(sb->dir) + 32];
@@ -103,9 +105,7 @@ static int launch(struct hv_standby *sb, bool again, struct tv_err *e)
 		return rc;
 	snprintf(log, sizeof(log), "%s/" HV_STANDBY_LOG, sb->dir);
 	sb->argv[0] = sb->binary;
-	rc = hv_spawn_detached(sb->binary, sb->argv,
-			       json_string_value(json_object_get(sb->desc, "cwd")), log, &sb->pid,
-			       &sb->pidfd, e);
+	rc = hv_spawn_detached(sb->binary, sb->argv, "/", log, &sb->pid, &sb->pidfd, e);
 	sb->argv[0] = name;
 	if (!rc)
 		sb->start_ticks = tv_pid_start_ticks(sb->pid);
@@ -226,6 +226,8 @@ static int find_blocks(struct hv_standby *sb, struct tv_err *e)
 static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_conf *conf,
 		 struct tv_err *e)
 {
+	const char *peer = conf->peer ? conf->peer : "the other host";
+	json_t *files = json_array();
 	char ram_path[64];
 	int rc = take_conf(sb, desc, conf, e);
 
@@ -233,9 +235,13 @@ static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_co
 	if (!rc)
 		rc = make_ram(sb, ram_path, sizeof(ram_path), e);
 	if (!rc)
-		rc = hv_standby_qemu(desc, &sb->binary, &sb->qemu, e);
+		rc = hv_standby_qemu(desc, conf, &sb->binary, &sb->qemu, e);
 	if (!rc)
-		rc = hv_standby_argv(desc, conf, &sb->qemu, ram_path, sb->qmp_path, &sb->argv, e);
+		rc = hv_standby_argv(desc, conf, &sb->qemu, ram_path, sb->qmp_path, files,
+				     &sb->argv, e);
+	if (!rc)
+		rc = hv_media_check(files, conf->media ? conf->media : "", peer, e);
+	json_decref(files);
 	if (!rc)
 		rc = hv_standby_check(desc, conf, sb->argv, e);
 	if (!rc)

@@ -12,6 +12,7 @@
 #define HV_STANDBY_LOG "standby.log"
 #define HV_STANDBY_FILES "standby.files" /* what else lies there because of us, a name a line */
 #define HV_STANDBY_QMP "standby.qmp"
+#define HV_STANDBY_PROMOTED "promoted" /* the owner's own mark */
 
 struct hv_standby {
 	pid_t pid;
@@ -45,22 +46,24 @@ struct hv_standby {
  * (struct hv_qemu). Versioned machine type, suppress-vmdesc=on, send-configuration=off, main RAM
  * as a shared memory-backend-file at ram_path, -incoming defer, QMP and every other socket, pid or
  * log file into conf->dir, taps renamed, displays off, -daemonize and -S dropped. *out is a
- * NULL-terminated vector, freed with hv_argv_free. TV_E_REFUSED names an option that cannot be
- * carried over.
+ * NULL-terminated vector, freed with hv_argv_free. TV_E_REFUSED names what is not allowed or cannot
+ * be carried over. files, an array, gets the files of this host that the standby will read: they
+ * are not looked at here, hv_media_check must.
  */
 int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const struct hv_qemu *qemu,
-		    const char *ram_path, const char *qmp_path, char ***out,
+		    const char *ram_path, const char *qmp_path, json_t *files, char ***out,
 		    struct tv_err *e) TV_MUST_CHECK;
 void hv_argv_free(char **argv);
 
 /* ---- check_host.c ---- */
 /*
  * Finds the QEMU that is to run it, and asks it: its version, what it can do, and whether it has
- * the machine type. *binary is the caller's to free. -ENOTSUP
+ * the machine type. *binary is the caller's to free. TV_E_REFUSED: it is to be another program.
+ * -ENOTSUP
  */
-int hv_standby_qemu(json_t *desc, char **binary, struct hv_qemu *out,
-		    struct tv_err *e) TV_MUST_CHECK;
-/* Can this host run it? Files, memory, bridge, KVM. argv: the standby's command line. */
+int hv_standby_qemu(json_t *desc, const struct hv_standby_conf *conf, char **binary,
+		    struct hv_qemu *out, struct tv_err *e) TV_MUST_CHECK;
+/* Can this host run it? Memory, bridge, KVM. argv: the standby's command line. */
 int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, char *const *argv,
 		     struct tv_err *e) TV_MUST_CHECK;
 /* May a VM go from one QEMU to another? desc: the VM's; machines: query-machines of the other. */

@@ -45,6 +45,10 @@ struct config {
 	char watchdog[256]; /* device that resets this host unless it is written to; "": none */
 	char fence_command[256]; /* "": none */
 	bool fence_required;	 /* without an arbiter its success promotes */
+	char media[1024];	 /* folders of the files that a standby may read */
+	char qemu_path[512];	 /* folders in which its QEMU is looked for */
+	char vm_users[256];	 /* whose QEMUs are VMs besides root's and libvirt's */
+	bool replica_plaintext;	 /* an encrypted disk's replica may be plain text */
 	bool reprotect; /* find a new backup automatically, after a failover or for a lost one */
 	uint64_t staging_bytes;
 	uint64_t cache_bytes;

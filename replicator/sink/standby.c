@@ -204,7 +204,10 @@ void sink_begin_standby(struct sink *s, int slot)
 	conf.apply.standby = (struct hv_standby_conf){.dir = s->dir,
 						      .vm_id = s->names.id,
 						      .bridge = c->bridge[0] ? c->bridge : NULL,
-						      .tap_prefix = s->names.tap_prefix};
+						      .tap_prefix = s->names.tap_prefix,
+						      .peer = s->job.peer.name,
+						      .media = c->media,
+						      .qemu_path = c->qemu_path};
 	if (applier_new(s->base, &conf, &s->applier)) {
 		sink_refuse(s, -ENOMEM, "no memory on the backup");
 		return;

@@ -70,6 +70,8 @@ pair_conf() {
 		bridge = br0
 		arbiter = ${PAIR_ARBITER:-none}
 		arbiters = file://$PAIR_DIR/arbiter
+		media = $PAIR_B:$PAIR_DIR:/usr/share:/usr/lib
+		qemu_path = ${QEMU_BIN[$host]:+${QEMU_BIN[$host]}:}/usr/bin
 		$PAIR_CONF
 	END
 	for other in $PAIR_HOSTS; do

@@ -31,7 +31,7 @@ disks_start -m 128 \
 	-drive "file=$PAIR_DIR/v.raw,format=raw,if=none,id=dv,discard=unmap" -device virtio-blk-pci,drive=dv \
 	-blockdev "driver=file,filename=$PAIR_DIR/s.qcow2,node-name=fs" \
 	-blockdev driver=qcow2,file=fs,node-name=ns -device virtio-scsi-pci -device scsi-hd,drive=ns,id=sd0 \
-	-drive "file=$PAIR_DIR/base.qcow2,readonly=on,if=none,id=ro" -device scsi-hd,drive=ro \
+	-drive "file=$PAIR_DIR/base.qcow2,format=qcow2,readonly=on,if=none,id=ro" -device scsi-hd,drive=ro \
 	-drive "if=pflash,format=raw,file=$PAIR_DIR/flash.raw" -hda "$PAIR_DIR/i.raw"
 before=$(vm_traces disks) || fail "a fresh VM is not clean: $before"
 

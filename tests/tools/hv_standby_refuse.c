@@ -8,12 +8,17 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static void must_refuse(json_t *desc, const char *key, json_t *value, int want, const char *word)
 {
-	struct hv_standby_conf conf = {.dir = sbed.run_dir, .vm_id = "0123"};
+	struct hv_standby_conf conf = {.dir = sbed.run_dir,
+				       .vm_id = "0123",
+				       .peer = "hostA",
+				       .media = "/usr/share:/usr/lib",
+				       .qemu_path = getenv("PATH")};
 	json_t *d = json_deep_copy(desc);
 	struct hv_standby *sb = NULL;
 	struct tv_err e = {0};
@@ -92,14 +97,17 @@ int main(int argc, char **argv)
 			      "main", 1),
 		    -ENOMEM, "MiB");
 	json_decref(huge);
-	huge = json_deep_copy(desc);
-	json_object_set_new(huge, "argv", more_args(desc, "-cdrom", "/nowhere/x.iso"));
-	must_refuse(huge, "files", json_pack("[s]", "/nowhere/x.iso"), -ENOTSUP, "/nowhere/x.iso");
-	json_decref(huge);
+	must_refuse(desc, "argv", more_args(desc, "-cdrom", "/usr/share/none/x.iso"), -ENOTSUP,
+		    "/usr/share/none/x.iso");
+	must_refuse(desc, "argv", more_args(desc, "-cdrom", "/etc/passwd"), TV_E_REFUSED,
+		    "'media'");
+	must_refuse(desc, "argv", more_args(desc, "-cdrom", "/nowhere/x.iso"), TV_E_REFUSED,
+		    "'media'");
 	must_refuse(desc, "argv", json_pack("[s]", "/opt/qemu-system-none"), -ENOTSUP,
 		    "not installed");
+	must_refuse(desc, "argv", json_pack("[s]", "/bin/sh"), TV_E_REFUSED, "/bin/sh");
 	must_refuse(desc, "kvm", json_true(), -ENOTSUP, "KVM");
-	must_refuse(desc, "argv", more_args(desc, "-device", "no-such-device"), TV_E_GONE,
+	must_refuse(desc, "argv", more_args(desc, "-device", "no-such-device"), TV_E_REFUSED,
 		    "no-such-device");
 	must_refuse(desc, "blocks", one_block_more(desc), -ENOTSUP, "dimm7");
 	must_refuse(desc, "argv", more_args(desc, "-device", "VGA,id=more,addr=9"), -ENOTSUP,

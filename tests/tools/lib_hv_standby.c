@@ -2,6 +2,7 @@
 #include "tests/tools/lib_hv_standby.h"
 
 #include <dirent.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 struct hv_sbed sbed;
@@ -41,7 +42,9 @@ struct hv_standby *sbed_standby(json_t *desc)
 	struct hv_standby_conf conf = {.dir = sbed.run_dir,
 				       .bridge = sbed.bridge,
 				       .tap_prefix = "tvt",
-				       .vm_id = "0123-4567"};
+				       .vm_id = "0123-4567",
+				       .media = "/",
+				       .qemu_path = getenv("PATH")};
 	struct tv_err e = {0};
 	struct hv_standby *sb;
 	int rc = hv_standby_start(desc, &conf, &sb, &e);

@@ -3,6 +3,7 @@
 #ifndef HV_ARGV_KIT_H
 #define HV_ARGV_KIT_H
 
+#include "hv/standby/media.h"
 #include "hv/standby/standby_int.h"
 
 #include <setjmp.h>
@@ -54,9 +55,15 @@ static inline int rewrite_conf(const char *line, const struct vm *vm,
 			       struct tv_err *e)
 {
 	json_t *d = describe(line, vm);
+	json_t *files = json_array();
 	char **argv = NULL;
 	size_t n = 0;
-	int rc = hv_standby_argv(d, conf, &argv_qemu, RAM, QMP, &argv, e);
+	int rc = hv_standby_argv(d, conf, &argv_qemu, RAM, QMP, files, &argv, e);
+
+	/* As hv_standby_start does; a test without folders looks at the line only. */
+	if (!rc && conf->media)
+		rc = hv_media_check(files, conf->media, conf->peer, e);
+	json_decref(files);
 
 	*out = '\0';
 	for (char **p = argv; p && *p; p++)

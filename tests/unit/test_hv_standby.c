@@ -35,11 +35,12 @@ static void test_keyval(void **state)
 
 	(void)state;
 	round_trip("a=b,c=d", NULL, "a=b,c=d");
-	round_trip("tap,id=n", "type", "type=tap,id=n");
+	round_trip("tap,id=n", "type", "tap,id=n");
+	round_trip("type=tap,id=n", "type", "type=tap,id=n");
 	round_trip("virtio-net,mac=1", NULL, "virtio-net,mac=1");
 	round_trip("file=a,,b,,,c", NULL, "file=a,,b,,,c");
 	round_trip("x=,y", NULL, "x=,y");
-	round_trip("", "type", "type=");
+	round_trip("", "type", "");
 	round_trip("a=b=c", NULL, "a=b=c");
 	round_trip("{\"a\": {\"b\": 1}}", NULL, "{\"a\":{\"b\":1}}");
 	assert_int_equal(hv_keyval_parse(&kv, "{\"a\"", NULL), -EINVAL);

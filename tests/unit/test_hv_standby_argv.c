@@ -49,23 +49,20 @@ static void test_kept(void **state)
 		"base=utc,clock=host",
 		"-kernel /b/vmlinuz -initrd /b/initrd -append console=ttyS0,115200",
 		"-device virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01,romfile= -boot strict=on",
-		"-fw_cfg name=opt/x,file=/etc/x -sandbox on,obsolete=deny -runas nobody -chroot /c",
-		"-global PIIX4_PM.disable_s3=1 -nodefaults -no-user-config -msg timestamp=on",
-		"-drive if=none,id=d,file=/i.iso,readonly=on,media=cdrom -device ide-cd,drive=d",
+		"-fw_cfg name=opt/x,file=/etc/x -sandbox on,obsolete=deny -runas nobody",
+		"-global driver=PIIX4_PM,property=disable_s3,value=1 -nodefaults -no-user-config",
+		"-msg timestamp=on",
+		"-drive if=none,id=d,media=cdrom,format=raw,readonly=on,file=/i.iso -device "
+		"ide-cd,drive=d",
 		"-blockdev "
 		"{\"driver\":\"raw\",\"node-name\":\"a\",\"file\":\"b\",\"read-only\":true}",
 		"-vga std -watchdog-action reset -overcommit mem-lock=off -usb -snapshot -k de",
-		"-object iothread,id=io0",
-		"-some-new-option value -smbios type=1,serial=x",
+		"-object iothread,id=io0 -smbios type=1,serial=x",
 	};
 
 	(void)state;
-	for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
-		if (!strncmp(lines[i], "-object", 7))
-			middle_is(lines[i], "-object qom-type=iothread,id=io0");
-		else
-			middle_is(lines[i], lines[i]);
-	}
+	for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		middle_is(lines[i], lines[i]);
 }
 
 static void test_dropped(void **state)
@@ -103,6 +100,8 @@ static void test_dropped(void **state)
 		"-m 0.25G",
 		"-qmp-pretty stdio",
 		"-global migration.send-configuration=off",
+		"-object secret,id=s,data=pw -object tls-creds-x509,id=t,dir=/etc/pki",
+		"-iscsi initiator-name=iqn.1993-08.org.debian:01:aabb",
 		"-display none -monitor none",
 	};
 
@@ -174,8 +173,7 @@ static void test_chardev(void **state)
 static void test_net(void **state)
 {
 	(void)state;
-	middle_is("-netdev user,id=n,hostfwd=tcp::2222-:22,hostfwd=tcp::8080-:80",
-		  "-netdev user,id=n,hostfwd=tcp::2222-:22,hostfwd=tcp::8080-:80");
+	middle_is("-netdev user,id=n,net=10.0.2.0/24", "-netdev user,id=n,net=10.0.2.0/24");
 	middle_is("-netdev tap,id=n,ifname=vnet0,script=/etc/up,vhost=on",
 		  "-netdev id=n,type=tap,ifname=tt0,script=no,downscript=no");
 	middle_is("-netdev tap,id=n,fd=33,vhostfd=34,vhost=on -netdev bridge,id=m,br=br0",
@@ -189,8 +187,6 @@ static void test_net(void **state)
 	middle_is("-nic none", "-nic none");
 	middle_is("-nic model=virtio", "-nic model=virtio");
 	middle_is("-net nic,model=e1000 -net user", "-net nic,model=e1000 -net user");
-	middle_is("-netdev socket,id=n,mcast=230.0.0.1:1234",
-		  "-netdev socket,id=n,mcast=230.0.0.1:1234");
 	middle_is("-netdev "
 		  "{\"type\":\"tap\",\"fd\":\"34\",\"vhost\":true,\"vhostfd\":\"36\",\"id\":\"h\"}",
 		  "-netdev {\"type\":\"tap\",\"id\":\"h\",\"ifname\":\"tt0\",\"script\":\"no\","
@@ -206,22 +202,30 @@ static void test_paths(void **state)
 	(void)state;
 	middle_is("-kernel vmlinuz -initrd ../i -L bios",
 		  "-kernel /w/vmlinuz -initrd /w/../i -L /w/bios");
-	middle_is("disk.iso", "/w/disk.iso");
 	middle_is("-cdrom a.iso -drive file=b.iso,readonly=on,if=none,id=x",
-		  "-cdrom /w/a.iso -drive file=/w/b.iso,readonly=on,if=none,id=x");
-	middle_is("-drive file=nbd://h/x,readonly=on", "-drive file=nbd://h/x,readonly=on");
-	middle_is("-drive file=a,,b.iso,readonly=on", "-drive file=/w/a,,b.iso,readonly=on");
+		  "-drive index=2,media=cdrom,format=raw,readonly=on,file=/w/a.iso"
+		  " -drive if=none,id=x,format=raw,readonly=on,file=/w/b.iso");
+	middle_is("-pflash /code -drive file=a,,b.iso,readonly=on,format=qcow2",
+		  "-drive if=pflash,format=raw,readonly=on,file=/code"
+		  " -drive format=qcow2,readonly=on,file=/w/a,,b.iso");
+	middle_is("-drive if=none,id=empty", "-drive if=none,id=empty");
 	middle_is("-blockdev driver=raw,node-name=a,file.driver=file,file.filename=x,read-only=on",
 		  "-blockdev "
 		  "driver=raw,node-name=a,file.driver=file,file.filename=/w/x,read-only=on");
-	middle_is(
-		"-blockdev {\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"x\"}}",
-		"-blockdev "
-		"{\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"/w/x\"}}");
+	/* Only to be read, whatever the line says. */
+	middle_is("-blockdev {\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"x\","
+		  "\"read-only\":false}}",
+		  "-blockdev "
+		  "{\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"/w/x\"},"
+		  "\"read-only\":true}");
+	middle_is("-blockdev driver=raw,node-name=a,file.driver=file,file.filename=/x,"
+		  "file.read-only=off",
+		  "-blockdev driver=raw,node-name=a,file.driver=file,file.filename=/x,"
+		  "file.read-only=on,read-only=on");
 	middle_is("-bios bios.bin", "-bios bios.bin");
 	middle_is("-bios sub/bios.bin", "-bios /w/sub/bios.bin");
 	assert_int_equal(rewrite("./qemu -bios rom.bin", &here, out, sizeof(out), &e), 0);
-	assert_memory_equal(out, "/w/./qemu -bios /w/rom.bin", 26);
+	assert_memory_equal(out, "qemu -bios /w/rom.bin", 21);
 }
 
 static void contains(const char *line, const struct vm *vm, const char *what)
@@ -272,7 +276,7 @@ static void test_machine_and_ram(void **state)
 	contains("qemu -numa node,memdev=mem0 -object memory-backend-ram,id=mem0,size=256M", &mem0,
 		 "-machine type=pc-q35-7.2,suppress-vmdesc=on -m ");
 	contains("qemu -object memory-backend-ram,id=dimm0,size=1G -device pc-dimm,memdev=dimm0",
-		 &usual, "-object qom-type=memory-backend-ram,id=dimm0,size=1G -device pc-dimm");
+		 &usual, "-object memory-backend-ram,id=dimm0,size=1G -device pc-dimm");
 }
 
 static void refused(const char *line, const struct vm *vm, const char *word)
@@ -281,7 +285,8 @@ static void refused(const char *line, const struct vm *vm, const char *word)
 	struct tv_err e = {0};
 	int rc = rewrite(line, vm, out, sizeof(out), &e);
 
-	assert_int_equal(rc, TV_E_REFUSED);
+	if (rc != TV_E_REFUSED)
+		fail_msg("%s: %d: %s", line, rc, out);
 	assert_string_equal(out, "");
 	if (!strstr(e.text, word))
 		fail_msg("%s: no \"%s\" in: %s", line, word, e.text);
@@ -299,8 +304,8 @@ static void test_refused(void **state)
 	refused("qemu -netdev vhost-user,id=n,chardev=c", &usual, "vhost-user");
 	refused("qemu -netdev socket,id=n,fd=4", &usual, "socket");
 	refused("qemu -numa node,memdev=a -numa node,memdev=b", &usual, "-numa");
-	refused("qemu -object memory-backend-file,id=nv,mem-path=/x,share=on,size=1G", &usual,
-		"nv");
+	refused("qemu -object memory-backend-file,id=nv,mem-path=/x,size=1G", &usual,
+		"memory-backend-file");
 	refused("qemu -object memory-backend-epc,id=pc.ram", &usual, "memory-backend-epc");
 	refused("qemu -object sev-guest,id=s", &usual, "sev-guest");
 	refused("qemu -object {bad", &usual, "JSON");
@@ -362,7 +367,7 @@ static void test_bad_description(void **state)
 		char **argv;
 
 		assert_non_null(d);
-		assert_true(hv_standby_argv(d, &conf, &argv_qemu, RAM, QMP, &argv, &e) < 0);
+		assert_true(hv_standby_argv(d, &conf, &argv_qemu, RAM, QMP, NULL, &argv, &e) < 0);
 		assert_null(argv);
 		assert_true(e.text[0] != '\0');
 		json_decref(d);

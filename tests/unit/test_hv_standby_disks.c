@@ -40,15 +40,18 @@ static void test_disks(void **state)
 	/* Without an id by the image's path; the read-only one stays. */
 	disks_are("-drive file=a.raw,if=virtio -drive file=/b.iso,readonly=on",
 		  "[" DISK("virtio0", "#block1", "a.raw") "]",
-		  "-drive if=virtio,file=/r/a,,b-0.raw,format=raw -drive file=/b.iso,readonly=on");
+		  "-drive if=virtio,file=/r/a,,b-0.raw,format=raw -drive "
+		  "format=raw,readonly=on,file=/b.iso");
 	disks_are("-hda /a -hdb b -cdrom /c",
 		  "[" DISK("ide0-hd0", "#block1", "/a") "," DISK("ide0-hd1", "#block2", "b") "]",
 		  "-drive index=0,media=disk,file=/r/a,,b-0.raw,format=raw"
-		  " -drive index=1,media=disk,file=/r/1.raw,format=raw -cdrom /c");
-	disks_are("-pflash /code -pflash /vars /disk",
-		  "[" DISK("pflash1", "#block1", "/vars") "," DISK("ide0-hd0", "#b", "/disk") "]",
-		  "-pflash /code -drive if=pflash,file=/r/a,,b-0.raw,format=raw"
-		  " -drive index=0,media=disk,file=/r/1.raw,format=raw");
+		  " -drive index=1,media=disk,file=/r/1.raw,format=raw"
+		  " -drive index=2,media=cdrom,format=raw,readonly=on,file=/c");
+	disks_are(
+		"-pflash /code -pflash /vars /disk",
+		"[" DISK("pflash1", "#block1", "/vars") "," DISK("ide0-hd0", "#b", "/disk") "]",
+		"-drive if=pflash,format=raw,readonly=on,file=/code -drive if=pflash,file=/r/a,,b-0.raw,format=raw"
+		" -drive index=0,media=disk,file=/r/1.raw,format=raw");
 	/* Nodes: what lies below a disk goes, what another one needs stays. */
 	disks_are("-blockdev driver=file,filename=/base,node-name=bf -blockdev "
 		  "driver=file,filename=/q,node-name=f "
@@ -60,7 +63,7 @@ static void test_disks(void **state)
 		  "driver=raw,read-only=on,file=bf,node-name=ro "
 		  "-blockdev driver=qcow2,file.driver=file,file.filename=/q,backing=bf,node-name=n",
 		  "[" DISK("", "n", "/q") "]",
-		  "-blockdev driver=file,filename=/base,node-name=bf -blockdev "
+		  "-blockdev driver=file,filename=/base,node-name=bf,read-only=on -blockdev "
 		  "driver=raw,read-only=on,file=bf,node-name=ro -blockdev "
 		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
 		  "\"filename\":\"/r/a,b-0.raw\"}}");
@@ -71,7 +74,7 @@ static void test_disks(void **state)
 		  "-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
 		  "\"filename\":\"/r/a,b-0.raw\",\"discard\":\"unmap\"},\"discard\":\"unmap\"}");
 	/* Reported by name, not guessed. */
-	disks_are("-drive id=d0,file=/a", "[" DISK("hot", "#b", "/hot") "]", "not on the VM's");
+	disks_are("-drive id=d0,file=/a", "[" DISK("hot", "#b", "/hot") "]", "no disk of the VM");
 	disks_are("-drive id=d0,file=/a,snapshot=on", "[" DISK("d0", "#b", "/a") "]",
 		  "snapshot=on");
 	disks_are("-snapshot -drive id=d0,file=/a", "[" DISK("d0", "#b", "/a") "]", "thrown away");
