@@ -31,7 +31,7 @@ static struct hv_vm *attach(const char *qmp)
 	struct tv_err e = {0};
 	struct hv_vm *vm = NULL;
 
-	if (hv_find(qmp, NULL, NULL, &id, &e) || hv_attach(&id, &opts, &vm, &no, &e)) {
+	if (hv_find(qmp, NULL, NULL, NULL, &id, &e) || hv_attach(&id, &opts, &vm, &no, &e)) {
 		fprintf(stderr, "pause_tool: %s %s\n", e.text, no.n ? no.text[0] : "");
 		exit(1);
 	}
@@ -45,7 +45,7 @@ static int hva(const char *qmp)
 	struct hv_vm_id id;
 	unsigned n;
 
-	if (hv_find(qmp, NULL, NULL, &id, NULL))
+	if (hv_find(qmp, NULL, NULL, NULL, &id, NULL))
 		return 1;
 	b = hv_blocks(vm, &n);
 	for (unsigned i = 0; i < n; i++)

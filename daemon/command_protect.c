@@ -117,7 +117,8 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish 
 		rc = config_peer(&d->conf, command_text(msg, "to", ""), &w->peer, e);
 	if (rc)
 		return rc;
-	rc = hv_find(*vm ? (*vm)->saved.qemu.qmp_path : what, is_no_vm, d, &w->qemu, e);
+	rc = hv_find(*vm ? (*vm)->saved.qemu.qmp_path : what, d->conf.vm_users, is_no_vm, d,
+		     &w->qemu, e);
 	if (rc == -ENOENT && !*vm && kept_find(d, what))
 		return tv_fail(e, TV_E_REFUSED,
 			       "%s was stopped here because another host runs it: see 'twinvm "

@@ -38,12 +38,15 @@ struct hv_vm_id {
 
 /*
  * Finds a running QEMU by name (-name), pid, or QMP socket path among the processes of /proc.
- * skip(pid, arg), may be NULL, leaves processes out (this host's standbys).
- * -ENOENT none of that name; TV_E_AMBIGUOUS several (the sentence lists their pids);
- * -ENOTSUP it has no QMP UNIX socket (the sentence says which option to start it with).
+ * skip(pid, arg), may be NULL, leaves processes out (this host's standbys). A process counts when it
+ * runs as root, as this process, as libvirt's user, or as one of users ("a:b", may be NULL): any
+ * local user can start a program of QEMU's name, and its command line is run on the backup.
+ * -ENOENT none of that name; TV_E_REFUSED only another user's (the sentence names the user);
+ * TV_E_AMBIGUOUS several (the sentence lists their pids); -ENOTSUP it has no QMP UNIX socket (the
+ * sentence says which option to start it with).
  */
-int hv_find(const char *what, bool (*skip)(pid_t pid, void *arg), void *arg, struct hv_vm_id *out,
-	    struct tv_err *e) TV_MUST_CHECK;
+int hv_find(const char *what, const char *users, bool (*skip)(pid_t pid, void *arg), void *arg,
+	    struct hv_vm_id *out, struct tv_err *e) TV_MUST_CHECK;
 /* All QEMU processes of this host, at most max; returns how many there are in *n. */
 int hv_list(struct hv_vm_id *out, unsigned max, unsigned *n) TV_MUST_CHECK;
 
@@ -85,6 +88,7 @@ struct hv_opts {
 	/* Set while hv_detach (or hv_disks_unmirror) has the VM stopped: hv_cleanup wants to know
 	 * it after our death. May be NULL; outlives the attachment. */
 	volatile uint32_t *stopped;
+	bool plaintext; /* the replica of a disk that QEMU encrypts may be plain text */
 	bool net_below; /* output can be held below QEMU: vhost and several queues do not matter */
 };
 

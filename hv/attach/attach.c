@@ -16,6 +16,7 @@
  */
 #include "hv/attach/attach_int.h"
 #include "hv/attach/check.h"
+#include "hv/attach/as_qemu.h"
 #include "hv/dirty/dirty.h"
 
 #include <errno.h>
@@ -73,6 +74,7 @@ static void look_dispose(struct look *l)
 	json_decref(l->status);
 	json_decref(l->check.migrate);
 	json_decref(l->check.block);
+	json_decref(l->check.nodes);
 	hv_devs_dispose(&l->devs);
 	free(l->argv);
 	free(l);
@@ -118,6 +120,8 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	    (rc = hv_qmp_cmd(vm->qmp, "query-status", NULL, &l->status, HV_CMD_MS, e)) ||
 	    (rc = hv_qmp_cmd(vm->qmp, "query-migrate", NULL, &l->check.migrate, HV_CMD_MS, e)) ||
 	    (rc = hv_qmp_cmd(vm->qmp, "query-block", NULL, &l->check.block, HV_CMD_MS, e)) ||
+	    (rc = hv_qmp_cmd(vm->qmp, "query-named-block-nodes", NULL, &l->check.nodes, HV_CMD_MS,
+			     e)) ||
 	    (rc = ask_kvm(vm, e)) || (rc = hv_devs_read(vm->qmp, &l->devs, e)) ||
 	    (rc = hv_qmp_hmp(vm->qmp, "info network", &network, HV_CMD_MS, e)))
 		return rc;
@@ -127,12 +131,17 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 		return tv_fail(e, TV_E_PROTOCOL, "QEMU's answer to query-status has no status");
 	l->policy = hv_policy;
 	l->policy.vhost = hv_policy.vhost || (opts && opts->net_below);
+	l->policy.plaintext = opts && opts->plaintext;
 	l->check.policy = &l->policy;
 	l->check.features = &vm->features;
 	l->check.qemu = &vm->qemu;
 	l->check.devs = &l->devs;
 	l->check.nics = l->nics;
 	l->check.argv = l->argv;
+	if (hv_changed_user(l->argv)) {
+		l->check.can_open = hv_can_open;
+		l->check.can_open_arg = &vm->id.pid;
+	}
 	return 0;
 }
 
@@ -197,7 +206,7 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 		refusals = &unwanted;
 	refusals->n = 0;
 	if ((rc = open_process(vm, e)) ||
-	    (rc = hv_qmp_open(id->qmp_path, GREETING_MS, &vm->qmp, e)) ||
+	    (rc = hv_qmp_open(id->qmp_path, id->pid, GREETING_MS, &vm->qmp, e)) ||
 	    (rc = examine(vm, opts, refusals, e)) || (rc = hv_state_setup(vm, e)) ||
 	    (rc = hv_dirty_setup(vm, vm->kvm || (opts && opts->two_step), e))) {
 		hv_detach(vm);

@@ -82,6 +82,22 @@ static const char *disk_name(json_t *dev)
 	return name && *name ? name : qdev ? qdev : "without a name";
 }
 
+/*
+ * After -runas or -chroot QEMU has images open that it could not open again by their names. It does
+ * so at the end of every mirror job, and ends when it fails: the VM would die when it is
+ * unprotected, or when its backup is lost.
+ */
+static void check_open(const struct hv_check *c, json_t *dev, const char *file,
+		       struct hv_refusals *out)
+{
+	if (c->can_open && *file == '/' && !c->can_open(file, c->can_open_arg))
+		refuse(out,
+		       "disk %s (%s) cannot be opened by QEMU as it runs now (-runas, -chroot), which "
+		       "would end the VM when its mirror ends: give QEMU's user the right to the "
+		       "image, or start the VM without the option",
+		       disk_name(dev), file);
+}
+
 static void check_disk(const struct hv_check *c, json_t *dev, struct hv_refusals *out)
 {
 	json_t *inserted = json_object_get(dev, "inserted");
@@ -99,6 +115,7 @@ static void check_disk(const struct hv_check *c, json_t *dev, struct hv_refusals
 	else if (drv && !strcmp(drv, "vvfat"))
 		refuse(out, "disk %s (%s) is a folder of the host: use an image file",
 		       disk_name(dev), file);
+	check_open(c, dev, file, out);
 }
 
 static void check_disks(const struct hv_check *c, struct hv_refusals *out)
@@ -108,6 +125,29 @@ static void check_disks(const struct hv_check *c, struct hv_refusals *out)
 
 	json_array_foreach(c->block, i, dev)
 		check_disk(c, dev, out);
+}
+
+/* By QEMU itself; what the guest encrypts is encrypted in the replica too. The node may lie below
+ * others, so all of them are looked at. */
+static void check_encrypted(const struct hv_check *c, struct hv_refusals *out)
+{
+	json_t *node;
+	size_t i;
+
+	json_array_foreach(c->nodes, i, node) {
+		const char *drv = json_string_value(json_object_get(node, "drv"));
+		const char *file = json_string_value(json_object_get(node, "file"));
+
+		if (c->policy->plaintext || json_is_true(json_object_get(node, "ro")) ||
+		    (!json_is_true(json_object_get(node, "encrypted")) &&
+		     (!drv || strcmp(drv, "luks"))))
+			continue;
+		refuse(out,
+		       "the image %s is encrypted, and its replica would be plain text on the "
+		       "backup: set replica_plaintext = yes in this host's configuration if it may "
+		       "be",
+		       file ? file : "without a name");
+	}
 }
 
 /* A disk that others write to as well: a mirror of our writes is not its contents. */
@@ -225,6 +265,7 @@ void hv_check_facts(const struct hv_check *c, struct hv_refusals *out)
 	check_status(c, out);
 	check_migration(c, out);
 	check_disks(c, out);
+	check_encrypted(c, out);
 	check_shared_disks(c, out);
 	check_devices(c, out);
 	check_balloon(c, out);

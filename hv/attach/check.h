@@ -8,8 +8,9 @@
 
 /* What the rest of twinvm can cope with; grows as rooms learn more. */
 struct hv_policy {
-	bool disks; /* writable block devices are mirrored */
-	bool vhost; /* output is held below QEMU (sch_plug), so vhost and multiqueue are fine */
+	bool disks;	/* writable block devices are mirrored */
+	bool vhost;	/* output is held below QEMU (sch_plug), so vhost and multiqueue are fine */
+	bool plaintext; /* the replica of an encrypted disk may be plain text */
 };
 extern const struct hv_policy hv_policy;
 
@@ -21,12 +22,16 @@ struct hv_check {
 	const char *status; /* query-status */
 	json_t *migrate;    /* query-migrate */
 	json_t *block;	    /* query-block */
+	json_t *nodes;	    /* query-named-block-nodes */
 	const struct hv_devs *devs;
 	const struct hv_nic *nics;
 	unsigned n_nics;
 	char *const *argv;
 	uint64_t page_bytes; /* of RAM's backing */
 	bool main_shared;    /* main RAM is a shared mapping */
+	/* Can QEMU, as it runs now, open this image for writing? NULL: not to be asked. */
+	bool (*can_open)(const char *file, void *arg);
+	void *can_open_arg;
 };
 /* Appends every reason to out. Pure. */
 void hv_check_facts(const struct hv_check *c, struct hv_refusals *out);

@@ -144,6 +144,29 @@ void hv_describe_files(char *const *argv, const char *cwd, json_t *files)
 	}
 }
 
+/*
+ * A secret's value stays here: the backup has no use for it, because it gets no encrypted images,
+ * and keeps what it receives.
+ */
+char *hv_describe_arg(const char *option, const char *arg)
+{
+	struct hv_keyval kv;
+	const char *type;
+	char *out = NULL;
+
+	if (!option || !hv_arg_is(option, "object") || hv_keyval_parse(&kv, arg, "qom-type"))
+		return strdup(arg);
+	type = hv_keyval_get(&kv, "qom-type");
+	if (type && !strcmp(type, "secret")) {
+		hv_keyval_del(&kv, "data");
+		out = hv_keyval_print(&kv);
+	} else {
+		out = strdup(arg);
+	}
+	hv_keyval_dispose(&kv);
+	return out;
+}
+
 json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 {
 	TV_FREE char **argv = hv_proc_argv("/proc", vm->id.pid);
@@ -156,13 +179,16 @@ json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 	}
 	args = json_array();
 	files = json_array();
-	for (unsigned i = 0; argv[i]; i++)
-		if (json_array_append_new(args, json_string(argv[i]))) {
+	for (unsigned i = 0; argv[i]; i++) {
+		TV_FREE char *arg = hv_describe_arg(i ? argv[i - 1] : NULL, argv[i]);
+
+		if (!arg || json_array_append_new(args, json_string(arg))) {
 			tv_fail(e, -EILSEQ, "argument %u of QEMU's command line is not UTF-8", i);
 			json_decref(args);
 			json_decref(files);
 			return NULL;
 		}
+	}
 	hv_describe_files(argv, cwd, files);
 	desc = json_pack("{s:o, s:o, s:s, s:s, s:b}", "argv", args, "files", files, "name",
 			 vm->id.name, "cwd", cwd, "kvm", vm->kvm);

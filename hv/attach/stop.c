@@ -12,7 +12,7 @@ int hv_open_vm(const struct hv_vm_id *id, struct hv_qmp **out, struct tv_err *e)
 	if (tv_pid_start_ticks(id->pid) != id->start_ticks)
 		return tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", id->name,
 			       (int)id->pid);
-	return hv_qmp_open(id->qmp_path, HV_CMD_MS, out, e);
+	return hv_qmp_open(id->qmp_path, id->pid, HV_CMD_MS, out, e);
 }
 
 /* QMP stop of a VM that nobody is attached to: it was fenced and must not run beside its

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,25 +144,83 @@ int hv_list_at(const char *root, struct hv_vm_id *out, unsigned max, unsigned *n
 	return rc;
 }
 
+/* ---- whose ---- */
+static bool is_user(uid_t uid, const char *name)
+{
+	struct passwd *p = getpwnam(name);
+
+	return p && p->pw_uid == uid;
+}
+
+static bool is_one_of(uid_t uid, const char *users)
+{
+	for (const char *p = users; *p; p += strspn(p, ": ")) {
+		size_t n = strcspn(p, ": ");
+		char name[64];
+
+		if (n && n < sizeof(name)) {
+			memcpy(name, p, n);
+			name[n] = '\0';
+			if (is_user(uid, name))
+				return true;
+		}
+		p += n;
+	}
+	return false;
+}
+
+static bool counts(uid_t uid, const char *users)
+{
+	return !uid || uid == geteuid() || is_one_of(uid, "libvirt-qemu:qemu") ||
+	       (users && is_one_of(uid, users));
+}
+
+static int not_ours(const char *what, pid_t pid, uid_t uid, struct tv_err *e)
+{
+	struct passwd *p = getpwuid(uid);
+	char number[16];
+
+	snprintf(number, sizeof(number), "%u", (unsigned)uid);
+	return tv_fail(
+		e, TV_E_REFUSED,
+		"the QEMU that matches '%s' (pid %d) is user %s's, and only VMs of root and of "
+		"libvirt are protected; if that user may have VMs run on other hosts, add it "
+		"to 'vm_users' in this host's configuration",
+		what, (int)pid, p ? p->pw_name : number);
+}
+
 struct search {
-	const char *what;
+	const char *root, *what, *users;
 	pid_t pid; /* 0: what is no number */
 	bool (*skip)(pid_t pid, void *arg);
 	void *skip_arg;
 	struct hv_vm_id *out;
 	unsigned matches, vms;
+	pid_t foreign_pid; /* one that matches and does not count, 0: none */
+	uid_t foreign_uid;
 	char pids[256];
 };
 
 static bool match(const struct hv_vm_id *id, bool is_wanted, void *arg)
 {
 	struct search *s = arg;
+	bool matches = is_wanted || !strcmp(id->name, s->what) || (s->pid && s->pid == id->pid);
 	size_t used = strlen(s->pids);
+	uid_t uid;
 
 	if (s->skip && s->skip(id->pid, s->skip_arg))
 		return true;
+	if (!hv_proc_uid(s->root, id->pid, &uid))
+		return true; /* it has just ended */
+	if (!counts(uid, s->users)) {
+		if (matches) {
+			s->foreign_pid = id->pid;
+			s->foreign_uid = uid;
+		}
+		return true;
+	}
 	s->vms++;
-	if (!is_wanted && strcmp(id->name, s->what) && (!s->pid || s->pid != id->pid))
+	if (!matches)
 		return true;
 	s->matches++;
 	*s->out = *id;
@@ -177,10 +236,16 @@ static int no_qmp(const struct hv_vm_id *id, struct tv_err *e)
 		       id->name, *id->name ? " " : "the VM ", (int)id->pid);
 }
 
-int hv_find_at(const char *root, const char *what, bool (*skip)(pid_t pid, void *arg), void *arg,
-	       struct hv_vm_id *out, struct tv_err *e)
+int hv_find_at(const char *root, const char *what, const char *users,
+	       bool (*skip)(pid_t pid, void *arg), void *arg, struct hv_vm_id *out,
+	       struct tv_err *e)
 {
-	struct search s = {.what = what, .skip = skip, .skip_arg = arg, .out = out};
+	struct search s = {.root = root,
+			   .what = what,
+			   .users = users,
+			   .skip = skip,
+			   .skip_arg = arg,
+			   .out = out};
 	char *end;
 	long pid = strtol(what, &end, 10);
 	int rc;
@@ -192,6 +257,8 @@ int hv_find_at(const char *root, const char *what, bool (*skip)(pid_t pid, void 
 	rc = each_vm(root, strchr(what, '/') ? what : NULL, match, &s);
 	if (rc)
 		return tv_fail(e, rc, "cannot read %s: %s", root, tv_strerror(rc));
+	if (!s.matches && s.foreign_pid)
+		return not_ours(what, s.foreign_pid, s.foreign_uid, e);
 	if (!s.matches)
 		return tv_fail(e, -ENOENT, "no running QEMU matches '%s' (%u VM%s on this host)",
 			       what, s.vms, s.vms == 1 ? "" : "s");
@@ -201,10 +268,10 @@ int hv_find_at(const char *root, const char *what, bool (*skip)(pid_t pid, void 
 	return out->qmp_path[0] ? 0 : no_qmp(out, e);
 }
 
-int hv_find(const char *what, bool (*skip)(pid_t pid, void *arg), void *arg, struct hv_vm_id *out,
-	    struct tv_err *e)
+int hv_find(const char *what, const char *users, bool (*skip)(pid_t pid, void *arg), void *arg,
+	    struct hv_vm_id *out, struct tv_err *e)
 {
-	return hv_find_at("/proc", what, skip, arg, out, e);
+	return hv_find_at("/proc", what, users, skip, arg, out, e);
 }
 
 int hv_list(struct hv_vm_id *out, unsigned max, unsigned *n)

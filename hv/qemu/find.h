@@ -5,8 +5,9 @@
 
 #include "hv/hv.h"
 
-int hv_find_at(const char *root, const char *what, bool (*skip)(pid_t pid, void *arg), void *arg,
-	       struct hv_vm_id *out, struct tv_err *e) TV_MUST_CHECK;
+int hv_find_at(const char *root, const char *what, const char *users,
+	       bool (*skip)(pid_t pid, void *arg), void *arg, struct hv_vm_id *out,
+	       struct tv_err *e) TV_MUST_CHECK;
 int hv_list_at(const char *root, struct hv_vm_id *out, unsigned max, unsigned *n) TV_MUST_CHECK;
 
 #endif

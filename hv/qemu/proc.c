@@ -49,6 +49,21 @@ bool hv_proc_link(const char *root, pid_t pid, const char *what, char *out, size
 	return true;
 }
 
+/* Not the owner of ROOT/PID: that is root for every process that may not be traced. */
+bool hv_proc_uid(const char *root, pid_t pid, uid_t *uid)
+{
+	TV_FREE char *text = NULL;
+	unsigned value;
+	char path[512], *p;
+
+	snprintf(path, sizeof(path), "%s/%d/status", root, (int)pid);
+	if (tv_read_file(path, 1u << 16, &text, NULL) || !(p = strstr(text, "\nUid:")) ||
+	    sscanf(p, "\nUid: %u", &value) != 1)
+		return false;
+	*uid = value;
+	return true;
+}
+
 static bool is_qemu_name(const char *path)
 {
 	const char *base = strrchr(path, '/');

@@ -12,9 +12,10 @@
 #define HV_CMD_MS 5000
 
 struct hv_qmp;
-/* -ENOENT or -ECONNREFUSED nobody listens; -EBUSY no greeting within timeout_ms: another client
- * holds it. */
-int hv_qmp_open(const char *path, int timeout_ms, struct hv_qmp **out,
+/* pid: the QEMU that must be at the other end, 0: any. -ENOENT or -ECONNREFUSED there is no
+ * listener; -EBUSY no greeting within timeout_ms: another client holds it; TV_E_REFUSED another
+ * process is at the other end. */
+int hv_qmp_open(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out,
 		struct tv_err *e) TV_MUST_CHECK;
 /* The same on a connected socket, which is taken over in any case; name is for sentences. */
 int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out,

@@ -93,10 +93,34 @@ int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out
 	return rc;
 }
 
-int hv_qmp_open(const char *path, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
+/*
+ * Is it this process that we are connected to? The kernel notes who called listen(): QEMU itself,
+ * after -daemonize has forked, or whoever handed it the socket, which only root may have done. A
+ * local user may have put a socket of its own in the place of one that a QEMU left behind.
+ */
+static int check_peer(int fd, const char *path, pid_t pid, struct tv_err *e)
 {
-	int fd = connect_path(path, e);
+	struct ucred c;
+	socklen_t n = sizeof(c);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &n))
+		return tv_fail(e, -errno, "who answers at %s: %s", path, strerror(errno));
+	if (c.pid == pid || !c.uid)
+		return 0;
+	return tv_fail(
+		e, TV_E_REFUSED,
+		"the QMP socket %s is served by process %d of user %u, not by the VM (pid %d)",
+		path, (int)c.pid, (unsigned)c.uid, (int)pid);
+}
+
+int hv_qmp_open(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
+{
+	int fd = connect_path(path, e), rc;
 
 	*out = NULL;
+	if (fd >= 0 && pid && (rc = check_peer(fd, path, pid, e))) {
+		close(fd);
+		return rc;
+	}
 	return fd < 0 ? fd : hv_qmp_open_fd(fd, path, timeout_ms, out, e);
 }

@@ -130,7 +130,7 @@ static int connect_qmp(struct hv_standby *sb, struct tv_err *e)
 	do {
 		int left = (int)((deadline - tv_now_ns()) / TV_NS_PER_MS);
 
-		rc = hv_qmp_open(sb->qmp_path, left > 1 ? left : 1, &sb->qmp, e);
+		rc = hv_qmp_open(sb->qmp_path, sb->pid, left > 1 ? left : 1, &sb->qmp, e);
 		if (!rc)
 			return 0;
 		if (hv_pidfd_ended(sb->pidfd, RETRY_MS))

@@ -159,7 +159,7 @@ static void must_run(const struct hv_vm_id *id)
 	json_t *ret;
 
 	MUST(tv_pid_start_ticks(id->pid) == id->start_ticks, "it has ended");
-	MUST(!hv_qmp_open(id->qmp_path, BED_MS, &q, &e), "%s", e.text);
+	MUST(!hv_qmp_open(id->qmp_path, 0, BED_MS, &q, &e), "%s", e.text);
 	MUST(!hv_qmp_cmd(q, "query-status", NULL, &ret, BED_MS, &e), "%s", e.text);
 	MUST(json_is_true(json_object_get(ret, "running")), "it does not run");
 	json_decref(ret);

@@ -105,7 +105,7 @@ static void wait_for_qmp(void)
 	struct tv_err e = {0};
 	struct hv_qmp *q;
 
-	while (hv_qmp_open(bed.qmp_path, BED_MS, &q, &e)) {
+	while (hv_qmp_open(bed.qmp_path, 0, BED_MS, &q, &e)) {
 		MUST(tv_now_ns() < until && !waitpid(bed.pid, NULL, WNOHANG),
 		     "QEMU did not start: %s", e.text);
 		poll(NULL, 0, 10);
@@ -142,7 +142,7 @@ struct hv_vm *bed_attach(const struct hv_opts *opts)
 	struct hv_vm *vm;
 	int rc;
 
-	rc = hv_find(bed.name, NULL, NULL, &id, &e);
+	rc = hv_find(bed.name, NULL, NULL, NULL, &id, &e);
 	MUST(!rc, "%s", e.text);
 	MUST(id.pid == bed.pid && !strcmp(id.qmp_path, bed.qmp_path), "%d %s", id.pid, id.qmp_path);
 	rc = hv_attach(&id, opts, &vm, &why, &e);

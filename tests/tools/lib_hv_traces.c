@@ -15,7 +15,7 @@ static void print_answers(FILE *f)
 	struct hv_qmp *q;
 	json_t *ret;
 
-	MUST(!hv_qmp_open(bed.qmp_path, BED_MS, &q, &e), "%s", e.text);
+	MUST(!hv_qmp_open(bed.qmp_path, 0, BED_MS, &q, &e), "%s", e.text);
 	for (int i = 0; i < 4; i++) {
 		char *text;
 

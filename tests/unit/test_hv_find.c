@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +19,13 @@
 #include "hv/qemu/find.h"
 #include "hv/qemu/proc.h"
 
+#define ANOTHER 65534u /* nobody, on every Linux */
+
 static char root[64];
 
 /* args: one string, arguments end with '|'. */
-static void make_process(int pid, const char *exe, const char *cwd, const char *args)
+static void make_process_of(unsigned uid, int pid, const char *exe, const char *cwd,
+			    const char *args)
 {
 	char path[256], text[4096];
 	FILE *f;
@@ -40,10 +44,19 @@ static void make_process(int pid, const char *exe, const char *cwd, const char *
 	fprintf(f, "%d (a ) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 %d 20 21\n", pid,
 		1000 + pid);
 	fclose(f);
+	snprintf(path, sizeof(path), "%s/%d/status", root, pid);
+	f = fopen(path, "w");
+	fprintf(f, "Name:\tqemu\nUid:\t%u\t0\t0\t0\nGid:\t0\t0\t0\t0\n", uid);
+	fclose(f);
 	snprintf(path, sizeof(path), "%s/%d/exe", root, pid);
 	assert_int_equal(symlink(exe, path), 0);
 	snprintf(path, sizeof(path), "%s/%d/cwd", root, pid);
 	assert_int_equal(symlink(cwd, path), 0);
+}
+
+static void make_process(int pid, const char *exe, const char *cwd, const char *args)
+{
+	make_process_of(0, pid, exe, cwd, args);
 }
 
 static int setup(void **state)
@@ -68,6 +81,9 @@ static int setup(void **state)
 		     "qemu|-mon|chardev=m,mode=readline|-chardev|socket,id=m,path=/run/h|"
 		     "-chardev|socket,id=q,path=/run/q|-qmp|chardev:q|-name|two|"
 		     "-qmp|unix:/run/second,server=on|");
+	/* Another user's: of a name that root has too, and of one that only this user has. */
+	make_process_of(ANOTHER, 17, qemu, "/", "qemu|-name|db|-qmp|unix:/run/db,server=on|");
+	make_process_of(ANOTHER, 18, qemu, "/", "qemu|-name|own|-qmp|unix:/run/own,server=on|");
 	return 0;
 }
 
@@ -110,18 +126,18 @@ static void test_find_by_name(void **state)
 	struct hv_vm_id id;
 
 	(void)state;
-	assert_int_equal(hv_find_at(root, "db", NULL, NULL, &id, &e), 0);
+	assert_int_equal(hv_find_at(root, "db", NULL, NULL, NULL, &id, &e), 0);
 	assert_int_equal(id.pid, 11);
 	assert_int_equal(id.start_ticks, 1011);
 	assert_string_equal(id.name, "db");
 	assert_string_equal(id.qmp_path, "/srv/vm/db");
-	assert_int_equal(hv_find_at(root, "mail", NULL, NULL, &id, &e), 0);
+	assert_int_equal(hv_find_at(root, "mail", NULL, NULL, NULL, &id, &e), 0);
 	assert_string_equal(id.qmp_path, "/run/a,b");
-	assert_int_equal(hv_find_at(root, "two", NULL, NULL, &id, &e), 0);
+	assert_int_equal(hv_find_at(root, "two", NULL, NULL, NULL, &id, &e), 0);
 	assert_string_equal(id.qmp_path, "/run/q");
-	assert_int_equal(hv_find_at(root, "nobody", NULL, NULL, &id, &e), -ENOENT);
-	assert_int_equal(hv_find_at(root, "", NULL, NULL, &id, &e), -EINVAL);
-	assert_int_equal(hv_find_at(root, "none", NULL, NULL, &id, &e), -ENOTSUP);
+	assert_int_equal(hv_find_at(root, "nobody", NULL, NULL, NULL, &id, &e), -ENOENT);
+	assert_int_equal(hv_find_at(root, "", NULL, NULL, NULL, &id, &e), -EINVAL);
+	assert_int_equal(hv_find_at(root, "none", NULL, NULL, NULL, &id, &e), -ENOTSUP);
 	assert_non_null(strstr(e.text, "-qmp unix:"));
 }
 
@@ -137,15 +153,15 @@ static void test_find_ambiguous(void **state)
 	struct hv_vm_id id;
 
 	(void)state;
-	assert_int_equal(hv_find_at(root, "web", NULL, NULL, &id, &e), TV_E_AMBIGUOUS);
+	assert_int_equal(hv_find_at(root, "web", NULL, NULL, NULL, &id, &e), TV_E_AMBIGUOUS);
 	assert_non_null(strstr(e.text, "10"));
 	assert_non_null(strstr(e.text, "14"));
 	assert_null(strstr(e.text, "15"));
-	assert_int_equal(hv_find_at(root, "web", skip_14, NULL, &id, &e), 0);
+	assert_int_equal(hv_find_at(root, "web", NULL, skip_14, NULL, &id, &e), 0);
 	assert_int_equal(id.pid, 10);
-	assert_int_equal(hv_find_at(root, "14", NULL, NULL, &id, &e), 0);
+	assert_int_equal(hv_find_at(root, "14", NULL, NULL, NULL, &id, &e), 0);
 	assert_string_equal(id.qmp_path, "/run/web2.qmp");
-	assert_int_equal(hv_find_at(root, "15", NULL, NULL, &id, &e), -ENOENT);
+	assert_int_equal(hv_find_at(root, "15", NULL, NULL, NULL, &id, &e), -ENOENT);
 }
 
 static void test_find_by_socket(void **state)
@@ -153,10 +169,35 @@ static void test_find_by_socket(void **state)
 	struct hv_vm_id id;
 
 	(void)state;
-	assert_int_equal(hv_find_at(root, "/run/second", NULL, NULL, &id, NULL), 0);
+	assert_int_equal(hv_find_at(root, "/run/second", NULL, NULL, NULL, &id, NULL), 0);
 	assert_int_equal(id.pid, 16);
 	assert_string_equal(id.qmp_path, "/run/second");
-	assert_int_equal(hv_find_at(root, "/run/h", NULL, NULL, &id, NULL), -ENOENT);
+	assert_int_equal(hv_find_at(root, "/run/h", NULL, NULL, NULL, &id, NULL), -ENOENT);
+}
+
+/* Any local user can run something of QEMU's name. */
+static void test_find_owner(void **state)
+{
+	struct passwd *p = getpwuid(ANOTHER);
+	struct tv_err e = {0};
+	struct hv_vm_id id;
+	char users[128];
+
+	(void)state;
+	if (geteuid() == ANOTHER || !p)
+		skip();
+	assert_int_equal(hv_find_at(root, "db", NULL, NULL, NULL, &id, &e), 0);
+	assert_int_equal(id.pid, 11);
+	assert_int_equal(hv_find_at(root, "own", NULL, NULL, NULL, &id, &e), TV_E_REFUSED);
+	assert_non_null(strstr(e.text, p->pw_name));
+	assert_non_null(strstr(e.text, "vm_users"));
+	assert_int_equal(hv_find_at(root, "18", NULL, NULL, NULL, &id, &e), TV_E_REFUSED);
+	assert_int_equal(hv_find_at(root, "/run/own", "root:none such", NULL, NULL, &id, &e),
+			 TV_E_REFUSED);
+	snprintf(users, sizeof(users), "no such user:%s", p->pw_name);
+	assert_int_equal(hv_find_at(root, "own", users, NULL, NULL, &id, &e), 0);
+	assert_int_equal(id.pid, 18);
+	assert_int_equal(hv_find_at(root, "db", users, NULL, NULL, &id, &e), TV_E_AMBIGUOUS);
 }
 
 static void test_list(void **state)
@@ -166,11 +207,11 @@ static void test_list(void **state)
 
 	(void)state;
 	assert_int_equal(hv_list_at(root, ids, 16, &n), 0);
-	assert_int_equal(n, 6);
+	assert_int_equal(n, 8);
 	assert_int_equal(hv_list_at(root, ids, 2, &n), 0);
 	assert_int_equal(n, 2);
 	assert_int_equal(hv_list(ids, 16, &n), 0);
-	assert_int_equal(hv_find("no such VM anywhere", NULL, NULL, ids, NULL), -ENOENT);
+	assert_int_equal(hv_find("no such VM anywhere", NULL, NULL, NULL, ids, NULL), -ENOENT);
 }
 
 static void test_maps(void **state)
@@ -223,13 +264,10 @@ static void test_described_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),
-		cmocka_unit_test(test_find_by_name),
-		cmocka_unit_test(test_find_ambiguous),
-		cmocka_unit_test(test_find_by_socket),
-		cmocka_unit_test(test_list),
-		cmocka_unit_test(test_maps),
-		cmocka_unit_test(test_described_files),
+		cmocka_unit_test(test_options),	       cmocka_unit_test(test_find_by_name),
+		cmocka_unit_test(test_find_ambiguous), cmocka_unit_test(test_find_by_socket),
+		cmocka_unit_test(test_find_owner),     cmocka_unit_test(test_list),
+		cmocka_unit_test(test_maps),	       cmocka_unit_test(test_described_files),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -163,7 +163,7 @@ static void test_commands_and_events(void **state)
 
 	(void)state;
 	server_start(&s, GREETING, answers);
-	assert_int_equal(hv_qmp_open(s.path, 2000, &q, &e), 0);
+	assert_int_equal(hv_qmp_open(s.path, 0, 2000, &q, &e), 0);
 	assert_int_equal(hv_qmp_cmd(q, "query-status", NULL, &ret, 2000, &e), 0);
 	assert_string_equal(json_string_value(json_object_get(ret, "status")), "running");
 	json_decref(ret);
@@ -195,7 +195,7 @@ static void test_fire_and_wait(void **state)
 
 	(void)state;
 	server_start(&s, GREETING, answers);
-	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
+	assert_int_equal(hv_qmp_open(s.path, 0, 2000, &q, NULL), 0);
 	assert_int_equal(hv_qmp_fire(q, "{\"execute\": \"x\"}\n", 17), 0);
 	assert_int_equal(hv_qmp_wait(q, 2000), 0);
 	assert_int_equal(hv_qmp_next_event(q, &ev), 1);
@@ -218,7 +218,7 @@ static void test_late_answer_is_not_mistaken(void **state)
 
 	(void)state;
 	server_start(&s, GREETING, answers);
-	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
+	assert_int_equal(hv_qmp_open(s.path, 0, 2000, &q, NULL), 0);
 	assert_int_equal(hv_qmp_cmd(q, "slow", NULL, &ret, 50, &e), -ETIMEDOUT);
 	assert_null(ret);
 	assert_non_null(strstr(e.text, "slow"));
@@ -242,7 +242,7 @@ static void test_answer_to_another_client(void **state)
 
 	(void)state;
 	server_start(&s, "{\"return\": {}, \"id\": \"dead\"}\r\n" GREETING, answers);
-	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
+	assert_int_equal(hv_qmp_open(s.path, 0, 2000, &q, NULL), 0);
 	assert_int_equal(hv_qmp_cmd(q, "query-status", NULL, &ret, 2000, NULL), 0);
 	assert_string_equal(json_string_value(ret), "mine");
 	json_decref(ret);
@@ -264,7 +264,7 @@ static void test_lost_events_are_told(void **state)
 		strcat(flood, "{\"event\": \"RTC_CHANGE\", \"data\": {}}");
 	strcat(flood, "{\"return\": {}, @}");
 	server_start(&s, GREETING, answers);
-	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
+	assert_int_equal(hv_qmp_open(s.path, 0, 2000, &q, NULL), 0);
 	assert_int_equal(hv_qmp_fire(q, "{\"execute\": \"x\"}\n", 17), 0);
 	assert_int_equal(hv_qmp_wait(q, 5000), 0);
 	while ((rc = hv_qmp_next_event(q, &ev)) == 1) {
@@ -285,10 +285,10 @@ static void test_busy_and_absent(void **state)
 	struct tv_err e = {0};
 
 	(void)state;
-	assert_int_equal(hv_qmp_open("/nonexistent/qmp", 50, &q, &e), -ENOENT);
+	assert_int_equal(hv_qmp_open("/nonexistent/qmp", 0, 50, &q, &e), -ENOENT);
 	assert_null(q);
 	server_start(&s, NULL, answers);
-	assert_int_equal(hv_qmp_open(s.path, 50, &q, &e), -EBUSY);
+	assert_int_equal(hv_qmp_open(s.path, 0, 50, &q, &e), -EBUSY);
 	assert_non_null(strstr(e.text, "another client"));
 	server_stop(&s);
 }
@@ -305,7 +305,7 @@ static void test_passes_a_descriptor(void **state)
 	(void)state;
 	assert_int_equal(pipe(fds), 0);
 	server_start(&s, GREETING, answers);
-	assert_int_equal(hv_qmp_open(s.path, 2000, &q, NULL), 0);
+	assert_int_equal(hv_qmp_open(s.path, 0, 2000, &q, NULL), 0);
 	assert_int_equal(hv_qmp_cmd_fd(q, "add-fd", NULL, fds[1], NULL, 2000, NULL), 0);
 	hv_qmp_close(q);
 	server_stop(&s);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening a file as a QEMU would: with its user, its groups, and inside its root folder. */
+#include "hv/attach/as_qemu.h"
+#include "hv/qemu/qemu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAX_GROUPS 256
+#define STATUS_LIMIT (1u << 16)
+
+enum { CAN_OPEN = 0, CANNOT_OPEN = 1, NOT_TRIED = 2 };
+
+struct rights {
+	uid_t uid;
+	gid_t gid;
+	gid_t groups[MAX_GROUPS];
+	size_t n_groups;
+};
+
+bool hv_changed_user(char *const *argv)
+{
+	char v[256];
+
+	for (unsigned i = 1; argv && argv[i] && argv[i + 1]; i++) {
+		if (hv_arg_is(argv[i], "runas") || hv_arg_is(argv[i], "chroot"))
+			return true;
+		if (hv_arg_is(argv[i], "run-with") &&
+		    (hv_opt_get(argv[i + 1], NULL, "user", v, sizeof(v)) ||
+		     hv_opt_get(argv[i + 1], NULL, "chroot", v, sizeof(v))))
+			return true;
+	}
+	return false;
+}
+
+/* The user and group that file access goes by: the fourth number of "Uid:" and "Gid:". */
+static bool read_rights(pid_t pid, struct rights *r)
+{
+	TV_FREE char *text = NULL;
+	unsigned uid, gid;
+	char path[64], *p, *end;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (tv_read_file(path, STATUS_LIMIT, &text, NULL) || !(p = strstr(text, "\nUid:")) ||
+	    sscanf(p, "\nUid: %*u %*u %*u %u", &uid) != 1 || !(p = strstr(text, "\nGid:")) ||
+	    sscanf(p, "\nGid: %*u %*u %*u %u", &gid) != 1 || !(p = strstr(text, "\nGroups:")))
+		return false;
+	r->uid = uid;
+	r->gid = gid;
+	p += strlen("\nGroups:");
+	for (p[strcspn(p, "\n")] = '\0'; r->n_groups < MAX_GROUPS; p = end) {
+		r->groups[r->n_groups] = (gid_t)strtoul(p, &end, 10);
+		if (end == p)
+			break;
+		r->n_groups++;
+	}
+	return true;
+}
+
+static int try_to_open(pid_t pid, const struct rights *r, const char *file)
+{
+	char root[64];
+	int fd;
+
+	snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
+	if (chroot(root) || chdir("/") || setgroups(r->n_groups, r->groups) ||
+	    setresgid(r->gid, r->gid, r->gid) || setresuid(r->uid, r->uid, r->uid))
+		return NOT_TRIED;
+	fd = open(file, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	return fd >= 0 || errno == EROFS || errno == EBUSY ? CAN_OPEN : CANNOT_OPEN;
+}
+
+bool hv_can_open(const char *file, void *pid)
+{
+	struct rights r = {0};
+	int status = 0;
+	pid_t child;
+
+	if (!read_rights(*(pid_t *)pid, &r))
+		return true;
+	child = fork();
+	if (!child)
+		_exit(try_to_open(*(pid_t *)pid, &r, file));
+	if (child < 0)
+		return true;
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return !WIFEXITED(status) || WEXITSTATUS(status) != CANNOT_OPEN;
+}
