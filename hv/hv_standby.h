@@ -36,7 +36,8 @@ struct hv_standby_conf {
  * Checks this host (files, machine type, QEMU version, free memory), makes main RAM's memfd, starts
  * the standby as a process of its own (own session, output to dir/standby.log; it outlives us),
  * connects QMP, finds its RAM blocks and maps main RAM. -ENOMEM no room; -ENOTSUP machine type,
- * version or a file is missing; each sentence says what.
+ * version or a file is missing; TV_E_REFUSED the VM's command line asks for what is not allowed on
+ * this host; each sentence says what.
  */
 int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv_standby **out,
 		     struct tv_err *e) TV_MUST_CHECK;

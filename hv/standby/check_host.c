@@ -107,11 +107,14 @@ static int find_binary(const char *name, const struct hv_standby_conf *conf, cha
 			       "%s asks for the program %.200s: not allowed on this host; only "
 			       "qemu-system-ARCH can run a standby",
 			       peer, name);
-	*out = find_in(conf->qemu_path, base);
-	if (!*out && own && !uname(&u)) {
+	*out = NULL;
+	/* Debian's "kvm" is a script that adds -enable-kvm: the emulator itself comes first. */
+	if (own && !uname(&u)) {
 		snprintf(system, sizeof(system), "qemu-system-%s", u.machine);
 		*out = find_in(conf->qemu_path, system);
 	}
+	if (!*out)
+		*out = find_in(conf->qemu_path, base);
 	if (!*out && own)
 		*out = find_in(conf->qemu_path, !strcmp(base, "kvm") ? "qemu-kvm" : "kvm");
 	if (!*out)

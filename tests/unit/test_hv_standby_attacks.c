@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a peer with a certificate may try by the command line that it sends. */
+#include <errno.h>
+
 #include "tests/unit/hv_allow_kit.h"
 
 /* ---- what a peer may try ---- */
@@ -119,6 +121,38 @@ static void test_attacks(void **state)
 	}
 }
 
+/* A program: only a QEMU's name, in the folders of this host's operator. */
+static void program_is(const char *name, const char *folders, int want)
+{
+	const struct hv_standby_conf conf = {.peer = "hostA", .qemu_path = folders};
+	json_t *d = json_pack("{s:[s]}", "argv", name);
+	struct hv_qemu qemu;
+	struct tv_err e = {0};
+	char *binary;
+	int rc = hv_standby_qemu(d, &conf, &binary, &qemu, &e);
+
+	if (rc != want || (rc == TV_E_REFUSED && !strstr(e.text, name)))
+		fail_msg("%s: %d %s", name, rc, e.text);
+	assert_null(binary);
+	json_decref(d);
+}
+
+static void test_program(void **state)
+{
+	(void)state;
+	program_is("/bin/sh", "/usr/bin:/bin", TV_E_REFUSED);
+	program_is("sh", "/usr/bin:/bin", TV_E_REFUSED);
+	program_is("/tmp/x/qemu-img", "/usr/bin", TV_E_REFUSED);
+	program_is("qemu-system-", "/usr/bin", TV_E_REFUSED);
+	program_is("qemu-system-x86_64 -x", "/usr/bin", TV_E_REFUSED);
+	program_is("qemu-system-x86_64.sh", "/usr/bin", TV_E_REFUSED);
+	/* Its folder is not the peer's to choose, and no relative one counts. */
+	program_is("/bin/qemu-system-none", folder, -ENOTSUP);
+	program_is("qemu-system-x86_64", "", -ENOTSUP);
+	program_is("qemu-system-x86_64", NULL, -ENOTSUP);
+	program_is("kvm", "bin:.", -ENOTSUP);
+}
+
 /* What belongs to the other host's session is not refused, but nothing of it arrives. */
 static void test_neutral(void **state)
 {
@@ -191,6 +225,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_attacks),
+		cmocka_unit_test(test_program),
 		cmocka_unit_test(test_neutral),
 		cmocka_unit_test(test_media),
 	};
