@@ -43,11 +43,11 @@ format() {
 includes() { "$here/includes.py"; }
 # The flags of the Makefile make a missing prototype, or any other warning, an error.
 build() {
-	local jobs=
+	local jobs='' log=$B/lint/build.log
+	mkdir -p "$B/lint"
 	[[ ${MAKEFLAGS:-} = *-j* ]] || jobs=-j$(nproc)
-	make --no-print-directory -s $jobs all >"$B-lint.log" 2>&1 && rm -f "$B-lint.log" && return
-	grep -E 'error:|undefined|Error' "$B-lint.log" || cat "$B-lint.log"
-	rm -f "$B-lint.log"
+	make --no-print-directory -s $jobs all >"$log" 2>&1 && return
+	grep -E 'error:|undefined|Error' "$log" || cat "$log"
 	return 1
 }
 circles() { "$here/circles.py" . "$B"; }
