@@ -128,14 +128,26 @@ static int take_memory(struct ckpt_rep *r, const struct ckpt_rep_conf *c)
 	return rc;
 }
 
+/* Before anything is written: what an earlier session left must not suffer from a bad description. */
+static int check_sizes(const struct ckpt_rep_conf *c, struct tv_err *e)
+{
+	if (c->disks > CKPT_MAX_DISKS)
+		return tv_fail(e, -EINVAL, "more than %u disks", CKPT_MAX_DISKS);
+	for (unsigned i = 0; i < c->disks; i++)
+		if (!c->bytes[i] || c->bytes[i] > INT64_MAX)
+			return tv_fail(e, -EINVAL, "disk %u has an impossible size", i);
+	return 0;
+}
+
 int ckpt_rep_open(const struct ckpt_rep_conf *c, struct ckpt_rep **out, struct tv_err *e)
 {
 	struct ckpt_rep *r;
-	int rc = 0;
+	int rc;
 
 	*out = NULL;
-	if (c->disks > CKPT_MAX_DISKS)
-		return tv_fail(e, -EINVAL, "more than %u disks", CKPT_MAX_DISKS);
+	rc = check_sizes(c, e);
+	if (rc)
+		return rc;
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return tv_fail(e, -ENOMEM, "no memory for the replica's journal");
@@ -153,10 +165,7 @@ int ckpt_rep_open(const struct ckpt_rep_conf *c, struct ckpt_rep **out, struct t
 		rc = tv_fail(e, -ENOMEM, "no memory for a hash");
 	for (; !rc && r->disks < c->disks; r->disks++) {
 		r->bytes[r->disks] = c->bytes[r->disks];
-		if (!c->bytes[r->disks] || c->bytes[r->disks] > INT64_MAX)
-			rc = tv_fail(e, -EINVAL, "disk %u has an impossible size", r->disks);
-		else
-			rc = ckpt_image_open(&r->images[r->disks], c, r->disks, e);
+		rc = ckpt_image_open(&r->images[r->disks], c, r->disks, e);
 	}
 	if (rc) {
 		ckpt_rep_free(r);

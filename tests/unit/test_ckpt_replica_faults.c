@@ -145,6 +145,31 @@ static void test_state_file(void **state)
 	ckpt_rep_free(r);
 }
 
+/* A description that cannot be right must not take away what is known of an earlier replica. */
+static void test_bad_size(void **state)
+{
+	struct ckpt_rep_conf conf = {.dir = dir,
+				     .vm_id = "bad",
+				     .session = "5e55",
+				     .disks = DISKS,
+				     .bytes = {BYTES, 0},
+				     .memory_bytes = 1 << 20,
+				     .spool_dir = dir,
+				     .spool_bytes = 1 << 20};
+	struct ckpt_rep_state s;
+	struct ckpt_rep *r = NULL;
+	struct tv_err e = {0};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		conf.bytes[1] = i ? (uint64_t)INT64_MAX + 1 : 0;
+		assert_int_equal(ckpt_rep_open(&conf, &r, &e), -EINVAL);
+		assert_non_null(strstr(e.text, "disk 1 has an impossible size"));
+		ckpt_rep_state(dir, "bad", &s);
+		assert_int_equal(s.phase, CKPT_REP_NONE);
+	}
+}
+
 /* An image that somebody has locked, as QEMU does while a VM runs from it, is not touched. */
 static void test_in_use(void **state)
 {
@@ -174,6 +199,7 @@ int main(void)
 		cmocka_unit_test(test_killed_while_applying),
 		cmocka_unit_test(test_state_file),
 		cmocka_unit_test(test_in_use),
+		cmocka_unit_test(test_bad_size),
 	};
 
 	return cmocka_run_group_tests_name("ckpt_replica_faults", tests, make_dir, remove_dir);
