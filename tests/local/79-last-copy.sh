@@ -13,7 +13,7 @@ own_qemu() {
 	ln -sf "$(command -v qemu-system-x86_64)" "$PAIR_DIR/bin/qemu-system-x86_64"
 }
 # hostB's daemon with a fault armed in what it starts
-armed() { daemon_restart hostB "PATH=$PAIR_DIR/bin:$PATH" "TWINVM_FAULT=$1"; }
+armed() { daemon_restart hostB "TWINVM_FAULT=$1"; }
 copy_again() { # hostA protects it anew, by a sink of hostB's new daemon
 	tw_must hostA unprotect vm1
 	await_state 20 hostB vm1 none
@@ -24,6 +24,7 @@ copy_again() { # hostA protects it anew, by a sink of hostB's new daemon
 
 pair_up
 own_qemu
+echo "qemu_path = $PAIR_DIR/bin" >>"$PAIR_DIR/hostB.conf"
 guest_start_disk hostA vm1
 protect vm1 --arbiter "file://$PAIR_DIR/arbiter"
 client_start
