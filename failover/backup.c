@@ -15,6 +15,9 @@
  * planned switch the primary waits with a whole copy: the VM is offered back, and the primary takes
  * it with a compare-and-swap of its own. Else an operator tries again, which takes the record's next
  * generation: of the two, the arbiter lets one win.
+ *
+ * A backup whose apply thread does not move although it has work (a disk that hangs) does not echo
+ * either: what it acknowledged before is safe, but it is no backup any more.
  */
 #include "failover/failover.h"
 #include "failover/mutant.h"
@@ -170,6 +173,14 @@ bool fo_backup_retry(struct fo_backup *b, int64_t now_ns)
 	return true;
 }
 
+void fo_backup_replaced(struct fo_backup *b, int64_t now_ns)
+{
+	if (b->arbiter)
+		(void)fo_backup_retry(b, now_ns);
+	else
+		event(b, now_ns, FO_BE_TAKEN_BACK);
+}
+
 bool fo_backup_force(struct fo_backup *b, int64_t now_ns)
 {
 	/* The operator states that the primary is dead: a closed connection counts like silence. */
@@ -196,6 +207,20 @@ void fo_backup_closed(struct fo_backup *b, int64_t now_ns)
 		event(b, now_ns, FO_BE_SILENCE);
 	else
 		b->grace_at_ns = now_ns + b->times->reconnect_grace_ns;
+}
+
+void fo_backup_moved(struct fo_backup *b, int64_t now_ns, uint64_t moved, bool has_work)
+{
+	if (!has_work || moved > b->moved)
+		b->moved_ns = now_ns;
+	b->moved = moved;
+}
+
+/* The first copy may wait for a disk: nothing is held for it. */
+static bool is_stuck(const struct fo_backup *b, int64_t now_ns)
+{
+	return b->state != FO_B_SYNCING && b->moved_ns &&
+	       now_ns - b->moved_ns > b->times->commit_deadline_ns;
 }
 
 void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t rx_ns)
@@ -246,10 +271,11 @@ int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *
 	event(b, now_ns, FO_BE_TRAFFIC);
 	switch (m->kind) {
 	case FO_M_HEARTBEAT:
-		if (listens_in(b->state) || FO_BROKEN(echo_after_asking))
+		if ((listens_in(b->state) && !is_stuck(b, now_ns)) || FO_BROKEN(echo_after_asking))
 			tell(b, (struct fo_msg){.kind = FO_M_ECHO,
 						.seq = m->seq,
 						.sent_ns = m->sent_ns,
+						.moved = b->moved,
 						.datagram = m->datagram});
 		return 0;
 	case FO_M_TAKE_OVER:

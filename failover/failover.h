@@ -25,6 +25,11 @@ struct fo_times {
 				 heartbeat whose echo came back last */
 	int64_t suspect_ns;	    /* the backup asks the arbiter after this much silence */
 	int64_t backup_lost_ns;	    /* the primary asks to run alone after this much silence */
+	int64_t commit_deadline_ns; /* or after this much time without progress of what is not
+				       committed; a backup whose apply thread does not move for
+				       this long echoes no heartbeat */
+	int64_t stream_stuck_ns;    /* the kernel ends a connection on which nothing that was sent
+				       is acknowledged for this long (TCP_USER_TIMEOUT) */
 	int64_t reconnect_grace_ns; /* the connection closed, so the peer's kernel lives: wait this
 				       long for its daemon to record or to reconnect */
 	int64_t switch_ns;	    /* a planned switch that takes longer is called off */
@@ -196,6 +201,7 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 	X(RECORD_LOST, "the record names another host, for good") \
 	X(ARBITER_UNREACHABLE, "it is unknown whether the record was written") \
 	X(PEER_LOST, "connection closed, or nothing received for backup_lost_ns") \
+	X(COMMIT_OVERDUE, "nothing of what is not committed moved for commit_deadline_ns") \
 	X(LEASE_OVER, "no heartbeat of the last lease_ns has come back: lease expired") \
 	X(LEASE_BACK, "a recent heartbeat came back: lease renewed") \
 	X(LEAVE, "operator ends protection") \
@@ -297,6 +303,7 @@ struct fo_msg {
 	uint64_t generation; /* the sender's; in every message */
 	uint64_t epoch, seq;
 	int64_t sent_ns; /* the primary's own clock, only ever compared by the primary */
+	uint64_t moved;	 /* echo: grows as long as the backup's apply thread works; 0 not known */
 	bool datagram;	 /* heartbeats and echoes: beside the stream */
 	bool running;
 	bool offered; /* FENCED: and could not be started; the primary may take it back */
@@ -353,6 +360,8 @@ struct fo_primary { /* read only for its owner */
 	uint64_t seq;
 	int64_t lease_from_ns; /* own stamp of the newest heartbeat that came back; 0 none */
 	int64_t beat_at_ns, heartbeat_at_ns, retry_at_ns, overdue_at_ns, last_tick_ns; /* 0 none */
+	uint64_t moved;	     /* of the backup's apply thread, as the echoes report */
+	int64_t progress_ns; /* when what is not committed moved last, or nothing was uncommitted */
 };
 void fo_primary_init(struct fo_primary *p, const struct fo_times *t,
 		     const struct fo_primary_ops *ops, void *arg, uint64_t generation,
@@ -361,6 +370,8 @@ void fo_primary_init(struct fo_primary *p, const struct fo_times *t,
 void fo_primary_welcomed(struct fo_primary *p, int64_t now_ns);
 /* Every tick_ns. rx_ns: when the last message of the backup was received. */
 void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns);
+/* More of what was sent is acknowledged by the peer's TCP, heartbeats not counted. */
+void fo_primary_progress(struct fo_primary *p, int64_t now_ns);
 /* TV_E_PROTOCOL: unexpected message; the owner closes the connection and passes PEER_LOST. */
 int fo_primary_message(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m) TV_MUST_CHECK;
 /* What fo_claim returned; once for each question asked. */
@@ -402,11 +413,18 @@ struct fo_backup { /* read only for its owner */
 	bool planned; /* the primary has stopped its VM, whole, and waits */
 	uint64_t epoch_open, epoch_committed;
 	int64_t grace_at_ns, retry_at_ns, last_tick_ns; /* 0 none */
+	uint64_t moved;
+	int64_t moved_ns; /* when the apply thread moved last, or had no work; 0: not known */
 };
 void fo_backup_init(struct fo_backup *b, const struct fo_times *t, const struct fo_backup_ops *ops,
 		    void *arg, uint64_t generation, bool arbiter);
 /* The standby is ready and the welcome has been sent: the first copy comes next. */
 void fo_backup_welcomed(struct fo_backup *b, int64_t now_ns);
+/*
+ * Before each tick. moved: a number that grows as long as the apply thread works; has_work: it is
+ * to work on something, or does.
+ */
+void fo_backup_moved(struct fo_backup *b, int64_t now_ns, uint64_t moved, bool has_work);
 /* Every tick_ns. rx_ns: when the last message of the primary was received, or the welcome sent. */
 void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t rx_ns);
 /* TV_E_PROTOCOL: unexpected message. -ESTALE: of an older generation; ignored, and FENCED sent. */
@@ -427,6 +445,12 @@ void fo_backup_promoted(struct fo_backup *b, int64_t now_ns, int rc);
 bool fo_backup_force(struct fo_backup *b, int64_t now_ns);
 /* Tries a promotion again that failed. False: none has failed. */
 bool fo_backup_retry(struct fo_backup *b, int64_t now_ns);
+/*
+ * A newer session of this VM has come to this host, so another one runs it: a copy whose promotion
+ * failed is asked about once more, and goes when the record names another host. Without an arbiter
+ * nobody but the operator may start it while that host runs: it goes.
+ */
+void fo_backup_replaced(struct fo_backup *b, int64_t now_ns);
 /* This host took the VM over, by record if there is one: its copy may be the last. */
 static inline bool fo_backup_owns(const struct fo_backup *b)
 {

@@ -35,7 +35,8 @@
 	X(lost_is_won)             /* rule 3: a lost compare-and-swap counts as won */             \
 	X(resume_unasked)          /* rule 3: a called-off switch resumes without asking */       \
 	X(resume_offered)          /* rule 3: an offer to take the VM back needs no record */     \
-	X(discard_after_won)       /* the last copy is removed when it could not be started */
+	X(discard_after_won)       /* the last copy is removed when it could not be started */           \
+	X(deadline_ignored)        /* rule 4: a backup that echoes is good, whatever it commits */
 /* clang-format on */
 
 #define FO_ENUM_MUTANT(n) FO_MUTANT_##n,

@@ -257,6 +257,26 @@ void fo_primary_answer(struct fo_primary *p, int64_t now_ns, enum fo_question q,
 		event(p, now_ns, FO_PE_ARBITER_UNREACHABLE);
 }
 
+/* ---- progress ---- */
+static bool is_uncommitted(const struct fo_primary *p)
+{
+	return p->epoch_captured > p->epoch_committed;
+}
+
+void fo_primary_progress(struct fo_primary *p, int64_t now_ns)
+{
+	p->progress_ns = now_ns;
+}
+
+/* Echoes are not progress: they may travel where the stream does not (timeouts.c). */
+static void check_deadline(struct fo_primary *p, int64_t now_ns)
+{
+	if (!is_uncommitted(p))
+		p->progress_ns = now_ns;
+	if (now_ns - p->progress_ns > p->times->commit_deadline_ns && !FO_BROKEN(deadline_ignored))
+		event(p, now_ns, FO_PE_COMMIT_OVERDUE);
+}
+
 /* ---- heartbeats, lease, silence ---- */
 void fo_primary_welcomed(struct fo_primary *p, int64_t now_ns)
 {
@@ -300,6 +320,8 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns)
 
 	check(p);
 	FO_ASSERT(!late || !p->excused);
+	if (late) /* what this process did not see is not the backup's delay */
+		p->progress_ns += now_ns - p->last_tick_ns;
 	p->last_tick_ns = now_ns;
 	p->excused = late;
 	if (p->ended || !p->welcomed)
@@ -320,12 +342,17 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns)
 	if (now_ns - rx_ns >
 	    (p->state == FO_P_SYNCING ? p->times->reconnect_grace_ns : p->times->backup_lost_ns))
 		event(p, now_ns, FO_PE_PEER_LOST);
+	check_deadline(p, now_ns);
 	if (p->overdue_at_ns && now_ns >= p->overdue_at_ns)
 		event(p, now_ns, FO_PE_SWITCH_OVERDUE);
 }
 
 static void on_echo(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m)
 {
+	if (m->moved > p->moved) {
+		p->moved = m->moved;
+		fo_primary_progress(p, now_ns);
+	}
 	/* Only what was really sent: a stamp from the future would be a lease for ever. */
 	if (m->seq > p->seq || m->sent_ns > now_ns || m->sent_ns <= p->lease_from_ns)
 		return;
@@ -388,6 +415,7 @@ static int on_committed(struct fo_primary *p, int64_t now_ns, uint64_t epoch)
 	if (epoch != p->epoch_committed + 1 || epoch > p->epoch_sent)
 		return TV_E_PROTOCOL;
 	p->epoch_committed = epoch;
+	fo_primary_progress(p, now_ns);
 	check(p);
 	if (epoch == 1)
 		event(p, now_ns, FO_PE_FIRST_COMMIT);

@@ -32,6 +32,18 @@
  *   If the arbiter cannot be reached either: asked again every retry_ns, the VM stays stopped until
  *   the arbiter says that it runs alone, or that another host runs it.
  *
+ * The stream is stuck while datagrams pass (a firewall that forgot the flow, an MTU black hole, one
+ * direction lost), or the backup's disk hangs, from 0 on; an epoch is captured and not committed:
+ *     0 ..   12   progress is looked at every H/8. Progress is a commit, more bytes that the peer's
+ *                 TCP has acknowledged (heartbeats not counted), or an apply thread that works, as
+ *                 the echoes report. A slow link or a slow disk moves all the time.
+ *  1000 .. 1030   commit_deadline_ns without any: the primary asks to run alone, records it,
+ *                 releases. Its lease runs meanwhile, so that the VM is not stopped.
+ *  1000 .. 1050   a backup whose apply thread has work and does not move echoes nothing any more:
+ *                 from here on as after its power cut.
+ * 10000           stream_stuck_ns (100 H, and 5 s or more): the backstop, by the kernel, on both
+ *                 hosts: also the first copy, for which nothing is held, does not hang for ever.
+ *
  * Connection closed by the peer's kernel (its process died, its host did not):
  *   the backup gives the primary's daemon reconnect_grace_ns to record that the VM runs alone or to
  *   come back with a new replicator, and only then asks the arbiter to promote. The primary asks to
@@ -86,6 +98,8 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.lease_ns = 2 * h,
 		.suspect_ns = 5 * h / 2,
 		.backup_lost_ns = 6 * h,
+		.commit_deadline_ns = 10 * h,
+		.stream_stuck_ns = 100 * h < 5 * TV_NS_PER_S ? 5 * TV_NS_PER_S : 100 * h,
 		.reconnect_grace_ns = 20 * h,
 		.switch_ns = 30 * h,
 		.retry_ns = 2 * h,

@@ -15,7 +15,7 @@
  * address of the stream's peer, is ignored and not logged (anybody can send it).
  *
  * Layout, little endian: be32 "tvHB", u8 role (1: the side that connected), u8 kind, u16 0, u64
- * seq, i64 sent_ns, u64 generation, 8 bytes 0, 16 bytes MAC over the first 40.
+ * seq, i64 sent_ns, u64 generation, u64 moved, 16 bytes MAC over the first 40.
  */
 #include "replicator/link/conn_int.h"
 
@@ -112,7 +112,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		socklen_t from_bytes = sizeof(from);
 		ssize_t n = recvfrom(fd, msg, sizeof(msg), MSG_DONTWAIT, (struct sockaddr *)&from,
 				     &from_bytes);
-		uint64_t seq;
+		struct repl_beat_msg m;
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -122,14 +122,17 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 			return;
 		if (!is_of_peer(b, &from) || !authentic(b, msg, (size_t)n))
 			continue;
-		seq = tv_get_le64(msg + 8);
-		if (seq <= b->last_seq[msg[5]])
+		m = (struct repl_beat_msg){.kind = (enum repl_beat_kind)msg[5],
+					   .seq = tv_get_le64(msg + 8),
+					   .sent_ns = (int64_t)tv_get_le64(msg + 16),
+					   .generation = tv_get_le64(msg + 24),
+					   .moved = tv_get_le64(msg + 32)};
+		if (m.seq <= b->last_seq[m.kind])
 			continue;
-		b->last_seq[msg[5]] = seq;
+		b->last_seq[m.kind] = m.seq;
 		if (!b->connected && !connect(fd, (struct sockaddr *)&from, from_bytes))
 			b->connected = true;
-		b->cb((enum repl_beat_kind)msg[5], seq, (int64_t)tv_get_le64(msg + 16),
-		      tv_get_le64(msg + 24), tv_now_ns(), b->arg);
+		b->cb(&m, tv_now_ns(), b->arg);
 	}
 }
 
@@ -185,8 +188,7 @@ int repl_beat_connect(struct repl_beat *b, uint16_t port)
 	return 0;
 }
 
-void repl_beat_send(struct repl_beat *b, enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,
-		    uint64_t generation)
+void repl_beat_send(struct repl_beat *b, const struct repl_beat_msg *m)
 {
 	uint8_t msg[BEAT_BYTES] = {0};
 
@@ -194,10 +196,11 @@ void repl_beat_send(struct repl_beat *b, enum repl_beat_kind kind, uint64_t seq,
 		return;
 	memcpy(msg, magic, 4);
 	msg[4] = b->initiator;
-	msg[5] = (uint8_t)kind;
-	tv_put_le64(msg + 8, seq);
-	tv_put_le64(msg + 16, (uint64_t)sent_ns);
-	tv_put_le64(msg + 24, generation);
+	msg[5] = (uint8_t)m->kind;
+	tv_put_le64(msg + 8, m->seq);
+	tv_put_le64(msg + 16, (uint64_t)m->sent_ns);
+	tv_put_le64(msg + 24, m->generation);
+	tv_put_le64(msg + 32, m->moved);
 	sign(b, msg, msg + BEAT_SIGNED_BYTES);
 	/* A datagram that cannot be sent now is a lost one; the next is soon. */
 	if (send(b->fd, msg, sizeof(msg), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)

@@ -182,7 +182,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- starting ---- */
 
-static void tune_socket(int fd)
+static void tune_socket(int fd, int stuck_timeout_ms)
 {
 	int on = 1, notsent = CONN_NOTSENT_BYTES;
 
@@ -190,6 +190,8 @@ static void tune_socket(int fd)
 	 * correctness. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &notsent, sizeof(notsent));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &stuck_timeout_ms,
+			 sizeof(stuck_timeout_ms));
 }
 
 /* Takes fd over, also on failure. */
@@ -197,7 +199,7 @@ static int start_tls(struct repl_conn *c, int fd, enum bufferevent_ssl_state sid
 {
 	SSL *ssl = tls_ssl_new(c->ctx, &c->peer);
 
-	tune_socket(fd);
+	tune_socket(fd, c->stuck_timeout_ms);
 	/* Deferred: draining the input may read again, and that must not call back from inside. */
 	if (ssl && !tls_set_socket(ssl, fd))
 		c->bev = bufferevent_openssl_socket_new(
@@ -243,6 +245,7 @@ static int conn_new(struct event_base *base, struct repl_tls *tls, const struct 
 	c->ops = *ops;
 	c->arg = arg;
 	c->reading = true;
+	c->stuck_timeout_ms = opts ? opts->stuck_timeout_ms : 0;
 	c->handshake_timeout_ms = opts && opts->handshake_timeout_ms ? opts->handshake_timeout_ms
 								     : DEFAULT_HANDSHAKE_TIMEOUT_MS;
 	strcpy(c->peer.expect, expect);

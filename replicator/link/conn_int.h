@@ -40,6 +40,7 @@ struct repl_conn {
 	void *arg;
 	enum conn_state state;
 	int handshake_timeout_ms;
+	int stuck_timeout_ms;
 
 	struct dial *dial;
 	struct bufferevent *bev;    /* from CONN_HANDSHAKE to the end */
@@ -53,7 +54,9 @@ struct repl_conn {
 	char who[600];	 /* "name (host:port)" once the name is known */
 
 	struct send_queue out;
-	uint64_t fed_bytes; /* given to libevent so far */
+	uint64_t fed_bytes;   /* given to libevent so far */
+	uint64_t ordered_end; /* of the newest frame that is not urgent, in fed_bytes */
+	uint64_t acked_bytes;
 
 	struct evbuffer *in; /* taken from libevent, not yet parsed */
 	struct frame_rx rx;

@@ -13,7 +13,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <linux/sockios.h>
 #include <event2/bufferevent_ssl.h>
 #include <openssl/err.h>
 
@@ -129,6 +131,14 @@ void flow_written(struct repl_conn *c)
 	flow_check_finished(c);
 }
 
+/* Everything before the end of what goes in order; urgent messages may have overtaken it. */
+static void accepted(struct repl_conn *c, bool in_order)
+{
+	if (in_order)
+		c->ordered_end = c->fed_bytes + c->out.bulk_bytes + c->out.control_bytes;
+	flow_pump(c);
+}
+
 int repl_send(struct repl_conn *c, const Twinvm__Control *msg, bool urgent)
 {
 	size_t n = twinvm__control__get_packed_size(msg);
@@ -148,7 +158,7 @@ int repl_send(struct repl_conn *c, const Twinvm__Control *msg, bool urgent)
 	frame_put_head(f->data, FRAME_CONTROL, f->data + FRAME_HEAD_BYTES, n);
 	rc = send_add_control(&c->out, f, urgent);
 	if (!rc)
-		flow_pump(c);
+		accepted(c, !urgent);
 	return rc;
 }
 
@@ -160,7 +170,7 @@ int repl_send_records(struct repl_conn *c, const void *p, size_t n)
 		return -ENOTCONN;
 	rc = send_add_bulk(&c->out, p, n);
 	if (!rc)
-		flow_pump(c);
+		accepted(c, true);
 	return rc;
 }
 
@@ -172,7 +182,7 @@ int repl_send_disk(struct repl_conn *c, uint64_t epoch, const void *p, size_t n)
 		return -ENOTCONN;
 	rc = send_add_disk(&c->out, epoch, p, n);
 	if (!rc)
-		flow_pump(c);
+		accepted(c, true);
 	return rc;
 }
 
@@ -184,4 +194,21 @@ size_t repl_queued_bytes(const struct repl_conn *c)
 uint64_t repl_sent_bytes(const struct repl_conn *c)
 {
 	return c->fed_bytes - unwritten(c);
+}
+
+uint64_t repl_acked_bytes(struct repl_conn *c)
+{
+	int in_kernel = 0;
+	uint64_t acked;
+
+	if (c->bev && ioctl(bufferevent_getfd(c->bev), SIOCOUTQ, &in_kernel))
+		in_kernel = 0; /* not a TCP socket, in a test */
+	acked = c->fed_bytes - unwritten(c);
+	acked -=
+		acked < unflushed(c) + (size_t)in_kernel ? acked : unflushed(c) + (size_t)in_kernel;
+	if (acked > c->ordered_end)
+		acked = c->ordered_end;
+	if (acked > c->acked_bytes) /* TLS adds to what waits in the kernel: never back */
+		c->acked_bytes = acked;
+	return c->acked_bytes;
 }

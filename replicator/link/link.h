@@ -67,6 +67,7 @@ struct repl_ops {
 struct repl_opts {
 	size_t queue_bytes;	  /* limit of queued bulk data; 0: 4 MiB */
 	int handshake_timeout_ms; /* connect and handshake together; 0: 5000 */
+	int stuck_timeout_ms;	  /* nothing that was sent is acknowledged: -ETIMEDOUT; 0: as TCP */
 	const char *expect_peer;  /* common name the peer must have; NULL: any that is admitted */
 };
 /* host: name or address; the name look-up must not block the loop. */
@@ -101,15 +102,23 @@ void repl_read_enable(struct repl_conn *c, bool on);
 /* When the last byte of the peer arrived (tv_now_ns). */
 int64_t repl_last_rx_ns(const struct repl_conn *c);
 uint64_t repl_sent_bytes(const struct repl_conn *c);
+/* What the peer's TCP has acknowledged, of all but urgent messages: grows as long as the stream
+ * moves, but not by heartbeats alone. Exact to a TLS record; one system call. */
+uint64_t repl_acked_bytes(struct repl_conn *c);
 /* Common name once opened, host:port before. */
 const char *repl_peer(const struct repl_conn *c);
 
 /* ---- heartbeats as datagrams beside the stream (beat.c) ---- */
 enum repl_beat_kind { REPL_BEAT, REPL_BEAT_ECHO, REPL_BEAT_KINDS };
-/* An authentic heartbeat, newer than all before it. sent_ns is by the clock of the host that
- * stamped it. */
-typedef void (*repl_beat_cb)(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,
-			     uint64_t generation, int64_t now_ns, void *arg);
+struct repl_beat_msg {
+	enum repl_beat_kind kind;
+	uint64_t seq;
+	int64_t sent_ns; /* by the clock of the host that stamped it */
+	uint64_t generation;
+	uint64_t moved; /* echo: of the apply thread; 0 of an older host */
+};
+/* An authentic heartbeat, newer than all before it. */
+typedef void (*repl_beat_cb)(const struct repl_beat_msg *m, int64_t now_ns, void *arg);
 struct repl_beat;
 /*
  * For an open connection; its key comes from the connection's TLS session. initiator: this side
@@ -122,8 +131,7 @@ int repl_beat_new(struct event_base *base, struct repl_conn *c, bool initiator, 
  * came from. */
 int repl_beat_connect(struct repl_beat *b, uint16_t port) TV_MUST_CHECK;
 /* Never blocks; may get lost. b may be NULL. */
-void repl_beat_send(struct repl_beat *b, enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,
-		    uint64_t generation);
+void repl_beat_send(struct repl_beat *b, const struct repl_beat_msg *m);
 void repl_beat_free(struct repl_beat *b);
 
 #endif

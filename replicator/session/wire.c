@@ -15,8 +15,14 @@ int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
 
 	if (m->datagram) {
-		repl_beat_send(beats, m->kind == FO_M_ECHO ? REPL_BEAT_ECHO : REPL_BEAT, m->seq,
-			       m->sent_ns, m->generation);
+		const struct repl_beat_msg d = {.kind = m->kind == FO_M_ECHO ? REPL_BEAT_ECHO
+									     : REPL_BEAT,
+						.seq = m->seq,
+						.sent_ns = m->sent_ns,
+						.generation = m->generation,
+						.moved = m->moved};
+
+		repl_beat_send(beats, &d);
 		return 0;
 	}
 	switch (m->kind) {
@@ -31,6 +37,7 @@ int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
 		echo.seq = m->seq;
 		echo.sent_ns = m->sent_ns;
 		echo.generation = m->generation;
+		echo.moved = m->moved;
 		msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT_ECHO;
 		msg.heartbeat_echo = &echo;
 		break;
@@ -77,7 +84,8 @@ bool wire_read(const Twinvm__Control *m, struct fo_msg *out)
 		*out = (struct fo_msg){.kind = FO_M_ECHO,
 				       .generation = m->heartbeat_echo->generation,
 				       .seq = m->heartbeat_echo->seq,
-				       .sent_ns = m->heartbeat_echo->sent_ns};
+				       .sent_ns = m->heartbeat_echo->sent_ns,
+				       .moved = m->heartbeat_echo->moved};
 		return true;
 	case TWINVM__CONTROL__MSG_COMMITTED:
 		*out = (struct fo_msg){.kind = FO_M_COMMITTED,

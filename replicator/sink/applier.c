@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #define JOIN_BYTES (256u << 10)
 #define SPARES 32  /* of those kept for reuse: fresh memory costs a page fault every 4 KiB */
@@ -277,6 +278,26 @@ bool applier_full(struct applier *a)
 	full = a->was_full;
 	pthread_mutex_unlock(&a->lock);
 	return full;
+}
+
+bool applier_has_work(struct applier *a)
+{
+	bool has;
+
+	pthread_mutex_lock(&a->lock);
+	has = a->queued_bytes > 0;
+	pthread_mutex_unlock(&a->lock);
+	return has;
+}
+
+uint64_t applier_cpu_ns(struct applier *a)
+{
+	struct timespec t = {0};
+	clockid_t clock;
+
+	if (!pthread_getcpuclockid(a->thread, &clock) && !clock_gettime(clock, &t))
+		return (uint64_t)t.tv_sec * TV_NS_PER_S + (uint64_t)t.tv_nsec;
+	return 0;
 }
 
 void applier_drop_queued(struct applier *a)

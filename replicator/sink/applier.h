@@ -25,6 +25,11 @@ int applier_post(struct applier *a, enum apply_kind kind, const void *data, size
 		 uint64_t epoch, const struct apply_sums *sums) TV_MUST_CHECK;
 /* Much work waits: nothing more should be received until drained comes. */
 bool applier_full(struct applier *a);
+/* It works on something, or is to. */
+bool applier_has_work(struct applier *a);
+/* CPU time of the thread: grows as long as it works, however large the piece of work and slow the
+ * disk; stands still when a system call does not return. */
+uint64_t applier_cpu_ns(struct applier *a);
 /*
  * Drops waiting work that is part of an epoch that will never be whole: what was posted after the
  * last APPLY_END. A whole epoch that waits is finished first: it is BEGIN..END with nothing

@@ -30,19 +30,18 @@ void sink_receive(struct sink *s, const char *name, const struct fo_msg *m, int6
 			       fo_backup_state_name(state));
 }
 
-void sink_on_beat(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
-		  int64_t now_ns, void *arg)
+void sink_on_beat(const struct repl_beat_msg *d, int64_t now_ns, void *arg)
 {
 	struct sink *s = arg;
 	struct fo_msg m = {.kind = FO_M_HEARTBEAT,
-			   .generation = generation,
-			   .seq = seq,
-			   .sent_ns = sent_ns,
+			   .generation = d->generation,
+			   .seq = d->seq,
+			   .sent_ns = d->sent_ns,
 			   .datagram = true};
 
-	if (kind != REPL_BEAT || sink_is_ending(s) || !s->conn)
+	if (d->kind != REPL_BEAT || sink_is_ending(s) || !s->conn)
 		return;
-	if (generation == s->b.generation)
+	if (m.generation == s->b.generation)
 		s->beat_rx_ns = now_ns;
 	sink_receive(s, "Heartbeat", &m, now_ns);
 }

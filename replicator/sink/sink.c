@@ -64,6 +64,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		}
 		return;
 	}
+	if (s->applier)
+		fo_backup_moved(&s->b, now, applier_cpu_ns(s->applier),
+				applier_has_work(s->applier));
 	fo_backup_tick(&s->b, now, s->beat_rx_ns > rx_ns ? s->beat_rx_ns : rx_ns);
 	sink_next_hashes(s);
 	if (now - s->last_stats_ns >= s->times.heartbeat_ns && !sink_is_ending(s)) {
@@ -119,7 +122,7 @@ static void on_discard(struct sink *s)
 	s->conn = NULL;
 	/* What may be the last copy is removed only when the record names another host. */
 	if (fo_backup_owns(&s->b))
-		(void)fo_backup_retry(&s->b, tv_now_ns());
+		fo_backup_replaced(&s->b, tv_now_ns());
 	else
 		sink_end(s, SESSION_DISCARDED, 0);
 }
@@ -194,6 +197,7 @@ static int start(struct sink *s, int conn_fd)
 	if (!s->tick || !s->replay)
 		return tv_fail(&s->why, -ENOMEM, "no memory");
 	fo_times_init(&s->times, c->heartbeat_ms * TV_NS_PER_MS);
+	opts.stuck_timeout_ms = (int)(s->times.stream_stuck_ns / TV_NS_PER_MS);
 	rc = repl_tls_new(&tls, &s->tls, &s->why);
 	if (!rc)
 		rc = report_new(s->base, c->socket, &rops, &s->report);

@@ -105,8 +105,7 @@ void sink_violation(struct sink *s, const char *fmt, ...) TV_PRINTF(2, 3);
 /* name: of the message, as in control.proto. */
 void sink_receive(struct sink *s, const char *name, const struct fo_msg *m, int64_t now_ns);
 /* repl_beat_cb; arg is the sink. */
-void sink_on_beat(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns, uint64_t generation,
-		  int64_t now_ns, void *arg);
+void sink_on_beat(const struct repl_beat_msg *d, int64_t now_ns, void *arg);
 
 /* ---- standby.c: the standby, behind the apply thread ---- */
 /* The daemon let this session in; slot: whose names the standby gets, -1: of the one it had. */

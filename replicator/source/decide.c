@@ -65,17 +65,29 @@ static void act(void *arg, enum fo_action a)
 	}
 }
 
-/* The backup is lost: nothing more is made for it, and none of its messages counts. */
+static const char *why_lost(enum fo_primary_event ev)
+{
+	switch (ev) {
+	case FO_PE_SWITCH_OVERDUE:
+		return "the backup did not take over in time: switch called off";
+	case FO_PE_COMMIT_OVERDUE:
+		return "the backup answers heartbeats, but nothing else moves: its disk hangs, or "
+		       "the network drops the connection's packets";
+	default:
+		return "the backup host does not answer";
+	}
+}
+
+/*
+ * The backup is lost: nothing more is made for it, and none of its messages counts. One that
+ * answers heartbeats gets them until the record is there: it has no reason to ask for the VM.
+ */
 static void lost(struct source *s, enum fo_primary_event ev)
 {
 	if (ev == FO_PE_PEER_LOST)
 		src_drop_link(s);
 	src_stop_epochs(s);
-	if (ev == FO_PE_SWITCH_OVERDUE)
-		src_set_why(s, -ETIMEDOUT,
-			    "the backup did not take over in time: switch called off");
-	else
-		src_set_why(s, -ETIMEDOUT, "the backup host does not answer");
+	src_set_why(s, -ETIMEDOUT, why_lost(ev));
 	tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer.name,
 	       s->end.why.text);
 }
@@ -88,8 +100,8 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_primary_event_name(ev),
 	       fo_primary_state_name(from), fo_primary_state_name(to),
 	       (unsigned long long)s->p.generation, (unsigned long long)s->p.epoch_committed);
-	if (ev == FO_PE_PEER_LOST && !s->end.why.text[0])
-		src_set_why(s, -ETIMEDOUT, "the backup host does not answer");
+	if ((ev == FO_PE_PEER_LOST || ev == FO_PE_COMMIT_OVERDUE) && !s->end.why.text[0])
+		src_set_why(s, -ETIMEDOUT, why_lost(ev));
 	if ((to == FO_P_ASKING || to == FO_P_HELD) && from != FO_P_ASKING && from != FO_P_HELD &&
 	    from != FO_P_LEAVING && !s->orders.leave)
 		lost(s, ev);

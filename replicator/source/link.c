@@ -32,17 +32,17 @@ static void receive(struct source *s, const struct fo_msg *m, int64_t now_ns)
 		src_committed(s, s->p.epoch_committed);
 }
 
-static void on_beat_echo(enum repl_beat_kind kind, uint64_t seq, int64_t sent_ns,
-			 uint64_t generation, int64_t now_ns, void *arg)
+static void on_beat_echo(const struct repl_beat_msg *d, int64_t now_ns, void *arg)
 {
 	struct source *s = arg;
 	struct fo_msg m = {.kind = FO_M_ECHO,
-			   .generation = generation,
-			   .seq = seq,
-			   .sent_ns = sent_ns,
+			   .generation = d->generation,
+			   .seq = d->seq,
+			   .sent_ns = d->sent_ns,
+			   .moved = d->moved,
 			   .datagram = true};
 
-	if (kind != REPL_BEAT_ECHO || !s->link.connected)
+	if (d->kind != REPL_BEAT_ECHO || !s->link.connected)
 		return;
 	s->link.beat_rx_ns = now_ns;
 	receive(s, &m, now_ns);
@@ -55,6 +55,17 @@ static int64_t last_sign_of_life_ns(const struct source *s)
 	return s->link.beat_rx_ns > stream ? s->link.beat_rx_ns : stream;
 }
 
+/* More of the stream is with the backup's host: a slow link is not a stuck one. */
+static void look_for_progress(struct source *s, int64_t now_ns)
+{
+	uint64_t acked = s->link.conn ? repl_acked_bytes(s->link.conn) : 0;
+
+	if (acked > s->link.acked_bytes) {
+		s->link.acked_bytes = acked;
+		fo_primary_progress(&s->p, now_ns);
+	}
+}
+
 void src_on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct source *s = arg;
@@ -63,6 +74,7 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	src_arm(s->tick, s->times.tick_ns);
+	look_for_progress(s, now);
 	fo_primary_tick(&s->p, now, s->link.connected ? last_sign_of_life_ns(s) : now);
 	if (src_report(s, now))
 		src_replay_tick(s);

@@ -155,7 +155,9 @@ static int set_up_engine(struct source *s, struct tv_err *e)
 
 static int set_up(struct source *s, struct tv_err *e)
 {
-	struct repl_opts opts = {.expect_peer = s->job.peer.name[0] ? s->job.peer.name : NULL};
+	struct repl_opts opts = {.expect_peer = s->job.peer.name[0] ? s->job.peer.name : NULL,
+				 .stuck_timeout_ms =
+					 (int)(s->times.stream_stuck_ns / TV_NS_PER_MS)};
 	struct repl_tls_conf tls = config_tls(&s->job.conf);
 	struct report_ops rops = {src_introduce, on_order, s};
 	int rc = map_page(s, e);

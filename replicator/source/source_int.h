@@ -26,6 +26,7 @@ struct src_link { /* link.c; taken down by send.c */
 	struct repl_conn *conn; /* NULL: closed */
 	struct repl_beat *beats;
 	int64_t beat_rx_ns; /* last datagram of the backup */
+	uint64_t acked_bytes;
 	bool connected;
 };
 

@@ -16,6 +16,8 @@
 #   host_join hostA arb              a word to either; everything else works. And repaired again
 #   host_deafen hostA hostB          one way only: hostB does not hear hostA any more
 #   host_hear hostA hostB            until now
+#   host_stick hostA hostB           TCP from hostA to hostB gets lost, on the replication network; datagrams pass
+#   host_unstick hostA hostB         until now
 #   host_freeze hostA, host_thaw     it hangs, and comes back
 #   host_path hostA PATH             where this machine sees a file of a host, e.g. of its /var/lib
 #   hosts_down                       called at exit; TEST_KEEP=1 in the environment keeps a failed script's folders
@@ -261,6 +263,21 @@ host_hear() {
 	_host_init "$1"
 	_host_init "$2"
 	_host_cut join "$1" "$2"
+}
+# As above, for one protocol: by a rule that routes it to the address of nobody.
+host_stick() {
+	_host_init "$1"
+	_host_ip "$1" <<-END
+		neigh replace 10.78.0.250 lladdr 02:00:00:00:00:01 nud permanent dev repl0
+		route replace ${HOST_REPL_ADDR[$2]} via 10.78.0.250 dev repl0 table 250
+		rule add ipproto tcp to ${HOST_REPL_ADDR[$2]} lookup 250
+	END
+}
+host_unstick() {
+	_host_init "$1"
+	_host_ip "$1" <<-END
+		rule del ipproto tcp to ${HOST_REPL_ADDR[$2]} lookup 250
+	END
 }
 host_join() {
 	_host_init "$1"

@@ -21,6 +21,7 @@ static const char *const invariants[] = {
 	"not well again after the faults",
 	"the two engines do not understand each other",
 	"the last copy is removed",
+	"output is held for too long",
 };
 
 void violation(int invariant, const char *fmt, ...)
@@ -71,6 +72,60 @@ void check_release(const struct source *s, uint64_t epoch)
 	if (sim.arbiter && !s->session->paired)
 		violation(2, "epoch %llu is released before the record names %s as backup",
 			  (unsigned long long)epoch, s->peer->name);
+}
+
+/* ---- held output ---- */
+#define HELD_LOOK_NS (20 * MS)
+/* The deadline by the slowest clock, then questions of which two may get lost. */
+#define HELD_NS (sim.times.commit_deadline_ns + 2500 * MS)
+
+static bool arbiter_answers(const struct host *h)
+{
+	return sim.arbiter && !sim.arbiter_down && !sim.arbiter_slow_ns &&
+	       net_passes(h->id, NODE_ARBITER) && net_passes(NODE_ARBITER, h->id);
+}
+
+/* Does a session of that host's decide at present whether output leaves? */
+static bool decides(const struct host *h)
+{
+	const struct source *s = h->source;
+
+	return h->up && !h->frozen && !h->slow && h->vm && s && s->p.alive && !s->p.frozen &&
+	       !s->leaving && s->e.state != FO_P_SWITCHING && s->e.state != FO_P_YIELDING &&
+	       s->e.state != FO_P_YIELDED;
+}
+
+/* What really moved: the stream, the apply thread, or the epochs. */
+static uint64_t moved(const struct source *s)
+{
+	const struct sink *k = s ? s->sink : NULL;
+
+	return !s ? 0
+		  : s->e.epoch_committed + (s->conn ? s->conn->end[1].got : 0) +
+			       (k && k->p.alive ? k->moved : 0);
+}
+
+void check_held(void *arg, uint64_t n)
+{
+	const struct host *h = sim.owner;
+	uint64_t m = moved(h->source);
+	int64_t from = sim.now;
+
+	(void)arg;
+	(void)n;
+	if (arbiter_answers(h) && decides(h) && m == sim.held_moved && sim.held_from)
+		from = sim.held_from;
+	sim.held_from = from;
+	sim.held_moved = m;
+	if (decides(h) && nb_holds_frames(h->vm)) {
+		if (h->vm->head->held_at > from)
+			from = h->vm->head->held_at;
+		if (sim.now - from > HELD_NS)
+			violation(11, "%s holds a frame for %lld ms in state %s", h->name,
+				  (long long)((sim.now - from) / MS),
+				  fo_primary_state_name(h->source->e.state));
+	}
+	after(HELD_LOOK_NS, NULL, check_held, NULL, 0);
 }
 
 void check_runs(struct inst *v)

@@ -270,7 +270,7 @@ void daemon_connect(struct host *h, struct conn *c, const struct msg *hello)
 		return;
 	}
 	if (h->sink && fo_backup_owns(&h->sink->e)) {
-		sink_retry(h->sink);
+		sink_discard(h->sink, "the VM runs elsewhere");
 		refuse(c, 0);
 		return;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* sim: faults, and the people: one who plans switches and ends protection, one who mends. */
+/* sim: faults, and an operator who plans switches and ends protection. */
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -256,6 +256,19 @@ static void stuck_streams(void)
 	stall(a, b, span() + (chance(300) ? 2500 * MS : 0));
 }
 
+/* Its disk hangs in the middle of an epoch; the rest of the host is well. */
+static void stuck_disk(void)
+{
+	struct sink *k = any_host()->sink;
+
+	if (!k || k->ending)
+		return;
+	note(k->h, "FAULT the apply thread hangs");
+	if (k->apply_busy < sim.now)
+		k->apply_busy = sim.now;
+	k->apply_busy += between(100 * MS, 5000 * MS);
+}
+
 /* The last message of a switch is stuck in a stream while heartbeats pass. */
 void fault_at_take_over(struct host *from, struct host *to)
 {
@@ -377,7 +390,7 @@ static void one_fault(void *arg, uint64_t n)
 		     {hiccup, 8},     {stale_standby, 4},   {stuck_streams, 6},
 		     {sluggish, 4},   {bad_link, 6},	    {reset_connections, 5},
 		     {damage, 4},     {standby_dies, 3},    {planned_switch, 14},
-		     {unprotect, 4}};
+		     {unprotect, 4},  {stuck_disk, 6}};
 	unsigned total = 0, pick;
 
 	(void)arg;

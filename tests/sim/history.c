@@ -31,6 +31,7 @@ static void begin(uint64_t seed)
 	protect_again(sim.owner, &sim.host[1]);
 	faults_plan();
 	operator_start();
+	check_held(NULL, 0);
 }
 
 void history(uint64_t seed)

@@ -186,6 +186,7 @@ static void arrive(void *arg, uint64_t n)
 			post(c, 1 - p->to, NULL);
 		return;
 	}
+	e->got += p->m.kind >= M_SYNC_END && p->m.kind <= M_END;
 	if (e->p)
 		at(sim.now, e->p, deliver, p, 0);
 }
@@ -202,6 +203,15 @@ void conn_close(struct conn *c, int side)
 		return;
 	c->end[side].gone = true;
 	post(c, 1 - side, NULL);
+}
+
+uint64_t conn_acked(struct conn *c, int side)
+{
+	struct conn_end *to = &c->end[1 - side];
+
+	if (stream_passes(to->h->id, c->end[side].h->id))
+		to->acked = to->got;
+	return to->acked;
 }
 
 void conns_of_dead(struct proc *p, bool host_too)

@@ -7,7 +7,7 @@
  * One history at a time lives in `sim`; everything in it comes from one seed. Memory is taken from
  * an arena that the next history uses again. Files: queue.c time and chance; net.c; arbiter.c; vm.c
  * the VM and its held output; client.c; source.c, capture.c and sink.c around the engines;
- * daemon.c, recover.c; host.c; fault.c; check.c the invariants; history.c, many.c, main.c.
+ * daemon.c, recover.c; host.c; fault.c, operator.c; check.c the invariants; history.c, many.c, main.c.
  */
 #ifndef SIM_H
 #define SIM_H
@@ -93,7 +93,8 @@ struct conn_end {
 	void (*on_closed)(void *arg);
 	void *arg;
 	struct host *h;
-	int64_t last; /* arrival of the newest message to here */
+	int64_t last;	     /* arrival of the newest message to here */
+	uint64_t got, acked; /* bulk messages that came to here, and that the sender knows of */
 	struct pending *head, **tail;
 	bool gone, flushing; /* gone: closed here, or known to be closed */
 };
@@ -113,6 +114,8 @@ void conn_attach(struct conn *c, int side, struct proc *p,
 		 void (*on_msg)(void *, const struct msg *), void (*on_closed)(void *), void *arg);
 void conn_send(struct conn *c, int side, const struct msg *m);
 void conn_close(struct conn *c, int side);
+/* How many of its bulk messages that side's kernel knows to have arrived. */
+uint64_t conn_acked(struct conn *c, int side);
 /* p is dead: its kernel closes its connections, if that is still there. */
 void conns_of_dead(struct proc *p, bool host_too);
 void conns_break(struct host *a, struct host *b); /* resets them */
@@ -157,6 +160,7 @@ enum nb { NB_PASSES, NB_HOLDS, NB_DRAINS };
 struct frame {
 	unsigned client;
 	uint64_t request, key, value, token, ops, epoch;
+	int64_t held_at;
 	struct frame *next;
 };
 struct inst { /* one QEMU that has the VM's NIC */
@@ -225,6 +229,7 @@ struct source {
 	struct session *session;
 	struct asker asker;
 	int64_t rx_ns, capture_at_ns, enc_busy, started_ns;
+	uint64_t acked;
 	struct job *jobs;
 	bool leaving, user_leave, has_protected;
 	unsigned sync_left;
@@ -251,7 +256,8 @@ struct sink {
 	struct session *session;
 	struct asker asker;
 	int64_t rx_ns, apply_busy;
-	bool tried;			 /* to promote, and failed */
+	bool tried; /* to promote, and failed */
+	uint64_t moved;
 	bool ending, broken, introduced; /* to the daemon that is there now */
 	uint64_t open_epoch, have_mem, have_disk;
 	bool open_bad;
@@ -317,7 +323,7 @@ void host_thaw(struct host *h);
 bool host_blind(const struct host *h);
 void protect_again(struct host *h, const struct host *last);
 
-/* ---- faults (fault.c) ---- */
+/* ---- faults (fault.c), and who repairs (operator.c) ---- */
 void faults_plan(void);
 void operator_start(void);
 void faults_end(void);
@@ -330,6 +336,7 @@ void history(uint64_t seed);
 enum how { BY_COMMIT, BY_PASS };
 void check_frame(const struct inst *v, const struct frame *f, enum how how);
 void check_release(const struct source *s, uint64_t epoch);
+void check_held(void *arg, uint64_t n); /* begins, and looks again every few milliseconds */
 void check_runs(struct inst *v);
 void check_stops(const struct inst *v);
 void check_record(const struct fo_record *old, bool had, const struct fo_record *next);
@@ -372,6 +379,8 @@ struct sim {
 	uint64_t top_generation;
 	struct host *owner;
 	uint64_t released_ops;
+	int64_t held_from;   /* since then nothing excuses output that is held */
+	uint64_t held_moved; /* how much of it had moved then */
 	struct session *last_session;
 	unsigned corrupt; /* epochs to be damaged */
 	uint64_t acked_when_quiet;

@@ -26,7 +26,7 @@ void sink_discard(struct sink *k, const char *why)
 {
 	/* Asked of the record once more: only another host's name there ends the last copy. */
 	if (fo_backup_owns(&k->e))
-		sink_retry(k);
+		fo_backup_replaced(&k->e, turn_now(&k->p));
 	else
 		end(k, why);
 }
@@ -176,6 +176,7 @@ static void checked(void *arg, uint64_t word)
 	struct sink *k = arg;
 	uint64_t epoch = word >> 1;
 
+	k->moved++;
 	if (k->ending || k->broken)
 		return;
 	if (word & 1) {
@@ -294,8 +295,10 @@ static void tick(void *arg, uint64_t n)
 
 	(void)n;
 	timer(&k->p, sim.times.tick_ns, tick, k, 0);
-	if (!k->ending)
-		fo_backup_tick(&k->e, turn_now(&k->p), k->rx_ns);
+	if (k->ending)
+		return;
+	fo_backup_moved(&k->e, turn_now(&k->p), k->moved, k->apply_busy > sim.now);
+	fo_backup_tick(&k->e, turn_now(&k->p), k->rx_ns);
 }
 
 static void standby_is_there(void *arg, uint64_t n)

@@ -251,6 +251,10 @@ static void tick(void *arg, uint64_t n)
 		source_finish(s, END_FAILED);
 		return;
 	}
+	if (s->conn && conn_acked(s->conn, 0) > s->acked) {
+		s->acked = conn_acked(s->conn, 0);
+		fo_primary_progress(&s->e, turn_now(&s->p));
+	}
 	fo_primary_tick(&s->e, turn_now(&s->p), s->rx_ns);
 	source_schedule(s);
 }

@@ -50,6 +50,7 @@ static void output(struct inst *v, const struct frame *f)
 		return;
 	held = sim_alloc(sizeof(*held));
 	*held = *f;
+	held->held_at = sim.now;
 	if (v->nb == NB_PASSES) {
 		leaves(v, held, BY_PASS);
 		return;

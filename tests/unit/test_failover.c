@@ -26,6 +26,9 @@ static void times_keep_their_order(void **state)
 		/* a stop that is late by two ticks is still in time */
 		assert_true(t.lease_ns + 2 * t.tick_ns < t.suspect_ns);
 		assert_true(t.beat_ns < t.lease_ns);
+		/* what is lost is found lost by its silence first, and by the kernel last */
+		assert_true(t.backup_lost_ns < t.commit_deadline_ns);
+		assert_true(t.commit_deadline_ns < t.stream_stuck_ns);
 		assert_true(t.tick_ns < t.heartbeat_ns);
 		/* a silent member of etcd is not all there is to a question's time */
 		assert_true(2 * t.arbiter_next_ns < t.arbiter_answer_ns);

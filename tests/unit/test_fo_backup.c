@@ -196,12 +196,46 @@ static void a_planned_switch_that_fails_is_offered_back(void **state)
 		b_pass(&x, x.t.reconnect_grace_ns + 20 * MS);
 		assert_int_equal(x.b.state, FO_B_KEPT); /* it is not known to have it */
 	}
+	planned_and_failed(&x, false);
+	fo_backup_replaced(&x.b, x.now); /* nobody asked this host to run it */
+	assert_int_equal(x.b.state, FO_B_GONE);
+	planned_and_failed(&x, true);
+	fo_backup_replaced(&x.b, x.now);
+	assert_int_equal(x.b.state, FO_B_ASKING);
 	planned_and_failed(&x, true);
 	assert_true(fo_backup_retry(&x.b, x.now));
 	assert_int_equal(b_receive(&x, beat), -ESTALE);
 	assert_int_equal(x.b.state, FO_B_ASKING); /* the record decides between the two */
 	fo_backup_answer(&x.b, x.now, TV_E_LOST, 0);
 	assert_int_equal(x.b.state, FO_B_GONE);
+}
+
+/* A hanging disk: the primary must not believe that it is protected. */
+static void a_stuck_apply_thread_is_no_backup(void **state)
+{
+	struct fo_msg beat = {.kind = FO_M_HEARTBEAT, .seq = 9, .sent_ns = 77};
+	struct backup x;
+
+	(void)state;
+	b_protect(&x, true);
+	fo_backup_moved(&x.b, x.now, 50, true);
+	x.now += x.t.commit_deadline_ns;
+	fo_backup_moved(&x.b, x.now, 50, true);
+	assert_int_equal(b_receive(&x, beat), 0);
+	assert_int_equal(x.v.sent[FO_M_ECHO], 1);
+	assert_int_equal(x.v.last[FO_M_ECHO].moved, 50);
+	x.now += MS;
+	fo_backup_moved(&x.b, x.now, 50, true);
+	assert_int_equal(b_receive(&x, beat), 0);
+	assert_int_equal(x.v.sent[FO_M_ECHO], 1);
+	/* it moves again, or has nothing to do */
+	fo_backup_moved(&x.b, x.now, 51, true);
+	assert_int_equal(b_receive(&x, beat), 0);
+	assert_int_equal(x.v.sent[FO_M_ECHO], 2);
+	x.now += 2 * x.t.commit_deadline_ns;
+	fo_backup_moved(&x.b, x.now, 51, false);
+	assert_int_equal(b_receive(&x, beat), 0);
+	assert_int_equal(x.v.sent[FO_M_ECHO], 3);
 }
 
 int main(void)
@@ -214,6 +248,7 @@ int main(void)
 		cmocka_unit_test(own_stalls_are_not_silence),
 		cmocka_unit_test(without_an_arbiter_the_operator_decides),
 		cmocka_unit_test(the_primarys_request_to_take_over),
+		cmocka_unit_test(a_stuck_apply_thread_is_no_backup),
 		cmocka_unit_test(a_failed_promotion_keeps_the_copy),
 		cmocka_unit_test(a_planned_switch_that_fails_is_offered_back),
 	};

@@ -335,6 +335,76 @@ static void always_late_is_no_excuse(void **state)
 	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 1);
 }
 
+/* Echoes come all along; nothing else does. */
+static void a_commit_has_a_deadline(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	p_pass(&x, 3 * x.t.commit_deadline_ns, true);
+	assert_int_equal(x.p.state, FO_P_PROTECTED); /* nothing is uncommitted */
+	p_epoch(&x);
+	p_pass(&x, x.t.commit_deadline_ns - 20 * MS, true);
+	assert_int_equal(x.p.state, FO_P_PROTECTED);
+	p_pass(&x, 50 * MS, true);
+	assert_int_equal(x.p.state, FO_P_ASKING);
+	assert_int_equal(x.v.asked[FO_ASK_ALONE], 1);
+	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 0); /* the lease runs */
+	p_pass(&x, x.t.commit_deadline_ns, true);
+	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, 0);
+	assert_int_equal(x.v.acted[FO_ACTION_LEAVE], 1);
+
+	p_protect(&x, false);
+	p_epoch(&x);
+	p_pass(&x, x.t.commit_deadline_ns + 50 * MS, true);
+	assert_int_equal(x.p.state, FO_P_ASKING);
+}
+
+/* A slow link and a slow disk move: for as long as they like. */
+static void progress_extends_the_deadline(void **state)
+{
+	struct fo_msg echo = {.kind = FO_M_ECHO, .seq = 1, .sent_ns = START};
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	p_epoch(&x);
+	for (int i = 0; i < 10; i++) {
+		p_pass(&x, x.t.commit_deadline_ns - 50 * MS, true);
+		if (i % 2)
+			fo_primary_progress(&x.p, x.now);
+		else {
+			echo.moved++;
+			assert_int_equal(p_receive(&x, echo), 0);
+		}
+		assert_int_equal(x.p.state, FO_P_PROTECTED);
+	}
+	/* the same number again is no progress */
+	p_pass(&x, x.t.commit_deadline_ns - 50 * MS, true);
+	assert_int_equal(p_receive(&x, echo), 0);
+	p_pass(&x, 80 * MS, true);
+	assert_int_equal(x.p.state, FO_P_ASKING);
+}
+
+/* What a stalled process did not see is not the backup's delay. */
+static void own_stalls_extend_the_deadline(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	p_epoch(&x);
+	p_pass(&x, 100 * MS, true);
+	x.now += 2 * x.t.commit_deadline_ns;
+	fo_primary_tick(&x.p, x.now, x.now);
+	p_echo(&x);
+	p_pass(&x, 500 * MS, true);
+	assert_int_equal(x.p.state, FO_P_PROTECTED);
+	p_pass(&x, x.t.commit_deadline_ns, true);
+	assert_int_equal(x.p.state, FO_P_ASKING);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,6 +423,9 @@ int main(void)
 		cmocka_unit_test(an_offer_is_taken_by_record_only),
 		cmocka_unit_test(a_vm_that_dies_is_taken_over),
 		cmocka_unit_test(always_late_is_no_excuse),
+		cmocka_unit_test(a_commit_has_a_deadline),
+		cmocka_unit_test(progress_extends_the_deadline),
+		cmocka_unit_test(own_stalls_extend_the_deadline),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,6 +121,40 @@ static void test_back_pressure(void **state)
 	pair_free(&x);
 }
 
+/* What the primary's deadline is about: heartbeats alone are no progress. */
+static void test_acked_bytes(void **state)
+{
+	struct pair x = {0};
+	uint64_t acked;
+
+	(void)state;
+	pair_open(&x, NULL, NULL);
+	assert_int_equal(repl_acked_bytes(x.p.c), 0);
+	assert_int_equal(repl_send_records(x.p.c, big, 100000), 0);
+	while (repl_acked_bytes(x.p.c) < 100000) /* an acknowledgement is no event */
+		kit_turns(x.base, 1);
+	acked = repl_acked_bytes(x.p.c);
+	for (uint64_t seq = 1; seq < 20; seq++)
+		assert_int_equal(kit_heartbeat(x.p.c, seq, true), 0);
+	KIT_UNTIL(x.base, x.b.last_seq == 19);
+	assert_int_equal(repl_acked_bytes(x.p.c), acked);
+	/* the peer does not read */
+	repl_read_enable(x.b.c, false);
+	for (int i = 0; i < 8; i++) {
+		while (!repl_send_records(x.p.c, big, 64 << 10))
+			;
+		kit_turns(x.base, 50);
+	}
+	assert_true(repl_acked_bytes(x.p.c) > acked);
+	acked = repl_acked_bytes(x.p.c);
+	assert_true(acked < repl_sent_bytes(x.p.c) + repl_queued_bytes(x.p.c));
+	repl_read_enable(x.b.c, true);
+	KIT_UNTIL(x.base, !repl_queued_bytes(x.p.c));
+	while (repl_acked_bytes(x.p.c) < repl_sent_bytes(x.p.c))
+		kit_turns(x.base, 1);
+	pair_free(&x);
+}
+
 /* A receiver that stops in the middle of what has arrived gets no more, and loses nothing. */
 static void test_read_off_inside_callback(void **state)
 {
@@ -306,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_stream_and_order),
 		cmocka_unit_test(test_urgent_overtakes_bulk),
 		cmocka_unit_test(test_back_pressure),
+		cmocka_unit_test(test_acked_bytes),
 		cmocka_unit_test(test_read_off_inside_callback),
 		cmocka_unit_test(test_control_is_bounded),
 		cmocka_unit_test(test_no_kind),
