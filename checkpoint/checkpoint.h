@@ -116,6 +116,8 @@ int ckpt_dec_apply(struct ckpt_dec *dec) TV_MUST_CHECK;
 int ckpt_dec_stream(struct ckpt_dec *dec, const void *p, size_t n, struct tv_err *e) TV_MUST_CHECK;
 /* Bytes of a streamed record that is not complete yet: 0 at the end of a whole first copy. */
 size_t ckpt_dec_stream_pending(const struct ckpt_dec *dec);
+/* The device state of the epoch that was verified and is not applied yet; NULL: there is none. */
+const uint8_t *ckpt_dec_next_state(const struct ckpt_dec *dec, size_t *bytes);
 /* The device state of the last applied epoch; valid until the next apply. NULL before the first,
  * and after an apply that failed. */
 const uint8_t *ckpt_dec_state(const struct ckpt_dec *dec, size_t *bytes);

@@ -394,6 +394,12 @@ int ckpt_dec_apply(struct ckpt_dec *dec)
 	return 0;
 }
 
+const uint8_t *ckpt_dec_next_state(const struct ckpt_dec *dec, size_t *bytes)
+{
+	*bytes = dec->verified ? dec->next.bytes : 0;
+	return dec->verified ? dec->next.data : NULL;
+}
+
 const uint8_t *ckpt_dec_state(const struct ckpt_dec *dec, size_t *bytes)
 {
 	bool there = dec->now.bytes && !dec->dead;

@@ -54,6 +54,9 @@ pid_t hv_standby_pid(const struct hv_standby *sb);
 int hv_standby_pidfd(const struct hv_standby *sb);
 /* Name, pid and QMP socket of the standby, with which hv_attach takes it after promotion. */
 void hv_standby_id(const struct hv_standby *sb, struct hv_vm_id *out);
+/* Would this device state load? TV_E_REFUSED names a device that the standby does not have. */
+int hv_standby_check_state(struct hv_standby *sb, const uint8_t *state, size_t bytes,
+			   struct tv_err *e) TV_MUST_CHECK;
 /*
  * Attaches the NICs' taps to the bridge, loads the device state and lets the VM run; QEMU
  * announces itself (RARP, guest announce). Returns when it runs, after about timeout_ms at most.

@@ -69,6 +69,8 @@ static void put_raw_drive(struct hv_rewrite *rw, const struct hv_keyval *from, c
 				  from->pairs[i].value ? from->pairs[i].value : "on");
 	hv_rw_set(rw, &kv, "file", image);
 	hv_rw_set(rw, &kv, "format", "raw");
+	/* One that cannot be written is found when the standby starts, not at its promotion. */
+	hv_rw_set(rw, &kv, "auto-read-only", "off");
 	hv_rw_put_keyval(rw, "-drive", &kv);
 	hv_keyval_dispose(&kv);
 }
@@ -234,8 +236,8 @@ static bool is_left_behind(struct hv_rewrite *rw, const char *name)
 static void put_raw_node(struct hv_rewrite *rw, const struct hv_keyval *from, const char *name,
 			 const char *image)
 {
-	static const char *const keep[] = {"discard", "detect-zeroes", "read-only",
-					   "auto-read-only"};
+	/* Not auto-read-only: an image that cannot be written is found at the start. */
+	static const char *const keep[] = {"discard", "detect-zeroes", "read-only"};
 	json_t *o = json_pack("{s:s, s:s, s:{s:s, s:s}}", "driver", "raw", "node-name", name,
 			      "file", "driver", "file", "filename", image);
 	TV_FREE char *text = NULL;

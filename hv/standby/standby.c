@@ -228,6 +228,7 @@ static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_co
 {
 	const char *peer = conf->peer ? conf->peer : "the other host";
 	json_t *files = json_array();
+	struct tv_err why = {0};
 	char ram_path[64];
 	int rc = take_conf(sb, desc, conf, e);
 
@@ -254,6 +255,8 @@ static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_co
 		rc = find_blocks(sb, e);
 	if (!rc && (rc = hv_standby_zero(sb)))
 		tv_fail(e, rc, "cannot clear the standby's memory: %s", tv_strerror(rc));
+	if (!rc && hv_standby_sections(sb, &why)) /* it only serves a check */
+		tv_log(TV_WARN, "%s: device states are not checked: %s", sb->name, why.text);
 	return rc;
 }
 
@@ -293,6 +296,7 @@ static void free_standby(struct hv_standby *sb)
 	hv_argv_free(sb->argv);
 	for (unsigned i = 0; i < sb->n_blocks; i++)
 		free(sb->kept[i]);
+	tv_buf_dispose(&sb->sections);
 	json_decref(sb->desc);
 	free(sb->binary);
 	free(sb);

@@ -29,8 +29,9 @@ struct hv_standby {
 
 	struct hv_block blocks[HV_MAX_BLOCKS]; /* in the order of desc["blocks"] */
 	unsigned n_blocks, main_block;
-	uint8_t *map; /* of main RAM */
-	int ram_fd;   /* stays open: a fresh QEMU opens it again */
+	uint8_t *map;		/* of main RAM */
+	int ram_fd;		/* stays open: a fresh QEMU opens it again */
+	struct tv_buf sections; /* what its own state is made of (sections.c); no data: unknown */
 	json_t *desc;
 	char *binary;
 	/* A promotion that failed is tried again with a fresh QEMU and these. */
@@ -87,6 +88,10 @@ int hv_standby_refill(struct hv_standby *sb) TV_MUST_CHECK;
 /* ---- standby.c ---- */
 /* Ends QEMU, if that has not ended by itself, and starts a fresh one with the memory kept. */
 int hv_standby_restart(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- sections.c ---- */
+/* Fills sb->sections. */
+int hv_standby_sections(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- files.c ---- */
 /* The last lines of standby.log in one, "" when there are none. */

@@ -38,6 +38,7 @@ int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
 		echo.sent_ns = m->sent_ns;
 		echo.generation = m->generation;
 		echo.moved = m->moved;
+		echo.warning = (char *)why;
 		msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT_ECHO;
 		msg.heartbeat_echo = &echo;
 		break;

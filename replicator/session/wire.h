@@ -9,7 +9,7 @@
 #include "failover/failover.h"
 #include "replicator/link/link.h"
 
-/* host: the sender's name; why: of an offer, for people; beats may be NULL. What repl_send returns; -EINVAL: not a message of an
+/* host: the sender's name; why: of an offer, or the warning of an echo; beats may be NULL. What repl_send returns; -EINVAL: not a message of an
  * engine's. A datagram that is lost is not noticed. */
 int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host, const char *why,
 	      const struct fo_msg *m) TV_MUST_CHECK;

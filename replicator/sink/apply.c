@@ -180,6 +180,15 @@ static int disk_data(struct apply *a, const struct apply_work *w, struct tv_err 
 	return ckpt_rep_add(a->rep, w->epoch, w->data, w->n, e);
 }
 
+/* What would fail to load at a promotion is no backup. */
+static int check_devices(struct apply *a, struct tv_err *e)
+{
+	size_t n;
+	const uint8_t *state = ckpt_dec_next_state(a->dec, &n);
+
+	return state ? hv_standby_check_state(a->sb, state, n, e) : 0;
+}
+
 /* Memory and disks of an epoch: both are checked before it is acknowledged, and before either is
  * touched. */
 static int epoch_end(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
@@ -189,6 +198,8 @@ static int epoch_end(struct apply *a, const struct apply_work *w, struct apply_a
 	if (!rc && a->rep)
 		rc = ckpt_rep_verify(a->rep, w->epoch, w->sums.disk_records, w->sums.disk_checksum,
 				     &ans->e);
+	if (!rc)
+		rc = check_devices(a, &ans->e);
 	if (rc)
 		return rc;
 	a->answer(ans, a->arg); /* committed */

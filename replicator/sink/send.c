@@ -15,7 +15,9 @@ void sink_send(struct sink *s, Twinvm__Control *msg, bool urgent)
 void sink_send_msg(void *arg, const struct fo_msg *m)
 {
 	struct sink *s = arg;
-	int rc = s->conn ? wire_send(s->conn, s->beats, s->job.conf.host, s->why.text, m) : 0;
+	int rc = s->conn ? wire_send(s->conn, s->beats, s->job.conf.host,
+				     m->kind == FO_M_ECHO ? s->warning.text : s->why.text, m)
+			 : 0;
 
 	if (rc)
 		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));

@@ -28,12 +28,14 @@
 #include "replicator/sink/sink_int.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #define HANDSHAKE_TIMEOUT_MS 3000 /* until then anybody may have connected */
+#define BRIDGE_NS (3 * TV_NS_PER_S)
 #define ATTACH_US 1000000
 #define ATTACH_FOR_NS (600 * TV_NS_PER_S)
 #define HELLO_TIMEOUT_NS (5 * TV_NS_PER_S) /* a peer that connects must introduce itself */
@@ -45,6 +47,24 @@ static void arm_tick(struct sink *s)
 	struct timeval tv = tv_timeval(s->times.tick_ns);
 
 	event_add(s->tick, &tv);
+}
+
+static void look_at_bridge(struct sink *s, int64_t now)
+{
+	const char *bridge = s->job.conf.bridge;
+	bool was = s->warning.text[0];
+
+	if (!bridge[0] || now - s->bridge_ns < BRIDGE_NS)
+		return;
+	s->bridge_ns = now;
+	s->warning.text[0] = '\0';
+	if (!if_nametoindex(bridge))
+		tv_fail(&s->warning, -ENODEV,
+			"bridge %s is missing on %s: after a failover the VM has no network",
+			bridge, s->job.conf.host);
+	if (was != (bool)s->warning.text[0])
+		tv_log(TV_WARN, "%s: %s", s->job.vm_name,
+		       was ? "the bridge is back" : s->warning.text);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -69,6 +89,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 				applier_has_work(s->applier));
 	fo_backup_tick(&s->b, now, s->beat_rx_ns > rx_ns ? s->beat_rx_ns : rx_ns);
 	sink_next_hashes(s);
+	look_at_bridge(s, now);
 	if (now - s->last_stats_ns >= s->times.heartbeat_ns && !sink_is_ending(s)) {
 		s->last_stats_ns = now;
 		sink_send_stats(s);

@@ -52,7 +52,8 @@ struct sink {
 	struct hv_vm_id vm;
 	char *description;
 	uint64_t rx_bytes;
-	int64_t last_stats_ns, started_ns;
+	int64_t last_stats_ns, started_ns, bridge_ns;
+	struct tv_err warning; /* what a failover would meet here; "": nothing */
 
 	/* the end: written by end.c */
 	enum sink_step step;

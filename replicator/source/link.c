@@ -154,6 +154,15 @@ static void on_refuse(struct source *s, const Twinvm__Refuse *r)
 	src_event(s, FO_PE_PEER_LOST);
 }
 
+/* Of the backup's host, for status; a peer's text is one line of plain characters here. */
+static void note_warning(struct source *s, const char *text)
+{
+	tv_copy(s->link.warning, sizeof(s->link.warning), text);
+	for (char *p = s->link.warning; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+}
+
 static void note_offer(struct source *s, const Twinvm__Fenced *f)
 {
 	struct tv_err e;
@@ -232,6 +241,8 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		return;
 	case TWINVM__CONTROL__MSG_COMMITTED:
 	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
+		if (m->msg_case == TWINVM__CONTROL__MSG_HEARTBEAT_ECHO)
+			note_warning(s, m->heartbeat_echo->warning);
 		(void)wire_read(m, &fm);
 		receive(s, &fm, now_ns);
 		return;

@@ -27,6 +27,7 @@ struct src_link { /* link.c; taken down by send.c */
 	struct repl_beat *beats;
 	int64_t beat_rx_ns; /* last datagram of the backup */
 	uint64_t acked_bytes;
+	char warning[256]; /* of the backup: what a failover would meet there; "": nothing */
 	bool connected;
 };
 

@@ -70,9 +70,16 @@ echo "kept: started by --retry"
 
 # ---- the bridge is gone ----
 host_run hostA ip link set br0 down name gone0
+await_field 20 hostA vm1 "['reason']" "*br0 is missing on hostA*"
+await_field 20 hostB vm1 "['reason']" "*br0 is missing on hostA*" # where the VM runs, too
 host_power_cut hostB
 await_primary hostA vm1
 tw hostA status | grep -q "no network" || fail "status does not say that the network is missing: $(tw hostA status)"
 host_run hostA ip link set gone0 name br0 up
 goes_on "on hostA when its bridge is back"
 client_ends
+echo "no bridge: a warning"
+
+# ---- a device that the standby would not have ----
+host_back hostB
+await_pair hostA hostB vm1

@@ -32,26 +32,33 @@ static void disks_are(const char *options, const char *disks, const char *expect
 static void test_disks(void **state)
 {
 	(void)state;
-	disks_are("-drive id=d0,file=/i/a.qcow2,format=qcow2,if=none,cache=none,l2-cache-size=1M "
-		  "-device ide-hd,drive=d0",
-		  "[" DISK("d0", "#block1", "/i/a.qcow2") "]",
-		  "-drive id=d0,if=none,cache=none,file=/r/a,,b-0.raw,format=raw -device "
-		  "ide-hd,drive=d0");
+	disks_are(
+		"-drive id=d0,file=/i/a.qcow2,format=qcow2,if=none,cache=none,l2-cache-size=1M "
+		"-device ide-hd,drive=d0",
+		"[" DISK("d0", "#block1", "/i/a.qcow2") "]",
+		"-drive id=d0,if=none,cache=none,file=/r/a,,b-0.raw,format=raw,auto-read-only=off -device "
+		"ide-hd,drive=d0");
+	/* A promoted standby's own line gives the same again. */
+	disks_are("-drive id=d0,if=none,cache=none,file=/i/old.raw,format=raw,auto-read-only=off",
+		  "[" DISK("d0", "#block1", "/i/old.raw") "]",
+		  "-drive id=d0,if=none,cache=none,file=/r/a,,b-0.raw,format=raw,auto-read-only="
+		  "off");
 	/* Without an id by the image's path; the read-only one stays. */
 	disks_are("-drive file=a.raw,if=virtio -drive file=/b.iso,readonly=on",
 		  "[" DISK("virtio0", "#block1", "a.raw") "]",
-		  "-drive if=virtio,file=/r/a,,b-0.raw,format=raw -drive "
+		  "-drive if=virtio,file=/r/a,,b-0.raw,format=raw,auto-read-only=off -drive "
 		  "format=raw,readonly=on,file=/b.iso");
 	disks_are("-hda /a -hdb b -cdrom /c",
 		  "[" DISK("ide0-hd0", "#block1", "/a") "," DISK("ide0-hd1", "#block2", "b") "]",
-		  "-drive index=0,media=disk,file=/r/a,,b-0.raw,format=raw"
-		  " -drive index=1,media=disk,file=/r/1.raw,format=raw"
+		  "-drive index=0,media=disk,file=/r/a,,b-0.raw,format=raw,auto-read-only=off"
+		  " -drive index=1,media=disk,file=/r/1.raw,format=raw,auto-read-only=off"
 		  " -drive index=2,media=cdrom,format=raw,readonly=on,file=/c");
 	disks_are(
 		"-pflash /code -pflash /vars /disk",
 		"[" DISK("pflash1", "#block1", "/vars") "," DISK("ide0-hd0", "#b", "/disk") "]",
-		"-drive if=pflash,format=raw,readonly=on,file=/code -drive if=pflash,file=/r/a,,b-0.raw,format=raw"
-		" -drive index=0,media=disk,file=/r/1.raw,format=raw");
+		"-drive if=pflash,format=raw,readonly=on,file=/code -drive if=pflash,file=/r/a,,b-0.raw,"
+		"format=raw,auto-read-only=off"
+		" -drive index=0,media=disk,file=/r/1.raw,format=raw,auto-read-only=off");
 	/* Nodes: what lies below a disk goes, what another one needs stays. */
 	disks_are("-blockdev driver=file,filename=/base,node-name=bf -blockdev "
 		  "driver=file,filename=/q,node-name=f "

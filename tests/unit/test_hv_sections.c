@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which devices a device state is about: states made here, whole, cut off and hostile. */
+#include "hv/standby/standby_int.h"
+
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct state {
+	uint8_t p[512];
+	size_t n;
+};
+
+static void put(struct state *s, const void *p, size_t n)
+{
+	assert_true(s->n + n <= sizeof(s->p));
+	memcpy(s->p + s->n, p, n);
+	s->n += n;
+}
+
+static void put_section(struct state *s, uint8_t id, const char *name)
+{
+	/* data that look like a footer of this section, with something else behind it */
+	const uint8_t head[] = {0x04, 0, 0, 0, id, (uint8_t)strlen(name)};
+	const uint8_t tail[] = {0, 0, 0, 0, 0, 0, 0, 1, 0x7e, 0, 0, 0, id, 9, 0x7e, 0, 0, 0, id};
+
+	put(s, head, sizeof(head));
+	put(s, name, strlen(name));
+	put(s, tail, sizeof(tail));
+}
+
+static struct state state_of(const char *const *names)
+{
+	struct state s = {.p = "QEVM\0\0\0\3", .n = 8};
+
+	for (uint8_t id = 3; *names; id++)
+		put_section(&s, id, *names++);
+	put(&s, "", 1);
+	return s;
+}
+
+static int check(const struct state *s, struct tv_err *e)
+{
+	static const char has[] = "\n0000:00:01.0/virtio-net#0\n0000:00:02.0/vga#0\n";
+	struct hv_standby *sb = calloc(1, sizeof(*sb));
+	int rc;
+
+	tv_buf_init(&sb->sections, sizeof(has));
+	assert_int_equal(tv_buf_add(&sb->sections, has, sizeof(has)), 0);
+	rc = hv_standby_check_state(sb, s->p, s->n, e);
+	tv_buf_dispose(&sb->sections);
+	free(sb);
+	return rc;
+}
+
+static void a_device_too_many_is_named(void **state)
+{
+	const char *const same[] = {"timer", "0000:00:01.0/virtio-net", "0000:00:02.0/vga", NULL};
+	const char *const fewer[] = {"only/when", NULL}, *const none[] = {"slirp", NULL};
+	const char *const more[] = {"0000:00:02.0/vga", "0000:00:03.0/e1000e", NULL};
+	struct tv_err e = {0};
+	struct state s = state_of(same);
+
+	(void)state;
+	assert_int_equal(check(&s, &e), 0);
+	s = state_of(none);
+	assert_int_equal(check(&s, &e), 0);
+	s = state_of(fewer);
+	assert_int_equal(check(&s, &e), TV_E_REFUSED);
+	s = state_of(more);
+	assert_int_equal(check(&s, &e), TV_E_REFUSED);
+	assert_non_null(strstr(e.text, "e1000e at 0000:00:03.0"));
+}
+
+/* What cannot be read is not refused here: QEMU decides. Nothing outside of it is read. */
+static void any_prefix_is_harmless(void **state)
+{
+	const char *const names[] = {"timer", "0000:00:01.0/virtio-net", "0000:00:02.0/vga", NULL};
+	struct state s = state_of(names);
+
+	(void)state;
+	for (size_t n = 0; n <= s.n; n++) {
+		struct state *cut = malloc(sizeof(cut->n) + sizeof(cut->p));
+
+		*cut = s;
+		cut->n = n;
+		assert_int_equal(check(cut, NULL), 0);
+		free(cut);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_device_too_many_is_named),
+		cmocka_unit_test(any_prefix_is_harmless),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
