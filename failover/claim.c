@@ -97,6 +97,17 @@ static bool already(enum fo_question q, const struct fo_claim *c, const struct f
 	       (want.state == FO_ALONE || !strcmp(now->backup, want.backup));
 }
 
+/*
+ * May the answer be what the record says already? The generation of a promotion, or of a VM taken
+ * back, is this host's alone. A primary asks PAIR and ALONE in turns, and a request that it gave up may still be carried out: so
+ * each question writes, and what was asked before it finds its version taken. After a lost race the
+ * version is taken.
+ */
+static bool may_be_old(enum fo_question q, int tries)
+{
+	return q == FO_ASK_PROMOTE || q == FO_ASK_BACK || tries || FO_BROKEN(old_record_counts);
+}
+
 int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 	     struct fo_record *out, struct tv_err *e)
 {
@@ -121,7 +132,8 @@ int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 			return rc == -ENOENT ? tv_fail(e, TV_E_LOST,
 						       "the arbiter has no record of this VM")
 					     : rc;
-		else if (already(q, c, &now) || (q == FO_ASK_ALONE && was_taken_back(c, &now))) {
+		else if ((already(q, c, &now) && may_be_old(q, i)) ||
+			 (q == FO_ASK_ALONE && was_taken_back(c, &now))) {
 			*out = now;
 			return 0;
 		} else if (!may(q, c, &now))

@@ -183,7 +183,8 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 	X(SYNCING, "first copy under way: output passes, no other host may run the VM") \
 	X(PAIRING, "first epoch committed, its record is asked for; output held") \
 	X(PROTECTED, "output follows commits") \
-	X(SUSPENDED, "lease expired: VM stopped until it is renewed or the backup is lost") \
+	X(SUSPENDED, "lease expired: VM stopped until the record states that it runs alone, or a lease") \
+	X(REPAIRING, "lease renewed: output follows commits; the record may have to be set right") \
 	X(ASKING, "backup lost: output held until the record states that this host runs alone") \
 	X(HELD, "as ASKING, and the lease has expired: VM stopped") \
 	X(LEAVING, "operator ends protection: otherwise as ASKING") \
@@ -338,7 +339,7 @@ struct fo_primary_ops {
 	/* After a change of state and its actions; for the log. */
 	void (*changed)(void *arg, enum fo_primary_event ev, enum fo_primary_state from);
 };
-struct fo_asked { /* a question: ever asked; its answer is due; its newest answer granted it */
+struct fo_asked { /* a question: ever asked; its answer is due; granted, and no other asked since */
 	bool asked, open, won;
 };
 struct fo_primary { /* read only for its owner */
@@ -350,8 +351,9 @@ struct fo_primary { /* read only for its owner */
 	unsigned in_flight_max; /* the owner's, 1 to FO_MAX_IN_FLIGHT */
 	enum fo_primary_state state;
 	bool welcomed, synced, releasing, capturing, ended;
-	/* PAIR and ALONE may both be open: the second is asked without waiting for the first. */
-	struct fo_asked pair, alone, back;
+	struct fo_asked pair, alone, back; /* one of them is open at most */
+	bool next; /* when that is answered, next_q is asked: the answer is old */
+	enum fo_question next_q;
 	bool over;		/* ended, and the last action has been carried out */
 	bool excused;		/* the last tick came late, and nothing was concluded */
 	bool last_taken;	/* planned switch: the last epoch's capture has begun */

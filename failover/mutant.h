@@ -36,6 +36,9 @@
 	X(resume_unasked)          /* rule 3: a called-off switch resumes without asking */       \
 	X(resume_offered)          /* rule 3: an offer to take the VM back needs no record */     \
 	X(discard_after_won)       /* the last copy is removed when it could not be started */           \
+	X(asks_late)               /* rule 4: at its lease's end a primary lets the backup ask first */\
+	X(old_record_counts)       /* rule 3: what the record says already need not be written */  \
+	X(unrepaired)              /* rule 4: a lease that is back is enough to be protected */    \
 	X(deadline_ignored)        /* rule 4: a backup that echoes is good, whatever it commits */
 /* clang-format on */
 

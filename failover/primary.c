@@ -27,19 +27,18 @@ bool fo_unasserted;
 #endif
 
 /* ---- what the states mean ---- */
-static bool asks_alone(enum fo_primary_state s)
+/* Is there a question that it asks until it has an answer, and which? */
+static bool asks_in(enum fo_primary_state s, enum fo_question *q)
 {
-	return s == FO_P_ASKING || s == FO_P_HELD || s == FO_P_LEAVING;
-}
-
-static bool asks_again_in(enum fo_primary_state s)
-{
-	return asks_alone(s) || s == FO_P_RETURNING;
+	*q = s == FO_P_REPAIRING ? FO_ASK_PAIR : s == FO_P_RETURNING ? FO_ASK_BACK : FO_ASK_ALONE;
+	return s == FO_P_ASKING || s == FO_P_HELD || s == FO_P_LEAVING || s == FO_P_SUSPENDED ||
+	       s == FO_P_REPAIRING || s == FO_P_RETURNING;
 }
 
 static bool releases_in(enum fo_primary_state s)
 {
-	return s == FO_P_PROTECTED || s == FO_P_SUSPENDED || s == FO_P_SWITCHING;
+	return s == FO_P_PROTECTED || s == FO_P_SUSPENDED || s == FO_P_REPAIRING ||
+	       s == FO_P_SWITCHING;
 }
 
 static bool switches_in(enum fo_primary_state s)
@@ -54,14 +53,14 @@ static bool ends_in(enum fo_primary_state s)
 
 static bool streams_in(enum fo_primary_state s)
 {
-	return s == FO_P_SYNCING || s == FO_P_PAIRING || s == FO_P_PROTECTED;
+	return s == FO_P_SYNCING || s == FO_P_PAIRING || s == FO_P_PROTECTED || s == FO_P_REPAIRING;
 }
 
 /* The VM may run, and a backup by record may ask for it: only as long as the lease runs. */
 static bool runs_on_lease_in(enum fo_primary_state s)
 {
-	return s == FO_P_PAIRING || s == FO_P_PROTECTED || s == FO_P_ASKING || s == FO_P_LEAVING ||
-	       s == FO_P_SWITCHING;
+	return s == FO_P_PAIRING || s == FO_P_PROTECTED || s == FO_P_REPAIRING ||
+	       s == FO_P_ASKING || s == FO_P_LEAVING || s == FO_P_SWITCHING;
 }
 
 static bool lease_runs(const struct fo_primary *p, int64_t now_ns)
@@ -69,9 +68,16 @@ static bool lease_runs(const struct fo_primary *p, int64_t now_ns)
 	return p->lease_from_ns && now_ns - p->lease_from_ns < p->times->lease_ns;
 }
 
+static bool question_open(const struct fo_primary *p)
+{
+	return p->pair.open || p->alone.open || p->back.open;
+}
+
 /* ---- what holds between any two calls ---- */
 static void check(const struct fo_primary *p)
 {
+	enum fo_question q;
+
 	FO_ASSERT(p->epoch_released <= p->epoch_committed);
 	FO_ASSERT(p->epoch_committed <= p->epoch_sent);
 	/* Its end may be sent before the loop has learned that its capture is over. */
@@ -80,7 +86,9 @@ static void check(const struct fo_primary *p)
 	FO_ASSERT(p->epoch_running == (p->synced ? p->epoch_captured + 1 : 0));
 	FO_ASSERT(p->in_flight_max >= 1 && p->in_flight_max <= FO_MAX_IN_FLIGHT);
 	FO_ASSERT(!p->releasing || (p->pair.won && releases_in(p->state)));
-	FO_ASSERT(!p->retry_at_ns || (asks_again_in(p->state) && !p->alone.open && !p->back.open));
+	FO_ASSERT(p->pair.open + p->alone.open + p->back.open <= 1);
+	FO_ASSERT(!p->next || question_open(p));
+	FO_ASSERT(!p->retry_at_ns || (asks_in(p->state, &q) && !question_open(p)));
 	FO_ASSERT(!p->overdue_at_ns || switches_in(p->state));
 	FO_ASSERT(p->ended == ends_in(p->state) && p->over == p->ended);
 }
@@ -107,7 +115,7 @@ static void check_action(const struct fo_primary *p, int64_t now_ns, enum fo_act
 			  (!p->pair.asked || p->alone.won || p->back.won));
 	if (a == FO_ACTION_RESUME_VM)
 		FO_ASSERT(p->alone.won || p->back.won ||
-			  (p->state == FO_P_PROTECTED && lease_runs(p, now_ns)));
+			  (p->state == FO_P_REPAIRING && lease_runs(p, now_ns)));
 	if (a == FO_ACTION_QUIT_VM)
 		FO_ASSERT(p->state == FO_P_SWITCHED);
 }
@@ -163,11 +171,22 @@ static struct fo_asked *question(struct fo_primary *p, enum fo_question q)
 	return q == FO_ASK_PAIR ? &p->pair : q == FO_ASK_BACK ? &p->back : &p->alone;
 }
 
+/*
+ * One at a time: what the record says in the end is what was asked last. A question that the open
+ * one is in the way of is asked when that has its answer, which then counts only as a refusal.
+ */
 static void ask(struct fo_primary *p, enum fo_question q)
 {
 	struct fo_asked *k = question(p, q);
 
-	FO_ASSERT(!p->over && !k->open);
+	FO_ASSERT(!p->over);
+	p->retry_at_ns = 0;
+	p->next = question_open(p) && !k->open;
+	p->next_q = q;
+	if (question_open(p))
+		return;
+	if (q == FO_ASK_PAIR)
+		p->alone.won = false;
 	k->asked = k->open = true;
 	p->ops->ask(p->arg, q);
 }
@@ -203,6 +222,7 @@ static void event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev
 {
 	struct fo_step st = fo_primary_step(p->state, ev, p->arbiter);
 	enum fo_primary_state from = p->state;
+	enum fo_question q;
 
 	if (p->ended || ((int)from == st.next && !st.actions))
 		return;
@@ -211,6 +231,10 @@ static void event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev
 		return;
 	if (FO_BROKEN(ignore_fence) && ev == FO_PE_HIGHER_GENERATION)
 		return;
+	if (FO_BROKEN(asks_late) && ev == FO_PE_LEASE_OVER && st.next == FO_P_SUSPENDED)
+		st.actions = FO_A(STOP_VM) | FO_A(ASK_LATER);
+	if (FO_BROKEN(unrepaired) && ev == FO_PE_LEASE_BACK)
+		st = (struct fo_step){FO_P_PROTECTED, FO_A(RESUME_VM)};
 	if (FO_BROKEN(alone_without_record) && st.actions & FO_A(ASK_ALONE) &&
 	    st.next != FO_P_LEAVING)
 		st = (struct fo_step){FO_P_ALONE, FO_A(RESUME_VM) | FO_A(LEAVE)};
@@ -221,8 +245,10 @@ static void event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev
 	p->state = (enum fo_primary_state)st.next;
 	if (!releases_in(p->state))
 		p->releasing = false;
-	if (!asks_again_in(p->state))
+	if (!asks_in(p->state, &q)) {
 		p->retry_at_ns = 0;
+		p->next = false;
+	}
 	p->overdue_at_ns = 0;
 	if (switches_in(p->state))
 		p->overdue_at_ns = now_ns + p->times->switch_ns;
@@ -246,15 +272,22 @@ void fo_primary_answer(struct fo_primary *p, int64_t now_ns, enum fo_question q,
 
 	FO_ASSERT(k->open);
 	k->open = false;
-	k->won = !rc;
+	if (q == FO_ASK_PAIR) /* on record it stays the pair of this session, until it is lost */
+		k->won |= !rc;
+	else
+		k->won = !rc;
 	if (q == FO_ASK_BACK && !rc)
 		p->generation += 2; /* the backup had the one between */
-	if (rc == TV_E_LOST)
+	if (rc == TV_E_LOST) {
+		p->next = false;
 		event(p, now_ns, FO_PE_RECORD_LOST);
-	else if (!rc)
+	} else if (p->next) {
+		ask(p, p->next_q);
+	} else if (!rc) {
 		event(p, now_ns, q == FO_ASK_PAIR ? FO_PE_PAIR_RECORDED : FO_PE_ALONE_RECORDED);
-	else if (!p->alone.open) /* if it is, its answer decides: ALONE overtook PAIR */
+	} else {
 		event(p, now_ns, FO_PE_ARBITER_UNREACHABLE);
+	}
 }
 
 /* ---- progress ---- */
@@ -317,6 +350,7 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns)
 	 */
 	bool late = p->last_tick_ns && now_ns - p->last_tick_ns > p->times->heartbeat_ns &&
 		    (!p->excused || FO_BROKEN(excused_for_ever));
+	enum fo_question q;
 
 	check(p);
 	FO_ASSERT(!late || !p->excused);
@@ -329,10 +363,8 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns)
 	/* A stopped VM that this host cannot resume: let the backup, if it is alive, ask for it. */
 	if (p->state != FO_P_HELD && p->state != FO_P_FENCED)
 		beats(p, now_ns);
-	if (p->retry_at_ns && now_ns >= p->retry_at_ns && asks_again_in(p->state)) {
-		p->retry_at_ns = 0;
-		ask(p, p->state == FO_P_RETURNING ? FO_ASK_BACK : FO_ASK_ALONE);
-	}
+	if (p->retry_at_ns && now_ns >= p->retry_at_ns && asks_in(p->state, &q))
+		ask(p, q);
 	if (late)
 		return;
 	if (!lease_runs(p, now_ns))

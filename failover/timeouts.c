@@ -23,14 +23,23 @@
  *   The client's TCP retransmits at about 200 ms (tail loss probe) and at 400 to 450 ms: the second
  *   one is answered.
  *
- * Power cut or freeze of the backup at 0:
+ * Power cut or freeze of the backup at 0, or of the link between the two:
  *   175 ..  200   lease_ns over: commits that arrive late release nothing any more
- *   175 ..  215   the VM is stopped (only with an arbiter: without one no other host starts it)
- *   600 ..  615   backup_lost_ns: the primary asks to run alone, records it, releases, resumes.
- *                 More than twice the backup's patience: a false alarm costs protection until the
- *                 backup is in step again, and a hiccup that ends before costs a pause.
- *   If the arbiter cannot be reached either: asked again every retry_ns, the VM stays stopped until
- *   the arbiter says that it runs alone, or that another host runs it.
+ *   175 ..  215   the VM is stopped, and the primary asks to run alone (only with an arbiter: without
+ *                 one no other host starts the VM, so it runs on)
+ *   180 ..  230   compare-and-swap is durable: released, resumed, alone. A client saw a pause.
+ *   225 ..  265   a backup that lives, behind a link that is lost, asks, and finds that the primary
+ *                 runs alone: it removes its standby. It takes over only where the primary does not
+ *                 ask; both measure from the same heartbeat, so 10 ms and more are between them, and
+ *                 if an arbiter is slower than that, the compare-and-swap lets one of them win.
+ *   600 ..  615   backup_lost_ns: without an arbiter the primary runs alone; with one that does not
+ *                 answer it does not wait for the link any more
+ *   If the arbiter cannot be reached: asked again every retry_ns, the VM stays stopped until the
+ *   arbiter says that it runs alone, or that another host runs it, or the link is back.
+ *
+ * The link is back before the arbiter has answered, at 210 for instance: the VM is resumed and output
+ * follows commits, since the lease runs; but the record may say alone by now, or soon, and then no
+ * backup could take over. So the pair is recorded again before the VM counts as protected: 5 ms.
  *
  * The stream is stuck while datagrams pass (a firewall that forgot the flow, an MTU black hole, one
  * direction lost), or the backup's disk hangs, from 0 on; an epoch is captured and not committed:

@@ -70,6 +70,8 @@ static const char *why_lost(enum fo_primary_event ev)
 	switch (ev) {
 	case FO_PE_SWITCH_OVERDUE:
 		return "the backup did not take over in time: switch called off";
+	case FO_PE_ALONE_RECORDED:
+		return "the link to the backup host was lost, or that host was";
 	case FO_PE_COMMIT_OVERDUE:
 		return "the backup answers heartbeats, but nothing else moves: its disk hangs, or "
 		       "the network drops the connection's packets";
@@ -105,6 +107,10 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	if ((to == FO_P_ASKING || to == FO_P_HELD) && from != FO_P_ASKING && from != FO_P_HELD &&
 	    from != FO_P_LEAVING && !s->orders.leave)
 		lost(s, ev);
+	if (to == FO_P_ALONE && from == FO_P_SUSPENDED) {
+		src_set_why(s, -ETIMEDOUT, why_lost(ev));
+		tv_log(TV_WARN, "%s: %s runs alone", s->end.why.text, s->job.vm_name);
+	}
 	if (to == FO_P_FENCED && from != to) {
 		/* Nothing is made any more; and nothing that waits keeps the VM from stopping. */
 		src_stop_epochs(s);

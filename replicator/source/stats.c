@@ -75,11 +75,12 @@ static const char *public_state(const struct source *s)
 	switch (s->p.state) {
 	case FO_P_SYNCING:
 	case FO_P_PAIRING:
+	case FO_P_REPAIRING:
 		return "syncing";
 	case FO_P_PROTECTED:
-	case FO_P_SUSPENDED:
 	case FO_P_SWITCHING:
 		return "protected";
+	case FO_P_SUSPENDED:
 	case FO_P_HELD:
 	case FO_P_YIELDING:
 	case FO_P_YIELDED:

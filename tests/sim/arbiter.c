@@ -90,24 +90,35 @@ static int64_t store_delay(int from, int to)
 	       (sim.arbiter_slow_ns ? between(0, sim.arbiter_slow_ns) : 0);
 }
 
+/* Now and then a request is given up before it arrives. */
+static int64_t retransmitted(void)
+{
+	return sim.arbiter_slow_ns && chance(150) ? between(200 * MS, TIMEOUT_NS + 200 * MS) : 0;
+}
+
 static void at_store(void *arg, uint64_t n)
 {
 	struct rpc *r = arg;
 	int id = r->k->p->h->id;
 
 	(void)n;
-	if (sim.arbiter_down || !net_passes(id, NODE_ARBITER))
+	if (sim.arbiter_down || !net_passes(id, NODE_ARBITER)) {
+		sim.arbiter_bad_at = sim.now;
 		return;
+	}
 	if (chance(3)) {
 		r->rc = -EIO; /* refused before anything was done */
+		sim.arbiter_bad_at = sim.now;
 	} else if (r->cas) {
 		r->rc = store_cas(&r->rec);
 	} else {
 		r->rc = sim.have_record ? 0 : -ENOENT;
 		r->rec = sim.record;
 	}
-	if (!net_passes(NODE_ARBITER, id) || chance(5))
+	if (!net_passes(NODE_ARBITER, id) || chance(5)) {
+		sim.arbiter_bad_at = sim.now;
 		return; /* the answer gets lost */
+	}
 	after(store_delay(NODE_ARBITER, id), r->k->p, on_reply, r, 0);
 }
 
@@ -121,7 +132,9 @@ static int call(struct ask *k, bool cas, const struct fo_record *rec)
 		r->rec = *rec;
 	k->token = r->token;
 	if (net_passes(id, NODE_ARBITER))
-		after(store_delay(id, NODE_ARBITER), NULL, at_store, r, 0);
+		after(store_delay(id, NODE_ARBITER) + retransmitted(), NULL, at_store, r, 0);
+	else
+		sim.arbiter_bad_at = sim.now;
 	timer(k->p, TIMEOUT_NS, on_timeout, k, r->token);
 	swapcontext(&k->ctx, &sim.loop);
 	return k->reply_rc;

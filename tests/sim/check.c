@@ -22,6 +22,7 @@ static const char *const invariants[] = {
 	"the two engines do not understand each other",
 	"the last copy is removed",
 	"output is held for too long",
+	"a promotion while the primary lives",
 };
 
 void violation(int invariant, const char *fmt, ...)
@@ -38,6 +39,30 @@ void violation(int invariant, const char *fmt, ...)
 	sim.invariant = invariant;
 	snprintf(sim.message, sizeof(sim.message), "%s: %s", invariants[invariant], text);
 	note(NULL, "VIOLATION of invariant %d: %s", invariant, sim.message);
+}
+
+/* ---- is there any excuse? ---- */
+#define HELD_LOOK_NS (5 * MS)
+#define LIVES_NS (600 * MS)	   /* a host that was held up sooner may be late */
+#define ARBITER_BAD_NS (1000 * MS) /* after trouble, until no question of before is open */
+/* The deadline by the slowest clock, then questions of which two may get lost. */
+#define HELD_NS (sim.times.commit_deadline_ns + 2500 * MS)
+
+static bool arbiter_answers(const struct host *h)
+{
+	return sim.arbiter && sim.now - sim.arbiter_bad_at > ARBITER_BAD_NS && !sim.arbiter_down &&
+	       !sim.arbiter_slow_ns && net_passes(h->id, NODE_ARBITER) &&
+	       net_passes(NODE_ARBITER, h->id);
+}
+
+/* Does a session of that host's decide at present whether output leaves? */
+static bool decides(const struct host *h)
+{
+	const struct source *s = h->source;
+
+	return h->up && !h->frozen && !h->slow && h->vm && s && s->p.alive && !s->p.frozen &&
+	       !s->leaving && s->e.state != FO_P_SWITCHING && s->e.state != FO_P_YIELDING &&
+	       s->e.state != FO_P_YIELDED;
 }
 
 static bool alone_by_record(const struct inst *v)
@@ -75,26 +100,6 @@ void check_release(const struct source *s, uint64_t epoch)
 }
 
 /* ---- held output ---- */
-#define HELD_LOOK_NS (20 * MS)
-/* The deadline by the slowest clock, then questions of which two may get lost. */
-#define HELD_NS (sim.times.commit_deadline_ns + 2500 * MS)
-
-static bool arbiter_answers(const struct host *h)
-{
-	return sim.arbiter && !sim.arbiter_down && !sim.arbiter_slow_ns &&
-	       net_passes(h->id, NODE_ARBITER) && net_passes(NODE_ARBITER, h->id);
-}
-
-/* Does a session of that host's decide at present whether output leaves? */
-static bool decides(const struct host *h)
-{
-	const struct source *s = h->source;
-
-	return h->up && !h->frozen && !h->slow && h->vm && s && s->p.alive && !s->p.frozen &&
-	       !s->leaving && s->e.state != FO_P_SWITCHING && s->e.state != FO_P_YIELDING &&
-	       s->e.state != FO_P_YIELDED;
-}
-
 /* What really moved: the stream, the apply thread, or the epochs. */
 static uint64_t moved(const struct source *s)
 {
@@ -113,6 +118,9 @@ void check_held(void *arg, uint64_t n)
 
 	(void)arg;
 	(void)n;
+	for (unsigned i = 0; i < sim.hosts; i++)
+		if (!arbiter_answers(&sim.host[i]) || !decides(&sim.host[i]))
+			sim.excuse_at[i] = sim.now;
 	if (arbiter_answers(h) && decides(h) && m == sim.held_moved && sim.held_from)
 		from = sim.held_from;
 	sim.held_from = from;
@@ -158,6 +166,22 @@ void check_stops(const struct inst *v)
 			after(1000 * MS, NULL, stopped_by_now, o, v->generation);
 }
 
+/*
+ * Links are lost, hosts are not: when a backup takes the VM without having been asked to, its
+ * primary did not live, or could not ask first.
+ */
+static void check_asked_first(const struct host *from, const struct host *to)
+{
+	const struct source *s = from->source;
+
+	if (!arbiter_answers(from) || !decides(from) ||
+	    sim.now - sim.excuse_at[from->id] < LIVES_NS || s->session->asked || s->peer != to ||
+	    !s->vm->p.alive)
+		return;
+	violation(12, "%s takes the VM from %s, which lives and is %s", to->name, from->name,
+		  fo_primary_state_name(s->e.state));
+}
+
 void check_record(const struct fo_record *old, bool had, const struct fo_record *next)
 {
 	struct host *to = sim.owner;
@@ -176,6 +200,7 @@ void check_record(const struct fo_record *old, bool had, const struct fo_record 
 		if (had && old->state == FO_PAIRED && strcmp(old->backup, to->name) != 0)
 			violation(7, "%s takes the VM, and %s is the backup by record", to->name,
 				  old->backup);
+		check_asked_first(sim.owner, to);
 		sim.owner = to;
 	}
 	sim.top_generation = next->generation;
@@ -277,6 +302,9 @@ bool all_is_well(char *why, size_t room)
 	else if (o->source->e.state != FO_P_PROTECTED)
 		snprintf(why, room, "the primary on %s is %s", o->name,
 			 fo_primary_state_name(o->source->e.state));
+	else if (sim.arbiter && (sim.record.state != FO_PAIRED ||
+				 strcmp(sim.record.session, o->source->session->id) != 0))
+		snprintf(why, room, "%s is protected, and the record knows of no backup", o->name);
 	else if (clients_acked() < sim.acked_when_quiet + 20)
 		snprintf(why, room, "clients got %llu answers",
 			 (unsigned long long)(clients_acked() - sim.acked_when_quiet));

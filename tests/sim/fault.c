@@ -89,6 +89,7 @@ static void proc_thaws(void *arg, uint64_t n)
 static void arbiter_back(void *arg, uint64_t n)
 {
 	(void)arg;
+	sim.arbiter_bad_at = sim.now;
 	if (n)
 		sim.arbiter_slow_ns = 0;
 	else
@@ -229,7 +230,7 @@ static void sluggish(void)
 {
 	struct host *h = sim.owner;
 
-	if (!h->source || h->source->p.frozen)
+	if (!h->source || h->source->p.frozen || h->slow)
 		return;
 	note(h, "FAULT replicator hardly gets its turn");
 	h->slow = true;
@@ -294,6 +295,29 @@ static void hiccup(void)
 	if (chance(500))
 		block(o->source->peer->id, o->id, ns);
 	after(ns + between(0, 500 * MS), NULL, arbiter_back, NULL, 1);
+}
+
+static void flap(void *arg, uint64_t n)
+{
+	struct host *o = sim.owner;
+	int64_t ns = between(170 * MS, 350 * MS);
+
+	(void)arg;
+	if (sim.quiet || !o->source || !n)
+		return;
+	block(o->id, o->source->peer->id, ns);
+	block(o->source->peer->id, o->id, ns);
+	after(ns + between(5 * MS, 150 * MS), NULL, flap, NULL, n - 1);
+}
+
+/* A cable that is loose: leases end and come back, while questions are open. */
+static void flapping(void)
+{
+	if (chance(700)) {
+		sim.arbiter_slow_ns = between(100 * MS, 700 * MS);
+		after(between(500 * MS, 2500 * MS), NULL, arbiter_back, NULL, 1);
+	}
+	flap(NULL, 2 + rnd(10));
 }
 
 /* A standby that could not reach the arbiter for long, and a daemon that does not know it. */
@@ -390,7 +414,7 @@ static void one_fault(void *arg, uint64_t n)
 		     {hiccup, 8},     {stale_standby, 4},   {stuck_streams, 6},
 		     {sluggish, 4},   {bad_link, 6},	    {reset_connections, 5},
 		     {damage, 4},     {standby_dies, 3},    {planned_switch, 14},
-		     {unprotect, 4},  {stuck_disk, 6}};
+		     {unprotect, 4},  {stuck_disk, 6},	    {flapping, 8}};
 	unsigned total = 0, pick;
 
 	(void)arg;

@@ -379,6 +379,7 @@ struct sim {
 	uint64_t top_generation;
 	struct host *owner;
 	uint64_t released_ops;
+	int64_t excuse_at[HOSTS], arbiter_bad_at; /* when last something was in the way */
 	int64_t held_from;   /* since then nothing excuses output that is held */
 	uint64_t held_moved; /* how much of it had moved then */
 	struct session *last_session;

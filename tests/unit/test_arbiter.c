@@ -117,11 +117,16 @@ static void pair_then_alone_then_no_promotion(void **state)
 	assert_int_equal(fo_claim(a, FO_ASK_PAIR, &p, &r, &e), 0);
 	assert_int_equal(r.version, 1);
 	assert_int_equal(r.state, FO_PAIRED);
-	assert_int_equal(fo_claim(a, FO_ASK_PAIR, &p, &r, &e),
-			 0); /* the answer was lost: asked again */
-	assert_int_equal(r.version, 1);
-	assert_int_equal(fo_claim(a, FO_ASK_ALONE, &p, &r, &e), 0);
+	/* The answer was lost: asked again, and written again: what was asked before has no version
+	 * any more under which it could still be carried out. */
+	assert_int_equal(fo_claim(a, FO_ASK_PAIR, &p, &r, &e), 0);
 	assert_int_equal(r.version, 2);
+	assert_int_equal(fo_claim(a, FO_ASK_ALONE, &p, &r, &e), 0);
+	assert_int_equal(fo_claim(a, FO_ASK_ALONE, &p, &r, &e), 0);
+	assert_int_equal(r.version, 4);
+	assert_int_equal(fo_claim(a, FO_ASK_PAIR, &p, &r, &e), 0); /* the link was back in time */
+	assert_int_equal(r.state, FO_PAIRED);
+	assert_int_equal(fo_claim(a, FO_ASK_ALONE, &p, &r, &e), 0);
 	assert_int_equal(fo_claim(a, FO_ASK_PROMOTE, &b, &r, &e), TV_E_LOST);
 	assert_non_null(strstr(e.text, "host A runs the VM alone"));
 	fo_arbiter_close(a);

@@ -63,9 +63,6 @@ static void the_vm_stops_with_its_lease(void **state)
 	assert_true(x.now - START < x.t.suspect_ns + 20 * MS);
 	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 1);
 	assert_false(fo_primary_may_capture(&x.p));
-	p_echo(&x);
-	assert_int_equal(x.p.state, FO_P_PROTECTED);
-	assert_int_equal(x.v.acted[FO_ACTION_RESUME_VM], 1);
 }
 
 static void forged_echoes_are_no_lease(void **state)
@@ -124,31 +121,6 @@ static void a_retry_survives_the_end_of_the_lease(void **state)
 	p_pass(&x, x.t.retry_ns, false);
 	assert_int_equal(x.v.asked[FO_ASK_ALONE], 2);
 	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, TV_E_LOST);
-	assert_int_equal(x.p.state, FO_P_FENCED);
-}
-
-/* ASK_ALONE does not wait for ASK_PAIR; the older answer then only counts when it is a refusal. */
-static void the_pairs_answer_may_be_overtaken(void **state)
-{
-	struct primary x;
-
-	(void)state;
-	p_pair(&x, true);
-	fo_primary_event(&x.p, x.now, FO_PE_PEER_LOST);
-	assert_int_equal(x.v.asked[FO_ASK_ALONE], 1);
-	fo_primary_answer(&x.p, x.now, FO_ASK_PAIR, -ETIMEDOUT);
-	assert_int_equal(x.p.state, FO_P_ASKING);
-	p_pass(&x, 2 * x.t.retry_ns, false);
-	assert_int_equal(x.v.asked[FO_ASK_ALONE], 1); /* still open */
-	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, -ETIMEDOUT);
-	p_pass(&x, 2 * x.t.retry_ns, false);
-	assert_int_equal(x.v.asked[FO_ASK_ALONE], 2);
-	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, 0);
-	assert_int_equal(x.p.state, FO_P_ALONE);
-
-	p_pair(&x, true);
-	fo_primary_event(&x.p, x.now, FO_PE_PEER_LOST);
-	fo_primary_answer(&x.p, x.now, FO_ASK_PAIR, TV_E_LOST);
 	assert_int_equal(x.p.state, FO_P_FENCED);
 }
 
@@ -414,7 +386,6 @@ int main(void)
 		cmocka_unit_test(forged_echoes_are_no_lease),
 		cmocka_unit_test(a_lost_backup_is_asked_about),
 		cmocka_unit_test(a_retry_survives_the_end_of_the_lease),
-		cmocka_unit_test(the_pairs_answer_may_be_overtaken),
 		cmocka_unit_test(without_an_arbiter_no_lease_stops_the_vm),
 		cmocka_unit_test(generations_fence),
 		cmocka_unit_test(the_last_commit_may_overtake_its_capture),
