@@ -148,7 +148,7 @@ void reprotect_begun(struct vm *vm)
 void reprotect_protected(struct vm *vm)
 {
 	vm->saved.last = vm->saved.peer;
-	fo_reprotect_protected(&vm->reprotect, vm->saved.peer.name);
+	fo_reprotect_protected(&vm->reprotect, vm->saved.peer.name, tv_now_ns());
 }
 
 static void begin(struct vm *vm)
@@ -162,9 +162,28 @@ static void begin(struct vm *vm)
 	arm(vm);
 }
 
+/* Not tried at once: status says why. */
+static void explain_wait(struct vm *vm, int64_t now_ns)
+{
+	const struct fo_reprotect *k = &vm->reprotect;
+
+	if (k->losses < 2 || !k->on)
+		return;
+	snprintf(vm->saved.reason, sizeof(vm->saved.reason),
+		 "the link to %s was lost %u times in %lld s: next try in %.1f s",
+		 vm->saved.last.name[0] ? vm->saved.last.name : vm->saved.last.address, k->losses,
+		 (long long)((now_ns - k->since_ns + TV_NS_PER_S - 1) / TV_NS_PER_S),
+		 (double)(k->due_ns - now_ns) / TV_NS_PER_S);
+	tv_log(TV_WARN, "%s: %s", vm->name, vm->saved.reason);
+}
+
 void reprotect_ended(struct vm *vm, enum fo_reprotect_end how)
 {
-	fo_reprotect_ended(&vm->reprotect, how, tv_now_ns());
+	int64_t now_ns = tv_now_ns();
+
+	fo_reprotect_ended(&vm->reprotect, how, now_ns);
+	if (how == FO_REPROTECT_LOST)
+		explain_wait(vm, now_ns);
 	if (vm->asked.port) { /* the operator has named another host meanwhile */
 		vm->saved.peer = vm->asked;
 		vm->asked.port = 0;

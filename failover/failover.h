@@ -36,7 +36,7 @@ struct fo_times {
 	int64_t retry_ns;	    /* between two tries to reach arbiter or peer */
 	int64_t tick_ns;	    /* how often silence is looked for */
 	/* between two tries to have a VM protected again: reprotect.c */
-	int64_t reprotect_first_ns, reprotect_last_ns, reprotect_refused_ns;
+	int64_t reprotect_first_ns, reprotect_last_ns, reprotect_refused_ns, reprotect_calm_ns;
 	int64_t pet_ns;		   /* between two looks at the watchdog */
 	int64_t fence_ns;	   /* a program that switches a host off has this long */
 	int64_t arbiter_next_ns;   /* an etcd member that has not answered for this long is not
@@ -133,15 +133,19 @@ enum fo_reprotect_end {
 
 /* One per VM that runs here. Zero-initialised: no protection is wanted. */
 struct fo_reprotect {
-	bool on;	    /* protection is wanted */
-	char last[64];	    /* its last backup (after a failover: the old primary) */
-	unsigned tries;	    /* since it was protected last, or since fo_reprotect_start */
-	unsigned refusals;  /* how many of the last tries in a row were refused */
-	unsigned turn;	    /* index of the other host to try next */
-	int64_t due_ns;	    /* when the next try is due; INT64_MAX while one is under way */
-	int64_t first_ns;   /* from fo_times, between two tries: at first, */
-	int64_t last_ns;    /* later, */
-	int64_t refused_ns; /* and after refusals in a row */
+	bool on;	      /* protection is wanted */
+	char last[64];	      /* its last backup (after a failover: the old primary) */
+	unsigned tries;	      /* since it was protected last, or since fo_reprotect_start */
+	unsigned refusals;    /* how many of the last tries in a row were refused */
+	unsigned turn;	      /* index of the other host to try next */
+	int64_t due_ns;	      /* when the next try is due; INT64_MAX while one is under way */
+	int64_t first_ns;     /* from fo_times, between two tries: at first, */
+	int64_t last_ns;      /* later, */
+	int64_t refused_ns;   /* and after refusals in a row */
+	int64_t calm_ns;      /* protected for this long: earlier losses are forgotten */
+	unsigned losses;      /* how often protection was lost since it was calm last */
+	int64_t since_ns;     /* when the first of these was */
+	int64_t protected_ns; /* when it was protected last */
 };
 /* Protection is wanted; last names the host that is tried first ("": none is preferred). */
 void fo_reprotect_start(struct fo_reprotect *k, const struct fo_times *t, const char *last,
@@ -149,7 +153,7 @@ void fo_reprotect_start(struct fo_reprotect *k, const struct fo_times *t, const 
 /* Protection is not wanted any more. */
 void fo_reprotect_stop(struct fo_reprotect *k);
 /* The VM is protected; name is its backup. */
-void fo_reprotect_protected(struct fo_reprotect *k, const char *name);
+void fo_reprotect_protected(struct fo_reprotect *k, const char *name, int64_t now_ns);
 /* A try or a session has ended: sets when the next one is due. There is always a next one. */
 void fo_reprotect_ended(struct fo_reprotect *k, enum fo_reprotect_end how, int64_t now_ns);
 /* When fo_reprotect_choose is to be called; INT64_MAX: not before another event. */

@@ -12,6 +12,10 @@
  *   host       last    last    last    last    other 1  last   other 2  last ...
  *   wait       0.3 s   0.6     1.2     2.4     4.8      5      5        5    (H = 100 ms)
  *
+ * A link that is lost again and again costs a copy of the VM each time, so the wait after a loss
+ * doubles as well, from 3H to 50H, with every loss since the VM was last protected for
+ * reprotect_calm_ns without one.
+ *
  * A try costs the VM nothing until the other host has answered (the connection comes before the
  * attachment). The reason of a refusal hardly changes within seconds (no room, no such machine
  * type): after several in a row the waits grow to reprotect_refused_ns.
@@ -33,7 +37,8 @@ void fo_reprotect_start(struct fo_reprotect *k, const struct fo_times *t, const 
 				   .due_ns = now_ns,
 				   .first_ns = t->reprotect_first_ns,
 				   .last_ns = t->reprotect_last_ns,
-				   .refused_ns = t->reprotect_refused_ns};
+				   .refused_ns = t->reprotect_refused_ns,
+				   .calm_ns = t->reprotect_calm_ns};
 	snprintf(k->last, sizeof(k->last), "%s", last);
 }
 
@@ -42,11 +47,12 @@ void fo_reprotect_stop(struct fo_reprotect *k)
 	k->on = false;
 }
 
-void fo_reprotect_protected(struct fo_reprotect *k, const char *name)
+void fo_reprotect_protected(struct fo_reprotect *k, const char *name, int64_t now_ns)
 {
 	snprintf(k->last, sizeof(k->last), "%s", name);
 	k->tries = k->refusals = 0;
 	k->due_ns = INT64_MAX;
+	k->protected_ns = now_ns;
 }
 
 static int64_t doubled(int64_t ns, unsigned times, int64_t limit_ns)
@@ -56,14 +62,25 @@ static int64_t doubled(int64_t ns, unsigned times, int64_t limit_ns)
 	return ns < limit_ns ? ns : limit_ns;
 }
 
+static void count_loss(struct fo_reprotect *k, int64_t now_ns)
+{
+	if (now_ns - k->protected_ns >= k->calm_ns)
+		k->losses = 0;
+	if (!k->losses++)
+		k->since_ns = now_ns;
+}
+
 void fo_reprotect_ended(struct fo_reprotect *k, enum fo_reprotect_end how, int64_t now_ns)
 {
-	int64_t wait;
+	unsigned failed = k->tries ? k->tries - 1 : 0, lost;
 
+	if (how == FO_REPROTECT_LOST)
+		count_loss(k, now_ns);
+	lost = k->losses ? k->losses - 1 : 0;
 	k->refusals = how == FO_REPROTECT_REFUSED ? k->refusals + 1 : 0;
-	wait = k->refusals ? doubled(k->first_ns, k->refusals + 1, k->refused_ns)
-			   : doubled(k->first_ns, k->tries ? k->tries - 1 : 0, k->last_ns);
-	k->due_ns = now_ns + wait;
+	k->due_ns = now_ns +
+		    (k->refusals ? doubled(k->first_ns, k->refusals + 1, k->refused_ns)
+				 : doubled(k->first_ns, failed > lost ? failed : lost, k->last_ns));
 }
 
 int64_t fo_reprotect_due(const struct fo_reprotect *k)

@@ -59,7 +59,9 @@
  *   run alone at once, and stops its VM only if the answer does not come before the lease is over.
  *
  * A VM that runs alone: tries to have it protected again come after 3H, doubled each time up to 50H
- * (refusals in a row: up to 300H); who is tried when is in reprotect.c.
+ * (refusals in a row: up to 300H). Losses add up until the VM was protected for 600H without one, so
+ * that a loose cable does not cost a copy of the VM each time it moves. Who is tried when is in
+ * reprotect.c.
  *
  * A watchdog is looked at every pet_ns (5 H, but 0.2 to 2 s; devices want to be petted within 10 s
  * and more); a replicator that has sent nothing for backup_lost_ns (it reports every H) is in
@@ -116,6 +118,7 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.reprotect_first_ns = 3 * h,
 		.reprotect_last_ns = 50 * h,
 		.reprotect_refused_ns = 300 * h,
+		.reprotect_calm_ns = 600 * h,
 		.pet_ns = within(5 * h, 200 * TV_NS_PER_MS, 2 * TV_NS_PER_S),
 		.fence_ns = within(300 * h, 10 * TV_NS_PER_S, 120 * TV_NS_PER_S),
 		.arbiter_next_ns = within(h / 2, 30 * TV_NS_PER_MS, 500 * TV_NS_PER_MS),

@@ -31,6 +31,7 @@ for cut in 1 2 3 4 5 6; do
 	stays "after cut $cut"
 	await "$AWAIT_S" "only one standby to be left" one_standby
 done
+logged hostA "the link to hostB was lost [0-9]* times" || fail "status does not say that the link is loose"
 client_ends
 tw_must hostA unprotect vm1
 vm_traces vm1 || fail "something is left in the VM"

@@ -177,7 +177,8 @@ static void op_changed(void *arg, enum fo_primary_event ev, enum fo_primary_stat
 	switch (s->e.state) {
 	case FO_P_PROTECTED:
 		s->has_protected = true;
-		fo_reprotect_protected(&s->h->reprotect, s->peer->name);
+		if (from == FO_P_PAIRING)
+			fo_reprotect_protected(&s->h->reprotect, s->peer->name, host_now(s->h));
 		sim.stats.protected_again += from == FO_P_PAIRING;
 		break;
 	case FO_P_SUSPENDED:

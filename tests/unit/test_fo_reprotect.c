@@ -50,7 +50,7 @@ static void the_last_one_first_then_in_turns(void **state)
 	tries(&k, 3, 12, FO_REPROTECT_FAILED, &now, got);
 	assert_string_equal(got, "ccccbcdcbcdc");
 	/* protected by d: d is the one to come back to */
-	fo_reprotect_protected(&k, "d");
+	fo_reprotect_protected(&k, "d", now);
 	assert_true(fo_reprotect_due(&k) == INT64_MAX);
 	fo_reprotect_ended(&k, FO_REPROTECT_LOST, now);
 	tries(&k, 3, 6, FO_REPROTECT_FAILED, &now, got);
@@ -104,7 +104,7 @@ static void waits_grow_and_never_end(void **state)
 		fo_reprotect_ended(&k, FO_REPROTECT_REFUSED, now);
 	}
 	assert_true(fo_reprotect_due(&k) - now == times.reprotect_refused_ns);
-	fo_reprotect_protected(&k, "b");
+	fo_reprotect_protected(&k, "b", now);
 	fo_reprotect_ended(&k, FO_REPROTECT_LOST, now);
 	assert_true(fo_reprotect_due(&k) - now == times.reprotect_first_ns);
 	/* the user's word ends it */
@@ -132,9 +132,42 @@ static void the_stale_one_yields(void **state)
 			}
 }
 
+/* A loose cable: each loss makes the next try later, until the VM was protected for long enough. */
+static void losses_are_damped(void **state)
+{
+	struct fo_reprotect k = {0};
+	int64_t now = 0, wait = 0;
+
+	(void)state;
+	fo_reprotect_start(&k, &times, "b", now);
+	for (int i = 0; i < 8; i++) {
+		now = fo_reprotect_due(&k);
+		assert_int_equal(fo_reprotect_choose(&k, hosts, 1, now), 0);
+		fo_reprotect_protected(&k, "b", now);
+		now += TV_NS_PER_S;
+		fo_reprotect_ended(&k, FO_REPROTECT_LOST, now);
+		assert_int_equal(k.losses, i + 1);
+		assert_true(fo_reprotect_due(&k) - now > wait || wait == times.reprotect_last_ns);
+		wait = fo_reprotect_due(&k) - now;
+	}
+	assert_true(wait == times.reprotect_last_ns);
+	/* a failed try in between does not shorten it */
+	now = fo_reprotect_due(&k);
+	assert_int_equal(fo_reprotect_choose(&k, hosts, 1, now), 0);
+	fo_reprotect_ended(&k, FO_REPROTECT_FAILED, now);
+	assert_true(fo_reprotect_due(&k) - now == wait);
+	/* calm */
+	fo_reprotect_protected(&k, "b", now);
+	now += times.reprotect_calm_ns;
+	fo_reprotect_ended(&k, FO_REPROTECT_LOST, now);
+	assert_int_equal(k.losses, 1);
+	assert_true(fo_reprotect_due(&k) - now == times.reprotect_first_ns);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(losses_are_damped),
 		cmocka_unit_test(the_last_one_first_then_in_turns),
 		cmocka_unit_test(alone_in_the_world),
 		cmocka_unit_test(waits_grow_and_never_end),
