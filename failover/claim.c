@@ -126,6 +126,11 @@ int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 	 */
 	for (int i = 0; i < 3; i++) {
 		rc = a->read(a, c->vm_id, &now, e);
+		if (rc == -ENOENT && c->had_record && !FO_BROKEN(absence_is_an_answer))
+			return tv_fail(
+				e, -ENODATA,
+				"the arbiter has no record of this VM, and had one: is it the "
+				"same arbiter, and its directory mounted?");
 		if (rc == -ENOENT && (q == FO_ASK_PAIR || q == FO_ASK_ALONE))
 			now = (struct fo_record){0};
 		else if (rc)

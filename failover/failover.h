@@ -87,6 +87,7 @@ struct fo_claim {
 	char peer[64]; /* the other one */
 	char session[33];
 	uint64_t generation; /* that this side knows */
+	bool had_record;     /* there was one: if there is none now, that is no answer */
 };
 /*
  * One read and one compare-and-swap; may block. 0: it is recorded, *out is the record. TV_E_LOST:

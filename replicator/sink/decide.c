@@ -10,6 +10,7 @@ static void ask(void *arg, enum fo_question q)
 	struct fo_claim c;
 
 	job_claim(&s->job, &c);
+	c.had_record = true; /* or the primary died before there was one: kept for the operator */
 	fo_ask_start(s->ask, q, &c);
 }
 

@@ -13,6 +13,7 @@ static void ask(void *arg, enum fo_question q)
 	struct fo_claim c;
 
 	job_claim(&s->job, &c);
+	c.had_record = s->p.pair.won;
 	fo_ask_start(s->ask, q, &c);
 }
 

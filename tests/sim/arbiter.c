@@ -16,12 +16,13 @@
 #define TIMEOUT_NS (400 * MS)
 
 /* ---- the store ---- */
-static int store_cas(const struct fo_record *next)
+static int store_cas(const struct fo_record *next, uint64_t life)
 {
 	struct fo_record old = sim.record;
 	bool had = sim.have_record;
 
-	if (next->version != (had ? old.version : 0) + 1)
+	/* Not by the version alone: as etcd's revisions, a life distinguishes records of one number. */
+	if (next->version != (had ? old.version : 0) + 1 || life != sim.record_life)
 		return TV_E_LOST;
 	check_record(&old, had, next);
 	sim.record = *next;
@@ -38,6 +39,7 @@ struct rpc {
 	struct ask *k;
 	uint64_t token;
 	bool cas;
+	uint64_t life; /* of the record that it has read */
 	struct fo_record rec;
 	int rc;
 };
@@ -73,6 +75,7 @@ static void on_reply(void *arg, uint64_t n)
 	if (r->k->token != r->token)
 		return; /* given up */
 	r->k->reply = r->rec;
+	r->k->life = r->life;
 	resume(r->k, r->rc);
 }
 
@@ -109,11 +112,15 @@ static void at_store(void *arg, uint64_t n)
 	if (chance(3)) {
 		r->rc = -EIO; /* refused before anything was done */
 		sim.arbiter_bad_at = sim.now;
+	} else if (r->k->p->h->sees_nothing) {
+		r->rc = r->cas ? -EIO : -ENOENT;
+		sim.arbiter_bad_at = sim.now;
 	} else if (r->cas) {
-		r->rc = store_cas(&r->rec);
+		r->rc = store_cas(&r->rec, r->life);
 	} else {
 		r->rc = sim.have_record ? 0 : -ENOENT;
 		r->rec = sim.record;
+		r->life = sim.record_life;
 	}
 	if (!net_passes(NODE_ARBITER, id) || chance(5)) {
 		sim.arbiter_bad_at = sim.now;
@@ -127,7 +134,7 @@ static int call(struct ask *k, bool cas, const struct fo_record *rec)
 	struct rpc *r = sim_alloc(sizeof(*r));
 	int id = k->p->h->id;
 
-	*r = (struct rpc){.k = k, .token = ++sim.token, .cas = cas};
+	*r = (struct rpc){.k = k, .token = ++sim.token, .cas = cas, .life = k->life};
 	if (rec)
 		r->rec = *rec;
 	k->token = r->token;
@@ -232,6 +239,7 @@ static void forgotten(void *arg, uint64_t n)
 		return;
 	note(NULL, "record is forgotten");
 	sim.have_record = false;
+	sim.record_life++;
 	sim.record = (struct fo_record){0};
 }
 

@@ -5,6 +5,7 @@
  */
 #include "tests/sim/sim.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -257,6 +258,13 @@ void check_last_copy(const struct sink *k)
 	    !(k->vm && k->vm->p.alive))
 		violation(10, "%s has generation %llu, could not start the VM and removes its copy",
 			  k->h->name, (unsigned long long)k->e.generation);
+}
+
+/* That it knows nothing of a VM is no answer of an arbiter, and ends no standby. */
+void check_answer(const struct sink *k, const struct ask *a)
+{
+	if (a->rc == TV_E_LOST && a->reply_rc == -ENOENT)
+		violation(10, "%s removes its copy: the arbiter that it sees is empty", k->h->name);
 }
 
 /* ---- after the faults ---- */

@@ -14,9 +14,7 @@ static struct host *any_host(void)
 /* More often one that matters. */
 static struct host *some_host(void)
 {
-	if (chance(500))
-		return sim.owner;
-	return any_host();
+	return chance(500) ? sim.owner : any_host();
 }
 
 static int64_t span(void)
@@ -334,6 +332,27 @@ static void stale_standby(void)
 	after(ns - between(0, 600 * MS), NULL, daemon_back, b, 0);
 }
 
+static void share_back(void *arg, uint64_t n)
+{
+	struct host *h = arg;
+
+	(void)n;
+	h->sees_nothing = false;
+	sim.arbiter_bad_at = sim.now;
+}
+
+/* The arbiter's directory is not mounted there; often it is the host that will need it. */
+static void empty_share(void)
+{
+	struct host *o = sim.owner, *h = o->source && chance(700) ? o->source->peer : any_host();
+
+	note(h, "FAULT sees an empty arbiter");
+	h->sees_nothing = true;
+	after(span() + 300 * MS, NULL, share_back, h, 0);
+	if (chance(400))
+		power_cut();
+}
+
 static void arbiter_trouble(void)
 {
 	if (chance(500)) {
@@ -414,7 +433,8 @@ static void one_fault(void *arg, uint64_t n)
 		     {hiccup, 8},     {stale_standby, 4},   {stuck_streams, 6},
 		     {sluggish, 4},   {bad_link, 6},	    {reset_connections, 5},
 		     {damage, 4},     {standby_dies, 3},    {planned_switch, 14},
-		     {unprotect, 4},  {stuck_disk, 6},	    {flapping, 8}};
+		     {unprotect, 4},  {stuck_disk, 6},	    {flapping, 8},
+		     {empty_share, 6}};
 	unsigned total = 0, pick;
 
 	(void)arg;
@@ -467,6 +487,7 @@ void faults_end(void)
 		struct host *h = &sim.host[i];
 
 		host_thaw(h);
+		h->sees_nothing = false;
 		if (!h->up)
 			host_boot(h);
 		daemon_start(h);

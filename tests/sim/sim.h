@@ -144,6 +144,7 @@ struct ask {
 	ucontext_t ctx;
 	uint64_t token;
 	bool answered;
+	uint64_t life;
 	int reply_rc;
 	struct fo_record reply;
 };
@@ -277,6 +278,7 @@ struct host {
 	int id;
 	char name[8];
 	bool up, frozen;
+	bool sees_nothing; /* at the arbiter: an empty mount point */
 	bool slow; /* its replicator gets its turn now and then, and is not frozen otherwise */
 	int64_t rate_ppm, offset_ns;
 	int64_t blind_at; /* when last no process here could have stopped the VM in time */
@@ -344,6 +346,7 @@ void check_promote(struct sink *k, uint64_t generation);
 void check_resumed_state(struct sink *k, const struct state *st, uint64_t epoch);
 void check_take_back(struct host *h, uint64_t generation);
 void check_last_copy(const struct sink *k);
+void check_answer(const struct sink *k, const struct ask *a);
 bool vm_is_lost(void);
 bool all_is_well(char *why, size_t room);
 void violation(int invariant, const char *fmt, ...) TV_PRINTF(2, 3);
@@ -371,6 +374,7 @@ struct sim {
 	bool arbiter, arbiter_down;
 	int64_t arbiter_slow_ns;
 	bool have_record;
+	uint64_t record_life; /* how often it was forgotten */
 	struct fo_record record;
 	ucontext_t loop;
 	uint64_t token;

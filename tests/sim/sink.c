@@ -71,6 +71,7 @@ static void answered(void *arg, const struct ask *a)
 	     !a->rc		  ? "won"
 	     : a->rc == TV_E_LOST ? "lost"
 				  : "not known");
+	check_answer(k, a);
 	fo_backup_answer(&k->e, turn_now(&k->p), a->rc, a->rc ? 0 : a->rec.generation);
 }
 
@@ -85,6 +86,7 @@ static void op_ask(void *arg, enum fo_question q)
 	snprintf(c.self, sizeof(c.self), "%s", k->h->name);
 	snprintf(c.peer, sizeof(c.peer), "%s", k->peer->name);
 	snprintf(c.session, sizeof(c.session), "%s", k->session->id);
+	c.had_record = true;
 	note(k->h, "asks for the VM");
 	ask_start(&k->asker, &k->p, q, &c, answered, k);
 }

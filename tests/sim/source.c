@@ -77,6 +77,7 @@ static void op_ask(void *arg, enum fo_question q)
 	snprintf(c.self, sizeof(c.self), "%s", s->h->name);
 	snprintf(c.peer, sizeof(c.peer), "%s", s->peer->name);
 	snprintf(c.session, sizeof(c.session), "%s", s->session->id);
+	c.had_record = s->e.pair.won;
 	note(s->h, "asks to be recorded %s",
 	     q == FO_ASK_PAIR	? "as a pair"
 	     : q == FO_ASK_BACK ? "as the one that took the VM back"

@@ -114,6 +114,12 @@ static void pair_then_alone_then_no_promotion(void **state)
 
 	(void)state;
 	assert_int_equal(fo_claim(a, FO_ASK_PROMOTE, &b, &r, &e), TV_E_LOST); /* no record at all */
+	/* An empty mount point in the place of the directory has nothing to decide. */
+	p.had_record = b.had_record = true;
+	assert_int_equal(fo_claim(a, FO_ASK_PROMOTE, &b, &r, &e), -ENODATA);
+	assert_int_equal(fo_claim(a, FO_ASK_ALONE, &p, &r, &e), -ENODATA);
+	assert_non_null(strstr(e.text, "is it the same arbiter"));
+	p.had_record = false;
 	assert_int_equal(fo_claim(a, FO_ASK_PAIR, &p, &r, &e), 0);
 	assert_int_equal(r.version, 1);
 	assert_int_equal(r.state, FO_PAIRED);
