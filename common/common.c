@@ -75,7 +75,8 @@ int64_t tv_now_ns(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	/* Leases run while a host is suspended: its backup does not know that it is. */
+	clock_gettime(CLOCK_BOOTTIME, &t);
 	return (int64_t)t.tv_sec * TV_NS_PER_S + t.tv_nsec;
 }
 

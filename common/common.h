@@ -52,7 +52,8 @@ int tv_fail_prefix(struct tv_err *e, int rc, const char *fmt, ...) TV_PRINTF(3, 
 /* Name of a code from this header or of an errno ("ENOENT"-like sentence); never NULL. */
 const char *tv_strerror(int rc);
 
-/* Monotonic time of this host in ns; never compared with another host's. */
+/* Monotonic time of this host in ns, suspension included (CLOCK_BOOTTIME); never compared with
+ * another host's. */
 int64_t tv_now_ns(void);
 /* A stretch of time as libevent and select want it, rounded up to whole microseconds; 0 if past. */
 struct timeval tv_timeval(int64_t ns);

@@ -2,14 +2,14 @@
 /*
  * Every time-out, from one setting: the heartbeat interval H (100 ms by default).
  *
- * Clocks are monotonic and local; nothing compares the clocks of two hosts. The primary stamps each
- * heartbeat with its own clock and the backup echoes the stamp, so both ends measure from an
- * instant that really was before the other side's: the primary's lease runs from when it SENT the
- * heartbeat, the backup's patience from when it last RECEIVED anything, which is never earlier. The
- * backup's limit being longer by H/2, a primary whose lease runs has a backup that has not asked
- * yet, as long as the two clocks' rates differ by less than one part in five. That margin is also
- * the time in which the primary must stop its VM: it looks every H/8 and QEMU's `stop` takes a
- * millisecond or a few.
+ * Clocks are monotonic, run while their host is suspended (CLOCK_BOOTTIME), and are local; nothing
+ * compares the clocks of two hosts. The primary stamps each heartbeat with its own clock and the
+ * backup echoes the stamp, so both ends measure from an instant that really was before the other
+ * side's: the primary's lease runs from when it SENT the heartbeat, the backup's patience from when
+ * it last RECEIVED anything, which is never earlier. The backup's limit being longer by H/2, a
+ * primary whose lease runs has a backup that has not asked yet, as long as the two clocks' rates
+ * differ by less than one part in five. That margin is also the time in which the primary must stop
+ * its VM: it looks every H/8 and QEMU's `stop` takes a millisecond or a few.
  *
  * Heartbeats travel in the stream every H, and as datagrams every H/4: a retransmission in the
  * stream (200 ms and more) or a full link must not look like a dead host, and up to nine datagrams
