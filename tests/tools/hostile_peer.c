@@ -18,6 +18,7 @@
  *   dump=FILE        the next Hello's description is written to FILE
  *   await=NAME       waits for a message of that name, or `opened`; the end of the connection ends
  *                    the program
+ *   hold=FIFO        waits until somebody has opened FIFO for writing and closed it
  * After the last action it waits for the end of the connection. It prints one line for each
  * message (but those that come all the time), and at last "closed: WHY". Exit status 0; 2: a wrong
  * action; 3: nothing happened for 30 s.
@@ -26,6 +27,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -404,6 +406,17 @@ static bool send_as_backup(const char *name, uint64_t n)
 	return true;
 }
 
+static void hold(const char *fifo)
+{
+	TV_CLOSE int fd = open(fifo, O_RDONLY | O_CLOEXEC);
+	char byte;
+
+	if (fd < 0)
+		die(2, fifo, strerror(errno));
+	while (read(fd, &byte, 1) > 0)
+		;
+}
+
 static void act(const char *action)
 {
 	char name[40];
@@ -414,6 +427,8 @@ static void act(const char *action)
 	snprintf(name, sizeof(name), "%.*s", (int)len, action);
 	if (!strcmp(name, "await"))
 		await_message(value);
+	else if (!strcmp(name, "hold"))
+		hold(value);
 	else if (!strcmp(name, "ack"))
 		peer.ack = true;
 	else if (!strcmp(name, "gen"))
