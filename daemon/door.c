@@ -39,7 +39,7 @@
 #include <unistd.h>
 
 #define DOOR_SILENT_NS (3 * TV_NS_PER_S)
-#define DOOR_SILENT_EACH 8	/* of one address */
+#define DOOR_SILENT_EACH 16	/* of one address */
 #define DOOR_SILENT_OTHERS 64	/* of all that are no peer's together */
 #define DOOR_CHILDREN_EACH 2	/* of one address that is no peer's */
 #define DOOR_CHILDREN_OTHERS 8	/* of all that are no peer's together */
@@ -178,6 +178,15 @@ static bool is_alike(const struct caller *a, const struct caller *b, bool shared
 	       (shared || !strcmp(a->address, b->address));
 }
 
+/* Its first bytes are here, and have not been looked at yet: it is silent no more. */
+static bool has_head(const struct caller *c)
+{
+	uint8_t head[TLS_HEAD_BYTES];
+
+	return !c->pid &&
+	       recv(c->fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT) == (ssize_t)sizeof(head);
+}
+
 /* Makes room for c among at most `most` callers, itself included. False: there is none. */
 static bool make_room(struct caller *c, bool children, bool shared, unsigned most)
 {
@@ -189,7 +198,7 @@ static bool make_room(struct caller *c, bool children, bool shared, unsigned mos
 		if (o == c || o->ended || !is_alike(o, &like, shared))
 			continue;
 		n++;
-		if (!oldest && !o->authentic)
+		if (!oldest && !o->authentic && !has_head(o))
 			oldest = o;
 	}
 	if (n <= most)

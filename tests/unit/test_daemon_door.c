@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 
 #define PEER "127.0.0.2"
-#define EACH 8 /* as in door.c: silent ones of an address */
+#define EACH 16 /* as in door.c: silent ones of an address */
 #define CHILDREN_OTHERS 8
 #define CHILDREN_PEER 32
 
@@ -178,6 +178,31 @@ static void a_peer_beside_silent_ones_of_its_address(void **state)
 	close_all(fds, 40);
 }
 
+/* What a peer has sent counts, also when the loop has not come to it and others connect meanwhile. */
+static void a_peer_that_has_sent_is_not_silent(void **state)
+{
+	int fds[40], speaker = connect_from(PEER);
+	char head[6] = {22, 3, 1, 2, 0, 'A'};
+
+	(void)state;
+	assert_int_equal(send(speaker, head, sizeof(head), MSG_NOSIGNAL), sizeof(head));
+	for (unsigned i = 0; i < 40; i++) {
+		struct sockaddr_in to, from = {.sin_family = AF_INET};
+		socklen_t n = sizeof(to);
+
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(inet_pton(AF_INET, PEER, &from.sin_addr), 1);
+		assert_int_equal(bind(fds[i], (struct sockaddr *)&from, sizeof(from)), 0);
+		assert_int_equal(getsockname(listener, (struct sockaddr *)&to, &n), 0);
+		to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&to, sizeof(to)), 0);
+		on_peer(listener, EV_READ, &d);
+	}
+	assert_true(gets_process(speaker));
+	close(speaker);
+	close_all(fds, 40);
+}
+
 static void silent_ones_of_many_addresses(void **state)
 {
 	int fds[100], speaker;
@@ -338,6 +363,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_silent_one_costs_no_process, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_peer_beside_silent_ones_of_its_address, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_peer_that_has_sent_is_not_silent, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(silent_ones_of_many_addresses, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(silence_has_an_end, set_up, tear_down),
