@@ -184,7 +184,18 @@ int hv_resume(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
 int hv_state_read(struct hv_vm *vm, void *dst, size_t bytes) TV_MUST_CHECK;
 
 /* ---- events, and the VM's end ---- */
-enum hv_event { HV_EV_SHUTDOWN, HV_EV_RESET, HV_EV_STOP, HV_EV_RESUME, HV_EV_PANIC, HV_EV_OTHER };
+enum hv_event {
+	HV_EV_SHUTDOWN_GUEST, /* power-off by the guest, or its reset with -no-reboot */
+	HV_EV_SHUTDOWN_ORDER, /* an operator's: `quit` in a monitor, a closed window */
+	HV_EV_SHUTDOWN_HOST,  /* a signal, an error, a panic, an unknown reason: not a decision
+				 that the VM is not to run any more */
+	HV_EV_RESET,
+	HV_EV_STOP,
+	HV_EV_RESUME,
+	HV_EV_PANIC,
+	HV_EV_LOST, /* there were more events than could be kept: any of them may be missing */
+	HV_EV_OTHER,
+};
 /* Reads what QMP has sent meanwhile, without waiting, and calls back for each event (those that our
  * own stop and cont made are left out). Never between hv_pause and hv_resume. TV_E_GONE when QEMU
  * ended. */

@@ -257,7 +257,7 @@ void hv_detach(struct hv_vm *vm)
 	free(vm);
 }
 
-/* ---- facts and events ---- */
+/* ---- facts ---- */
 
 const struct hv_block *hv_blocks(const struct hv_vm *vm, unsigned *n)
 {
@@ -288,39 +288,5 @@ int hv_is_running(struct hv_vm *vm)
 	if (!rc)
 		rc = json_is_true(json_object_get(ret, "running"));
 	json_decref(ret);
-	return rc;
-}
-
-static enum hv_event event_of(const char *name)
-{
-	static const struct {
-		const char *name;
-		enum hv_event ev;
-	} known[] = {
-		{"SHUTDOWN", HV_EV_SHUTDOWN}, {"RESET", HV_EV_RESET},	       {"STOP", HV_EV_STOP},
-		{"RESUME", HV_EV_RESUME},     {"GUEST_PANICKED", HV_EV_PANIC},
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-		if (!strcmp(known[i].name, name))
-			return known[i].ev;
-	return HV_EV_OTHER;
-}
-
-int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, void *arg),
-	      void *arg)
-{
-	json_t *ev;
-	int rc;
-
-	while ((rc = hv_qmp_next_event(vm->qmp, &ev)) > 0) {
-		const char *name = json_string_value(json_object_get(ev, "event"));
-
-		if (name) {
-			hv_disks_event(vm, name, ev);
-			cb(event_of(name), name, arg);
-		}
-		json_decref(ev);
-	}
 	return rc;
 }

@@ -19,6 +19,10 @@ int hv_disks_setup(struct hv_vm *vm, json_t *block, struct tv_err *e) TV_MUST_CH
 /* Sees every event that hv_events reads. */
 void hv_disks_event(struct hv_vm *vm, const char *name, json_t *ev);
 
+/* ---- events.c ---- */
+/* name: of the event ev. */
+enum hv_event hv_event_of(const char *name, json_t *ev);
+
 /* ---- stop.c ---- */
 /* Connects to the monitor of a VM that nobody is attached to. TV_E_GONE when it has ended. */
 int hv_open_vm(const struct hv_vm_id *id, struct hv_qmp **out, struct tv_err *e) TV_MUST_CHECK;

@@ -383,7 +383,7 @@ int hv_qmp_next_event(struct hv_qmp *q, json_t **ev)
 		if (put_aside(q))
 			continue;
 		if (q->lost) {
-			*ev = json_pack("{s:s, s:{s:i}}", "event", "TWINVM_EVENTS_LOST", "data",
+			*ev = json_pack("{s:s, s:{s:i}}", "event", HV_QMP_EVENTS_LOST, "data",
 					"count", (int)q->lost);
 			q->lost = 0;
 			return *ev ? 1 : -ENOMEM;

@@ -48,7 +48,8 @@ unsigned hv_qmp_mute(struct hv_qmp *q, const char *name);
 /* QEMU's error when hv_qmp_wait last returned TV_E_QMP; "" else. */
 const char *hv_qmp_last_error(const struct hv_qmp *q);
 /* Next kept or waiting event, without waiting for one: 1 and *ev (the caller's), 0 none, or
- * negative. */
+ * negative. An event of this name stands for those that had no room. */
+#define HV_QMP_EVENTS_LOST "TWINVM_EVENTS_LOST"
 int hv_qmp_next_event(struct hv_qmp *q, json_t **ev) TV_MUST_CHECK;
 
 #endif

@@ -44,14 +44,20 @@ static void on_synced(struct source *s)
 
 static void on_vm_event(struct source *s, enum hv_event what)
 {
+	enum vm_end before = s->vm.end;
+
+	s->vm.end = vm_end_after(before, what);
+	if (s->vm.end == VM_END_HOST && before != VM_END_HOST)
+		tv_log(TV_WARN,
+		       "%s: its QEMU is ended by a signal or an error, not by its guest: "
+		       "it is to run on the backup",
+		       s->job.vm_name);
 	switch (what) {
-	case HV_EV_SHUTDOWN:
-		s->vm.shut_down = true;
-		break;
 	case HV_EV_STOP:
 		s->vm.stopped = true;
 		break;
 	case HV_EV_RESUME:
+	case HV_EV_LOST: /* an epoch finds out whether it runs */
 		s->vm.stopped = false;
 		src_schedule(s);
 		break;
@@ -62,9 +68,12 @@ static void on_vm_event(struct source *s, enum hv_event what)
 
 static void on_vm_gone(struct source *s)
 {
-	/* A guest that was shut down must not come back to life on the backup. */
-	if (s->vm.shut_down) {
-		src_end(s, SESSION_VM_GONE, TV_E_GONE, "the VM was shut down", SRC_DETACH_RUNNING);
+	/* A VM that was switched off must not come back to life on the backup. */
+	if (vm_end_is_for_good(s->vm.end)) {
+		src_end(s, SESSION_VM_GONE, TV_E_GONE,
+			s->vm.end == VM_END_GUEST ? "the VM was shut down by its guest"
+						  : "the VM was ended by an operator",
+			SRC_DETACH_RUNNING);
 		return;
 	}
 	src_event(s, FO_PE_VM_DIED);

@@ -178,7 +178,8 @@ void src_fence(struct source *s, const char *text)
 
 /*
  * A port or a disk's mirror has failed. Those of a QEMU that dies fail first; its end, which
- * decides more (the backup takes over at once), is reported a moment later.
+ * decides more (the backup takes over at once), is reported a moment later. A QEMU that is ended by
+ * a signal may write its disks for seconds in between: it has reported its end before.
  */
 void src_fail_soon(struct source *s, int rc, const char *why)
 {
@@ -194,8 +195,12 @@ void src_on_part_wait(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (s->end.leaving)
+	if (s->end.leaving || s->vm.end != VM_END_NONE)
 		return;
+	if (s->p.capturing) { /* QEMU's last words may wait behind an answer that does not come */
+		src_arm(s->part.wait, PART_FAILED_WAIT_NS);
+		return;
+	}
 	src_set_why(s, s->part.rc, s->part.why.text);
 	/* The same cure as for a lost backup: alone, by record, without us in the path. */
 	src_event(s, FO_PE_PEER_LOST);

@@ -89,7 +89,8 @@ void src_on_settle(evutil_socket_t fd, short what, void *arg)
 
 static void send_bye(struct source *s)
 {
-	bool over = s->orders.leave || s->vm.shut_down; /* for good: nothing to keep disks for */
+	/* For good: nothing to keep disks for. */
+	bool over = s->orders.leave || vm_end_is_for_good(s->vm.end);
 	Twinvm__Bye bye = TWINVM__BYE__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
 

@@ -19,7 +19,7 @@ void src_schedule(struct source *s)
 {
 	int64_t now, due;
 
-	if (s->end.leaving || s->vm.stopped || !s->hold.held)
+	if (s->end.leaving || s->vm.stopped || s->vm.end != VM_END_NONE || !s->hold.held)
 		return;
 	if (fo_primary_last_epoch(&s->p)) {
 		cap_post(s->cap, CAP_LAST_EPOCH, fo_primary_capture(&s->p));

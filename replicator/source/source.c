@@ -204,6 +204,9 @@ int source_main(const char *job_text)
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
+	/* A host that goes down sends it to every process, in any order: the VM's end, which comes
+	 * then, is still to be reported to the backup. */
+	signal(SIGTERM, SIG_IGN);
 	rc = job_from_text(job_text, &s->job, &s->end.why);
 	if (rc) {
 		tv_log(TV_ERROR, "%s", s->end.why.text);

@@ -17,6 +17,7 @@
 #include "replicator/source/disks.h"
 #include "replicator/source/encoder.h"
 #include "replicator/source/pace.h"
+#include "replicator/source/vm_end.h"
 
 #define SRC_SAMPLES 512
 #define SRC_EPOCHS (FO_MAX_IN_FLIGHT + 2) /* by epoch number, ring */
@@ -87,8 +88,8 @@ struct src_hold { /* hold.c; freed by end.c, with the VM */
 
 struct src_vm { /* captured.c; end.c, when it is detached */
 	bool attached;
-	bool stopped;	/* not by us: no epoch is begun */
-	bool shut_down; /* by its guest */
+	bool stopped; /* not by us: no epoch is begun */
+	enum vm_end end;
 	char *description;
 	char qemu[32]; /* version */
 };

@@ -23,7 +23,7 @@
 #   guest_start HOST NAME [ARGS...]  a Redis guest on a tap; QEMU's real pid in GUEST_PID[NAME], its QMP
 #                                    socket in GUEST_QMP[NAME]; waits until Redis answers. GUEST_ENV: variables
 #                                    for QEMU
-#   guest_start_disk HOST NAME       the same, its Redis keeps its data on a disk of 64 MiB, $PAIR_DIR/NAME.ext4
+#   guest_start_disk HOST NAME [ARGS...]  the same, its Redis keeps its data on a disk of 64 MiB, $PAIR_DIR/NAME.ext4
 #   guest_answers                    does the guest's Redis answer the client?
 #   guest_lives NAME WHAT            fails when its QEMU has died. GUEST_PID[NAME] empty: it runs elsewhere now
 #   vm_traces NAME [paused]          what tools/vm_traces finds in a VM; fails when something of twinvm is in it
@@ -190,8 +190,8 @@ guest_start() {
 
 guest_start_disk() {
 	guest_disk "$PAIR_DIR/$2.ext4" 64
-	GUEST_EXTRA='twinvm.disk=/dev/vda' guest_start "$1" "$2" \
-		-drive "file=$PAIR_DIR/$2.ext4,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0
+	GUEST_EXTRA="twinvm.disk=/dev/vda ${GUEST_EXTRA:-}" guest_start "$1" "$2" \
+		-drive "file=$PAIR_DIR/$2.ext4,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0 "${@:3}"
 }
 
 guest_answers() {

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
 
 pair_up
-guest_start_disk hostA vm1
+GUEST_EXTRA=twinvm.shell=1 guest_start_disk hostA vm1
 protect vm1
 
 # ---- QEMU of the primary dies ----
@@ -39,8 +39,7 @@ echo "power cut without an arbiter: an operator promoted"
 # ---- shut down by its user ----
 host_back hostB
 await_state 60 hostA vm1 protected
-pid=$(vm_field hostA vm1 "['pid']")
-host_run hostA kill -TERM "$pid" # QEMU's way to be asked to quit: an orderly shutdown, with its event
+host_run client bash -c "echo 'poweroff -f' >/dev/tcp/$GUEST_IP/7002"
 await_state 20 hostA vm1 none
 await_state 20 hostB vm1 none
 echo "shut down: no host runs it"
