@@ -230,11 +230,12 @@ int ckpt_rep_verify(struct ckpt_rep *rep, uint64_t epoch, uint64_t records, uint
 int ckpt_rep_apply(struct ckpt_rep *rep, uint64_t epoch, struct tv_err *e) TV_MUST_CHECK;
 /* Makes what is applied durable and records that in the state file. */
 int ckpt_rep_settle(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
-/* A VM is about to run from the images: removes the state file, since they hold no epoch any
- * more. */
+/* A VM is about to run from the images: they hold no epoch any more, and the state file records
+ * that. */
 void ckpt_rep_hand_over(struct ckpt_rep *rep);
-/* Makes what is in the images durable. */
-int ckpt_rep_sync(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
+/* The VM runs from them, and they are not a replica any more: makes them durable, then removes the
+ * state file. */
+int ckpt_rep_let_go(struct ckpt_rep *rep, struct tv_err *e) TV_MUST_CHECK;
 /* Deletes images and state file. */
 void ckpt_rep_remove(struct ckpt_rep *rep);
 /* Is what the images hold a committed epoch? */

@@ -42,6 +42,7 @@ struct ckpt_rep {
 	struct ckpt_sum *sum; /* of the first copy */
 	uint64_t applied, verified, written_bytes;
 	bool streaming;
+	bool handed_over; /* a VM runs from the images, or did */
 	/* the first copy */
 	struct tv_buf carry;
 	uint64_t stream_records;
@@ -203,18 +204,39 @@ uint64_t ckpt_rep_written_bytes(const struct ckpt_rep *r)
 	return r->written_bytes;
 }
 
-int ckpt_rep_sync(struct ckpt_rep *r, struct tv_err *e)
+/* The images, and their names in the folder. */
+static int sync_images(struct ckpt_rep *r, struct tv_err *e)
 {
 	int rc = 0;
 
 	for (unsigned i = 0; i < r->disks && !rc; i++)
 		rc = ckpt_image_sync(&r->images[i], e);
+	if (!rc && r->disks) {
+		rc = tv_sync_folder_of(r->images[0].path);
+		if (rc)
+			tv_fail(e, rc, "folder of replica image %s: sync: %s", r->images[0].path,
+				tv_strerror(rc));
+	}
 	return rc;
 }
 
 void ckpt_rep_hand_over(struct ckpt_rep *r)
 {
-	ckpt_repstate_remove(r->state);
+	ckpt_repstate_applying(r->state);
+	r->handed_over = true;
+}
+
+/*
+ * The images first: should the host crash in between, the state file still shows that they need a
+ * new first copy. A file that stays costs nothing else.
+ */
+int ckpt_rep_let_go(struct ckpt_rep *r, struct tv_err *e)
+{
+	int rc = sync_images(r, e);
+
+	if (!rc)
+		ckpt_repstate_remove(r->state);
+	return rc;
 }
 
 void ckpt_rep_remove(struct ckpt_rep *r)
@@ -234,8 +256,8 @@ int ckpt_rep_settle(struct ckpt_rep *r, struct tv_err *e)
 	int rc = dead(r, e);
 
 	if (!rc)
-		rc = ckpt_rep_sync(r, e);
-	if (!rc && ckpt_repstate_settle(r->state))
+		rc = sync_images(r, e);
+	if (!rc && !r->handed_over && ckpt_repstate_settle(r->state))
 		rc = tv_fail(e, -EIO, "the replica's state file cannot be written");
 	return rc;
 }

@@ -113,5 +113,7 @@ bool ckpt_image_is_hole(const struct ckpt_image *im, uint64_t at, size_t bytes, 
 
 int ckpt_image_sync(struct ckpt_image *im, struct tv_err *e)
 {
+	if (tv_fault("replica_sync"))
+		return failed(im, "sync", -EIO, e);
 	return fdatasync(im->fd) ? failed(im, "sync", -errno, e) : 0;
 }

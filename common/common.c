@@ -280,7 +280,7 @@ int tv_read_file(const char *path, size_t limit_bytes, char **out, size_t *bytes
 	return 0;
 }
 
-static int sync_folder_of(const char *path)
+int tv_sync_folder_of(const char *path)
 {
 	char folder[PATH_MAX];
 	char *slash;
@@ -321,7 +321,7 @@ int tv_write_file(const char *path, const void *p, size_t n)
 		unlink(tmp);
 		return rc;
 	}
-	return sync_folder_of(path);
+	return tv_sync_folder_of(path);
 }
 
 int tv_mkdirs(const char *path)

@@ -131,6 +131,8 @@ int tv_read_all(int fd, void *p, size_t n) TV_MUST_CHECK;
 int tv_read_file(const char *path, size_t limit_bytes, char **out, size_t *bytes) TV_MUST_CHECK;
 /* Replaces a file atomically and durably: temporary file, fsync, rename, fsync of the folder. */
 int tv_write_file(const char *path, const void *p, size_t n) TV_MUST_CHECK;
+/* fsync of the folder that a file is in: its name is durable. */
+int tv_sync_folder_of(const char *path) TV_MUST_CHECK;
 /* mkdir -p with mode 0700. */
 int tv_mkdirs(const char *path) TV_MUST_CHECK;
 /* Random bytes as lower-case hex; out takes 2 * n + 1. */

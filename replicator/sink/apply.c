@@ -221,7 +221,7 @@ static void end_disks(struct apply *a, const struct apply_work *w, const struct 
 	if (!a->rep)
 		return;
 	if (w->kind == APPLY_PROMOTE)
-		rc = ckpt_rep_sync(a->rep, &e);
+		rc = ckpt_rep_let_go(a->rep, &e);
 	else if (w->epoch || !(ckpt_rep_is_whole(a->rep) || ckpt_rep_has_old(a->rep)))
 		ckpt_rep_remove(a->rep);
 	else if (ckpt_rep_is_whole(a->rep)) /* if not: the next first copy has use for it */

@@ -174,13 +174,39 @@ static void test_every_bit(void **state)
 	}
 }
 
+/* A VM that runs from the images: "mixed" until they are durable, and never "whole" again. */
+static void test_let_go(void **state)
+{
+	struct ckpt_rep *r = open_rep(1000, 0);
+	struct tv_err e = {0};
+
+	(void)state;
+	empty_first_copy(r);
+	assert_int_equal(ckpt_rep_verify(r, 1, 0, sum(), &e), 0);
+	assert_int_equal(ckpt_rep_apply(r, 1, &e), 0);
+	assert_int_equal(phase(NULL), CKPT_REP_WHOLE);
+	ckpt_rep_hand_over(r);
+	assert_int_equal(phase(NULL), CKPT_REP_MIXED);
+	assert_int_equal(ckpt_rep_settle(r, &e), 0); /* its promotion failed: the VM may have run */
+	assert_int_equal(phase(NULL), CKPT_REP_MIXED);
+	setenv("TWINVM_FAULT", "replica_sync:2", 1);
+	assert_int_equal(ckpt_rep_let_go(r, &e), -EIO);
+	unsetenv("TWINVM_FAULT");
+	assert_non_null(strstr(e.text, "-1.raw: sync"));
+	assert_int_equal(phase(NULL), CKPT_REP_MIXED);
+	assert_int_equal(ckpt_rep_let_go(r, &e), 0);
+	assert_int_equal(phase(NULL), CKPT_REP_NONE);
+	assert_int_equal(access(ckpt_rep_path(r, 0), F_OK), 0);
+	ckpt_rep_remove(r);
+	ckpt_rep_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_epochs_overlap),
-		cmocka_unit_test(test_hostile_records),
-		cmocka_unit_test(test_every_bit),
+		cmocka_unit_test(test_round_trip),	cmocka_unit_test(test_epochs_overlap),
+		cmocka_unit_test(test_hostile_records), cmocka_unit_test(test_every_bit),
+		cmocka_unit_test(test_let_go),
 	};
 
 	return cmocka_run_group_tests_name("ckpt_replica", tests, make_dir, remove_dir);
