@@ -135,7 +135,7 @@ int recover_main(const char *job_text)
 	struct hv_vm_id vm;
 	struct tv_err e = {0};
 	struct job j;
-	char path[512];
+	char path[CAP_PAGE_PATH];
 	int rc = job_from_text(job_text, &j, &e);
 
 	if (rc) {
@@ -146,7 +146,7 @@ int recover_main(const char *job_text)
 	vm = id_of(&j);
 	if (tv_pid_start_ticks(vm.pid) != vm.start_ticks)
 		return 0; /* nothing left to clean up */
-	snprintf(path, sizeof(path), "%s/%s/page", j.conf.run_dir, j.vm_id);
+	cap_page_path(j.conf.run_dir, j.vm_id, path);
 	if (cap_page_map(path, false, &page) || !page->attached)
 		page = NULL;
 	return recover(&j, &vm, page);

@@ -75,7 +75,6 @@ static void learn(struct vm *vm, const struct session_register *as)
 	door_registered(vm->d, as->pid, s->peer.address, sizeof(s->peer.address));
 	tv_copy(s->peer.name, sizeof(s->peer.name), as->peer);
 	s->peer.port = as->peer_port;
-	tv_copy(s->dir, sizeof(s->dir), as->dir);
 	tv_copy(s->session, sizeof(s->session), as->session);
 	tv_copy(s->arbiter, sizeof(s->arbiter), as->arbiter);
 	if (as->mode[0])
@@ -104,8 +103,6 @@ static void adopt(struct vm *vm, struct ctl *c, const struct session_register *a
 	begin_session(vm, c);
 	learn(vm, as);
 	tv_copy(vm->saved.peer.address, sizeof(vm->saved.peer.address), peer.address);
-	if (vm->saved.slot < 0 || as->standby_pid)
-		vm->saved.slot = as->slot;
 	vm_save(vm);
 	go.slot = vm->saved.slot;
 	ctl_send(c, session_message(SESSION_OP_GO, &go));
@@ -183,7 +180,7 @@ static void register_backup(struct daemon *d, struct ctl *c, const struct sessio
 			     .generation = primary ? vm->saved.generation : 0,
 			     .highest = generation_seen(d, as->vm_id)};
 
-	if (!as->name[0] || !as->dir[0] || !as->generation) {
+	if (!as->name[0] || !as->generation) {
 		ctl_close_when_sent(c);
 		return;
 	}
@@ -237,6 +234,17 @@ static void register_source(struct daemon *d, struct ctl *c, const struct sessio
 		ctl_send(c, session_message(SESSION_OP_LEAVE, NULL));
 }
 
+/* Not another process that this daemon would end in its place; a sink has its user's rights and no
+ * more than its part. */
+static bool is_who_it_says(const struct ctl *c, const struct session_register *as)
+{
+	pid_t pid;
+	uid_t uid;
+
+	return !ctl_peer(c, &pid, &uid) && pid == as->pid &&
+	       (uid == geteuid() || as->role == SESSION_BACKUP);
+}
+
 void register_replicator(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	struct session_register as;
@@ -246,6 +254,12 @@ void register_replicator(struct daemon *d, struct ctl *c, json_t *msg)
 	if (session_body(SESSION_OP_REGISTER, msg, &as, sizeof(as), &e) || strlen(as.vm_id) != 32) {
 		tv_log(TV_WARN, "a replicator cannot register: %s",
 		       e.text[0] ? e.text : "the VM's id is invalid");
+		ctl_close_when_sent(c);
+		return;
+	}
+	if (!is_who_it_says(c, &as)) {
+		tv_log(TV_WARN, "process %d is not the replicator that registers: ignored",
+		       (int)as.pid);
 		ctl_close_when_sent(c);
 		return;
 	}

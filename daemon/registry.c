@@ -96,16 +96,16 @@ struct vm *vm_new(struct daemon *d, const char *id, const char *name, enum sessi
 static void remove_files(const struct vm *vm)
 {
 	const char *run_dir = vm->d->conf.run_dir;
-	char path[300];
+	char path[CAP_PAGE_PATH];
 
 	file_of(vm, path, sizeof(path));
 	unlink(path);
-	snprintf(path, sizeof(path), "%s/%s/page", run_dir, vm->id);
+	cap_page_path(run_dir, vm->id, path);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/%s", run_dir, vm->id);
 	rmdir(path); /* stays when a promoted VM's socket and log lie in it */
 	if (vm->saved.dir[0]) {
-		promotion_forget(vm->saved.dir);
+		notes_forget(vm->saved.dir);
 		rmdir(vm->saved.dir);
 	}
 }
@@ -154,6 +154,18 @@ struct vm *vm_find(struct daemon *d, const char *what, bool *several)
 		found = vm;
 	}
 	return found;
+}
+
+void vm_learn_standby(struct vm *vm)
+{
+	struct hv_vm_id *qemu = &vm->saved.qemu;
+	struct standby_note n;
+
+	if (!vm->saved.dir[0] || !standby_noted(vm->saved.dir, &n))
+		return;
+	qemu->pid = n.pid;
+	qemu->start_ticks = n.start_ticks;
+	tv_copy(qemu->qmp_path, sizeof(qemu->qmp_path), n.qmp);
 }
 
 bool vm_lives(const struct vm *vm)

@@ -15,6 +15,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Commands are root's; a sink, which has rights of its own, may only register. */
+static bool may_command(const struct ctl *c)
+{
+	pid_t pid;
+	uid_t uid;
+
+	return !ctl_peer(c, &pid, &uid) && uid == geteuid();
+}
+
 static void first_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
 {
 	struct daemon *d = arg;
@@ -23,8 +32,10 @@ static void first_message(struct ctl *c, json_t *msg, const int *fds, unsigned n
 		close(fds[i]);
 	if (session_op_of(msg) == SESSION_OP_REGISTER)
 		register_replicator(d, c, msg);
-	else
+	else if (may_command(c))
 		command_run(d, c, msg);
+	else
+		ctl_close_when_sent(c);
 }
 
 static void stranger_closed(struct ctl *c, void *arg)

@@ -183,6 +183,14 @@ void vm_recovered(struct vm *vm, int status)
 }
 
 /* ---- the standby was promoted ---- */
+/* As noted before it ran; a note that could not be written changes nothing: it is always one more. */
+static uint64_t promoted_generation(const struct vm *vm)
+{
+	uint64_t noted = promotion_noted(vm->saved.dir);
+
+	return noted ? noted : vm->saved.generation + 1;
+}
+
 static void becomes_primary(struct vm *vm)
 {
 	const struct session_end *end = &vm->now.end;
@@ -191,14 +199,11 @@ static void becomes_primary(struct vm *vm)
 	vm->role = SESSION_PRIMARY;
 	vm->phase = VM_IDLE;
 	s->was_protected = true;
-	s->generation = end->generation;
+	s->generation = promoted_generation(vm);
 	if (vm->highest < s->generation)
 		vm->highest = s->generation;
 	if (generation_note(vm->d, vm->id, s->generation))
 		tv_log(TV_ERROR, "%s: its generation is not on disk", vm->name);
-	s->qemu.pid = end->pid;
-	s->qemu.start_ticks = end->start_ticks;
-	tv_copy(s->qemu.qmp_path, sizeof(s->qemu.qmp_path), end->qmp);
 	tv_log(TV_WARN, "%s failed over from %s: it runs here now, alone (generation %llu)",
 	       vm->name, s->peer.name, (unsigned long long)s->generation);
 	vm_answer(vm, 0, "");
@@ -225,17 +230,12 @@ static void becomes_primary(struct vm *vm)
  */
 static bool promoted_unreported(struct vm *vm)
 {
-	const struct hv_vm_id *qemu = &vm->saved.qemu;
 	uint64_t generation = vm->saved.dir[0] ? promotion_noted(vm->saved.dir) : 0;
 
 	if (generation <= vm->saved.generation || !vm_lives(vm))
 		return false;
 	tv_log(TV_WARN, "the standby of %s was promoted by a replicator that is gone", vm->name);
-	vm->now.end = (struct session_end){.outcome = SESSION_PROMOTED,
-					   .generation = generation,
-					   .pid = qemu->pid,
-					   .start_ticks = qemu->start_ticks};
-	tv_copy(vm->now.end.qmp, sizeof(vm->now.end.qmp), qemu->qmp_path);
+	vm->now.end = (struct session_end){.outcome = SESSION_PROMOTED, .generation = generation};
 	vm->now.done = true;
 	return true;
 }
@@ -258,9 +258,10 @@ static void forget_sink(struct vm *vm, const struct session_rule *r)
 {
 	const struct hv_vm_id *qemu = &vm->saved.qemu;
 
-	if (r->reap && qemu->pid) {
-		tv_log(TV_ERROR, "replicator of the standby of %s died: ending the standby",
-		       vm->name);
+	/* Also where its replicator could not end it. */
+	if (qemu->pid && (r->reap || vm_lives(vm))) {
+		tv_log(TV_ERROR, "replicator of the standby of %s %s: ending the standby", vm->name,
+		       r->reap ? "died" : "left it");
 		hv_standby_reap(qemu->pid, qemu->start_ticks, vm->saved.dir);
 	}
 	vm_answer(vm, r->rc, "the standby has ended");
@@ -284,9 +285,13 @@ static unsigned outcome_of(struct vm *vm)
 
 void session_ended(struct vm *vm)
 {
-	unsigned how = outcome_of(vm);
-	const struct session_rule *r = session_rule(vm->role, how);
+	const struct session_rule *r;
+	unsigned how;
 
+	if (vm->role == SESSION_BACKUP)
+		vm_learn_standby(vm);
+	how = outcome_of(vm);
+	r = session_rule(vm->role, how);
 	vm->now.replicator = 0;
 	if (vm->role == SESSION_PRIMARY && vm->now.done)
 		take_back(vm, vm->now.end.generation);

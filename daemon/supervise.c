@@ -149,17 +149,10 @@ static void on_done(struct vm *vm, const json_t *msg)
 	vm->now.done = read_body(vm, SESSION_OP_DONE, msg, &vm->now.end, sizeof(vm->now.end));
 }
 
-/* The backup's standby has its process. */
-static void on_standby(struct vm *vm, const json_t *msg)
+/* The backup's standby has its process: which one is on the note. */
+static void on_standby(struct vm *vm)
 {
-	struct hv_vm_id *qemu = &vm->saved.qemu;
-	struct session_register body;
-
-	if (!read_body(vm, SESSION_OP_REGISTER, msg, &body, sizeof(body)))
-		return;
-	qemu->pid = body.standby_pid;
-	qemu->start_ticks = body.standby_start_ticks;
-	tv_copy(qemu->qmp_path, sizeof(qemu->qmp_path), body.qmp);
+	vm_learn_standby(vm);
 	vm_save(vm);
 }
 
@@ -198,7 +191,7 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 		on_protected(vm, msg);
 		break;
 	case SESSION_OP_REGISTER:
-		on_standby(vm, msg);
+		on_standby(vm);
 		break;
 	case SESSION_OP_PROMOTE_ANSWER:
 	case SESSION_OP_SWITCH_ANSWER:

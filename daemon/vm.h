@@ -95,6 +95,8 @@ struct vm *vm_by_id(struct daemon *d, const char *id);
 struct vm *vm_find(struct daemon *d, const char *what, bool *several);
 /* An error is logged: a restart of twinvmd would not know the VM, which keeps running. */
 void vm_save(const struct vm *vm);
+/* Which process its standby is, as root noted it (replicator/session/notes.h). */
+void vm_learn_standby(struct vm *vm);
 /* Its QEMU process is still the one that is known. */
 bool vm_lives(const struct vm *vm);
 /* The VM's timer, in ns from now: then d->due is called, and the phase at that time counts. */

@@ -73,6 +73,18 @@ void ctl_free(struct ctl *c)
 	free(c);
 }
 
+int ctl_peer(const struct ctl *c, pid_t *pid, uid_t *uid)
+{
+	struct ucred who;
+	socklen_t n = sizeof(who);
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &who, &n))
+		return -errno;
+	*pid = who.pid;
+	*uid = who.uid;
+	return 0;
+}
+
 /* `closed` is always called from the loop, never from inside ctl_send. */
 static void broken(struct ctl *c)
 {

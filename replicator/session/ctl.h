@@ -29,6 +29,8 @@ int ctl_connect(struct event_base *base, const char *path, const struct ctl_ops 
 		struct ctl **out, struct tv_err *e) TV_MUST_CHECK;
 /* Callbacks come to another owner from now on. */
 void ctl_set_arg(struct ctl *c, const struct ctl_ops *ops, void *arg);
+/* The process and user that made the other end, as the kernel knows them. -errno. */
+int ctl_peer(const struct ctl *c, pid_t *pid, uid_t *uid) TV_MUST_CHECK;
 /* Closes at once; what is queued is dropped. NULL is allowed. */
 void ctl_free(struct ctl *c);
 /*

@@ -49,13 +49,8 @@ static const struct field register_list[] = {
 	R(peer, TEXT, "", "backup: the primary's host"),
 	R(arbiter, TEXT, "", "backup: URL of the arbiter"),
 	R(mode, TEXT, "", "backup: what begins an epoch"),
-	R(dir, TEXT, "", "backup: the standby's folder"),
-	R(qmp, TEXT, "", "backup: the standby's QMP socket"),
 	R(peer_port, PORT, "", "backup: port of the primary's twinvmd"),
 	R(epoch_ms, INT, "ms", "backup: the primary's --epoch"),
-	R(slot, INT, "", "backup: whose names the standby has (slot.h)"),
-	R(standby_pid, PID, "", "backup: the standby's process, 0 before it is started"),
-	R(standby_start_ticks, U64, "clock ticks", "backup: when that was started, since boot"),
 };
 static const struct fields session_register_fields = FIELDS("register", register_list);
 
@@ -102,9 +97,6 @@ static const struct field end_list[] = {
 	E(rc, INT, "", "0, or what failed"),
 	E(text, TEXT, "", "why, for people; may be empty"),
 	E(generation, U64, "", "of the VM; higher than before when it changed hosts"),
-	E(pid, PID, "", "backup: of the promoted QEMU"),
-	E(start_ticks, U64, "clock ticks", "backup: when that was started, since boot"),
-	E(qmp, TEXT, "", "backup: its QMP socket"),
 };
 static const struct fields session_end_fields = FIELDS("done", end_list);
 

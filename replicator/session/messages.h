@@ -14,7 +14,8 @@ enum session_role { SESSION_PRIMARY, SESSION_BACKUP };
 const char *session_role_name(enum session_role r);
 
 /* ---- bodies ---- */
-/* The first message of a connection; again when the backup's standby has its process. */
+/* The first message of a connection; again when the backup's standby has its process, which is on a
+ * note (notes.h). */
 struct session_register {
 	enum session_role role;
 	char vm_id[33];
@@ -22,11 +23,9 @@ struct session_register {
 	uint64_t generation;
 	char session[33];
 	/* the backup's only, "" and 0 otherwise: */
-	char name[128], peer[64], arbiter[256], mode[16], dir[256], qmp[108];
+	char name[128], peer[64], arbiter[256], mode[16];
 	uint16_t peer_port;
-	int epoch_ms, slot;
-	pid_t standby_pid;
-	uint64_t standby_start_ticks;
+	int epoch_ms;
 };
 
 struct session_stats {
@@ -61,10 +60,6 @@ struct session_end {
 	int rc;
 	char text[640];
 	uint64_t generation; /* of the VM: a promotion, or taking it back, makes it higher */
-	/* the backup's, when promoted: */
-	pid_t pid;
-	uint64_t start_ticks;
-	char qmp[108];
 };
 
 struct session_peer { /* protected */

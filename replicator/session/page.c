@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The page and the promotion note: see page.h. */
+/* The page: see page.h. */
 #include "replicator/session/page.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+void cap_page_path(const char *run_dir, const char *vm_id, char out[CAP_PAGE_PATH])
+{
+	snprintf(out, CAP_PAGE_PATH, "%s/%s.page", run_dir, vm_id);
+}
+
 int cap_page_map(const char *path, bool create, struct cap_page **out)
 {
-	TV_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+	TV_CLOSE int fd =
+		open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0600);
 	struct cap_page *p;
 
 	if (fd < 0)
@@ -34,35 +38,4 @@ void cap_page_unmap(struct cap_page *page)
 {
 	if (page)
 		munmap(page, TV_PAGE_BYTES);
-}
-
-/* One short write, not synced: the VM waits for it. */
-void promotion_note(const char *dir, uint64_t generation)
-{
-	TV_CLOSE int fd = -1;
-	char path[300];
-
-	snprintf(path, sizeof(path), "%s/promoted", dir);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || dprintf(fd, "%" PRIu64 "\n", generation) < 0)
-		tv_log(TV_WARN,
-		       "%s cannot be written: if twinvmd dies now, the next one ends the promoted VM",
-		       path);
-}
-
-uint64_t promotion_noted(const char *dir)
-{
-	TV_FREE char *text = NULL;
-	char path[300];
-
-	snprintf(path, sizeof(path), "%s/promoted", dir);
-	return tv_read_file(path, 64, &text, NULL) ? 0 : strtoull(text, NULL, 10);
-}
-
-void promotion_forget(const char *dir)
-{
-	char path[300];
-
-	snprintf(path, sizeof(path), "%s/promoted", dir);
-	unlink(path);
 }

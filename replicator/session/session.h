@@ -30,8 +30,12 @@
  *     the next daemon. The daemon's entry on disk names the session, so it is recognised.
  *   - The daemon outlives its replicators: it holds duplicates of the sockets that hold output
  *     (`stash`), so that a dead source lets nothing out and does not block QEMU.
- *   - A standby outlives its sink only if it was promoted: the note in its run directory (page.h)
- *     shows that to the next daemon.
+ *   - A standby outlives its sink only if it was promoted: a note in run_dir (notes.h) shows that
+ *     to the next daemon.
+ *
+ * What the daemon believes of a sink, which parses what a peer sends: that it is the process that
+ * it says (checked with the kernel: ctl_peer), and what it reports of its own session. Which
+ * process is the standby, and whether it was promoted, is on notes that root has written.
  *   - Nothing here outlives the host, but what daemon/ keeps in state_dir.
  *
  * Names on a host: slot.h. The configuration, which both programs read: config.h.
@@ -45,6 +49,7 @@
 #include "replicator/session/job.h"
 #include "replicator/session/messages.h"
 #include "replicator/session/outcome.h"
+#include "replicator/session/notes.h"
 #include "replicator/session/page.h"
 #include "replicator/session/report.h"
 #include "replicator/session/slot.h"

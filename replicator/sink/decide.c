@@ -14,6 +14,17 @@ static void ask(void *arg, enum fo_question q)
 	fo_ask_start(s->ask, q, &c);
 }
 
+static void note_promotion(struct sink *s, uint64_t generation)
+{
+	int rc = promotion_note(s->dir, generation);
+
+	if (rc)
+		tv_log(TV_WARN,
+		       "the note that %s is promoted cannot be written (%s): if twinvmd dies now, "
+		       "the next one ends the promoted VM",
+		       s->job.vm_name, tv_strerror(rc));
+}
+
 static void act(void *arg, enum fo_action a, uint64_t generation)
 {
 	struct sink *s = arg;
@@ -21,7 +32,7 @@ static void act(void *arg, enum fo_action a, uint64_t generation)
 	switch (a) {
 	case FO_ACTION_PROMOTE:
 		s->job.generation = generation;
-		promotion_note(s->dir, generation);
+		note_promotion(s, generation);
 		applier_drop_queued(s->applier);
 		sink_post(s, APPLY_PROMOTE, NULL, 0, s->b.planned && !s->b.closed, NULL);
 		break;

@@ -25,14 +25,10 @@ void sink_set_why(struct sink *s, int rc, const char *text)
 
 static void report_done(struct sink *s)
 {
-	struct session_end end = {.outcome = s->outcome,
-				  .rc = s->exit_rc,
-				  .generation = s->job.generation,
-				  .pid = s->vm.pid,
-				  .start_ticks = s->vm.start_ticks};
+	struct session_end end = {
+		.outcome = s->outcome, .rc = s->exit_rc, .generation = s->job.generation};
 
 	tv_copy(end.text, sizeof(end.text), s->why.text);
-	tv_copy(end.qmp, sizeof(end.qmp), s->vm.qmp_path);
 	report_send(s->report, session_message(SESSION_OP_DONE, &end));
 }
 

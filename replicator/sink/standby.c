@@ -55,6 +55,19 @@ static void send_welcome(struct sink *s, bool hashes)
 	sink_send(s, &msg, false);
 }
 
+/* For the daemon, which ends the standby should this process die. */
+static void note_standby(struct sink *s)
+{
+	struct standby_note n = {.pid = s->vm.pid, .start_ticks = s->vm.start_ticks};
+	int rc;
+
+	tv_copy(n.qmp, sizeof(n.qmp), s->vm.qmp_path);
+	rc = standby_note(s->dir, &n);
+	if (rc)
+		tv_log(TV_WARN, "the note of the standby of %s cannot be written: %s",
+		       s->job.vm_name, tv_strerror(rc));
+}
+
 static void on_started(struct sink *s, const struct apply_answer *a)
 {
 	if (a->rc) {
@@ -64,7 +77,8 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 	s->vm = a->vm;
 	s->standby_end = event_new(s->base, a->pidfd, EV_READ, on_standby_end, s);
 	event_add(s->standby_end, NULL);
-	sink_introduce(s->report, s); /* the daemon learns the standby's pid */
+	note_standby(s);
+	sink_introduce(s->report, s); /* the daemon reads the note */
 	send_welcome(s, a->has_old);
 	/* Heartbeats begin with the Welcome: silence is counted from here. */
 	s->beat_rx_ns = tv_now_ns();
@@ -99,6 +113,7 @@ static void on_promoted(struct sink *s, const struct apply_answer *a)
 		tv_log(TV_ERROR, "%s", s->why.text);
 	} else {
 		s->vm = a->vm;
+		note_standby(s); /* it may be a fresh QEMU */
 		tv_copy(s->why.text, sizeof(s->why.text), a->e.text);
 		s->no_network = a->e.text[0];
 		tv_log(TV_INFO, "replayed %u recent frames",
@@ -178,7 +193,7 @@ static int take_slot(struct sink *s, int slot)
 	slot_names(s->job.vm_id, (unsigned)s->slot, &s->names);
 	rc = job_dir(&s->job.conf, s->names.id, s->dir, sizeof(s->dir));
 	if (!rc)
-		promotion_forget(s->dir); /* of an earlier session */
+		notes_forget(s->dir); /* of an earlier session */
 	return rc;
 }
 

@@ -44,10 +44,7 @@ void sink_introduce(struct report *r, void *arg)
 				       .pid = getpid(),
 				       .generation = s->job.generation,
 				       .peer_port = s->job.peer.port,
-				       .epoch_ms = s->job.epoch_ms,
-				       .slot = s->slot,
-				       .standby_pid = s->vm.pid,
-				       .standby_start_ticks = s->vm.start_ticks};
+				       .epoch_ms = s->job.epoch_ms};
 
 	if (!s->hello)
 		return;
@@ -57,8 +54,6 @@ void sink_introduce(struct report *r, void *arg)
 	tv_copy(reg.peer, sizeof(reg.peer), s->job.peer.name);
 	tv_copy(reg.arbiter, sizeof(reg.arbiter), s->job.arbiter);
 	tv_copy(reg.mode, sizeof(reg.mode), s->job.mode);
-	tv_copy(reg.dir, sizeof(reg.dir), s->dir);
-	tv_copy(reg.qmp, sizeof(reg.qmp), s->vm.qmp_path);
 	report_send(r, session_message(SESSION_OP_REGISTER, &reg));
 	sink_send_stats(s);
 }

@@ -90,12 +90,13 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 /* ---- start ---- */
 static int map_page(struct source *s, struct tv_err *e)
 {
-	char dir[256], path[300];
-	int rc = job_dir(&s->job.conf, s->job.vm_id, dir, sizeof(dir));
+	const char *run_dir = s->job.conf.run_dir;
+	char path[CAP_PAGE_PATH];
+	int rc = tv_mkdirs(run_dir);
 
 	if (rc)
-		return tv_fail(e, rc, "run directory %s: %s", dir, tv_strerror(rc));
-	snprintf(path, sizeof(path), "%s/page", dir);
+		return tv_fail(e, rc, "run directory %s: %s", run_dir, tv_strerror(rc));
+	cap_page_path(run_dir, s->job.vm_id, path);
 	rc = cap_page_map(path, true, &s->page);
 	return rc ? tv_fail(e, rc, "%s: %s", path, tv_strerror(rc)) : 0;
 }

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -119,6 +120,7 @@ struct end {
 	struct ctl *here, *there; /* the daemon's, the other process's */
 	json_t *got;		  /* array of what it received */
 	bool closed;
+	pid_t pid; /* the other process, of which only this is left */
 };
 
 static void end_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
@@ -156,21 +158,60 @@ static void kit_first_closed(struct ctl *c, void *arg)
 	ctl_free(c);
 }
 
+/* A pair of sockets made by another process of that user: its pid, which stays taken until it is
+ * waited for. */
+KIT pid_t kit_socketpair(uid_t uid, int sv[2])
+{
+	char room[CMSG_SPACE(2 * sizeof(int))] = {0}, byte = 0;
+	struct iovec v = {&byte, 1};
+	struct msghdr m = {.msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = room,
+			   .msg_controllen = sizeof(room)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	siginfo_t ended;
+	int way[2];
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, way), 0);
+	pid = fork();
+	if (!pid) {
+		if (setresuid(uid, uid, uid) ||
+		    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv))
+			_exit(1);
+		*c = (struct cmsghdr){CMSG_LEN(2 * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+		memcpy(CMSG_DATA(c), sv, 2 * sizeof(int));
+		_exit(sendmsg(way[1], &m, 0) != 1);
+	}
+	close(way[1]);
+	assert_int_equal(recvmsg(way[0], &m, MSG_CMSG_CLOEXEC), 1);
+	memcpy(sv, CMSG_DATA(CMSG_FIRSTHDR(&m)), 2 * sizeof(int));
+	close(way[0]);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT), 0);
+	return pid;
+}
+
 /* A connection to the daemon: what is sent to `there` arrives as it does in serve.c. */
-KIT void kit_connect(struct end *e)
+KIT void kit_connect_as(struct end *e, uid_t uid)
 {
 	static const struct ctl_ops here = {kit_first, kit_first_closed};
 	static const struct ctl_ops there = {end_message, end_closed};
 	int sv[2];
 
 	*e = (struct end){.got = json_array()};
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	e->pid = kit_socketpair(uid, sv);
 	assert_int_equal(ctl_new(d.base, sv[0], &here, &d, &e->here), 0);
 	assert_int_equal(ctl_new(d.base, sv[1], &there, e, &e->there), 0);
 }
 
+KIT void kit_connect(struct end *e)
+{
+	kit_connect_as(e, geteuid());
+}
+
 KIT void kit_hang_up(struct end *e)
 {
+	waitpid(e->pid, NULL, 0);
 	if (e->there)
 		ctl_free(e->there);
 	e->there = NULL;

@@ -15,7 +15,6 @@ static struct session_register offer(uint64_t generation, const char *session)
 				     .vm_id = ID,
 				     .name = "vm1",
 				     .peer = "hostA",
-				     .dir = "/run/x",
 				     .mode = "remus",
 				     .arbiter = "none",
 				     .epoch_ms = 50,
@@ -28,8 +27,19 @@ static struct session_register offer(uint64_t generation, const char *session)
 
 static void send_register(struct end *e, const struct session_register *r)
 {
-	ctl_send(e->there, session_message(SESSION_OP_REGISTER, r));
+	struct session_register of_it = *r;
+
+	of_it.pid = e->pid;
+	ctl_send(e->there, session_message(SESSION_OP_REGISTER, &of_it));
 	kit_settle();
+}
+
+static void note_qemu(const struct vm *vm, const struct hv_vm_id *qemu)
+{
+	struct standby_note n = {.pid = qemu->pid, .start_ticks = qemu->start_ticks};
+
+	strcpy(n.qmp, qemu->qmp_path);
+	assert_int_equal(standby_note(vm->saved.dir, &n), 0);
 }
 
 static void send_end(struct end *e, enum session_outcome outcome, int rc, const char *text)
@@ -73,14 +83,58 @@ static void a_backup_is_admitted_and_ends(void **state)
 	assert_string_equal(vm->saved.peer.name, "hostA");
 	assert_string_equal(vm->saved.mode, "remus");
 	assert_int_equal(vm->saved.epoch_ms, 50);
-	/* Its standby gets a process. */
-	r.standby_pid = 77;
-	r.standby_start_ticks = 88;
-	strcpy(r.qmp, "/q");
+	/* Its standby gets a process: root's note counts, and nothing that the sink reports. */
+	send_register(&e, &r);
+	assert_int_equal(vm->saved.qemu.pid, 0);
+	assert_int_equal(standby_note(vm->saved.dir, &(struct standby_note){77, 88, "/q"}), 0);
 	send_register(&e, &r);
 	assert_true(vm->saved.qemu.pid == 77 && vm->saved.qemu.start_ticks == 88);
+	assert_string_equal(vm->saved.qemu.qmp_path, "/q");
 	send_end(&e, SESSION_DISCARDED, 0, "");
 	assert_null(vm_by_id(&d, ID));
+	kit_hang_up(&e);
+}
+
+/* A process that registers is that process; with less than root's rights it is a sink at most. */
+static void nobody_registers_for_another(void **state)
+{
+	struct session_register r = offer(3, "s1");
+	struct end e;
+
+	(void)state;
+	kit_connect(&e);
+	r.pid = 1;
+	ctl_send(e.there, session_message(SESSION_OP_REGISTER, &r));
+	kit_settle();
+	assert_null(vm_by_id(&d, ID));
+	assert_true(e.closed);
+	kit_hang_up(&e);
+}
+
+static void a_sink_has_no_more_rights_than_its_part(void **state)
+{
+	struct session_register r = offer(3, "s1");
+	struct end e;
+	struct vm *vm;
+
+	(void)state;
+	if (geteuid()) {
+		skip(); /* needs another user */
+		return;
+	}
+	vm = kit_vm(SESSION_PRIMARY);
+	strcpy(vm->saved.session, "s1");
+	r.role = SESSION_PRIMARY;
+	kit_connect_as(&e, 65534);
+	send_register(&e, &r);
+	assert_true(e.closed && !vm->now.rep);
+	kit_hang_up(&e);
+	vm_drop(vm);
+	r.role = SESSION_BACKUP;
+	kit_connect_as(&e, 65534);
+	send_register(&e, &r);
+	kit_expect(&e, SESSION_OP_GO);
+	send_end(&e, SESSION_DISCARDED, 0, "");
 	kit_hang_up(&e);
 }
 
@@ -177,7 +231,8 @@ static void a_session_is_adopted(void **state)
 static void a_promoted_standby_is_the_vm(void **state)
 {
 	struct session_register r = offer(3, "s1");
-	struct session_end end = {.outcome = SESSION_PROMOTED, .generation = 4};
+	/* The generation is not the sink's to choose: it is one more than before. */
+	struct session_end end = {.outcome = SESSION_PROMOTED, .generation = 400};
 	struct hv_vm_id qemu = kit_qemu();
 	struct end e, stale;
 	struct vm *vm;
@@ -189,9 +244,7 @@ static void a_promoted_standby_is_the_vm(void **state)
 	r = offer(3, "s2"); /* comes while the older one is about to be promoted */
 	kit_connect(&stale);
 	send_register(&stale, &r);
-	end.pid = qemu.pid;
-	end.start_ticks = qemu.start_ticks;
-	strcpy(end.qmp, qemu.qmp_path);
+	note_qemu(vm_by_id(&d, ID), &qemu);
 	ctl_send(e.there, session_message(SESSION_OP_DONE, &end));
 	kit_settle();
 	ctl_free(e.there);
@@ -218,7 +271,7 @@ static void a_promotion_that_was_not_reported_counts(void **state)
 	vm->saved.generation = 3;
 	kit_path(vm->saved.dir, sizeof(vm->saved.dir), "run/" ID);
 	assert_int_equal(tv_mkdirs(vm->saved.dir), 0);
-	promotion_note(vm->saved.dir, 4);
+	assert_int_equal(promotion_note(vm->saved.dir, 4), 0);
 	session_ended(vm);
 	assert_ptr_equal(vm_by_id(&d, ID), vm);
 	assert_true(vm->role == SESSION_PRIMARY && vm->saved.generation == 4);
@@ -404,6 +457,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_backup_is_admitted_and_ends),
+		T(nobody_registers_for_another),
+		T(a_sink_has_no_more_rights_than_its_part),
 		T(a_stale_primary_is_refused),
 		T(a_newer_session_waits_for_the_older),
 		T(one_that_gives_up_waiting_is_forgotten),

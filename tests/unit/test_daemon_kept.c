@@ -2,6 +2,8 @@
 /* What the daemon has on disk about generations and stopped QEMUs, and the names it gives. */
 #include "daemon_kit.h"
 
+#include <errno.h>
+
 static void generations_only_grow(void **state)
 {
 	(void)state;
@@ -92,15 +94,37 @@ static void damaged_notes_are_ignored(void **state)
 	}
 }
 
-static void a_promotion_is_noted(void **state)
+static void notes_are_roots(void **state)
 {
+	struct standby_note n = {4711, 99, "/run/x y.qmp"}, got;
+	char dir[300], path[400];
+
 	(void)state;
-	promotion_forget(d.conf.state_dir);
-	assert_int_equal(promotion_noted(d.conf.state_dir), 0);
-	promotion_note(d.conf.state_dir, 7);
-	assert_int_equal(promotion_noted(d.conf.state_dir), 7);
-	promotion_forget(d.conf.state_dir);
-	assert_int_equal(promotion_noted(d.conf.state_dir), 0);
+	kit_path(dir, sizeof(dir), "run/" ID);
+	assert_int_equal(promotion_noted(dir), 0);
+	assert_false(standby_noted(dir, &got));
+	assert_int_equal(tv_mkdirs(d.conf.run_dir), 0);
+	assert_int_equal(promotion_note(dir, 7), 0);
+	assert_int_equal(standby_note(dir, &n), 0);
+	assert_int_equal(promotion_noted(dir), 7);
+	assert_true(standby_noted(dir, &got));
+	assert_true(got.pid == 4711 && got.start_ticks == 99);
+	assert_string_equal(got.qmp, n.qmp);
+	/* A link, or another user's file, is no note. */
+	snprintf(path, sizeof(path), "%s.standby", dir);
+	assert_int_equal(truncate(path, 5), 0);
+	assert_false(standby_noted(dir, &got));
+	unlink(path);
+	assert_int_equal(symlink("/etc/hostname", path), 0);
+	assert_false(standby_noted(dir, &got));
+	assert_int_equal(standby_note(dir, &n), -ELOOP);
+	snprintf(path, sizeof(path), "%s.promoted", dir);
+	if (!geteuid()) {
+		assert_int_equal(chown(path, 65534, 65534), 0);
+		assert_int_equal(promotion_noted(dir), 0);
+	}
+	notes_forget(dir);
+	assert_int_not_equal(access(path, F_OK), 0);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, kit_set_up, kit_tear_down)
@@ -108,7 +132,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {T(generations_only_grow), T(slots_share_no_name),
 					   T(what_is_kept_keeps_its_slot),
-					   T(damaged_notes_are_ignored), T(a_promotion_is_noted)};
+					   T(damaged_notes_are_ignored), T(notes_are_roots)};
 
 	return cmocka_run_group_tests_name("daemon_kept", tests, NULL, NULL);
 }

@@ -144,16 +144,17 @@ static void a_forgotten_vm_leaves_nothing(void **state)
 	vm = kit_vm(SESSION_BACKUP);
 	kit_path(vm->saved.dir, sizeof(vm->saved.dir), "run/" ID);
 	assert_int_equal(tv_mkdirs(vm->saved.dir), 0);
-	promotion_note(vm->saved.dir, 3);
-	kit_path(page, sizeof(page), "run/" ID "/page");
+	assert_int_equal(promotion_note(vm->saved.dir, 3), 0);
+	kit_path(page, sizeof(page), "run/" ID ".page");
 	assert_int_equal(tv_write_file(page, "", 0), 0);
 	vm_save(vm);
 	kit_path(file, sizeof(file), "vms/" ID ".json");
 	assert_int_equal(access(file, F_OK), 0);
 	vm_drop(vm);
-	kit_path(page, sizeof(page), "run/" ID);
 	assert_int_not_equal(access(file, F_OK), 0);
 	assert_int_not_equal(access(page, F_OK), 0);
+	kit_path(page, sizeof(page), "run");
+	assert_int_equal(rmdir(page), 0);
 	assert_null(vm_by_id(&d, ID));
 }
 

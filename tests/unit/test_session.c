@@ -190,7 +190,7 @@ static void strangers_are_no_message(void **state)
 
 static void the_end_is_carried_with_its_outcome(void **state)
 {
-	struct session_end end = {.outcome = SESSION_PROMOTED, .generation = 7, .pid = 5}, back;
+	struct session_end end = {.outcome = SESSION_PROMOTED, .generation = 7}, back;
 	json_t *msg = session_message(SESSION_OP_DONE, &end);
 	struct tv_err e = {0};
 
@@ -201,9 +201,9 @@ static void the_end_is_carried_with_its_outcome(void **state)
 	json_object_set_new(msg, "outcome", json_string("a word of a later version"));
 	assert_int_equal(session_body(SESSION_OP_DONE, msg, &back, sizeof(back), &e), 0);
 	assert_int_equal(back.outcome, SESSION_FAILED);
-	json_object_del(msg, "pid");
+	json_object_del(msg, "generation");
 	assert_int_equal(session_body(SESSION_OP_DONE, msg, &back, sizeof(back), &e), -EINVAL);
-	assert_string_equal(e.text, "done: field 'pid' is missing");
+	assert_string_equal(e.text, "done: field 'generation' is missing");
 	json_decref(msg);
 }
 
