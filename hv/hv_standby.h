@@ -17,11 +17,14 @@
 #include "hv/hv.h"
 
 struct hv_standby;
+struct hv_host_ops; /* hv/host/host.h */
 
 struct hv_standby_conf {
-	const char *dir; /* run directory of this VM on this host; exists, private to us */
-	/* Bridge that tap NICs join at promotion; NULL leaves that to the user. */
-	const char *bridge;
+	/* All that needs rights on this host; both must outlive the standby. */
+	const struct hv_host_ops *host;
+	void *host_arg;
+	const char *dir;    /* run directory of this VM on this host; exists, private to us */
+	const char *bridge; /* that tap NICs join at promotion; NULL: none. Only checked here */
 	/* Names of created taps: prefix + number; NULL: "tv" + part of the id. */
 	const char *tap_prefix;
 	const char *vm_id;
@@ -68,9 +71,6 @@ int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, i
 		       struct tv_err *e) TV_MUST_CHECK;
 /* After a promotion: why the VM has no network; "": it has. */
 const char *hv_standby_taps_why(const struct hv_standby *sb);
-/* The taps of a promoted VM once more, from any process. TV_E_GONE: it has ended. */
-int hv_standby_taps_again(const struct hv_vm_id *vm, const char *bridge,
-			  struct tv_err *e) TV_MUST_CHECK;
 /* After promotion: frees sb; the VM keeps running. NULL is allowed. */
 void hv_standby_release(struct hv_standby *sb);
 /* Ends the standby QEMU and removes its files and taps. NULL is allowed. */

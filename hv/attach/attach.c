@@ -145,6 +145,20 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	return 0;
 }
 
+static int find_ram(struct hv_vm *vm, uint64_t *page_bytes, struct tv_err *e)
+{
+	struct hv_proc_fds fds;
+	int rc = hv_proc_open(vm->id.pid, &fds);
+
+	if (rc)
+		return tv_fail(e, rc, "cannot open the memory of QEMU (pid %d): %s",
+			       (int)vm->id.pid, tv_strerror(rc));
+	rc = hv_ramblock_find(vm->qmp, &fds, &vm->qemu, vm->blocks, HV_MAX_BLOCKS, &vm->n_blocks,
+			      page_bytes, e);
+	hv_proc_close(&fds);
+	return rc;
+}
+
 /* Finds the RAM blocks, and collects all reasons against protecting this VM. */
 static int examine(struct hv_vm *vm, const struct hv_opts *opts, struct hv_refusals *refusals,
 		   struct tv_err *e)
@@ -158,8 +172,7 @@ static int examine(struct hv_vm *vm, const struct hv_opts *opts, struct hv_refus
 	rc = look_around(vm, opts, l, e);
 	if (rc)
 		goto out;
-	ram_rc = hv_ramblock_find(vm->qmp, vm->id.pid, &vm->qemu, vm->blocks, HV_MAX_BLOCKS,
-				  &vm->n_blocks, &l->check.page_bytes, &ram_err);
+	ram_rc = find_ram(vm, &l->check.page_bytes, &ram_err);
 	l->check.main_shared = !ram_rc && main_is_shared(vm);
 	hv_check_facts(&l->check, refusals);
 	if (refusals->n)

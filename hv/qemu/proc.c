@@ -2,6 +2,7 @@
 #include "hv/qemu/proc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #define CMDLINE_LIMIT (1u << 20)
 #define MAPS_LIMIT (64u << 20)
+#define READ_BYTES (64u << 10)
 
 char **hv_proc_argv(const char *root, pid_t pid)
 {
@@ -82,6 +84,34 @@ bool hv_proc_is_qemu(const char *root, pid_t pid, char *const *argv)
 	return argv && argv[0] && is_qemu_name(argv[0]);
 }
 
+int hv_proc_open(pid_t pid, struct hv_proc_fds *out)
+{
+	static const struct {
+		const char *name;
+		int flags;
+	} files[] = {{"mem", O_RDWR}, {"maps", O_RDONLY}, {"exe", O_RDONLY}};
+	int *fd[] = {&out->mem, &out->maps, &out->exe};
+	char path[64];
+	int rc = 0;
+
+	*out = HV_PROC_FDS_NONE;
+	for (unsigned i = 0; i < sizeof(files) / sizeof(*files) && !rc; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, files[i].name);
+		*fd[i] = open(path, files[i].flags | O_CLOEXEC);
+		rc = *fd[i] < 0 ? -errno : 0;
+	}
+	if (rc)
+		hv_proc_close(out);
+	return rc;
+}
+
+void hv_proc_close(struct hv_proc_fds *fds)
+{
+	tv_close_fd(&fds->mem);
+	tv_close_fd(&fds->maps);
+	tv_close_fd(&fds->exe);
+}
+
 static bool parse_line(char *line, struct hv_map *m)
 {
 	char perm[8];
@@ -133,6 +163,34 @@ int hv_maps_read(pid_t pid, struct hv_maps *out)
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 	rc = tv_read_file(path, MAPS_LIMIT, &text, NULL);
 	return rc ? rc : hv_maps_parse(text, out);
+}
+
+int hv_maps_read_fd(int fd, struct hv_maps *out)
+{
+	struct tv_buf text;
+	int rc = 0;
+
+	*out = (struct hv_maps){0};
+	tv_buf_init(&text, MAPS_LIMIT);
+	while (!rc) {
+		ssize_t r;
+
+		rc = tv_buf_reserve(&text, READ_BYTES);
+		if (rc)
+			break;
+		r = pread(fd, text.data + text.bytes, READ_BYTES, (off_t)text.bytes);
+		if (r < 0 && errno != EINTR)
+			rc = -errno;
+		if (r == 0)
+			break;
+		text.bytes += r > 0 ? (size_t)r : 0;
+	}
+	if (!rc)
+		rc = tv_buf_add(&text, "", 1);
+	if (!rc)
+		rc = hv_maps_parse((char *)text.data, out);
+	tv_buf_dispose(&text);
+	return rc;
 }
 
 void hv_maps_dispose(struct hv_maps *m)

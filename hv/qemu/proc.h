@@ -15,6 +15,19 @@ bool hv_proc_uid(const char *root, pid_t pid, uid_t *uid);
 /* Is it a QEMU system emulator, by its executable or, where that is hidden, by argv[0]? */
 bool hv_proc_is_qemu(const char *root, pid_t pid, char *const *argv);
 
+/*
+ * A process's memory, opened once by whoever has the right to: with these any process can use it.
+ * -1: not open.
+ */
+struct hv_proc_fds {
+	int mem;  /* /proc/PID/mem, also to be written */
+	int maps; /* /proc/PID/maps */
+	int exe;  /* its program */
+};
+#define HV_PROC_FDS_NONE ((struct hv_proc_fds){.mem = -1, .maps = -1, .exe = -1})
+int hv_proc_open(pid_t pid, struct hv_proc_fds *out) TV_MUST_CHECK;
+void hv_proc_close(struct hv_proc_fds *fds);
+
 struct hv_map { /* one line of /proc/PID/maps */
 	uint64_t start, end, offset;
 	bool readable, writable, shared;
@@ -27,6 +40,8 @@ struct hv_maps {
 };
 int hv_maps_parse(const char *text, struct hv_maps *out) TV_MUST_CHECK;
 int hv_maps_read(pid_t pid, struct hv_maps *out) TV_MUST_CHECK;
+/* The same from an open /proc/PID/maps, as it is now. */
+int hv_maps_read_fd(int fd, struct hv_maps *out) TV_MUST_CHECK;
 void hv_maps_dispose(struct hv_maps *m);
 /* Is [start, start + bytes) wholly inside readable mappings without a gap? */
 bool hv_maps_cover(const struct hv_maps *m, uint64_t start, uint64_t bytes);

@@ -12,7 +12,7 @@
  *   devices.h   devices and NICs
  *   drivers.h   which device drivers a protected VM may have
  *   ramblock.h  RAM blocks, and where they lie in the process
- *   spawn.h     starting and ending QEMU processes
+ *   spawn.h     a program that is only asked, and ending any process
  *
  * hv_find and hv_list of hv.h are here, too (find.c).
  *

@@ -17,6 +17,8 @@ struct hv_qmp;
  * process is at the other end. */
 int hv_qmp_open(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out,
 		struct tv_err *e) TV_MUST_CHECK;
+/* Its first part: a connected socket, or negative as above. */
+int hv_qmp_connect(const char *path, pid_t pid, struct tv_err *e) TV_MUST_CHECK;
 /* The same on a connected socket, which is taken over in any case; name is for sentences. */
 int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out,
 		   struct tv_err *e) TV_MUST_CHECK;

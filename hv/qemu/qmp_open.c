@@ -113,14 +113,21 @@ static int check_peer(int fd, const char *path, pid_t pid, struct tv_err *e)
 		path, (int)c.pid, (unsigned)c.uid, (int)pid);
 }
 
-int hv_qmp_open(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
+int hv_qmp_connect(const char *path, pid_t pid, struct tv_err *e)
 {
 	int fd = connect_path(path, e), rc;
 
-	*out = NULL;
 	if (fd >= 0 && pid && (rc = check_peer(fd, path, pid, e))) {
 		close(fd);
 		return rc;
 	}
+	return fd;
+}
+
+int hv_qmp_open(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
+{
+	int fd = hv_qmp_connect(path, pid, e);
+
+	*out = NULL;
 	return fd < 0 ? fd : hv_qmp_open_fd(fd, path, timeout_ms, out, e);
 }

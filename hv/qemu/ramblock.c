@@ -220,8 +220,9 @@ static int check_mapped(const struct hv_ramblock *b, unsigned n, const struct hv
 	return 0;
 }
 
-static int find_hosts(struct hv_qmp *q, pid_t pid, struct hv_qemu *qemu, struct hv_ramblock *b,
-		      unsigned n, unsigned listed, const struct hv_maps *maps, struct tv_err *e)
+static int find_hosts(struct hv_qmp *q, const struct hv_proc_fds *fds, struct hv_qemu *qemu,
+		      struct hv_ramblock *b, unsigned n, unsigned listed,
+		      const struct hv_maps *maps, struct tv_err *e)
 {
 	char name[256];
 	uint64_t host = 0;
@@ -231,15 +232,16 @@ static int find_hosts(struct hv_qmp *q, pid_t pid, struct hv_qemu *qemu, struct 
 	if (qemu->ramblock_hva)
 		return 0;
 	qemu->ram_way = HV_RAM_LIST;
-	if (!tv_fault("hv_ramlist") && !hv_ramlist_hosts(pid, b, n, listed, maps))
+	if (!tv_fault("hv_ramlist") && !hv_ramlist_hosts(fds, b, n, listed, maps))
 		return 0;
 	qemu->ram_way = HV_RAM_MAPS;
 	rc = ask_gpa2hva(q, name, sizeof(name), &host, e);
 	return rc ? rc : hv_ramblock_by_maps(b, n, name, host, maps, e);
 }
 
-int hv_ramblock_find(struct hv_qmp *q, pid_t pid, struct hv_qemu *qemu, struct hv_block *out,
-		     unsigned max, unsigned *n, uint64_t *page_bytes, struct tv_err *e)
+int hv_ramblock_find(struct hv_qmp *q, const struct hv_proc_fds *fds, struct hv_qemu *qemu,
+		     struct hv_block *out, unsigned max, unsigned *n, uint64_t *page_bytes,
+		     struct tv_err *e)
 {
 	struct hv_ramblock *b = calloc(max, sizeof(*b));
 	struct hv_maps maps = {0};
@@ -255,10 +257,10 @@ int hv_ramblock_find(struct hv_qmp *q, pid_t pid, struct hv_qemu *qemu, struct h
 		rc = hv_ramblock_parse(text, b, max, n, &listed, e);
 	if (!rc)
 		rc = find_main(q, b, *n, &main, e);
-	if (!rc && (rc = hv_maps_read(pid, &maps)))
-		tv_fail(e, rc, "cannot read /proc/%d/maps: %s", (int)pid, tv_strerror(rc));
+	if (!rc && (rc = hv_maps_read_fd(fds->maps, &maps)))
+		tv_fail(e, rc, "cannot read what QEMU has mapped: %s", tv_strerror(rc));
 	if (!rc)
-		rc = find_hosts(q, pid, qemu, b, *n, listed, &maps, e);
+		rc = find_hosts(q, fds, qemu, b, *n, listed, &maps, e);
 	if (!rc)
 		rc = check_mapped(b, *n, &maps, e);
 	*page_bytes = 0;

@@ -35,13 +35,13 @@ int hv_ramblock_by_maps(struct hv_ramblock *b, unsigned n, const char *main_name
  * Addresses from QEMU's own list of RAM blocks (ramlist.c). -ENOTSUP when this binary does not
  * export the symbol or the list does not match `info ramblock` in every detail.
  */
-int hv_ramlist_hosts(pid_t pid, struct hv_ramblock *b, unsigned n, unsigned listed,
-		     const struct hv_maps *maps) TV_MUST_CHECK;
+int hv_ramlist_hosts(const struct hv_proc_fds *fds, struct hv_ramblock *b, unsigned n,
+		     unsigned listed, const struct hv_maps *maps) TV_MUST_CHECK;
 
-/* All of it: blocks of a VM with address and role. Sets qemu->ram_way. page_bytes: the largest
+/* All of it: blocks of a VM with address and role; fds: of its process. Sets qemu->ram_way. page_bytes: the largest
  * backing page. */
-int hv_ramblock_find(struct hv_qmp *q, pid_t pid, struct hv_qemu *qemu, struct hv_block *out,
-		     unsigned max, unsigned *n, uint64_t *page_bytes,
+int hv_ramblock_find(struct hv_qmp *q, const struct hv_proc_fds *fds, struct hv_qemu *qemu,
+		     struct hv_block *out, unsigned max, unsigned *n, uint64_t *page_bytes,
 		     struct tv_err *e) TV_MUST_CHECK;
 
 #endif

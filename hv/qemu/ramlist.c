@@ -17,13 +17,11 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define NODE_BYTES 768 /* how much of a RAMBlock is looked at: 7.2 needs 400 */
@@ -37,11 +35,9 @@ struct node {
 	uint8_t data[NODE_BYTES];
 };
 
-static bool read_mem(pid_t pid, uint64_t addr, void *dst, size_t n)
+static bool read_mem(int mem_fd, uint64_t addr, void *dst, size_t n)
 {
-	struct iovec local = {dst, n}, remote = {(void *)(uintptr_t)addr, n};
-
-	return process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)n;
+	return pread(mem_fd, dst, n, (off_t)addr) == (ssize_t)n;
 }
 
 static uint64_t slot(const uint8_t *data, unsigned i)
@@ -99,32 +95,32 @@ static bool elf_symbol(const uint8_t *img, size_t size, const char *name, uint64
 }
 
 /* Where the executable's first page lies in the process; 0 when it is not to be seen. */
-static uint64_t exe_start(pid_t pid, const struct hv_maps *maps)
+static uint64_t exe_start(int exe_fd, const struct hv_maps *maps)
 {
-	char exe[4096];
+	char path[64], exe[4096];
+	ssize_t n;
 
-	if (!hv_proc_link("/proc", pid, "exe", exe, sizeof(exe)))
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", exe_fd);
+	n = readlink(path, exe, sizeof(exe) - 1);
+	if (n < 0)
 		return 0;
+	exe[n] = '\0';
 	for (unsigned i = 0; i < maps->n; i++)
 		if (maps->map[i].offset == 0 && !strcmp(maps->map[i].path, exe))
 			return maps->map[i].start;
 	return 0;
 }
 
-static bool find_head(pid_t pid, const struct hv_maps *maps, uint64_t *addr, uint64_t *bytes)
+static bool find_head(int exe_fd, const struct hv_maps *maps, uint64_t *addr, uint64_t *bytes)
 {
-	uint64_t value, base, start = exe_start(pid, maps);
-	TV_CLOSE int fd = -1;
-	char path[64];
+	uint64_t value, base, start = exe_start(exe_fd, maps);
 	struct stat st;
 	void *img;
 	bool found;
 
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (!start || fd < 0 || fstat(fd, &st))
+	if (!start || fstat(exe_fd, &st))
 		return false;
-	img = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	img = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, exe_fd, 0);
 	if (img == MAP_FAILED)
 		return false;
 	found = elf_symbol(img, (size_t)st.st_size, "ram_list", &value, bytes, &base);
@@ -144,7 +140,7 @@ static int block_named(const struct hv_ramblock *b, unsigned n, const char *name
 }
 
 /* Walks with a candidate layout; true when it meets every block once and as many as listed. */
-static bool walk(pid_t pid, uint64_t first, size_t name_at, unsigned next_slot,
+static bool walk(int mem_fd, uint64_t first, size_t name_at, unsigned next_slot,
 		 const struct hv_ramblock *b, unsigned n, unsigned listed, struct node *nodes)
 {
 	bool seen[HV_MAX_BLOCKS] = {false};
@@ -154,7 +150,7 @@ static bool walk(pid_t pid, uint64_t first, size_t name_at, unsigned next_slot,
 		struct node *d = &nodes[k];
 		char *name = (char *)d->data + name_at;
 
-		if (k == listed || !read_mem(pid, p, d->data, NODE_BYTES))
+		if (k == listed || !read_mem(mem_fd, p, d->data, NODE_BYTES))
 			return false;
 		d->addr = p;
 		d->block = -1;
@@ -185,24 +181,24 @@ static size_t find_name(const uint8_t *data, const struct hv_ramblock *b, unsign
 	return SIZE_MAX;
 }
 
-static bool find_list(pid_t pid, uint64_t head, uint64_t bytes, const struct hv_ramblock *b,
+static bool find_list(int mem_fd, uint64_t head, uint64_t bytes, const struct hv_ramblock *b,
 		      unsigned n, unsigned listed, struct node *nodes)
 {
 	uint8_t top[HEAD_BYTES] = {0}, data[NODE_BYTES];
 	size_t len = bytes && bytes < HEAD_BYTES ? bytes : HEAD_BYTES, name_at;
 
-	if (!read_mem(pid, head, top, len))
+	if (!read_mem(mem_fd, head, top, len))
 		return false;
 	for (unsigned i = 0; i < len / 8; i++) {
 		uint64_t first = slot(top, i);
 
-		if (!first || first % 8 || !read_mem(pid, first, data, NODE_BYTES))
+		if (!first || first % 8 || !read_mem(mem_fd, first, data, NODE_BYTES))
 			continue;
 		name_at = find_name(data, b, n);
 		if (name_at == SIZE_MAX)
 			continue;
 		for (unsigned next = 0; next < SLOTS; next++)
-			if (walk(pid, first, name_at, next, b, n, listed, nodes))
+			if (walk(mem_fd, first, name_at, next, b, n, listed, nodes))
 				return true;
 	}
 	return false;
@@ -275,18 +271,18 @@ static int read_hosts(const struct node *nodes, unsigned listed, struct hv_rambl
 	return all_different(b, n) ? 0 : -ENOTSUP;
 }
 
-int hv_ramlist_hosts(pid_t pid, struct hv_ramblock *b, unsigned n, unsigned listed,
-		     const struct hv_maps *maps)
+int hv_ramlist_hosts(const struct hv_proc_fds *fds, struct hv_ramblock *b, unsigned n,
+		     unsigned listed, const struct hv_maps *maps)
 {
 	TV_FREE struct node *nodes = NULL;
 	uint64_t head, bytes;
 
-	if (listed > MAX_NODES || n > HV_MAX_BLOCKS || !find_head(pid, maps, &head, &bytes))
+	if (listed > MAX_NODES || n > HV_MAX_BLOCKS || !find_head(fds->exe, maps, &head, &bytes))
 		return -ENOTSUP;
 	nodes = calloc(listed, sizeof(*nodes));
 	if (!nodes)
 		return -ENOMEM;
-	if (!find_list(pid, head, bytes, b, n, listed, nodes))
+	if (!find_list(fds->mem, head, bytes, b, n, listed, nodes))
 		return -ENOTSUP;
 	return read_hosts(nodes, listed, b, n, maps);
 }

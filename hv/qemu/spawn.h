@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Processes: starting a QEMU that outlives us, and ending one. Private to hv/: see qemu.h. */
+/* Processes: starting one that answers a question, and ending any. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_SPAWN_H
 #define HV_QEMU_SPAWN_H
 
 #include "common/common.h"
 
-/*
- * Starts a program as a child of init, in its own session, with stdin from /dev/null,
- * stdout and stderr to log_path, and none of our other files. cwd is used when it exists.
- */
-int hv_spawn_detached(const char *path, char *const *argv, const char *cwd, const char *log_path,
-		      pid_t *pid, int *pidfd, struct tv_err *e) TV_MUST_CHECK;
 /* Starts a program as our child, to be waited for, with fd as its stdin and stdout. */
 int hv_spawn_on(const char *path, const char *const *argv, int fd, int err_fd,
 		pid_t *pid) TV_MUST_CHECK;

@@ -4,10 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define PIECE_BYTES (64u << 10)
@@ -23,25 +21,12 @@ uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block)
 	return block == sb->main_block ? sb->map : NULL;
 }
 
-/* For what process_vm_writev may not write: /proc/PID/mem also writes what is mapped read-only. */
-static int open_mem(struct hv_standby *sb)
+/* What is mapped read-only there is written, too. */
+static int vm_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool write)
 {
-	char path[64];
-
-	if (sb->mem_fd >= 0)
-		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)sb->pid);
-	sb->mem_fd = open(path, O_RDWR | O_CLOEXEC);
-	return sb->mem_fd < 0 ? -errno : 0;
-}
-
-static int mem_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool write)
-{
-	int rc = open_mem(sb);
-
-	while (!rc && n) {
-		ssize_t r = write ? pwrite(sb->mem_fd, p, n, (off_t)addr)
-				  : pread(sb->mem_fd, p, n, (off_t)addr);
+	while (n) {
+		ssize_t r = write ? pwrite(sb->vm.fds.mem, p, n, (off_t)addr)
+				  : pread(sb->vm.fds.mem, p, n, (off_t)addr);
 
 		if (r < 0 && errno == EINTR)
 			continue;
@@ -50,25 +35,6 @@ static int mem_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool 
 		p = (char *)p + r;
 		addr += (uint64_t)r;
 		n -= (size_t)r;
-	}
-	return rc;
-}
-
-static int vm_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool write)
-{
-	while (n) {
-		struct iovec l = {p, n}, r = {(void *)(uintptr_t)addr, n};
-		ssize_t done = write ? process_vm_writev(sb->pid, &l, 1, &r, 1, 0)
-				     : process_vm_readv(sb->pid, &l, 1, &r, 1, 0);
-
-		if (done <= 0) {
-			if (done < 0 && errno == ESRCH)
-				return TV_E_GONE;
-			return mem_io(sb, addr, p, n, write);
-		}
-		p = (char *)p + done;
-		addr += (uint64_t)done;
-		n -= (size_t)done;
 	}
 	return 0;
 }

@@ -19,13 +19,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define STATE_LIMIT_BYTES (64u << 20)
 #define BUFFER_BYTES (1 << 20)
 #define FREEZE_MS 100
-#define KILL_MS 10000
 #define FD_NAME HV_PREFIX "-state"
 
 struct load {
@@ -105,7 +103,7 @@ static int pump(struct load *l)
 	for (;;) {
 		struct pollfd p[3] = {
 			{.fd = hv_qmp_fd(l->sb->qmp), .events = POLLIN},
-			{.fd = l->sb->pidfd, .events = POLLIN},
+			{.fd = l->sb->vm.pidfd, .events = POLLIN},
 			{.fd = l->fd, .events = POLLOUT},
 		};
 		int rc = saw_resume(l->sb);
@@ -129,13 +127,13 @@ static int pump(struct load *l)
  */
 static int give_up(struct hv_standby *sb, int rc)
 {
-	syscall(SYS_pidfd_send_signal, sb->pidfd, SIGSTOP, NULL, 0);
+	(void)!sb->host->signal(sb->host_arg, SIGSTOP);
 	if (poll(&(struct pollfd){.fd = hv_qmp_fd(sb->qmp), .events = POLLIN}, 1, FREEZE_MS) > 0 &&
 	    saw_resume(sb) > 0) {
-		syscall(SYS_pidfd_send_signal, sb->pidfd, SIGCONT, NULL, 0);
+		(void)!sb->host->signal(sb->host_arg, SIGCONT);
 		return 0;
 	}
-	(void)!hv_pidfd_kill(sb->pidfd, KILL_MS);
+	(void)!hv_standby_end(sb);
 	sb->ran = saw_resume(sb) > 0;
 	return rc;
 }
@@ -152,8 +150,8 @@ static void add_reason(struct hv_standby *sb, struct tv_err *e, int rc)
 		why = json_string_value(json_object_get(ret, "error-desc"));
 	/* It closes its monitor before it has ended. */
 	if (rc == TV_E_GONE)
-		hv_pidfd_ended(sb->pidfd, 1000);
-	hv_standby_last_words(sb->dir, words, sizeof(words));
+		hv_pidfd_ended(sb->vm.pidfd, 1000);
+	hv_standby_last_words(sb->vm.log_fd, words, sizeof(words));
 	if (!why && words[0])
 		why = words;
 	tv_fail(e, rc, "the standby did not take over the VM's state (%s): %s",
@@ -172,7 +170,7 @@ static int load_state(struct load *l, struct tv_err *e)
 		return rc;
 	l->sb->spent = true;
 	if (tv_fault("standby_load"))
-		(void)!hv_pidfd_kill(l->sb->pidfd, KILL_MS);
+		(void)!hv_standby_end(l->sb);
 	rc = hv_qmp_cmd(l->sb->qmp, "migrate-incoming", json_pack("{s:s}", "uri", "fd:" FD_NAME),
 			NULL, ms_left(l), e);
 	if (rc && rc != TV_E_GONE && rc != -ETIMEDOUT)
@@ -207,7 +205,7 @@ int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, i
 	if (rc)
 		return rc;
 	l.deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS;
-	if (hv_standby_taps_up(sb, &sb->taps_why))
+	if (sb->host->taps(sb->host_arg, &sb->taps_why))
 		tv_log(TV_ERROR, "%s: its network is missing: %s", sb->name, sb->taps_why.text);
 	rc = load_state(&l, e);
 	tv_close_fd(&l.fd);

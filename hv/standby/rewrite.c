@@ -139,7 +139,7 @@ static bool is_taken(struct hv_rewrite *rw, const char *name)
 {
 	const char *qmp = strrchr(rw->qmp_path, '/');
 
-	if (!strcmp(name, HV_STANDBY_LOG) || !strcmp(name, HV_STANDBY_FILES) ||
+	if (!strcmp(name, HV_HOST_LOG) || !strcmp(name, HV_HOST_FILES) ||
 	    !strcmp(name, HV_STANDBY_PROMOTED) || *name == '.' ||
 	    !strcmp(name, qmp ? qmp + 1 : rw->qmp_path))
 		return true;

@@ -11,18 +11,12 @@
 #include "hv/standby/standby_int.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#define START_MS 30000
-#define RETRY_MS 5
-#define KILL_MS 10000
 
 /* ---- starting ---- */
 static int load_blocks(struct hv_standby *sb, json_t *desc, struct tv_err *e)
@@ -62,13 +56,10 @@ static int take_conf(struct hv_standby *sb, json_t *desc, const struct hv_standb
 		return tv_fail(e, -EINVAL,
 			       "the standby has no run directory, or one with too long a name");
 	strcpy(sb->dir, conf->dir);
-	n = snprintf(sb->qmp_path, sizeof(sb->qmp_path), "%s/" HV_STANDBY_QMP, conf->dir);
+	n = snprintf(sb->qmp_path, sizeof(sb->qmp_path), "%s/" HV_HOST_QMP, conf->dir);
 	if (n < 0 || (size_t)n >= sizeof(sb->qmp_path))
 		return tv_fail(e, -ENAMETOOLONG,
 			       "the run directory's name %s is too long for a socket", conf->dir);
-	if (conf->bridge && strlen(conf->bridge) >= sizeof(sb->bridge))
-		return tv_fail(e, -EINVAL, "%s is no name of a bridge", conf->bridge);
-	snprintf(sb->bridge, sizeof(sb->bridge), "%s", conf->bridge ? conf->bridge : "");
 	snprintf(sb->name, sizeof(sb->name), "%s", name ? name : "");
 	return load_blocks(sb, desc, e);
 }
@@ -89,57 +80,6 @@ static int make_ram(struct hv_standby *sb, char *path, size_t room, struct tv_er
 	sb->map = p;
 	snprintf(path, room, "/proc/%d/fd/%d", (int)getpid(), sb->ram_fd);
 	return 0;
-}
-
-/* Not in the primary's folder: all paths are whole, and a name of its own must not be found there. */
-static int launch(struct hv_standby *sb, bool again, struct tv_err *e)
-{
-	char log[sizeof(sb->dir) + 32];
-	char *name = sb->argv[0];
-	int rc;
-
-	hv_standby_remove_files(sb->dir, !again);
-	unlink(sb->qmp_path);
-	rc = hv_standby_note_files(sb->dir, sb->argv, e);
-	if (rc)
-		return rc;
-	snprintf(log, sizeof(log), "%s/" HV_STANDBY_LOG, sb->dir);
-	sb->argv[0] = sb->binary;
-	rc = hv_spawn_detached(sb->binary, sb->argv, "/", log, &sb->pid, &sb->pidfd, e);
-	sb->argv[0] = name;
-	if (!rc)
-		sb->start_ticks = tv_pid_start_ticks(sb->pid);
-	return rc;
-}
-
-static int ended_error(const struct hv_standby *sb, struct tv_err *e)
-{
-	char words[512];
-
-	hv_standby_last_words(sb->dir, words, sizeof(words));
-	return tv_fail(e, TV_E_GONE, "the standby QEMU (pid %d) ended: %s", (int)sb->pid,
-		       words[0] ? words : "it printed nothing");
-}
-
-/* QEMU makes the socket early and answers on it when the machine is built. */
-static int connect_qmp(struct hv_standby *sb, struct tv_err *e)
-{
-	int64_t deadline = tv_now_ns() + START_MS * TV_NS_PER_MS;
-	int rc;
-
-	do {
-		int left = (int)((deadline - tv_now_ns()) / TV_NS_PER_MS);
-
-		rc = hv_qmp_open(sb->qmp_path, sb->pid, left > 1 ? left : 1, &sb->qmp, e);
-		if (!rc)
-			return 0;
-		if (hv_pidfd_ended(sb->pidfd, RETRY_MS))
-			return ended_error(sb, e);
-	} while ((rc == -ENOENT || rc == -ECONNREFUSED) && tv_now_ns() < deadline);
-	/* It may have died while we listened to it. */
-	if (rc == TV_E_GONE && hv_pidfd_ended(sb->pidfd, KILL_MS))
-		return ended_error(sb, e);
-	return tv_fail_prefix(e, rc, "the standby QEMU does not answer");
 }
 
 static int check_status(struct hv_standby *sb, json_t *desc, struct tv_err *e)
@@ -215,7 +155,7 @@ static int find_blocks(struct hv_standby *sb, struct tv_err *e)
 	int rc = -ENOMEM;
 
 	if (found)
-		rc = hv_ramblock_find(sb->qmp, sb->pid, &sb->qemu, found, HV_MAX_BLOCKS, &n,
+		rc = hv_ramblock_find(sb->qmp, &sb->vm.fds, &sb->qemu, found, HV_MAX_BLOCKS, &n,
 				      &page_bytes, e);
 	if (!rc)
 		rc = match_blocks(sb, found, n, e);
@@ -246,9 +186,7 @@ static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_co
 	if (!rc)
 		rc = hv_standby_check(desc, conf, sb->argv, e);
 	if (!rc)
-		rc = launch(sb, false, e);
-	if (!rc)
-		rc = connect_qmp(sb, e);
+		rc = hv_standby_launch(sb, false, e);
 	if (!rc)
 		rc = check_status(sb, desc, e);
 	if (!rc)
@@ -262,18 +200,15 @@ static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_co
 
 int hv_standby_restart(struct hv_standby *sb, struct tv_err *e)
 {
-	int rc = sb->pidfd >= 0 ? hv_pidfd_kill(sb->pidfd, KILL_MS) : 0;
+	int rc = hv_standby_end(sb);
 
 	if (rc)
-		return tv_fail(e, rc, "the standby's QEMU (pid %d) does not end: %s", (int)sb->pid,
-			       tv_strerror(rc));
+		return tv_fail(e, rc, "the standby's QEMU (pid %d) does not end: %s",
+			       (int)sb->vm.pid, tv_strerror(rc));
 	hv_qmp_close(sb->qmp);
 	sb->qmp = NULL;
-	tv_close_fd(&sb->mem_fd);
-	tv_close_fd(&sb->pidfd);
-	rc = launch(sb, true, e);
-	if (!rc)
-		rc = connect_qmp(sb, e);
+	hv_host_qemu_dispose(&sb->vm);
+	rc = hv_standby_launch(sb, true, e);
 	if (!rc)
 		rc = check_status(sb, sb->desc, e);
 	if (!rc)
@@ -291,8 +226,7 @@ static void free_standby(struct hv_standby *sb)
 	if (sb->map)
 		munmap(sb->map, sb->blocks[sb->main_block].bytes);
 	tv_close_fd(&sb->ram_fd);
-	tv_close_fd(&sb->mem_fd);
-	tv_close_fd(&sb->pidfd);
+	hv_host_qemu_dispose(&sb->vm);
 	hv_argv_free(sb->argv);
 	for (unsigned i = 0; i < sb->n_blocks; i++)
 		free(sb->kept[i]);
@@ -311,13 +245,16 @@ int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv
 	*out = NULL;
 	if (!sb)
 		return tv_fail(e, -ENOMEM, "no memory for the standby");
-	sb->pidfd = sb->ram_fd = sb->mem_fd = -1;
+	sb->ram_fd = -1;
+	sb->host = conf->host;
+	sb->host_arg = conf->host_arg;
+	hv_host_qemu_init(&sb->vm);
 	rc = start(sb, desc, conf, e);
 	if (rc) {
 		/* standby.log stays, for details. */
-		if (sb->pidfd >= 0) {
-			(void)!hv_pidfd_kill(sb->pidfd, KILL_MS);
-			hv_standby_remove_files(sb->dir, false);
+		if (sb->vm.pidfd >= 0) {
+			(void)!hv_standby_end(sb);
+			sb->host->clean(sb->host_arg, false);
 		}
 		free_standby(sb);
 		return rc;
@@ -328,17 +265,17 @@ int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv
 
 pid_t hv_standby_pid(const struct hv_standby *sb)
 {
-	return sb->pid;
+	return sb->vm.pid;
 }
 
 int hv_standby_pidfd(const struct hv_standby *sb)
 {
-	return sb->pidfd;
+	return sb->vm.pidfd;
 }
 
 void hv_standby_id(const struct hv_standby *sb, struct hv_vm_id *out)
 {
-	*out = (struct hv_vm_id){.pid = sb->pid, .start_ticks = sb->start_ticks};
+	*out = (struct hv_vm_id){.pid = sb->vm.pid, .start_ticks = sb->vm.start_ticks};
 	strcpy(out->name, sb->name);
 	strcpy(out->qmp_path, sb->qmp_path);
 }
@@ -359,17 +296,12 @@ void hv_standby_kill(struct hv_standby *sb)
 {
 	if (!sb)
 		return;
-	(void)!hv_pidfd_kill(sb->pidfd, KILL_MS);
-	hv_standby_remove_files(sb->dir, true);
+	(void)!hv_standby_end(sb);
+	sb->host->clean(sb->host_arg, true);
 	free_standby(sb);
 }
 
 void hv_standby_reap(pid_t pid, uint64_t start_ticks, const char *dir)
 {
-	TV_CLOSE int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-
-	/* The pidfd first: what it means cannot change after the start time was read. */
-	if (pidfd >= 0 && start_ticks && tv_pid_start_ticks(pid) == start_ticks)
-		(void)!hv_pidfd_kill(pidfd, KILL_MS);
-	hv_standby_remove_files(dir, true);
+	hv_host_reap(pid, start_ticks, dir);
 }

@@ -3,28 +3,22 @@
 #ifndef HV_STANDBY_STANDBY_INT_H
 #define HV_STANDBY_STANDBY_INT_H
 
+#include "hv/host/host.h"
 #include "hv/hv_standby.h"
 #include "hv/qemu/qemu.h"
 
-#include <net/if.h>
-
-/* Our own names in conf->dir; the rewriter gives them to no file of the VM. */
-#define HV_STANDBY_LOG "standby.log"
-#define HV_STANDBY_FILES "standby.files" /* what else lies there because of us, a name a line */
-#define HV_STANDBY_QMP "standby.qmp"
+/* Beside those of hv/host/host.h in conf->dir; the rewriter gives them to no file of the VM. */
 #define HV_STANDBY_PROMOTED "promoted" /* the owner's own mark */
 
 struct hv_standby {
-	pid_t pid;
-	uint64_t start_ticks;
-	int pidfd;
-	int mem_fd; /* /proc/PID/mem, opened when it is needed; -1 */
+	const struct hv_host_ops *host; /* all that needs rights */
+	void *host_arg;
+	struct hv_host_qemu vm; /* its process */
 	struct hv_qmp *qmp;
 	struct hv_qemu qemu;
 	char dir[4096];
 	char name[128];
 	char qmp_path[108];
-	char bridge[IFNAMSIZ]; /* "": the user attaches the taps */
 	char **argv;
 
 	struct hv_block blocks[HV_MAX_BLOCKS]; /* in the order of desc["blocks"] */
@@ -93,18 +87,14 @@ int hv_standby_restart(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
 /* Fills sb->sections. */
 int hv_standby_sections(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
 
-/* ---- files.c ---- */
-/* The last lines of standby.log in one, "" when there are none. */
-void hv_standby_last_words(const char *dir, char *out, size_t room);
-/* Writes down which files in dir this command line makes QEMU create. */
-int hv_standby_note_files(const char *dir, char *const *argv, struct tv_err *e) TV_MUST_CHECK;
-/* Removes them; with_log: standby.log too. */
-void hv_standby_remove_files(const char *dir, bool with_log);
-
-/* ---- tap_names.c ---- */
+/* ---- process.c ---- */
+/* Starts QEMU with sb->argv and connects to its monitor; again: after an earlier one. */
+int hv_standby_launch(struct hv_standby *sb, bool again, struct tv_err *e) TV_MUST_CHECK;
+/* SIGKILL, and waits until it has ended. */
+int hv_standby_end(struct hv_standby *sb) TV_MUST_CHECK;
+/* The last lines of a log (an open file) in one, "" when there are none. */
+void hv_standby_last_words(int log_fd, char *out, size_t room);
 /* The nth tap of a command line; false when there are no more. */
 bool hv_standby_tap(char *const *argv, unsigned nth, char name[IFNAMSIZ]);
-/* All taps join the bridge and go up. */
-int hv_standby_taps_up(const struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
 
 #endif

@@ -238,7 +238,7 @@ static void attach_later(struct sink *s)
 	report_free(s->report);
 	while (rc && rc != TV_E_GONE && tv_now_ns() < until_ns) {
 		usleep(ATTACH_US);
-		rc = hv_standby_taps_again(&s->vm, s->job.conf.bridge, &e);
+		rc = hv_host_ops.taps(s->host, &e);
 	}
 	tv_log(rc ? TV_ERROR : TV_INFO, "%s: %s", s->job.vm_name,
 	       rc ? e.text : "its network is attached");
@@ -274,5 +274,6 @@ int sink_main(const char *job_text, int conn_fd, int latch_fd)
 	replay_free(s->replay);
 	if (s->no_network && s->outcome == SESSION_PROMOTED)
 		attach_later(s);
+	hv_host_free(s->host);
 	return s->exit_rc ? 1 : 0;
 }

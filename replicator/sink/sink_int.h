@@ -8,6 +8,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "failover/arbiter/arbiter.h"
+#include "hv/host/host.h"
 #include "replicator/link/link.h"
 #include "replicator/session/session.h"
 #include "replicator/sink/applier.h"
@@ -33,7 +34,8 @@ struct sink {
 	int64_t beat_rx_ns; /* last heartbeat datagram of the primary */
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
-	struct applier *applier; /* NULL: no standby yet */
+	struct hv_host *host;	 /* what a standby needs rights for; NULL: no standby yet */
+	struct applier *applier; /* the same */
 	struct replay *replay;
 	struct event *tick, *standby_end;
 	char dir[256]; /* run directory of the standby */

@@ -204,9 +204,16 @@ void sink_begin_standby(struct sink *s, int slot)
 				    .answer = on_answer,
 				    .drained = on_applier_drained,
 				    .arg = s};
+	struct hv_host_conf host = {.bridge = c->bridge[0] ? c->bridge : NULL};
+	struct tv_err e;
 
 	if (take_slot(s, slot)) {
 		sink_refuse(s, -EIO, "the backup cannot make the VM's run directory");
+		return;
+	}
+	host.dir = s->dir;
+	if (hv_host_new(&host, &s->host, &e)) {
+		sink_refuse(s, -EIO, e.text);
 		return;
 	}
 	conf.apply = (struct apply_conf){.replica_dir = c->replica_dir,
@@ -216,9 +223,11 @@ void sink_begin_standby(struct sink *s, int slot)
 					 .hash_key = s->has_hash_key ? s->hash_key : NULL,
 					 .promote_timeout_ms = PROMOTE_TIMEOUT_MS,
 					 .planned_timeout_ms = PLANNED_TIMEOUT_MS};
-	conf.apply.standby = (struct hv_standby_conf){.dir = s->dir,
+	conf.apply.standby = (struct hv_standby_conf){.host = &hv_host_ops,
+						      .host_arg = s->host,
+						      .dir = s->dir,
 						      .vm_id = s->names.id,
-						      .bridge = c->bridge[0] ? c->bridge : NULL,
+						      .bridge = host.bridge,
 						      .tap_prefix = s->names.tap_prefix,
 						      .peer = s->job.peer.name,
 						      .media = c->media,

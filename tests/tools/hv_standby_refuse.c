@@ -14,7 +14,9 @@
 
 static void must_refuse(json_t *desc, const char *key, json_t *value, int want, const char *word)
 {
-	struct hv_standby_conf conf = {.dir = sbed.run_dir,
+	struct hv_standby_conf conf = {.host = &hv_host_ops,
+				       .host_arg = sbed_host(),
+				       .dir = sbed.run_dir,
 				       .vm_id = "0123",
 				       .peer = "hostA",
 				       .media = "/usr/share:/usr/lib",

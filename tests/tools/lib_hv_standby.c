@@ -37,9 +37,24 @@ json_t *sbed_describe(void)
 	return desc;
 }
 
+struct hv_host *sbed_host(void)
+{
+	static struct hv_host *host;
+	struct hv_host_conf conf = {.dir = sbed.run_dir, .bridge = sbed.bridge};
+	struct tv_err e = {0};
+	int rc;
+
+	hv_host_free(host); /* of the standby before */
+	rc = hv_host_new(&conf, &host, &e);
+	MUST(!rc, "%s", e.text);
+	return host;
+}
+
 struct hv_standby *sbed_standby(json_t *desc)
 {
-	struct hv_standby_conf conf = {.dir = sbed.run_dir,
+	struct hv_standby_conf conf = {.host = &hv_host_ops,
+				       .host_arg = sbed_host(),
+				       .dir = sbed.run_dir,
 				       .bridge = sbed.bridge,
 				       .tap_prefix = "tvt",
 				       .vm_id = "0123-4567",

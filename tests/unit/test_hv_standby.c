@@ -7,8 +7,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,73 +82,37 @@ static void test_taps(void **state)
 	assert_false(hv_standby_tap(argv, 2, name));
 }
 
-static void put(const char *dir, const char *name, const char *text)
+static void test_words(void **state)
 {
-	char path[256];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
-
-static bool has(const char *dir, const char *name)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return !access(path, F_OK);
-}
-
-static void test_files(void **state)
-{
-	char dir[] = "/tmp/test_hv_standby.XXXXXX", serial[128], qmp[128], words[64], sub[128];
-	char *argv[] = {"q", "-serial", serial, "-qmp", qmp, "-kernel", "/other/k", NULL};
-	struct tv_err e = {0};
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	char words[64], line[100];
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
-	snprintf(serial, sizeof(serial), "file:%s/s.log", dir);
-	snprintf(qmp, sizeof(qmp), "unix:%s/standby.qmp,server=on", dir);
-	assert_int_equal(hv_standby_note_files(dir, argv, &e), 0);
-	put(dir, "s.log", "");
-	put(dir, "standby.qmp", "");
-	put(dir, "others", "");
-	put(dir, "standby.log", "one\ntwo\n\nthree\r\nfour\n");
-	hv_standby_last_words(dir, words, sizeof(words));
-	assert_string_equal(words, "two; three; four");
-	hv_standby_last_words(dir, words, 8);
-	assert_string_equal(words, "two; th");
-	hv_standby_remove_files(dir, false);
-	assert_false(has(dir, "s.log") || has(dir, "standby.qmp") || has(dir, "standby.files"));
-	assert_true(has(dir, "others") && has(dir, "standby.log"));
-	/* A list that was tampered with does not reach outside. */
-	snprintf(sub, sizeof(sub), "%s/sub", dir);
-	assert_int_equal(mkdir(sub, 0700), 0);
-	put(dir, "standby.files", "../others\n..\nothers/x\n");
-	hv_standby_remove_files(sub, true);
-	hv_standby_remove_files(dir, true);
-	assert_true(has(dir, "others"));
-	assert_false(has(dir, "standby.log"));
-	put(dir, "standby.files", "others\n");
-	hv_standby_remove_files(dir, true);
-	assert_false(has(dir, "others"));
-	hv_standby_last_words(dir, words, sizeof(words));
+	assert_true(fd >= 0);
+	hv_standby_last_words(fd, words, sizeof(words));
 	assert_string_equal(words, "");
-	rmdir(sub);
-	assert_int_equal(rmdir(dir), 0);
+	memset(line, '.', sizeof(line));
+	for (unsigned i = 0; i < 1000; i++) /* only the end is read */
+		assert_int_equal(write(fd, line, sizeof(line)), sizeof(line));
+	assert_int_equal(write(fd, "\none\ntwo\n\nthree\r\nfour\n", 23), 23);
+	hv_standby_last_words(fd, words, sizeof(words));
+	assert_string_equal(words, "two; three; four");
+	hv_standby_last_words(fd, words, 8);
+	assert_string_equal(words, "two; th");
+	close(fd);
+	hv_standby_last_words(-1, words, sizeof(words));
+	assert_string_equal(words, "");
 }
 
 /* What the standby's QEMU put into its memory at its start is gone; this process stands for it. */
 static void test_zero(void **state)
 {
 	const size_t main_bytes = 2 * TV_PAGE_BYTES, rom_bytes = 200u << 10;
-	struct hv_standby sb = {.pid = getpid(), .mem_fd = -1, .n_blocks = 2, .main_block = 1};
+	struct hv_standby sb = {.n_blocks = 2, .main_block = 1};
 	uint8_t *rom = calloc(1, rom_bytes + 1);
 
 	(void)state;
+	assert_int_equal(hv_proc_open(getpid(), &sb.vm.fds), 0);
 	sb.ram_fd = memfd_create("ram", MFD_CLOEXEC);
 	assert_true(rom && sb.ram_fd >= 0 && !ftruncate(sb.ram_fd, (off_t)main_bytes));
 	sb.map = mmap(NULL, main_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, sb.ram_fd, 0);
@@ -168,54 +130,16 @@ static void test_zero(void **state)
 	assert_int_equal(rom[rom_bytes], 0xaa);
 	munmap(sb.map, main_bytes);
 	close(sb.ram_fd);
+	hv_proc_close(&sb.vm.fds);
 	free(rom);
-}
-
-static void test_detached(void **state)
-{
-	char dir[] = "/tmp/test_hv_standby.XXXXXX", log[128], cmd[512], words[512], want[128];
-	char *sh[] = {"sh", "-c", cmd, NULL}, *cat[] = {"sleep", "1000", NULL};
-	struct tv_err e = {0};
-	int pidfd = -1, leak;
-	pid_t pid;
-
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	snprintf(log, sizeof(log), "%s/standby.log", dir);
-	/* Our open file without close-on-exec is not inherited either. */
-	leak = open("/dev/null", O_RDONLY);
-	snprintf(cmd, sizeof(cmd),
-		 "read x; echo \"$(pwd) $PPID\"; "
-		 "test -e /proc/self/fd/%d || echo clean; ps -o sid= -p $$ | tr -d ' ' >&2",
-		 leak);
-	assert_int_equal(hv_spawn_detached("/bin/sh", sh, "/tmp", log, &pid, &pidfd, &e), 0);
-	assert_true(hv_pidfd_ended(pidfd, 20000));
-	close(pidfd);
-	hv_standby_last_words(dir, words, sizeof(words));
-	snprintf(want, sizeof(want), "/tmp 1; clean; %d", (int)pid);
-	assert_string_equal(words, want);
-	close(leak);
-	/* A missing program, and a missing folder to run in. */
-	assert_int_equal(hv_spawn_detached("/nowhere/x", sh, "/", log, &pid, &pidfd, &e), -ENOENT);
-	assert_int_equal(pidfd, -1);
-	assert_int_equal(hv_spawn_detached("/bin/sleep", cat, "/nowhere", log, &pid, &pidfd, &e),
-			 0);
-	assert_false(hv_pidfd_ended(pidfd, 0));
-	assert_int_equal(hv_pidfd_kill(pidfd, 20000), 0);
-	assert_int_equal(hv_pidfd_kill(pidfd, 20000), 0);
-	close(pidfd);
-	assert_int_equal(hv_spawn_detached("/bin/sh", sh, "/", "/nowhere/log", &pid, &pidfd, &e),
-			 -ENOENT);
-	unlink(log);
-	assert_int_equal(rmdir(dir), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keyval), cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_taps),   cmocka_unit_test(test_files),
-		cmocka_unit_test(test_zero),   cmocka_unit_test(test_detached),
+		cmocka_unit_test(test_taps),   cmocka_unit_test(test_words),
+		cmocka_unit_test(test_zero),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
