@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# make install [PREFIX=/usr/local] [DESTDIR=]: the two programs, a configuration to begin with, a systemd unit.
+# make install [PREFIX=/usr/local] [DESTDIR=]: the two programs, a configuration to begin with, a systemd unit, and what
+# systemd-sysusers makes the users of.
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
+SYSUSERSDIR ?= /usr/lib/sysusers.d
 .PHONY: install
 install: all ## PREFIX=/usr/local DESTDIR=
 	install -D -m 755 $(B)/twinvmd $(DESTDIR)$(PREFIX)/sbin/twinvmd
@@ -10,3 +12,4 @@ install: all ## PREFIX=/usr/local DESTDIR=
 	install -D -m 644 docs/twinvmd.conf.example $(DESTDIR)$(SYSCONFDIR)/twinvm/twinvmd.conf.example
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|' docs/twinvmd.service >$(B)/twinvmd.service
 	install -D -m 644 $(B)/twinvmd.service $(DESTDIR)$(UNITDIR)/twinvmd.service
+	install -D -m 644 docs/twinvm.sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/twinvm.conf

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Installs what building, the tests and the demo need on a bare Debian 12. Asks apt only when
-# something is missing, starts no service and prints nothing when there is nothing to do.
+# Installs what building, the tests and the demo need on a bare Debian 12, and makes the system users that
+# twinvm's processes run as. Asks apt only when something is missing, starts no service and prints nothing
+# when there is nothing to do.
 # usage: deps.sh [--check|--static]    --check: list what is missing, install nothing; exit 1 if any is
 #                                      --static: what `make check-static` needs, too
 set -euo pipefail
@@ -35,17 +36,33 @@ for p in "${want[@]}"; do
 	[[ $status = installed ]] || missing+=("$p")
 done
 
+# twinvm-vm runs standbys; twinvm receives from other hosts, and may give images to twinvm-vm's group.
+users=(twinvm-vm twinvm)
+missing_users=()
+for u in "${users[@]}"; do
+	getent passwd "$u" >/dev/null || missing_users+=("$u")
+done
+
 if [[ ${1:-} = --check ]]; then
-	((${#missing[@]} == 0)) && exit 0
-	echo "missing packages: ${missing[*]}"
+	((${#missing[@]} + ${#missing_users[@]} == 0)) && exit 0
+	((${#missing[@]} == 0)) || echo "missing packages: ${missing[*]}"
+	((${#missing_users[@]} == 0)) || echo "missing users: ${missing_users[*]}"
 	exit 1
 fi
-((${#missing[@]})) || exit 0
+((${#missing[@]} + ${#missing_users[@]})) || exit 0
 
 if ((EUID != 0)); then
-	echo "deps: missing packages: ${missing[*]}; run 'make deps' as root" >&2
+	echo "deps: missing: ${missing[*]} ${missing_users[*]}; run 'make deps' as root" >&2
 	exit 1
 fi
+for u in "${missing_users[@]}"; do
+	groups=()
+	[[ $u != twinvm ]] || groups=(--groups twinvm-vm)
+	useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
+		"${groups[@]}" "$u" || exit 1
+	echo "deps: made the system user $u"
+done
+((${#missing[@]})) || exit 0
 command -v apt-get >/dev/null || {
 	echo "deps: no apt-get here; install by hand what matches: ${missing[*]}" >&2
 	exit 1

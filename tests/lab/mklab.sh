@@ -156,8 +156,9 @@ make_tree() {
 	done
 	install -m 755 "$here/rc" "$tree/etc/lab-rc"
 	printf '%s\n' "${host_modules[@]}" >"$tree/etc/lab-modules"
-	echo "root:x:0:0:root:/root:/bin/bash" >"$tree/etc/passwd"
-	echo "root:x:0:" >"$tree/etc/group"
+	printf '%s\n' root:x:0:0:root:/root:/bin/bash twinvm:x:991:991::/nonexistent:/bin/false \
+		twinvm-vm:x:992:992::/nonexistent:/bin/false >"$tree/etc/passwd"
+	printf '%s\n' root:x:0: twinvm:x:991: twinvm-vm:x:992:twinvm kvm:x:993: >"$tree/etc/group"
 }
 
 mkdir -p "$lab"
