@@ -33,6 +33,8 @@ static void line(json_t *vm)
 	if (*reason)
 		printf("  (%s)", reason);
 	putchar('\n');
+	if (*text(vm, "warning"))
+		printf("  warning: %s\n", text(vm, "warning"));
 	json_array_foreach(json_object_get(vm, "kept"), i, k)
 		printf("  kept: QEMU pid %.0f, generation %.0f: %s\n", number(k, "pid"),
 		       number(k, "generation"), text(k, "reason"));

@@ -69,13 +69,16 @@ int vm_start_source(struct vm *vm, struct tv_err *e)
 	tv_random_hex(vm->saved.session, 16);
 	job = job_of(vm);
 	vm->now = (struct vm_session){.awaited = vm->now.awaited};
-	rc = job ? spawn("source", job, NULL, &vm->now.child, e) : tv_fail(e, -ENOMEM, "no memory");
+	/* The session is on disk before anything can be recorded in its name, or protected. */
+	rc = vm_save(vm, e);
+	if (!rc)
+		rc = job ? spawn("source", job, NULL, &vm->now.child, e)
+			 : tv_fail(e, -ENOMEM, "no memory");
 	if (rc)
 		return rc;
 	vm->phase = VM_RUNNING;
 	vm->now.stats_ns = tv_now_ns();
 	vm->now.replicator = vm->now.child;
-	vm_save(vm); /* the session is known before anything can be recorded in its name */
 	return 0;
 }
 

@@ -25,7 +25,9 @@ static bool forget_kept(struct daemon *d, struct ctl *c, json_t *msg)
 
 void command_unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 {
+	struct tv_err e = {0};
 	struct vm *vm;
+	int rc;
 
 	if (forget_kept(d, c, msg))
 		return;
@@ -43,11 +45,12 @@ void command_unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 	}
 	fo_reprotect_stop(&vm->reprotect);
 	if (vm->phase == VM_IDLE) { /* alone: nothing is attached */
-		command_end(c, 0, "%s", "");
+		rc = vm_unsave(vm, &e);
+		command_end(c, rc, "%s", e.text);
 		vm_drop(vm);
 		return;
 	}
-	vm_save(vm);
+	vm_save_later(vm);
 	command_waits(c, vm, true);
 	if (vm->now.rep)
 		ctl_send(vm->now.rep, session_message(SESSION_OP_LEAVE, NULL));

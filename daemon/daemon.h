@@ -4,6 +4,7 @@
  * Private to daemon/, no room is above it. Each file below calls only files further up, serve.c
  * all of them (`make lint` finds circles):
  *
+ *   durable.c        files of state_dir, also when it is full
  *   generations.c kept.c stash.c waiting.c fence_command.c answer.c   what a VM's entry needs
  *   registry.c       the VMs, in memory and on disk (vm.h)
  *   children.c       starts replicators and helper processes (recover.c)
@@ -52,7 +53,9 @@ struct daemon {
 	TAILQ_HEAD(vm_list, vm) vms;
 	TAILQ_HEAD(kept_list, kept) kept;
 	TAILQ_HEAD(waiting_list, waiting) waiting;
-	struct event *admit;			 /* one of them need not wait any more */
+	struct event *admit;				/* one of them need not wait any more */
+	LIST_HEAD(unwritten_list, unwritten) unwritten; /* durable.c, with the next one */
+	struct event *write_again;
 	void (*due)(struct vm *vm);		 /* a VM's timer has run down */
 	TAILQ_HEAD(caller_list, caller) callers; /* door.c */
 	int64_t door_logged_ns;
@@ -67,10 +70,26 @@ static inline struct fo_times daemon_times(const struct daemon *d)
 	return t;
 }
 
+/* ---- durable.c: files of state_dir ---- */
+/* Durable when it returns 0; else nothing has changed, and the sentence has host, path, remedy. */
+int durable_write(struct daemon *d, const char *path, const char *text,
+		  struct tv_err *e) TV_MUST_CHECK;
+/* What has happened already: written now, or as soon as that is possible. */
+void durable_write_later(struct daemon *d, const char *path, const char *text);
+/* Also when it fails, it is removed as soon as that is possible. 0 when there is no such file. */
+int durable_remove(struct daemon *d, const char *path, struct tv_err *e) TV_MUST_CHECK;
+/* What is still to be written there; NULL: nothing. */
+const char *durable_unwritten(const struct daemon *d, const char *path);
+/* For status; "": all is on disk. */
+void durable_warning(const struct daemon *d, char *out, size_t room);
+
 /* ---- generations.c: the highest known generation of every VM, on disk ---- */
 uint64_t generation_seen(struct daemon *d, const char *vm_id);
 /* Durable when it returns 0; a lower one than before changes nothing. */
-int generation_note(struct daemon *d, const char *vm_id, uint64_t generation) TV_MUST_CHECK;
+int generation_note(struct daemon *d, const char *vm_id, uint64_t generation,
+		    struct tv_err *e) TV_MUST_CHECK;
+/* What has happened already: written now, or as soon as that is possible. */
+void generation_note_later(struct daemon *d, const char *vm_id, uint64_t generation);
 
 /* ---- kept.c ---- */
 extern const struct fields kept_fields;
@@ -185,7 +204,7 @@ void register_waiting(struct daemon *d);
 
 /* ---- status.c: what `twinvm status` shows ---- */
 extern const struct fields status_vm_fields; /* of struct vm; the others are its session's */
-json_t *vm_status(const struct vm *vm);
+json_t *vm_status(struct vm *vm);
 /* A VM of which only a stopped QEMU is here. */
 json_t *kept_status(struct daemon *d, const struct kept *k);
 

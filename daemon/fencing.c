@@ -15,17 +15,13 @@ void fencing_note_stale(struct vm *vm)
 {
 	if (vm->highest <= vm->saved.generation)
 		vm->highest = vm->saved.generation + 1;
-	if (generation_note(vm->d, vm->id, vm->highest))
-		tv_log(TV_ERROR,
-		       "%s: cannot record generation %llu; after a restart twinvmd would treat "
-		       "this stale copy as current",
-		       vm->name, (unsigned long long)vm->highest);
+	generation_note_later(vm->d, vm->id, vm->highest);
 }
 
 void fencing_begin(struct vm *vm)
 {
 	fo_reprotect_stop(&vm->reprotect);
-	vm_save(vm);
+	vm_save_later(vm);
 	stash_drain(vm);
 	vm_start_fence(vm);
 }

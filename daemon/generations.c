@@ -23,9 +23,13 @@ static int path_of(struct daemon *d, const char *vm_id, char *out, size_t room)
 uint64_t generation_seen(struct daemon *d, const char *vm_id)
 {
 	TV_FREE char *text = NULL;
+	const char *later;
 	char path[300];
 	int rc = path_of(d, vm_id, path, sizeof(path));
 
+	later = rc ? NULL : durable_unwritten(d, path);
+	if (later)
+		return strtoull(later, NULL, 10);
 	if (!rc)
 		rc = tv_read_file(path, 64, &text, NULL);
 	if (rc && rc != -ENOENT)
@@ -33,16 +37,27 @@ uint64_t generation_seen(struct daemon *d, const char *vm_id)
 	return rc ? 0 : strtoull(text, NULL, 10);
 }
 
-int generation_note(struct daemon *d, const char *vm_id, uint64_t generation)
+int generation_note(struct daemon *d, const char *vm_id, uint64_t generation, struct tv_err *e)
 {
 	char path[300], text[32];
-	int rc = path_of(d, vm_id, path, sizeof(path));
+	uint64_t seen;
 
-	if (rc || generation <= generation_seen(d, vm_id))
-		return rc;
+	if (path_of(d, vm_id, path, sizeof(path)))
+		return tv_fail(e, -EINVAL, "'%.40s' is no VM's id", vm_id);
+	seen = generation_seen(d, vm_id);
+	if (generation <= seen && !durable_unwritten(d, path))
+		return 0;
+	generation = generation > seen ? generation : seen;
 	snprintf(text, sizeof(text), "%" PRIu64 "\n", generation);
-	rc = tv_write_file(path, text, strlen(text));
-	if (rc)
-		tv_log(TV_ERROR, "%s: %s", path, tv_strerror(rc));
-	return rc;
+	return durable_write(d, path, text, e);
+}
+
+void generation_note_later(struct daemon *d, const char *vm_id, uint64_t generation)
+{
+	char path[300], text[32];
+
+	if (path_of(d, vm_id, path, sizeof(path)) || generation <= generation_seen(d, vm_id))
+		return;
+	snprintf(text, sizeof(text), "%" PRIu64 "\n", generation);
+	durable_write_later(d, path, text);
 }

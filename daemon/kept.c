@@ -35,10 +35,12 @@ static void file_of(struct daemon *d, const struct kept *k, char *out, size_t ro
 
 static void drop(struct daemon *d, struct kept *k)
 {
+	struct tv_err e;
 	char path[300];
 
 	file_of(d, k, path, sizeof(path));
-	unlink(path);
+	if (durable_remove(d, path, &e))
+		tv_log(TV_WARN, "%s", e.text);
 	TAILQ_REMOVE(&d->kept, k, link);
 	free(k);
 }
@@ -67,9 +69,9 @@ void kept_add(struct vm *vm, const char *why)
 	text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 	json_decref(o);
 	file_of(vm->d, k, path, sizeof(path));
-	if (!text || tv_write_file(path, text, strlen(text)))
-		tv_log(TV_ERROR, "%s cannot be written: a restart of twinvmd would not know of it",
-		       path);
+	if (!text)
+		abort(); /* as above */
+	durable_write_later(vm->d, path, text);
 }
 
 static void load_one(struct daemon *d, const char *path)

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #define REPLACED "replaced by a newer synchronisation"
-#define NOT_WRITTEN "the state directory cannot be written on this host"
 
 /* Turned away: until it has ended, what it reports does not matter. */
 static void deaf_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
@@ -103,7 +102,7 @@ static void adopt(struct vm *vm, struct ctl *c, const struct session_register *a
 	begin_session(vm, c);
 	learn(vm, as);
 	tv_copy(vm->saved.peer.address, sizeof(vm->saved.peer.address), peer.address);
-	vm_save(vm);
+	vm_save_later(vm);
 	go.slot = vm->saved.slot;
 	ctl_send(c, session_message(SESSION_OP_GO, &go));
 }
@@ -112,6 +111,7 @@ static void admit(struct daemon *d, struct ctl *c, const struct session_register
 {
 	struct session_go go = {kept_free_slot(d, as->vm_id)};
 	struct slot_names names;
+	struct tv_err e;
 	struct vm *vm;
 
 	if (go.slot < 0) {
@@ -120,8 +120,8 @@ static void admit(struct daemon *d, struct ctl *c, const struct session_register
 		return;
 	}
 	/* Before anything is promised: a host that comes with a lower one later is stale. */
-	if (generation_note(d, as->vm_id, as->generation)) {
-		refuse(c, NOT_WRITTEN);
+	if (generation_note(d, as->vm_id, as->generation, &e)) {
+		refuse(c, e.text);
 		return;
 	}
 	vm = vm_new(d, as->vm_id, as->name, SESSION_BACKUP);
@@ -131,16 +131,22 @@ static void admit(struct daemon *d, struct ctl *c, const struct session_register
 	vm->saved.slot = go.slot;
 	vm->highest = generation_seen(d, as->vm_id);
 	snprintf(vm->saved.dir, sizeof(vm->saved.dir), "%s/%s", d->conf.run_dir, names.id);
-	vm_save(vm);
+	if (vm_save(vm, &e)) {
+		refuse(c, e.text);
+		vm_drop(vm);
+		return;
+	}
 	ctl_send(c, session_message(SESSION_OP_GO, &go));
 }
 
 /* This host's own instance is stale. */
 static void yield(struct vm *vm, struct ctl *c, const struct session_register *as)
 {
+	struct tv_err e;
+
 	/* On disk first: should this daemon die now, the next one must not let it run on. */
-	if (generation_note(vm->d, vm->id, as->generation)) {
-		refuse(c, NOT_WRITTEN);
+	if (generation_note(vm->d, vm->id, as->generation, &e)) {
+		refuse(c, e.text);
 		return;
 	}
 	vm->highest = as->generation;

@@ -52,19 +52,47 @@ static void file_of(const struct vm *vm, char *out, size_t room)
 	snprintf(out, room, "%s/vms/%s.json", vm->d->conf.state_dir, vm->id);
 }
 
-void vm_save(const struct vm *vm)
+static char *file_text(const struct vm *vm)
 {
 	json_t *o = fields_write(&file_fields, vm);
-	TV_FREE char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
+	char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
+
+	json_decref(o);
+	if (!text)
+		abort(); /* as vm_new */
+	return text;
+}
+
+int vm_save(const struct vm *vm, struct tv_err *e)
+{
+	TV_FREE char *text = file_text(vm);
+	char path[300];
+
+	file_of(vm, path, sizeof(path));
+	return durable_write(vm->d, path, text, e);
+}
+
+void vm_save_later(const struct vm *vm)
+{
+	TV_FREE char *text = file_text(vm);
+	char path[300];
+
+	file_of(vm, path, sizeof(path));
+	durable_write_later(vm->d, path, text);
+}
+
+int vm_unsave(const struct vm *vm, struct tv_err *e)
+{
 	char path[300];
 	int rc;
 
-	json_decref(o);
 	file_of(vm, path, sizeof(path));
-	rc = text ? tv_write_file(path, text, strlen(text)) : -ENOMEM;
-	if (rc)
-		tv_log(TV_ERROR, "%s: %s; a restart of twinvmd would not know %s", path,
-		       tv_strerror(rc), vm->name);
+	rc = durable_remove(vm->d, path, e);
+	return rc ? tv_fail(e, rc,
+			    "%s on %s cannot be removed (%s): %s is not protected any more, but a "
+			    "restart of twinvmd would protect it again; remove the file",
+			    path, vm->d->conf.host, tv_strerror(rc), vm->name)
+		  : 0;
 }
 
 /* ---- the list ---- */
@@ -96,10 +124,11 @@ struct vm *vm_new(struct daemon *d, const char *id, const char *name, enum sessi
 static void remove_files(const struct vm *vm)
 {
 	const char *run_dir = vm->d->conf.run_dir;
+	struct tv_err e;
 	char path[CAP_PAGE_PATH];
 
-	file_of(vm, path, sizeof(path));
-	unlink(path);
+	if (vm_unsave(vm, &e))
+		tv_log(TV_WARN, "%s", e.text);
 	cap_page_path(run_dir, vm->id, path);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/%s", run_dir, vm->id);

@@ -80,6 +80,15 @@ enum session_next session_next(enum session_role role, unsigned how, bool stale,
 }
 
 /* ---- the VM runs here, without a backup ---- */
+/* Unprotected, as its operator asked for; that is to outlive this daemon. */
+static void left(struct vm *vm)
+{
+	struct tv_err e = {0};
+	int rc = vm_unsave(vm, &e);
+
+	vm_answer(vm, rc, e.text);
+}
+
 static bool is_refusal(int rc)
 {
 	return rc == TV_E_REFUSED || rc == TV_E_VERSION || rc == -ENOMEM || rc == -ENOTSUP;
@@ -88,6 +97,10 @@ static bool is_refusal(int rc)
 static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 {
 	vm->phase = VM_IDLE;
+	if (vm->refused_rc) {
+		rc = vm->refused_rc;
+		text = vm->refused.text;
+	}
 	tv_copy(vm->saved.reason, sizeof(vm->saved.reason), text);
 	if (!vm->saved.was_protected) { /* protect itself failed: as if it had never been given */
 		vm_answer(vm, rc ? rc : -EIO, text);
@@ -102,7 +115,7 @@ static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 			fo_reprotect_stop(&vm->reprotect);
 	}
 	if (vm->waiter && vm->waiter_leaves) {
-		vm_answer(vm, 0, "");
+		left(vm);
 		vm_forget_at_arbiter(vm);
 		vm_drop(vm);
 		return;
@@ -112,7 +125,7 @@ static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 	reprotect_ended(vm, lost	     ? FO_REPROTECT_LOST
 			    : is_refusal(rc) ? FO_REPROTECT_REFUSED
 					     : FO_REPROTECT_FAILED);
-	vm_save(vm);
+	vm_save_later(vm);
 }
 
 /* A planned switch whose backup could not start the VM: this host's again, by record. */
@@ -123,9 +136,8 @@ static void take_back(struct vm *vm, uint64_t generation)
 	vm->saved.generation = generation;
 	if (vm->highest < generation)
 		vm->highest = generation;
-	if (generation_note(vm->d, vm->id, generation))
-		tv_log(TV_ERROR, "%s: its generation is not on disk", vm->name);
-	vm_save(vm);
+	generation_note_later(vm->d, vm->id, generation);
+	vm_save_later(vm);
 }
 
 /* ---- helper processes have ended ---- */
@@ -202,8 +214,7 @@ static void becomes_primary(struct vm *vm)
 	s->generation = promoted_generation(vm);
 	if (vm->highest < s->generation)
 		vm->highest = s->generation;
-	if (generation_note(vm->d, vm->id, s->generation))
-		tv_log(TV_ERROR, "%s: its generation is not on disk", vm->name);
+	generation_note_later(vm->d, vm->id, s->generation);
 	tv_log(TV_WARN, "%s failed over from %s: it runs here now, alone (generation %llu)",
 	       vm->name, s->peer.name, (unsigned long long)s->generation);
 	vm_answer(vm, 0, "");
@@ -220,7 +231,7 @@ static void becomes_primary(struct vm *vm)
 	s->last = s->peer;
 	if (vm->d->conf.reprotect)
 		reprotect_start(vm);
-	vm_save(vm);
+	vm_save_later(vm);
 	waiting_release(vm); /* its primary is stale now */
 }
 
@@ -248,7 +259,12 @@ static void forget_source(struct vm *vm, const struct session_rule *r)
 	if (!r->switched)
 		tv_log(TV_INFO, "%s: %s", vm->name, r->rc ? text : "not protected any more");
 	stash_close(vm);
-	vm_answer(vm, vm->waiter_leaves ? 0 : r->rc, text);
+	if (vm->refused_rc)
+		vm_answer(vm, vm->refused_rc, vm->refused.text);
+	else if (vm->waiter_leaves)
+		left(vm);
+	else
+		vm_answer(vm, r->rc, text);
 	if (r->forget_record)
 		vm_forget_at_arbiter(vm);
 	vm_drop(vm);

@@ -17,6 +17,8 @@ static const struct field list[] = {
 	FIELD_AS("arbiter", struct vm, saved.arbiter, TEXT, "", "URL of the arbiter, or none"),
 	FIELD_AS("pid", struct vm, saved.qemu.pid, PID, "",
 		 "of the VM's QEMU (on the backup: the standby's; 0: not started)"),
+	FIELD_AS("warning", struct vm, warning.text, TEXT, "",
+		 "what is wrong on this host although the VM may be protected; empty: nothing"),
 };
 const struct fields status_vm_fields = FIELDS("status", list);
 
@@ -39,7 +41,7 @@ static void set_state(struct session_stats *s, const char *state, const char *re
 	tv_copy(s->reason, sizeof(s->reason), reason);
 }
 
-json_t *vm_status(const struct vm *vm)
+json_t *vm_status(struct vm *vm)
 {
 	/* The last session's counters stay; its state only while it lives. */
 	struct session_stats s = vm->now.stats;
@@ -54,6 +56,7 @@ json_t *vm_status(const struct vm *vm)
 		if (strcmp(s.state, "protected") != 0 && !s.reason[0])
 			tv_copy(s.reason, sizeof(s.reason), vm->saved.reason);
 	}
+	durable_warning(vm->d, vm->warning.text, sizeof(vm->warning.text));
 	return show(vm, &s, kept_json(vm->d, vm->id));
 }
 
@@ -65,6 +68,7 @@ json_t *kept_status(struct daemon *d, const struct kept *k)
 
 	tv_copy(vm.id, sizeof(vm.id), k->id);
 	tv_copy(vm.name, sizeof(vm.name), k->name);
+	durable_warning(d, vm.warning.text, sizeof(vm.warning.text));
 	set_state(&s, "stopped", k->why);
 	return show(&vm, &s, kept_json(d, k->id));
 }

@@ -107,20 +107,43 @@ static bool read_body(struct vm *vm, enum session_op op, const json_t *msg, void
 	return false;
 }
 
+/*
+ * A protection that the next daemon would not know of has not succeeded: it ends again. (One that
+ * begins again by itself is known from before.)
+ */
+static void refuse_protection(struct vm *vm, int rc, const struct tv_err *e)
+{
+	vm->saved.was_protected = false;
+	vm->refused_rc = rc;
+	vm->refused = *e;
+	fo_reprotect_stop(&vm->reprotect);
+	tv_log(TV_ERROR, "%s: protection is ended again: %s", vm->name, e->text);
+	ctl_send(vm->now.rep, session_message(SESSION_OP_LEAVE, NULL));
+}
+
 static void on_protected(struct vm *vm, const json_t *msg)
 {
 	struct vm_saved *s = &vm->saved;
 	struct session_peer body;
+	struct tv_err e;
+	int rc = 0;
 
 	s->was_protected = true;
-	vm->fresh = false;
 	s->reason[0] = 0;
 	/* `protect --to HOST:PORT` learns the name here. */
 	if (read_body(vm, SESSION_OP_PROTECTED, msg, &body, sizeof(body)))
 		tv_copy(s->peer.name, sizeof(s->peer.name), body.peer);
 	reprotect_protected(vm);
+	if (vm->fresh)
+		rc = vm_save(vm, &e);
+	else
+		vm_save_later(vm);
+	if (rc) {
+		refuse_protection(vm, rc, &e);
+		return;
+	}
+	vm->fresh = false;
 	tv_log(TV_INFO, "%s is protected by %s", vm->name, s->peer.name);
-	vm_save(vm);
 	if (!vm->waiter_leaves)
 		vm_answer_with(vm, json_pack("{sb si s{ss ss ss}}", "done", 1, "rc", 0, "vm",
 					     "name", vm->name, "id", vm->id, "peer", s->peer.name));
@@ -153,7 +176,7 @@ static void on_done(struct vm *vm, const json_t *msg)
 static void on_standby(struct vm *vm)
 {
 	vm_learn_standby(vm);
-	vm_save(vm);
+	vm_save_later(vm);
 }
 
 static void on_answer(struct vm *vm, enum session_op op, const json_t *msg)

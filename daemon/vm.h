@@ -71,15 +71,18 @@ struct vm {
 	struct vm_saved saved;
 	struct fo_reprotect reprotect; /* its `on`: to be protected whenever that is possible */
 	enum vm_phase phase;
-	uint64_t highest;    /* generation that this host knows of; above its own: stale */
-	struct event *timer; /* the phase decides what for */
+	uint64_t highest;      /* generation that this host knows of; above its own: stale */
+	struct event *timer;   /* the phase decides what for */
+	struct tv_err warning; /* for status: "" or what is wrong although it is protected */
 	struct vm_session now;
 	struct vm_fencer fencer;
 	struct vm_stash stash;
 	/* twinvm protect, unprotect or failover that waits */
 	struct ctl *waiter;
-	bool waiter_leaves;	   /* it waits for the end of protection */
-	bool fresh;		   /* made by the protect under way: forgotten when that fails */
+	bool waiter_leaves; /* it waits for the end of protection */
+	bool fresh;	    /* made by the protect under way: forgotten when that fails */
+	int refused_rc;	    /* its protection is ended by this daemon: for that reason */
+	struct tv_err refused;
 	struct fo_candidate asked; /* protect named this host during another try; port 0: no */
 };
 
@@ -93,8 +96,12 @@ void vm_drop(struct vm *vm);
 struct vm *vm_by_id(struct daemon *d, const char *id);
 /* By name, id, pid or QMP socket. NULL: none; *several is set when more than one has it. */
 struct vm *vm_find(struct daemon *d, const char *what, bool *several);
-/* An error is logged: a restart of twinvmd would not know the VM, which keeps running. */
-void vm_save(const struct vm *vm);
+/* Durable when it returns 0: for what is about to be promised. */
+int vm_save(const struct vm *vm, struct tv_err *e) TV_MUST_CHECK;
+/* For what has happened already: written now, or as soon as that is possible (durable.c). */
+void vm_save_later(const struct vm *vm);
+/* Removes its file; the next daemon does not know it. vm_drop does the same. */
+int vm_unsave(const struct vm *vm, struct tv_err *e) TV_MUST_CHECK;
 /* Which process its standby is, as root noted it (replicator/session/notes.h). */
 void vm_learn_standby(struct vm *vm);
 /* Its QEMU process is still the one that is known. */

@@ -144,7 +144,7 @@ static void a_stale_primary_is_refused(void **state)
 	struct end e;
 
 	(void)state;
-	assert_int_equal(generation_note(&d, ID, 4), 0);
+	assert_int_equal(generation_note(&d, ID, 4, NULL), 0);
 	kit_connect(&e);
 	send_register(&e, &r);
 	kit_expect(&e, SESSION_OP_FENCED);

@@ -8,17 +8,17 @@ static void generations_only_grow(void **state)
 {
 	(void)state;
 	assert_int_equal(generation_seen(&d, ID), 0);
-	assert_int_equal(generation_note(&d, ID, 3), 0);
-	assert_int_equal(generation_note(&d, ID, 2), 0);
+	assert_int_equal(generation_note(&d, ID, 3, NULL), 0);
+	assert_int_equal(generation_note(&d, ID, 2, NULL), 0);
 	assert_int_equal(generation_seen(&d, ID), 3);
-	assert_int_equal(generation_note(&d, ID, UINT64_MAX), 0);
+	assert_int_equal(generation_note(&d, ID, UINT64_MAX, NULL), 0);
 	assert_true(generation_seen(&d, ID) == UINT64_MAX);
 	assert_int_equal(generation_seen(&d, OTHER), 0);
 	/* An id is a file's name: nothing else may be. */
-	assert_int_equal(generation_note(&d, "../" ID, 1), -EINVAL);
-	assert_int_equal(generation_note(&d, "", 1), -EINVAL);
+	assert_int_equal(generation_note(&d, "../" ID, 1, NULL), -EINVAL);
+	assert_int_equal(generation_note(&d, "", 1, NULL), -EINVAL);
 	strcat(d.conf.state_dir, "/nowhere");
-	assert_true(generation_note(&d, ID, 4) < 0); /* not on disk: reported */
+	assert_true(generation_note(&d, ID, 4, NULL) < 0); /* not on disk: reported */
 	*strrchr(d.conf.state_dir, '/') = 0;
 }
 

@@ -35,8 +35,8 @@ static void a_vm_survives_the_daemon(void **state)
 	before->saved.generation = UINT64_C(1) << 40;
 	before->saved.last = (struct fo_candidate){"hostC", "host-c.example", 65535};
 	before->reprotect.on = true;
-	vm_save(before);
-	assert_int_equal(generation_note(&d, ID, 9), 0);
+	vm_save_later(before);
+	assert_int_equal(generation_note(&d, ID, 9, NULL), 0);
 	vm = start_anew();
 	assert_non_null(vm);
 	assert_memory_equal(&vm->saved, &before->saved, sizeof(vm->saved));
@@ -147,7 +147,7 @@ static void a_forgotten_vm_leaves_nothing(void **state)
 	assert_int_equal(promotion_note(vm->saved.dir, 3), 0);
 	kit_path(page, sizeof(page), "run/" ID ".page");
 	assert_int_equal(tv_write_file(page, "", 0), 0);
-	vm_save(vm);
+	vm_save_later(vm);
 	kit_path(file, sizeof(file), "vms/" ID ".json");
 	assert_int_equal(access(file, F_OK), 0);
 	vm_drop(vm);
