@@ -195,9 +195,9 @@ bool fo_backup_force(struct fo_backup *b, int64_t now_ns)
 /* ---- silence ---- */
 void fo_backup_welcomed(struct fo_backup *b, int64_t now_ns)
 {
-	(void)now_ns;
 	FO_ASSERT(!b->welcomed);
 	b->welcomed = b->syncing = true;
+	b->last_tick_ns = now_ns;
 }
 
 void fo_backup_closed(struct fo_backup *b, int64_t now_ns)
@@ -223,16 +223,35 @@ static bool is_stuck(const struct fo_backup *b, int64_t now_ns)
 	       now_ns - b->moved_ns > b->times->commit_deadline_ns;
 }
 
+/*
+ * As fo_primary_beats_until(): a loop that does not turn commits nothing, and the primary does not
+ * wait for it for ever.
+ */
+int64_t fo_backup_echoes_until(const struct fo_backup *b)
+{
+	if (FO_BROKEN(echo_after_asking))
+		return INT64_MAX;
+	if (!b->welcomed || b->ended || b->closed || !listens_in(b->state) ||
+	    is_stuck(b, b->last_tick_ns))
+		return 0;
+	return b->last_tick_ns + b->times->commit_deadline_ns;
+}
+
 void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t rx_ns)
 {
-	/* A stall of this process is not silence: what waits in the sockets is read first. */
-	bool late = b->last_tick_ns && now_ns - b->last_tick_ns > b->times->heartbeat_ns;
+	/*
+	 * A stall of this process is not silence: what waits in the sockets is read first. Excused
+	 * once: a host that is always late would never take over.
+	 */
+	bool late =
+		b->last_tick_ns && now_ns - b->last_tick_ns > b->times->heartbeat_ns && !b->excused;
 	/* Before the first commit there is nothing to hurry for. */
 	int64_t patience_ns =
 		b->state == FO_B_SYNCING ? b->times->reconnect_grace_ns : b->times->suspect_ns;
 
 	check(b);
 	b->last_tick_ns = now_ns;
+	b->excused = late;
 	if (b->ended || late || !b->welcomed)
 		return;
 	if (!b->closed && now_ns - rx_ns > patience_ns)
@@ -271,12 +290,13 @@ int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *
 	event(b, now_ns, FO_BE_TRAFFIC);
 	switch (m->kind) {
 	case FO_M_HEARTBEAT:
+		if (m->datagram) /* the owner's thread has echoed it */
+			return 0;
 		if ((listens_in(b->state) && !is_stuck(b, now_ns)) || FO_BROKEN(echo_after_asking))
 			tell(b, (struct fo_msg){.kind = FO_M_ECHO,
 						.seq = m->seq,
 						.sent_ns = m->sent_ns,
-						.moved = b->moved,
-						.datagram = m->datagram});
+						.moved = b->moved});
 		return 0;
 	case FO_M_TAKE_OVER:
 		/* A planned switch is about one epoch, and it is committed here. */

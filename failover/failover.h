@@ -310,7 +310,7 @@ struct fo_msg {
 	uint64_t epoch, seq;
 	int64_t sent_ns; /* the primary's own clock, only ever compared by the primary */
 	uint64_t moved;	 /* echo: grows as long as the backup's apply thread works; 0 not known */
-	bool datagram;	 /* heartbeats and echoes: beside the stream */
+	bool datagram; /* heartbeats and echoes that came beside the stream; the engines send none */
 	bool running;
 	bool offered; /* FENCED: and could not be started; the primary may take it back */
 };
@@ -366,7 +366,7 @@ struct fo_primary { /* read only for its owner */
 	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;
 	uint64_t seq;
 	int64_t lease_from_ns; /* own stamp of the newest heartbeat that came back; 0 none */
-	int64_t beat_at_ns, heartbeat_at_ns, retry_at_ns, overdue_at_ns, last_tick_ns; /* 0 none */
+	int64_t heartbeat_at_ns, retry_at_ns, overdue_at_ns, last_tick_ns; /* 0 none */
 	uint64_t moved;	     /* of the backup's apply thread, as the echoes report */
 	int64_t progress_ns; /* when what is not committed moved last, or nothing was uncommitted */
 };
@@ -375,6 +375,18 @@ void fo_primary_init(struct fo_primary *p, const struct fo_times *t,
 		     bool arbiter);
 /* The backup has a standby: heartbeats begin. */
 void fo_primary_welcomed(struct fo_primary *p, int64_t now_ns);
+/*
+ * Heartbeats as datagrams are sent by a thread of the owner's, every beat_ns and until then, by
+ * this host's clock; 0: none. To be asked for after each call that may change it (a tick, ops'
+ * changed). The thread checks that an echo is of a heartbeat that it sent.
+ *
+ * Their end is what makes a wedged primary's backup take over: the thread does not know whether the
+ * loop that decides lives. A loop that does not turn releases nothing and stops nothing. Both hosts
+ * are well and the VM runs, so it is waited for as long as for a backup that is stuck, and not
+ * longer. Safe whatever the loop does later: the lease runs from heartbeats that were sent and came
+ * back, and is looked at with the clock read anew at each release.
+ */
+int64_t fo_primary_beats_until(const struct fo_primary *p);
 /* Every tick_ns. rx_ns: when the last message of the backup was received. */
 void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns);
 /* More of what was sent is acknowledged by the peer's TCP, heartbeats not counted. */
@@ -415,7 +427,8 @@ struct fo_backup { /* read only for its owner */
 	uint64_t generation;	     /* the same, until this host has the VM */
 	enum fo_backup_state state;
 	bool welcomed, closed, syncing, in_epoch, ended;
-	bool over; /* ended, and the last action has been carried out */
+	bool excused; /* the last tick came late, and nothing was concluded */
+	bool over;    /* ended, and the last action has been carried out */
 	struct fo_asked promote;
 	bool planned; /* the primary has stopped its VM, whole, and waits */
 	uint64_t epoch_open, epoch_committed;
@@ -432,6 +445,15 @@ void fo_backup_welcomed(struct fo_backup *b, int64_t now_ns);
  * to work on something, or does.
  */
 void fo_backup_moved(struct fo_backup *b, int64_t now_ns, uint64_t moved, bool has_work);
+/*
+ * Heartbeats that come as datagrams are echoed by a thread of the owner's, with `moved`, until
+ * then, by this host's clock; 0: none.
+ *
+ * Each echo is a lease. So before a tick that may conclude silence, and before op ask, the owner
+ * stops the echoes first and takes the arrival of the last heartbeat (rx_ns) after that: either the
+ * thread finds that it must not echo, or the tick finds that there is no silence.
+ */
+int64_t fo_backup_echoes_until(const struct fo_backup *b);
 /* Every tick_ns. rx_ns: when the last message of the primary was received, or the welcome sent. */
 void fo_backup_tick(struct fo_backup *b, int64_t now_ns, int64_t rx_ns);
 /* TV_E_PROTOCOL: unexpected message. -ESTALE: of an older generation; ignored, and FENCED sent. */

@@ -315,30 +315,31 @@ void fo_primary_welcomed(struct fo_primary *p, int64_t now_ns)
 {
 	FO_ASSERT(!p->welcomed);
 	p->welcomed = true;
-	p->beat_at_ns = p->heartbeat_at_ns = now_ns;
+	p->heartbeat_at_ns = p->last_tick_ns = now_ns;
 }
 
-static void beat(struct fo_primary *p, int64_t now_ns, bool datagram)
+/* A stopped VM that this host cannot resume: let the backup, if it is alive, ask for it. */
+static bool beats_in(enum fo_primary_state s)
 {
-	struct fo_msg m = {.kind = FO_M_HEARTBEAT,
-			   .generation = p->generation,
-			   .seq = ++p->seq,
-			   .sent_ns = now_ns,
-			   .datagram = datagram};
+	return s != FO_P_HELD && s != FO_P_FENCED;
+}
 
+int64_t fo_primary_beats_until(const struct fo_primary *p)
+{
+	if (!p->welcomed || p->ended || !beats_in(p->state))
+		return 0;
+	return p->last_tick_ns + p->times->commit_deadline_ns;
+}
+
+static void heartbeat(struct fo_primary *p, int64_t now_ns)
+{
+	struct fo_msg m = {FO_M_HEARTBEAT, .generation = p->generation, .sent_ns = now_ns};
+
+	if (now_ns < p->heartbeat_at_ns)
+		return;
+	m.seq = ++p->seq;
 	p->ops->send(p->arg, &m);
-}
-
-static void beats(struct fo_primary *p, int64_t now_ns)
-{
-	if (now_ns >= p->beat_at_ns) {
-		beat(p, now_ns, true);
-		p->beat_at_ns = now_ns + p->times->beat_ns;
-	}
-	if (now_ns >= p->heartbeat_at_ns) {
-		beat(p, now_ns, false);
-		p->heartbeat_at_ns = now_ns + p->times->heartbeat_ns;
-	}
+	p->heartbeat_at_ns = now_ns + p->times->heartbeat_ns;
 }
 
 void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns)
@@ -360,9 +361,8 @@ void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns)
 	p->excused = late;
 	if (p->ended || !p->welcomed)
 		return;
-	/* A stopped VM that this host cannot resume: let the backup, if it is alive, ask for it. */
-	if (p->state != FO_P_HELD && p->state != FO_P_FENCED)
-		beats(p, now_ns);
+	if (beats_in(p->state))
+		heartbeat(p, now_ns);
 	if (p->retry_at_ns && now_ns >= p->retry_at_ns && asks_in(p->state, &q))
 		ask(p, q);
 	if (late)
@@ -385,8 +385,10 @@ static void on_echo(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m
 		p->moved = m->moved;
 		fo_primary_progress(p, now_ns);
 	}
-	/* Only what was really sent: a stamp from the future would be a lease for ever. */
-	if (m->seq > p->seq || m->sent_ns > now_ns || m->sent_ns <= p->lease_from_ns)
+	/* Only what was really sent (of datagrams the owner knows that): a stamp from the future
+	 * would be a lease for ever. */
+	if ((!m->datagram && m->seq > p->seq) || m->sent_ns > now_ns ||
+	    m->sent_ns <= p->lease_from_ns)
 		return;
 	p->lease_from_ns = m->sent_ns;
 	if (lease_runs(p, now_ns))

@@ -13,7 +13,8 @@
  *
  * Heartbeats travel in the stream every H, and as datagrams every H/4: a retransmission in the
  * stream (200 ms and more) or a full link must not look like a dead host, and up to nine datagrams
- * in a row may get lost before the backup asks.
+ * in a row may get lost before the backup asks. Datagrams are sent and echoed by threads that
+ * nothing else holds up (replicator/link/beat.c); their arrival is what those threads measured.
  *
  * Power cut of the primary at 0, H = 100 ms:
  *     0 ..  -25   last byte reached the backup (at most H/4 before, less when epochs flow)
@@ -52,6 +53,13 @@
  *                 from here on as after its power cut.
  * 10000           stream_stuck_ns (100 H, and 5 s or more): the backstop, by the kernel, on both
  *                 hosts: also the first copy, for which nothing is held, does not hang for ever.
+ *
+ * A replicator's loop hangs while its thread of heartbeats continues, from 0 on: both hosts are well
+ * and the VM runs, so it is waited for as long as for a stuck stream. On the primary nothing is
+ * released meanwhile: every release is the loop's, and looks at the lease with the clock read anew.
+ *     0 ..   12   the last tick: heartbeats and echoes are allowed until commit_deadline_ns after it
+ *  1000 .. 1015   the primary's loop: its heartbeats end; 1250 .. 1290 the backup asks, and takes over
+ *  1000 .. 1030   the backup's loop: no commit, and nothing moves; the primary asks to run alone
  *
  * Connection closed by the peer's kernel (its process died, its host did not):
  *   the backup gives the primary's daemon reconnect_grace_ns to record that the VM runs alone or to

@@ -117,21 +117,34 @@ struct repl_beat_msg {
 	uint64_t generation;
 	uint64_t moved; /* echo: of the apply thread; 0 of an older host */
 };
-/* An authentic heartbeat, newer than all before it. */
-typedef void (*repl_beat_cb)(const struct repl_beat_msg *m, int64_t now_ns, void *arg);
+struct repl_beat_conf {
+	bool initiator;	     /* this side connected: it sends heartbeats, the other echoes them */
+	uint16_t port;	     /* of the peer; 0: learned from the first authentic datagram */
+	int64_t every_ns;    /* initiator: how often one is sent */
+	uint64_t generation; /* of the session; what has another one is not echoed */
+	/* In the loop: the newest authentic datagram of the other side. Older ones that came since
+	 * the last call are left out. */
+	void (*cb)(const struct repl_beat_msg *m, void *arg);
+	void *arg;
+};
 struct repl_beat;
 /*
- * For an open connection; its key comes from the connection's TLS session. initiator: this side
- * connected. *port is where it listens; the owner sends it to the peer over the connection.
- * -ENOTCONN, or socket errors.
+ * For an open connection; its key comes from the connection's TLS session. Starts the thread that
+ * sends or echoes, which is allowed nothing yet. *port is where this side listens; the owner sends
+ * it to the peer over the connection. -ENOTCONN, -ENOMEM, or socket errors.
+ * Of the calls below b may be NULL, and all belong to the loop.
  */
-int repl_beat_new(struct event_base *base, struct repl_conn *c, bool initiator, repl_beat_cb cb,
-		  void *arg, uint16_t *port, struct repl_beat **out) TV_MUST_CHECK;
-/* Sets the peer's port. A side that is not given one sends to where the first authentic datagram
- * came from. */
-int repl_beat_connect(struct repl_beat *b, uint16_t port) TV_MUST_CHECK;
-/* Never blocks; may get lost. b may be NULL. */
-void repl_beat_send(struct repl_beat *b, const struct repl_beat_msg *m);
+int repl_beat_new(struct event_base *base, struct repl_conn *c, const struct repl_beat_conf *conf,
+		  uint16_t *port, struct repl_beat **out) TV_MUST_CHECK;
+/* Heartbeats are sent, or echoed, until then (tv_now_ns); 0: not any more. */
+void repl_beat_allow(struct repl_beat *b, int64_t until_ns);
+/* What echoes carry from now on. */
+void repl_beat_moved(struct repl_beat *b, uint64_t moved);
+/* When the last datagram of this session's generation arrived; 0: none has. */
+int64_t repl_beat_rx_ns(struct repl_beat *b);
+/* Calls cb at once if there is something new, as the loop would in a later turn. */
+void repl_beat_look(struct repl_beat *b);
+/* Waits for the thread, which ends at once. Not inside cb. */
 void repl_beat_free(struct repl_beat *b);
 
 #endif

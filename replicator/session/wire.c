@@ -4,8 +4,7 @@
 
 #include <errno.h>
 
-int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host, const char *why,
-	      const struct fo_msg *m)
+int wire_send(struct repl_conn *conn, const char *host, const char *why, const struct fo_msg *m)
 {
 	Twinvm__Heartbeat hb = TWINVM__HEARTBEAT__INIT;
 	Twinvm__HeartbeatEcho echo = TWINVM__HEARTBEAT_ECHO__INIT;
@@ -14,17 +13,6 @@ int wire_send(struct repl_conn *conn, struct repl_beat *beats, const char *host,
 	Twinvm__Fenced fenced = TWINVM__FENCED__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
 
-	if (m->datagram) {
-		const struct repl_beat_msg d = {.kind = m->kind == FO_M_ECHO ? REPL_BEAT_ECHO
-									     : REPL_BEAT,
-						.seq = m->seq,
-						.sent_ns = m->sent_ns,
-						.generation = m->generation,
-						.moved = m->moved};
-
-		repl_beat_send(beats, &d);
-		return 0;
-	}
 	switch (m->kind) {
 	case FO_M_HEARTBEAT:
 		hb.seq = m->seq;

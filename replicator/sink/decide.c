@@ -9,6 +9,7 @@ static void ask(void *arg, enum fo_question q)
 	struct sink *s = arg;
 	struct fo_claim c;
 
+	repl_beat_allow(s->beats, 0); /* each echo is a lease: none from here on */
 	job_claim(&s->job, &c);
 	c.had_record = true; /* or the primary died before there was one: kept for the operator */
 	fo_ask_start(s->ask, q, &c);
@@ -55,6 +56,7 @@ static void changed(void *arg, enum fo_backup_event ev, enum fo_backup_state fro
 	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_backup_event_name(ev),
 	       fo_backup_state_name(from), fo_backup_state_name(s->b.state),
 	       (unsigned long long)s->b.generation, (unsigned long long)s->b.epoch_committed);
+	sink_allow_echoes(s);
 	if (!sink_is_ending(s))
 		sink_send_stats(s);
 }

@@ -73,6 +73,7 @@ void sink_end(struct sink *s, enum session_outcome outcome, int flush_ms)
 	if (sink_is_ending(s))
 		return;
 	s->step = SINK_FLUSHES;
+	sink_allow_echoes(s);
 	s->outcome = outcome;
 	if (s->conn && flush_ms)
 		repl_finish(s->conn, flush_ms); /* continued in sink_end_closed() */

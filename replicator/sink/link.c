@@ -178,6 +178,7 @@ static void on_closed(struct repl_conn *c, int rc, const char *why, void *arg)
 	if (s->b.state == FO_B_SYNCING)
 		sink_set_why(s, rc, why);
 	fo_backup_closed(&s->b, tv_now_ns());
+	sink_allow_echoes(s);
 }
 
 const struct repl_ops sink_link_ops = {.opened = on_opened,

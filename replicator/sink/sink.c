@@ -21,7 +21,7 @@
  * VM is an ordinary QEMU of this host, and the daemon's to look after. If this process dies, the
  * daemon ends the standby, unless the note in its run directory says that it was promoted.
  *
- * Threads: the loop; the apply thread; the arbiter's thread, which exists while a question is open.
+ * Threads: the loop; the heartbeats' (link/beat.c); the apply thread; the arbiter's thread, which exists while a question is open.
  * Limits: the work queue (applier.c), spool_bytes for an epoch on disk, 256 frames to replay (replay.c).
  */
 #include "replicator/sink/sink.h"
@@ -67,10 +67,41 @@ static void look_at_bridge(struct sink *s, int64_t now)
 		       was ? "the bridge is back" : s->warning.text);
 }
 
+static int64_t newest(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/*
+ * When the last of the primary's messages arrived. Where that would be silence, no heartbeat that
+ * arrives from here on is echoed any more: one that just did is found here, and is none.
+ */
+static int64_t last_sign_of_life_ns(struct sink *s, int64_t now)
+{
+	int64_t ns = newest(s->welcomed_ns, s->conn ? repl_last_rx_ns(s->conn) : 0);
+
+	ns = newest(ns, repl_beat_rx_ns(s->beats));
+	if (now - ns <= s->times.suspect_ns)
+		return ns;
+	repl_beat_allow(s->beats, 0);
+	return newest(ns, repl_beat_rx_ns(s->beats));
+}
+
+static void turn_engine(struct sink *s, int64_t now)
+{
+	uint64_t moved = s->applier ? applier_cpu_ns(s->applier) : 0;
+
+	if (s->applier)
+		fo_backup_moved(&s->b, now, moved, applier_has_work(s->applier));
+	repl_beat_moved(s->beats, moved);
+	fo_backup_tick(&s->b, now, last_sign_of_life_ns(s, now));
+	sink_allow_echoes(s);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sink *s = arg;
-	int64_t now = tv_now_ns(), rx_ns = s->conn ? repl_last_rx_ns(s->conn) : 0;
+	int64_t now = tv_now_ns();
 
 	(void)fd;
 	(void)what;
@@ -84,10 +115,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		}
 		return;
 	}
-	if (s->applier)
-		fo_backup_moved(&s->b, now, applier_cpu_ns(s->applier),
-				applier_has_work(s->applier));
-	fo_backup_tick(&s->b, now, s->beat_rx_ns > rx_ns ? s->beat_rx_ns : rx_ns);
+	turn_engine(s, now);
 	sink_next_hashes(s);
 	look_at_bridge(s, now);
 	if (now - s->last_stats_ns >= s->times.heartbeat_ns && !sink_is_ending(s)) {
@@ -270,6 +298,7 @@ int sink_main(const char *job_text, int conn_fd, int latch_fd)
 	s->started_ns = tv_now_ns();
 	arm_tick(s);
 	event_base_dispatch(s->base);
+	repl_beat_free(s->beats);
 	applier_free(s->applier);
 	replay_free(s->replay);
 	if (s->no_network && s->outcome == SESSION_PROMOTED)

@@ -31,7 +31,7 @@ struct sink {
 	struct repl_conn *conn; /* NULL: closed */
 	int latch_fd;		/* closed once the certificate is good; -1 */
 	struct repl_beat *beats;
-	int64_t beat_rx_ns; /* last heartbeat datagram of the primary */
+	int64_t welcomed_ns; /* silence is counted from here */
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
 	struct hv_host *host;	 /* what a standby needs rights for; NULL: no standby yet */
@@ -71,6 +71,9 @@ static inline bool sink_is_ending(const struct sink *s)
 
 /* ---- send.c: messages to the primary; without a connection nothing is sent ---- */
 void sink_send(struct sink *s, Twinvm__Control *msg, bool urgent);
+/* Heartbeats beside the stream are echoed for as long as the engine lets them be. After each call of
+ * the engine that may change it. */
+void sink_allow_echoes(struct sink *s);
 /* fo_backup_ops.send; arg is the sink. */
 void sink_send_msg(void *arg, const struct fo_msg *m);
 
@@ -107,8 +110,8 @@ void sink_turn_away(struct sink *s, uint64_t highest);
 void sink_violation(struct sink *s, const char *fmt, ...) TV_PRINTF(2, 3);
 /* name: of the message, as in control.proto. */
 void sink_receive(struct sink *s, const char *name, const struct fo_msg *m, int64_t now_ns);
-/* repl_beat_cb; arg is the sink. */
-void sink_on_beat(const struct repl_beat_msg *d, int64_t now_ns, void *arg);
+/* repl_beat_conf.cb; arg is the sink. */
+void sink_on_beat(const struct repl_beat_msg *d, void *arg);
 
 /* ---- standby.c: the standby, behind the apply thread ---- */
 /* The daemon let this session in; slot: whose names the standby gets, -1: of the one it had. */

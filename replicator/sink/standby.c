@@ -39,9 +39,9 @@ static void send_welcome(struct sink *s, bool hashes)
 {
 	Twinvm__Welcome w = TWINVM__WELCOME__INIT;
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+	struct repl_beat_conf conf = {.generation = s->b.generation, .cb = sink_on_beat, .arg = s};
 	uint16_t port = 0;
-	int rc = s->conn ? repl_beat_new(s->base, s->conn, false, sink_on_beat, s, &port, &s->beats)
-			 : -ENOTCONN;
+	int rc = s->conn ? repl_beat_new(s->base, s->conn, &conf, &port, &s->beats) : -ENOTCONN;
 
 	if (rc)
 		tv_log(TV_WARN, "no datagrams (%s): heartbeats use the connection only",
@@ -81,8 +81,9 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 	sink_introduce(s->report, s); /* the daemon reads the note */
 	send_welcome(s, a->has_old);
 	/* Heartbeats begin with the Welcome: silence is counted from here. */
-	s->beat_rx_ns = tv_now_ns();
-	fo_backup_welcomed(&s->b, s->beat_rx_ns);
+	s->welcomed_ns = tv_now_ns();
+	fo_backup_welcomed(&s->b, s->welcomed_ns);
+	sink_allow_echoes(s);
 	s->hashes_due = a->has_old;
 	sink_next_hashes(s);
 }

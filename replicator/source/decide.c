@@ -103,6 +103,7 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_primary_event_name(ev),
 	       fo_primary_state_name(from), fo_primary_state_name(to),
 	       (unsigned long long)s->p.generation, (unsigned long long)s->p.epoch_committed);
+	src_allow_beats(s);
 	if ((ev == FO_PE_PEER_LOST || ev == FO_PE_COMMIT_OVERDUE) && !s->end.why.text[0])
 		src_set_why(s, -ETIMEDOUT, why_lost(ev));
 	if ((to == FO_P_ASKING || to == FO_P_HELD) && from != FO_P_ASKING && from != FO_P_HELD &&

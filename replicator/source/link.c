@@ -32,7 +32,7 @@ static void receive(struct source *s, const struct fo_msg *m, int64_t now_ns)
 		src_committed(s, s->p.epoch_committed);
 }
 
-static void on_beat_echo(const struct repl_beat_msg *d, int64_t now_ns, void *arg)
+static void on_beat_echo(const struct repl_beat_msg *d, void *arg)
 {
 	struct source *s = arg;
 	struct fo_msg m = {.kind = FO_M_ECHO,
@@ -42,17 +42,16 @@ static void on_beat_echo(const struct repl_beat_msg *d, int64_t now_ns, void *ar
 			   .moved = d->moved,
 			   .datagram = true};
 
-	if (d->kind != REPL_BEAT_ECHO || !s->link.connected)
-		return;
-	s->link.beat_rx_ns = now_ns;
-	receive(s, &m, now_ns);
+	if (s->link.connected)
+		receive(s, &m, tv_now_ns());
 }
 
 static int64_t last_sign_of_life_ns(const struct source *s)
 {
 	int64_t stream = s->link.conn ? repl_last_rx_ns(s->link.conn) : 0;
+	int64_t beat = repl_beat_rx_ns(s->link.beats);
 
-	return s->link.beat_rx_ns > stream ? s->link.beat_rx_ns : stream;
+	return beat > stream ? beat : stream;
 }
 
 /* More of the stream is with the backup's host: a slow link is not a stuck one. */
@@ -74,8 +73,10 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	src_arm(s->tick, s->times.tick_ns);
+	repl_beat_look(s->link.beats); /* the newest lease, before it is judged */
 	look_for_progress(s, now);
 	fo_primary_tick(&s->p, now, s->link.connected ? last_sign_of_life_ns(s) : now);
+	src_allow_beats(s);
 	if (src_report(s, now))
 		src_replay_tick(s);
 	src_schedule(s);
@@ -126,14 +127,18 @@ void src_send_hello(struct source *s)
 /* Without datagrams the stream's own heartbeats must do. */
 static void start_beats(struct source *s, uint32_t port)
 {
+	struct repl_beat_conf conf = {.initiator = true,
+				      .port = (uint16_t)port,
+				      .every_ns = s->times.beat_ns,
+				      .generation = s->p.generation,
+				      .cb = on_beat_echo,
+				      .arg = s};
 	uint16_t ours;
 	int rc;
 
 	if (!port || port > 65535)
 		return;
-	rc = repl_beat_new(s->base, s->link.conn, true, on_beat_echo, s, &ours, &s->link.beats);
-	if (!rc)
-		rc = repl_beat_connect(s->link.beats, (uint16_t)port);
+	rc = repl_beat_new(s->base, s->link.conn, &conf, &ours, &s->link.beats);
 	if (rc)
 		tv_log(TV_WARN, "heartbeats to %s go through the connection only: %s",
 		       s->job.peer.name, tv_strerror(rc));
@@ -205,6 +210,7 @@ static bool on_welcome(struct source *s, const Twinvm__Welcome *w, int64_t now_n
 	if (w->hashes)
 		disks_expect_hashes(s->disks);
 	fo_primary_welcomed(&s->p, now_ns);
+	src_allow_beats(s);
 	cap_post(s->cap, CAP_HOLD_NET, 0);
 	return true;
 }

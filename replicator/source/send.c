@@ -24,14 +24,20 @@ void src_send_msg(void *arg, const struct fo_msg *m)
 	/* Before it can arrive: should we die now, the VM is not ours to resume. */
 	if (m->kind == FO_M_TAKE_OVER)
 		s->page->yielded = m->epoch != 0;
-	rc = wire_send(s->link.conn, s->link.beats, s->job.conf.host, "", m);
+	rc = wire_send(s->link.conn, s->job.conf.host, "", m);
 	if (rc)
 		tv_log(TV_WARN, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
+}
+
+void src_allow_beats(struct source *s)
+{
+	repl_beat_allow(s->link.beats, s->link.connected ? fo_primary_beats_until(&s->p) : 0);
 }
 
 void src_drop_link(struct source *s)
 {
 	s->link.connected = false;
+	src_allow_beats(s);
 	if (s->link.conn)
 		repl_free(s->link.conn);
 	s->link.conn = NULL;
@@ -40,5 +46,6 @@ void src_drop_link(struct source *s)
 void src_finish_link(struct source *s)
 {
 	s->link.connected = false;
+	src_allow_beats(s);
 	repl_finish(s->link.conn, FAREWELL_MS);
 }

@@ -8,9 +8,9 @@
  * VM gone, or a higher generation somewhere else. The VM runs on untouched after every end but the
  * last. A lost backup is not waited for in here: for a new try the daemon starts a new process.
  *
- * Threads: this loop (connection, heartbeats, held frames, decisions), the capture thread (all that
- * talks to QEMU), the encoder thread, the servers of the disks' mirrors, the arbiter's. They meet
- * in bounded queues only, and this loop never waits for one of them.
+ * Threads: this loop (connection, held frames, decisions), the heartbeats' (link/beat.c), the
+ * capture thread (all that talks to QEMU), the encoder thread, the servers of the disks' mirrors,
+ * the arbiter's. They meet in bounded queues only, and this loop never waits for one of them.
  *
  * What may be captured, released and asked for is failover/primary.c's to decide; this process
  * carries it out: output passes until epoch 1's barrier, then it is held until the engine says
@@ -226,6 +226,7 @@ int source_main(const char *job_text)
 	job_raise_priority();
 	src_arm(s->tick, s->times.tick_ns);
 	event_base_dispatch(s->base);
+	repl_beat_free(s->link.beats);
 	src_stop_epochs(s);
 	cap_free(s->cap);
 	encoder_free(s->en);

@@ -26,7 +26,6 @@ struct src_link { /* link.c; taken down by send.c */
 	struct repl_tls *tls;
 	struct repl_conn *conn; /* NULL: closed */
 	struct repl_beat *beats;
-	int64_t beat_rx_ns; /* last datagram of the backup */
 	uint64_t acked_bytes;
 	char warning[256]; /* of the backup: what a failover would meet there; "": nothing */
 	bool connected;
@@ -137,6 +136,9 @@ static inline void src_arm(struct event *ev, int64_t ns)
 void src_send(struct source *s, Twinvm__Control *msg, bool urgent);
 /* For the engine. */
 void src_send_msg(void *arg, const struct fo_msg *m);
+/* Heartbeats beside the stream, for as long as the engine lets them be sent; without a connection
+ * none are. After each call of the engine that may change it. */
+void src_allow_beats(struct source *s);
 /* Closes the connection, if there is one, without a word. */
 void src_drop_link(struct source *s);
 /* Sends what is queued, and closes; continued in on_conn_closed() of link.c. */

@@ -185,7 +185,7 @@ static void freeze_replicator(void)
 	if (!p || p->h->slow)
 		return;
 	note(p->h, "FAULT replicator frozen");
-	proc_freeze(p);
+	proc_hang(p);
 	after(span(), NULL, proc_thaws, p, 0);
 }
 

@@ -201,6 +201,15 @@ void proc_freeze(struct proc *p)
 		p->stale_ns = host_now(p->h);
 }
 
+void proc_hang(struct proc *p)
+{
+	proc_freeze(p);
+	if (p->thread && !p->thread_held && chance(500)) {
+		p->thread_held = true;
+		proc_freeze(p->thread);
+	}
+}
+
 /* What waits is met in one of two orders: as it came, or with every timer that is due first. */
 void proc_thaw(struct proc *p)
 {
@@ -209,6 +218,9 @@ void proc_thaw(struct proc *p)
 
 	if (--p->frozen)
 		return;
+	if (p->thread_held && p->thread->frozen)
+		proc_thaw(p->thread);
+	p->thread_held = false;
 	p->late = NULL;
 	p->late_tail = &p->late;
 	for (int pass = 0; pass < 2; pass++)

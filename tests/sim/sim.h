@@ -39,7 +39,7 @@ struct ev {
 	bool timer;
 	struct ev *next;
 };
-enum proc_kind { P_DAEMON, P_SOURCE, P_SINK, P_RECOVER, P_VM };
+enum proc_kind { P_DAEMON, P_SOURCE, P_SINK, P_RECOVER, P_VM, P_BEATS };
 struct proc {
 	struct host *h;
 	enum proc_kind kind;
@@ -49,6 +49,8 @@ struct proc {
 	bool takes_host;  /* the host dies with it */
 	int64_t stale_ns; /* frozen in the middle of a turn: what it had read from its clock */
 	struct ev *late, **late_tail;
+	struct proc *thread; /* a second one of the same process: its heartbeats' */
+	bool thread_held;    /* frozen together with this one */
 	struct proc *next;
 };
 void sim_reset(uint64_t seed);
@@ -68,6 +70,8 @@ void run_until(int64_t end);
 void proc_init(struct proc *p, struct host *h, enum proc_kind kind);
 void proc_freeze(struct proc *p);
 void proc_thaw(struct proc *p);
+/* Its loop hangs, or all of it. */
+void proc_hang(struct proc *p);
 /* Every event and every op of an engine is a step; false: p died at it. */
 bool step(struct proc *p);
 
@@ -229,6 +233,11 @@ struct source {
 	struct inst *vm;
 	struct session *session;
 	struct asker asker;
+	struct proc beats; /* the thread of heartbeats, and what it shares with the loop */
+	int64_t beats_until, beat_rx_ns;
+	uint64_t beat_seq;
+	struct fo_msg echo; /* the newest; */
+	bool has_echo;	    /* and it is new */
 	int64_t rx_ns, capture_at_ns, enc_busy, started_ns;
 	uint64_t acked;
 	struct job *jobs;
@@ -256,6 +265,10 @@ struct sink {
 	struct source *source;
 	struct session *session;
 	struct asker asker;
+	struct proc beats; /* as a source's */
+	int64_t echoes_until, beat_rx_ns;
+	struct fo_msg beat;
+	bool has_beat;
 	int64_t rx_ns, apply_busy;
 	bool tried; /* to promote, and failed */
 	uint64_t moved;

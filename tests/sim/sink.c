@@ -40,6 +40,11 @@ bool sink_retry(struct sink *k)
 	return true;
 }
 
+static void allow_echoes(struct sink *k)
+{
+	k->echoes_until = k->ending ? 0 : fo_backup_echoes_until(&k->e);
+}
+
 /* ---- what the engine asks for ---- */
 static void op_send(void *arg, const struct fo_msg *m)
 {
@@ -55,10 +60,7 @@ static void op_send(void *arg, const struct fo_msg *m)
 				  k->h->name, (unsigned long long)m->epoch);
 		sim.stats.commits++;
 	}
-	if (m->datagram)
-		datagram(k->h, &k->source->p, source_datagram, k->source, &x);
-	else
-		conn_send(k->conn, 1, &x);
+	conn_send(k->conn, 1, &x);
 }
 
 static void answered(void *arg, const struct ask *a)
@@ -158,6 +160,7 @@ static void op_changed(void *arg, enum fo_backup_event ev, enum fo_backup_state 
 	note(k->h, "backup: %s: %s -> %s (generation %llu, epoch %llu)", fo_backup_event_name(ev),
 	     fo_backup_state_name(from), fo_backup_state_name(k->e.state),
 	     (unsigned long long)k->e.generation, (unsigned long long)k->e.epoch_committed);
+	allow_echoes(k);
 	sim.stats.kept += k->e.state == FO_B_KEPT && from != FO_B_KEPT;
 }
 
@@ -229,15 +232,36 @@ static void receive(struct sink *k, const struct fo_msg *m)
 	in_order(k, "a message", fo_backup_message(&k->e, turn_now(&k->p), m));
 }
 
-void sink_datagram(void *arg, const struct msg *m)
+/* ---- the thread of heartbeats, as replicator/link/beat.c ---- */
+static void look_at_beats(void *arg, uint64_t n)
 {
 	struct sink *k = arg;
 
-	if (k->ending || !k->conn)
+	(void)n;
+	if (!k->has_beat || k->ending || !k->conn)
 		return;
-	if (m->fo.generation == k->e.generation)
-		k->rx_ns = turn_now(&k->p);
-	receive(k, &m->fo);
+	k->has_beat = false;
+	receive(k, &k->beat);
+}
+
+void sink_datagram(void *arg, const struct msg *m)
+{
+	struct sink *k = arg;
+	struct msg x = *m;
+
+	if (!k->p.alive)
+		return;
+	if (m->fo.generation == k->session->generation) {
+		k->beat_rx_ns = host_now(k->h);
+		x.fo.kind = FO_M_ECHO;
+		x.fo.moved = k->moved;
+		if (host_now(k->h) < k->echoes_until)
+			datagram(k->h, &k->source->beats, source_datagram, k->source, &x);
+	}
+	k->beat = m->fo;
+	if (!k->has_beat)
+		after(between(1000, 100000), &k->p, look_at_beats, k, 0);
+	k->has_beat = true;
 }
 
 static void on_msg(void *arg, const struct msg *m)
@@ -289,6 +313,7 @@ static void on_closed(void *arg)
 		end(k, "the primary went away");
 	else
 		fo_backup_closed(&k->e, turn_now(&k->p));
+	allow_echoes(k);
 }
 
 static void tick(void *arg, uint64_t n)
@@ -300,7 +325,8 @@ static void tick(void *arg, uint64_t n)
 	if (k->ending)
 		return;
 	fo_backup_moved(&k->e, turn_now(&k->p), k->moved, k->apply_busy > sim.now);
-	fo_backup_tick(&k->e, turn_now(&k->p), k->rx_ns);
+	fo_backup_tick(&k->e, turn_now(&k->p), k->beat_rx_ns > k->rx_ns ? k->beat_rx_ns : k->rx_ns);
+	allow_echoes(k);
 }
 
 static void standby_is_there(void *arg, uint64_t n)
@@ -314,6 +340,7 @@ static void standby_is_there(void *arg, uint64_t n)
 	conn_send(k->conn, 1, &x);
 	k->rx_ns = turn_now(&k->p);
 	fo_backup_welcomed(&k->e, k->rx_ns);
+	allow_echoes(k);
 }
 
 bool sink_force(struct sink *k)
@@ -328,6 +355,8 @@ void sink_start(struct host *h, struct conn *c, const struct msg *hello)
 	struct sink *k = sim_alloc(sizeof(*k));
 
 	proc_init(&k->p, h, P_SINK);
+	proc_init(&k->beats, h, P_BEATS);
+	k->p.thread = &k->beats;
 	k->h = h;
 	k->peer = hello->source->h;
 	k->source = hello->source;

@@ -11,6 +11,11 @@
 
 #define WELCOME_NS (2000 * MS)
 
+static void allow_beats(struct source *s)
+{
+	s->beats_until = s->conn && !s->leaving ? fo_primary_beats_until(&s->e) : 0;
+}
+
 /* ---- what the engine asks for ---- */
 static void op_send(void *arg, const struct fo_msg *m)
 {
@@ -19,11 +24,6 @@ static void op_send(void *arg, const struct fo_msg *m)
 
 	if (!step(&s->p) || !s->conn)
 		return;
-	if (m->datagram) {
-		if (s->sink)
-			datagram(s->h, &s->sink->p, sink_datagram, s->sink, &x);
-		return;
-	}
 	if (m->kind == FO_M_TAKE_OVER) {
 		s->vm->given =
 			!sim.arbiter; /* noted where it outlives this process, before it is sent */
@@ -175,6 +175,7 @@ static void op_changed(void *arg, enum fo_primary_event ev, enum fo_primary_stat
 	note(s->h, "primary: %s: %s -> %s (generation %llu, epoch %llu)", fo_primary_event_name(ev),
 	     fo_primary_state_name(from), fo_primary_state_name(s->e.state),
 	     (unsigned long long)s->e.generation, (unsigned long long)s->e.epoch_committed);
+	allow_beats(s);
 	switch (s->e.state) {
 	case FO_P_PROTECTED:
 		s->has_protected = true;
@@ -241,6 +242,8 @@ void source_outdated(struct source *s, uint64_t generation)
 	source_schedule(s);
 }
 
+static void look_at_beats(void *arg, uint64_t n);
+
 static void tick(void *arg, uint64_t n)
 {
 	struct source *s = arg;
@@ -257,7 +260,10 @@ static void tick(void *arg, uint64_t n)
 		s->acked = conn_acked(s->conn, 0);
 		fo_primary_progress(&s->e, turn_now(&s->p));
 	}
-	fo_primary_tick(&s->e, turn_now(&s->p), s->rx_ns);
+	look_at_beats(s, 0);
+	fo_primary_tick(&s->e, turn_now(&s->p),
+			s->beat_rx_ns > s->rx_ns ? s->beat_rx_ns : s->rx_ns);
+	allow_beats(s);
 	source_schedule(s);
 }
 
@@ -274,15 +280,49 @@ static void receive(struct source *s, const struct fo_msg *m)
 	source_schedule(s);
 }
 
+/* ---- the thread of heartbeats, as replicator/link/beat.c ---- */
+static void look_at_beats(void *arg, uint64_t n)
+{
+	struct source *s = arg;
+
+	(void)n;
+	if (!s->has_echo || s->leaving || !s->conn)
+		return;
+	s->has_echo = false;
+	receive(s, &s->echo);
+}
+
 void source_datagram(void *arg, const struct msg *m)
 {
 	struct source *s = arg;
 
-	if (s->leaving || !s->conn)
+	if (!s->p.alive || m->fo.seq > s->beat_seq)
 		return;
 	if (m->fo.generation == s->e.generation)
-		s->rx_ns = turn_now(&s->p);
-	receive(s, &m->fo);
+		s->beat_rx_ns = host_now(s->h);
+	s->echo = m->fo;
+	if (!s->has_echo)
+		after(between(1000, 100000), &s->p, look_at_beats, s, 0);
+	s->has_echo = true;
+}
+
+static void beat(void *arg, uint64_t n)
+{
+	struct source *s = arg;
+	struct msg x = {.kind = M_FO,
+			.fo = {.kind = FO_M_HEARTBEAT,
+			       .generation = s->session->generation,
+			       .sent_ns = turn_now(&s->beats),
+			       .datagram = true}};
+
+	(void)n;
+	if (!s->p.alive)
+		return;
+	timer(&s->beats, sim.times.beat_ns, beat, s, 0);
+	if (turn_now(&s->beats) >= s->beats_until)
+		return;
+	x.fo.seq = ++s->beat_seq;
+	datagram(s->h, &s->sink->beats, sink_datagram, s->sink, &x);
 }
 
 static void sync_more(void *arg, uint64_t n)
@@ -320,6 +360,8 @@ static void on_msg(void *arg, const struct msg *m)
 		note(s->h, "is welcome on %s", s->peer->name);
 		s->sink = m->sink;
 		fo_primary_welcomed(&s->e, turn_now(&s->p));
+		allow_beats(s);
+		beat(s, 0);
 		s->sync_left = 1 + (unsigned)rnd(8);
 		sync_more(s, 0);
 		break;
@@ -367,6 +409,8 @@ struct source *source_start(struct host *h, struct host *peer)
 	sim.stats.sessions++;
 	sim.last_session = x;
 	proc_init(&s->p, h, P_SOURCE);
+	proc_init(&s->beats, h, P_BEATS);
+	s->p.thread = &s->beats;
 	s->h = h;
 	s->peer = peer;
 	s->vm = h->vm;

@@ -101,6 +101,61 @@ static void own_stalls_are_not_silence(void **state)
 	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 1);
 }
 
+/* One late tick may be this host's own fault; a loop that is always late must take over, too. */
+static void always_late_is_no_excuse(void **state)
+{
+	struct backup x;
+
+	(void)state;
+	b_protect(&x, true);
+	x.now += 2 * x.t.suspect_ns;
+	fo_backup_tick(&x.b, x.now, x.rx_ns);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 0);
+	x.now += 2 * x.t.heartbeat_ns;
+	fo_backup_tick(&x.b, x.now, x.rx_ns);
+	assert_int_equal(x.v.asked[FO_ASK_PROMOTE], 1);
+}
+
+/* What the thread may echo by itself: nothing once this host asks, nor for a loop that hangs. */
+static void a_thread_echoes_only_for_a_backup(void **state)
+{
+	struct fo_msg beat = {.kind = FO_M_HEARTBEAT, .seq = 9, .sent_ns = 77, .datagram = true};
+	struct backup x;
+
+	(void)state;
+	memset(&x, 0, sizeof(x));
+	fo_times_init(&x.t, 100 * MS);
+	fo_backup_init(&x.b, &x.t, &b_ops, &x.v, 5, true);
+	assert_int_equal(fo_backup_echoes_until(&x.b), 0); /* not yet welcomed */
+	b_protect(&x, true);
+	b_pass(&x, 100 * MS);
+	assert_int_equal(fo_backup_echoes_until(&x.b), x.now + x.t.commit_deadline_ns);
+	assert_int_equal(b_receive(&x, beat), 0);
+	assert_int_equal(x.v.sent[FO_M_ECHO], 0); /* the thread's */
+	/* a hanging apply thread */
+	fo_backup_moved(&x.b, x.now, 50, true);
+	for (int i = 0; i < 12; i++) {
+		b_pass(&x, 100 * MS);
+		assert_int_equal(b_receive(&x, beat), 0);
+		fo_backup_moved(&x.b, x.now, 50, true);
+	}
+	assert_int_equal(x.b.state, FO_B_STANDBY);
+	assert_int_equal(fo_backup_echoes_until(&x.b), 0);
+	fo_backup_moved(&x.b, x.now, 51, true);
+	assert_true(fo_backup_echoes_until(&x.b) > x.now);
+	/* the connection closes; silence */
+	fo_backup_closed(&x.b, x.now);
+	assert_int_equal(fo_backup_echoes_until(&x.b), 0);
+	b_protect(&x, true);
+	b_pass(&x, x.t.suspect_ns + 20 * MS);
+	assert_int_equal(x.b.state, FO_B_ASKING);
+	assert_int_equal(fo_backup_echoes_until(&x.b), 0);
+	b_protect(&x, false);
+	b_pass(&x, x.t.suspect_ns + 20 * MS);
+	assert_int_equal(x.b.state, FO_B_WAITING); /* nobody else runs the VM before the operator */
+	assert_true(fo_backup_echoes_until(&x.b) > x.now);
+}
+
 static void without_an_arbiter_the_operator_decides(void **state)
 {
 	struct backup x;
@@ -246,6 +301,8 @@ int main(void)
 		cmocka_unit_test(a_lost_question_ends_the_standby),
 		cmocka_unit_test(a_closed_connection_gets_grace),
 		cmocka_unit_test(own_stalls_are_not_silence),
+		cmocka_unit_test(always_late_is_no_excuse),
+		cmocka_unit_test(a_thread_echoes_only_for_a_backup),
 		cmocka_unit_test(without_an_arbiter_the_operator_decides),
 		cmocka_unit_test(the_primarys_request_to_take_over),
 		cmocka_unit_test(a_stuck_apply_thread_is_no_backup),

@@ -307,6 +307,40 @@ static void always_late_is_no_excuse(void **state)
 	assert_int_equal(x.v.acted[FO_ACTION_STOP_VM], 1);
 }
 
+/* A loop that hangs does not live for ever in the eyes of its backup. */
+static void a_thread_beats_only_for_a_loop_that_turns(void **state)
+{
+	struct primary x;
+	struct fo_msg echo = {.kind = FO_M_ECHO, .seq = 1000, .datagram = true};
+
+	(void)state;
+	memset(&x, 0, sizeof(x));
+	fo_times_init(&x.t, 100 * MS);
+	fo_primary_init(&x.p, &x.t, &p_ops, &x.v, 5, true);
+	assert_int_equal(fo_primary_beats_until(&x.p), 0); /* not yet welcomed */
+	p_protect(&x, true);
+	assert_int_equal(fo_primary_beats_until(&x.p), x.now + x.t.commit_deadline_ns);
+	x.now += 3 * x.t.heartbeat_ns; /* it hangs, the thread beats on */
+	assert_int_equal(fo_primary_beats_until(&x.p),
+			 x.now - 3 * x.t.heartbeat_ns + x.t.commit_deadline_ns);
+	/* what came back meanwhile is the lease; the thread knows which numbers it sent */
+	echo.sent_ns = x.now - MS;
+	assert_int_equal(p_receive(&x, echo), 0);
+	assert_int_equal(x.p.lease_from_ns, x.now - MS);
+	fo_primary_tick(&x.p, x.now, x.now);
+	assert_int_equal(x.p.state, FO_P_PROTECTED);
+	echo.sent_ns = x.now + MS; /* never sent */
+	assert_int_equal(p_receive(&x, echo), 0);
+	assert_int_equal(x.p.lease_from_ns, x.now - MS);
+	/* held: the backup, if it lives, is to ask */
+	p_pass(&x, x.t.backup_lost_ns + 50 * MS, false);
+	assert_int_equal(x.p.state, FO_P_HELD);
+	assert_int_equal(fo_primary_beats_until(&x.p), 0);
+	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, TV_E_LOST);
+	assert_int_equal(x.p.state, FO_P_FENCED);
+	assert_int_equal(fo_primary_beats_until(&x.p), 0);
+}
+
 /* Echoes come all along; nothing else does. */
 static void a_commit_has_a_deadline(void **state)
 {
@@ -394,6 +428,7 @@ int main(void)
 		cmocka_unit_test(an_offer_is_taken_by_record_only),
 		cmocka_unit_test(a_vm_that_dies_is_taken_over),
 		cmocka_unit_test(always_late_is_no_excuse),
+		cmocka_unit_test(a_thread_beats_only_for_a_loop_that_turns),
 		cmocka_unit_test(a_commit_has_a_deadline),
 		cmocka_unit_test(progress_extends_the_deadline),
 		cmocka_unit_test(own_stalls_extend_the_deadline),
