@@ -19,7 +19,7 @@ declare -A kernel_meta=([6.12]=linux-image-6.12-amd64 [6.1]=linux-image-amd64)
 boot_modules=(virtio_pci virtio_blk crc32c_generic ext4 overlay)
 host_modules=(virtio_net 9p 9pnet_virtio tun bridge veth sch_plug ifb act_mirred cls_matchall sch_ingress
 	sch_netem kvm-amd vhost_net mce-inject hwpoison-inject)
-programs=(bash qemu-system-x86_64 qemu-img ip tc bridge kmod nbdkit gdb strace)
+programs=(bash qemu-system-x86_64 qemu-img ip tc bridge kmod setpriv nbdkit gdb strace)
 optional=(nbdkit gdb strace) # taken along where they are installed
 data=(/usr/share/qemu /usr/share/seabios /usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so)
 

@@ -92,9 +92,18 @@ _host_env() {
 	[[ -z ${QEMU_BIN[$1]:-} ]] || HOST_ENV+=("PATH=${QEMU_BIN[$1]}:$PATH")
 }
 
+# Sets UNIT_RIGHTS to the words before a daemon that give it the rights that the unit file leaves it, and no others.
+_unit_rights() {
+	local caps unit=$HOSTS_ROOT/docs/twinvmd.service
+	caps=$(sed -n 's/^CapabilityBoundingSet=//p' "$unit" | tr 'A-Z ' 'a-z,' | sed 's/cap_/+/g')
+	[[ -n $caps ]] && grep -q '^NoNewPrivileges=yes' "$unit" || fail "no capabilities in $unit"
+	UNIT_RIGHTS=(setpriv --no-new-privs "--bounding-set=-all,$caps")
+}
+
 daemon_start() {
 	_host_env "$1"
-	host_spawn "$1" "$PAIR_DIR/$1.log" "${HOST_ENV[@]}" "${@:2}" "$PAIR_B/twinvmd" --config "$PAIR_DIR/$1.conf"
+	_unit_rights
+	host_spawn "$1" "$PAIR_DIR/$1.log" "${HOST_ENV[@]}" "${@:2}" "${UNIT_RIGHTS[@]}" "$PAIR_B/twinvmd" --config "$PAIR_DIR/$1.conf"
 	DAEMON_PID[$1]=$SPAWNED_PID
 	DAEMON_JOB[$1]=$SPAWNED_JOB
 	await "$AWAIT_S" "twinvmd on $1" tw "$1" status >/dev/null
