@@ -28,7 +28,7 @@ etcd_up arb "$dir"
 good=(--ca "$dir/ca.crt" --cert "$dir/hostA.crt" --key "$dir/hostA.key")
 
 host_run arb "$ETCD_TOOL" "${good[@]}" "$ETCD_LOCAL" claim pair $VM A B s1 1 | grep -q "^0 version=1" || fail "TLS with all in order"
-host_run arb "$ETCD_TOOL" "${good[@]}" "$ETCD_URL" claim pair $VM A B s1 1 | grep -q "^0 version=1" || fail "TLS with all in order"
+host_run arb "$ETCD_TOOL" "${good[@]}" "$ETCD_URL" claim pair $VM A B s1 1 | grep -q "^0 version=2" || fail "TLS with all in order"
 TWINVM_TEST_ETCD=$ETCD_LOCAL TWINVM_TEST_CA=$dir/ca.crt TWINVM_TEST_CERT=$dir/hostA.crt TWINVM_TEST_KEY=$dir/hostA.key \
 	host_run arb "${B:-build}/tests/test_arbiter" >"$HOSTS_DIR/unit.log" 2>&1 || fail "test_arbiter: $(cat "$HOSTS_DIR/unit.log")"
 [[ $(grep -c 'Running' "$HOSTS_DIR/unit.log") -eq 2 ]] || fail "test_arbiter did not use etcd"
