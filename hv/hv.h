@@ -254,10 +254,17 @@ struct hv_disk {
 /* The writable disks; their places in the list are their numbers everywhere. */
 const struct hv_disk *hv_disks(const struct hv_vm *vm, unsigned *n);
 /*
- * Starts mirroring a disk to the NBD server behind fd (QEMU's end of a socket pair, which stays the
- * caller's to close), which must be serving already. The guest never notices when that server dies.
+ * Connects a disk's mirror to the NBD server behind fd (QEMU's end of a socket pair, which stays
+ * the caller's to close), which must be serving already. The guest never notices when that server
+ * dies.
  */
-int hv_disk_mirror(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e) TV_MUST_CHECK;
+int hv_disk_connect(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e) TV_MUST_CHECK;
+/*
+ * Starts mirroring a disk that was connected. The VM must be stopped, and stay so until the server
+ * has received the mirror's first request: QEMU dies of a guest's write that comes between the two
+ * (mirror.c).
+ */
+int hv_disk_mirror(struct hv_vm *vm, unsigned disk, struct tv_err *e) TV_MUST_CHECK;
 /* Are all mirrors ready, that is, is every disk copied and every write since then mirrored? 1, 0,
  * or negative when one has failed. */
 int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes,

@@ -64,6 +64,8 @@ struct cap_conf {
 	/* Disks: QEMU's end of a socket to mirror a disk of that size to; and all of them are
 	 * copied. */
 	int (*disk)(void *arg, uint64_t bytes, int *fd);
+	/* Waits until each of these sockets has carried a request. -ETIMEDOUT, -ECANCELED. */
+	int (*disks_begun)(void *arg, int timeout_ms);
 	void (*disks_copied)(void *arg);
 	/* Would disk() wait now, for the backup? Then memory is copied first. */
 	bool (*disks_wait)(void *arg);

@@ -10,6 +10,7 @@
 
 #define MAX_SYNC_ROUNDS 24
 #define DISK_POLL_MS 50
+#define MIRROR_BEGINS_MS 2000 /* the guest stands still */
 
 static uint64_t total_bytes(struct cap *c, const struct hv_block **blocks, unsigned *n)
 {
@@ -32,6 +33,45 @@ static double position(struct cap *c, const struct hv_cursor *cur)
 	return all ? (double)at / (double)all : 1;
 }
 
+/*
+ * A pause of the first copy. It is no epoch: nothing is held or released by it. The disks know of
+ * it, as of an epoch's: `stop` drains them. To be given to end_pause, also when it has failed.
+ */
+static int begin_pause(struct cap *c)
+{
+	c->conf.page->in_pause = 1;
+	c->conf.pausing(c->conf.arg, true);
+	return hv_pause(c->vm, QMP_TIMEOUT_MS);
+}
+
+static int end_pause(struct cap *c, int pause_rc)
+{
+	int rc = cap_end_pause(c, pause_rc, false);
+
+	c->conf.pausing(c->conf.arg, false);
+	c->conf.page->in_pause = c->stopped;
+	return rc;
+}
+
+/*
+ * All jobs in one pause, which ends when each has come to its first request (hv_disk_mirror says
+ * why). A job that does not is ended before the VM runs again: better no protection than no VM.
+ */
+static int begin_mirrors(struct cap *c, unsigned n, struct tv_err *e)
+{
+	int paused = begin_pause(c), rc = paused == -EALREADY ? 0 : paused, r;
+	struct tv_err ignored = {0};
+
+	for (unsigned i = 0; i < n && !rc; i++)
+		rc = hv_disk_mirror(c->vm, i, e);
+	if (!rc && (rc = c->conf.disks_begun(c->conf.arg, MIRROR_BEGINS_MS)))
+		tv_fail(e, rc, "a disk's mirror job does not begin: %s", tv_strerror(rc));
+	if (rc && (!paused || paused == -EALREADY))
+		(void)!hv_disks_unmirror(c->vm, &ignored);
+	r = end_pause(c, paused);
+	return rc ? rc : r;
+}
+
 static bool start_mirrors(struct cap *c)
 {
 	struct tv_err e = {0};
@@ -44,9 +84,11 @@ static bool start_mirrors(struct cap *c)
 
 		rc = c->conf.disk(c->conf.arg, disks[i].bytes, &fd);
 		if (!rc)
-			rc = hv_disk_mirror(c->vm, i, fd, &e);
+			rc = hv_disk_connect(c->vm, i, fd, &e);
 		tv_close_fd(&fd);
 	}
+	if (!rc && n)
+		rc = begin_mirrors(c, n, &e);
 	if (rc)
 		cap_fail(c, rc, &e, "copying the VM's disks");
 	return !rc;
@@ -80,23 +122,16 @@ static bool await_mirrors(struct cap *c)
 	return false;
 }
 
-/*
- * Where the kernel's way of tracking asks for it, a round of the first copy begins with the VM
- * paused for a moment. It is no epoch: nothing is held or released by it.
- */
+/* Where the kernel's way of tracking asks for it, a round begins with the VM paused for a moment. */
 static int begin_round(struct cap *c)
 {
 	int paused, rc, r;
 
 	if (!hv_round_needs_pause(c->vm))
 		return hv_round_begin(c->vm);
-	c->conf.page->in_pause = 1;
-	c->conf.pausing(c->conf.arg, true);
-	paused = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	paused = begin_pause(c);
 	rc = paused ? paused : hv_round_begin(c->vm);
-	r = cap_end_pause(c, paused, false);
-	c->conf.pausing(c->conf.arg, false);
-	c->conf.page->in_pause = c->stopped;
+	r = end_pause(c, paused);
 	return rc ? rc : r;
 }
 

@@ -62,6 +62,13 @@ bool src_disks_wait(void *arg)
 	return disks_hashes_awaited(s->disks);
 }
 
+int src_disks_begun(void *arg, int timeout_ms)
+{
+	struct source *s = arg;
+
+	return disks_await_begun(s->disks, timeout_ms);
+}
+
 void src_disks_copied(void *arg)
 {
 	struct source *s = arg;

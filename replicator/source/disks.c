@@ -36,7 +36,8 @@
 /* For the next disk; its number. */
 static int add_maker(struct disks *d, unsigned *disk)
 {
-	struct maker m = {malloc(sizeof(*m.chunk)), malloc(CKPT_DISK_PIECE_BYTES)};
+	struct maker m = {.chunk = malloc(sizeof(*m.chunk)),
+			  .scratch = malloc(CKPT_DISK_PIECE_BYTES)};
 	int rc = m.chunk && m.scratch ? 0 : -ENOMEM;
 
 	pthread_mutex_lock(&d->lock);
@@ -44,8 +45,10 @@ static int add_maker(struct disks *d, unsigned *disk)
 		;
 	if (!rc && *disk == NBD_MAX_DISKS)
 		rc = -EMFILE;
-	if (!rc)
-		d->makers[*disk] = m;
+	if (!rc) {
+		d->makers[*disk].chunk = m.chunk;
+		d->makers[*disk].scratch = m.scratch;
+	}
 	pthread_mutex_unlock(&d->lock);
 	if (rc) {
 		free(m.chunk);
@@ -116,6 +119,7 @@ static int init_sums(struct disks *d)
 int disks_new(struct event_base *base, const struct disks_conf *conf, struct disks **out)
 {
 	struct disks *d = calloc(1, sizeof(*d));
+	pthread_condattr_t attr;
 	int rc;
 
 	if (!d)
@@ -123,7 +127,10 @@ int disks_new(struct event_base *base, const struct disks_conf *conf, struct dis
 	d->conf = *conf;
 	d->wake.fd = -1;
 	pthread_mutex_init(&d->lock, NULL);
-	pthread_cond_init(&d->room, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&d->room, &attr);
+	pthread_condattr_destroy(&attr);
 	TAILQ_INIT(&d->chunks);
 	TAILQ_INIT(&d->spares);
 	for (unsigned i = 0; i < NBD_MAX_DISKS; i++) {

@@ -44,6 +44,9 @@ bool disks_hashes_awaited(struct disks *d);
 void disks_copied(struct disks *d);
 /* Serves one more disk; *fd is QEMU's end. Any thread. */
 int disks_add(struct disks *d, uint64_t bytes, int *fd) TV_MUST_CHECK;
+/* Any other thread. Until each disk's mirror has sent a request. -ETIMEDOUT; -ECANCELED: the
+ * session is over. */
+int disks_await_begun(struct disks *d, int timeout_ms) TV_MUST_CHECK;
 /* HOT, any thread. A pause is about to be asked for, or is over: answers do not wait for
  * commits. */
 void disks_pausing(struct disks *d, bool on);

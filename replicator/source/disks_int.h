@@ -36,6 +36,7 @@ struct epoch_sum {
 struct maker {
 	struct chunk *chunk; /* NULL: no such disk */
 	uint8_t *scratch;
+	atomic_bool begun; /* a request has come */
 };
 
 /* Between a disk's server and its records while the disk is copied for the first time. */

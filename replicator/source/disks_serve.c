@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /*
  * Not while a sieve may keep part of a write, or add a record of its own: then the server's own
@@ -59,12 +60,26 @@ static int sieved_zero(void *arg, uint64_t offset, uint64_t bytes, bool trim)
 	return send_zero(fc->d, fc->disk, offset, bytes, trim);
 }
 
+/* A server thread's first request may be waited for. */
+static void note_begun(struct disks *d, unsigned disk)
+{
+	struct maker *m = &d->makers[disk];
+
+	if (atomic_load_explicit(&m->begun, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&d->lock);
+	atomic_store(&m->begun, true);
+	pthread_cond_broadcast(&d->room);
+	pthread_mutex_unlock(&d->lock);
+}
+
 static int on_write(void *arg, unsigned disk, uint64_t offset, const void *data, uint32_t bytes)
 {
 	struct disks *d = arg;
 	struct first_copy *fc = &d->copies[disk];
 	int rc;
 
+	note_begun(d, disk);
 	if (!atomic_load_explicit(&d->sieving, memory_order_acquire))
 		return send_write(d, disk, offset, data, bytes);
 	pthread_mutex_lock(&fc->lock);
@@ -80,6 +95,7 @@ static int on_zero(void *arg, unsigned disk, uint64_t offset, uint64_t bytes, bo
 	struct first_copy *fc = &d->copies[disk];
 	int rc;
 
+	note_begun(d, disk);
 	if (!atomic_load_explicit(&d->sieving, memory_order_acquire))
 		return send_zero(d, disk, offset, bytes, trim);
 	pthread_mutex_lock(&fc->lock);
@@ -171,6 +187,37 @@ bool disks_hashes_awaited(struct disks *d)
 	awaited = d->hashes_awaited && !d->discard;
 	pthread_mutex_unlock(&d->lock);
 	return awaited;
+}
+
+static bool all_begun(const struct disks *d)
+{
+	for (unsigned i = 0; i < NBD_MAX_DISKS; i++)
+		if (d->makers[i].chunk && !atomic_load(&d->makers[i].begun))
+			return false;
+	return true;
+}
+
+int disks_await_begun(struct disks *d, int timeout_ms)
+{
+	struct timespec until;
+	int rc = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += timeout_ms % 1000 * TV_NS_PER_MS;
+	if (until.tv_nsec >= TV_NS_PER_S) {
+		until.tv_nsec -= TV_NS_PER_S;
+		until.tv_sec++;
+	}
+	pthread_mutex_lock(&d->lock);
+	while (!all_begun(d) && !d->discard && !rc)
+		rc = -pthread_cond_timedwait(&d->room, &d->lock, &until);
+	if (all_begun(d))
+		rc = 0;
+	else if (d->discard)
+		rc = -ECANCELED;
+	pthread_mutex_unlock(&d->lock);
+	return rc;
 }
 
 /* The hashes that the backup sent of this disk are put to use. */

@@ -108,6 +108,7 @@ static int start_capture(struct source *s)
 			      .pausing = src_pausing,
 			      .disk = src_disk,
 			      .disks_copied = src_disks_copied,
+			      .disks_begun = src_disks_begun,
 			      .disks_wait = src_disks_wait,
 			      .event = src_on_cap,
 			      .arg = s};

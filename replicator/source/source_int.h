@@ -234,6 +234,7 @@ int src_disks_init(struct source *s);
 int src_disk(void *arg, uint64_t bytes, int *fd);
 void src_disks_copied(void *arg);
 bool src_disks_wait(void *arg);
+int src_disks_begun(void *arg, int timeout_ms);
 void src_pausing(void *arg, bool on);
 
 /* ---- hold.c: how output is held ---- */

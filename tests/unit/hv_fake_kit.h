@@ -25,6 +25,7 @@ static struct {
 	enum call waiting; /* it does now */
 	bool running, attached;
 	unsigned pauses, resumes, states, barriers;
+	unsigned disks, mirrors;
 	uint64_t barrier; /* epoch of the last one */
 	unsigned events;  /* that it has to report */
 	int fd, never_fd;
@@ -224,9 +225,11 @@ int hv_pidfd(const struct hv_vm *v)
 
 const struct hv_disk *hv_disks(const struct hv_vm *v, unsigned *n)
 {
+	static const struct hv_disk disk = {.name = "d0", .bytes = 1 << 20};
+
 	(void)v;
-	*n = 0;
-	return NULL;
+	*n = vm.disks;
+	return &disk;
 }
 
 const struct hv_block *hv_blocks(const struct hv_vm *v, unsigned *n)
@@ -265,14 +268,53 @@ int hv_quit(struct hv_vm *v __attribute__((unused)), int timeout_ms __attribute_
 {
 	return 0;
 }
-int hv_disk_mirror(struct hv_vm *v __attribute__((unused)), unsigned disk __attribute__((unused)),
-		   int fd __attribute__((unused)), struct tv_err *e __attribute__((unused))) NEVER
-	int hv_disks_ready(struct hv_vm *v __attribute__((unused)),
-			   uint64_t *done __attribute__((unused)),
-			   uint64_t *all __attribute__((unused)),
-			   struct tv_err *e __attribute__((unused))) NEVER
-	int hv_disks_synced(struct hv_vm *v __attribute__((unused)),
-			    struct tv_err *e __attribute__((unused))) NEVER
+
+/* ---- disks: one that is copied at once, when vm.disks is set ---- */
+int hv_disk_connect(struct hv_vm *v, unsigned disk, int fd, struct tv_err *e)
+{
+	(void)v;
+	(void)disk;
+	(void)fd;
+	(void)e;
+	return 0;
+}
+
+/* QEMU dies of a write that comes while a mirror begins: the VM must stand still. */
+int hv_disk_mirror(struct hv_vm *v, unsigned disk, struct tv_err *e)
+{
+	(void)v;
+	(void)disk;
+	(void)e;
+	pthread_mutex_lock(&vm.lock);
+	if (vm.running)
+		abort();
+	vm.mirrors++;
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_disks_unmirror(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	(void)e;
+	pthread_mutex_lock(&vm.lock);
+	if (vm.running)
+		abort();
+	vm.mirrors = 0;
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_disks_ready(struct hv_vm *v, uint64_t *done, uint64_t *all, struct tv_err *e)
+{
+	(void)v;
+	(void)e;
+	*done = *all = 1;
+	return 1;
+}
+
+int hv_disks_synced(struct hv_vm *v __attribute__((unused)),
+		    struct tv_err *e __attribute__((unused))) NEVER
 	bool hv_disks_ok(const struct hv_vm *v __attribute__((unused)))
 {
 	return true;
@@ -284,6 +326,7 @@ static void fake_hv_init(void)
 	vm.running = true;
 	vm.attached = false;
 	vm.pauses = vm.resumes = vm.states = vm.barriers = vm.events = 0;
+	vm.disks = vm.mirrors = 0;
 	vm.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vm.never_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }

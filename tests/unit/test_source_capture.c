@@ -15,6 +15,7 @@ static struct encoder *en;
 static struct cap *cap;
 static struct cap_page page;
 static bool link_stalled;
+static int begun_rc;			   /* of the wait for the mirror's first request */
 static unsigned seen[CAP_EV_DETACHED + 1]; /* by kind */
 static uint64_t last_epoch;		   /* CAPTURED or OVERTAKEN */
 static enum cap_event_kind order_of[8];	   /* STOPPED, CAPTURED, OVERTAKEN as they came */
@@ -31,7 +32,8 @@ static void on_event(const struct cap_event *ev, void *arg)
 {
 	(void)arg;
 	free(ev->text);
-	assert_int_not_equal(ev->kind, CAP_EV_FAILED);
+	if (ev->kind == CAP_EV_FAILED)
+		assert_int_equal(ev->rc, begun_rc);
 	seen[ev->kind]++;
 	if (ev->kind == CAP_EV_CAPTURED || ev->kind == CAP_EV_OVERTAKEN)
 		last_epoch = ev->epoch;
@@ -59,6 +61,34 @@ static void on_pausing(void *arg, bool on)
 	(void)on;
 }
 
+static int on_disk(void *arg, uint64_t bytes, int *fd)
+{
+	(void)arg;
+	assert_int_equal(bytes, 1 << 20);
+	*fd = -1;
+	return 0;
+}
+
+static int on_disks_begun(void *arg, int timeout_ms)
+{
+	(void)arg;
+	assert_true(timeout_ms > 0);
+	if (READ_VM(running) || !READ_VM(mirrors))
+		abort();
+	return begun_rc;
+}
+
+static void on_disks_copied(void *arg)
+{
+	(void)arg;
+}
+
+static bool no_wait(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
 static void await_event(enum cap_event_kind kind, unsigned n)
 {
 	while (seen[kind] < n)
@@ -67,14 +97,21 @@ static void await_event(enum cap_event_kind kind, unsigned n)
 
 static int set_up(void **state)
 {
-	struct cap_conf conf = {
-		.page = &page, .pausing = on_pausing, .barrier = on_barrier, .event = on_event};
+	struct cap_conf conf = {.page = &page,
+				.pausing = on_pausing,
+				.barrier = on_barrier,
+				.disk = on_disk,
+				.disks_begun = on_disks_begun,
+				.disks_copied = on_disks_copied,
+				.disks_wait = no_wait,
+				.event = on_event};
 
 	(void)state;
 	fake_hv_init();
 	memset(&page, 0, sizeof(page));
 	memset(seen, 0, sizeof(seen));
 	order_n = 0;
+	begun_rc = 0;
 	link_stalled = false;
 	base = event_base_new();
 	assert_int_equal(encoder_new(base, 1 << 20, 1 << 20, on_piece, NULL, &en), 0);
@@ -299,6 +336,31 @@ static void test_end_detaches(void **state)
 	set_up(state);
 }
 
+/* A disk's mirror begins in a pause, which lasts until its first request has come. */
+static void test_mirror_begins_paused(void **state)
+{
+	(void)state;
+	vm.disks = 1;
+	cap_post(cap, CAP_SYNC, 0);
+	await_event(CAP_EV_SYNCED, 1);
+	assert_int_equal(READ_VM(mirrors), 1);
+	assert_true(READ_VM(pauses) >= 1);
+	assert_true(READ_VM(running));
+	assert_int_equal(page.in_pause, 0);
+}
+
+/* One that does not begin is ended before the VM runs again. */
+static void test_mirror_does_not_begin(void **state)
+{
+	(void)state;
+	vm.disks = 1;
+	begun_rc = -ETIMEDOUT;
+	cap_post(cap, CAP_SYNC, 0);
+	await_event(CAP_EV_FAILED, 1);
+	assert_int_equal(READ_VM(mirrors), 0);
+	assert_true(READ_VM(running));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void)
 {
@@ -313,6 +375,8 @@ int main(void)
 		TEST(test_paused_by_operator),
 		TEST(test_end_with_full_mailbox),
 		TEST(test_end_detaches),
+		TEST(test_mirror_begins_paused),
+		TEST(test_mirror_does_not_begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

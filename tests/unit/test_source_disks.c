@@ -10,6 +10,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -100,6 +101,32 @@ static void send_all(uint64_t epoch)
 		assert_int_equal(n % (32 + sizeof(noise)), 0);
 		disks_sent(d);
 	}
+}
+
+static void *discard_later(void *arg)
+{
+	(void)arg;
+	disks_discard(d);
+	return NULL;
+}
+
+static void test_begun(void **state)
+{
+	pthread_t other;
+	int fd2;
+
+	(void)state;
+	assert_int_equal(disks_await_begun(d, 10), -ETIMEDOUT);
+	send_write();
+	assert_int_equal(disks_await_begun(d, 60000), 0);
+	answered();
+	/* One more disk: it is waited for as well, but not after the end of the session. */
+	assert_int_equal(disks_add(d, 1 << 20, &fd2), 0);
+	assert_int_equal(disks_await_begun(d, 10), -ETIMEDOUT);
+	assert_int_equal(pthread_create(&other, NULL, discard_later, NULL), 0);
+	assert_int_equal(disks_await_begun(d, 60000), -ECANCELED);
+	pthread_join(other, NULL);
+	close(fd2);
 }
 
 static void test_epochs(void **state)
@@ -252,9 +279,13 @@ static void test_hashes(void **state)
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		T(test_epochs),	    T(test_waits_for_commit), T(test_pause_lets_through),
-		T(test_full_queue), T(test_mirror_ends),      T(test_hashes)};
+	const struct CMUnitTest tests[] = {T(test_begun),
+					   T(test_epochs),
+					   T(test_waits_for_commit),
+					   T(test_pause_lets_through),
+					   T(test_full_queue),
+					   T(test_mirror_ends),
+					   T(test_hashes)};
 
 	return cmocka_run_group_tests_name("daemon_disks", tests, NULL, NULL);
 }
