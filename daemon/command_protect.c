@@ -64,6 +64,9 @@ static int in_the_way(const struct vm *vm, struct tv_err *e)
 			       "%s is being stopped here because another host runs it", vm->name);
 	if (vm->waiter)
 		return tv_fail(e, -EALREADY, "another twinvm command waits for %s", vm->name);
+	if (vm->saved.leaving)
+		return tv_fail(e, -EALREADY, "%s is being unprotected: try again when that is done",
+			       vm->name);
 	if (vm->phase == VM_RECOVERING)
 		return tv_fail(e, -EALREADY,
 			       "%s is being cleaned up after a replicator that died: it is "

@@ -50,6 +50,7 @@ void command_unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 		vm_drop(vm);
 		return;
 	}
+	vm->saved.leaving = true;
 	vm_save_later(vm);
 	command_waits(c, vm, true);
 	if (vm->now.rep)

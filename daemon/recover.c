@@ -7,7 +7,8 @@
  * the VM runs alone before a frame may pass; the daemon drops frames until then (frames held in the
  * kernel wait there, and leave now). Then rule 5: the VM is released and resumed. Exit status: 0
  * cleaned up, RECOVER_TAKEN_BACK the same, RECOVER_FENCED another host runs the VM (this instance
- * must be stopped), 1 try again.
+ * must be stopped), 1 try again. A replicator that has learned that before it ended has left it in
+ * the page: then the record is not asked (without an arbiter it would grant everything).
  *
  * fence_main, for a VM that another host runs (rule 3): stops it, for good, and takes out of it
  * what twinvm added, so that the operator finds nothing but the VM as it stood. The stop comes
@@ -147,9 +148,14 @@ int recover_main(const char *job_text)
 	if (tv_pid_start_ticks(vm.pid) != vm.start_ticks)
 		return 0; /* nothing left to clean up */
 	cap_page_path(j.conf.run_dir, j.vm_id, path);
-	if (cap_page_map(path, false, &page) || !page->attached)
+	if (cap_page_map(path, false, &page))
 		page = NULL;
-	return recover(&j, &vm, page);
+	if (page && page->fenced) {
+		tv_log(TV_ERROR, "%s: its replicator stopped it, as another host runs it",
+		       j.vm_name);
+		return RECOVER_FENCED;
+	}
+	return recover(&j, &vm, page && page->attached ? page : NULL);
 }
 
 /* A stopped process sends nothing, whatever state its monitor is in. */

@@ -236,7 +236,7 @@ static void register_source(struct daemon *d, struct ctl *c, const struct sessio
 	vm->now.replicator = as->pid;
 	if (vm->highest > vm->saved.generation)
 		ctl_send(c, session_message(SESSION_OP_FENCE, &why));
-	else if (vm->waiter && vm->waiter_leaves)
+	else if (vm->saved.leaving)
 		ctl_send(c, session_message(SESSION_OP_LEAVE, NULL));
 }
 

@@ -40,6 +40,7 @@ static const struct field list[] = {
 	OPTIONAL("epoch_ms", saved.epoch_ms, INT),
 	OPTIONAL("wanted", reprotect.on, BOOL),
 	OPTIONAL("was_protected", saved.was_protected, BOOL),
+	OPTIONAL("leaving", saved.leaving, BOOL),
 	OPTIONAL("reason", saved.reason, TEXT),
 	OPTIONAL("last.name", saved.last.name, TEXT),
 	OPTIONAL("last.address", saved.last.address, TEXT),

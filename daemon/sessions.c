@@ -105,7 +105,6 @@ static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 	if (!vm->saved.was_protected) { /* protect itself failed: as if it had never been given */
 		vm_answer(vm, rc ? rc : -EIO, text);
 		if (vm->fresh) {
-			vm_forget_at_arbiter(vm);
 			vm_drop(vm);
 			return;
 		}
@@ -114,9 +113,8 @@ static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 		if (!vm->d->conf.reprotect)
 			fo_reprotect_stop(&vm->reprotect);
 	}
-	if (vm->waiter && vm->waiter_leaves) {
+	if (vm->saved.leaving) {
 		left(vm);
-		vm_forget_at_arbiter(vm);
 		vm_drop(vm);
 		return;
 	}
@@ -265,7 +263,9 @@ static void forget_source(struct vm *vm, const struct session_rule *r)
 		left(vm);
 	else
 		vm_answer(vm, r->rc, text);
-	if (r->forget_record)
+	/* A backup that was not reached may ask for the VM later: that it is not to run is on
+	 * record. To no record at all it would ask for ever. */
+	if (r->forget_record && vm->now.end.parted)
 		vm_forget_at_arbiter(vm);
 	vm_drop(vm);
 }

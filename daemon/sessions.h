@@ -25,7 +25,7 @@ struct session_rule {
 	bool stale;		/* another host runs the VM: on disk before anything else is done */
 	bool switched;		/* by plan: a waiting command gets the other host's name */
 	bool lost;		/* it was protected until now (FO_REPROTECT_LOST) */
-	bool forget_record;	/* the arbiter's record is not needed any more */
+	bool forget_record;	/* the arbiter's record is not needed if the backup has parted */
 	bool reap;		/* the standby's process may be left */
 	int rc;			/* NEXT_FORGET: for a waiting command, if it did not ask for that */
 };

@@ -228,6 +228,21 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 const struct ctl_ops supervise_rep_ops = {rep_message, rep_closed};
 
 /* ---- after a start ---- */
+/* Its replicator has left something in it, or a note that it must not run. */
+static bool needs_recovery(const struct vm *vm)
+{
+	char path[CAP_PAGE_PATH];
+	struct cap_page *page;
+	bool needs;
+
+	cap_page_path(vm->d->conf.run_dir, vm->id, path);
+	if (cap_page_map(path, false, &page))
+		return false;
+	needs = page->attached || page->fenced;
+	cap_page_unmap(page);
+	return needs;
+}
+
 static void not_registered(struct vm *vm)
 {
 	vm->now.awaited = false;
@@ -240,10 +255,11 @@ static void not_registered(struct vm *vm)
 		vm_drop(vm);
 	} else if (vm->highest > vm->saved.generation) {
 		fencing_yield(vm);
-	} else if (vm->reprotect.on) {
-		tv_log(TV_WARN,
-		       "%s was protected and has no replicator: cleaning up and starting over",
-		       vm->name);
+	} else if (vm->reprotect.on || vm->saved.leaving || needs_recovery(vm)) {
+		tv_log(TV_WARN, "%s has no replicator: cleaning up and %s", vm->name,
+		       vm->saved.leaving  ? "forgetting it, as it was being unprotected"
+		       : vm->reprotect.on ? "starting over"
+					  : "leaving it alone");
 		vm_start_recovery(vm);
 	}
 }

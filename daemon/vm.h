@@ -32,7 +32,8 @@ struct vm_saved {
 	uint64_t generation;
 	struct fo_candidate last; /* the host that reprotect.last names */
 	bool was_protected;	  /* ever since protect was given */
-	char reason[512];	  /* why it is not protected */
+	bool leaving;	  /* unprotect was given: forgotten as soon as nothing is attached */
+	char reason[512]; /* why it is not protected */
 };
 
 /* A replicator process, and what it reported. */

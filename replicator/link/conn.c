@@ -174,7 +174,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		conn_end(c, -ETIMEDOUT, "%s did not finish the TLS handshake within %d ms", c->who,
 			 c->handshake_timeout_ms);
 	else
-		conn_end(c, 0, "closed the connection to %s; %s", c->who,
+		conn_end(c, -ETIMEDOUT, "closed the connection to %s; %s", c->who,
 			 c->state == CONN_FLUSHING ? "not all queued data could be sent"
 						   : "it did not close its side in time");
 	conn_leave(c);

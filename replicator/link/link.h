@@ -81,7 +81,8 @@ int repl_accept(struct event_base *base, struct repl_tls *tls, int fd, const str
 /* Drops the connection at once; no callback follows. NULL is allowed. */
 void repl_free(struct repl_conn *c);
 /* Sends what is queued and waits for the peer to close too, all in at most timeout_ms; then closed
- * comes with rc 0. What the peer sends from now on is discarded. */
+ * comes: with rc 0 when the peer has closed, -ETIMEDOUT when it has not, and may not know of the
+ * end. What the peer sends from now on is discarded. */
 void repl_finish(struct repl_conn *c, int timeout_ms);
 
 /* Control messages go before all queued bulk data (at the next frame boundary) when urgent, else in

@@ -97,6 +97,7 @@ static const struct field end_list[] = {
 	E(rc, INT, "", "0, or what failed"),
 	E(text, TEXT, "", "why, for people; may be empty"),
 	E(generation, U64, "", "of the VM; higher than before when it changed hosts"),
+	E(parted, BOOL, "", "primary: the backup has ended its session, too"),
 };
 static const struct fields session_end_fields = FIELDS("done", end_list);
 

@@ -60,6 +60,7 @@ struct session_end {
 	int rc;
 	char text[640];
 	uint64_t generation; /* of the VM: a promotion, or taking it back, makes it higher */
+	bool parted; /* primary: the backup has closed its side: it does not ask for the VM */
 };
 
 struct session_peer { /* protected */

@@ -45,6 +45,7 @@ struct applier {
 	size_t queued_bytes; /* waiting or being worked on */
 	struct piece *spares[SPARES];
 	unsigned nspares;
+	struct piece *kill, *promote; /* made beforehand; NULL: used */
 	bool stop, was_full, drained;
 	struct tv_box answers;
 	struct event *ev;
@@ -63,13 +64,31 @@ static bool is_stream(enum apply_kind kind)
 	return kind == APPLY_SYNC || kind == APPLY_EPOCH || kind == APPLY_DISK;
 }
 
+/* Under lock. The end of a standby, and its promotion, need no memory: *reserve was made before. */
+static struct piece *take_reserve(struct applier *a, enum apply_kind kind)
+{
+	struct piece **reserve = kind == APPLY_KILL	 ? &a->kill
+				 : kind == APPLY_PROMOTE ? &a->promote
+							 : NULL;
+	struct piece *p = reserve ? *reserve : NULL;
+
+	if (p)
+		*reserve = NULL;
+	return p;
+}
+
 /* Under lock. NULL: no memory. */
 static struct piece *piece_new(struct applier *a, const struct apply_work *w)
 {
 	size_t room = is_stream(w->kind) && w->n < JOIN_BYTES ? JOIN_BYTES : w->n;
-	struct piece *p = room == JOIN_BYTES && a->nspares ? a->spares[--a->nspares]
-							   : malloc(sizeof(*p) + room);
+	struct piece *p = NULL;
 
+	if (room == JOIN_BYTES && a->nspares)
+		p = a->spares[--a->nspares];
+	else if (!tv_fault("applier_memory"))
+		p = malloc(sizeof(*p) + room);
+	if (!p && !w->n)
+		p = take_reserve(a, w->kind);
 	if (!p)
 		return NULL;
 	p->work = *w;
@@ -215,6 +234,8 @@ static void destroy(struct applier *a)
 	}
 	while (a->nspares)
 		free(a->spares[--a->nspares]);
+	free(a->kill);
+	free(a->promote);
 	apply_free(a->apply);
 	if (a->ev)
 		event_free(a->ev);
@@ -236,7 +257,9 @@ int applier_new(struct event_base *base, const struct applier_conf *conf, struct
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->changed, NULL);
 	TAILQ_INIT(&a->queue);
-	if (start(a, base)) {
+	a->kill = calloc(1, sizeof(*a->kill));
+	a->promote = calloc(1, sizeof(*a->promote));
+	if (!a->kill || !a->promote || start(a, base)) {
 		destroy(a);
 		return -ENOMEM;
 	}

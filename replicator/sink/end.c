@@ -45,19 +45,6 @@ static void finish(struct sink *s)
 	event_base_loopbreak(s->base);
 }
 
-void sink_post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
-	       const struct apply_sums *sums)
-{
-	if (applier_post(s->applier, kind, p, n, epoch, sums)) {
-		sink_set_why(s, -ENOMEM, "no memory for received data");
-		s->outcome = SESSION_FAILED;
-		finish(s);
-		return;
-	}
-	if (s->conn && applier_full(s->applier))
-		repl_read_enable(s->conn, false); /* until on_applier_drained() */
-}
-
 static void kill_standby(struct sink *s)
 {
 	if (!s->applier || s->outcome == SESSION_PROMOTED) {
@@ -65,7 +52,8 @@ static void kill_standby(struct sink *s)
 		return;
 	}
 	s->step = SINK_KILLS;
-	sink_post(s, APPLY_KILL, NULL, 0, s->forget_disks, NULL);
+	if (applier_post(s->applier, APPLY_KILL, NULL, 0, s->forget_disks, NULL))
+		finish(s); /* never: applier.c has a reserve for it */
 }
 
 void sink_end(struct sink *s, enum session_outcome outcome, int flush_ms)
@@ -79,6 +67,18 @@ void sink_end(struct sink *s, enum session_outcome outcome, int flush_ms)
 		repl_finish(s->conn, flush_ms); /* continued in sink_end_closed() */
 	else
 		kill_standby(s);
+}
+
+void sink_post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
+	       const struct apply_sums *sums)
+{
+	if (applier_post(s->applier, kind, p, n, epoch, sums)) {
+		sink_set_why(s, -ENOMEM, "no memory for received data");
+		sink_end(s, SESSION_FAILED, 0);
+		return;
+	}
+	if (s->conn && applier_full(s->applier))
+		repl_read_enable(s->conn, false); /* until on_applier_drained() */
 }
 
 void sink_end_closed(struct sink *s)

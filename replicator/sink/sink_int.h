@@ -96,7 +96,7 @@ void sink_end_closed(struct sink *s);
 /* The apply thread has ended the standby. */
 void sink_end_killed(struct sink *s);
 /* Posts work to the apply thread, which must exist. While its queue is full the primary is not
- * read. Without memory for the work the session ends at once. */
+ * read. Without memory for the work the session ends, its standby first. */
 void sink_post(struct sink *s, enum apply_kind kind, const void *p, size_t n, uint64_t epoch,
 	       const struct apply_sums *sums);
 /* Sends the primary a Refuse with that code and reason, and ends as SESSION_REFUSED. */

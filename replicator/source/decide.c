@@ -114,6 +114,7 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 		tv_log(TV_WARN, "%s: %s runs alone", s->end.why.text, s->job.vm_name);
 	}
 	if (to == FO_P_FENCED && from != to) {
+		s->page->fenced = 1; /* whether or not the daemon learns it from this process */
 		/* Nothing is made any more; and nothing that waits keeps the VM from stopping. */
 		src_stop_epochs(s);
 		src_set_why(s, TV_E_LOST, "another host runs a higher generation of it");
@@ -170,6 +171,7 @@ void src_peer_lost(struct source *s, int rc, const char *why)
 void src_fence(struct source *s, const char *text)
 {
 	if (!s->vm.attached) {
+		s->page->fenced = 1;
 		src_end(s, SESSION_FENCED, TV_E_LOST, text, SRC_DETACH_RUNNING);
 		return;
 	}

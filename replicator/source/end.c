@@ -28,8 +28,10 @@ void src_set_why(struct source *s, int rc, const char *text)
 
 void src_finish(struct source *s)
 {
-	struct session_end done = {
-		.outcome = s->end.outcome, .rc = s->end.rc, .generation = s->p.generation};
+	struct session_end done = {.outcome = s->end.outcome,
+				   .rc = s->end.rc,
+				   .generation = s->p.generation,
+				   .parted = s->end.parted};
 
 	tv_copy(done.text, sizeof(done.text), s->end.why.text);
 	tv_log(TV_INFO, "session ends: %s%s%s", session_outcome_name(done.outcome),

@@ -275,6 +275,7 @@ static void on_conn_closed(struct repl_conn *c, int rc, const char *why, void *a
 	(void)c;
 	src_drop_link(s);
 	if (s->end.leaving && !s->vm.attached) {
+		s->end.parted = !rc;
 		src_finish(s);
 		return;
 	}

@@ -54,6 +54,7 @@ struct src_numbers { /* stats.c */
 
 struct src_end {		      /* end.c */
 	bool leaving;		      /* nothing new is begun any more */
+	bool parted;		      /* the backup's session has ended, too */
 	enum session_outcome outcome; /* counts when leaving */
 	int rc;
 	struct tv_err why; /* the first reason counts */

@@ -48,8 +48,21 @@ for ((round = 1; round <= ${KILL_ROUNDS:-5}; round++)); do
 	echo "round $round: $(client_acked) answers"
 done
 
+# ---- daemon and replicator at the same moment, while the VM is being unprotected ----
+pid=$(one hostA "twinvmd replicate source")
+kill -STOP "$pid"
+tw hostA unprotect vm1 >"$PAIR_DIR/out" 2>&1 &
+job=$!
+await "$AWAIT_S" "the order on hostA's disk" host_run hostA grep -rq '"leaving": true' /var/lib/twinvm/vms
+kill -9 "${DAEMON_PID[hostA]}" "$pid"
+wait "$job" || true
+daemon_start hostA
+await_state "$AWAIT_S" hostA vm1 none
+vm_traces vm1 >"$PAIR_DIR/traces" || fail "left by an unprotect that was interrupted: $(<"$PAIR_DIR/traces")"
+goes_on "after an unprotect that was interrupted"
+await_state "$AWAIT_S" hostB vm1 none
+
 client_ends
-tw_must hostA unprotect vm1
 
 # ---- while it attaches and copies: the VM must be as it was ----
 before=$(vm_traces vm1) || fail "left in the VM: $before"

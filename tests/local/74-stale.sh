@@ -122,3 +122,31 @@ for speaks in hostB hostA; do
 	host_run hostA kill -9 "$pid"
 	host_run hostB bash -c 'kill -9 $(pidof qemu-system-x86_64)'
 done
+
+# ---- no arbiter: fenced while its daemon was away. The next daemon does not let it run ----
+for host in hostA hostB; do
+	pair_conf "$host"
+	sed -i '/^arbiter/d' "$PAIR_DIR/$host.conf"
+	echo 'reprotect = no' >>"$PAIR_DIR/$host.conf" # so that hostB does not correct it
+	daemon_restart "$host"
+done
+host_run hostA ip link del tap-vm1
+rm -f "$PAIR_DIR/vm1-serial.log"
+guest_start hostA vm1
+protect vm1
+client_start --prefix fenced
+host_freeze hostA
+await_field 20 hostB vm1 "['core']" WAITING
+tw_must hostB failover vm1 --force
+goes_on "on hostB by force, hostA hangs"
+kill -9 "${DAEMON_PID[hostA]}"
+host_thaw hostA
+await "$AWAIT_S" "hostA's replicator to stop its VM and to end" no_procs hostA "twinvmd replicate"
+daemon_start hostA
+await 30 "hostA to keep its VM, stopped" keeps hostA 1
+paused hostA "$(kept hostA 0 pid)" "$(kept hostA 0 qmp)"
+no_traces
+goes_on "on hostB, and only there"
+client_ends
+! logged hostA "vm1 keeps running" || fail "hostA let a fenced VM run"
+echo "fenced without a daemon: $(tw hostA status | tail -n 1)"

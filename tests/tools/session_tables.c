@@ -100,7 +100,8 @@ static void follows(const char *who, enum session_role role, unsigned how)
 
 	printf("| %s | %s | %s%s%s |\n", who, session_role_name(role), next_steps[r->next].name,
 	       r->stale ? "; this host's generation is noted as stale first" : "",
-	       r->forget_record ? "; the arbiter's record is removed" : "");
+	       r->forget_record ? "; the arbiter's record is removed if the backup has ended, too"
+				: "");
 }
 
 static void outcomes(void)

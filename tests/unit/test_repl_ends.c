@@ -40,7 +40,7 @@ static void test_finish_times_out(void **state)
 		kit_turns(x.base, 20);
 	repl_finish(x.p.c, 20);
 	KIT_UNTIL(x.base, x.p.closed);
-	assert_int_equal(x.p.rc, 0);
+	assert_int_equal(x.p.rc, -ETIMEDOUT);
 	assert_contains(x.p.why, "not all");
 	/* The other side finds out once it reads again, and first gets what had arrived. */
 	repl_read_enable(x.b.c, true);

@@ -391,6 +391,39 @@ static void the_first_end_counts(void **state)
 	bed_close(&b);
 }
 
+static void on_answer_of_bed(const struct apply_answer *a, void *arg)
+{
+	struct bed *b = arg;
+
+	assert_int_equal(a->kind, APPLY_KILL);
+	sink_end_killed(&b->s);
+}
+
+/* No memory for what the primary sent: the standby is ended before the process. */
+static void without_memory_the_standby_ends_too(void **state)
+{
+	struct applier_conf conf = {.queue_bytes = QUEUE_BYTES, .answer = on_answer_of_bed};
+	struct bed b;
+
+	(void)state;
+	bed_open(&b);
+	conf.arg = &b;
+	assert_int_equal(applier_new(b.s.base, &conf, &b.s.applier), 0);
+	setenv("TWINVM_FAULT", "applier_memory", 1);
+	sink_post(&b.s, APPLY_SYNC, "abc", 3, 0, NULL);
+	unsetenv("TWINVM_FAULT");
+	assert_int_equal(b.s.step, SINK_KILLS);
+	bed_run(&b, SESSION_OP_DONE, 1);
+	assert_int_equal(b.s.step, SINK_ENDED);
+	assert_int_equal(b.end.outcome, SESSION_FAILED);
+	assert_string_equal(b.end.text, "no memory for received data");
+	setenv("TWINVM_FAULT", "applier_memory:2", 1); /* an end needs none */
+	assert_int_equal(applier_post(b.s.applier, APPLY_KILL, NULL, 0, 0, NULL), 0);
+	unsetenv("TWINVM_FAULT");
+	applier_free(b.s.applier);
+	bed_close(&b);
+}
+
 /* Also when the connection closed before: then nothing is left to wait for. */
 static void a_refusal_ends_the_session(void **state)
 {
@@ -454,6 +487,7 @@ int main(void)
 		cmocka_unit_test(disks_of_a_description),
 		cmocka_unit_test(it_registers_and_reports),
 		cmocka_unit_test(the_first_end_counts),
+		cmocka_unit_test(without_memory_the_standby_ends_too),
 		cmocka_unit_test(a_refusal_ends_the_session),
 		cmocka_unit_test(a_violation_names_message_and_state),
 		cmocka_unit_test(a_violation_does_not_end_a_promotion),
