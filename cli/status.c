@@ -36,8 +36,11 @@ static void line(json_t *vm)
 	if (*text(vm, "warning"))
 		printf("  warning: %s\n", text(vm, "warning"));
 	json_array_foreach(json_object_get(vm, "kept"), i, k)
-		printf("  kept: QEMU pid %.0f, generation %.0f: %s\n", number(k, "pid"),
-		       number(k, "generation"), text(k, "reason"));
+		printf("  kept: QEMU pid %.0f, generation %.0f, %.0f MiB of memory, %.0f MiB of "
+		       "images: %s\n",
+		       number(k, "pid"), number(k, "generation"),
+		       number(k, "memory_bytes") / (1 << 20), number(k, "image_bytes") / (1 << 20),
+		       text(k, "reason"));
 }
 
 static int run(struct cli *c, int argc, char **argv)
@@ -80,6 +83,7 @@ const struct subcommand cmd_status = {
 	"  --json  an array of objects on stdout; with VM one object\n\n"
 	"States: syncing, protected, alone (runs unprotected; the reason is shown), promoting, stopped.\n"
 	"'kept' names a QEMU process of this host that was stopped because another host runs the VM:\n"
-	"inspect it, end it, or forget it with 'twinvm unprotect VM --kept'.\n",
+	"inspect it, end it, or forget it with 'twinvm unprotect VM --kept'. Only the newest one of a VM\n"
+	"is kept; with an arbiter it is ended when the VM is protected again, as nothing is lost with it.\n",
 	run,
 };

@@ -5,7 +5,7 @@
  * all of them (`make lint` finds circles):
  *
  *   durable.c        files of state_dir, also when it is full
- *   generations.c kept.c stash.c waiting.c fence_command.c answer.c   what a VM's entry needs
+ *   generations.c kept_cost.c kept.c stash.c waiting.c fence_command.c answer.c   what a VM's entry needs
  *   registry.c       the VMs, in memory and on disk (vm.h)
  *   children.c       starts replicators and helper processes (recover.c)
  *   fencing.c        stops an instance that is stale
@@ -22,15 +22,22 @@
 
 #include "daemon/vm.h"
 
-/* A QEMU of this host that was stopped because another host runs its VM. It is the operator's to
- * inspect and to end. */
+/* A QEMU of this host that was stopped because another host runs its VM: see kept.c. */
 struct kept {
 	TAILQ_ENTRY(kept) link;
+	struct daemon *d;
 	char id[33], name[128];
 	struct hv_vm_id qemu;
 	int slot; /* its names are not given to another instance; -1: it has no slot */
 	uint64_t generation;
 	char why[512];
+	bool by_record; /* the arbiter decided: nothing that left this host is missing in the VM */
+	bool ending;	/* it is being ended */
+	struct event *end;
+	int pidfd; /* -1: none */
+};
+struct kept_cost {
+	uint64_t memory_bytes, image_bytes;
 };
 
 /* A backup session that waits for the end of an older one, or of this host's own instance. */
@@ -91,10 +98,20 @@ int generation_note(struct daemon *d, const char *vm_id, uint64_t generation,
 /* What has happened already: written now, or as soon as that is possible. */
 void generation_note_later(struct daemon *d, const char *vm_id, uint64_t generation);
 
+/* ---- kept_cost.c: what a stopped QEMU occupies ---- */
+extern const struct fields kept_cost_fields;
+struct kept_cost kept_cost(const struct kept *k);
+/* The images in replica_dir that only it used. Those of a VM that was never a standby here are not
+ * twinvm's. */
+void kept_remove_images(const struct kept *k);
+
 /* ---- kept.c ---- */
 extern const struct fields kept_fields;
 void kept_load(struct daemon *d);
+/* The VM's older ones are ended. */
 void kept_add(struct vm *vm, const char *why);
+/* The VM has two good copies of that generation: what the arbiter's record made stale is ended. */
+void kept_protected(struct daemon *d, const char *vm_id, uint64_t generation);
 /* Forgets notes whose QEMU has ended. */
 void kept_prune(struct daemon *d);
 /* By name, id, pid or QMP socket; the newest. */

@@ -134,6 +134,7 @@ static void on_protected(struct vm *vm, const json_t *msg)
 	if (read_body(vm, SESSION_OP_PROTECTED, msg, &body, sizeof(body)))
 		tv_copy(s->peer.name, sizeof(s->peer.name), body.peer);
 	reprotect_protected(vm);
+	kept_protected(vm->d, vm->id, s->generation);
 	if (vm->fresh)
 		rc = vm_save(vm, &e);
 	else
@@ -157,8 +158,11 @@ static void on_stats(struct vm *vm, const json_t *msg)
 	if (!read_body(vm, SESSION_OP_STATS, msg, &stats, sizeof(stats)))
 		return;
 	vm->now.stats = stats;
-	if (vm->role == SESSION_BACKUP)
+	if (vm->role == SESSION_BACKUP) {
 		fence_command_look(vm);
+		if (!strcmp(stats.core, fo_backup_state_name(FO_B_STANDBY)))
+			kept_protected(vm->d, vm->id, vm->saved.generation);
+	}
 	if (vm->now.promoting && !strcmp(stats.core, fo_backup_state_name(FO_B_KEPT))) {
 		vm->now.promoting = false;
 		vm_answer(vm, -EIO, stats.reason);

@@ -80,9 +80,13 @@ static void status(void)
 	printf("\n## Entries of `kept`\n\n");
 	prose("A QEMU of this host that was stopped because another host runs its VM. It stays for "
 	      "inspection until the operator ends it, or has it forgotten with `twinvm unprotect "
-	      "VM --kept`. A VM of which nothing else is here has the state `stopped`.");
+	      "VM --kept`. Only the newest one of a VM is kept. Where an arbiter decided, it is "
+	      "ended, and its images are removed, when this host and another one protect the VM "
+	      "again: nothing is lost with it. A VM of which nothing else is here has the state "
+	      "`stopped`.");
 	head();
 	rows(&kept_fields);
+	rows(&kept_cost_fields);
 }
 
 /* ---- docs/CONTROL.md ---- */

@@ -2,6 +2,9 @@
 /* What the daemon has on disk about generations and stopped QEMUs, and the names it gives. */
 #include "daemon_kit.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 #include <errno.h>
 
 static void generations_only_grow(void **state)
@@ -53,6 +56,12 @@ static void what_is_kept_keeps_its_slot(void **state)
 	vm->saved.generation = 4;
 	vm->saved.slot = 0;
 	assert_int_equal(kept_free_slot(&d, ID), 0);
+	/* One that has ended is forgotten by itself. */
+	vm->saved.qemu.start_ticks++;
+	kept_add(vm, "gone");
+	kept_prune(&d);
+	assert_true(TAILQ_EMPTY(&d.kept));
+	vm->saved.qemu.start_ticks--;
 	kept_add(vm, "another host runs it");
 	assert_int_equal(kept_free_slot(&d, ID), 1);
 	assert_int_equal(kept_free_slot(&d, OTHER), 0);
@@ -67,16 +76,143 @@ static void what_is_kept_keeps_its_slot(void **state)
 	assert_true(kept_is(&d, getpid()) && k->slot == 0 && k->generation == 4);
 	assert_string_equal(k->why, "another host runs it");
 	assert_int_equal(kept_free_slot(&d, ID), 1);
-	/* One that has ended is forgotten by itself, the other one on request. */
-	vm->saved.qemu.start_ticks++;
-	vm->saved.qemu.pid = 1;
-	vm->saved.slot = 1;
-	kept_add(vm, "gone");
-	kept_prune(&d);
+	/* It is forgotten on request. */
 	assert_int_equal(kept_forget(&d, ID), 1);
 	assert_null(kept_find(&d, "vm1"));
 	assert_int_equal(kept_free_slot(&d, ID), 0);
 	kept_load(&d);
+	assert_true(TAILQ_EMPTY(&d.kept));
+}
+
+/* A process in the place of a stopped QEMU: it does not end by itself, and at SIGTERM if gentle. */
+static pid_t stopped_qemu(struct vm *vm, bool gentle)
+{
+	int ready[2];
+	char c;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		signal(SIGTERM, gentle ? SIG_DFL : SIG_IGN);
+		(void)!write(ready[1], "", 1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	vm->saved.qemu.pid = pid;
+	vm->saved.qemu.start_ticks = tv_pid_start_ticks(pid);
+	return pid;
+}
+
+static void touch(const char *name)
+{
+	char path[300];
+
+	kit_path(path, sizeof(path), name);
+	assert_int_equal(tv_write_file(path, name, strlen(name)), 0);
+}
+
+static void is_there(const char *name, bool there)
+{
+	char path[300];
+
+	kit_path(path, sizeof(path), name);
+	assert_int_equal(access(path, F_OK), there ? 0 : -1);
+}
+
+static void until_ended(pid_t pid)
+{
+	int status;
+
+	while (kept_is(&d, pid))
+		event_base_loop(d.base, EVLOOP_ONCE);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	kit_settle();
+}
+
+/* With an arbiter: at the next protection, with its memory and its own images, and no others. */
+static void what_is_kept_ends_when_protected_again(void **state)
+{
+	struct vm *vm = kit_vm(SESSION_PRIMARY);
+	struct kept_cost cost;
+	pid_t pid;
+
+	(void)state;
+	strcpy(d.conf.replica_dir, d.conf.state_dir);
+	strcpy(vm->saved.arbiter, "file:///somewhere");
+	vm->saved.generation = 4;
+	vm->saved.slot = 0;
+	touch(ID "-0.raw");
+	touch(ID "-12.raw");
+	touch(ID ".state");
+	touch(ID "-1-0.raw"); /* of slot 1 */
+	touch(ID "-1.state");
+	touch(OTHER "-0.raw");
+	touch(ID "-0.raw.copy");
+	pid = stopped_qemu(vm, true);
+	kept_add(vm, "another host runs it");
+	cost = kept_cost(TAILQ_FIRST(&d.kept));
+	assert_true(cost.memory_bytes > 4096 && cost.image_bytes >= 3 * 4096);
+	kept_protected(&d, OTHER, 9);
+	kept_protected(&d, ID, 4); /* its own generation: not another host's */
+	kit_settle();
+	assert_true(kept_is(&d, pid) && !TAILQ_FIRST(&d.kept)->ending);
+	kept_protected(&d, ID, 5);
+	assert_true(TAILQ_FIRST(&d.kept)->ending);
+	until_ended(pid);
+	assert_true(TAILQ_EMPTY(&d.kept));
+	is_there(ID "-0.raw", false);
+	is_there(ID "-12.raw", false);
+	is_there(ID ".state", false);
+	is_there(ID "-1-0.raw", true);
+	is_there(ID "-1.state", true);
+	is_there(OTHER "-0.raw", true);
+	is_there(ID "-0.raw.copy", true);
+	/* Never a standby: its images are the user's, also where they have such names. */
+	touch(ID "-0.raw");
+	vm->saved.slot = -1;
+	pid = stopped_qemu(vm, true);
+	kept_add(vm, "another host runs it");
+	assert_int_equal(kept_cost(TAILQ_FIRST(&d.kept)).image_bytes, 0);
+	kept_protected(&d, ID, 5);
+	until_ended(pid);
+	is_there(ID "-0.raw", true);
+}
+
+/* Without an arbiter something may be lost with it: the newest one stays. A daemon that restarts
+ * ends what was to end, also what does not end at a word. */
+static void only_the_newest_stays(void **state)
+{
+	struct vm *vm = kit_vm(SESSION_PRIMARY);
+	pid_t first, second;
+	struct kept *k;
+
+	(void)state;
+	strcpy(vm->saved.arbiter, "none");
+	vm->saved.generation = 4;
+	first = stopped_qemu(vm, false);
+	kept_add(vm, "another host runs it");
+	kept_protected(&d, ID, 9);
+	assert_false(TAILQ_FIRST(&d.kept)->ending);
+	second = stopped_qemu(vm, true);
+	kept_add(vm, "another host runs it");
+	kit_settle();
+	while ((k = TAILQ_FIRST(&d.kept))) { /* the daemon dies */
+		TAILQ_REMOVE(&d.kept, k, link);
+		if (k->end)
+			event_free(k->end);
+		tv_close_fd(&k->pidfd);
+		free(k);
+	}
+	kept_load(&d);
+	until_ended(first);
+	assert_true(kept_is(&d, second));
+	assert_int_equal(kill(second, SIGKILL), 0);
+	assert_int_equal(waitpid(second, NULL, 0), second);
+	kept_prune(&d);
 	assert_true(TAILQ_EMPTY(&d.kept));
 }
 
@@ -130,9 +266,13 @@ static void notes_are_roots(void **state)
 #define T(f) cmocka_unit_test_setup_teardown(f, kit_set_up, kit_tear_down)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(generations_only_grow), T(slots_share_no_name),
+	const struct CMUnitTest tests[] = {T(generations_only_grow),
+					   T(slots_share_no_name),
 					   T(what_is_kept_keeps_its_slot),
-					   T(damaged_notes_are_ignored), T(notes_are_roots)};
+					   T(what_is_kept_ends_when_protected_again),
+					   T(only_the_newest_stays),
+					   T(damaged_notes_are_ignored),
+					   T(notes_are_roots)};
 
 	return cmocka_run_group_tests_name("daemon_kept", tests, NULL, NULL);
 }
