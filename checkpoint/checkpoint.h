@@ -78,14 +78,28 @@ int ckpt_enc_state(struct ckpt_enc *enc, const void *state, size_t bytes,
 /* Counters since the start. */
 void ckpt_enc_stats(const struct ckpt_enc *enc, struct ckpt_stats *out);
 
+/* ---- room on the backup's disk (room.c) ---- */
+struct ckpt_room;
+/*
+ * For one VM: dir is where its replicas and spools lie (it exists), spool_bytes how much all of its
+ * spools may take together. Nothing grows so far that less than reserve_bytes of the file system
+ * would be free. -ENOMEM.
+ */
+int ckpt_room_new(const char *dir, uint64_t spool_bytes, uint64_t reserve_bytes,
+		  struct ckpt_room **out) TV_MUST_CHECK;
+/* After all that were given it. NULL is allowed. */
+void ckpt_room_free(struct ckpt_room *r);
+/* What stands behind a failure: for -ENOSPC the sentence of the last refusal, if there was one. */
+const char *ckpt_room_why(const struct ckpt_room *r, int rc);
+
 /* ---- decoder ---- */
 struct ckpt_dec;
 /*
  * memory_bytes of encoded records are kept in memory for an epoch that is not committed yet; what
- * is more goes to an unlinked file in spool_dir, up to spool_bytes, then -ENOSPC.
+ * is more goes to an unlinked file in room, and -ENOSPC when that has none (NULL: at once).
  */
-int ckpt_dec_new(const struct ckpt_mem *mem, size_t memory_bytes, const char *spool_dir,
-		 uint64_t spool_bytes, struct ckpt_dec **out) TV_MUST_CHECK;
+int ckpt_dec_new(const struct ckpt_mem *mem, size_t memory_bytes, struct ckpt_room *room,
+		 struct ckpt_dec **out) TV_MUST_CHECK;
 void ckpt_dec_free(struct ckpt_dec *dec);
 /* Starts an epoch; drops what an unfinished one, or an unfinished stream, had left. */
 void ckpt_dec_begin(struct ckpt_dec *dec);
@@ -191,10 +205,8 @@ struct ckpt_rep_conf {
 	const char *vm_id, *session;
 	unsigned disks;
 	uint64_t bytes[CKPT_MAX_DISKS];
-	size_t memory_bytes; /* of one epoch's records kept in memory; the rest in a file of
-				spool_dir */
-	const char *spool_dir;
-	uint64_t spool_bytes;
+	size_t memory_bytes; /* of all epochs' records kept in memory; the rest in files of room */
+	struct ckpt_room *room; /* the caller's, outlives it; NULL: images grow, epochs do not */
 	/* Images of the right size that are there already keep what they hold, for ckpt_rep_hash
 	 * under this key. NULL: they become empty. */
 	const uint8_t *hash_key;

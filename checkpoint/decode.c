@@ -27,8 +27,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int ckpt_dec_new(const struct ckpt_mem *mem, size_t memory_bytes, const char *spool_dir,
-		 uint64_t spool_bytes, struct ckpt_dec **out)
+int ckpt_dec_new(const struct ckpt_mem *mem, size_t memory_bytes, struct ckpt_room *room,
+		 struct ckpt_dec **out)
 {
 	struct ckpt_dec *dec;
 	int rc;
@@ -40,7 +40,7 @@ int ckpt_dec_new(const struct ckpt_mem *mem, size_t memory_bytes, const char *sp
 		return -ENOMEM;
 	dec->mem = *mem;
 	tv_buf_init(&dec->carry, CKPT_MAX_RECORD_BYTES);
-	rc = ckpt_spool_new(memory_bytes, spool_dir, spool_bytes, &dec->spool);
+	rc = ckpt_spool_new(memory_bytes, room, &dec->spool);
 	if (rc)
 		goto fail;
 	rc = -ENOMEM;

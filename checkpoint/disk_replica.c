@@ -13,12 +13,13 @@
  * ckpt_rep_verify checks the rest: that all records came, in their order, by the checksum over
  * their headers.
  *
- * A failed write to an image (no room, I/O error) makes the replica dead: every later call fails,
+ * A failed write to an image (no room: room.c, I/O error) makes the replica dead: every later call fails,
  * and the state file records MIXED for the next session.
  */
 #include "checkpoint/image.h"
 #include "checkpoint/journal.h"
 #include "checkpoint/repstate.h"
+#include "checkpoint/room.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -124,8 +125,7 @@ static int take_memory(struct ckpt_rep *r, const struct ckpt_rep_conf *c)
 		return -ENOMEM;
 	ckpt_slabs_init(&r->slabs, c->memory_bytes);
 	for (unsigned i = 0; i < CKPT_REP_EPOCHS && !rc; i++)
-		rc = ckpt_journal_new(&r->slabs, c->memory_bytes, c->spool_dir, c->spool_bytes,
-				      &r->kept[i].journal);
+		rc = ckpt_journal_new(&r->slabs, c->room, &r->kept[i].journal);
 	return rc;
 }
 
@@ -155,7 +155,11 @@ int ckpt_rep_open(const struct ckpt_rep_conf *c, struct ckpt_rep **out, struct t
 	r->streaming = true;
 	for (unsigned i = 0; i < CKPT_MAX_DISKS; i++)
 		r->images[i].fd = -1;
-	if (take_memory(r, c))
+	/* A replica that cannot grow is refused before the copy begins. */
+	rc = ckpt_room_grow(c->room, 1);
+	if (rc)
+		tv_fail(e, rc, "%s", ckpt_room_why(c->room, rc));
+	else if (take_memory(r, c))
 		rc = tv_fail(e, -ENOMEM, "no memory for the replica's journal");
 	/* MIXED before the first image is touched. */
 	if (!rc)

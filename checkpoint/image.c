@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One disk's image on the backup, a raw file. */
 #include "checkpoint/image.h"
+#include "checkpoint/room.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@ int ckpt_image_open(struct ckpt_image *im, const struct ckpt_rep_conf *c, unsign
 {
 	struct stat st;
 
+	im->room = c->room;
 	if (snprintf(im->path, sizeof(im->path), "%s/%s-%u.raw", c->dir, c->vm_id, disk) >=
 	    (int)sizeof(im->path))
 		return tv_fail(e, -ENAMETOOLONG,
@@ -44,9 +46,22 @@ int ckpt_image_open(struct ckpt_image *im, const struct ckpt_rep_conf *c, unsign
 	return 0;
 }
 
+/* Has all of it its blocks already? Then a write takes no room. */
+static bool is_allocated(const struct ckpt_image *im, uint64_t offset, size_t n)
+{
+	off_t hole = lseek(im->fd, (off_t)offset, SEEK_HOLE);
+
+	return hole >= 0 && (uint64_t)hole >= offset + n;
+}
+
 int ckpt_image_write(struct ckpt_image *im, uint64_t offset, const uint8_t *p, size_t n,
 		     struct tv_err *e)
 {
+	int rc = ckpt_room_grow(im->room, n);
+
+	if (rc && !is_allocated(im, offset, n))
+		return tv_fail(e, rc, "replica image %s: %s", im->path,
+			       ckpt_room_why(im->room, rc));
 	while (n) {
 		ssize_t r;
 

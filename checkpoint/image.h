@@ -11,7 +11,8 @@
 struct ckpt_image {
 	char path[512];
 	int fd;
-	bool old; /* it holds something from before */
+	struct ckpt_room *room; /* NULL: it may grow at will */
+	bool old;		/* it holds something from before */
 };
 
 /*

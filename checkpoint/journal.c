@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Order is kept as: full slabs, then the file, then the last slab (tail), into which bytes are
- * gathered. A tail that is full joins the slabs while memory lasts; after that it is written to the
- * file and used again. A record never crosses a slab's end: a tail counts as full when the record
+ * gathered. A tail that is full joins the slabs while memory lasts, which all journals share; after
+ * that it is written to the file and used again. A record never crosses a slab's end: a tail counts as full when the record
  * whose header has just come does not fit any more, and that header moves to the next slab.
  */
 #include "checkpoint/journal.h"
@@ -20,7 +20,8 @@
 
 struct ckpt_journal {
 	struct ckpt_slabs *slabs;
-	unsigned max_slabs, nslabs; /* full ones */
+	struct ckpt_room *room;
+	unsigned nslabs; /* full ones */
 	struct ckpt_slab_list full;
 	struct ckpt_slab *tail;
 	size_t tail_whole; /* bytes of whole records in it */
@@ -36,6 +37,7 @@ void ckpt_slabs_init(struct ckpt_slabs *s, size_t memory_bytes)
 	STAILQ_INIT(&s->free);
 	if (memory_bytes < s->slab_bytes)
 		s->slab_bytes = CKPT_DISK_RECORD_BYTES;
+	s->most_full = (unsigned)(memory_bytes / s->slab_bytes);
 }
 
 static struct ckpt_slab *slab_get(struct ckpt_slabs *s)
@@ -78,18 +80,17 @@ void ckpt_slabs_dispose(struct ckpt_slabs *s)
 }
 
 /* ---- life ---- */
-int ckpt_journal_new(struct ckpt_slabs *slabs, size_t memory_bytes, const char *dir,
-		     uint64_t file_bytes, struct ckpt_journal **out)
+int ckpt_journal_new(struct ckpt_slabs *slabs, struct ckpt_room *room, struct ckpt_journal **out)
 {
 	struct ckpt_journal *j = calloc(1, sizeof(*j));
 
 	if (!j)
 		return -ENOMEM;
 	j->slabs = slabs;
-	j->max_slabs = (unsigned)(memory_bytes / slabs->slab_bytes);
+	j->room = room;
 	STAILQ_INIT(&j->full);
 	j->sum = ckpt_sum_new();
-	if (!j->sum || ckpt_spool_new(0, dir, file_bytes, &j->file)) {
+	if (!j->sum || ckpt_spool_new(0, room, &j->file)) {
 		ckpt_journal_free(j);
 		return -ENOMEM;
 	}
@@ -100,12 +101,13 @@ int ckpt_journal_new(struct ckpt_slabs *slabs, size_t memory_bytes, const char *
 void ckpt_journal_clear(struct ckpt_journal *j)
 {
 	struct ckpt_slabs *s = j->slabs;
-	unsigned used = j->nslabs + (j->tail != NULL);
+	unsigned used = j->nslabs + (j->tail != NULL), most;
 	struct ckpt_slab *slab;
 
 	while ((slab = STAILQ_FIRST(&j->full))) {
 		STAILQ_REMOVE_HEAD(&j->full, next);
 		slab_put(s, slab);
+		s->nfull--;
 	}
 	if (j->tail)
 		slab_put(s, j->tail);
@@ -117,7 +119,9 @@ void ckpt_journal_clear(struct ckpt_journal *j)
 	ckpt_spool_clear(j->file);
 	/* What a burst took is given back, an eighth with every epoch after it. */
 	s->want = used > s->want ? used : s->want - (s->want + 7) / 8;
-	slabs_trim(s, EPOCHS_AT_ONCE * s->want);
+	most = EPOCHS_AT_ONCE * s->want;
+	slabs_trim(s,
+		   most < s->most_full + CKPT_REP_EPOCHS ? most : s->most_full + CKPT_REP_EPOCHS);
 }
 
 void ckpt_journal_free(struct ckpt_journal *j)
@@ -139,9 +143,9 @@ static int bad(struct tv_err *e, uint64_t number, const struct ckpt_disk_rec *re
 		       rec->disk, rec->offset, what);
 }
 
-static int keep_failed(struct tv_err *e, int rc)
+static int keep_failed(const struct ckpt_journal *j, struct tv_err *e, int rc)
 {
-	return tv_fail(e, rc, "cannot keep an epoch's disk data: %s", tv_strerror(rc));
+	return tv_fail(e, rc, "cannot keep an epoch's disk data: %s", ckpt_room_why(j->room, rc));
 }
 
 /* A tail with room for more than is in it now. What is no whole record yet moves on. */
@@ -156,9 +160,11 @@ static int next_tail(struct ckpt_journal *j)
 		tail->bytes = left;
 		old->bytes = j->tail_whole;
 	}
-	if (!rc && old && j->nslabs < j->max_slabs) {
+	/* Once the file is used, the slabs before it are complete: order is kept. */
+	if (!rc && old && j->slabs->nfull < j->slabs->most_full && !ckpt_spool_bytes(j->file)) {
 		STAILQ_INSERT_TAIL(&j->full, old, next);
 		j->nslabs++;
+		j->slabs->nfull++;
 	} else if (!rc && old) {
 		rc = ckpt_spool_add(j->file, old->data, old->bytes);
 		slab_put(j->slabs, old);
@@ -195,7 +201,7 @@ static int add_some(struct ckpt_journal *j, const uint8_t **p, size_t *n,
 	if (!j->tail || room - j->tail_whole < CKPT_DISK_HEADER_BYTES) {
 		rc = next_tail(j);
 		if (rc)
-			return keep_failed(e, rc);
+			return keep_failed(j, e, rc);
 	}
 	gather(j, CKPT_DISK_HEADER_BYTES, p, n);
 	if (j->tail->bytes - j->tail_whole < CKPT_DISK_HEADER_BYTES)
@@ -208,7 +214,7 @@ static int add_some(struct ckpt_journal *j, const uint8_t **p, size_t *n,
 	if (room - j->tail_whole < bytes) {
 		rc = next_tail(j);
 		if (rc)
-			return keep_failed(e, rc);
+			return keep_failed(j, e, rc);
 	}
 	gather(j, bytes, p, n);
 	if (j->tail->bytes - j->tail_whole < bytes)

@@ -8,6 +8,7 @@
 #define CHECKPOINT_JOURNAL_H
 
 #include "checkpoint/disk_record.h"
+#include "checkpoint/room.h"
 
 #include <sys/queue.h>
 
@@ -25,9 +26,10 @@ STAILQ_HEAD(ckpt_slab_list, ckpt_slab);
 struct ckpt_slabs {
 	struct ckpt_slab_list free;
 	size_t slab_bytes;
-	unsigned nfree, want; /* want: slabs that an epoch took lately */
+	unsigned nfree, want;	   /* want: slabs that an epoch took lately */
+	unsigned nfull, most_full; /* full ones of all journals; each has one more that it fills */
 };
-/* memory_bytes: as for ckpt_journal_new. */
+/* memory_bytes: of all journals, but for a slab of each; what is more goes to their files. */
 void ckpt_slabs_init(struct ckpt_slabs *s, size_t memory_bytes);
 void ckpt_slabs_dispose(struct ckpt_slabs *s);
 
@@ -42,11 +44,11 @@ struct ckpt_journal_ops {
 
 struct ckpt_journal;
 /*
- * About memory_bytes (one slab at least) are kept in memory, what is more in an unlinked file in
- * dir, up to file_bytes. slabs: the caller's, outlives it. -ENOMEM.
+ * What the slabs have no room for is kept in an unlinked file of room (NULL: none). Both are the
+ * caller's and outlive it. -ENOMEM.
  */
-int ckpt_journal_new(struct ckpt_slabs *slabs, size_t memory_bytes, const char *dir,
-		     uint64_t file_bytes, struct ckpt_journal **out) TV_MUST_CHECK;
+int ckpt_journal_new(struct ckpt_slabs *slabs, struct ckpt_room *room,
+		     struct ckpt_journal **out) TV_MUST_CHECK;
 void ckpt_journal_free(struct ckpt_journal *j);
 /* Empties it. */
 void ckpt_journal_clear(struct ckpt_journal *j);

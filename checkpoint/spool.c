@@ -19,28 +19,26 @@
 
 struct ckpt_spool {
 	struct tv_buf memory;
-	char *dir;
-	uint64_t file_limit, file_bytes;
-	int fd;	    /* -1 until something spills */
-	int failed; /* first error since clear */
+	struct ckpt_room *room;	    /* NULL: memory only */
+	uint64_t file_bytes, taken; /* taken: of the room */
+	int fd;			    /* -1 until something spills */
+	int failed;		    /* first error since clear */
 	uint8_t *window;
 	uint64_t window_pos;
 	size_t window_bytes;
 };
 
-int ckpt_spool_new(size_t memory_bytes, const char *dir, uint64_t file_bytes,
-		   struct ckpt_spool **out)
+int ckpt_spool_new(size_t memory_bytes, struct ckpt_room *room, struct ckpt_spool **out)
 {
 	struct ckpt_spool *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return -ENOMEM;
 	s->fd = -1;
-	s->file_limit = dir ? file_bytes : 0;
+	s->room = room;
 	tv_buf_init(&s->memory, memory_bytes);
-	s->dir = dir ? strdup(dir) : NULL;
 	s->window = malloc(WINDOW_BYTES);
-	if ((dir && !s->dir) || !s->window) {
+	if (!s->window) {
 		ckpt_spool_free(s);
 		return -ENOMEM;
 	}
@@ -53,8 +51,8 @@ void ckpt_spool_free(struct ckpt_spool *s)
 	if (!s)
 		return;
 	tv_close_fd(&s->fd);
+	ckpt_room_give(s->room, s->taken);
 	tv_buf_dispose(&s->memory);
-	free(s->dir);
 	free(s->window);
 	free(s);
 }
@@ -65,6 +63,8 @@ void ckpt_spool_clear(struct ckpt_spool *s)
 	if (s->file_bytes && ftruncate(s->fd, 0))
 		tv_close_fd(&s->fd);
 	s->file_bytes = 0;
+	ckpt_room_give(s->room, s->taken);
+	s->taken = 0;
 	s->memory.bytes = 0;
 	s->window_bytes = 0;
 	s->failed = 0;
@@ -78,13 +78,14 @@ uint64_t ckpt_spool_bytes(const struct ckpt_spool *s)
 /* A file that has no name, so that it cannot outlive this process. */
 static int open_file(struct ckpt_spool *s)
 {
+	const char *dir = ckpt_room_dir(s->room);
 	char path[PATH_MAX];
 
-	s->fd = open(s->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	s->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (s->fd >= 0)
 		return 0;
 	/* Not every file system knows O_TMPFILE; what is really wrong, mkostemp says as well. */
-	if (snprintf(path, sizeof(path), "%s/twinvm-spool-XXXXXX", s->dir) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/twinvm-spool-XXXXXX", dir) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 	s->fd = mkostemp(path, O_CLOEXEC);
 	if (s->fd < 0)
@@ -97,8 +98,10 @@ static int write_file(struct ckpt_spool *s, const uint8_t *p, size_t n)
 {
 	int rc;
 
-	if (n > s->file_limit - s->file_bytes)
-		return -ENOSPC;
+	rc = ckpt_room_take(s->room, n);
+	if (rc)
+		return rc;
+	s->taken += n;
 	if (s->fd < 0) {
 		rc = open_file(s);
 		if (rc)

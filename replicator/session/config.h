@@ -53,6 +53,7 @@ struct config {
 	uint64_t staging_bytes;
 	uint64_t cache_bytes;
 	uint64_t spool_bytes;
+	uint64_t reserve_bytes;
 	struct config_peer peers[CONFIG_MAX_PEERS];
 	unsigned peer_count;
 };

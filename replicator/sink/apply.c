@@ -20,9 +20,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #define HASHES 1024 /* blocks of one APPLY_HASH: 64 MiB, some 50 ms */
 #define EPOCH_MEMORY_BYTES (32u << 20)
+#define RESERVE_SHARE 20 /* a small file system is not all reserve */
 
 struct apply {
 	struct apply_conf conf;
@@ -31,6 +33,7 @@ struct apply {
 	struct hv_standby *sb; /* NULL: not started, ended, or promoted */
 	struct ckpt_dec *dec;
 	struct ckpt_rep *rep; /* NULL: no writable disks */
+	struct ckpt_room *room;
 	const char *replicas[CKPT_MAX_DISKS];
 	int pidfd;
 	bool failed;
@@ -63,13 +66,30 @@ static int mem_write(void *arg, uint32_t block, uint64_t offset, const void *p, 
 
 /* ---- start ---- */
 
+/* Spools lie beside the replicas: /run is memory, and a large guest could fill it. */
+static int make_room(struct apply *a, struct tv_err *e)
+{
+	const char *dir = a->conf.spool_dir;
+	uint64_t reserve = a->conf.reserve_bytes, share;
+	struct statvfs fs;
+	int rc = tv_mkdirs(dir);
+
+	if (!rc && statvfs(dir, &fs))
+		rc = -errno;
+	if (!rc) {
+		share = (uint64_t)fs.f_blocks * fs.f_frsize / RESERVE_SHARE;
+		rc = ckpt_room_new(dir, a->conf.spool_bytes, reserve < share ? reserve : share,
+				   &a->room);
+	}
+	return rc ? tv_fail(e, rc, "the folder for replicas %s: %s", dir, tv_strerror(rc)) : 0;
+}
+
 static int start_disks(struct apply *a, json_t *desc, struct apply_answer *ans)
 {
 	struct open_disks_conf conf = {.dir = a->conf.replica_dir,
 				       .vm_id = a->conf.standby.vm_id,
 				       .session = a->conf.session,
-				       .spool_dir = a->conf.spool_dir,
-				       .spool_bytes = a->conf.spool_bytes,
+				       .room = a->room,
 				       .hash_key = a->conf.hash_key};
 	struct ckpt_rep_state old;
 	int rc;
@@ -94,8 +114,7 @@ static int new_decoder(struct apply *a, struct tv_err *e)
 			       .write = mem_write,
 			       .arg = a->sb,
 			       .blocks = hv_standby_blocks(a->sb)};
-	int rc = ckpt_dec_new(&mem, EPOCH_MEMORY_BYTES, a->conf.spool_dir, a->conf.spool_bytes,
-			      &a->dec);
+	int rc = ckpt_dec_new(&mem, EPOCH_MEMORY_BYTES, a->room, &a->dec);
 
 	return rc ? tv_fail(e, rc, "decoder: %s", tv_strerror(rc)) : 0;
 }
@@ -109,7 +128,9 @@ static int start(struct apply *a, const struct apply_work *w, struct apply_answe
 	if (!desc)
 		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s",
 			       je.text);
-	rc = start_disks(a, desc, ans);
+	rc = make_room(a, &ans->e);
+	if (!rc)
+		rc = start_disks(a, desc, ans);
 	if (!rc)
 		rc = hv_standby_start(desc, &a->conf.standby, &a->sb, &ans->e);
 	json_decref(desc);
@@ -168,7 +189,7 @@ static int epoch_data(struct apply *a, const struct apply_work *w, struct tv_err
 {
 	int rc = ckpt_dec_add(a->dec, w->data, w->n);
 
-	return rc ? tv_fail(e, rc, "storing epoch data: %s", tv_strerror(rc)) : 0;
+	return rc ? tv_fail(e, rc, "storing epoch data: %s", ckpt_room_why(a->room, rc)) : 0;
 }
 
 static int disk_data(struct apply *a, const struct apply_work *w, struct tv_err *e)
@@ -342,6 +363,7 @@ void apply_free(struct apply *a)
 		return;
 	ckpt_rep_free(a->rep);
 	ckpt_dec_free(a->dec);
+	ckpt_room_free(a->room);
 	tv_close_fd(&a->pidfd);
 	free(a);
 }

@@ -54,8 +54,9 @@ struct apply_conf {
 	struct hv_standby_conf standby; /* but for its replicas */
 	const char *replica_dir, *session;
 	const char *spool_dir;
-	uint64_t spool_bytes;
-	const uint8_t *hash_key;		    /* of the primary, or NULL; must stay */
+	uint64_t spool_bytes,
+		reserve_bytes;	 /* reserve: of a twentieth of the file system at most */
+	const uint8_t *hash_key; /* of the primary, or NULL; must stay */
 	int promote_timeout_ms, planned_timeout_ms; /* one try */
 };
 typedef void (*apply_answer_cb)(const struct apply_answer *a, void *arg);

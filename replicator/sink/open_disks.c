@@ -4,8 +4,8 @@
 
 #include <errno.h>
 
-/* Of each epoch's disk records; the rest goes to a file. A fast disk's writes of 100 ms fit. */
-#define JOURNAL_MEMORY_BYTES (48u << 20)
+/* Of all epochs' disk records; the rest goes to a file. A fast disk's writes of 250 ms fit. */
+#define JOURNAL_MEMORY_BYTES (96u << 20)
 
 int sink_open_disks(json_t *desc, const struct open_disks_conf *conf, struct ckpt_rep **out,
 		    const char *paths[CKPT_MAX_DISKS], unsigned *n, struct tv_err *e)
@@ -14,8 +14,7 @@ int sink_open_disks(json_t *desc, const struct open_disks_conf *conf, struct ckp
 				   .vm_id = conf->vm_id,
 				   .session = conf->session,
 				   .memory_bytes = JOURNAL_MEMORY_BYTES,
-				   .spool_dir = conf->spool_dir,
-				   .spool_bytes = conf->spool_bytes,
+				   .room = conf->room,
 				   .hash_key = conf->hash_key};
 	json_t *list = json_object_get(desc, "disks"), *d;
 	size_t i;
@@ -30,9 +29,6 @@ int sink_open_disks(json_t *desc, const struct open_disks_conf *conf, struct ckp
 	rc.disks = (unsigned)json_array_size(list);
 	if (!rc.disks)
 		return 0;
-	r = tv_mkdirs(conf->dir);
-	if (r)
-		return tv_fail(e, r, "the folder for replicas %s: %s", conf->dir, tv_strerror(r));
 	r = ckpt_rep_open(&rc, out, e);
 	for (; !r && *n < rc.disks; ++*n)
 		paths[*n] = ckpt_rep_path(*out, *n);

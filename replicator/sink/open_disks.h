@@ -8,14 +8,13 @@
 
 struct open_disks_conf {
 	const char *dir, *vm_id, *session;
-	const char *spool_dir;
-	uint64_t spool_bytes;
+	struct ckpt_room *room;
 	const uint8_t *hash_key; /* may be NULL */
 };
 /*
  * *out: the replicas, the caller's also on failure; NULL for a VM without writable disks. The first
- * *n of paths point to the images' paths, which are *out's. TV_E_PROTOCOL: too many disks; -errno
- * of the folder conf->dir, or what ckpt_rep_open returns; with a sentence.
+ * *n of paths point to the images' paths, which are *out's. TV_E_PROTOCOL: too many disks; or what
+ * ckpt_rep_open returns; with a sentence.
  */
 int sink_open_disks(json_t *desc, const struct open_disks_conf *conf, struct ckpt_rep **out,
 		    const char *paths[CKPT_MAX_DISKS], unsigned *n, struct tv_err *e) TV_MUST_CHECK;

@@ -219,8 +219,9 @@ void sink_begin_standby(struct sink *s, int slot)
 	}
 	conf.apply = (struct apply_conf){.replica_dir = c->replica_dir,
 					 .session = s->job.session,
-					 .spool_dir = s->dir,
+					 .spool_dir = c->replica_dir,
 					 .spool_bytes = c->spool_bytes,
+					 .reserve_bytes = c->reserve_bytes,
 					 .hash_key = s->has_hash_key ? s->hash_key : NULL,
 					 .promote_timeout_ms = PROMOTE_TIMEOUT_MS,
 					 .planned_timeout_ms = PLANNED_TIMEOUT_MS};

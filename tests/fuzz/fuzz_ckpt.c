@@ -199,7 +199,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t first;
 	uint8_t *p;
 	int fix;
+	static struct ckpt_room *room;
 
+	if (!room && ckpt_room_new("/tmp", UINT64_C(1) << 40, 0, &room))
+		return 0;
 	if (size < 3 || size > (768u << 10))
 		return 0;
 	memset(replica.block, 0, sizeof(replica.block));
@@ -208,7 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(ref.block, replica.block, sizeof(ref.block));
 	ref.state_bytes = 0;
 	fix = data[0] & FIX_HASH;
-	if (ckpt_dec_new(&mem, data[0] & SPILL ? 50 : 1u << 20, "/tmp", 1u << 20, &dec))
+	if (ckpt_dec_new(&mem, data[0] & SPILL ? 50 : 1u << 20, room, &dec))
 		return 0;
 	p = malloc(size);
 	memcpy(p, data, size);

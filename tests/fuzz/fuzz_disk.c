@@ -60,13 +60,16 @@ static void run(const uint8_t *p, size_t bytes, size_t piece)
 	const struct ckpt_journal_ops arrive = {check, expect, &in},
 				      leave = {check, expect, &again};
 	const struct ckpt_journal_ops recheck = {check, ignore, NULL};
+	static struct ckpt_room *room;
 	struct ckpt_journal *j;
 	struct ckpt_slabs slabs;
 	struct tv_err e = {0};
 	int rc = 0;
 
+	if (!room && ckpt_room_new("/tmp", UINT64_C(1) << 40, 0, &room))
+		return;
 	ckpt_slabs_init(&slabs, MEMORY_BYTES);
-	if (ckpt_journal_new(&slabs, MEMORY_BYTES, "/tmp", 8u << 20, &j))
+	if (ckpt_journal_new(&slabs, room, &j))
 		return;
 	for (size_t at = 0, n; at < in.n && !rc; at += n) {
 		n = in.n - at < piece ? in.n - at : piece;

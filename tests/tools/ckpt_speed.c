@@ -125,7 +125,7 @@ static int measure(const char *name, size_t cache_bytes, void (*first)(uint8_t *
 
 	tv_buf_init(&out, 64u << 20);
 	if (tv_buf_reserve(&out, 32u << 20) || ckpt_enc_new(cache_bytes, &enc) ||
-	    ckpt_dec_new(&mem, 64u << 20, NULL, 0, &dec))
+	    ckpt_dec_new(&mem, 64u << 20, NULL, &dec))
 		return 1;
 	for (size_t i = 0; i < PAGES; i++)
 		first(guest + i * TV_PAGE_BYTES);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "tests/unit/room_kit.h"
 #include "checkpoint/checkpoint.h"
 
 #define MODEL_BLOCKS 3u
@@ -183,12 +184,21 @@ static inline void epoch_page(struct epoch *ep, struct ckpt_enc *enc, const stru
 	assert_int_equal(ckpt_enc_page(enc, block, offset, m->block[block] + offset, &ep->wire), 0);
 }
 
+static inline struct ckpt_room *model_room(void)
+{
+	static struct ckpt_room *room;
+
+	if (!room)
+		room = room_kit("/tmp", UINT64_C(1) << 40);
+	return room;
+}
+
 static inline struct ckpt_dec *model_dec(struct model *m, size_t memory_bytes)
 {
 	struct ckpt_mem mem = model_mem(m);
 	struct ckpt_dec *dec = NULL;
 
-	assert_int_equal(ckpt_dec_new(&mem, memory_bytes, "/tmp", 64u << 20, &dec), 0);
+	assert_int_equal(ckpt_dec_new(&mem, memory_bytes, model_room(), &dec), 0);
 	return dec;
 }
 

@@ -4,6 +4,7 @@
 #define REPLICA_KIT_H
 
 #include "checkpoint/disk_record.h"
+#include "tests/unit/room_kit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -45,8 +46,7 @@ static inline struct ckpt_rep *open_rep(size_t memory, uint64_t spool)
 				     .disks = DISKS,
 				     .bytes = {BYTES, BYTES},
 				     .memory_bytes = memory,
-				     .spool_dir = dir,
-				     .spool_bytes = spool};
+				     .room = room_kit(dir, spool)};
 	struct tv_err e = {0};
 	struct ckpt_rep *r = NULL;
 

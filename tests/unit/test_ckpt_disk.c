@@ -6,6 +6,7 @@
  * Golden file: a 24-byte little-endian head {u64 record bytes, u64 records, u64 checksum}, then the
  * records. It is written once, with TWINVM_GOLDEN_WRITE=1, and never again for a version.
  */
+#include "tests/unit/room_kit.h"
 #include "checkpoint/journal.h"
 
 #include <setjmp.h>
@@ -142,7 +143,7 @@ static void test_golden(void **state)
 	assert_true(bytes > GOLDEN_HEAD_BYTES);
 	assert_int_equal(tv_get_le64(head), bytes - GOLDEN_HEAD_BYTES);
 	ckpt_slabs_init(&slabs, 0);
-	assert_int_equal(ckpt_journal_new(&slabs, 0, NULL, 0, &j), 0);
+	assert_int_equal(ckpt_journal_new(&slabs, NULL, &j), 0);
 	assert_int_equal(
 		ckpt_journal_add(j, head + GOLDEN_HEAD_BYTES, bytes - GOLDEN_HEAD_BYTES, &ops, &e),
 		0);
@@ -230,7 +231,7 @@ static void test_journal(void **state)
 
 	(void)state;
 	ckpt_slabs_init(&slabs, memory);
-	assert_int_equal(ckpt_journal_new(&slabs, memory, "/tmp", 4u << 20, &j), 0);
+	assert_int_equal(ckpt_journal_new(&slabs, room_kit("/tmp", 4u << 20), &j), 0);
 	for (unsigned round = 0; round < 3; round++) {
 		out.n = out.records = 0;
 		for (unsigned i = 0; i < 15; i++) {

@@ -174,7 +174,7 @@ static void test_tiny_block(void **state)
 	model_init(&m);
 	mem = model_mem(&m);
 	mem.block_bytes = tiny_bytes;
-	assert_int_equal(ckpt_dec_new(&mem, 0, NULL, 0, &dec), 0);
+	assert_int_equal(ckpt_dec_new(&mem, 0, NULL, &dec), 0);
 	for (uint16_t b = 0; b < 2; b++) {
 		struct tv_err e = {0};
 		struct epoch ep;

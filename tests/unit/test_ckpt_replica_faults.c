@@ -153,9 +153,7 @@ static void test_bad_size(void **state)
 				     .session = "5e55",
 				     .disks = DISKS,
 				     .bytes = {BYTES, 0},
-				     .memory_bytes = 1 << 20,
-				     .spool_dir = dir,
-				     .spool_bytes = 1 << 20};
+				     .memory_bytes = 1 << 20};
 	struct ckpt_rep_state s;
 	struct ckpt_rep *r = NULL;
 	struct tv_err e = {0};

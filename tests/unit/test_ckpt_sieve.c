@@ -250,7 +250,6 @@ static void test_replica_hashes(void **state)
 				  .disks = 1,
 				  .bytes = {DISK_BYTES},
 				  .memory_bytes = 4096,
-				  .spool_bytes = 4096,
 				  .hash_key = key};
 	uint8_t hashes[BLOCKS * CKPT_HASH_BYTES], want[CKPT_HASH_BYTES];
 	uint8_t *block = calloc(1, CKPT_BLOCK_BYTES), *record = malloc(CKPT_DISK_RECORD_BYTES);
@@ -262,7 +261,7 @@ static void test_replica_hashes(void **state)
 
 	(void)state;
 	assert_non_null(mkdtemp(dir));
-	c.dir = c.spool_dir = dir;
+	c.dir = dir;
 	assert_int_equal(ckpt_rep_open(&c, &r, &e), 0);
 	assert_false(ckpt_rep_has_old(r));
 	assert_int_equal(ckpt_rep_hash(r, 0, 0, BLOCKS, hashes, &e), 0);

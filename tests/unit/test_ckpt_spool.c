@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Where received bytes wait: memory, then an unlinked file, then nowhere; and replicas that
  * fail. */
+#include "tests/unit/room_kit.h"
 #include "tests/unit/ckpt_model.h"
 
 #include <dirent.h>
@@ -66,7 +67,7 @@ static void test_reads_back(void **state)
 		const uint8_t *p;
 		size_t pos = 0;
 
-		assert_int_equal(ckpt_spool_new(memories[m], dir, bytes, &s), 0);
+		assert_int_equal(ckpt_spool_new(memories[m], room_kit(dir, bytes), &s), 0);
 		while (pos < bytes) {
 			size_t n = 1 + (size_t)(model_rand(&seed) % 30000);
 
@@ -99,7 +100,7 @@ static void test_file_is_unlinked_and_given_back(void **state)
 	off_t bytes;
 
 	(void)state;
-	assert_int_equal(ckpt_spool_new(1000, dir, 20000, &s), 0);
+	assert_int_equal(ckpt_spool_new(1000, room_kit(dir, 20000), &s), 0);
 	assert_int_equal(ckpt_spool_add(s, data, 1000), 0);
 	assert_int_equal(spool_files(&bytes), 0);
 	for (unsigned i = 0; i < 3; i++) {
@@ -136,7 +137,9 @@ static void bench_init(struct bench *b, size_t memory_bytes, const char *spool_d
 	model_init(&b->replica);
 	mem = model_mem(&b->replica);
 	assert_int_equal(ckpt_enc_new(0, &b->enc), 0);
-	assert_int_equal(ckpt_dec_new(&mem, memory_bytes, spool_dir, spool_bytes, &b->dec), 0);
+	assert_int_equal(ckpt_dec_new(&mem, memory_bytes,
+				      spool_dir ? room_kit(spool_dir, spool_bytes) : NULL, &b->dec),
+			 0);
 	epoch_init(&b->ep);
 	for (uint32_t i = 0; i < 40; i++) {
 		uint8_t *p = b->guest.block[i / 20] + (size_t)(i % 20) * TV_PAGE_BYTES;
@@ -419,7 +422,7 @@ static void test_memory_is_bounded(void **state)
 		page[i] = (uint8_t)(model_rand(&seed) >> 24);
 	tv_buf_init(&out, 1u << 20);
 	assert_int_equal(ckpt_enc_new(0, &enc), 0);
-	assert_int_equal(ckpt_dec_new(&mem, 1u << 20, dir, 1u << 30, &dec), 0);
+	assert_int_equal(ckpt_dec_new(&mem, 1u << 20, room_kit(dir, 1u << 30), &dec), 0);
 	before = rss_bytes();
 	for (uint64_t off = 0; off <= (uint64_t)HUGE_PAGES * TV_PAGE_BYTES; off += TV_PAGE_BYTES) {
 		tv_put_le64(page, off ^ 0x1234567890abcdefu);

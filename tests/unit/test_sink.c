@@ -3,6 +3,7 @@
  * The sink without a standby: the apply thread's queue and answers, the first message's fields, how
  * a session ends, and what the daemon gets to know of it. What needs a standby is in tests/local.
  */
+#include "tests/unit/room_kit.h"
 #include "replicator/sink/open_disks.h"
 #include "replicator/sink/sink_int.h"
 
@@ -203,7 +204,7 @@ static void disks_of_a_description(void **state)
 {
 	const char *paths[CKPT_MAX_DISKS];
 	char dir[] = "/tmp/twinvm-disks-XXXXXX", cmd[64];
-	struct open_disks_conf conf = {.vm_id = "0123", .session = "ab", .spool_dir = dir};
+	struct open_disks_conf conf = {.vm_id = "0123", .session = "ab"};
 	json_t *none = json_object(), *many = json_object(), *one;
 	struct ckpt_rep *rep;
 	struct tv_err e = {0};
@@ -212,7 +213,7 @@ static void disks_of_a_description(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	conf.dir = dir;
-	conf.spool_bytes = 1 << 20;
+	conf.room = room_kit(dir, 1 << 20);
 	assert_int_equal(sink_open_disks(none, &conf, &rep, paths, &n, &e), 0);
 	assert_null(rep);
 	assert_int_equal(n, 0);
