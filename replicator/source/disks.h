@@ -29,9 +29,9 @@ int disks_new(struct event_base *base, const struct disks_conf *conf,
 	      struct disks **out) TV_MUST_CHECK;
 /* CKPT_HASH_KEY_BYTES: what the backup's hashes are made with. */
 const uint8_t *disks_key(const struct disks *d);
-/* Loop. The backup is going to send hashes; some of them (in order for each disk;
- * TV_E_PROTOCOL, -ENOMEM); it has sent all. */
-void disks_expect_hashes(struct disks *d);
+/* Loop. The backup is going to send hashes of n disks of these sizes; some of them (in order for
+ * each disk, and no more than it has blocks; TV_E_PROTOCOL, -ENOMEM); it has sent all. */
+void disks_expect_hashes(struct disks *d, const uint64_t *bytes, unsigned n);
 int disks_learn(struct disks *d, unsigned disk, uint64_t first, const uint8_t *hashes,
 		size_t bytes) TV_MUST_CHECK;
 void disks_learned(struct disks *d);

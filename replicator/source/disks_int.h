@@ -43,8 +43,8 @@ struct maker {
 struct first_copy {
 	struct disks *d;
 	unsigned disk;
-	uint8_t *hashes; /* received from the backup, until the disk is added */
-	uint64_t known;
+	uint8_t *hashes;      /* received from the backup, until the disk is added */
+	uint64_t known, most; /* how many there are, and may be */
 	pthread_mutex_t lock; /* of the sieve; taken before that of disks */
 	struct ckpt_sieve *sieve;
 };

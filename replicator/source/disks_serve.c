@@ -126,8 +126,14 @@ const uint8_t *disks_key(const struct disks *d)
 	return d->key;
 }
 
-void disks_expect_hashes(struct disks *d)
+void disks_expect_hashes(struct disks *d, const uint64_t *bytes, unsigned n)
 {
+	for (unsigned i = 0; i < n && i < NBD_MAX_DISKS; i++) {
+		uint64_t blocks = bytes[i] / CKPT_BLOCK_BYTES + (bytes[i] % CKPT_BLOCK_BYTES != 0);
+
+		d->copies[i].most =
+			blocks < CKPT_HASHED_BLOCKS_MAX ? blocks : CKPT_HASHED_BLOCKS_MAX;
+	}
 	pthread_mutex_lock(&d->lock);
 	d->hashes_awaited = true;
 	pthread_mutex_unlock(&d->lock);
@@ -142,7 +148,7 @@ int disks_learn(struct disks *d, unsigned disk, uint64_t first, const uint8_t *h
 	if (!bytes && d->hashes_awaited)
 		return 0;
 	if (!fc || !d->hashes_awaited || first != fc->known || bytes % CKPT_HASH_BYTES ||
-	    fc->known + n > CKPT_HASHED_BLOCKS_MAX)
+	    n > fc->most - fc->known)
 		return TV_E_PROTOCOL;
 	more = realloc(fc->hashes, (fc->known + n) * CKPT_HASH_BYTES + 1);
 	if (!more)

@@ -201,6 +201,20 @@ static void on_fenced(struct source *s, const Twinvm__Fenced *f, int64_t now_ns)
 	receive(s, &fm, now_ns);
 }
 
+/* A backup could fill this host's memory with more than the VM has. */
+static void expect_hashes(struct source *s)
+{
+	json_t *desc = json_loads(s->vm.description, 0, NULL), *disk;
+	uint64_t bytes[CKPT_MAX_DISKS] = {0};
+	size_t i;
+
+	json_array_foreach(json_object_get(desc, "disks"), i, disk)
+		if (i < CKPT_MAX_DISKS)
+			bytes[i] = (uint64_t)json_integer_value(json_object_get(disk, "bytes"));
+	disks_expect_hashes(s->disks, bytes, CKPT_MAX_DISKS);
+	json_decref(desc);
+}
+
 /* False: not expected in this state. */
 static bool on_welcome(struct source *s, const Twinvm__Welcome *w, int64_t now_ns)
 {
@@ -208,7 +222,7 @@ static bool on_welcome(struct source *s, const Twinvm__Welcome *w, int64_t now_n
 		return false;
 	start_beats(s, w->beat_port);
 	if (w->hashes)
-		disks_expect_hashes(s->disks);
+		expect_hashes(s);
 	fo_primary_welcomed(&s->p, now_ns);
 	src_allow_beats(s);
 	cap_post(s->cap, CAP_HOLD_NET, 0);

@@ -250,6 +250,7 @@ static void test_mirror_ends(void **state)
 /* What a backup says is taken in order, when it was promised, and once. */
 static void test_hashes(void **state)
 {
+	const uint64_t bytes[] = {UINT64_MAX, 4 * CKPT_BLOCK_BYTES + 1};
 	uint8_t hashes[3 * CKPT_HASH_BYTES] = {0};
 	struct disks_stats st;
 
@@ -257,13 +258,18 @@ static void test_hashes(void **state)
 	assert_int_equal(disks_await_hashes(d), 0); /* nothing promised: nobody waits */
 	assert_int_equal(disks_learn(d, 1, 0, hashes, CKPT_HASH_BYTES), TV_E_PROTOCOL);
 	assert_false(disks_hashes_awaited(d));
-	disks_expect_hashes(d);
+	disks_expect_hashes(d, bytes, 2);
 	assert_true(disks_hashes_awaited(d));
 	assert_int_equal(disks_learn(d, 1, 0, hashes, sizeof(hashes)), 0);
 	assert_int_equal(disks_learn(d, 1, 2, hashes, sizeof(hashes)), TV_E_PROTOCOL);
 	assert_int_equal(disks_learn(d, 1, 3, hashes, 17), TV_E_PROTOCOL);
 	assert_int_equal(disks_learn(d, 1000, 0, hashes, CKPT_HASH_BYTES), TV_E_PROTOCOL);
+	/* no more than the disk has blocks, and none of a disk that is not there */
+	assert_int_equal(disks_learn(d, 1, 3, hashes, sizeof(hashes)), TV_E_PROTOCOL);
+	assert_int_equal(disks_learn(d, 2, 0, hashes, CKPT_HASH_BYTES), TV_E_PROTOCOL);
 	assert_int_equal(disks_learn(d, 1, 3, hashes, CKPT_HASH_BYTES), 0);
+	assert_int_equal(disks_learn(d, 1, 4, hashes, CKPT_HASH_BYTES), 0);
+	assert_int_equal(disks_learn(d, 1, 5, hashes, CKPT_HASH_BYTES), TV_E_PROTOCOL);
 	assert_int_equal(disks_learn(d, 0, 0, hashes, 0), 0); /* the last message may have none */
 	disks_learned(d);
 	assert_int_equal(disks_await_hashes(d), 0);
@@ -271,7 +277,7 @@ static void test_hashes(void **state)
 	disks_copied(d);
 	disks_stats(d, &st);
 	assert_int_equal(st.kept_bytes, 0);
-	disks_expect_hashes(d);
+	disks_expect_hashes(d, bytes, 2);
 	disks_discard(d);
 	assert_int_equal(disks_await_hashes(d), -ECANCELED);
 }
