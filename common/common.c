@@ -23,6 +23,7 @@ int tv_fail(struct tv_err *e, int rc, const char *fmt, ...)
 		va_start(ap, fmt);
 		vsnprintf(e->text, sizeof(e->text), fmt, ap);
 		va_end(ap);
+		tv_mend_utf8(e->text);
 	}
 	return rc;
 }
@@ -41,6 +42,7 @@ int tv_fail_prefix(struct tv_err *e, int rc, const char *fmt, ...)
 	va_end(ap);
 	if (n >= 0 && (size_t)n < sizeof(e->text))
 		snprintf(e->text + n, sizeof(e->text) - (size_t)n, ": %s", old);
+	tv_mend_utf8(e->text);
 	return rc;
 }
 
@@ -85,21 +87,6 @@ struct timeval tv_timeval(int64_t ns)
 	int64_t us = ns > 0 ? ns / 1000 + (ns % 1000 != 0) : 0;
 
 	return (struct timeval){.tv_sec = us / 1000000, .tv_usec = us % 1000000};
-}
-
-bool tv_copy(char *to, size_t room, const char *from)
-{
-	size_t n = from ? strlen(from) : 0;
-	bool fits = n < room;
-
-	if (!fits) {
-		n = room - 1;
-		while (n && ((unsigned char)from[n] & 0xc0) == 0x80) /* in the middle of a letter */
-			n--;
-	}
-	memmove(to, from ? from : "", n);
-	to[n] = 0;
-	return fits;
 }
 
 void tv_log_init(const char *tag)

@@ -45,7 +45,8 @@ struct tv_err {
 	char text[640];
 };
 
-/* Fills e (which may be NULL) and returns rc, so that a failing function can say it in one line. */
+/* Fills e (which may be NULL) and returns rc, so that a failing function can say it in one line. The
+ * sentence is UTF-8 whatever it is made of. */
 int tv_fail(struct tv_err *e, int rc, const char *fmt, ...) TV_PRINTF(3, 4);
 /* Puts "fmt: " before what e already says; returns rc. */
 int tv_fail_prefix(struct tv_err *e, int rc, const char *fmt, ...) TV_PRINTF(3, 4);
@@ -61,6 +62,18 @@ struct timeval tv_timeval(int64_t ns);
 /* Copies a string; one that has no room is cut, between two letters of UTF-8. Returns whether all
  * of it had room. from may be NULL: as "". */
 bool tv_copy(char *to, size_t room, const char *from);
+/* The same for a part of a text: n bytes of from at most. */
+bool tv_copy_n(char *to, size_t room, const char *from, size_t n);
+/*
+ * What is to be JSON or a string of a message must be UTF-8 (RFC 3629: no overlong forms, no
+ * surrogates), or it is refused as a whole, and with it what it was in. A text that came from
+ * outside, or that printf cut (%.60s, or for want of room), may be none. Mending drops what is left
+ * of a letter at the end, and puts '?' for each other byte that belongs to none.
+ */
+bool tv_is_utf8(const char *s);
+void tv_mend_utf8(char *s);
+/* How many bytes the letter at s has; 0: it is none, or s is at its end. */
+size_t tv_utf8_letter(const char *s);
 
 enum tv_level { TV_DEBUG, TV_INFO, TV_WARN, TV_ERROR };
 /*

@@ -28,7 +28,7 @@ void vm_answer_with(struct vm *vm, json_t *msg)
 
 static json_t *last_line(int rc, const char *text)
 {
-	return json_pack("{sb si ss}", "done", 1, "rc", rc, "error", text);
+	return json_pack("{sb si so}", "done", 1, "rc", rc, "error", fields_text(text));
 }
 
 void vm_answer(struct vm *vm, int rc, const char *text)

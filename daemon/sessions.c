@@ -288,8 +288,8 @@ static void forget_sink(struct vm *vm, const struct session_rule *r)
 static void report_switched(struct vm *vm)
 {
 	tv_log(TV_INFO, "%s runs on %s now", vm->name, vm->saved.peer.name);
-	vm_answer_with(vm,
-		       json_pack("{sb si ss}", "done", 1, "rc", 0, "host", vm->saved.peer.name));
+	vm_answer_with(vm, json_pack("{sb si so}", "done", 1, "rc", 0, "host",
+				     fields_text(vm->saved.peer.name)));
 }
 
 static unsigned outcome_of(struct vm *vm)

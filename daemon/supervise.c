@@ -146,8 +146,9 @@ static void on_protected(struct vm *vm, const json_t *msg)
 	vm->fresh = false;
 	tv_log(TV_INFO, "%s is protected by %s", vm->name, s->peer.name);
 	if (!vm->waiter_leaves)
-		vm_answer_with(vm, json_pack("{sb si s{ss ss ss}}", "done", 1, "rc", 0, "vm",
-					     "name", vm->name, "id", vm->id, "peer", s->peer.name));
+		vm_answer_with(vm, json_pack("{sb si s{so ss so}}", "done", 1, "rc", 0, "vm",
+					     "name", fields_text(vm->name), "id", vm->id, "peer",
+					     fields_text(s->peer.name)));
 }
 
 static void on_stats(struct vm *vm, const json_t *msg)

@@ -44,17 +44,14 @@ static int take_disk(json_t *dev, struct hv_disk *d, struct tv_err *e)
 
 	device = device ? device : "";
 	node = node ? node : "";
-	snprintf(d->name, sizeof(d->name), "%s",
-		 *device		? device
-		 : *node == '#' && qdev ? qdev
-					: node);
+	tv_copy(d->name, sizeof(d->name), *device ? device : *node == '#' && qdev ? qdev : node);
 	if (strlen(device) >= sizeof(d->device) || strlen(node) >= sizeof(d->node) ||
 	    !(*device || *node) || bytes <= 0 || bytes % 512)
 		return tv_fail(e, -ENOTSUP, "disk %s has a size or a name that cannot be mirrored",
 			       d->name);
 	strcpy(d->device, device);
 	strcpy(d->node, node);
-	snprintf(d->file, sizeof(d->file), "%s", file ? file : "");
+	tv_copy(d->file, sizeof(d->file), file);
 	d->bytes = (uint64_t)bytes;
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "hv/qemu/cmdline.h"
+#include "common/common.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -101,6 +102,7 @@ void hv_cmdline_name(char *const *argv, char *out, size_t room)
 	for (unsigned i = 1; argv[i] && argv[i + 1]; i++)
 		if (hv_arg_is(argv[i], "name"))
 			hv_opt_get(argv[++i], "guest", "guest", out, room);
+	tv_mend_utf8(out); /* it goes into JSON and to peers; and it may have been cut */
 }
 
 /* The path of -chardev socket,id=ID,path=P; empty for other kinds (fd=, host=). */

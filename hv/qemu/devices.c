@@ -50,13 +50,13 @@ static void parse_dev(const char *p, size_t indent, struct ancestors *a, struct 
 	size_t line = strcspn(p, "\r\n");
 	char id[96] = "";
 
-	snprintf(d->driver, sizeof(d->driver), "%.*s", (int)n, p);
+	tv_copy_n(d->driver, sizeof(d->driver), p, n);
 	if (quote && quote < p + line) {
 		quote += 4;
-		snprintf(id, sizeof(id), "%.*s", (int)strcspn(quote, "\"\r\n"), quote);
+		tv_copy_n(id, sizeof(id), quote, strcspn(quote, "\"\r\n"));
 	}
 	inherited = enter(a, indent, id);
-	snprintf(d->name, sizeof(d->name), "%s", *id ? id : *inherited ? inherited : d->driver);
+	tv_copy(d->name, sizeof(d->name), *id ? id : *inherited ? inherited : d->driver);
 }
 
 int hv_devs_parse(const char *qtree, struct hv_devs *out)
@@ -117,7 +117,7 @@ bool hv_dev_prop(const struct hv_dev *d, const char *key, char *out, size_t room
 			v++;
 			n -= 2;
 		}
-		snprintf(out, room, "%.*s", (int)n, v);
+		tv_copy_n(out, room, v, n);
 		return true;
 	}
 	return false;
@@ -133,7 +133,7 @@ static bool line_type(const char *line, size_t bytes, char *out, size_t room)
 	if (!t)
 		return false;
 	t += 5;
-	snprintf(out, room, "%.*s", (int)strcspn(t, ",\r\n"), t);
+	tv_copy_n(out, room, t, strcspn(t, ",\r\n"));
 	return true;
 }
 

@@ -75,7 +75,7 @@ static bool parse_line(char *line, struct hv_ramblock *b)
 	line += strspn(line, " \t");
 	for (n = (unsigned)strlen(line); n && isspace((unsigned char)line[n - 1]); n--)
 		;
-	snprintf(b->name, sizeof(b->name), "%.*s", (int)n, line);
+	tv_copy_n(b->name, sizeof(b->name), line, n);
 	return b->page_bytes != 0 && b->used <= b->total;
 }
 
@@ -168,7 +168,7 @@ static int ask_gpa2hva(struct hv_qmp *q, char *name, size_t room, uint64_t *host
 		return tv_fail(e, TV_E_PROTOCOL, "unexpected answer of QEMU to 'gpa2hva 0': %s",
 			       text);
 	*host = strtoull(close + 5, NULL, 16);
-	snprintf(name, room, "%.*s", (int)(close - open - 1), open + 1);
+	tv_copy_n(name, room, open + 1, (size_t)(close - open - 1));
 	return 0;
 }
 

@@ -35,41 +35,18 @@ static void bounded_free(void *data, void *p)
 	free(p);
 }
 
-static unsigned utf8_tail(uint8_t c)
+static bool moves_cursor(char c)
 {
-	if (c >= 0xc2 && c <= 0xdf)
-		return 1;
-	if (c >= 0xe0 && c <= 0xef)
-		return 2;
-	if (c >= 0xf0 && c <= 0xf4)
-		return 3;
-	return 0;
+	return c == 0x7f || (c > 0 && c < 0x20 && c != '\n' && c != '\t' && c != '\r');
 }
 
-/* UTF-8 as RFC 3629 has it: no overlong forms, no surrogates; and nothing that moves a cursor. */
+/* UTF-8, and nothing that moves a cursor. */
 static bool string_valid(const char *s)
 {
-	const uint8_t *p = (const uint8_t *)s;
-
-	while (*p) {
-		uint8_t c = *p++;
-		unsigned tail = utf8_tail(c);
-
-		if (c < 0x80) {
-			if (c == 0x7f || (c < 0x20 && c != '\n' && c != '\t' && c != '\r'))
-				return false;
-			continue;
-		}
-		if (!tail)
+	for (const char *p = s; *p; p++)
+		if (moves_cursor(*p))
 			return false;
-		if ((c == 0xe0 && *p < 0xa0) || (c == 0xed && *p > 0x9f) ||
-		    (c == 0xf0 && *p < 0x90) || (c == 0xf4 && *p > 0x8f))
-			return false;
-		for (; tail; tail--, p++)
-			if ((*p & 0xc0) != 0x80)
-				return false;
-	}
-	return true;
+	return tv_is_utf8(s);
 }
 
 static const ProtobufCFieldDescriptor *kind_field(const Twinvm__Control *msg)
@@ -119,6 +96,55 @@ static int check_message(const Twinvm__Control *msg, struct tv_err *e)
 	if (!sub)
 		return tv_fail(e, TV_E_PROTOCOL, "the control message %s is empty", f->name);
 	return check_strings(sub, e);
+}
+
+/* A peer refuses a message whose string is none, and the session ends with it: so such a text is sent
+ * mended, wherever it comes from. */
+static char *mended(const char *s)
+{
+	char *copy = strdup(s);
+
+	for (char *p = copy; p && *p; p++)
+		if (moves_cursor(*p))
+			*p = '?';
+	if (copy)
+		tv_mend_utf8(copy);
+	return copy;
+}
+
+int control_mend(const Twinvm__Control *msg, struct control_mended *out)
+{
+	const ProtobufCFieldDescriptor *f = msg->msg_case ? kind_field(msg) : NULL;
+	ProtobufCMessage *sub = f ? *(ProtobufCMessage *const *)member(msg, f) : NULL;
+	const ProtobufCMessageDescriptor *d = sub ? sub->descriptor : NULL;
+
+	out->n = 0;
+	for (unsigned i = 0; d && i < d->n_fields; i++) {
+		char **s = (char **)((uint8_t *)sub + d->fields[i].offset);
+
+		if (d->fields[i].type != PROTOBUF_C_TYPE_STRING ||
+		    d->fields[i].label == PROTOBUF_C_LABEL_REPEATED || !*s || string_valid(*s))
+			continue;
+		tv_assert(out->n < CONTROL_MAX_STRINGS);
+		out->at[out->n] = s;
+		out->was[out->n++] = *s;
+		*s = mended(*s);
+		if (!*s) {
+			control_unmend(out);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+void control_unmend(struct control_mended *m)
+{
+	while (m->n) {
+		char **s = m->at[--m->n];
+
+		free(*s);
+		*s = m->was[m->n];
+	}
 }
 
 int control_unpack(const uint8_t *p, size_t n, Twinvm__Control **out, struct tv_err *e)

@@ -139,14 +139,12 @@ static void accepted(struct repl_conn *c, bool in_order)
 	flow_pump(c);
 }
 
-int repl_send(struct repl_conn *c, const Twinvm__Control *msg, bool urgent)
+static int send_control(struct repl_conn *c, const Twinvm__Control *msg, bool urgent)
 {
 	size_t n = twinvm__control__get_packed_size(msg);
 	struct send_frame *f;
 	int rc;
 
-	if (!conn_is_up(c))
-		return -ENOTCONN;
 	if (n > REPL_MAX_CONTROL_BYTES)
 		return -EMSGSIZE;
 	if (!n)
@@ -159,6 +157,21 @@ int repl_send(struct repl_conn *c, const Twinvm__Control *msg, bool urgent)
 	rc = send_add_control(&c->out, f, urgent);
 	if (!rc)
 		accepted(c, !urgent);
+	return rc;
+}
+
+int repl_send(struct repl_conn *c, const Twinvm__Control *msg, bool urgent)
+{
+	struct control_mended mended;
+	int rc;
+
+	if (!conn_is_up(c))
+		return -ENOTCONN;
+	rc = control_mend(msg, &mended);
+	if (rc)
+		return rc;
+	rc = send_control(c, msg, urgent);
+	control_unmend(&mended);
 	return rc;
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NAME_BYTES 64
@@ -23,20 +24,14 @@ static const char *split(const char *name, char object[NAME_BYTES])
 }
 
 /* ---- writing ---- */
-/* A text that came from outside may be no UTF-8, or have been cut inside a letter; JSON has no such
- * text, and a report must not be lost for it. */
-static json_t *text_of(const char *text, size_t room_bytes)
+json_t *fields_text(const char *text)
 {
 	json_t *v = json_string(text);
-	char clean[1024];
-	size_t n;
+	TV_FREE char *clean = v ? NULL : strdup(text);
 
-	if (v || room_bytes > sizeof(clean))
-		return v;
-	for (n = 0; n + 1 < room_bytes && text[n]; n++)
-		clean[n] = (char)((unsigned char)text[n] < 0x80 ? text[n] : '?');
-	clean[n] = 0;
-	return json_string(clean);
+	if (clean)
+		tv_mend_utf8(clean);
+	return v ? v : json_string(clean ? clean : "");
 }
 
 static json_t *value_of(const struct field *f, const void *from)
@@ -45,7 +40,7 @@ static json_t *value_of(const struct field *f, const void *from)
 
 	switch (f->kind) {
 	case FIELD_TEXT:
-		return text_of(p, f->room_bytes);
+		return fields_text(p);
 	case FIELD_INT:
 		return json_integer(*(const int *)p);
 	case FIELD_U64: {

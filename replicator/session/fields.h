@@ -76,6 +76,9 @@ struct fields {
 		(name), (array), sizeof(array) / sizeof(*(array)) \
 	}
 
+/* A text that came from outside may be no UTF-8, or have been cut inside a letter; JSON has no such
+ * text, and a report must not be lost for it: it is mended. NULL: no memory. */
+json_t *fields_text(const char *text);
 /* Sets the table's fields in `to`, a JSON object, from a struct. -ENOMEM. */
 int fields_add(const struct fields *f, const void *from, json_t *to) TV_MUST_CHECK;
 /* A new object; NULL: no memory. */

@@ -186,6 +186,52 @@ static void times_are_rounded_up_and_carried(void **state)
 	}
 }
 
+static void what_is_no_utf8_is_mended(void **state)
+{
+	static const struct {
+		const char *from, *to;
+	} rows[] = {
+		{"plain, \xc3\xa4, \xe2\x82\xac, \xf0\x9f\x98\x80", NULL}, /* valid: as it is */
+		{"\xf4\x8f\xbf\xbf", NULL},
+		{"cut \xc3", "cut "},
+		{"cut \xe2\x82", "cut "},
+		{"cut \xf0\x9f\x98", "cut "},
+		{"in \xe2\x82 between", "in ?? between"},
+		{"latin \xe4\xf6 1", "latin ?? 1"},
+		{"\x80 tail", "? tail"},
+		{"\xc0\xaf overlong", "?? overlong"},
+		{"\xe0\x80\xaf overlong", "??? overlong"},
+		{"\xed\xa0\x80 surrogate", "??? surrogate"},
+		{"\xf4\x90\x80\x80 beyond", "???? beyond"},
+		{"\xff", "?"},
+		{"\xe0\x80", "??"}, /* could not become a letter */
+		{"", NULL},
+	};
+	struct tv_err e;
+	char s[700];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		tv_copy(s, sizeof(s), rows[i].from);
+		assert_int_equal(tv_is_utf8(s), !rows[i].to);
+		tv_mend_utf8(s);
+		assert_string_equal(s, rows[i].to ? rows[i].to : rows[i].from);
+		assert_true(tv_is_utf8(s));
+	}
+	/* Sentences: cut by a precision, and for want of room at every place of a letter. */
+	tv_fail(&e, 0, "host %.3s has it", "ab\xc3\xa4");
+	assert_string_equal(e.text, "host ab? has it");
+	for (int pad = 0; pad < 5; pad++) {
+		memset(s, 'x', sizeof(s));
+		strcpy(s + sizeof(e.text) - 4 + pad - 2, "\xf0\x9f\x98\x80!");
+		tv_fail(&e, 0, "%s", s);
+		assert_true(tv_is_utf8(e.text) && strlen(e.text) >= sizeof(e.text) - 5);
+		tv_fail(&e, 0, "%s", s + 100);
+		tv_fail_prefix(&e, 0, "%.98s", s);
+		assert_true(tv_is_utf8(e.text));
+	}
+}
+
 static void strings_are_cut_between_letters(void **state)
 {
 	char out[5];
@@ -201,6 +247,12 @@ static void strings_are_cut_between_letters(void **state)
 	assert_string_equal(out, "a");
 	assert_true(tv_copy(out, sizeof(out), NULL));
 	assert_string_equal(out, "");
+	assert_true(tv_copy_n(out, sizeof(out), "abcdef", 4));
+	assert_string_equal(out, "abcd");
+	assert_true(tv_copy_n(out, sizeof(out), "abcdef", 0));
+	assert_string_equal(out, "");
+	assert_false(tv_copy_n(out, sizeof(out), "abc\xc3\xa4 and more", 6));
+	assert_string_equal(out, "abc");
 }
 
 int main(void)
@@ -213,6 +265,7 @@ int main(void)
 		cmocka_unit_test(closing_ends_writers_that_wait),
 		cmocka_unit_test(times_are_rounded_up_and_carried),
 		cmocka_unit_test(strings_are_cut_between_letters),
+		cmocka_unit_test(what_is_no_utf8_is_mended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,6 +120,23 @@ static void test_options(void **state)
 	assert_false(hv_opt_get("{broken", "type", "vhost", v, sizeof(v)));
 }
 
+/* A name that has no room ends between two letters, and one in another alphabet's bytes is text. */
+static void test_names_are_text(void **state)
+{
+	char long_name[200], small[8], *argv[] = {"qemu", "-name", long_name, NULL};
+
+	(void)state;
+	strcpy(long_name, "abcdef\xc3\xa4 and more");
+	hv_cmdline_name(argv, small, sizeof(small));
+	assert_string_equal(small, "abcdef");
+	strcpy(long_name, "guest=M\xfcller");
+	hv_cmdline_name(argv, small, sizeof(small));
+	assert_string_equal(small, "M?ller");
+	strcpy(long_name, "M\xc3\xbcll");
+	hv_cmdline_name(argv, small, sizeof(small));
+	assert_string_equal(small, "M\xc3\xbcll");
+}
+
 static void test_find_by_name(void **state)
 {
 	struct tv_err e = {0};
@@ -264,10 +281,15 @@ static void test_described_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),	       cmocka_unit_test(test_find_by_name),
-		cmocka_unit_test(test_find_ambiguous), cmocka_unit_test(test_find_by_socket),
-		cmocka_unit_test(test_find_owner),     cmocka_unit_test(test_list),
-		cmocka_unit_test(test_maps),	       cmocka_unit_test(test_described_files),
+		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_names_are_text),
+		cmocka_unit_test(test_find_by_name),
+		cmocka_unit_test(test_find_ambiguous),
+		cmocka_unit_test(test_find_by_socket),
+		cmocka_unit_test(test_find_owner),
+		cmocka_unit_test(test_list),
+		cmocka_unit_test(test_maps),
+		cmocka_unit_test(test_described_files),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -200,6 +200,24 @@ static void test_control_is_bounded(void **state)
 	pair_free(&x);
 }
 
+/* A name that was cut inside a letter, or is none at all, does not end the session. */
+static void test_strings_are_mended(void **state)
+{
+	struct pair x = {0};
+	char text[] = "no \x1b[2J, no \xff, not cut \xc3";
+
+	(void)state;
+	pair_open(&x, NULL, NULL);
+	assert_int_equal(kit_refuse(x.p.c, text), 0);
+	KIT_UNTIL(x.base, x.b.frames || x.b.closed);
+	assert_string_equal(x.b.text, "no ?[2J, no ?, not cut ");
+	assert_string_equal(text, "no \x1b[2J, no \xff, not cut \xc3"); /* the caller's stays */
+	assert_int_equal(kit_refuse(x.p.c, "\xc3\xa4"), 0);
+	KIT_UNTIL(x.base, x.b.frames == 2 || x.b.closed);
+	assert_string_equal(x.b.text, "\xc3\xa4");
+	pair_free(&x);
+}
+
 static void test_no_kind(void **state)
 {
 	Twinvm__Control m = TWINVM__CONTROL__INIT;
@@ -343,6 +361,7 @@ int main(void)
 		cmocka_unit_test(test_acked_bytes),
 		cmocka_unit_test(test_read_off_inside_callback),
 		cmocka_unit_test(test_control_is_bounded),
+		cmocka_unit_test(test_strings_are_mended),
 		cmocka_unit_test(test_no_kind),
 		cmocka_unit_test(test_not_yet_open),
 		cmocka_unit_test(test_refused),
