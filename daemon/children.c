@@ -38,19 +38,23 @@ static int spawn(const char *kind, const char *job, const int *fds, pid_t *pid, 
 void vm_job(const struct vm *vm, struct job *out)
 {
 	const struct vm_saved *s = &vm->saved;
+	struct fo_own own;
 
+	generation_read(vm->d, vm->id, &own);
 	*out = (struct job){.conf = vm->d->conf,
 			    .vm_pid = s->qemu.pid,
 			    .vm_start_ticks = s->qemu.start_ticks,
 			    .peer = s->peer,
 			    .epoch_ms = s->epoch_ms,
-			    .generation = s->generation};
+			    .generation = s->generation,
+			    .had_record = s->was_protected && vm_has_arbiter(vm)};
 	tv_copy(out->vm_id, sizeof(out->vm_id), vm->id);
 	tv_copy(out->vm_name, sizeof(out->vm_name), vm->name);
 	tv_copy(out->vm_qmp, sizeof(out->vm_qmp), s->qemu.qmp_path);
 	tv_copy(out->mode, sizeof(out->mode), s->mode);
 	tv_copy(out->arbiter, sizeof(out->arbiter), s->arbiter);
 	tv_copy(out->session, sizeof(out->session), s->session);
+	tv_copy(out->last_backup, sizeof(out->last_backup), own.backup);
 }
 
 static char *job_of(const struct vm *vm)

@@ -90,13 +90,19 @@ const char *durable_unwritten(const struct daemon *d, const char *path);
 /* For status; "": all is on disk. */
 void durable_warning(const struct daemon *d, char *out, size_t room);
 
-/* ---- generations.c: the highest known generation of every VM, on disk ---- */
-uint64_t generation_seen(struct daemon *d, const char *vm_id);
-/* Durable when it returns 0; a lower one than before changes nothing. */
-int generation_note(struct daemon *d, const char *vm_id, uint64_t generation,
-		    struct tv_err *e) TV_MUST_CHECK;
+/* ---- generations.c: whose a VM is, on disk ---- */
+/* Fills what is noted: highest (0: nothing), ran, host, backup. */
+void generation_read(const struct daemon *d, const char *vm_id, struct fo_own *own);
+uint64_t generation_seen(const struct daemon *d, const char *vm_id); /* its highest */
+/*
+ * That host has the VM with that generation, which is sure; backup: "", or without an arbiter this
+ * host's backup. Durable when it returns 0. -EINVAL: no VM's id; else as durable_write.
+ */
+int generation_note(struct daemon *d, const char *vm_id, uint64_t generation, const char *host,
+		    const char *backup, struct tv_err *e) TV_MUST_CHECK;
 /* What has happened already: written now, or as soon as that is possible. */
-void generation_note_later(struct daemon *d, const char *vm_id, uint64_t generation);
+void generation_note_later(struct daemon *d, const char *vm_id, uint64_t generation,
+			   const char *host, const char *backup);
 
 /* ---- kept_cost.c: what a stopped QEMU occupies ---- */
 extern const struct fields kept_cost_fields;

@@ -15,7 +15,7 @@ void fencing_note_stale(struct vm *vm)
 {
 	if (vm->highest <= vm->saved.generation)
 		vm->highest = vm->saved.generation + 1;
-	generation_note_later(vm->d, vm->id, vm->highest);
+	generation_note_later(vm->d, vm->id, vm->highest, vm->saved.peer.name, "");
 }
 
 void fencing_begin(struct vm *vm)

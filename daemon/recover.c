@@ -23,6 +23,7 @@
 #include "replicator/session/session.h"
 #include "netbuffer/netbuffer.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -239,8 +240,8 @@ int forget_main(const char *job_text)
 	if (!rc)
 		rc = fo_arbiter_forget(a, j.vm_id, &e);
 	fo_arbiter_close(a);
-	if (rc == TV_E_LOST)
-		return 0; /* another host's by now */
+	if (rc == TV_E_LOST || rc == -ENODATA)
+		return 0; /* another host's by now, or gone */
 	if (rc)
 		tv_log(TV_WARN, "%s", e.text);
 	return rc ? 1 : 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Replicators register: sources of VMs that run here, and sinks, that is, other hosts that offer a
- * VM. Of two hosts that both claim a VM the generation decides (fo_judge): the stale one is refused
- * and sent the higher generation, or, when it is this host, its VM is stopped and kept before the
- * other one's replica is accepted.
+ * VM. Whose it is, is decided by the arbiter's record, or by what this host remembers (fo_judge). A
+ * stale host is refused and sent the higher generation, or, when it is this host, its VM is stopped
+ * and kept before the other one's replica is accepted. A host that nothing confirms is refused, and
+ * nothing changes for that.
  */
 #include "daemon/daemon.h"
 #include "hv/hv_standby.h"
@@ -53,6 +54,36 @@ static void refuse_stale(struct ctl *c, const struct session_register *as, uint6
 	tv_log(TV_WARN, "%s offers %s with generation %llu, which is lower than %llu: it is stale",
 	       as->peer, as->name, (unsigned long long)as->generation, (unsigned long long)highest);
 	turn_away(c, SESSION_OP_FENCED, &body);
+}
+
+/* Nothing confirms that the VM is the peer's. */
+static void refuse_stranger(const struct daemon *d, struct ctl *c,
+			    const struct session_register *as, const struct fo_own *own,
+			    const struct fo_offer *o)
+{
+	const char *self = d->conf.host;
+	struct tv_err e;
+
+	if (o->recorded)
+		tv_fail(&e, 0,
+			"%s offers generation %llu of this VM; by the arbiter's record it is %s's, "
+			"generation %llu",
+			as->peer, (unsigned long long)o->generation, o->record.primary,
+			(unsigned long long)o->record.generation);
+	else if (o->arbiter)
+		tv_fail(&e, 0,
+			"%s offers generation %llu of a VM of which the arbiter has no record, and "
+			"%s does not know it as its VM: end its protection on %s and protect it anew",
+			as->peer, (unsigned long long)o->generation, self, as->peer);
+	else
+		tv_fail(&e, 0,
+			"%s knows this VM as %s's, generation %llu, and %s offers generation %llu; "
+			"there is no arbiter to ask: if it is right, remove %s/generations/%s on %s",
+			self, own->host[0] ? own->host : "another host",
+			(unsigned long long)own->highest, as->peer,
+			(unsigned long long)o->generation, d->conf.state_dir, as->vm_id, self);
+	tv_log(TV_WARN, "%s is refused: %s", as->name, e.text);
+	refuse(c, e.text);
 }
 
 /* The older session, or this host's own instance of the VM, must end before c is admitted. */
@@ -120,7 +151,7 @@ static void admit(struct daemon *d, struct ctl *c, const struct session_register
 		return;
 	}
 	/* Before anything is promised: a host that comes with a lower one later is stale. */
-	if (generation_note(d, as->vm_id, as->generation, &e)) {
+	if (generation_note(d, as->vm_id, as->generation, as->peer, "", &e)) {
 		refuse(c, e.text);
 		return;
 	}
@@ -145,7 +176,7 @@ static void yield(struct vm *vm, struct ctl *c, const struct session_register *a
 	struct tv_err e;
 
 	/* On disk first: should this daemon die now, the next one must not let it run on. */
-	if (generation_note(vm->d, vm->id, as->generation, &e)) {
+	if (generation_note(vm->d, vm->id, as->generation, as->peer, "", &e)) {
 		refuse(c, e.text);
 		return;
 	}
@@ -178,25 +209,49 @@ static void accept_backup(struct daemon *d, struct vm *vm, struct ctl *c,
 	admit(d, c, as);
 }
 
+static struct fo_offer offer_of(const struct session_register *as)
+{
+	struct fo_offer o = {.generation = as->generation,
+			     .arbiter = strcmp(as->arbiter, "none") != 0,
+			     .recorded = as->recorded,
+			     .record.generation = as->record_generation};
+
+	tv_copy(o.host, sizeof(o.host), as->peer);
+	tv_copy(o.record.primary, sizeof(o.record.primary), as->record_host);
+	return o;
+}
+
+/* Its session's name alone is no proof: it is in the arbiter's record for others to read. */
+static bool is_session_of(const struct vm *vm, const struct session_register *as)
+{
+	return !strcmp(vm->saved.session, as->session) && !strcmp(vm->saved.peer.name, as->peer);
+}
+
 static void register_backup(struct daemon *d, struct ctl *c, const struct session_register *as)
 {
 	struct vm *vm = vm_by_id(d, as->vm_id);
 	bool primary = vm && vm->role == SESSION_PRIMARY;
 	struct fo_own own = {.running = primary && vm_lives(vm),
-			     .generation = primary ? vm->saved.generation : 0,
-			     .highest = generation_seen(d, as->vm_id)};
+			     .arbiter = vm && vm_has_arbiter(vm),
+			     .generation = primary ? vm->saved.generation : 0};
+	struct fo_offer offer;
 
 	if (!as->name[0] || !as->generation) {
 		ctl_close_when_sent(c);
 		return;
 	}
-	if (vm && !primary && !strcmp(vm->saved.session, as->session) && !vm->now.rep) {
+	if (vm && !primary && is_session_of(vm, as) && !vm->now.rep) {
 		adopt(vm, c, as);
 		return;
 	}
-	switch (fo_judge(&own, as->generation)) {
+	generation_read(d, as->vm_id, &own);
+	offer = offer_of(as);
+	switch (fo_judge(&own, &offer)) {
 	case FO_STALE:
-		refuse_stale(c, as, own.highest > own.generation ? own.highest : own.generation);
+		refuse_stale(c, as, fo_fenced_by(&own, &offer));
+		return;
+	case FO_NOT_OWNER:
+		refuse_stranger(d, c, as, &own, &offer);
 		return;
 	case FO_RUNS_HERE:
 		refuse(c, "this host runs the VM itself");

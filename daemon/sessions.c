@@ -134,7 +134,7 @@ static void take_back(struct vm *vm, uint64_t generation)
 	vm->saved.generation = generation;
 	if (vm->highest < generation)
 		vm->highest = generation;
-	generation_note_later(vm->d, vm->id, generation);
+	generation_note_later(vm->d, vm->id, generation, vm->d->conf.host, "");
 	vm_save_later(vm);
 }
 
@@ -212,7 +212,7 @@ static void becomes_primary(struct vm *vm)
 	s->generation = promoted_generation(vm);
 	if (vm->highest < s->generation)
 		vm->highest = s->generation;
-	generation_note_later(vm->d, vm->id, s->generation);
+	generation_note_later(vm->d, vm->id, s->generation, vm->d->conf.host, "");
 	tv_log(TV_WARN, "%s failed over from %s: it runs here now, alone (generation %llu)",
 	       vm->name, s->peer.name, (unsigned long long)s->generation);
 	vm_answer(vm, 0, "");

@@ -133,6 +133,8 @@ static void on_protected(struct vm *vm, const json_t *msg)
 	/* `protect --to HOST:PORT` learns the name here. */
 	if (read_body(vm, SESSION_OP_PROTECTED, msg, &body, sizeof(body)))
 		tv_copy(s->peer.name, sizeof(s->peer.name), body.peer);
+	generation_note_later(vm->d, vm->id, s->generation, vm->d->conf.host,
+			      vm_has_arbiter(vm) ? "" : s->peer.name);
 	reprotect_protected(vm);
 	kept_protected(vm->d, vm->id, s->generation);
 	if (vm->fresh)

@@ -10,6 +10,7 @@
 #include "failover/failover.h"
 #include "hv/hv.h"
 
+#include <string.h>
 #include <sys/queue.h>
 
 struct daemon;
@@ -107,6 +108,11 @@ int vm_unsave(const struct vm *vm, struct tv_err *e) TV_MUST_CHECK;
 void vm_learn_standby(struct vm *vm);
 /* Its QEMU process is still the one that is known. */
 bool vm_lives(const struct vm *vm);
+/* It has an arbiter, and not an operator who decides. */
+static inline bool vm_has_arbiter(const struct vm *vm)
+{
+	return vm->saved.arbiter[0] && strcmp(vm->saved.arbiter, "none") != 0;
+}
 /* The VM's timer, in ns from now: then d->due is called, and the phase at that time counts. */
 void vm_timer(struct vm *vm, int64_t ns);
 /* Reads what is on disk; the caller starts what must be started. */

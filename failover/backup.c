@@ -272,7 +272,7 @@ static int generation_check(struct fo_backup *b, int64_t now_ns, uint64_t genera
 	if (generation == b->generation)
 		return 0;
 	if (fo_backup_owns(b) && generation == b->generation + 1) { /* what was offered */
-		event(b, now_ns, FO_BE_TAKEN_BACK);
+		fo_backup_replaced(b, now_ns);
 		return -ESTALE;
 	}
 	if (generation > b->generation)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The four questions, each as one read and one compare-and-swap of the arbiter's record. */
+/* The questions, each as one read and one compare-and-swap of the arbiter's record. */
 #include "failover/failover.h"
 #include "failover/mutant.h"
 
@@ -53,8 +53,8 @@ static bool may(enum fo_question q, const struct fo_claim *c, const struct fo_re
 	switch (q) {
 	case FO_ASK_PROMOTE:
 		return backup_may(c, now);
-	case FO_ASK_BACK:
-		return may_take_back(c, now);
+	case FO_ASK_BACK: /* or the backup offers what it never had */
+		return may_take_back(c, now) || primary_may(c, now);
 	default:
 		return primary_may(c, now);
 	}
@@ -108,6 +108,15 @@ static bool may_be_old(enum fo_question q, int tries)
 	return q == FO_ASK_PROMOTE || q == FO_ASK_BACK || tries || FO_BROKEN(old_record_counts);
 }
 
+static int no_record(struct tv_err *e, const struct fo_claim *c)
+{
+	if (!c->had_record)
+		return tv_fail(e, -ENOENT, "the arbiter has no record of this VM");
+	return tv_fail(e, -ENODATA,
+		       "the arbiter has no record of this VM, and had one: is it the same arbiter, "
+		       "and its directory mounted?");
+}
+
 int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 	     struct fo_record *out, struct tv_err *e)
 {
@@ -117,6 +126,8 @@ int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 	if (!a) {
 		if (q == FO_ASK_PROMOTE)
 			return tv_fail(e, TV_E_LOST, "no arbiter: an operator decides");
+		if (q == FO_ASK_LOOK)
+			return no_record(e, c);
 		*out = next_record(q, c, 0);
 		return 0;
 	}
@@ -127,10 +138,11 @@ int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 	for (int i = 0; i < 3; i++) {
 		rc = a->read(a, c->vm_id, &now, e);
 		if (rc == -ENOENT && c->had_record && !FO_BROKEN(absence_is_an_answer))
-			return tv_fail(
-				e, -ENODATA,
-				"the arbiter has no record of this VM, and had one: is it the "
-				"same arbiter, and its directory mounted?");
+			return no_record(e, c);
+		if (q == FO_ASK_LOOK) {
+			*out = now;
+			return rc == -ENOENT ? no_record(e, c) : rc;
+		}
 		if (rc == -ENOENT && (q == FO_ASK_PAIR || q == FO_ASK_ALONE))
 			now = (struct fo_record){0};
 		else if (rc)

@@ -17,12 +17,33 @@ struct row {
 #define B(s, e, n, a) [FO_B_##s][FO_BE_##e] = {true, {FO_B_##n, (a)}}
 
 static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
+	/* The record names this host and the session before the VM is offered: the backup looks for
+	 * it there, so it knows whose the VM is, and that both see one arbiter. */
+	P(OPENING, ALONE_RECORDED, SYNCING, DO(HELLO)),
+	P(OPENING, RECORD_LOST, FENCED, DO(STOP_VM)),
+	P(OPENING, ARBITER_UNREACHABLE, ALONE, DO(LEAVE)),
+	P(OPENING, PEER_LOST, ALONE, DO(LEAVE)),
+	P(OPENING, LEAVE, ALONE, DO(LEAVE)),
+	P(OPENING, HIGHER_GENERATION, DOUBTING, 0), /* what it has asked decides */
+	P(OPENING, STALE, FENCED, DO(STOP_VM)),
+	P(OPENING, VM_DIED, ALONE, DO(END)),
+
 	P(SYNCING, FIRST_COMMIT, PAIRING, DO(ASK_PAIR)),
 	P(SYNCING, PEER_LOST, ALONE, DO(LEAVE)),
 	P(SYNCING, COMMIT_OVERDUE, ALONE, DO(LEAVE)),
 	P(SYNCING, LEAVE, ALONE, DO(LEAVE)),
-	P(SYNCING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(SYNCING, HIGHER_GENERATION, DOUBTING, DO(ASK_ALONE)),
+	P(SYNCING, STALE, FENCED, DO(STOP_VM)),
 	P(SYNCING, VM_DIED, ALONE, DO(END)),
+
+	/* The record has named this host alone since the session began: only this host can change
+	 * that. So the VM runs on, and only the record stops it. */
+	P(DOUBTING, ALONE_RECORDED, ALONE, DO(LEAVE)),
+	P(DOUBTING, RECORD_LOST, FENCED, DO(STOP_VM)),
+	P(DOUBTING, ARBITER_UNREACHABLE, DOUBTING, DO(ASK_LATER)),
+	P(DOUBTING, LEAVE, ALONE, DO(LEAVE)),
+	P(DOUBTING, STALE, FENCED, DO(STOP_VM)),
+	P(DOUBTING, VM_DIED, ALONE, DO(END)),
 
 	/* Rule 4: once the pair may be on record, only the record makes this host run alone. */
 	P(PAIRING, PAIR_RECORDED, PROTECTED, DO(RELEASE)),
@@ -32,7 +53,8 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(PAIRING, COMMIT_OVERDUE, ASKING, DO(ASK_ALONE)),
 	P(PAIRING, LEASE_OVER, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
 	P(PAIRING, LEAVE, LEAVING, DO(ASK_ALONE)),
-	P(PAIRING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(PAIRING, HIGHER_GENERATION, ASKING, DO(ASK_ALONE)),
+	P(PAIRING, STALE, FENCED, DO(STOP_VM)),
 	P(PAIRING, VM_DIED, ALONE, DO(END)),
 
 	P(PROTECTED, PEER_LOST, ASKING, DO(ASK_ALONE)),
@@ -41,7 +63,9 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(PROTECTED, LEASE_OVER, SUSPENDED, DO(STOP_VM) | DO(ASK_ALONE)),
 	P(PROTECTED, LEAVE, LEAVING, DO(ASK_ALONE)),
 	P(PROTECTED, SWITCH, SWITCHING, DO(LAST_EPOCH)),
-	P(PROTECTED, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	/* A claim is no proof (the record is), but its sender is no backup any more. */
+	P(PROTECTED, HIGHER_GENERATION, ASKING, DO(ASK_ALONE)),
+	P(PROTECTED, STALE, FENCED, DO(STOP_VM)),
 	P(PROTECTED, VM_DIED, ALONE, DO(TAKE_OVER) | DO(END)),
 
 	/* Rule 3: the backup may be asking for the VM at this moment, so it does not run here. */
@@ -52,7 +76,8 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(SUSPENDED, PEER_LOST, HELD, 0),
 	P(SUSPENDED, COMMIT_OVERDUE, HELD, 0),
 	P(SUSPENDED, LEAVE, HELD, 0),
-	P(SUSPENDED, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(SUSPENDED, HIGHER_GENERATION, HELD, 0),
+	P(SUSPENDED, STALE, FENCED, DO(STOP_VM)),
 	P(SUSPENDED, VM_DIED, ALONE, DO(TAKE_OVER) | DO(END)),
 
 	/* The record may state by now that this host runs alone: then no backup could take over.
@@ -64,27 +89,28 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(REPAIRING, COMMIT_OVERDUE, ASKING, DO(ASK_ALONE)),
 	P(REPAIRING, LEASE_OVER, SUSPENDED, DO(STOP_VM) | DO(ASK_ALONE)),
 	P(REPAIRING, LEAVE, LEAVING, DO(ASK_ALONE)),
-	P(REPAIRING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(REPAIRING, HIGHER_GENERATION, ASKING, DO(ASK_ALONE)),
+	P(REPAIRING, STALE, FENCED, DO(STOP_VM)),
 	P(REPAIRING, VM_DIED, ALONE, DO(TAKE_OVER) | DO(END)),
 
 	P(ASKING, ALONE_RECORDED, ALONE, DO(LEAVE)),
 	P(ASKING, RECORD_LOST, FENCED, DO(STOP_VM)),
 	P(ASKING, ARBITER_UNREACHABLE, ASKING, DO(ASK_LATER)),
 	P(ASKING, LEASE_OVER, HELD, DO(STOP_VM)),
-	P(ASKING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(ASKING, STALE, FENCED, DO(STOP_VM)),
 	P(ASKING, VM_DIED, ALONE, DO(END)),
 
 	P(HELD, ALONE_RECORDED, ALONE, DO(RESUME_VM) | DO(LEAVE)),
 	P(HELD, RECORD_LOST, FENCED, DO(STOP_VM)),
 	P(HELD, ARBITER_UNREACHABLE, HELD, DO(ASK_LATER)),
-	P(HELD, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(HELD, STALE, FENCED, DO(STOP_VM)),
 	P(HELD, VM_DIED, ALONE, DO(END)),
 
 	P(LEAVING, ALONE_RECORDED, ALONE, DO(LEAVE)),
 	P(LEAVING, RECORD_LOST, FENCED, DO(STOP_VM)),
 	P(LEAVING, ARBITER_UNREACHABLE, LEAVING, DO(ASK_LATER)),
 	P(LEAVING, LEASE_OVER, HELD, DO(STOP_VM)),
-	P(LEAVING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(LEAVING, STALE, FENCED, DO(STOP_VM)),
 	P(LEAVING, VM_DIED, ALONE, DO(END)),
 
 	/* A planned switch. This host may call it off, but only by record: the backup may have
@@ -94,14 +120,31 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(SWITCHING, COMMIT_OVERDUE, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
 	P(SWITCHING, LEASE_OVER, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
 	P(SWITCHING, SWITCH_OVERDUE, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
-	P(SWITCHING, HIGHER_GENERATION, FENCED, DO(STOP_VM)),
+	P(SWITCHING, HIGHER_GENERATION, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
+	P(SWITCHING, STALE, FENCED, DO(STOP_VM)),
 	P(SWITCHING, VM_DIED, ALONE, DO(TAKE_OVER) | DO(END)),
 
-	P(YIELDING, HIGHER_GENERATION, YIELDED, 0),
-	P(YIELDING, PEER_RUNS, SWITCHED, DO(QUIT_VM)),
+	P(YIELDING, HIGHER_GENERATION, CHECKING, DO(ASK_ALONE)),
+	P(YIELDING, STALE, CHECKING, DO(ASK_ALONE)),
+	P(YIELDING, PEER_RUNS, QUITTING, DO(ASK_ALONE)),
 	P(YIELDING, PEER_LOST, HELD, DO(ASK_ALONE)),
 	P(YIELDING, SWITCH_OVERDUE, HELD, DO(ASK_ALONE)),
 	P(YIELDING, VM_DIED, ALONE, DO(END)),
+
+	/* What the backup reports is true when the question is lost; granted, it was not, and the VM
+	 * is this host's. */
+	P(CHECKING, RECORD_LOST, YIELDED, 0),
+	P(CHECKING, ALONE_RECORDED, ALONE, DO(RESUME_VM) | DO(LEAVE)),
+	P(CHECKING, ARBITER_UNREACHABLE, CHECKING, DO(ASK_LATER)),
+	P(CHECKING, PEER_RUNS, QUITTING, 0),
+	P(CHECKING, OFFERED, RETURNING, DO(ASK_BACK)),
+	P(CHECKING, PEER_LOST, HELD, 0),
+	P(CHECKING, VM_DIED, ALONE, DO(END)),
+
+	P(QUITTING, RECORD_LOST, SWITCHED, DO(QUIT_VM)),
+	P(QUITTING, ALONE_RECORDED, ALONE, DO(RESUME_VM) | DO(LEAVE)),
+	P(QUITTING, ARBITER_UNREACHABLE, QUITTING, DO(ASK_LATER)),
+	P(QUITTING, VM_DIED, ALONE, DO(END)),
 
 	/* The backup has the record. This instance ends when the backup reports that it runs. */
 	P(YIELDED, PEER_RUNS, SWITCHED, DO(QUIT_VM)),
@@ -141,7 +184,7 @@ static const struct row backup_table[FO_B_COUNT][FO_BE_COUNT] = {
 
 	B(PROMOTING, PROMOTE_DONE, PROMOTED, DO(HAND_OVER)),
 	/* From here on this may be the VM's last copy: it goes when the record names another host,
-	 * or when the primary has taken the VM back. */
+	 * or, without an arbiter, when the primary has taken the VM back. */
 	B(PROMOTING, PROMOTE_FAILED, KEPT, 0),
 	B(PROMOTING, SWITCH_FAILED, OFFERED, DO(OFFER)),
 
@@ -170,6 +213,13 @@ struct fo_step fo_primary_step(enum fo_primary_state s, enum fo_primary_event ev
 		return (struct fo_step){FO_P_FENCED, DO(STOP_VM)};
 	if (s == FO_P_YIELDING && ev == FO_PE_SWITCH_OVERDUE)
 		return stay;
+	/* Without a record the engine believes the backup, or nobody (STALE, PEER_RUNS). */
+	if (ev == FO_PE_HIGHER_GENERATION)
+		return stay;
+	if (s == FO_P_YIELDING && ev == FO_PE_STALE)
+		return (struct fo_step){FO_P_YIELDED, 0};
+	if (s == FO_P_YIELDING && ev == FO_PE_PEER_RUNS)
+		return (struct fo_step){FO_P_SWITCHED, DO(QUIT_VM)};
 	return r->set ? r->step : stay;
 }
 
@@ -181,6 +231,8 @@ struct fo_step fo_backup_step(enum fo_backup_state s, enum fo_backup_event ev, b
 	if (!r->set)
 		return (struct fo_step){(int)s, 0};
 	/* With an arbiter nothing but its answer counts; without one there are no answers. */
+	if (arbiter && ev == FO_BE_TAKEN_BACK)
+		return (struct fo_step){(int)s, 0};
 	if (s == (arbiter ? FO_B_WAITING : FO_B_ASKING))
 		return (struct fo_step){(int)s, 0};
 	if (r->step.actions & DO(ASK_PROMOTE) && !arbiter) {

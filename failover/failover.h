@@ -9,7 +9,7 @@
  *
  * Call order: fo_times_init; fo_primary_init or fo_backup_init; then the engine's functions for
  * every event, fo_claim (through fo_ask_start of arbiter.h) for each question that it asks, and its
- * answer to the engine. Independent of these: fo_reprotect_* for a VM that has no backup, fo_judge
+ * answer to the engine. Independent of these: fo_reprotect_* for a VM that has no backup, fo_judge (owner.h)
  * for a host that offers itself as primary. Return codes: see common.h.
  */
 #ifndef FAILOVER_FAILOVER_H
@@ -80,6 +80,8 @@ enum fo_question {
 	FO_ASK_BACK,	/* primary: the backup could not start the VM; generation + 2 */
 	FO_ASK_PROMOTE, /* backup: this host runs the VM from now on; generation + 1; again after
 			 * its promotion failed: withdraws an offer to give the VM back */
+	FO_ASK_LOOK,	/* either: what is on record? Nothing is claimed. -ENOENT: nothing */
+	FO_QUESTIONS
 };
 struct fo_claim {
 	char vm_id[33];
@@ -167,25 +169,12 @@ int64_t fo_reprotect_due(const struct fo_reprotect *k);
 int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts, unsigned n,
 			int64_t now_ns);
 
-/* ---- two hosts, one VM ---- */
-struct fo_own {		     /* what this host knows of a VM */
-	bool running;	     /* it runs here, as primary */
-	uint64_t generation; /* of the instance that runs here */
-	uint64_t highest;    /* ever seen; 0: none */
-};
-enum fo_verdict {
-	FO_ACCEPT,    /* be its backup */
-	FO_STALE,     /* the sender is behind: send it the highest generation; it stops its VM */
-	FO_RUNS_HERE, /* the same generation runs here: refuse, neither host is stale */
-	FO_YIELD, /* this host is behind: stop and keep its VM for inspection, then be the backup */
-};
-/* Another host offers itself as primary with that generation. */
-enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
-
 /* ---- the decision core: two tables (core.c), drawn in docs/FAILOVER.md ---- */
 /* clang-format off */
 #define FO_PRIMARY_STATES(X) \
+	X(OPENING, "before anything is offered: the record is to name this host, and this session") \
 	X(SYNCING, "first copy under way: output passes, no other host may run the VM") \
+	X(DOUBTING, "as SYNCING; a host reports a higher generation, and the record is asked") \
 	X(PAIRING, "first epoch committed, its record is asked for; output held") \
 	X(PROTECTED, "output follows commits") \
 	X(SUSPENDED, "lease expired: VM stopped until the record states that it runs alone, or a lease") \
@@ -195,7 +184,9 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 	X(LEAVING, "operator ends protection: otherwise as ASKING") \
 	X(SWITCHING, "planned switch: the last epoch is being sent, the VM is stopped by it") \
 	X(YIELDING, "planned switch: the backup was asked to take over") \
+	X(CHECKING, "planned switch: the backup reports that it has the record, which is asked") \
 	X(YIELDED, "planned switch: the backup has the record, but has not reported that it runs") \
+	X(QUITTING, "planned switch: the backup reports that it runs the VM, and the record is asked") \
 	X(RETURNING, "planned switch: the backup cannot start the VM, the record is asked for it") \
 	X(ALONE, "end of the session: the VM runs unprotected, or its process has ended") \
 	X(SWITCHED, "end of the session: the backup runs the VM") \
@@ -215,7 +206,8 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 	X(LAST_COMMIT, "the epoch that stopped the VM is committed") \
 	X(SWITCH_OVERDUE, "the backup has not reported that it took over within switch_ns") \
 	X(PEER_RUNS, "the backup reports that it runs the VM") \
-	X(HIGHER_GENERATION, "another host has a higher generation of this VM") \
+	X(HIGHER_GENERATION, "a host reports a higher generation of this VM: a claim, no proof") \
+	X(STALE, "another host has a higher generation of this VM, and that is sure") \
 	X(OFFERED, "the backup cannot start the VM and offers it back") \
 	X(VM_DIED, "QEMU's process has ended")
 #define FO_BACKUP_STATES(X) \
@@ -245,6 +237,7 @@ enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation);
 	X(TAKEN_BACK, "the primary has taken back the VM that was offered") \
 	X(RETRY, "operator tries the promotion again")
 #define FO_ACTIONS(X) \
+	X(HELLO, "offer the VM to the backup") \
 	X(ASK_PAIR, "ask the arbiter to record the backup") \
 	X(ASK_ALONE, "ask the arbiter to record that no other host runs the VM") \
 	X(ASK_BACK, "ask the arbiter for the VM that the backup offers back") \
@@ -338,8 +331,8 @@ struct fo_primary_ops {
 	 * other preparation, is before until_ns (the lease's end). False: too late, none has left.
 	 */
 	bool (*release)(void *arg, uint64_t generation, uint64_t epoch, int64_t until_ns);
-	/* The table's actions, without those that the engine carries out itself: LEAVE, STOP_VM,
-	 * RESUME_VM, LAST_EPOCH (may_capture is true now), QUIT_VM, END. */
+	/* The table's actions, without those that the engine carries out itself: HELLO, LEAVE,
+	 * STOP_VM, RESUME_VM, LAST_EPOCH (may_capture is true now), QUIT_VM, END. */
 	void (*act)(void *arg, enum fo_action a);
 	/* After a change of state and its actions; for the log. */
 	void (*changed)(void *arg, enum fo_primary_event ev, enum fo_primary_state from);
@@ -352,9 +345,11 @@ struct fo_primary { /* read only for its owner */
 	const struct fo_primary_ops *ops;
 	void *arg;
 	bool arbiter;
+	bool was_backup; /* the owner's: the peer was this VM's backup in this generation */
 	uint64_t generation;
 	unsigned in_flight_max; /* the owner's, 1 to FO_MAX_IN_FLIGHT */
 	enum fo_primary_state state;
+	bool recorded; /* there is a record, of this session */
 	bool welcomed, synced, releasing, capturing, ended;
 	struct fo_asked pair, alone, back; /* one of them is open at most */
 	bool next; /* when that is answered, next_q is asked: the answer is old */
@@ -373,6 +368,8 @@ struct fo_primary { /* read only for its owner */
 void fo_primary_init(struct fo_primary *p, const struct fo_times *t,
 		     const struct fo_primary_ops *ops, void *arg, uint64_t generation,
 		     bool arbiter);
+/* The VM is ready to be offered: the record is asked for, then the action HELLO. */
+void fo_primary_begin(struct fo_primary *p);
 /* The backup has a standby: heartbeats begin. */
 void fo_primary_welcomed(struct fo_primary *p, int64_t now_ns);
 /*
@@ -395,7 +392,7 @@ void fo_primary_progress(struct fo_primary *p, int64_t now_ns);
 int fo_primary_message(struct fo_primary *p, int64_t now_ns, const struct fo_msg *m) TV_MUST_CHECK;
 /* What fo_claim returned; once for each question asked. */
 void fo_primary_answer(struct fo_primary *p, int64_t now_ns, enum fo_question q, int rc);
-/* From the owner: PEER_LOST, LEAVE, SWITCH, VM_DIED, HIGHER_GENERATION; no other. */
+/* From the owner: PEER_LOST, LEAVE, SWITCH, VM_DIED, STALE; no other. */
 void fo_primary_event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev);
 /* The first copy is sent: epoch 1 may be captured. */
 void fo_primary_synced(struct fo_primary *p);
@@ -485,5 +482,7 @@ static inline bool fo_backup_owns(const struct fo_backup *b)
 {
 	return b->generation > b->session_generation;
 }
+
+#include "failover/owner.h"
 
 #endif

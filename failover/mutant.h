@@ -40,6 +40,7 @@
 	X(old_record_counts)       /* rule 3: what the record says already need not be written */  \
 	X(unrepaired)              /* rule 4: a lease that is back is enough to be protected */    \
 	X(absence_is_an_answer)    /* an arbiter that has lost its record has decided */           \
+	X(unconfirmed)             /* rule 3: a generation is believed without a record */         \
 	X(deadline_ignored)        /* rule 4: a backup that echoes is good, whatever it commits */
 /* clang-format on */
 

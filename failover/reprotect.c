@@ -128,12 +128,3 @@ int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts
 	FO_ASSERT(chosen < (int)n && (chosen >= 0 || last < 0));
 	return chosen;
 }
-
-enum fo_verdict fo_judge(const struct fo_own *own, uint64_t generation)
-{
-	if (generation < own->highest || (own->running && generation < own->generation))
-		return FO_STALE;
-	if (!own->running)
-		return FO_ACCEPT;
-	return generation > own->generation ? FO_YIELD : FO_RUNS_HERE;
-}

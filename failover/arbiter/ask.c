@@ -18,7 +18,6 @@
 #include <stdlib.h>
 
 #define MAX_QUESTIONS 8
-#define KINDS (FO_ASK_PROMOTE + 1)
 
 struct question {
 	enum fo_question q;
@@ -36,7 +35,7 @@ struct fo_ask {
 	void *arg;
 	pthread_t thread;
 	struct tv_box questions, answers;
-	unsigned refused[KINDS]; /* the loop's */
+	unsigned refused[FO_QUESTIONS]; /* the loop's */
 	struct event *ev;
 };
 
@@ -61,7 +60,7 @@ static void deliver_refusals(struct fo_ask *k)
 {
 	static const struct fo_record none;
 
-	for (enum fo_question q = 0; q < KINDS; q++)
+	for (enum fo_question q = 0; q < FO_QUESTIONS; q++)
 		for (; k->refused[q]; k->refused[q]--)
 			k->cb(q, -EAGAIN, &none, "too many questions are open", k->arg);
 }
@@ -117,7 +116,7 @@ void fo_ask_start(struct fo_ask *k, enum fo_question q, const struct fo_claim *c
 {
 	struct question item = {q, *c};
 
-	tv_assert(q < KINDS);
+	tv_assert(q < FO_QUESTIONS);
 	if (tv_box_put(&k->questions, &item)) { /* full */
 		k->refused[q]++;
 		tv_box_wake(&k->answers);

@@ -11,10 +11,10 @@
 
 #define J(member, kind) FIELD(struct job, member, kind, "", "")
 static const struct field list[] = {
-	J(conf.path, TEXT),	J(vm_id, TEXT),	  J(vm_name, TEXT),   J(vm_pid, PID),
-	J(vm_start_ticks, U64), J(vm_qmp, TEXT),  J(peer.name, TEXT), J(peer.address, TEXT),
-	J(peer.port, PORT),	J(mode, TEXT),	  J(epoch_ms, INT),   J(arbiter, TEXT),
-	J(generation, U64),	J(session, TEXT),
+	J(conf.path, TEXT),	J(vm_id, TEXT),	  J(vm_name, TEXT),    J(vm_pid, PID),
+	J(vm_start_ticks, U64), J(vm_qmp, TEXT),  J(peer.name, TEXT),  J(peer.address, TEXT),
+	J(peer.port, PORT),	J(mode, TEXT),	  J(epoch_ms, INT),    J(arbiter, TEXT),
+	J(generation, U64),	J(session, TEXT), J(had_record, BOOL), J(last_backup, TEXT),
 };
 static const struct fields job_fields = FIELDS("job", list);
 
@@ -44,7 +44,7 @@ int job_from_text(const char *text, struct job *j, struct tv_err *e)
 
 void job_claim(const struct job *j, struct fo_claim *c)
 {
-	*c = (struct fo_claim){.generation = j->generation};
+	*c = (struct fo_claim){.generation = j->generation, .had_record = j->had_record};
 	tv_copy(c->vm_id, sizeof(c->vm_id), j->vm_id);
 	tv_copy(c->self, sizeof(c->self), j->conf.host);
 	tv_copy(c->peer, sizeof(c->peer), j->peer.name);

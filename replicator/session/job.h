@@ -23,6 +23,8 @@ struct job {
 	char arbiter[256];
 	uint64_t generation;
 	char session[33];
+	bool had_record;      /* the arbiter has a record of this VM, or has lost it */
+	char last_backup[64]; /* without an arbiter: the VM's backup in this generation; "": none */
 };
 /* JSON, the caller's to free; NULL: no memory. Of the configuration only its path. */
 char *job_to_text(const struct job *j);

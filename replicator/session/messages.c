@@ -39,6 +39,14 @@ const struct field_words session_outcome_words = {outcome_word, outcome_value};
 
 /* ---- bodies ---- */
 #define R(member, kind, unit, meaning) FIELD(struct session_register, member, kind, unit, meaning)
+/* A replicator of an older version, which registers with this daemon again, has not got it. */
+#define NEW(field, field_kind, field_meaning)                                            \
+	{                                                                                \
+		.name = #field, .kind = FIELD_##field_kind,                              \
+		.offset = offsetof(struct session_register, field),                      \
+		.room_bytes = sizeof(((struct session_register *)0)->field), .unit = "", \
+		.meaning = (field_meaning), .optional = true                             \
+	}
 static const struct field register_list[] = {
 	FIELD_ENUM(struct session_register, role, &session_role_words, "primary or backup"),
 	R(vm_id, TEXT, "", "the VM's id"),
@@ -51,6 +59,9 @@ static const struct field register_list[] = {
 	R(mode, TEXT, "", "backup: what begins an epoch"),
 	R(peer_port, PORT, "", "backup: port of the primary's twinvmd"),
 	R(epoch_ms, INT, "ms", "backup: the primary's --epoch"),
+	NEW(recorded, BOOL, "backup: the arbiter has a record of the VM"),
+	NEW(record_host, TEXT, "backup: the host that runs the VM by that"),
+	NEW(record_generation, U64, "backup: the generation by that"),
 };
 static const struct fields session_register_fields = FIELDS("register", register_list);
 

@@ -91,6 +91,8 @@ static int begin(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
 	s->description = strdup(h->description);
 	rc = s->description ? open_arbiter(s, e) : -ENOMEM;
 	if (!rc)
+		rc = sink_read_record(s, h, e);
+	if (!rc)
 		rc = job_dir(&s->job.conf, s->job.vm_id, s->dir, sizeof(s->dir));
 	if (rc && !e->text[0])
 		tv_fail(e, rc, "%s", tv_strerror(rc));

@@ -55,6 +55,8 @@ struct sink {
 	char *description;
 	uint64_t rx_bytes;
 	int64_t last_stats_ns, started_ns, bridge_ns;
+	bool recorded; /* the arbiter has a record of the VM, which is: */
+	struct fo_record record;
 	struct tv_err warning; /* what a failover would meet here; "": nothing */
 
 	/* the end: written by end.c */
@@ -125,6 +127,13 @@ extern const struct fo_backup_ops sink_engine_ops;
 /* fo_answer_cb; arg is the sink. */
 void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
 		    void *arg);
+
+/* ---- record.c: the arbiter's record, when a VM is offered ---- */
+/*
+ * Reads it for the daemon, which judges by it, and checks that the primary sees this very arbiter.
+ * TV_E_REFUSED or the arbiter's error, with a sentence. Blocks.
+ */
+int sink_read_record(struct sink *s, const Twinvm__Hello *h, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- hello.c: the first message ---- */
 /* The name of a field whose value is invalid; NULL: all are valid. The protocol is not looked at. */

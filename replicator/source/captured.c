@@ -30,7 +30,7 @@ static void on_attached(struct source *s, const struct cap_event *ev)
 	if (s->end.leaving)
 		cap_post(s->cap, CAP_DETACH, 0);
 	else
-		src_send_hello(s);
+		fo_primary_begin(&s->p); /* the Hello comes when the record is there */
 }
 
 static void on_synced(struct source *s)
@@ -94,7 +94,7 @@ static void on_stopped(struct source *s)
 static void on_failed(struct source *s, const struct cap_event *ev)
 {
 	if (s->end.leaving || s->p.state == FO_P_ASKING || s->p.state == FO_P_HELD ||
-	    s->p.state == FO_P_FENCED)
+	    s->p.state == FO_P_FENCED || s->p.state == FO_P_DOUBTING)
 		return;
 	src_set_why(s, ev->rc, ev->e.text);
 	/* The VM runs, but cannot be captured: alone, by record if there is one. */

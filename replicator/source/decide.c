@@ -13,7 +13,7 @@ static void ask(void *arg, enum fo_question q)
 	struct fo_claim c;
 
 	job_claim(&s->job, &c);
-	c.had_record = s->p.pair.won;
+	c.had_record |= s->p.recorded;
 	fo_ask_start(s->ask, q, &c);
 }
 
@@ -33,6 +33,9 @@ static void act(void *arg, enum fo_action a)
 	struct source *s = arg;
 
 	switch (a) {
+	case FO_ACTION_HELLO:
+		src_send_hello(s);
+		break;
 	case FO_ACTION_STOP_VM:
 		cap_want_stopped(s->cap, true);
 		break;
@@ -76,6 +79,9 @@ static const char *why_lost(enum fo_primary_event ev)
 	case FO_PE_COMMIT_OVERDUE:
 		return "the backup answers heartbeats, but nothing else moves: its disk hangs, or "
 		       "the network drops the connection's packets";
+	case FO_PE_HIGHER_GENERATION:
+		return "the backup reported a generation of this VM that is higher than this "
+		       "host's, and is not trusted any more";
 	default:
 		return "the backup host does not answer";
 	}
@@ -87,12 +93,12 @@ static const char *why_lost(enum fo_primary_event ev)
  */
 static void lost(struct source *s, enum fo_primary_event ev)
 {
-	if (ev == FO_PE_PEER_LOST)
+	if (ev == FO_PE_PEER_LOST || ev == FO_PE_HIGHER_GENERATION)
 		src_drop_link(s);
 	src_stop_epochs(s);
 	src_set_why(s, -ETIMEDOUT, why_lost(ev));
-	tv_log(TV_WARN, "backup %s is lost (%s), holding output", s->job.peer.name,
-	       s->end.why.text);
+	tv_log(TV_WARN, "backup %s is lost (%s)%s", s->job.peer.name, s->end.why.text,
+	       s->p.state == FO_P_DOUBTING ? "" : ", holding output");
 }
 
 static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state from)
@@ -106,9 +112,13 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	src_allow_beats(s);
 	if ((ev == FO_PE_PEER_LOST || ev == FO_PE_COMMIT_OVERDUE) && !s->end.why.text[0])
 		src_set_why(s, -ETIMEDOUT, why_lost(ev));
-	if ((to == FO_P_ASKING || to == FO_P_HELD) && from != FO_P_ASKING && from != FO_P_HELD &&
-	    from != FO_P_LEAVING && !s->orders.leave)
+	if ((to == FO_P_ASKING || to == FO_P_HELD || to == FO_P_DOUBTING) && from != FO_P_ASKING &&
+	    from != FO_P_HELD && from != FO_P_DOUBTING && from != FO_P_LEAVING && !s->orders.leave)
 		lost(s, ev);
+	if (to == FO_P_ALONE && (from == FO_P_CHECKING || from == FO_P_QUITTING))
+		src_set_why(s, -EIO,
+			    "the backup reported that it has taken over, and the arbiter's record "
+			    "says that it has not");
 	if (to == FO_P_ALONE && from == FO_P_SUSPENDED) {
 		src_set_why(s, -ETIMEDOUT, why_lost(ev));
 		tv_log(TV_WARN, "%s: %s runs alone", s->end.why.text, s->job.vm_name);
@@ -137,6 +147,28 @@ void src_event(struct source *s, enum fo_primary_event ev)
 	fo_primary_event(&s->p, tv_now_ns(), ev);
 }
 
+static void note_refusal(struct source *s, int rc, const char *why)
+{
+	/* The backup has the VM, as it reports. */
+	bool expected =
+		rc == TV_E_LOST && (s->p.state == FO_P_CHECKING || s->p.state == FO_P_QUITTING);
+	struct tv_err e;
+
+	if (expected)
+		return;
+	if (rc == -ENODATA && s->p.state == FO_P_OPENING) {
+		tv_fail(&e, rc, "%s If it was set up anew, give 'twinvm protect' once more", why);
+		src_set_why(s, rc, e.text);
+	} else if (rc == TV_E_LOST || s->p.state == FO_P_OPENING) {
+		src_set_why(s, rc, why);
+	}
+	if (rc != TV_E_LOST)
+		tv_log(TV_WARN, "arbiter: %s%s", why,
+		       s->p.state == FO_P_OPENING || s->p.state == FO_P_DOUBTING
+			       ? ""
+			       : "; holding output");
+}
+
 void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
 		   void *arg)
 {
@@ -148,10 +180,8 @@ void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, cons
 		s->job.generation = rec->generation;
 		s->page->yielded = 0;
 	}
-	if (rc == TV_E_LOST)
-		src_set_why(s, rc, why);
-	else if (rc)
-		tv_log(TV_WARN, "arbiter: %s; holding output", why);
+	if (rc)
+		note_refusal(s, rc, why);
 	fo_primary_answer(&s->p, tv_now_ns(), q, rc);
 }
 
@@ -164,7 +194,8 @@ void src_peer_lost(struct source *s, int rc, const char *why)
 		src_end(s, SESSION_FAILED, rc, why, SRC_DETACH_RUNNING);
 		return;
 	}
-	src_set_why(s, rc, why);
+	if (s->p.state != FO_P_QUITTING) /* its work is done */
+		src_set_why(s, rc, why);
 	src_event(s, FO_PE_PEER_LOST);
 }
 
@@ -176,7 +207,7 @@ void src_fence(struct source *s, const char *text)
 		return;
 	}
 	src_set_why(s, TV_E_LOST, text);
-	src_event(s, FO_PE_HIGHER_GENERATION);
+	src_event(s, FO_PE_STALE);
 }
 
 /*

@@ -65,7 +65,7 @@ void src_leave(struct source *s)
 	src_end(s,
 		s->orders.leave		? SESSION_LEFT
 		: s->orders.switch_over ? SESSION_SWITCH_FAILED
-		: s->vm.attached	? SESSION_ALONE
+		: s->p.welcomed		? SESSION_ALONE
 					: SESSION_FAILED,
 		0, "", SRC_DETACH_LATER);
 	if (s->hold.nb)

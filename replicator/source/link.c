@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static void unexpected(struct source *s, int rc, const char *message)
@@ -90,38 +89,13 @@ static void on_opened(struct repl_conn *c, const char *peer, void *arg)
 	(void)c;
 	s->link.connected = true;
 	tv_copy(s->job.peer.name, sizeof(s->job.peer.name), peer);
+	s->p.was_backup = s->job.last_backup[0] && !strcmp(peer, s->job.last_backup);
 	if (!strcmp(peer, s->job.conf.host)) {
 		src_end(s, SESSION_FAILED, -EINVAL,
 			"the backup is this host itself: name another one", SRC_DETACH_RUNNING);
 		return;
 	}
 	cap_post(s->cap, CAP_ATTACH, 0);
-}
-
-void src_send_hello(struct source *s)
-{
-	Twinvm__Hello h = TWINVM__HELLO__INIT;
-	Twinvm__Control msg = TWINVM__CONTROL__INIT;
-
-	h.protocol = REPL_PROTOCOL;
-	if (getenv("TWINVM_TEST_PROTOCOL")) /* tests: be a host of another version */
-		h.protocol = (uint32_t)atoi(getenv("TWINVM_TEST_PROTOCOL"));
-	h.host = s->job.conf.host;
-	h.vm_id = s->job.vm_id;
-	h.vm_name = s->job.vm_name;
-	h.generation = s->job.generation;
-	h.session = s->job.session;
-	h.description = s->vm.description;
-	h.heartbeat_ms = (uint32_t)s->job.conf.heartbeat_ms;
-	h.arbiter = s->job.arbiter;
-	h.listen_port = s->job.conf.listen_port;
-	h.mode = s->job.mode;
-	h.epoch_ms = (uint32_t)s->job.epoch_ms;
-	h.hash_key.data = (uint8_t *)disks_key(s->disks);
-	h.hash_key.len = CKPT_HASH_KEY_BYTES;
-	msg.msg_case = TWINVM__CONTROL__MSG_HELLO;
-	msg.hello = &h;
-	src_send(s, &msg, false);
 }
 
 /* Without datagrams the stream's own heartbeats must do. */
@@ -179,6 +153,14 @@ static void note_offer(struct source *s, const Twinvm__Fenced *f)
 	tv_log(TV_WARN, "%s", e.text);
 }
 
+/* In a planned switch it is expected. */
+static bool switches(const struct source *s)
+{
+	return s->p.state == FO_P_YIELDING || s->p.state == FO_P_CHECKING ||
+	       s->p.state == FO_P_YIELDED || s->p.state == FO_P_QUITTING ||
+	       s->p.state == FO_P_RETURNING;
+}
+
 static void on_fenced(struct source *s, const Twinvm__Fenced *f, int64_t now_ns)
 {
 	const struct fo_msg fm = {.kind = FO_M_FENCED,
@@ -188,16 +170,13 @@ static void on_fenced(struct source *s, const Twinvm__Fenced *f, int64_t now_ns)
 
 	if (s->end.leaving || f->generation <= s->p.generation)
 		return;
-	if (s->p.state == FO_P_YIELDED && f->offered)
+	if ((s->p.state == FO_P_YIELDED || s->p.state == FO_P_CHECKING) && f->offered)
 		note_offer(s, f);
-	else if (s->p.state != FO_P_YIELDING && s->p.state != FO_P_YIELDED &&
-		 s->p.state != FO_P_RETURNING) {
-		char text[160];
-
-		snprintf(text, sizeof(text), "host %.60s has generation %llu of this VM", f->host,
-			 (unsigned long long)f->generation);
-		src_set_why(s, TV_E_LOST, text);
-	}
+	else if (!switches(s))
+		tv_log(TV_WARN, "%s reports generation %llu of %s, which has %llu here%s",
+		       s->job.peer.name, (unsigned long long)f->generation, s->job.vm_name,
+		       (unsigned long long)s->p.generation,
+		       s->arbiter ? ": asking the arbiter" : "");
 	receive(s, &fm, now_ns);
 }
 

@@ -2,7 +2,10 @@
 /* The source: messages to the backup, and the end of the connection to it. */
 #include "replicator/source/source_int.h"
 
+#include "checkpoint/checkpoint.h"
+
 #include <errno.h>
+#include <stdlib.h>
 
 #define FAREWELL_MS 1000
 
@@ -27,6 +30,33 @@ void src_send_msg(void *arg, const struct fo_msg *m)
 	rc = wire_send(s->link.conn, s->job.conf.host, "", m);
 	if (rc)
 		tv_log(TV_WARN, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
+}
+
+void src_send_hello(struct source *s)
+{
+	Twinvm__Hello h = TWINVM__HELLO__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	h.protocol = REPL_PROTOCOL;
+	if (getenv("TWINVM_TEST_PROTOCOL")) /* tests: be a host of another version */
+		h.protocol = (uint32_t)atoi(getenv("TWINVM_TEST_PROTOCOL"));
+	h.host = s->job.conf.host;
+	h.vm_id = s->job.vm_id;
+	h.vm_name = s->job.vm_name;
+	h.generation = s->job.generation;
+	h.session = s->job.session;
+	h.description = s->vm.description;
+	h.heartbeat_ms = (uint32_t)s->job.conf.heartbeat_ms;
+	h.arbiter = s->job.arbiter;
+	h.listen_port = s->job.conf.listen_port;
+	h.mode = s->job.mode;
+	h.epoch_ms = (uint32_t)s->job.epoch_ms;
+	h.hash_key.data = (uint8_t *)disks_key(s->disks);
+	h.hash_key.len = CKPT_HASH_KEY_BYTES;
+	h.recorded = s->arbiter != NULL; /* the engine offers the VM only then */
+	msg.msg_case = TWINVM__CONTROL__MSG_HELLO;
+	msg.hello = &h;
+	src_send(s, &msg, false);
 }
 
 void src_allow_beats(struct source *s)

@@ -140,6 +140,8 @@ void src_send_msg(void *arg, const struct fo_msg *m);
 /* Heartbeats beside the stream, for as long as the engine lets them be sent; without a connection
  * none are. After each call of the engine that may change it. */
 void src_allow_beats(struct source *s);
+/* The VM is offered. */
+void src_send_hello(struct source *s);
 /* Closes the connection, if there is one, without a word. */
 void src_drop_link(struct source *s);
 /* Sends what is queued, and closes; continued in on_conn_closed() of link.c. */
@@ -226,7 +228,6 @@ void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, cons
 
 /* ---- link.c: connection, messages from the backup, heartbeats ---- */
 extern const struct repl_ops src_link_ops;
-void src_send_hello(struct source *s);
 void src_on_tick(evutil_socket_t fd, short what, void *arg);
 
 /* ---- disk_feed.c: the disks' callbacks ---- */

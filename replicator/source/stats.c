@@ -73,6 +73,8 @@ static double ms(int64_t ns)
 static const char *public_state(const struct source *s)
 {
 	switch (s->p.state) {
+	case FO_P_OPENING:
+	case FO_P_DOUBTING:
 	case FO_P_SYNCING:
 	case FO_P_PAIRING:
 	case FO_P_REPAIRING:
@@ -83,6 +85,8 @@ static const char *public_state(const struct source *s)
 	case FO_P_SUSPENDED:
 	case FO_P_HELD:
 	case FO_P_YIELDING:
+	case FO_P_CHECKING:
+	case FO_P_QUITTING:
 	case FO_P_YIELDED:
 	case FO_P_SWITCHED:
 	case FO_P_FENCED:

@@ -179,7 +179,8 @@ static void coroutine(unsigned hi, unsigned lo)
 	struct ask *k = (struct ask *)((uintptr_t)hi << 32 | lo);
 	struct tv_err e = {0};
 
-	k->rc = fo_claim(&k->door, k->q, &k->claim, &k->rec, &e);
+	k->rc = k->look ? k->door.read(&k->door, VM_ID, &k->rec, &e)
+			: fo_claim(&k->door, k->q, &k->claim, &k->rec, &e);
 	k->answered = true;
 	swapcontext(&k->ctx, &sim.loop);
 }
@@ -218,24 +219,42 @@ static void next_question(void *arg, uint64_t n)
 		begin(a->head, n);
 }
 
+static void enqueue(struct asker *a, struct ask *k)
+{
+	k->from = a;
+	k->door = (struct fo_arbiter){.read = door_read, .cas = door_cas};
+	*a->tail = k;
+	a->tail = &k->next;
+	if (a->head == k)
+		after(between(20000, 300000), k->p, next_question, a, 0);
+}
+
 void ask_start(struct asker *a, struct proc *p, enum fo_question q, const struct fo_claim *c,
 	       void (*done)(void *arg, const struct ask *k), void *arg)
 {
 	struct ask *k = sim_alloc(sizeof(*k));
 
-	*k = (struct ask){.p = p, .q = q, .claim = *c, .done = done, .arg = arg, .from = a};
-	k->door = (struct fo_arbiter){.read = door_read, .cas = door_cas};
-	*a->tail = k;
-	a->tail = &k->next;
-	if (a->head == k)
-		after(between(20000, 300000), p, next_question, a, 0);
+	*k = (struct ask){.p = p, .q = q, .claim = *c, .done = done, .arg = arg};
+	enqueue(a, k);
 }
 
-static void forgotten(void *arg, uint64_t n)
+void ask_look(struct asker *a, struct proc *p, void (*done)(void *arg, const struct ask *k),
+	      void *arg)
 {
-	(void)arg;
-	(void)n;
-	if (sim.arbiter_down)
+	struct ask *k = sim_alloc(sizeof(*k));
+
+	*k = (struct ask){.p = p, .look = true, .done = done, .arg = arg};
+	enqueue(a, k);
+}
+
+/* As forget_main() of daemon/recover.c, only that host's. And only the record of the session that has
+ * ended: a later one is of a VM with another id. */
+static void forgotten(void *arg, uint64_t version)
+{
+	const struct host *h = arg;
+
+	if (sim.arbiter_down || !sim.have_record || sim.record.version != version ||
+	    strcmp(sim.record.primary, h->name) != 0)
 		return;
 	note(NULL, "record is forgotten");
 	sim.have_record = false;
@@ -246,5 +265,5 @@ static void forgotten(void *arg, uint64_t n)
 void arbiter_forget(struct host *h)
 {
 	if (sim.arbiter && net_passes(h->id, NODE_ARBITER))
-		after(store_delay(h->id, NODE_ARBITER), NULL, forgotten, NULL, 0);
+		after(store_delay(h->id, NODE_ARBITER), NULL, forgotten, h, sim.record.version);
 }

@@ -24,6 +24,7 @@ static const char *const invariants[] = {
 	"the last copy is removed",
 	"output is held for too long",
 	"a promotion while the primary lives",
+	"a generation is believed that nothing confirms",
 };
 
 void violation(int invariant, const char *fmt, ...)
@@ -249,6 +250,42 @@ void check_take_back(struct host *h, uint64_t generation)
 			  (unsigned long long)generation, (unsigned long long)sim.top_generation);
 	sim.top_generation = generation;
 	sim.owner = h;
+}
+
+/*
+ * A VM is stopped for good: the record does not say that it is this host's. Without an arbiter: the
+ * VM was given away, or another host runs it.
+ */
+void check_fenced(const struct host *h)
+{
+	if (!h->vm)
+		return;
+	if (sim.arbiter ? sim.have_record && !strcmp(sim.record.primary, h->name) &&
+				  sim.record.generation <= h->vm->generation
+			: sim.owner == h && !h->vm->given)
+		violation(13, "%s stops its VM for good, and has generation %llu by record",
+			  h->name, (unsigned long long)h->vm->generation);
+}
+
+/* Another host's offer is taken, or this host's VM stopped for it. a: the record that was read. */
+void check_believed(const struct host *h, const struct msg *hello, const struct ask *a)
+{
+	const struct host *from = hello->source->h;
+
+	if (sim.arbiter) {
+		if (!a->rc && (strcmp(a->rec.primary, from->name) != 0 ||
+			       a->rec.generation != hello->generation))
+			violation(13, "%s believes %s, which offers generation %llu; %s has %llu",
+				  h->name, from->name, (unsigned long long)hello->generation,
+				  a->rec.primary, (unsigned long long)a->rec.generation);
+		else if (a->rc && hello->generation > 1)
+			violation(13, "%s believes %s, which offers generation %llu", h->name,
+				  from->name, (unsigned long long)hello->generation);
+	} else if (hello->generation > sim.top_generation) {
+		violation(13, "%s believes %s, which offers generation %llu after %llu", h->name,
+			  from->name, (unsigned long long)hello->generation,
+			  (unsigned long long)sim.top_generation);
+	}
 }
 
 /* A standby ends: it is not the only copy of a VM that its host was given. */

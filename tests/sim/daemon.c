@@ -5,6 +5,7 @@
  */
 #include "tests/sim/sim.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,6 +41,20 @@ void daemon_event(struct host *h, ev_fn fn, uint64_t n)
 	*end = x;
 	if (h->daemon)
 		after(between(100000, 3 * MS), h->daemon, receive_news, h, 0);
+}
+
+/* ---- whose the VM is, after daemon/generations.c ---- */
+/* owner NULL: not known. */
+void daemon_note(struct host *h, uint64_t generation, const struct host *owner,
+		 const struct host *backup)
+{
+	struct fo_own *k = &h->known;
+
+	if (owner == h && generation > k->ran)
+		k->ran = generation;
+	k->highest = generation;
+	snprintf(k->host, sizeof(k->host), "%s", owner ? owner->name : "");
+	snprintf(k->backup, sizeof(k->backup), "%s", backup ? backup->name : "");
 }
 
 /* ---- protected again, without being asked: the policy of failover/reprotect.c ---- */
@@ -155,15 +170,17 @@ void replicator_died(struct proc *p)
 /* ---- how sessions end ---- */
 static void session_done(void *arg, uint64_t how)
 {
-	struct host *h = arg;
+	struct host *h = arg, *peer = h->source ? h->source->peer : NULL;
 
 	h->source = NULL;
 	switch (how) {
 	case END_FENCED:
+		daemon_note(h, h->generation + 1, peer, NULL);
 		h->role = R_FENCED;
 		h->wanted = false;
 		break;
 	case END_SWITCHED:
+		daemon_note(h, h->generation + 1, peer, NULL);
 		h->role = R_NONE;
 		break;
 	case END_VM_GONE:
@@ -174,7 +191,7 @@ static void session_done(void *arg, uint64_t how)
 	case END_LEFT:
 		if (h->generation == 1)
 			arbiter_forget(h);
-		h->wanted = false;
+		h->wanted = h->had_record = false;
 		h->unprotected = true;
 		break;
 	default:
@@ -206,8 +223,8 @@ static void handed_over(void *arg, uint64_t generation)
 		h->sink = NULL;
 	h->role = R_PRIMARY;
 	h->generation = generation;
-	if (generation > h->highest)
-		h->highest = generation;
+	h->had_record = sim.arbiter;
+	daemon_note(h, generation, h, NULL);
 	note(h, "the daemon has the VM, generation %llu", (unsigned long long)generation);
 	protect_again(h, h->old_primary);
 }
@@ -229,11 +246,11 @@ static void refuse(struct conn *c, uint64_t generation)
 	conn_close(c, 1);
 }
 
-static void yield(struct host *h, uint64_t generation)
+static void yield(struct host *h, uint64_t generation, const struct host *to)
 {
 	note(h, "learns of generation %llu, this host has %llu", (unsigned long long)generation,
 	     (unsigned long long)h->generation);
-	h->highest = generation;
+	daemon_note(h, generation, to, NULL);
 	if (h->source) {
 		source_outdated(h->source, generation);
 	} else if (!h->recovering) {
@@ -245,26 +262,59 @@ static void yield(struct host *h, uint64_t generation)
 	}
 }
 
-void daemon_connect(struct host *h, struct conn *c, const struct msg *hello)
+/* As replicator/sink/record.c. */
+static bool is_other_arbiter(const struct msg *hello, const struct ask *a)
 {
-	bool running = h->role == R_PRIMARY && h->vm;
-	uint64_t g = hello->generation;
-	struct fo_own own = {running, h->generation, h->highest};
+	const struct fo_record *r = &a->rec;
 
-	switch (fo_judge(&own, g)) {
-	case FO_STALE:
-		refuse(c, running && h->generation > h->highest ? h->generation : h->highest);
-		return;
-	case FO_YIELD:
-		yield(h, g);
+	if (!sim.arbiter || !hello->recorded)
+		return false;
+	return a->rc ||
+	       (!strcmp(r->primary, hello->source->h->name) && r->generation <= hello->generation &&
+		(r->generation < hello->generation || strcmp(r->session, hello->session->id) != 0));
+}
+
+/* a: the record, as this host has read it. True: the other host's offer is taken. */
+static bool judge(struct host *h, struct conn *c, const struct msg *hello, const struct ask *a)
+{
+	struct fo_offer offer = {.generation = hello->generation,
+				 .arbiter = sim.arbiter,
+				 .recorded = sim.arbiter && !a->rc,
+				 .record = a->rec};
+	struct fo_own own = h->known;
+
+	own.running = h->role == R_PRIMARY && h->vm;
+	own.arbiter = sim.arbiter;
+	own.generation = own.running ? h->generation : 0;
+	snprintf(offer.host, sizeof(offer.host), "%s", hello->source->h->name);
+	if (is_other_arbiter(hello, a)) {
 		refuse(c, 0);
-		return;
-	case FO_RUNS_HERE:
-		refuse(c, 0);
-		return;
-	case FO_ACCEPT:
-		break;
+		return false;
 	}
+	switch (fo_judge(&own, &offer)) {
+	case FO_STALE:
+		refuse(c, fo_fenced_by(&own, &offer));
+		return false;
+	case FO_YIELD:
+		check_believed(h, hello, a);
+		yield(h, hello->generation, hello->source->h);
+		refuse(c, 0);
+		return false;
+	case FO_RUNS_HERE:
+	case FO_NOT_OWNER:
+		refuse(c, 0);
+		return false;
+	case FO_ACCEPT:
+		check_believed(h, hello, a);
+		return true;
+	}
+	return false;
+}
+
+static void connects(struct host *h, struct conn *c, const struct msg *hello, const struct ask *a)
+{
+	if (!judge(h, c, hello, a))
+		return;
 	if (h->source || h->recovering) { /* the end of this host's VM has not been noticed yet */
 		refuse(c, 0);
 		return;
@@ -279,7 +329,7 @@ void daemon_connect(struct host *h, struct conn *c, const struct msg *hello)
 		h->sink = NULL;
 		h->role = R_NONE;
 	}
-	h->highest = g;
+	daemon_note(h, hello->generation, hello->source->h, NULL);
 	h->waiting_conn = c;
 	h->waiting_hello = *hello;
 	if (h->vm) { /* what an earlier life of this host left */
@@ -292,12 +342,41 @@ void daemon_connect(struct host *h, struct conn *c, const struct msg *hello)
 		start_waiting(h);
 }
 
+/* The record is read before the offer is looked at. */
+struct caller {
+	struct conn *c;
+	struct msg hello;
+	struct asker asker;
+};
+
+static void looked(void *arg, const struct ask *a)
+{
+	struct caller *k = arg;
+
+	if (k->c->end[1].gone)
+		return;
+	if (a->rc && a->rc != -ENOENT)
+		refuse(k->c, 0);
+	else
+		connects(k->c->end[1].h, k->c, &k->hello, a);
+}
+
 static void listener_msg(void *arg, const struct msg *m)
 {
+	static const struct ask none;
 	struct conn *c = arg;
+	struct caller *k;
 
-	if (m->kind == M_CONNECT)
-		daemon_connect(c->end[1].h, c, m);
+	if (m->kind != M_CONNECT)
+		return;
+	if (!sim.arbiter) {
+		connects(c->end[1].h, c, m, &none);
+		return;
+	}
+	k = sim_alloc(sizeof(*k));
+	*k = (struct caller){.c = c, .hello = *m};
+	ask_init(&k->asker);
+	ask_look(&k->asker, c->end[1].p, looked, k);
 }
 
 static void listener_closed(void *arg)

@@ -401,40 +401,35 @@ static void standby_dies(void)
 	sink_discard(k, "its QEMU has ended");
 }
 
-static void planned_switch(void)
-{
-	struct source *s = sim.owner->source;
-
-	if (!s || !s->p.alive || s->p.frozen)
-		return;
-	note(s->h, "the operator asks for a switch of roles");
-	source_event(s, FO_PE_SWITCH);
-}
-
-static void unprotect(void)
-{
-	struct source *s = sim.owner->source;
-
-	if (!s || !s->p.alive || s->p.frozen || s->leaving || !s->e.welcomed)
-		return;
-	note(s->h, "the operator ends protection");
-	s->user_leave = true;
-	source_event(s, FO_PE_LEAVE);
-}
-
 static void one_fault(void *arg, uint64_t n)
 {
 	static const struct {
 		void (*make)(void);
 		unsigned weight;
-	} kinds[] = {{power_cut, 8},  {kill_at_a_step, 18}, {kill_daemon, 4},
-		     {kill_vm, 6},    {freeze_host, 10},    {freeze_replicator, 10},
-		     {partition, 16}, {isolate, 8},	    {arbiter_trouble, 8},
-		     {hiccup, 8},     {stale_standby, 4},   {stuck_streams, 6},
-		     {sluggish, 4},   {bad_link, 6},	    {reset_connections, 5},
-		     {damage, 4},     {standby_dies, 3},    {planned_switch, 14},
-		     {unprotect, 4},  {stuck_disk, 6},	    {flapping, 8},
-		     {empty_share, 6}};
+	} kinds[] = {{power_cut, 8},
+		     {kill_at_a_step, 18},
+		     {kill_daemon, 4},
+		     {kill_vm, 6},
+		     {freeze_host, 10},
+		     {freeze_replicator, 10},
+		     {partition, 16},
+		     {isolate, 8},
+		     {arbiter_trouble, 8},
+		     {hiccup, 8},
+		     {stale_standby, 4},
+		     {stuck_streams, 6},
+		     {sluggish, 4},
+		     {bad_link, 6},
+		     {reset_connections, 5},
+		     {damage, 4},
+		     {standby_dies, 3},
+		     {operator_switches, 14},
+		     {operator_unprotects, 4},
+		     {stuck_disk, 6},
+		     {flapping, 8},
+		     {empty_share, 6},
+		     {false_hello, 8},
+		     {false_claim, 8}};
 	unsigned total = 0, pick;
 
 	(void)arg;

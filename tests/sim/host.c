@@ -31,8 +31,9 @@ void host_boot(struct host *h)
 	note(h, "host is back");
 	h->up = true;
 	h->role = R_NONE;
-	h->highest = 0;
-	h->wanted = false;
+	h->wanted = h->had_record = false;
+	if (chance(500)) /* installed anew */
+		h->known = (struct fo_own){0};
 	daemon_start(h);
 }
 

@@ -59,12 +59,23 @@ static void retry(void)
 			sink_retry(sim.host[i].sink);
 }
 
+/* Without an arbiter nothing but an operator corrects a host that takes the VM for another's. */
+static void correct_notes(void)
+{
+	if (sim.arbiter || !sim.quiet)
+		return;
+	for (unsigned i = 0; i < sim.hosts; i++)
+		if (sim.host[i].role == R_NONE && sim.host[i].known.highest)
+			sim.host[i].known = (struct fo_own){0};
+}
+
 static void operator(void *arg, uint64_t n)
 {
 	(void)arg;
 	(void)n;
 	after(OPERATOR_NS, NULL, operator, NULL, 0);
 	retry();
+	correct_notes();
 	decide_without_arbiter();
 	again(sim.owner, 0);
 }
@@ -72,4 +83,26 @@ static void operator(void *arg, uint64_t n)
 void operator_start(void)
 {
 	after(OPERATOR_NS, NULL, operator, NULL, 0);
+}
+
+/* ---- at any time ---- */
+void operator_switches(void)
+{
+	struct source *s = sim.owner->source;
+
+	if (!s || !s->p.alive || s->p.frozen)
+		return;
+	note(s->h, "the operator asks for a switch of roles");
+	source_event(s, FO_PE_SWITCH);
+}
+
+void operator_unprotects(void)
+{
+	struct source *s = sim.owner->source;
+
+	if (!s || !s->p.alive || s->p.frozen || s->leaving || !s->e.welcomed)
+		return;
+	note(s->h, "the operator ends protection");
+	s->user_leave = true;
+	source_event(s, FO_PE_LEAVE);
 }

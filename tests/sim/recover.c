@@ -26,6 +26,7 @@ void recovered(void *arg, uint64_t code)
 	} else if (code == 2) {
 		h->role = R_FENCED;
 		h->wanted = false;
+		daemon_note(h, h->generation + 1, NULL, NULL);
 	} else if (!h->vm) {
 		h->role = R_NONE;
 	} else {
@@ -57,6 +58,7 @@ static void cleaned_up(void *arg, uint64_t n)
 		recover_ends(r, 2);
 	} else if (r->result == TV_E_LOST) {
 		note(r->h, "recovery: another host runs the VM");
+		check_fenced(r->h);
 		r->vm->stopped = r->vm->fenced = true;
 		inst_changed(r->vm);
 		recover_ends(r, 2);
@@ -86,7 +88,7 @@ static void claimed(void *arg, const struct ask *k)
 static void recover_asks(void *arg, uint64_t n)
 {
 	struct recover *r = arg;
-	struct fo_claim c = {.generation = r->h->generation};
+	struct fo_claim c = {.generation = r->h->generation, .had_record = r->h->had_record};
 
 	(void)n;
 	if (!r->vm->p.alive) {

@@ -7,7 +7,7 @@
  * One history at a time lives in `sim`; everything in it comes from one seed. Memory is taken from
  * an arena that the next history uses again. Files: queue.c time and chance; net.c; arbiter.c; vm.c
  * the VM and its held output; client.c; source.c, capture.c and sink.c around the engines;
- * daemon.c, recover.c; host.c; fault.c, operator.c; check.c the invariants; history.c, many.c, main.c.
+ * daemon.c, recover.c; host.c; fault.c, hostile.c, operator.c; check.c the invariants; history.c, many.c, main.c.
  */
 #ifndef SIM_H
 #define SIM_H
@@ -89,7 +89,8 @@ struct msg {
 	struct source *source;
 	struct sink *sink;
 	struct state st;
-	bool bad; /* damaged on its way into the replica */
+	bool recorded; /* M_CONNECT: the record names the sender and its session */
+	bool bad;      /* damaged on its way into the replica */
 };
 struct conn_end {
 	struct proc *p;
@@ -137,6 +138,7 @@ struct ask {
 	struct proc *p;
 	enum fo_question q;
 	struct fo_claim claim;
+	bool look; /* no question: the record as it is */
 	struct fo_record rec;
 	int rc;
 	void (*done)(void *arg, const struct ask *k);
@@ -158,6 +160,8 @@ struct asker { /* one question at a time, as fo_ask */
 void ask_init(struct asker *a);
 void ask_start(struct asker *a, struct proc *p, enum fo_question q, const struct fo_claim *c,
 	       void (*done)(void *arg, const struct ask *k), void *arg);
+void ask_look(struct asker *a, struct proc *p, void (*done)(void *arg, const struct ask *k),
+	      void *arg);
 void arbiter_forget(struct host *h);
 
 /* ---- VM (vm.c) ---- */
@@ -297,7 +301,9 @@ struct host {
 	int64_t blind_at; /* when last no process here could have stopped the VM in time */
 	struct proc *daemon;
 	enum role role;
-	uint64_t generation, highest;
+	uint64_t generation;
+	struct fo_own known; /* whose the VM is: what is noted on its disk */
+	bool had_record;     /* the VM was protected here by an arbiter that has its record */
 	bool wanted, recovering;
 	bool unprotected; /* by the operator */
 	struct fo_reprotect reprotect;
@@ -332,7 +338,8 @@ void replicator_died(struct proc *p);
 void source_ended(struct source *s, enum source_end how);
 void sink_ended(struct sink *k);
 void sink_handed_over(struct sink *k);
-void daemon_connect(struct host *h, struct conn *c, const struct msg *hello);
+void daemon_note(struct host *h, uint64_t generation, const struct host *owner,
+		 const struct host *backup);
 void host_freeze(struct host *h);
 void host_thaw(struct host *h);
 bool host_blind(const struct host *h);
@@ -341,8 +348,13 @@ void protect_again(struct host *h, const struct host *last);
 /* ---- faults (fault.c), and who repairs (operator.c) ---- */
 void faults_plan(void);
 void operator_start(void);
+void operator_switches(void);
+void operator_unprotects(void);
 void faults_end(void);
 void fault_at_take_over(struct host *from, struct host *to);
+/* hostile.c: what a peer that lies, or is mistaken, does */
+void false_hello(void);
+void false_claim(void);
 
 /* ---- one history (history.c) ---- */
 void history(uint64_t seed);
@@ -358,6 +370,8 @@ void check_record(const struct fo_record *old, bool had, const struct fo_record 
 void check_promote(struct sink *k, uint64_t generation);
 void check_resumed_state(struct sink *k, const struct state *st, uint64_t epoch);
 void check_take_back(struct host *h, uint64_t generation);
+void check_fenced(const struct host *h);
+void check_believed(const struct host *h, const struct msg *hello, const struct ask *a);
 void check_last_copy(const struct sink *k);
 void check_answer(const struct sink *k, const struct ask *a);
 bool vm_is_lost(void);

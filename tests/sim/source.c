@@ -41,8 +41,7 @@ void source_took_back(struct host *h, struct inst *v, uint64_t generation)
 	if (!sim.arbiter)
 		check_take_back(h, generation);
 	h->generation = v->generation = generation;
-	if (h->highest < generation)
-		h->highest = generation;
+	daemon_note(h, generation, h, NULL);
 	v->given = false;
 	sim.stats.taken_back++;
 }
@@ -77,7 +76,7 @@ static void op_ask(void *arg, enum fo_question q)
 	snprintf(c.self, sizeof(c.self), "%s", s->h->name);
 	snprintf(c.peer, sizeof(c.peer), "%s", s->peer->name);
 	snprintf(c.session, sizeof(c.session), "%s", s->session->id);
-	c.had_record = s->e.pair.won;
+	c.had_record = s->h->had_record || s->e.recorded;
 	note(s->h, "asks to be recorded %s",
 	     q == FO_ASK_PAIR	? "as a pair"
 	     : q == FO_ASK_BACK ? "as the one that took the VM back"
@@ -125,6 +124,18 @@ static void detached(void *arg, uint64_t n)
 	source_finish(arg, (enum source_end)n);
 }
 
+static void offer(struct source *s)
+{
+	struct msg hello = {.kind = M_CONNECT,
+			    .generation = s->e.generation,
+			    .recorded = sim.arbiter,
+			    .session = s->session,
+			    .source = s};
+
+	if (s->conn && s->conn->end[1].p)
+		conn_send(s->conn, 0, &hello);
+}
+
 static void op_act(void *arg, enum fo_action a)
 {
 	struct source *s = arg;
@@ -132,6 +143,9 @@ static void op_act(void *arg, enum fo_action a)
 	if (!step(&s->p))
 		return;
 	switch (a) {
+	case FO_ACTION_HELLO:
+		offer(s);
+		break;
 	case FO_ACTION_STOP_VM:
 		job_later(s, chance(900) ? between(200000, 3 * MS) : between(3 * MS, 20 * MS),
 			  job_stop, 0);
@@ -179,6 +193,8 @@ static void op_changed(void *arg, enum fo_primary_event ev, enum fo_primary_stat
 	switch (s->e.state) {
 	case FO_P_PROTECTED:
 		s->has_protected = true;
+		s->h->had_record = sim.arbiter;
+		daemon_note(s->h, s->e.generation, s->h, sim.arbiter ? NULL : s->peer);
 		if (from == FO_P_PAIRING)
 			fo_reprotect_protected(&s->h->reprotect, s->peer->name, host_now(s->h));
 		sim.stats.protected_again += from == FO_P_PAIRING;
@@ -188,6 +204,8 @@ static void op_changed(void *arg, enum fo_primary_event ev, enum fo_primary_stat
 		break;
 	case FO_P_FENCED:
 		sim.stats.fenced++;
+		if (from != FO_P_FENCED)
+			check_fenced(s->h);
 		break;
 	case FO_P_SWITCHED:
 		sim.stats.switches++;
@@ -199,8 +217,8 @@ static void op_changed(void *arg, enum fo_primary_event ev, enum fo_primary_stat
 		break;
 	}
 	/* As replicator/source/decide.c: nothing that a lost backup still says counts. */
-	if (ev == FO_PE_PEER_LOST && s->conn &&
-	    (s->e.state == FO_P_ASKING || s->e.state == FO_P_HELD)) {
+	if ((ev == FO_PE_PEER_LOST || ev == FO_PE_HIGHER_GENERATION) && s->conn &&
+	    (s->e.state == FO_P_ASKING || s->e.state == FO_P_HELD || s->e.state == FO_P_DOUBTING)) {
 		conn_close(s->conn, 0);
 		s->conn = NULL;
 	}
@@ -217,29 +235,37 @@ void source_event(struct source *s, enum fo_primary_event ev)
 	source_schedule(s);
 }
 
-/* Rule 3: a primary that learns of a higher generation stops its VM at once, and for good. */
-static void fenced_by_now(void *arg, uint64_t generation)
+/*
+ * Rule 3: a primary that learns of a higher generation does not continue as before: it stops its VM
+ * for good, or the record decides.
+ */
+static void heeded_by_now(void *arg, uint64_t generation)
 {
 	struct source *s = arg;
 
-	if (s->e.ended || s->leaving || s->e.state == FO_P_FENCED || s->e.state == FO_P_YIELDING ||
-	    s->e.state == FO_P_YIELDED || s->e.state == FO_P_RETURNING)
+	if (s->e.ended || s->leaving)
 		return;
+	switch (s->e.state) {
+	case FO_P_SYNCING:
+	case FO_P_PAIRING:
+	case FO_P_PROTECTED:
+	case FO_P_SUSPENDED:
+	case FO_P_REPAIRING:
+	case FO_P_SWITCHING:
+		break;
+	default:
+		return;
+	}
 	violation(1, "%s received generation %llu and is %s", s->h->name,
 		  (unsigned long long)generation, fo_primary_state_name(s->e.state));
 }
 
 void source_outdated(struct source *s, uint64_t generation)
 {
-	struct fo_msg m = {.kind = FO_M_FENCED, .generation = generation};
-	int rc;
-
 	if (s->leaving || !s->p.alive)
 		return;
-	after(50 * MS, &s->p, fenced_by_now, s, generation);
-	rc = fo_primary_message(&s->e, turn_now(&s->p), &m);
-	(void)rc;
-	source_schedule(s);
+	after(50 * MS, &s->p, heeded_by_now, s, generation);
+	source_event(s, FO_PE_STALE);
 }
 
 static void look_at_beats(void *arg, uint64_t n);
@@ -252,7 +278,8 @@ static void tick(void *arg, uint64_t n)
 	timer(&s->p, sim.times.tick_ns, tick, s, 0);
 	if (s->leaving)
 		return;
-	if (!s->e.welcomed && turn_now(&s->p) - s->started_ns > WELCOME_NS) {
+	if (!s->e.welcomed && s->e.state != FO_P_DOUBTING && s->e.state != FO_P_FENCED &&
+	    turn_now(&s->p) - s->started_ns > WELCOME_NS) {
 		source_finish(s, END_FAILED);
 		return;
 	}
@@ -272,7 +299,7 @@ static void receive(struct source *s, const struct fo_msg *m)
 	int rc;
 
 	if (m->generation > s->e.generation)
-		after(50 * MS, &s->p, fenced_by_now, s, m->generation);
+		after(50 * MS, &s->p, heeded_by_now, s, m->generation);
 	rc = fo_primary_message(&s->e, turn_now(&s->p), m);
 	if (rc == TV_E_PROTOCOL && s->p.alive)
 		violation(9, "the primary's engine finds message kind %d out of place in %s",
@@ -369,7 +396,7 @@ static void on_msg(void *arg, const struct msg *m)
 		note(s->h, "refused by %s", s->peer->name);
 		if (m->fo.kind == FO_M_FENCED && m->fo.generation > s->e.generation)
 			receive(s, &m->fo);
-		else if (!s->e.welcomed)
+		else if (!s->e.welcomed && s->e.state == FO_P_SYNCING)
 			source_finish(s, END_REFUSED);
 		else
 			source_event(s, FO_PE_PEER_LOST);
@@ -390,7 +417,7 @@ static void on_closed(void *arg)
 	if (s->leaving)
 		return;
 	note(s->h, "connection to %s is closed", s->peer->name);
-	if (!s->e.welcomed)
+	if (!s->e.welcomed && s->e.state != FO_P_DOUBTING && s->e.state != FO_P_FENCED)
 		source_finish(s, END_FAILED);
 	else
 		source_event(s, FO_PE_PEER_LOST);
@@ -400,8 +427,6 @@ struct source *source_start(struct host *h, struct host *peer)
 {
 	struct source *s = sim_alloc(sizeof(*s));
 	struct session *x = sim_alloc(sizeof(*x));
-	struct msg hello = {
-		.kind = M_CONNECT, .generation = h->generation, .session = x, .source = s};
 
 	snprintf(x->id, sizeof(x->id), "%04u", ++sim.sessions);
 	*x = (struct session){.primary = h, .backup = peer, .generation = h->generation};
@@ -417,19 +442,19 @@ struct source *source_start(struct host *h, struct host *peer)
 	s->session = x;
 	ask_init(&s->asker);
 	fo_primary_init(&s->e, &sim.times, &ops, s, h->generation, sim.arbiter);
+	s->e.was_backup = !strcmp(h->known.backup, peer->name);
 	s->e.in_flight_max = 1 + (unsigned)rnd(FO_MAX_IN_FLIGHT);
 	s->started_ns = s->rx_ns = host_now(h);
 	s->conn = conn_new(h, peer);
 	conn_attach(s->conn, 0, &s->p, on_msg, on_closed, s);
-	hello.fo.generation = h->generation;
 	note(h, "session %s with %s begins, generation %llu", x->id, peer->name,
 	     (unsigned long long)h->generation);
 	if (peer->up && peer->daemon) {
 		void daemon_listens(struct host * p, struct conn * c);
 
 		daemon_listens(peer, s->conn);
-		conn_send(s->conn, 0, &hello);
 	}
+	fo_primary_begin(&s->e);
 	timer(&s->p, sim.times.tick_ns, tick, s, 0);
 	return s;
 }

@@ -19,7 +19,7 @@
 /* ---- what the engines asked for ---- */
 struct seen {
 	struct fo_msg last[FO_M_BYE + 1];
-	unsigned sent[FO_M_BYE + 1], asked[FO_ASK_PROMOTE + 1], acted[FO_ACTION_COUNT];
+	unsigned sent[FO_M_BYE + 1], asked[FO_QUESTIONS], acted[FO_ACTION_COUNT];
 	uint64_t released, release_generation, promoted_generation;
 	int64_t clock; /* what the owner finds when it looks again; 0: still in time */
 };
@@ -76,6 +76,12 @@ static inline void p_start(struct primary *x, bool arbiter)
 	x->now = x->rx_ns = START;
 	fo_times_init(&x->t, 100 * MS);
 	fo_primary_init(&x->p, &x->t, &p_ops, &x->v, 5, arbiter);
+	fo_primary_begin(&x->p);
+	assert_int_equal(x->v.asked[FO_ASK_ALONE], 1);
+	assert_int_equal(x->v.acted[FO_ACTION_HELLO], 0);
+	fo_primary_answer(&x->p, x->now, FO_ASK_ALONE, 0);
+	assert_int_equal(x->v.acted[FO_ACTION_HELLO], 1);
+	x->v = (struct seen){0};
 	fo_primary_welcomed(&x->p, x->now);
 	fo_primary_tick(&x->p, x->now, x->now);
 }

@@ -135,23 +135,24 @@ static void a_file_that_cannot_go_is_removed_later(void **state)
 
 static void a_generation_is_known_before_it_is_written(void **state)
 {
+	TV_FREE char *text = NULL;
 	struct tv_err e = {0};
 	char path[300];
 
 	(void)state;
 	kit_path(path, sizeof(path), "generations/" ID);
-	generation_note_later(&d, ID, 4);
+	generation_note_later(&d, ID, 4, "hostA", "");
 	take_away("generations");
-	generation_note_later(&d, ID, 7);
-	assert_true(generation_seen(&d, ID) == 7);
-	generation_note_later(&d, ID, 6);
+	generation_note_later(&d, ID, 7, "hostB", "");
 	assert_true(generation_seen(&d, ID) == 7);
 	/* Known is not on disk: it is no promise. */
-	assert_int_equal(generation_note(&d, ID, 7, &e), -ENOENT);
+	assert_int_equal(generation_note(&d, ID, 7, "hostB", "", &e), -ENOENT);
 	give_back("generations");
-	assert_int_equal(generation_note(&d, ID, 5, &e), 0);
-	expect_file(path, "7\n");
-	assert_int_equal(generation_note(&d, ID, 7, &e), 0);
+	assert_int_equal(generation_note(&d, ID, 7, "hostB", "", &e), 0);
+	assert_null(durable_unwritten(&d, path));
+	assert_int_equal(tv_read_file(path, 200, &text, NULL), 0);
+	assert_non_null(strstr(text, "\"generation\":7,\"host\":\"hostB\""));
+	assert_int_equal(generation_note(&d, ID, 7, "hostB", "", &e), 0);
 }
 
 static void status_warns(void **state)

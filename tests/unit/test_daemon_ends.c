@@ -4,35 +4,10 @@
  * connections, helper processes are this test, started again as `replicate KIND JOB`, which exits
  * at once.
  */
-#include "daemon_kit.h"
+#include "daemon_session_kit.h"
 
 #include <signal.h>
 #include <sys/wait.h>
-
-static struct session_register offer(uint64_t generation, const char *session)
-{
-	struct session_register r = {.role = SESSION_BACKUP,
-				     .vm_id = ID,
-				     .name = "vm1",
-				     .peer = "hostA",
-				     .mode = "remus",
-				     .arbiter = "none",
-				     .epoch_ms = 50,
-				     .peer_port = 7890,
-				     .generation = generation};
-
-	strcpy(r.session, session);
-	return r;
-}
-
-static void send_register(struct end *e, const struct session_register *r)
-{
-	struct session_register of_it = *r;
-
-	of_it.pid = e->pid;
-	ctl_send(e->there, session_message(SESSION_OP_REGISTER, &of_it));
-	kit_settle();
-}
 
 static void note_qemu(const struct vm *vm, const struct hv_vm_id *qemu)
 {
@@ -40,29 +15,6 @@ static void note_qemu(const struct vm *vm, const struct hv_vm_id *qemu)
 
 	strcpy(n.qmp, qemu->qmp_path);
 	assert_int_equal(standby_note(vm->saved.dir, &n), 0);
-}
-
-static void send_end(struct end *e, enum session_outcome outcome, int rc, const char *text)
-{
-	struct session_end end = {.outcome = outcome, .rc = rc};
-
-	strcpy(end.text, text);
-	ctl_send(e->there, session_message(SESSION_OP_DONE, &end));
-	kit_settle();
-	ctl_free(e->there);
-	e->there = NULL;
-	kit_settle();
-}
-
-/* A helper's exit, as SIGCHLD brings it. */
-static void reap(struct vm *vm)
-{
-	pid_t pid = vm->now.child;
-	int status;
-
-	assert_true(pid > 0);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	supervise_child_exit(&d, pid, status);
 }
 
 /* ---- the backup's side ---- */
@@ -135,21 +87,6 @@ static void a_sink_has_no_more_rights_than_its_part(void **state)
 	send_register(&e, &r);
 	kit_expect(&e, SESSION_OP_GO);
 	send_end(&e, SESSION_DISCARDED, 0, "");
-	kit_hang_up(&e);
-}
-
-static void a_stale_primary_is_refused(void **state)
-{
-	struct session_register r = offer(3, "s1");
-	struct end e;
-
-	(void)state;
-	assert_int_equal(generation_note(&d, ID, 4, NULL), 0);
-	kit_connect(&e);
-	send_register(&e, &r);
-	kit_expect(&e, SESSION_OP_FENCED);
-	assert_int_equal(json_integer_value(json_object_get(kit_last(&e), "generation")), 4);
-	assert_null(vm_by_id(&d, ID));
 	kit_hang_up(&e);
 }
 
@@ -280,22 +217,6 @@ static void a_promotion_that_was_not_reported_counts(void **state)
 }
 
 /* ---- the primary's side ---- */
-static struct vm *protected_vm(struct end *e)
-{
-	struct session_register r = {.role = SESSION_PRIMARY, .vm_id = ID, .session = "s1"};
-	struct session_stats stats = {.state = "protected"};
-	struct vm *vm = kit_vm(SESSION_PRIMARY);
-
-	strcpy(vm->saved.session, "s1");
-	kit_connect(e);
-	send_register(e, &r);
-	assert_true(vm->phase == VM_RUNNING && vm->now.rep == e->here);
-	ctl_send(e->there, session_message(SESSION_OP_STATS, &stats));
-	kit_settle();
-	assert_string_equal(vm->now.stats.state, "protected");
-	return vm;
-}
-
 static void a_lost_backup_is_looked_for_again(void **state)
 {
 	struct end e;
@@ -409,31 +330,6 @@ static void a_stale_instance_is_stopped_and_kept(void **state)
 	kit_hang_up(&e);
 }
 
-/* Another host offers a higher generation: its session waits until this host's VM is stopped. */
-static void a_vm_yields_to_a_higher_generation(void **state)
-{
-	struct session_register r = offer(5, "s9");
-	struct end e, other;
-	struct vm *vm;
-
-	(void)state;
-	vm = protected_vm(&e);
-	kit_connect(&other);
-	send_register(&other, &r);
-	kit_expect(&e, SESSION_OP_FENCE);
-	assert_int_equal(generation_seen(&d, ID), 5);
-	send_end(&e, SESSION_FENCED, TV_E_LOST, "");
-	assert_true(vm->phase == VM_FENCING);
-	assert_int_equal(json_array_size(other.got), 0);
-	reap(vm);
-	kit_settle();
-	kit_expect(&other, SESSION_OP_GO); /* with names of its own: the old ones are kept */
-	assert_int_equal(vm_by_id(&d, ID)->role, SESSION_BACKUP);
-	send_end(&other, SESSION_DISCARDED, 0, "");
-	kit_hang_up(&e);
-	kit_hang_up(&other);
-}
-
 static void an_unknown_session_must_leave(void **state)
 {
 	struct session_register r = {.role = SESSION_PRIMARY, .vm_id = ID, .session = "s2"};
@@ -459,7 +355,6 @@ int main(int argc, char **argv)
 		T(a_backup_is_admitted_and_ends),
 		T(nobody_registers_for_another),
 		T(a_sink_has_no_more_rights_than_its_part),
-		T(a_stale_primary_is_refused),
 		T(a_newer_session_waits_for_the_older),
 		T(one_that_gives_up_waiting_is_forgotten),
 		T(a_session_is_adopted),
@@ -471,7 +366,6 @@ int main(int argc, char **argv)
 		T(a_dead_replicator_is_recovered_from),
 		T(malformed_messages_are_not_believed),
 		T(a_stale_instance_is_stopped_and_kept),
-		T(a_vm_yields_to_a_higher_generation),
 		T(an_unknown_session_must_leave),
 	};
 

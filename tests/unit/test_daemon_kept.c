@@ -7,22 +7,66 @@
 
 #include <errno.h>
 
-static void generations_only_grow(void **state)
+static void whose_a_vm_is_is_on_disk(void **state)
 {
+	char path[300];
+	struct fo_own own;
+
 	(void)state;
 	assert_int_equal(generation_seen(&d, ID), 0);
-	assert_int_equal(generation_note(&d, ID, 3, NULL), 0);
-	assert_int_equal(generation_note(&d, ID, 2, NULL), 0);
-	assert_int_equal(generation_seen(&d, ID), 3);
-	assert_int_equal(generation_note(&d, ID, UINT64_MAX, NULL), 0);
-	assert_true(generation_seen(&d, ID) == UINT64_MAX);
+	assert_int_equal(generation_note(&d, ID, 3, "hostA", "", NULL), 0);
+	generation_read(&d, ID, &own);
+	assert_true(own.highest == 3 && !own.ran && !own.backup[0]);
+	assert_string_equal(own.host, "hostA");
+	/* It was this host's, then another one's: that it was is known. */
+	assert_int_equal(generation_note(&d, ID, 4, "hostB", "hostC", NULL), 0);
+	generation_read(&d, ID, &own);
+	assert_true(own.highest == 4 && own.ran == 4);
+	assert_string_equal(own.backup, "hostC");
+	assert_int_equal(generation_note(&d, ID, 5, "hostC", "", NULL), 0);
+	generation_read(&d, ID, &own);
+	assert_true(own.highest == 5 && own.ran == 4 && !own.backup[0]);
+	/* What the record says counts, also when that is less. */
+	assert_int_equal(generation_note(&d, ID, 2, "hostA", "", NULL), 0);
+	assert_int_equal(generation_seen(&d, ID), 2);
+	assert_int_equal(generation_seen(&d, OTHER), 0);
+	/* A note of an older version, and a damaged one. */
+	kit_path(path, sizeof(path), "generations/" OTHER);
+	assert_int_equal(tv_write_file(path, "7\n", 2), 0);
+	generation_read(&d, OTHER, &own);
+	assert_true(own.highest == 7 && !own.host[0]);
+	assert_int_equal(tv_write_file(path, "{\"generation\": 9}", 17), 0);
 	assert_int_equal(generation_seen(&d, OTHER), 0);
 	/* An id is a file's name: nothing else may be. */
-	assert_int_equal(generation_note(&d, "../" ID, 1, NULL), -EINVAL);
-	assert_int_equal(generation_note(&d, "", 1, NULL), -EINVAL);
+	assert_int_equal(generation_note(&d, "../" ID, 1, "hostA", "", NULL), -EINVAL);
+	assert_int_equal(generation_note(&d, "", 1, "hostA", "", NULL), -EINVAL);
 	strcat(d.conf.state_dir, "/nowhere");
-	assert_true(generation_note(&d, ID, 4, NULL) < 0); /* not on disk: reported */
+	assert_true(generation_note(&d, ID, 4, "hostA", "", NULL) < 0); /* not on disk: reported */
 	*strrchr(d.conf.state_dir, '/') = 0;
+}
+
+/* A peer that offers one VM after the other: the newest are known, and those of other hosts. */
+static void notes_of_one_host_are_bounded(void **state)
+{
+	unsigned n = 0;
+	char id[33];
+
+	(void)state;
+	(void)kit_vm(SESSION_BACKUP); /* has an entry: its note stays, however old */
+	assert_int_equal(generation_note(&d, ID, 1, "hostC", "", NULL), 0);
+	assert_int_equal(generation_note(&d, OTHER, 1, "hostA", "", NULL), 0);
+	for (unsigned i = 0; i < 600; i++) {
+		snprintf(id, sizeof(id), "%032x", i);
+		assert_int_equal(generation_note(&d, id, 1, "hostC", "", NULL), 0);
+	}
+	for (unsigned i = 0; i < 600; i++) {
+		snprintf(id, sizeof(id), "%032x", i);
+		n += generation_seen(&d, id) != 0;
+	}
+	assert_int_equal(n, 512);
+	assert_int_equal(generation_seen(&d, id), 1);
+	assert_int_equal(generation_seen(&d, ID), 1);
+	assert_int_equal(generation_seen(&d, OTHER), 1);
 }
 
 static void slots_share_no_name(void **state)
@@ -266,7 +310,8 @@ static void notes_are_roots(void **state)
 #define T(f) cmocka_unit_test_setup_teardown(f, kit_set_up, kit_tear_down)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(generations_only_grow),
+	const struct CMUnitTest tests[] = {T(whose_a_vm_is_is_on_disk),
+					   T(notes_of_one_host_are_bounded),
 					   T(slots_share_no_name),
 					   T(what_is_kept_keeps_its_slot),
 					   T(what_is_kept_ends_when_protected_again),

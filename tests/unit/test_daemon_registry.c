@@ -36,7 +36,7 @@ static void a_vm_survives_the_daemon(void **state)
 	before->saved.last = (struct fo_candidate){"hostC", "host-c.example", 65535};
 	before->reprotect.on = true;
 	vm_save_later(before);
-	assert_int_equal(generation_note(&d, ID, 9, NULL), 0);
+	assert_int_equal(generation_note(&d, ID, 9, "hostA", "", NULL), 0);
 	vm = start_anew();
 	assert_non_null(vm);
 	assert_memory_equal(&vm->saved, &before->saved, sizeof(vm->saved));

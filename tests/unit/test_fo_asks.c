@@ -87,7 +87,7 @@ static void the_newest_question_decides(void **state)
 	assert_int_equal(x.p.state, FO_P_SUSPENDED); /* an old answer */
 	assert_int_equal(x.v.asked[FO_ASK_ALONE], 2);
 	p_echo(&x);
-	fo_primary_event(&x.p, x.now, FO_PE_HIGHER_GENERATION);
+	fo_primary_event(&x.p, x.now, FO_PE_STALE);
 	fo_primary_answer(&x.p, x.now, FO_ASK_ALONE, 0);
 	assert_int_equal(x.p.state, FO_P_FENCED);
 	assert_int_equal(x.v.asked[FO_ASK_PAIR], 2);

@@ -112,26 +112,6 @@ static void waits_grow_and_never_end(void **state)
 	assert_true(fo_reprotect_due(&k) == INT64_MAX);
 }
 
-/* Every combination of small numbers: of two generations exactly the lower one yields. */
-static void the_stale_one_yields(void **state)
-{
-	(void)state;
-	for (unsigned own = 1; own <= 4; own++)
-		for (unsigned highest = 0; highest <= 4; highest++)
-			for (unsigned theirs = 1; theirs <= 4; theirs++) {
-				struct fo_own idle = {false, 0, highest};
-				struct fo_own runs = {true, own, highest};
-				enum fo_verdict v = fo_judge(&idle, theirs);
-
-				assert_int_equal(v, theirs < highest ? FO_STALE : FO_ACCEPT);
-				v = fo_judge(&runs, theirs);
-				if (theirs < highest || theirs < own)
-					assert_int_equal(v, FO_STALE);
-				else
-					assert_int_equal(v, theirs > own ? FO_YIELD : FO_RUNS_HERE);
-			}
-}
-
 /* A loose cable: each loss makes the next try later, until the VM was protected for long enough. */
 static void losses_are_damped(void **state)
 {
@@ -171,7 +151,6 @@ int main(void)
 		cmocka_unit_test(the_last_one_first_then_in_turns),
 		cmocka_unit_test(alone_in_the_world),
 		cmocka_unit_test(waits_grow_and_never_end),
-		cmocka_unit_test(the_stale_one_yields),
 	};
 
 	return cmocka_run_group_tests(tests, set_times, NULL);
