@@ -105,6 +105,8 @@ static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 	if (!vm->saved.was_protected) { /* protect itself failed: as if it had never been given */
 		vm_answer(vm, rc ? rc : -EIO, text);
 		if (vm->fresh) {
+			if (vm->now.end.parted)
+				vm_forget_at_arbiter(vm);
 			vm_drop(vm);
 			return;
 		}

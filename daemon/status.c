@@ -3,6 +3,7 @@
  * scripts. */
 #include "daemon/daemon.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct field list[] = {
@@ -41,6 +42,13 @@ static void set_state(struct session_stats *s, const char *state, const char *re
 	tv_copy(s->reason, sizeof(s->reason), reason);
 }
 
+static void add_warning(char *to, size_t room, const char *text)
+{
+	size_t n = strlen(to);
+
+	snprintf(to + n, room - n, "%s%s", n && text[0] ? "; " : "", text);
+}
+
 json_t *vm_status(struct vm *vm)
 {
 	/* The last session's counters stay; its state only while it lives. */
@@ -57,6 +65,8 @@ json_t *vm_status(struct vm *vm)
 			tv_copy(s.reason, sizeof(s.reason), vm->saved.reason);
 	}
 	durable_warning(vm->d, vm->warning.text, sizeof(vm->warning.text));
+	if (vm->phase == VM_RUNNING)
+		add_warning(vm->warning.text, sizeof(vm->warning.text), s.warning);
 	return show(vm, &s, kept_json(vm->d, vm->id));
 }
 

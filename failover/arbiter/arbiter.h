@@ -66,6 +66,18 @@ int fo_arbiter_announce(struct fo_arbiter *a, const struct fo_host *h,
 int fo_arbiter_members(struct fo_arbiter *a, struct fo_host *out, unsigned n,
 		       struct tv_err *e) TV_MUST_CHECK;
 
+/* ---- watch.c: is the record still there while all is well? ---- */
+struct fo_watch { /* zero-initialise it */
+	bool open;
+	int64_t due_ns;
+	struct tv_err warning; /* "": nothing is wrong, or it is not known yet */
+};
+/* It is time to ask FO_ASK_LOOK, with had_record; the answer is due to fo_watch_answer. */
+bool fo_watch_due(struct fo_watch *w, const struct fo_times *t, int64_t now_ns);
+/* host: this one, for the sentence. True: the warning has changed. */
+bool fo_watch_answer(struct fo_watch *w, const char *host, const struct fo_claim *c, int rc,
+		     const struct fo_record *rec, const char *why);
+
 /* ---- fo_claim off the loop: in a thread of its own, answers in the loop ---- */
 struct fo_ask;
 /* rec: valid when rc is 0. why: the sentence when it is not. */

@@ -40,12 +40,11 @@ const struct field_words session_outcome_words = {outcome_word, outcome_value};
 /* ---- bodies ---- */
 #define R(member, kind, unit, meaning) FIELD(struct session_register, member, kind, unit, meaning)
 /* A replicator of an older version, which registers with this daemon again, has not got it. */
-#define NEW(field, field_kind, field_meaning)                                            \
-	{                                                                                \
-		.name = #field, .kind = FIELD_##field_kind,                              \
-		.offset = offsetof(struct session_register, field),                      \
-		.room_bytes = sizeof(((struct session_register *)0)->field), .unit = "", \
-		.meaning = (field_meaning), .optional = true                             \
+#define NEW(type, field, field_kind, field_meaning)                                               \
+	{                                                                                         \
+		.name = #field, .kind = FIELD_##field_kind, .offset = offsetof(type, field),      \
+		.room_bytes = sizeof(((type *)0)->field), .unit = "", .meaning = (field_meaning), \
+		.optional = true                                                                  \
 	}
 static const struct field register_list[] = {
 	FIELD_ENUM(struct session_register, role, &session_role_words, "primary or backup"),
@@ -59,9 +58,10 @@ static const struct field register_list[] = {
 	R(mode, TEXT, "", "backup: what begins an epoch"),
 	R(peer_port, PORT, "", "backup: port of the primary's twinvmd"),
 	R(epoch_ms, INT, "ms", "backup: the primary's --epoch"),
-	NEW(recorded, BOOL, "backup: the arbiter has a record of the VM"),
-	NEW(record_host, TEXT, "backup: the host that runs the VM by that"),
-	NEW(record_generation, U64, "backup: the generation by that"),
+	NEW(struct session_register, recorded, BOOL, "backup: the arbiter has a record of the VM"),
+	NEW(struct session_register, record_host, TEXT,
+	    "backup: the host that runs the VM by that"),
+	NEW(struct session_register, record_generation, U64, "backup: the generation by that"),
 };
 static const struct fields session_register_fields = FIELDS("register", register_list);
 
@@ -98,6 +98,8 @@ static const struct field stats_list[] = {
 	STATS_PUBLIC,
 	S(lease, BOOL, "", "primary: a recent heartbeat came back"),
 	S(asked_to_run, BOOL, "", "backup: the primary itself asked it to promote"),
+	NEW(struct session_stats, warning, TEXT,
+	    "what is wrong although the VM may be protected; empty: nothing"),
 };
 const struct fields session_stats_public = FIELDS("status", public_list);
 static const struct fields session_stats_fields = FIELDS("stats", stats_list);
@@ -108,7 +110,7 @@ static const struct field end_list[] = {
 	E(rc, INT, "", "0, or what failed"),
 	E(text, TEXT, "", "why, for people; may be empty"),
 	E(generation, U64, "", "of the VM; higher than before when it changed hosts"),
-	E(parted, BOOL, "", "primary: the backup has ended its session, too"),
+	E(parted, BOOL, "", "primary: the backup does not ask for the VM any more"),
 };
 static const struct fields session_end_fields = FIELDS("done", end_list);
 

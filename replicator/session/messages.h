@@ -55,6 +55,7 @@ struct session_stats {
 	/* between replicator and daemon only: */
 	bool lease;	   /* primary: a recent heartbeat came back */
 	bool asked_to_run; /* backup: the primary itself asked it to promote */
+	char warning[640]; /* what is wrong although the VM may be protected; "": nothing */
 };
 
 /* The last message. */
@@ -63,7 +64,8 @@ struct session_end {
 	int rc;
 	char text[640];
 	uint64_t generation; /* of the VM: a promotion, or taking it back, makes it higher */
-	bool parted; /* primary: the backup has closed its side: it does not ask for the VM */
+	bool parted; /* primary: the backup has closed its side, or has nothing to run: it does not
+			ask for the VM */
 };
 
 struct session_peer { /* protected */

@@ -69,7 +69,10 @@ void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, con
 {
 	struct sink *s = arg;
 
-	(void)q;
+	if (q == FO_ASK_LOOK) {
+		sink_watch_answer(s, rc, rec, why);
+		return;
+	}
 	if (sink_is_ending(s))
 		return;
 	if (rc)

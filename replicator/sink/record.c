@@ -44,3 +44,32 @@ int sink_read_record(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
 		"one etcd cluster",
 		peer, self, peer, s->job.arbiter, self);
 }
+
+/* ---- while all is well ---- */
+static void claim_of(const struct sink *s, struct fo_claim *c)
+{
+	job_claim(&s->job, c);
+	c->had_record = true;
+}
+
+void sink_watch_record(struct sink *s, int64_t now_ns)
+{
+	struct fo_claim c;
+
+	if (!s->arbiter || s->b.state != FO_B_STANDBY ||
+	    !fo_watch_due(&s->watch, &s->times, now_ns))
+		return;
+	claim_of(s, &c);
+	fo_ask_start(s->ask, FO_ASK_LOOK, &c);
+}
+
+void sink_watch_answer(struct sink *s, int rc, const struct fo_record *rec, const char *why)
+{
+	struct fo_claim c;
+
+	claim_of(s, &c);
+	if (fo_watch_answer(&s->watch, s->job.conf.host, &c, rc, rec, why))
+		tv_log(TV_WARN, "%s: %s", s->job.vm_name,
+		       s->watch.warning.text[0] ? s->watch.warning.text
+						: "the record is there again");
+}

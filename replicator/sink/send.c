@@ -21,7 +21,7 @@ void sink_send_msg(void *arg, const struct fo_msg *m)
 {
 	struct sink *s = arg;
 	int rc = s->conn ? wire_send(s->conn, s->job.conf.host,
-				     m->kind == FO_M_ECHO ? s->warning.text : s->why.text, m)
+				     m->kind == FO_M_ECHO ? sink_warning(s) : s->why.text, m)
 			 : 0;
 
 	if (rc)

@@ -118,6 +118,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	turn_engine(s, now);
 	sink_next_hashes(s);
 	look_at_bridge(s, now);
+	sink_watch_record(s, now);
 	if (now - s->last_stats_ns >= s->times.heartbeat_ns && !sink_is_ending(s)) {
 		s->last_stats_ns = now;
 		sink_send_stats(s);

@@ -57,6 +57,7 @@ struct sink {
 	int64_t last_stats_ns, started_ns, bridge_ns;
 	bool recorded; /* the arbiter has a record of the VM, which is: */
 	struct fo_record record;
+	struct fo_watch watch;
 	struct tv_err warning; /* what a failover would meet here; "": nothing */
 
 	/* the end: written by end.c */
@@ -65,6 +66,14 @@ struct sink {
 	int exit_rc;	   /* of what failed first */
 	struct tv_err why; /* the first reason; also shown while the session runs */
 };
+
+/* What a failover would meet on this host; "": nothing. */
+static inline const char *sink_warning(const struct sink *s)
+{
+	if (s->warning.text[0])
+		return s->warning.text;
+	return s->b.state == FO_B_STANDBY ? s->watch.warning.text : "";
+}
 
 static inline bool sink_is_ending(const struct sink *s)
 {
@@ -122,18 +131,22 @@ void sink_begin_standby(struct sink *s, int slot);
  * wait where they do not exist yet. Called from the tick, too. */
 void sink_next_hashes(struct sink *s);
 
-/* ---- decide.c: what the engine asks for ---- */
-extern const struct fo_backup_ops sink_engine_ops;
-/* fo_answer_cb; arg is the sink. */
-void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
-		    void *arg);
-
 /* ---- record.c: the arbiter's record, when a VM is offered ---- */
 /*
  * Reads it for the daemon, which judges by it, and checks that the primary sees this very arbiter.
  * TV_E_REFUSED or the arbiter's error, with a sentence. Blocks.
  */
 int sink_read_record(struct sink *s, const Twinvm__Hello *h, struct tv_err *e) TV_MUST_CHECK;
+
+/* With every tick: is the record still there? */
+void sink_watch_record(struct sink *s, int64_t now_ns);
+void sink_watch_answer(struct sink *s, int rc, const struct fo_record *rec, const char *why);
+
+/* ---- decide.c: what the engine asks for ---- */
+extern const struct fo_backup_ops sink_engine_ops;
+/* fo_answer_cb; arg is the sink. */
+void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
+		    void *arg);
 
 /* ---- hello.c: the first message ---- */
 /* The name of a field whose value is invalid; NULL: all are valid. The protocol is not looked at. */

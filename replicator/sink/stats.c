@@ -34,6 +34,8 @@ void sink_send_stats(struct sink *s)
 	tv_copy(st.state, sizeof(st.state), public_state(s));
 	tv_copy(st.core, sizeof(st.core), fo_backup_state_name(s->b.state));
 	tv_copy(st.reason, sizeof(st.reason), s->why.text[0] ? s->why.text : s->warning.text);
+	if (s->b.state == FO_B_STANDBY)
+		tv_copy(st.warning, sizeof(st.warning), s->watch.warning.text);
 	report_send(s->report, session_message(SESSION_OP_STATS, &st));
 }
 

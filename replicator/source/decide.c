@@ -174,6 +174,10 @@ void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, cons
 {
 	struct source *s = arg;
 
+	if (q == FO_ASK_LOOK) {
+		src_watch_answer(s, rc, rec, why);
+		return;
+	}
 	if (s->end.leaving)
 		return;
 	if (q == FO_ASK_BACK && !rc) {

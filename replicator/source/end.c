@@ -26,12 +26,18 @@ void src_set_why(struct source *s, int rc, const char *text)
 		tv_copy(s->end.why.text, sizeof(s->end.why.text), text);
 }
 
+/* The backup has no epoch, and so nothing to run: it never asks for the VM. */
+static bool has_nothing(const struct source *s)
+{
+	return s->p.recorded && !s->p.epoch_sent;
+}
+
 void src_finish(struct source *s)
 {
 	struct session_end done = {.outcome = s->end.outcome,
 				   .rc = s->end.rc,
 				   .generation = s->p.generation,
-				   .parted = s->end.parted};
+				   .parted = s->end.parted || has_nothing(s)};
 
 	tv_copy(done.text, sizeof(done.text), s->end.why.text);
 	tv_log(TV_INFO, "session ends: %s%s%s", session_outcome_name(done.outcome),

@@ -4,7 +4,7 @@
  * named after the file that writes it; the others read it. The files lie in layers, and each calls
  * only files of the layers before its own:
  *
- *   send; replay_feed, stats; end; stream, epoch; decide; link, disk_feed, hold; captured; source
+ *   send; replay_feed, stats; end, watch; stream, epoch; decide; link, disk_feed, hold; captured; source
  */
 #ifndef REPLICATOR_SOURCE_SOURCE_INT_H
 #define REPLICATOR_SOURCE_SOURCE_INT_H
@@ -107,6 +107,7 @@ struct source {
 	struct report *report;
 	struct fo_arbiter *arbiter;
 	struct fo_ask *ask;
+	struct fo_watch watch;
 	struct encoder *en;
 	struct disks *disks;
 	struct cap *cap;
@@ -211,6 +212,11 @@ void src_captured(struct source *s, const struct cap_event *ev);
 void src_committed(struct source *s, uint64_t epoch);
 /* HOT, in the capture thread. */
 int src_barrier(void *arg, uint64_t epoch);
+
+/* ---- watch.c: is the record still there? ---- */
+/* With every tick. */
+void src_watch_record(struct source *s, int64_t now_ns);
+void src_watch_answer(struct source *s, int rc, const struct fo_record *rec, const char *why);
 
 /* ---- decide.c: what the engine asks for, and what is reported to it ---- */
 extern const struct fo_primary_ops src_engine_ops;

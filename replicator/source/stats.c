@@ -113,6 +113,8 @@ static void add_session(struct source *s, struct session_stats *st, int64_t now_
 	tv_copy(st->core, sizeof(st->core), fo_primary_state_name(s->p.state));
 	tv_copy(st->reason, sizeof(st->reason),
 		s->end.why.text[0] ? s->end.why.text : s->link.warning);
+	if (s->p.state == FO_P_PROTECTED)
+		tv_copy(st->warning, sizeof(st->warning), s->watch.warning.text);
 	tv_copy(st->qemu, sizeof(st->qemu), s->vm.qemu);
 	st->progress = n->progress;
 	st->epoch_running = s->p.epoch_running;

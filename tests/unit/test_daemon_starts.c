@@ -135,6 +135,28 @@ static void the_record_stays_until_the_backup_has_parted(void **state)
 	}
 }
 
+/* Refused, say: the primary had it recorded before it offered the VM. */
+static void a_protect_that_fails_leaves_no_record(void **state)
+{
+	(void)state;
+	for (int parted = 0; parted < 2; parted++) {
+		struct session_register r = {.role = SESSION_PRIMARY, .vm_id = ID, .session = "s1"};
+		struct vm *vm = kit_vm(SESSION_PRIMARY);
+		struct end e;
+
+		vm->fresh = true;
+		vm->saved.was_protected = false;
+		strcpy(vm->saved.session, "s1");
+		strcpy(vm->saved.arbiter, "file:///nowhere");
+		kit_connect(&e);
+		send_register(&e, &r);
+		send_end(&e, SESSION_FAILED, parted);
+		assert_null(vm_by_id(&d, ID));
+		kit_hang_up(&e);
+		assert_true((waitpid(-1, NULL, 0) > 0) == parted);
+	}
+}
+
 int main(int argc, char **argv)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, kit_set_up, kit_tear_down)
@@ -143,6 +165,7 @@ int main(int argc, char **argv)
 		CASE(a_fenced_vm_is_looked_at),
 		CASE(an_unprotect_that_was_interrupted_is_completed),
 		CASE(the_record_stays_until_the_backup_has_parted),
+		CASE(a_protect_that_fails_leaves_no_record),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "replicate"))
