@@ -79,13 +79,19 @@ bool fo_watch_answer(struct fo_watch *w, const char *host, const struct fo_claim
 		     const struct fo_record *rec, const char *why);
 
 /* ---- fo_claim off the loop: in a thread of its own, answers in the loop ---- */
+/* fo_claim, or what has it done in another process. */
+typedef int (*fo_claim_fn)(void *arg, enum fo_question q, const struct fo_claim *c,
+			   struct fo_record *out, struct tv_err *e);
+/* In this process; arg is a struct fo_arbiter, or NULL (no arbiter). */
+int fo_claim_here(void *arbiter, enum fo_question q, const struct fo_claim *c,
+		  struct fo_record *out, struct tv_err *e) TV_MUST_CHECK;
 struct fo_ask;
 /* rec: valid when rc is 0. why: the sentence when it is not. */
 typedef void (*fo_answer_cb)(enum fo_question q, int rc, const struct fo_record *rec,
 			     const char *why, void *arg);
-/* a may be NULL (no arbiter). -ENOMEM, or the -errno of a descriptor or thread. */
-int fo_ask_new(struct event_base *base, struct fo_arbiter *a, fo_answer_cb cb, void *arg,
-	       struct fo_ask **out) TV_MUST_CHECK;
+/* claim is called in the thread. -ENOMEM, or the -errno of a descriptor or thread. */
+int fo_ask_new(struct event_base *base, fo_claim_fn claim, void *claim_arg, fo_answer_cb cb,
+	       void *arg, struct fo_ask **out) TV_MUST_CHECK;
 /*
  * Questions are answered in the order asked, never from inside this call. One that does not fit (8
  * wait already) is answered with -EAGAIN: unknown, ask again.

@@ -30,7 +30,8 @@ struct answer {
 	int rc;
 };
 struct fo_ask {
-	struct fo_arbiter *a;
+	fo_claim_fn claim;
+	void *claim_arg;
 	fo_answer_cb cb;
 	void *arg;
 	pthread_t thread;
@@ -50,7 +51,7 @@ static void *ask_thread(void *arg)
 		if (tv_box_take_wait(&k->questions, &q) != 1 || tv_box_is_closed(&k->questions))
 			return NULL;
 		a.q = q.q;
-		a.rc = fo_claim(k->a, q.q, &q.claim, &a.rec, &a.e);
+		a.rc = k->claim(k->claim_arg, q.q, &q.claim, &a.rec, &a.e);
 		if (tv_box_put_wait(&k->answers, &a))
 			return NULL;
 	}
@@ -86,15 +87,21 @@ static void dispose(struct fo_ask *k)
 	free(k);
 }
 
-int fo_ask_new(struct event_base *base, struct fo_arbiter *a, fo_answer_cb cb, void *arg,
-	       struct fo_ask **out)
+int fo_claim_here(void *arbiter, enum fo_question q, const struct fo_claim *c,
+		  struct fo_record *out, struct tv_err *e)
+{
+	return fo_claim(arbiter, q, c, out, e);
+}
+
+int fo_ask_new(struct event_base *base, fo_claim_fn claim, void *claim_arg, fo_answer_cb cb,
+	       void *arg, struct fo_ask **out)
 {
 	struct fo_ask *k = calloc(1, sizeof(*k));
 	int rc;
 
 	if (!k)
 		return -ENOMEM;
-	*k = (struct fo_ask){.a = a, .cb = cb, .arg = arg};
+	*k = (struct fo_ask){.claim = claim, .claim_arg = claim_arg, .cb = cb, .arg = arg};
 	rc = tv_box_init(&k->questions, sizeof(struct question), MAX_QUESTIONS);
 	if (!rc)
 		rc = tv_box_init(&k->answers, sizeof(struct answer), MAX_QUESTIONS);

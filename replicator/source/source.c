@@ -151,7 +151,7 @@ static int set_up_engine(struct source *s, struct tv_err *e)
 		return rc;
 	fo_primary_init(&s->p, &s->times, &src_engine_ops, s, s->job.generation,
 			s->arbiter != NULL);
-	rc = fo_ask_new(s->base, s->arbiter, src_on_answer, s, &s->ask);
+	rc = fo_ask_new(s->base, fo_claim_here, s->arbiter, src_on_answer, s, &s->ask);
 	return rc ? tv_fail(e, rc, "no memory") : 0;
 }
 

@@ -339,7 +339,7 @@ static void questions_are_answered_in_order(void **state)
 	struct fo_ask *ask;
 
 	(void)state;
-	assert_int_equal(fo_ask_new(got.base, a, on_answer, &got, &ask), 0);
+	assert_int_equal(fo_ask_new(got.base, fo_claim_here, a, on_answer, &got, &ask), 0);
 	fo_ask_start(ask, FO_ASK_PAIR, &p);
 	fo_ask_start(ask, FO_ASK_PROMOTE, &b);
 	fo_ask_start(ask, FO_ASK_ALONE, &p);

@@ -81,7 +81,7 @@ static void what_does_not_fit_is_refused(void **state)
 
 	(void)state;
 	slow_init(&s);
-	assert_int_equal(fo_ask_new(base, &s.records, on_answer, &got, &ask), 0);
+	assert_int_equal(fo_ask_new(base, fo_claim_here, &s.records, on_answer, &got, &ask), 0);
 	fo_ask_start(ask, FO_ASK_PAIR, &c);
 	sem_wait(&s.entered);
 	for (int i = 0; i < 20; i++)
@@ -119,7 +119,7 @@ static void the_end_waits_for_one_question(void **state)
 
 	(void)state;
 	slow_init(&s);
-	assert_int_equal(fo_ask_new(base, &s.records, on_answer, &got, &ask), 0);
+	assert_int_equal(fo_ask_new(base, fo_claim_here, &s.records, on_answer, &got, &ask), 0);
 	fo_ask_start(ask, FO_ASK_ALONE, &c);
 	fo_ask_start(ask, FO_ASK_ALONE, &c);
 	sem_wait(&s.entered);
@@ -140,7 +140,7 @@ static void without_an_arbiter_answers_come_too(void **state)
 	struct fo_ask *ask;
 
 	(void)state;
-	assert_int_equal(fo_ask_new(base, NULL, on_answer, &got, &ask), 0);
+	assert_int_equal(fo_ask_new(base, fo_claim_here, NULL, on_answer, &got, &ask), 0);
 	fo_ask_start(ask, FO_ASK_PAIR, &c);
 	fo_ask_start(ask, FO_ASK_PROMOTE, &c);
 	until(base, &got, 2);
