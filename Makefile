@@ -9,7 +9,7 @@ ROOMS := $(patsubst ./%/.may_include,%,$(shell find . -name 'build*' -prune -o -
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl libnl-3.0 libnl-route-3.0
+PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl libnl-3.0 libnl-route-3.0 libseccomp
 
 # A missing library is a hard, clear error, never a silent loss of a feature.
 NOBUILD := help deps clean demo test test-lab tags

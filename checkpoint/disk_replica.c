@@ -453,7 +453,7 @@ int ckpt_rep_apply(struct ckpt_rep *r, uint64_t epoch, struct tv_err *e)
 		if (rc)
 			return die(r, e, rc);
 		if (tv_fault("replica_kill"))
-			kill(getpid(), SIGKILL); /* before the state file says LIVE */
+			raise(SIGKILL); /* before the state file says LIVE */
 		ckpt_journal_clear(k->journal);
 		k->epoch = 0;
 	}

@@ -5,6 +5,7 @@
  * all of them (`make lint` finds circles):
  *
  *   durable.c        files of state_dir, also when it is full
+ *   folders.c        folders and socket, as processes without rights need them
  *   generations.c kept_cost.c kept.c stash.c waiting.c fence_command.c answer.c   what a VM's entry needs
  *   registry.c       the VMs, in memory and on disk (vm.h)
  *   children.c       starts replicators and helper processes (recover.c)
@@ -89,6 +90,12 @@ int durable_remove(struct daemon *d, const char *path, struct tv_err *e) TV_MUST
 const char *durable_unwritten(const struct daemon *d, const char *path);
 /* For status; "": all is on disk. */
 void durable_warning(const struct daemon *d, char *out, size_t room);
+
+/* ---- folders.c: what processes without rights need ---- */
+/* state_dir, with root's folders in it, and run_dir. */
+int folders_make(const struct config *c, struct tv_err *e) TV_MUST_CHECK;
+/* The folder of replicas, and the socket, for the sinks' user. What cannot be is logged. */
+void folders_give(const struct config *c);
 
 /* ---- generations.c: whose a VM is, on disk ---- */
 /* Fills what is noted: highest (0: nothing), ran, host, backup. */

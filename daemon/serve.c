@@ -109,6 +109,7 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 	}
 	d->conf = fresh;
 	members_conf(&d->conf);
+	folders_give(&d->conf);
 	tv_log(TV_INFO, "configuration read again");
 }
 
@@ -171,22 +172,12 @@ static int listen_peers(struct daemon *d, struct tv_err *e)
 
 static int set_up(struct daemon *d, const char *config_path, struct tv_err *e)
 {
-	static const char *const folders[] = {"vms", "kept", "generations"};
-	char path[256];
 	int rc = config_load(config_path, &d->conf, e);
 
-	if (rc)
-		return rc;
-	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
-		snprintf(path, sizeof(path), "%s/%s", d->conf.state_dir, folders[i]);
-		rc = tv_mkdirs(path);
-		if (rc)
-			return tv_fail(e, rc, "%s: %s", path, tv_strerror(rc));
-	}
-	rc = tv_mkdirs(d->conf.run_dir);
-	if (rc)
-		return tv_fail(e, rc, "%s: %s", d->conf.run_dir, tv_strerror(rc));
-	rc = listen_ctl(d, e);
+	if (!rc)
+		rc = folders_make(&d->conf, e);
+	if (!rc)
+		rc = listen_ctl(d, e);
 	return rc ? rc : listen_peers(d, e);
 }
 
@@ -231,6 +222,7 @@ int daemon_main(const char *config_path)
 	if (config_check_tls(&d->conf, &e))
 		tv_log(TV_ERROR, "%s; until then no VM can be protected, here or by this host",
 		       e.text);
+	folders_give(&d->conf);
 	if (members_start(&d->conf))
 		tv_log(TV_WARN, "no thread to announce this host: other hosts do not find it");
 	registry_load(d);

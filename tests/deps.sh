@@ -12,7 +12,7 @@ packages=(
 	gcc make pkg-config libc6-dev
 	protobuf-c-compiler libprotobuf-c-dev libevent-dev libssl-dev liblz4-dev
 	libnl-3-dev libnl-route-3-dev libjansson-dev libxxhash-dev libcmocka-dev
-	libcurl4-openssl-dev
+	libcurl4-openssl-dev libseccomp-dev
 	# running VMs
 	qemu-system-x86
 	# the guest, and the lab's kernels: packages that are only unpacked, never installed (guest/mkguest.sh, lab/mklab.sh)

@@ -69,6 +69,16 @@ void hv_host_qemu_dispose(struct hv_host_qemu *q)
 	hv_proc_close(&q->fds);
 }
 
+static int run_qemu(void *arg, const char *binary, struct hv_qemu *out, json_t **machines,
+		    struct tv_err *e)
+{
+	char name[65] = "this host";
+
+	(void)arg;
+	gethostname(name, sizeof(name) - 1);
+	return hv_qemu_run(binary, name, out, machines, e);
+}
+
 /* ---- start ---- */
 
 /* One that has ended at once has no memory to open: what it printed is the news. */
@@ -162,6 +172,7 @@ static void clean(void *arg, bool with_log)
 }
 
 const struct hv_host_ops hv_host_ops = {
+	.qemu = run_qemu,
 	.start = start,
 	.qmp = connect_qmp,
 	.signal = send_signal,

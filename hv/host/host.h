@@ -58,6 +58,9 @@ void hv_host_qemu_init(struct hv_host_qemu *q);
 void hv_host_qemu_dispose(struct hv_host_qemu *q);
 
 struct hv_host_ops {
+	/* Runs that QEMU without a machine, and asks it what it can do: as hv_qemu_run. */
+	int (*qemu)(void *arg, const char *binary, struct hv_qemu *out, json_t **machines,
+		    struct tv_err *e) TV_MUST_CHECK;
 	/* Starts QEMU; what an earlier one left in the run directory is removed before. When it
 	 * fails, nothing runs. */
 	int (*start)(void *arg, const struct hv_host_start *what, struct hv_host_qemu *out,
@@ -77,6 +80,15 @@ extern const struct hv_host_ops hv_host_ops;
 
 /* Ends the QEMU with that pid, if it is that one by its start time, and removes what lies in dir. */
 void hv_host_reap(pid_t pid, uint64_t start_ticks, const char *dir);
+
+/* ---- programs ---- */
+/* The path without its folders. */
+const char *hv_host_base_name(const char *path);
+/*
+ * The QEMU with the base name of that name in one of the folders ("/a:/b"); *out is the caller's to
+ * free. -EINVAL: it is no QEMU's name; -ENOENT: none of them has it.
+ */
+int hv_host_find_emulator(const char *folders, const char *name, char **out) TV_MUST_CHECK;
 
 /* ---- names in the run directory ---- */
 #define HV_HOST_LOG "standby.log"

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 /* QEMU itself, its devices' queues and the page tables, besides the guest's memory. */
@@ -63,67 +62,25 @@ static int check_bridge(const struct hv_standby_conf *conf, char *const *argv, s
 }
 
 /* ---- QEMU: a name from the peer, a folder from this host's operator ---- */
-static char *find_in(const char *folders, const char *name)
-{
-	for (const char *p = folders ? folders : ""; *p;) {
-		size_t n = strcspn(p, ":");
-		char *full = NULL;
-
-		if (*p == '/' && asprintf(&full, "%.*s/%s", (int)n, p, name) >= 0 &&
-		    !access(full, X_OK))
-			return full;
-		free(full);
-		p += n + (p[n] == ':');
-	}
-	return NULL;
-}
-
-/* "qemu-system-ARCH", or what distributions call the host's own architecture's. */
-static bool is_emulator(const char *base, bool *own)
-{
-	static const char arch[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
-
-	*own = !strcmp(base, "kvm") || !strcmp(base, "qemu-kvm");
-	if (*own)
-		return true;
-	if (strncmp(base, "qemu-system-", 12))
-		return false;
-	base += 12;
-	/* Debian's qemu-system-x86_64-microvm is a smaller build of the same. */
-	return *base && (!base[strspn(base, arch)] || !strcmp(base, "x86_64-microvm"));
-}
-
 static int find_binary(const char *name, const struct hv_standby_conf *conf, char **out,
 		       struct tv_err *e)
 {
-	const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
 	const char *peer = conf->peer ? conf->peer : "the other host";
-	char system[96];
-	struct utsname u;
-	bool own;
+	const char *base = hv_host_base_name(name);
+	int rc = hv_host_find_emulator(conf->qemu_path, name, out);
 
-	if (!is_emulator(base, &own))
+	if (rc == -EINVAL)
 		return tv_fail(e, TV_E_REFUSED,
 			       "%s asks for the program %.200s: not allowed on this host; only "
 			       "qemu-system-ARCH can run a standby",
 			       peer, name);
-	*out = NULL;
-	/* Debian's "kvm" is a script that adds -enable-kvm: the emulator itself comes first. */
-	if (own && !uname(&u)) {
-		snprintf(system, sizeof(system), "qemu-system-%s", u.machine);
-		*out = find_in(conf->qemu_path, system);
-	}
-	if (!*out)
-		*out = find_in(conf->qemu_path, base);
-	if (!*out && own)
-		*out = find_in(conf->qemu_path, !strcmp(base, "kvm") ? "qemu-kvm" : "kvm");
-	if (!*out)
+	if (rc == -ENOENT)
 		return tv_fail(
 			e, -ENOTSUP,
 			"the VM's QEMU (%.200s) is not installed on %s in any of %s; install "
 			"it, or add its folder to 'qemu_path' in that host's configuration",
 			base, host_name(), conf->qemu_path ? conf->qemu_path : "no folder");
-	return 0;
+	return rc ? tv_fail(e, rc, "%s: %s", base, tv_strerror(rc)) : 0;
 }
 
 /* The form of a machine's state goes with its versioned type; a newer QEMU knows the older
@@ -175,7 +132,7 @@ int hv_standby_qemu(json_t *desc, const struct hv_standby_conf *conf, char **bin
 		return tv_fail(e, -EINVAL, "the VM's description has no command line");
 	rc = find_binary(name, conf, binary, e);
 	if (!rc)
-		rc = hv_qemu_run(*binary, host_name(), out, &machines, e);
+		rc = conf->host->qemu(conf->host_arg, *binary, out, &machines, e);
 	if (!rc)
 		rc = hv_standby_match(desc, *binary, out, machines, e);
 	json_decref(machines);

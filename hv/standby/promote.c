@@ -67,8 +67,10 @@ static int give_socket(struct load *l, struct tv_err *e)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
 		return tv_fail(e, -errno, "no socket for the device state: %s", strerror(errno));
 	l->fd = fds[0];
-	/* Only a wish: without it the state goes in smaller pieces. */
-	(void)!setsockopt(l->fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
+	/* Only a wish: without it the state goes in smaller pieces. Without rights it is what the
+	 * host's limit gives, twice 208 KiB by default. */
+	if (setsockopt(l->fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)))
+		(void)!setsockopt(l->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	rc = hv_qmp_cmd_fd(l->sb->qmp, "getfd", json_pack("{s:s}", "fdname", FD_NAME), fds[1], NULL,
 			   ms_left(l), e);
 	tv_close_fd(&fds[1]);

@@ -16,6 +16,7 @@
 #include "replicator/session/config.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -83,6 +84,26 @@ int config_check_arbiter(const struct config *c, const char *url, struct tv_err 
 	return tv_fail(e, TV_E_REFUSED,
 		       "the arbiter %s is not one of this host: set arbiter, or arbiters, in %s",
 		       url, c->path);
+}
+
+int config_sink_user(const struct config *c, uid_t *uid, gid_t *gid, struct tv_err *e)
+{
+	struct passwd p, *found = NULL;
+	char room[4096];
+	int rc = getpwnam_r(c->sink_user, &p, room, sizeof(room), &found);
+
+	if (!found)
+		return tv_fail(e, rc ? -rc : -ENOENT,
+			       "%s has no user '%s', whose rights the receiving side of a "
+			       "protection runs with: make it (useradd --system --user-group %s), "
+			       "or name another one with sink_user in %s",
+			       c->host, c->sink_user, c->sink_user, c->path);
+	if (!p.pw_uid)
+		return tv_fail(e, -EPERM, "sink_user in %s is root: name a user without rights",
+			       c->path);
+	*uid = p.pw_uid;
+	*gid = p.pw_gid;
+	return 0;
 }
 
 static int check_secret(const char *key, const char *path, struct tv_err *e)

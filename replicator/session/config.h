@@ -47,6 +47,7 @@ struct config {
 	bool fence_required;	 /* without an arbiter its success promotes */
 	char media[1024];	 /* folders of the files that a standby may read */
 	char qemu_path[512];	 /* folders in which its QEMU is looked for */
+	char sink_user[32];	 /* whose rights a sink has */
 	char vm_users[256];	 /* whose QEMUs are VMs besides root's and libvirt's */
 	bool replica_plaintext;	 /* an encrypted disk's replica may be plain text */
 	bool reprotect; /* find a new backup automatically, after a failover or for a lost one */
@@ -79,6 +80,9 @@ int config_check_tls(const struct config *c, struct tv_err *e) TV_MUST_CHECK;
 /* A peer's VM may use this host's arbiter, or one that `arbiters` names: never what the peer chose
  * alone. TV_E_REFUSED. */
 int config_check_arbiter(const struct config *c, const char *url, struct tv_err *e) TV_MUST_CHECK;
+/* The user that sinks run as. -ENOENT: there is none; -EPERM: it is root; -errno. */
+int config_sink_user(const struct config *c, uid_t *uid, gid_t *gid,
+		     struct tv_err *e) TV_MUST_CHECK;
 /* -EPERM for a private key that other users can read; config_load has asked. */
 int config_check_secrets(const struct config *c, struct tv_err *e) TV_MUST_CHECK;
 

@@ -32,11 +32,11 @@
  *     (`stash`), so that a dead source lets nothing out and does not block QEMU.
  *   - A standby outlives its sink only if it was promoted: a note in run_dir (notes.h) shows that
  *     to the next daemon.
+ *   - Nothing here outlives the host, but what daemon/ keeps in state_dir.
  *
  * What the daemon believes of a sink, which parses what a peer sends: that it is the process that
  * it says (checked with the kernel: ctl_peer), and what it reports of its own session. Which
  * process is the standby, and whether it was promoted, is on notes that root has written.
- *   - Nothing here outlives the host, but what daemon/ keeps in state_dir.
  *
  * Names on a host: slot.h. The configuration, which both programs read: config.h.
  */

@@ -17,13 +17,13 @@ static void ask(void *arg, enum fo_question q)
 
 static void note_promotion(struct sink *s, uint64_t generation)
 {
-	int rc = promotion_note(s->dir, generation);
+	struct tv_err e = {0};
 
-	if (rc)
+	if (monitor_promoted(s->monitor, generation, &e))
 		tv_log(TV_WARN,
 		       "the note that %s is promoted cannot be written (%s): if twinvmd dies now, "
 		       "the next one ends the promoted VM",
-		       s->job.vm_name, tv_strerror(rc));
+		       s->job.vm_name, e.text);
 }
 
 static void act(void *arg, enum fo_action a, uint64_t generation)

@@ -4,8 +4,8 @@
  * registers with its daemon, which answers go, refuse or fenced.
  *
  * The peer's name is the certificate's (on_opened in link.c); a Hello that has another one is
- * refused. The arbiter's URL is opened with this host's rights, and what it answers decides who runs
- * the VM: so it must be one of this host's configuration.
+ * refused. The arbiter is opened by the monitor, with this host's rights, and what it answers decides
+ * who runs the VM: so its URL must be one of this host's configuration.
  */
 #include "replicator/sink/sink_int.h"
 
@@ -70,14 +70,12 @@ static void take_fields(struct sink *s, const Twinvm__Hello *h)
 }
 
 /* A backup that could never promote must not become one: the arbiter has to answer now. */
-static int open_arbiter(struct sink *s, struct tv_err *e)
+static int open_arbiter(struct sink *s, int heartbeat_ms, struct tv_err *e)
 {
-	struct fo_arbiter_conf conf = config_arbiter(&s->job.conf, &s->times);
-	int rc = fo_arbiter_open(s->job.arbiter, &conf, &s->arbiter, e);
+	int rc = monitor_arbiter(s->monitor, s->job.arbiter, heartbeat_ms, e);
 
-	if (!rc)
-		rc = fo_arbiter_probe(s->arbiter, e);
-	return rc ? rc : fo_ask_new(s->base, s->arbiter, sink_on_answer, s, &s->ask);
+	s->has_arbiter = s->job.arbiter[0] && strcmp(s->job.arbiter, "none") != 0;
+	return rc ? rc : fo_ask_new(s->base, monitor_claim, s->monitor, sink_on_answer, s, &s->ask);
 }
 
 static int begin(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
@@ -85,15 +83,15 @@ static int begin(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
 	int rc;
 
 	take_fields(s, h);
-	rc = config_check_arbiter(&s->job.conf, s->job.arbiter, e);
+	if (s->no_rights.text[0])
+		return tv_fail(e, -ENOENT, "%s", s->no_rights.text);
+	rc = monitor_vm(s->monitor, s->job.vm_id, s->job.generation, e);
 	if (rc)
 		return rc;
 	s->description = strdup(h->description);
-	rc = s->description ? open_arbiter(s, e) : -ENOMEM;
+	rc = s->description ? open_arbiter(s, (int)h->heartbeat_ms, e) : -ENOMEM;
 	if (!rc)
 		rc = sink_read_record(s, h, e);
-	if (!rc)
-		rc = job_dir(&s->job.conf, s->job.vm_id, s->dir, sizeof(s->dir));
 	if (rc && !e->text[0])
 		tv_fail(e, rc, "%s", tv_strerror(rc));
 	return rc;
@@ -126,8 +124,7 @@ void sink_on_hello(struct sink *s, const Twinvm__Hello *h)
 		return;
 	}
 	rc = begin(s, h, &e);
-	fo_backup_init(&s->b, &s->times, &sink_engine_ops, s, s->job.generation,
-		       s->arbiter != NULL);
+	fo_backup_init(&s->b, &s->times, &sink_engine_ops, s, s->job.generation, s->has_arbiter);
 	if (rc) {
 		sink_refuse(s, rc, e.text);
 		return;

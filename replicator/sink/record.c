@@ -28,10 +28,10 @@ int sink_read_record(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
 	struct fo_claim c;
 	int rc;
 
-	if (!s->arbiter)
+	if (!s->has_arbiter)
 		return 0;
 	job_claim(&s->job, &c);
-	rc = fo_claim(s->arbiter, FO_ASK_LOOK, &c, &s->record, e);
+	rc = monitor_claim(s->monitor, FO_ASK_LOOK, &c, &s->record, e);
 	s->recorded = !rc;
 	if (rc && rc != -ENOENT)
 		return rc;
@@ -56,7 +56,7 @@ void sink_watch_record(struct sink *s, int64_t now_ns)
 {
 	struct fo_claim c;
 
-	if (!s->arbiter || s->b.state != FO_B_STANDBY ||
+	if (!s->has_arbiter || s->b.state != FO_B_STANDBY ||
 	    !fo_watch_due(&s->watch, &s->times, now_ns))
 		return;
 	claim_of(s, &c);

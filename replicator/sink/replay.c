@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <unistd.h>
 
 #define MAX_FRAMES 256
 #define ETHER_BYTES 14
@@ -76,7 +75,12 @@ void replay_committed(struct replay *r, uint64_t epoch)
 	}
 }
 
-static unsigned send_again(struct replay *r, int fd, uint64_t epoch, bool output)
+struct way {
+	int (*send)(void *arg, const void *frame, size_t bytes);
+	void *arg;
+};
+
+static unsigned send_again(struct replay *r, const struct way *w, uint64_t epoch, bool output)
 {
 	unsigned sent = 0;
 	struct recent *f;
@@ -84,24 +88,19 @@ static unsigned send_again(struct replay *r, int fd, uint64_t epoch, bool output
 	TAILQ_FOREACH(f, &r->frames, link) {
 		if (f->output != output || f->epoch + 1 < epoch || (output && f->epoch > epoch))
 			continue;
-		if (!nb_replay_send(fd, f->data, f->data + NB_VNET_HDR_BYTES,
-				    f->bytes - NB_VNET_HDR_BYTES))
+		if (!w->send(w->arg, f->data, f->bytes))
 			sent++;
 	}
 	return sent;
 }
 
-unsigned replay_run(struct replay *r, uint64_t epoch, const char *bridge)
+unsigned replay_run(struct replay *r, uint64_t epoch,
+		    int (*send)(void *arg, const void *frame, size_t bytes), void *arg)
 {
-	int fd = *bridge ? nb_replay_open(bridge) : -ENODEV;
-	unsigned sent;
+	const struct way w = {send, arg};
+	unsigned sent = send_again(r, &w, epoch, true);
 
-	if (fd < 0)
-		return 0;
-	sent = send_again(r, fd, epoch, true);
-	sent += send_again(r, fd, epoch, false);
-	close(fd);
-	return sent;
+	return sent + send_again(r, &w, epoch, false);
 }
 
 void replay_free(struct replay *r)

@@ -20,10 +20,11 @@ void replay_committed(struct replay *r, uint64_t epoch);
 /*
  * The VM runs from `epoch`: sends its output and that of the epoch before once more (whether the
  * old primary still did is not known; both are committed, so rule 1 holds), then what had come in
- * since. Nothing of a later epoch's output: that future is discarded. Returns how many frames were
- * sent; 0 without a bridge ("").
+ * since. Nothing of a later epoch's output: that future is discarded. send gets each frame with its
+ * virtio header; not 0: it is lost, as a network may lose one. Returns how many were sent.
  */
-unsigned replay_run(struct replay *r, uint64_t epoch, const char *bridge);
+unsigned replay_run(struct replay *r, uint64_t epoch,
+		    int (*send)(void *arg, const void *frame, size_t bytes), void *arg);
 void replay_free(struct replay *r);
 
 #endif

@@ -3,7 +3,8 @@
  * Theory of operation: the replicator on the backup
  *
  * Start. twinvmd accepts a connection and gives it, TLS not yet begun, to a process of its own:
- * whatever a peer sends can hurt this process only. After the peer's Hello (hello.c) the process
+ * whatever a peer sends can hurt this process only. It loads keys and certificates, starts the
+ * monitor (replicator/monitor/), which keeps the rights, and gives up its own. After the peer's Hello (hello.c) the process
  * registers with the daemon, which ends an older replica of the same VM first and then answers
  * `go`. Then the standby is started (standby.c) and the primary gets a Welcome.
  *
@@ -19,7 +20,7 @@
  * End (end.c). The outcome is chosen once; then what was sent to the primary leaves, the standby is
  * ended, `done` is reported and the process exits. After a promotion the standby is not ended: the
  * VM is an ordinary QEMU of this host, and the daemon's to look after. If this process dies, the
- * daemon ends the standby, unless the note in its run directory says that it was promoted.
+ * daemon ends the standby, unless a note shows that it was promoted.
  *
  * Threads: the loop; the heartbeats' (link/beat.c); the apply thread; the arbiter's thread, which exists while a question is open.
  * Limits: the work queue (applier.c), spool_bytes for an epoch on disk, 256 frames to replay (replay.c).
@@ -131,7 +132,7 @@ static const char *why_no_promotion(const struct sink *s)
 {
 	if (s->b.state == FO_B_SYNCING)
 		return "the first copy is not complete: there is nothing to run";
-	if (s->arbiter)
+	if (s->has_arbiter)
 		return "the arbiter decides for this VM, and has not given it to this host";
 	return "the primary is alive: stop the VM there first";
 }
@@ -233,24 +234,66 @@ static void on_message(struct report *r, json_t *msg, void *arg)
 
 /* ---- start and end of the process ---- */
 
-static int start(struct sink *s, int conn_fd)
+/* What it does not survive: nobody else can end the standby, attach its taps or ask the arbiter. */
+static void on_monitor_end(evutil_socket_t fd, short what, void *arg)
+{
+	static const char why[] = "the monitor process on the backup has ended";
+	struct sink *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (sink_is_ending(s))
+		return;
+	tv_log(TV_ERROR, "%s: %s", s->job.vm_name, why);
+	if (fo_backup_owns(&s->b)) /* what has been asked of it is answered by a failure */
+		return;
+	if (s->conn)
+		sink_refuse(s, TV_E_GONE, why);
+	sink_set_why(s, TV_E_GONE, why);
+	sink_end(s, SESSION_FAILED, 0);
+}
+
+/* All that needs rights, and then there are none: before anything is read from the other host. */
+static int give_up_rights(struct sink *s)
 {
 	const struct config *c = &s->job.conf;
 	struct repl_tls_conf tls = config_tls(c);
+	int rc = repl_tls_new(&tls, &s->tls, &s->why);
+
+	if (!rc)
+		rc = monitor_start(c, &s->monitor, &s->why);
+	if (rc)
+		return rc;
+	rc = monitor_drop(c, &s->no_rights);
+	if (rc == -ENOENT) {
+		tv_log(TV_ERROR, "%s", s->no_rights.text);
+		return 0;
+	}
+	if (rc)
+		s->why = s->no_rights;
+	return rc;
+}
+
+static int start(struct sink *s, int conn_fd)
+{
+	const struct config *c = &s->job.conf;
 	struct report_ops rops = {sink_introduce, on_message, s};
 	struct repl_opts opts = {.handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS};
-	int rc;
+	int rc = give_up_rights(s);
 
+	if (rc)
+		return rc;
 	s->base = event_base_new();
 	s->tick = s->base ? evtimer_new(s->base, on_tick, s) : NULL;
+	s->monitor_end =
+		s->base ? event_new(s->base, monitor_fd(s->monitor), EV_READ, on_monitor_end, s)
+			: NULL;
 	s->replay = replay_new();
-	if (!s->tick || !s->replay)
+	if (!s->tick || !s->replay || !s->monitor_end || event_add(s->monitor_end, NULL))
 		return tv_fail(&s->why, -ENOMEM, "no memory");
 	fo_times_init(&s->times, c->heartbeat_ms * TV_NS_PER_MS);
 	opts.stuck_timeout_ms = (int)(s->times.stream_stuck_ns / TV_NS_PER_MS);
-	rc = repl_tls_new(&tls, &s->tls, &s->why);
-	if (!rc)
-		rc = report_new(s->base, c->socket, &rops, &s->report);
+	rc = report_new(s->base, c->socket, &rops, &s->report);
 	if (!rc)
 		rc = repl_accept(s->base, s->tls, conn_fd, &opts, &sink_link_ops, s, &s->conn,
 				 &s->why);
@@ -267,7 +310,7 @@ static void attach_later(struct sink *s)
 	report_free(s->report);
 	while (rc && rc != TV_E_GONE && tv_now_ns() < until_ns) {
 		usleep(ATTACH_US);
-		rc = hv_host_ops.taps(s->host, &e);
+		rc = monitor_host_ops.taps(s->monitor, &e);
 	}
 	tv_log(rc ? TV_ERROR : TV_INFO, "%s: %s", s->job.vm_name,
 	       rc ? e.text : "its network is attached");
@@ -304,6 +347,5 @@ int sink_main(const char *job_text, int conn_fd, int latch_fd)
 	replay_free(s->replay);
 	if (s->no_network && s->outcome == SESSION_PROMOTED)
 		attach_later(s);
-	hv_host_free(s->host);
 	return s->exit_rc ? 1 : 0;
 }

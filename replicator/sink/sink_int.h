@@ -8,8 +8,8 @@
 
 #include "checkpoint/checkpoint.h"
 #include "failover/arbiter/arbiter.h"
-#include "hv/host/host.h"
 #include "replicator/link/link.h"
+#include "replicator/monitor/monitor.h"
 #include "replicator/session/session.h"
 #include "replicator/sink/applier.h"
 #include "replicator/sink/replay.h"
@@ -31,15 +31,16 @@ struct sink {
 	struct repl_conn *conn; /* NULL: closed */
 	int latch_fd;		/* closed once the certificate is good; -1 */
 	struct repl_beat *beats;
-	int64_t welcomed_ns; /* silence is counted from here */
-	struct fo_arbiter *arbiter;
+	int64_t welcomed_ns;	 /* silence is counted from here */
+	struct monitor *monitor; /* has the rights that this process does not */
+	struct event *monitor_end;
+	struct tv_err no_rights; /* not "": this host cannot take part, as its user is missing */
+	bool has_arbiter;
 	struct fo_ask *ask;
-	struct hv_host *host;	 /* what a standby needs rights for; NULL: no standby yet */
-	struct applier *applier; /* the same */
+	struct applier *applier; /* NULL: no standby yet */
 	struct replay *replay;
 	struct event *tick, *standby_end;
 	char dir[256]; /* run directory of the standby */
-	int slot;      /* whose names the standby has (slot.h): the daemon knows which are free */
 	struct slot_names names;
 
 	struct fo_backup b;		       /* decides */
@@ -125,7 +126,7 @@ void sink_receive(struct sink *s, const char *name, const struct fo_msg *m, int6
 void sink_on_beat(const struct repl_beat_msg *d, void *arg);
 
 /* ---- standby.c: the standby, behind the apply thread ---- */
-/* The daemon let this session in; slot: whose names the standby gets, -1: of the one it had. */
+/* The daemon let this session in; slot: whose names the standby gets (slot.h). */
 void sink_begin_standby(struct sink *s, int slot);
 /* Has the next DiskHashes made if they are due and the last ones have left: on a slow link they
  * wait where they do not exist yet. Called from the tick, too. */

@@ -55,19 +55,6 @@ static void send_welcome(struct sink *s, bool hashes)
 	sink_send(s, &msg, false);
 }
 
-/* For the daemon, which ends the standby should this process die. */
-static void note_standby(struct sink *s)
-{
-	struct standby_note n = {.pid = s->vm.pid, .start_ticks = s->vm.start_ticks};
-	int rc;
-
-	tv_copy(n.qmp, sizeof(n.qmp), s->vm.qmp_path);
-	rc = standby_note(s->dir, &n);
-	if (rc)
-		tv_log(TV_WARN, "the note of the standby of %s cannot be written: %s",
-		       s->job.vm_name, tv_strerror(rc));
-}
-
 static void on_started(struct sink *s, const struct apply_answer *a)
 {
 	if (a->rc) {
@@ -77,8 +64,7 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 	s->vm = a->vm;
 	s->standby_end = event_new(s->base, a->pidfd, EV_READ, on_standby_end, s);
 	event_add(s->standby_end, NULL);
-	note_standby(s);
-	sink_introduce(s->report, s); /* the daemon reads the note */
+	sink_introduce(s->report, s); /* the daemon reads the note of it */
 	send_welcome(s, a->has_old);
 	/* Heartbeats begin with the Welcome: silence is counted from here. */
 	s->welcomed_ns = tv_now_ns();
@@ -107,6 +93,13 @@ static void on_hashes(struct sink *s, const struct apply_answer *a)
 	sink_next_hashes(s);
 }
 
+static int send_frame(void *arg, const void *frame, size_t bytes)
+{
+	struct sink *s = arg;
+
+	return s->job.conf.bridge[0] ? monitor_frame(s->monitor, frame, bytes) : -ENODEV;
+}
+
 static void on_promoted(struct sink *s, const struct apply_answer *a)
 {
 	if (a->rc) {
@@ -114,11 +107,10 @@ static void on_promoted(struct sink *s, const struct apply_answer *a)
 		tv_log(TV_ERROR, "%s", s->why.text);
 	} else {
 		s->vm = a->vm;
-		note_standby(s); /* it may be a fresh QEMU */
 		tv_copy(s->why.text, sizeof(s->why.text), a->e.text);
 		s->no_network = a->e.text[0];
 		tv_log(TV_INFO, "replayed %u recent frames",
-		       replay_run(s->replay, s->b.epoch_committed, s->job.conf.bridge));
+		       replay_run(s->replay, s->b.epoch_committed, send_frame, s));
 	}
 	fo_backup_promoted(&s->b, tv_now_ns(), a->rc);
 }
@@ -183,19 +175,12 @@ static void on_applier_drained(void *arg)
 }
 
 /* The names that the standby gets, and its run directory. */
-static int take_slot(struct sink *s, int slot)
+static int take_slot(struct sink *s, int slot, struct tv_err *e)
 {
-	int rc;
+	unsigned n = slot > 0 ? (unsigned)slot : 0;
 
-	if (slot > 0) /* begin() in hello.c made the one of slot 0; empty unless it is in use */
-		rmdir(s->dir);
-	if (slot >= 0)
-		s->slot = slot;
-	slot_names(s->job.vm_id, (unsigned)s->slot, &s->names);
-	rc = job_dir(&s->job.conf, s->names.id, s->dir, sizeof(s->dir));
-	if (!rc)
-		notes_forget(s->dir); /* of an earlier session */
-	return rc;
+	slot_names(s->job.vm_id, n, &s->names);
+	return monitor_slot(s->monitor, n, s->dir, e);
 }
 
 void sink_begin_standby(struct sink *s, int slot)
@@ -205,16 +190,11 @@ void sink_begin_standby(struct sink *s, int slot)
 				    .answer = on_answer,
 				    .drained = on_applier_drained,
 				    .arg = s};
-	struct hv_host_conf host = {.bridge = c->bridge[0] ? c->bridge : NULL};
 	struct tv_err e;
+	int rc = take_slot(s, slot, &e);
 
-	if (take_slot(s, slot)) {
-		sink_refuse(s, -EIO, "the backup cannot make the VM's run directory");
-		return;
-	}
-	host.dir = s->dir;
-	if (hv_host_new(&host, &s->host, &e)) {
-		sink_refuse(s, -EIO, e.text);
+	if (rc) {
+		sink_refuse(s, rc, e.text);
 		return;
 	}
 	conf.apply = (struct apply_conf){.replica_dir = c->replica_dir,
@@ -225,11 +205,11 @@ void sink_begin_standby(struct sink *s, int slot)
 					 .hash_key = s->has_hash_key ? s->hash_key : NULL,
 					 .promote_timeout_ms = PROMOTE_TIMEOUT_MS,
 					 .planned_timeout_ms = PLANNED_TIMEOUT_MS};
-	conf.apply.standby = (struct hv_standby_conf){.host = &hv_host_ops,
-						      .host_arg = s->host,
+	conf.apply.standby = (struct hv_standby_conf){.host = &monitor_host_ops,
+						      .host_arg = s->monitor,
 						      .dir = s->dir,
 						      .vm_id = s->names.id,
-						      .bridge = host.bridge,
+						      .bridge = c->bridge[0] ? c->bridge : NULL,
 						      .tap_prefix = s->names.tap_prefix,
 						      .peer = s->job.peer.name,
 						      .media = c->media,

@@ -123,6 +123,7 @@ host_back() {
 
 pair_up() {
 	PAIR_DIR=$(mktemp -d /tmp/twinvm-pair.XXXXXX)
+	chmod 711 "$PAIR_DIR" # for the users that sinks and standbys run as
 	mkdir "$PAIR_DIR/arbiter"
 	[[ ${PAIR_ARBITER:-} != file ]] || PAIR_ARBITER=file://$PAIR_DIR/arbiter
 	local host
