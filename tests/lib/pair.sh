@@ -94,10 +94,12 @@ _host_env() {
 
 # Sets UNIT_RIGHTS to the words before a daemon that give it the rights that the unit file leaves it, and no others.
 _unit_rights() {
-	local caps unit=$HOSTS_ROOT/docs/twinvmd.service
+	local caps mask unit=$HOSTS_ROOT/docs/twinvmd.service
 	caps=$(sed -n 's/^CapabilityBoundingSet=//p' "$unit" | tr 'A-Z ' 'a-z,' | sed 's/cap_/+/g')
-	[[ -n $caps ]] && grep -q '^NoNewPrivileges=yes' "$unit" || fail "no capabilities in $unit"
-	UNIT_RIGHTS=(setpriv --no-new-privs "--bounding-set=-all,$caps")
+	mask=$(sed -n 's/^UMask=//p' "$unit")
+	[[ -n $caps && -n $mask ]] && grep -q '^NoNewPrivileges=yes' "$unit" || fail "no capabilities or umask in $unit"
+	# shellcheck disable=SC2016 # for that shell
+	UNIT_RIGHTS=(bash -c 'umask "$0" && exec "$@"' "$mask" setpriv --no-new-privs "--bounding-set=-all,$caps")
 }
 
 daemon_start() {
