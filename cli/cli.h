@@ -17,7 +17,7 @@ struct subcommand {
 	const char *name, *args, *summary, *help;
 	int (*run)(struct cli *c, int argc, char **argv);
 };
-extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failover;
+extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failover, cmd_doctor;
 
 /*
  * Sends request (stolen) to twinvmd and reads answers until the last one, calling progress (may be
@@ -26,6 +26,9 @@ extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failo
  */
 int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, json_t *msg),
 	     json_t **last);
+/* One request with one answer, where a daemon that does not run is no failure: NULL then, or when
+ * the daemon refuses. Prints nothing. */
+json_t *cli_ask(struct cli *c, json_t *request);
 /* "twinvm: sentence" on stderr, or the JSON object {"error": ..} with --json; returns status. */
 int cli_fail(struct cli *c, int status, const char *fmt, ...) TV_PRINTF(3, 4);
 /* Wrong usage of a subcommand. */

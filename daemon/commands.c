@@ -13,7 +13,8 @@ void command_run(struct daemon *d, struct ctl *c, json_t *msg)
 	} table[] = {{"protect", command_protect},
 		     {"unprotect", command_unprotect},
 		     {"failover", command_failover},
-		     {"status", command_status}};
+		     {"status", command_status},
+		     {"doctor", command_doctor}};
 	const char *op = command_text(msg, "op", "");
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)

@@ -18,5 +18,6 @@ void command_protect(struct daemon *d, struct ctl *c, json_t *msg);
 void command_unprotect(struct daemon *d, struct ctl *c, json_t *msg);
 void command_failover(struct daemon *d, struct ctl *c, json_t *msg);
 void command_status(struct daemon *d, struct ctl *c, json_t *msg);
+void command_doctor(struct daemon *d, struct ctl *c, json_t *msg);
 
 #endif
