@@ -95,6 +95,20 @@ int spawn_sink(struct daemon *d, int fd, int latch, pid_t *pid, struct tv_err *e
 	return text ? spawn("sink", text, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }
 
+int spawn_look(struct daemon *d, const struct session_register *as, int fd, pid_t *pid,
+	       struct tv_err *e)
+{
+	const int fds[2] = {fd, fd};
+	struct job j = {.conf = d->conf};
+	TV_FREE char *text = NULL;
+
+	tv_copy(j.vm_id, sizeof(j.vm_id), as->vm_id);
+	tv_copy(j.vm_name, sizeof(j.vm_name), as->name);
+	tv_copy(j.arbiter, sizeof(j.arbiter), as->arbiter);
+	text = job_to_text(&j);
+	return text ? spawn("look", text, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
+}
+
 static void helper(struct vm *vm, const char *kind, enum vm_phase phase)
 {
 	TV_FREE char *job = job_of(vm);

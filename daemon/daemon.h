@@ -9,6 +9,7 @@
  *   generations.c kept_cost.c kept.c stash.c waiting.c fence_command.c answer.c   what a VM's entry needs
  *   registry.c       the VMs, in memory and on disk (vm.h)
  *   children.c       starts replicators and helper processes (recover.c)
+ *   looking.c        what the arbiter has on record of an offered VM
  *   fencing.c        stops an instance that is stale
  *   members.c reprotect.c   a VM that runs alone is protected again
  *   door.c           connections of hosts that are not known yet
@@ -50,6 +51,20 @@ struct waiting {
 	struct session_register as; /* how it registered */
 };
 
+/* rc: 0 with the record; -ENOENT there is none; else it is not known. */
+typedef void (*looked_cb)(struct daemon *d, struct ctl *c, const struct session_register *as,
+			  int rc, const struct fo_record *rec);
+/* An offer whose record is looked at. */
+struct looking {
+	TAILQ_ENTRY(looking) link;
+	struct daemon *d;
+	struct ctl *c; /* NULL: it has closed */
+	struct session_register as;
+	looked_cb cb;
+	pid_t pid;
+	int fd;
+};
+
 struct daemon {
 	struct config conf;
 	struct event_base *base;
@@ -61,6 +76,7 @@ struct daemon {
 	TAILQ_HEAD(vm_list, vm) vms;
 	TAILQ_HEAD(kept_list, kept) kept;
 	TAILQ_HEAD(waiting_list, waiting) waiting;
+	TAILQ_HEAD(looking_list, looking) looking;
 	struct event *admit;				/* one of them need not wait any more */
 	LIST_HEAD(unwritten_list, unwritten) unwritten; /* durable.c, with the next one */
 	struct event *write_again;
@@ -176,11 +192,22 @@ void vm_job(const struct vm *vm, struct job *out);
 int vm_start_source(struct vm *vm, struct tv_err *e) TV_MUST_CHECK;
 /* For the connection fd. The process closes latch when its peer is authenticated, and by its end. */
 int spawn_sink(struct daemon *d, int fd, int latch, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
+/* The process that looks at the record of an offered VM, and writes it to fd. */
+int spawn_look(struct daemon *d, const struct session_register *as, int fd, pid_t *pid,
+	       struct tv_err *e) TV_MUST_CHECK;
 /* After a dead replicator: the record, then the VM is released. Its exit comes to vm_recovered. */
 void vm_start_recovery(struct vm *vm);
 /* Stops the VM for good and takes out of it what twinvm added. Its exit comes to vm_fence_done. */
 void vm_start_fence(struct vm *vm);
 void vm_forget_at_arbiter(struct vm *vm);
+
+/* ---- looking.c: the record of an offered VM ---- */
+/* c waits for the answer, of which cb is called, unless it closes before. -EBUSY, or what starting a
+ * process gave, with a sentence; then c is the caller's. */
+int looking_begin(struct daemon *d, struct ctl *c, const struct session_register *as, looked_cb cb,
+		  struct tv_err *e) TV_MUST_CHECK;
+/* False: it was not such a process. */
+bool looking_exit(struct daemon *d, pid_t pid, int status);
 
 /* ---- fencing.c: this host's instance of a VM that another host runs ---- */
 /* It is stale for good: at least one higher generation exists. On disk when this returns. */
@@ -253,6 +280,8 @@ int daemon_main(const char *config_path);
 int recover_main(const char *job_text);
 int fence_main(const char *job_text);
 int forget_main(const char *job_text);
+int look_main(const char *job_text, int fd);
+#define LOOK_NONE 7 /* the arbiter has no record; 0: it is in the file */
 #define RECOVER_FENCED 3
 #define RECOVER_TAKEN_BACK 6 /* as 0; the VM had been taken back: two generations higher */
 #define FENCE_GONE 4	     /* the VM's process has ended */

@@ -38,6 +38,8 @@ static int replicate(int argc, char **argv)
 		return fence_main(argv[3]);
 	if (argc == 4 && !strcmp(argv[2], "forget"))
 		return forget_main(argv[3]);
+	if (argc == 4 && !strcmp(argv[2], "look"))
+		return look_main(argv[3], 3);
 	fputs(usage, stderr);
 	return 2;
 }

@@ -17,6 +17,8 @@
  * lies in it.
  *
  * forget_main, after the end of protection: removes the arbiter's record.
+ *
+ * look_main, when another host offers a VM: what the arbiter has on record of it.
  */
 #include "daemon/daemon.h"
 #include "failover/arbiter/arbiter.h"
@@ -30,19 +32,24 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* generation: of the record. */
-static int record_alone(const struct job *j, uint64_t *generation, struct tv_err *e)
+static int open_arbiter(const struct job *j, struct fo_arbiter **a, struct tv_err *e)
 {
-	struct fo_claim c;
-	struct fo_arbiter *a = NULL;
 	struct fo_arbiter_conf ac;
-	struct fo_record rec;
 	struct fo_times times;
-	int rc;
 
 	fo_times_init(&times, j->conf.heartbeat_ms * TV_NS_PER_MS);
 	ac = config_arbiter(&j->conf, &times);
-	rc = fo_arbiter_open(j->arbiter, &ac, &a, e);
+	return fo_arbiter_open(j->arbiter, &ac, a, e);
+}
+
+/* generation: of the record. */
+static int record_alone(const struct job *j, uint64_t *generation, struct tv_err *e)
+{
+	struct fo_arbiter *a = NULL;
+	struct fo_record rec;
+	struct fo_claim c;
+	int rc = open_arbiter(j, &a, e);
+
 	if (rc)
 		return rc;
 	job_claim(j, &c);
@@ -222,17 +229,12 @@ int forget_main(const char *job_text)
 	struct fo_arbiter *a = NULL;
 	struct fo_claim c = {0};
 	struct fo_record rec;
-	struct fo_arbiter_conf ac;
-	struct fo_times times;
 	struct tv_err e = {0};
 	struct job j;
 	int rc = job_from_text(job_text, &j, &e);
 
-	if (!rc) {
-		fo_times_init(&times, j.conf.heartbeat_ms * TV_NS_PER_MS);
-		ac = config_arbiter(&j.conf, &times);
-		rc = fo_arbiter_open(j.arbiter, &ac, &a, &e);
-	}
+	if (!rc)
+		rc = open_arbiter(&j, &a, &e);
 	if (!rc) {
 		job_claim(&j, &c);
 		rc = fo_claim(a, FO_ASK_ALONE, &c, &rec, &e);
@@ -244,5 +246,34 @@ int forget_main(const char *job_text)
 		return 0; /* another host's by now, or gone */
 	if (rc)
 		tv_log(TV_WARN, "%s", e.text);
+	return rc ? 1 : 0;
+}
+
+int look_main(const char *job_text, int fd)
+{
+	struct fo_arbiter *a = NULL;
+	struct fo_record rec = {0};
+	struct tv_err e = {0};
+	struct fo_claim c;
+	struct job j;
+	int rc = job_from_text(job_text, &j, &e);
+
+	tv_log_init("look");
+	if (!rc) /* the URL is the peer's */
+		rc = config_check_arbiter(&j.conf, j.arbiter, &e);
+	if (!rc)
+		rc = open_arbiter(&j, &a, &e);
+	if (!rc) {
+		job_claim(&j, &c);
+		rc = fo_claim(a, FO_ASK_LOOK, &c, &rec, &e);
+	}
+	fo_arbiter_close(a);
+	if (rc == -ENOENT)
+		return LOOK_NONE;
+	if (!rc)
+		rc = tv_write_all(fd, &rec, sizeof(rec));
+	if (rc)
+		tv_log(TV_WARN, "the record of %s: %s", j.vm_name,
+		       e.text[0] ? e.text : tv_strerror(rc));
 	return rc ? 1 : 0;
 }

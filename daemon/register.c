@@ -9,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "hv/hv_standby.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -195,6 +196,10 @@ static bool is_busy(const struct vm *vm)
 static void accept_backup(struct daemon *d, struct vm *vm, struct ctl *c,
 			  const struct session_register *as)
 {
+	struct ctl *older = waiting_take(d, as->vm_id);
+
+	if (older)
+		refuse(older, REPLACED);
 	if (vm && is_busy(vm)) {
 		wait_for_end(vm, c, as);
 		if (vm->role == SESSION_BACKUP && vm->now.rep)
@@ -209,15 +214,20 @@ static void accept_backup(struct daemon *d, struct vm *vm, struct ctl *c,
 	admit(d, c, as);
 }
 
-static struct fo_offer offer_of(const struct session_register *as)
+static bool names_arbiter(const struct session_register *as)
 {
-	struct fo_offer o = {.generation = as->generation,
-			     .arbiter = strcmp(as->arbiter, "none") != 0,
-			     .recorded = as->recorded,
-			     .record.generation = as->record_generation};
+	return strcmp(as->arbiter, "none") != 0;
+}
+
+/* rec: NULL: there is none. */
+static struct fo_offer offer_of(const struct session_register *as, const struct fo_record *rec)
+{
+	struct fo_offer o = {
+		.generation = as->generation, .arbiter = names_arbiter(as), .recorded = rec};
 
 	tv_copy(o.host, sizeof(o.host), as->peer);
-	tv_copy(o.record.primary, sizeof(o.record.primary), as->record_host);
+	if (rec)
+		o.record = *rec;
 	return o;
 }
 
@@ -227,25 +237,18 @@ static bool is_session_of(const struct vm *vm, const struct session_register *as
 	return !strcmp(vm->saved.session, as->session) && !strcmp(vm->saved.peer.name, as->peer);
 }
 
-static void register_backup(struct daemon *d, struct ctl *c, const struct session_register *as)
+/* rec: the arbiter's record, NULL: there is none. */
+static void judge(struct daemon *d, struct ctl *c, const struct session_register *as,
+		  const struct fo_record *rec)
 {
 	struct vm *vm = vm_by_id(d, as->vm_id);
 	bool primary = vm && vm->role == SESSION_PRIMARY;
 	struct fo_own own = {.running = primary && vm_lives(vm),
 			     .arbiter = vm && vm_has_arbiter(vm),
 			     .generation = primary ? vm->saved.generation : 0};
-	struct fo_offer offer;
+	struct fo_offer offer = offer_of(as, rec);
 
-	if (!as->name[0] || !as->generation) {
-		ctl_close_when_sent(c);
-		return;
-	}
-	if (vm && !primary && is_session_of(vm, as) && !vm->now.rep) {
-		adopt(vm, c, as);
-		return;
-	}
 	generation_read(d, as->vm_id, &own);
-	offer = offer_of(as);
 	switch (fo_judge(&own, &offer)) {
 	case FO_STALE:
 		refuse_stale(c, as, fo_fenced_by(&own, &offer));
@@ -263,6 +266,45 @@ static void register_backup(struct daemon *d, struct ctl *c, const struct sessio
 		accept_backup(d, vm, c, as);
 		return;
 	}
+}
+
+static void looked(struct daemon *d, struct ctl *c, const struct session_register *as, int rc,
+		   const struct fo_record *rec)
+{
+	struct tv_err e;
+
+	if (!rc || rc == -ENOENT) {
+		judge(d, c, as, rc ? NULL : rec);
+		return;
+	}
+	tv_fail(&e, rc, "%s cannot ask the arbiter %s whose this VM is: see its log", d->conf.host,
+		as->arbiter);
+	refuse(c, e.text);
+}
+
+static void register_backup(struct daemon *d, struct ctl *c, const struct session_register *as)
+{
+	struct vm *vm = vm_by_id(d, as->vm_id);
+	struct tv_err e = {0};
+	int rc;
+
+	if (!as->name[0] || !as->generation || as->generation > INT64_MAX || !as->arbiter[0]) {
+		ctl_close_when_sent(c);
+		return;
+	}
+	if (vm && vm->role == SESSION_BACKUP && is_session_of(vm, as) && !vm->now.rep) {
+		adopt(vm, c, as);
+		return;
+	}
+	rc = config_check_arbiter(&d->conf, as->arbiter, &e);
+	if (!rc && !names_arbiter(as)) {
+		judge(d, c, as, NULL);
+		return;
+	}
+	if (!rc)
+		rc = looking_begin(d, c, as, looked, &e);
+	if (rc)
+		refuse(c, e.text);
 }
 
 void register_waiting(struct daemon *d)
@@ -310,7 +352,6 @@ void register_replicator(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	struct session_register as;
 	struct tv_err e = {0};
-	struct ctl *older;
 
 	if (session_body(SESSION_OP_REGISTER, msg, &as, sizeof(as), &e) || strlen(as.vm_id) != 32) {
 		tv_log(TV_WARN, "a replicator cannot register: %s",
@@ -328,8 +369,5 @@ void register_replicator(struct daemon *d, struct ctl *c, json_t *msg)
 		register_source(d, c, &as);
 		return;
 	}
-	older = waiting_take(d, as.vm_id);
-	if (older)
-		refuse(older, REPLACED);
 	register_backup(d, c, &as);
 }

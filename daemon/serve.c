@@ -209,6 +209,7 @@ int daemon_main(const char *config_path)
 	TAILQ_INIT(&d->vms);
 	TAILQ_INIT(&d->kept);
 	TAILQ_INIT(&d->waiting);
+	TAILQ_INIT(&d->looking);
 	TAILQ_INIT(&d->callers);
 	if (set_up(d, config_path, &e)) {
 		fprintf(stderr, "twinvmd: %s\n", e.text);

@@ -58,10 +58,6 @@ static const struct field register_list[] = {
 	R(mode, TEXT, "", "backup: what begins an epoch"),
 	R(peer_port, PORT, "", "backup: port of the primary's twinvmd"),
 	R(epoch_ms, INT, "ms", "backup: the primary's --epoch"),
-	NEW(struct session_register, recorded, BOOL, "backup: the arbiter has a record of the VM"),
-	NEW(struct session_register, record_host, TEXT,
-	    "backup: the host that runs the VM by that"),
-	NEW(struct session_register, record_generation, U64, "backup: the generation by that"),
 };
 static const struct fields session_register_fields = FIELDS("register", register_list);
 

@@ -26,9 +26,6 @@ struct session_register {
 	char name[128], peer[64], arbiter[256], mode[16];
 	uint16_t peer_port;
 	int epoch_ms;
-	bool recorded; /* the arbiter has a record of the VM: */
-	char record_host[64];
-	uint64_t record_generation;
 };
 
 struct session_stats {

@@ -91,7 +91,7 @@ static int begin(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
 	s->description = strdup(h->description);
 	rc = s->description ? open_arbiter(s, (int)h->heartbeat_ms, e) : -ENOMEM;
 	if (!rc)
-		rc = sink_read_record(s, h, e);
+		rc = sink_check_arbiter(s, h, e);
 	if (rc && !e->text[0])
 		tv_fail(e, rc, "%s", tv_strerror(rc));
 	return rc;

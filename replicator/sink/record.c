@@ -10,32 +10,31 @@
 #include <errno.h>
 #include <string.h>
 
-/* A higher generation, or another host's name, is of the one arbiter: the daemon judges by it. */
-static bool is_other_arbiter(const struct sink *s, const Twinvm__Hello *h)
+/* r: NULL: there is none. A higher generation, or another host's name, is of the one arbiter: by that
+ * the daemon judges (daemon/looking.c). */
+static bool is_other_arbiter(const struct sink *s, const Twinvm__Hello *h,
+			     const struct fo_record *r)
 {
-	const struct fo_record *r = &s->record;
-
 	if (!h->recorded) /* a primary of an older version */
 		return false;
-	return !s->recorded ||
-	       (!strcmp(r->primary, s->job.peer.name) && r->generation <= h->generation &&
-		(r->generation < h->generation || strcmp(r->session, h->session) != 0));
+	return !r || (!strcmp(r->primary, s->job.peer.name) && r->generation <= h->generation &&
+		      (r->generation < h->generation || strcmp(r->session, h->session) != 0));
 }
 
-int sink_read_record(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
+int sink_check_arbiter(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
 {
 	const char *self = s->job.conf.host, *peer = s->job.peer.name;
+	struct fo_record rec;
 	struct fo_claim c;
 	int rc;
 
 	if (!s->has_arbiter)
 		return 0;
 	job_claim(&s->job, &c);
-	rc = monitor_claim(s->monitor, FO_ASK_LOOK, &c, &s->record, e);
-	s->recorded = !rc;
+	rc = monitor_claim(s->monitor, FO_ASK_LOOK, &c, &rec, e);
 	if (rc && rc != -ENOENT)
 		return rc;
-	if (!is_other_arbiter(s, h))
+	if (!is_other_arbiter(s, h, rc ? NULL : &rec))
 		return 0;
 	return tv_fail(
 		e, TV_E_REFUSED,

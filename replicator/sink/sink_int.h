@@ -56,8 +56,6 @@ struct sink {
 	char *description;
 	uint64_t rx_bytes;
 	int64_t last_stats_ns, started_ns, bridge_ns;
-	bool recorded; /* the arbiter has a record of the VM, which is: */
-	struct fo_record record;
 	struct fo_watch watch;
 	struct tv_err warning; /* what a failover would meet here; "": nothing */
 
@@ -134,10 +132,10 @@ void sink_next_hashes(struct sink *s);
 
 /* ---- record.c: the arbiter's record, when a VM is offered ---- */
 /*
- * Reads it for the daemon, which judges by it, and checks that the primary sees this very arbiter.
+ * Does the primary see this very arbiter? Whose the VM is, the daemon finds out by itself.
  * TV_E_REFUSED or the arbiter's error, with a sentence. Blocks.
  */
-int sink_read_record(struct sink *s, const Twinvm__Hello *h, struct tv_err *e) TV_MUST_CHECK;
+int sink_check_arbiter(struct sink *s, const Twinvm__Hello *h, struct tv_err *e) TV_MUST_CHECK;
 
 /* With every tick: is the record still there? */
 void sink_watch_record(struct sink *s, int64_t now_ns);

@@ -46,9 +46,7 @@ void sink_introduce(struct report *r, void *arg)
 				       .pid = getpid(),
 				       .generation = s->job.generation,
 				       .peer_port = s->job.peer.port,
-				       .epoch_ms = s->job.epoch_ms,
-				       .recorded = s->recorded,
-				       .record_generation = s->record.generation};
+				       .epoch_ms = s->job.epoch_ms};
 
 	if (!s->hello)
 		return;
@@ -58,7 +56,6 @@ void sink_introduce(struct report *r, void *arg)
 	tv_copy(reg.peer, sizeof(reg.peer), s->job.peer.name);
 	tv_copy(reg.arbiter, sizeof(reg.arbiter), s->job.arbiter);
 	tv_copy(reg.mode, sizeof(reg.mode), s->job.mode);
-	tv_copy(reg.record_host, sizeof(reg.record_host), s->record.primary);
 	report_send(r, session_message(SESSION_OP_REGISTER, &reg));
 	sink_send_stats(s);
 }

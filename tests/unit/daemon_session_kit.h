@@ -21,17 +21,6 @@ KIT struct session_register offer(uint64_t generation, const char *session)
 	return r;
 }
 
-/* By the arbiter's record; generation 0: it has none. */
-KIT struct session_register recorded(struct session_register r, const char *host,
-				     uint64_t generation)
-{
-	strcpy(r.arbiter, "file:///x");
-	r.recorded = generation != 0;
-	strcpy(r.record_host, host);
-	r.record_generation = generation;
-	return r;
-}
-
 KIT void send_register(struct end *e, const struct session_register *r)
 {
 	struct session_register of_it = *r;
