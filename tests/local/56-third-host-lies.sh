@@ -40,7 +40,7 @@ for host in $PAIR_HOSTS; do daemon_restart "$host"; done
 protect vm1 --arbiter none
 VM1_ID=$(vm_field hostA vm1 "['id']")
 try "hostA's VM without an arbiter" 'welcome' vm_id="$VM1_ID" generation=$most arbiter=none hello await=welcome bye
-still_protected "hostA's VM offered to hostD without an arbiter"
+await_pair hostA hostB vm1
 kill_side hostB
 await_state 20 hostA vm1 alone
 note=/var/lib/twinvm/generations/$VM1_ID
