@@ -136,13 +136,13 @@ void vm_start_fence(struct vm *vm)
  * May hang with the directory's server, so a process of its own does it. The record of a VM that
  * has changed hosts stays: it is what stops an old primary that was asleep.
  */
-void vm_forget_at_arbiter(struct vm *vm)
+void vm_settle_at_arbiter(struct vm *vm, bool remove)
 {
 	TV_FREE char *job = job_of(vm);
 	struct tv_err e = {0};
 	pid_t pid;
 
-	if (strcmp(vm->saved.arbiter, "none") != 0 && vm->saved.generation == 1 && job &&
-	    spawn("forget", job, NULL, &pid, &e))
+	if (strcmp(vm->saved.arbiter, "none") != 0 && job &&
+	    spawn(remove && vm->saved.generation == 1 ? "forget" : "settle", job, NULL, &pid, &e))
 		tv_log(TV_WARN, "%s: %s", vm->name, e.text);
 }

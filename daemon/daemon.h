@@ -199,7 +199,9 @@ int spawn_look(struct daemon *d, const struct session_register *as, int fd, pid_
 void vm_start_recovery(struct vm *vm);
 /* Stops the VM for good and takes out of it what twinvm added. Its exit comes to vm_fence_done. */
 void vm_start_fence(struct vm *vm);
-void vm_forget_at_arbiter(struct vm *vm);
+/* The VM is over, or not protected any more: no other host may run it, by the record. remove: nor
+ * may any host ask, so that the record is not needed. */
+void vm_settle_at_arbiter(struct vm *vm, bool remove);
 
 /* ---- looking.c: the record of an offered VM ---- */
 /* c waits for the answer, of which cb is called, unless it closes before. -EBUSY, or what starting a
@@ -279,7 +281,7 @@ int daemon_main(const char *config_path);
 /* ---- recover.c: helper processes ---- */
 int recover_main(const char *job_text);
 int fence_main(const char *job_text);
-int forget_main(const char *job_text);
+int settle_main(const char *job_text, bool remove);
 int look_main(const char *job_text, int fd);
 #define LOOK_NONE 7 /* the arbiter has no record; 0: it is in the file */
 #define RECOVER_FENCED 3

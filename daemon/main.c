@@ -36,8 +36,10 @@ static int replicate(int argc, char **argv)
 		return recover_main(argv[3]);
 	if (argc == 4 && !strcmp(argv[2], "fence"))
 		return fence_main(argv[3]);
+	if (argc == 4 && !strcmp(argv[2], "settle"))
+		return settle_main(argv[3], false);
 	if (argc == 4 && !strcmp(argv[2], "forget"))
-		return forget_main(argv[3]);
+		return settle_main(argv[3], true);
 	if (argc == 4 && !strcmp(argv[2], "look"))
 		return look_main(argv[3], 3);
 	fputs(usage, stderr);

@@ -16,7 +16,8 @@
  * thing stays: QEMU gives up an fd set only while its VM runs, so the file of the last device state
  * lies in it.
  *
- * forget_main, after the end of protection: removes the arbiter's record.
+ * settle_main, after the end of protection: the record states that no other host may run the VM, or
+ * is removed.
  *
  * look_main, when another host offers a VM: what the arbiter has on record of it.
  */
@@ -224,7 +225,7 @@ int fence_main(const char *job_text)
  * The VM's record at the arbiter is not needed any more; may hang with the directory's server. Only
  * this host's record is removed, and only after no host can promote by it any more.
  */
-int forget_main(const char *job_text)
+int settle_main(const char *job_text, bool remove)
 {
 	struct fo_arbiter *a = NULL;
 	struct fo_claim c = {0};
@@ -239,7 +240,7 @@ int forget_main(const char *job_text)
 		job_claim(&j, &c);
 		rc = fo_claim(a, FO_ASK_ALONE, &c, &rec, &e);
 	}
-	if (!rc)
+	if (!rc && remove)
 		rc = fo_arbiter_forget(a, j.vm_id, &e);
 	fo_arbiter_close(a);
 	if (rc == TV_E_LOST || rc == -ENODATA)

@@ -106,7 +106,7 @@ static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 		vm_answer(vm, rc ? rc : -EIO, text);
 		if (vm->fresh) {
 			if (vm->now.end.parted)
-				vm_forget_at_arbiter(vm);
+				vm_settle_at_arbiter(vm, true);
 			vm_drop(vm);
 			return;
 		}
@@ -266,9 +266,9 @@ static void forget_source(struct vm *vm, const struct session_rule *r)
 	else
 		vm_answer(vm, r->rc, text);
 	/* A backup that was not reached may ask for the VM later: that it is not to run is on
-	 * record. To no record at all it would ask for ever. */
-	if (r->forget_record && vm->now.end.parted)
-		vm_forget_at_arbiter(vm);
+	 * record then. To no record at all it would ask for ever. */
+	if (r->forget_record)
+		vm_settle_at_arbiter(vm, vm->now.end.parted);
 	vm_drop(vm);
 }
 

@@ -247,7 +247,7 @@ void ask_look(struct asker *a, struct proc *p, void (*done)(void *arg, const str
 	enqueue(a, k);
 }
 
-/* As forget_main() of daemon/recover.c, only that host's. And only the record of the session that has
+/* As settle_main() of daemon/recover.c, only that host's. And only the record of the session that has
  * ended: a later one is of a VM with another id. */
 static void forgotten(void *arg, uint64_t version)
 {
