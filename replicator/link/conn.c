@@ -88,6 +88,7 @@ static unsigned long first_ssl_error(struct bufferevent *bev)
 static void opened(struct repl_conn *c)
 {
 	c->state = CONN_OPEN;
+	SSL_certs_clear(bufferevent_openssl_get_ssl(c->bev)); /* its use was the handshake's */
 	event_del(c->timer);
 	c->last_rx_ns = tv_now_ns();
 	snprintf(c->who, sizeof(c->who), "%s (%s)", c->peer.name, c->where);

@@ -42,6 +42,9 @@ struct repl_tls_conf {
 int repl_tls_new(const struct repl_tls_conf *conf, struct repl_tls **out,
 		 struct tv_err *e) TV_MUST_CHECK;
 void repl_tls_free(struct repl_tls *tls);
+/* For a process that begins no handshake any more: the private key leaves its memory, once those under
+ * way have ended. */
+void repl_tls_forget_key(struct repl_tls *tls);
 
 struct repl_conn;
 struct repl_ops {

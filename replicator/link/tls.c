@@ -6,6 +6,9 @@
  * wrong name gets an alert like one with a wrong CA, both sides can report what happened, and
  * nothing that it sends is parsed. The name must be the expected one, if there is one, and one that
  * the owner admits (repl_tls_conf.admit: the accept-list and the list of revoked names).
+ *
+ * The private key is not openssl's context's, which lives as long as a connection, but is given to
+ * each connection for its handshake: it can be forgotten after that (repl_tls_forget_key).
  */
 #include "replicator/link/tls.h"
 #include "replicator/link/link.h"
@@ -30,12 +33,17 @@ struct rules {
 	int (*admit)(const char *name, const void *arg, struct tv_err *why);
 	const void *admit_arg;
 	char crl[256];
+	EVP_PKEY *key; /* NULL: forgotten */
 };
 
 static void free_rules(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
 {
+	struct rules *rules = ptr;
+
 	(void)parent, (void)ad, (void)idx, (void)argl, (void)argp;
-	free(ptr);
+	if (rules)
+		EVP_PKEY_free(rules->key);
+	free(rules);
 }
 
 static int rules_index(void)
@@ -205,6 +213,32 @@ static int load_crls(SSL_CTX *ctx, const char *path, struct tv_err *e)
 	return 0;
 }
 
+static struct rules *rules_of(const SSL_CTX *ctx)
+{
+	return SSL_CTX_get_ex_data(ctx, rules_index());
+}
+
+/* No copy of its text stays in memory. NULL: openssl has the error. */
+static EVP_PKEY *read_key(const char *path)
+{
+	EVP_PKEY *key = NULL;
+	char *text = NULL;
+	size_t bytes = 0;
+	BIO *bio;
+
+	if (tv_read_file(path, 1 << 20, &text, &bytes)) {
+		ERR_raise(ERR_LIB_SYS, errno);
+		return NULL;
+	}
+	bio = BIO_new_mem_buf(text, (int)bytes);
+	if (bio)
+		key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
+	BIO_free(bio);
+	OPENSSL_cleanse(text, bytes);
+	free(text);
+	return key;
+}
+
 static int load_files(SSL_CTX *ctx, const struct repl_tls_conf *conf, struct tv_err *e)
 {
 	const char *ca = conf->ca, *cert = conf->cert, *key = conf->key;
@@ -213,10 +247,10 @@ static int load_files(SSL_CTX *ctx, const struct repl_tls_conf *conf, struct tv_
 		return file_fail(e, "CA certificate", ca);
 	if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1)
 		return file_fail(e, "certificate", cert);
-	SSL_CTX_set_default_passwd_cb(ctx, no_password);
-	/* openssl compares the key with the certificate here, so a mismatch shows now. */
-	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1 &&
-	    SSL_CTX_check_private_key(ctx) == 1)
+	rules_of(ctx)->key = read_key(key);
+	/* A mismatch shows now. */
+	if (rules_of(ctx)->key &&
+	    X509_check_private_key(SSL_CTX_get0_certificate(ctx), rules_of(ctx)->key) == 1)
 		return conf->crl && conf->crl[0] ? load_crls(ctx, conf->crl, e) : 0;
 	if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH ||
 	    ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH)
@@ -294,6 +328,14 @@ void repl_tls_free(struct repl_tls *tls)
 	free(tls);
 }
 
+void repl_tls_forget_key(struct repl_tls *tls)
+{
+	struct rules *rules = rules_of(tls->ctx);
+
+	EVP_PKEY_free(rules->key); /* openssl wipes it */
+	rules->key = NULL;
+}
+
 SSL_CTX *tls_ctx_get(struct repl_tls *tls)
 {
 	SSL_CTX_up_ref(tls->ctx);
@@ -303,8 +345,10 @@ SSL_CTX *tls_ctx_get(struct repl_tls *tls)
 SSL *tls_ssl_new(SSL_CTX *ctx, struct tls_peer *peer)
 {
 	SSL *ssl = SSL_new(ctx);
+	struct rules *rules = rules_of(ctx);
 
-	if (ssl && SSL_set_ex_data(ssl, peer_index(), peer) != 1) {
+	if (ssl && (!rules->key || SSL_use_PrivateKey(ssl, rules->key) != 1 ||
+		    SSL_set_ex_data(ssl, peer_index(), peer) != 1)) {
 		SSL_free(ssl);
 		ssl = NULL;
 	}

@@ -154,6 +154,8 @@ static void on_opened(struct repl_conn *c, const char *peer, void *arg)
 	struct sink *s = arg;
 
 	(void)c;
+	repl_tls_forget_key(
+		s->tls); /* whoever takes this process over from here on does not get it */
 	tv_close_fd(&s->latch_fd); /* twinvmd counts this connection as authenticated */
 	tv_copy(s->job.peer.name, sizeof(s->job.peer.name), peer);
 }
