@@ -98,6 +98,9 @@ void recv_behind_error(struct repl_conn *c, unsigned long *ssl_error, bool *clea
 void flow_pump(struct repl_conn *c);
 void flow_written(struct repl_conn *c);
 void flow_check_finished(struct repl_conn *c);
+/* repl_send without mending what it sends: the connection must be up. The hostile peer of the tests
+ * sends by it. */
+int flow_send_control(struct repl_conn *c, const Twinvm__Control *msg, bool urgent) TV_MUST_CHECK;
 
 static inline bool conn_is_up(const struct repl_conn *c)
 {

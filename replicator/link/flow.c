@@ -139,7 +139,7 @@ static void accepted(struct repl_conn *c, bool in_order)
 	flow_pump(c);
 }
 
-static int send_control(struct repl_conn *c, const Twinvm__Control *msg, bool urgent)
+int flow_send_control(struct repl_conn *c, const Twinvm__Control *msg, bool urgent)
 {
 	size_t n = twinvm__control__get_packed_size(msg);
 	struct send_frame *f;
@@ -170,7 +170,7 @@ int repl_send(struct repl_conn *c, const Twinvm__Control *msg, bool urgent)
 	rc = control_mend(msg, &mended);
 	if (rc)
 		return rc;
-	rc = send_control(c, msg, urgent);
+	rc = flow_send_control(c, msg, urgent);
 	control_unmend(&mended);
 	return rc;
 }

@@ -23,6 +23,7 @@
  * message (but those that come all the time), and at last "closed: WHY". Exit status 0; 2: a wrong
  * action; 3: nothing happened for 30 s.
  */
+#include "replicator/link/conn_int.h"
 #include "replicator/link/link.h"
 
 #include <arpa/inet.h>
@@ -68,7 +69,8 @@ static void send_msg(Twinvm__Control__MsgCase what, void *body)
 
 	msg.msg_case = what;
 	msg.hello = body; /* a union of pointers */
-	while (!peer.closed && (rc = repl_send(peer.conn, &msg, false)) == -ENOBUFS)
+	/* As it is: repl_send would mend a string that no peer may send. */
+	while (!peer.closed && (rc = flow_send_control(peer.conn, &msg, false)) == -ENOBUFS)
 		event_base_loop(peer.base, EVLOOP_ONCE);
 	if (rc && !peer.closed)
 		printf("not sent: %s\n", strerror(-rc));
