@@ -102,11 +102,36 @@ static bool has_entry(const struct daemon *d, const char *vm_id)
 	return false;
 }
 
-/* How many notes there are of that host's VMs without an entry; oldest becomes the path of one. */
-static unsigned count_of(const struct daemon *d, const char *host, char *oldest, size_t room)
+/* Of that host's VMs without an entry: how many there are, and the path of the oldest. */
+struct count {
+	const char *host;
+	unsigned n;
+	struct timespec first;
+	char oldest[600];
+};
+
+static bool is_before(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
+}
+
+static void count_one(const struct daemon *d, const char *path, struct count *c)
+{
+	struct fo_own own = {0};
+	struct stat st;
+
+	if (stat(path, &st) || load(d, path, &own, NULL) || strcmp(own.host, c->host) != 0)
+		return;
+	if (!c->n++ || is_before(&st.st_mtim, &c->first)) {
+		c->first = st.st_mtim;
+		tv_copy(c->oldest, sizeof(c->oldest), path);
+	}
+}
+
+/* c: NULL: only how many notes there are at all, which costs little. */
+static unsigned walk(const struct daemon *d, struct count *c)
 {
 	char folder[256], path[600];
-	struct timespec first = {0};
 	struct dirent *ent;
 	unsigned n = 0;
 	DIR *dir;
@@ -114,18 +139,12 @@ static unsigned count_of(const struct daemon *d, const char *host, char *oldest,
 	snprintf(folder, sizeof(folder), "%s/generations", d->conf.state_dir);
 	dir = opendir(folder);
 	while (dir && (ent = readdir(dir))) {
-		struct fo_own own = {0};
-		struct stat st;
-
-		snprintf(path, sizeof(path), "%s/%s", folder, ent->d_name);
-		if (!is_id(ent->d_name) || has_entry(d, ent->d_name) || stat(path, &st) ||
-		    load(d, path, &own, NULL) || strcmp(own.host, host) != 0)
+		if (!is_id(ent->d_name))
 			continue;
-		if (!n++ || st.st_mtim.tv_sec < first.tv_sec ||
-		    (st.st_mtim.tv_sec == first.tv_sec && st.st_mtim.tv_nsec < first.tv_nsec)) {
-			first = st.st_mtim;
-			tv_copy(oldest, room, path);
-		}
+		n++;
+		snprintf(path, sizeof(path), "%s/%s", folder, ent->d_name);
+		if (c && !has_entry(d, ent->d_name))
+			count_one(d, path, c);
 	}
 	if (dir)
 		closedir(dir);
@@ -134,10 +153,14 @@ static unsigned count_of(const struct daemon *d, const char *host, char *oldest,
 
 static void make_room(const struct daemon *d, const char *host)
 {
-	char oldest[600];
+	struct count c;
 
-	while (count_of(d, host, oldest, sizeof(oldest)) >= KEEP_PER_HOST && !unlink(oldest))
-		;
+	if (walk(d, NULL) < KEEP_PER_HOST)
+		return;
+	do {
+		c = (struct count){.host = host};
+		walk(d, &c);
+	} while (c.n >= KEEP_PER_HOST && !unlink(c.oldest));
 }
 
 /* The note as text; NULL: it is that already. */
