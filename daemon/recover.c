@@ -260,7 +260,7 @@ int look_main(const char *job_text, int fd)
 	int rc = job_from_text(job_text, &j, &e);
 
 	tv_log_init("look");
-	if (!rc) /* the URL is the peer's */
+	if (!rc) /* the URL is the peer's; the configuration is read anew, as by a sink */
 		rc = config_check_arbiter(&j.conf, j.arbiter, &e);
 	if (!rc)
 		rc = open_arbiter(&j, &a, &e);

@@ -286,7 +286,6 @@ static void register_backup(struct daemon *d, struct ctl *c, const struct sessio
 {
 	struct vm *vm = vm_by_id(d, as->vm_id);
 	struct tv_err e = {0};
-	int rc;
 
 	if (!as->name[0] || !as->generation || as->generation > INT64_MAX || !as->arbiter[0]) {
 		ctl_close_when_sent(c);
@@ -296,14 +295,9 @@ static void register_backup(struct daemon *d, struct ctl *c, const struct sessio
 		adopt(vm, c, as);
 		return;
 	}
-	rc = config_check_arbiter(&d->conf, as->arbiter, &e);
-	if (!rc && !names_arbiter(as)) {
+	if (!names_arbiter(as))
 		judge(d, c, as, NULL);
-		return;
-	}
-	if (!rc)
-		rc = looking_begin(d, c, as, looked, &e);
-	if (rc)
+	else if (looking_begin(d, c, as, looked, &e))
 		refuse(c, e.text);
 }
 
