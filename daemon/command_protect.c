@@ -110,6 +110,8 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish 
 		     struct tv_err *e)
 {
 	const char *what = command_text(msg, "vm", "");
+	/* A VM that came here by a failover has the user of standbys. */
+	char users[sizeof(d->conf.vm_users) + sizeof(d->conf.standby_user) + 1];
 	struct vm *same;
 	bool several;
 	int rc;
@@ -120,8 +122,8 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish 
 		rc = config_peer(&d->conf, command_text(msg, "to", ""), &w->peer, e);
 	if (rc)
 		return rc;
-	rc = hv_find(*vm ? (*vm)->saved.qemu.qmp_path : what, d->conf.vm_users, is_no_vm, d,
-		     &w->qemu, e);
+	snprintf(users, sizeof(users), "%s:%s", d->conf.standby_user, d->conf.vm_users);
+	rc = hv_find(*vm ? (*vm)->saved.qemu.qmp_path : what, users, is_no_vm, d, &w->qemu, e);
 	if (rc == -ENOENT && !*vm && kept_find(d, what))
 		return tv_fail(e, TV_E_REFUSED,
 			       "%s was stopped here because another host runs it: see 'twinvm "

@@ -25,8 +25,6 @@ struct hv_standby_conf {
 	void *host_arg;
 	const char *dir;    /* run directory of this VM on this host; exists, private to us */
 	const char *bridge; /* that tap NICs join at promotion; NULL: none. Only checked here */
-	/* Names of created taps: prefix + number; NULL: "tv" + part of the id. */
-	const char *tap_prefix;
 	const char *vm_id;
 	/* Raw images for desc["disks"], in that order; a VM with writable disks needs as many. */
 	const char *const *replicas;

@@ -1,67 +1,153 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a standby leaves in its run directory, and how it goes away again after any kind of end. */
+/*
+ * What lies on this host because of a standby: its run directory, and how that becomes empty after
+ * any kind of end; its images, which another process makes. QEMU, and for the images that other
+ * process, may have put anything in a file's place: nothing here follows a link.
+ */
 #include "hv/host/files.h"
 #include "hv/host/host.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#define LIST_LIMIT (1u << 20)
+#define MAX_DEPTH 16
+#define BACKLOG 1
 
-/* A name right inside dir, as far as it goes in this word. Commas and quotes end it. */
-static bool name_in_word(const char *word, const char *dir, char *name, size_t room)
+/* ---- the run directory ---- */
+
+const char *hv_host_name(const char *dir)
 {
-	size_t n = strlen(dir);
-	const char *p = strstr(word, dir);
+	const char *slash = strrchr(dir, '/');
 
-	if (!p || p[n] != '/')
-		return false;
-	p += n + 1;
-	snprintf(name, room, "%.*s", (int)strcspn(p, ",/\""), p);
-	return *name != '\0';
+	return slash ? slash + 1 : dir;
 }
 
-int hv_host_note_files(const char *dir, char *const *argv, struct tv_err *e)
+static void empty_folder(int at, const char *name, unsigned depth)
 {
-	char path[4200], name[512];
-	struct tv_buf b;
-	int rc = 0;
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct dirent *de;
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 
-	snprintf(path, sizeof(path), "%s/" HV_HOST_FILES, dir);
-	tv_buf_init(&b, LIST_LIMIT);
-	for (char *const *p = argv + 1; *p && !rc; p++) {
-		if (!name_in_word(*p, dir, name, sizeof(name)))
-			continue;
-		rc = tv_buf_add(&b, name, strlen(name));
-		if (!rc)
-			rc = tv_buf_add(&b, "\n", 1);
+	if (!d) {
+		tv_close_fd(&fd);
+		return;
 	}
-	if (!rc)
-		rc = tv_write_file(path, b.data ? (char *)b.data : "", b.bytes);
-	tv_buf_dispose(&b);
-	if (rc)
-		return tv_fail(e, rc, "cannot write %s: %s", path, tv_strerror(rc));
-	return 0;
+	while ((de = readdir(d))) {
+		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
+			continue;
+		if (!unlinkat(dirfd(d), de->d_name, 0) || depth == MAX_DEPTH)
+			continue;
+		empty_folder(dirfd(d), de->d_name, depth + 1);
+		(void)unlinkat(dirfd(d), de->d_name, AT_REMOVEDIR);
+	}
+	closedir(d);
 }
 
 void hv_host_remove_files(const char *dir, bool with_log)
 {
-	TV_FREE char *text = NULL;
-	char path[4200], *save = NULL;
+	TV_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	snprintf(path, sizeof(path), "%s/" HV_HOST_FILES, dir);
-	if (!tv_read_file(path, LIST_LIMIT, &text, NULL))
-		unlink(path);
-	for (char *l = text ? strtok_r(text, "\n", &save) : NULL; l;
-	     l = strtok_r(NULL, "\n", &save)) {
-		if (strchr(l, '/') || !strcmp(l, "..") || !strcmp(l, "."))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, l);
-		unlink(path);
-	}
-	if (with_log) {
-		snprintf(path, sizeof(path), "%s/" HV_HOST_LOG, dir);
-		unlink(path);
-	}
+	if (fd < 0)
+		return;
+	empty_folder(fd, HV_HOST_FOLDER_NAME, 0);
+	(void)unlinkat(fd, HV_HOST_FOLDER_NAME, AT_REMOVEDIR);
+	(void)unlinkat(fd, HV_HOST_QMP, 0);
+	if (with_log)
+		(void)unlinkat(fd, HV_HOST_LOG, 0);
+}
+
+int hv_host_make_folder(const char *dir, const struct hv_host_user *u, struct tv_err *e)
+{
+	TV_CLOSE int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	char path[512];
+	int rc;
+
+	if (at >= 0 && !mkdirat(at, HV_HOST_FOLDER_NAME, 0700))
+		fd = openat(at, HV_HOST_FOLDER_NAME,
+			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fchown(fd, u->uid, u->gid))
+		return tv_fail(e, -errno, "cannot make %s/" HV_HOST_FOLDER_NAME ": %s", dir,
+			       strerror(errno));
+	snprintf(path, sizeof(path), "%s/" HV_HOST_FOLDER_NAME, dir);
+	rc = hv_host_user_try(u, path, O_RDONLY | O_DIRECTORY);
+	return rc ? tv_fail(e, rc,
+			    "the user %s, who runs standbys, cannot reach %s: %s; let everybody "
+			    "pass through each folder above it (chmod o+x), or name another "
+			    "'run_dir'",
+			    u->name, path, tv_strerror(rc))
+		  : 0;
+}
+
+void hv_host_let_pass(const char *dir)
+{
+	TV_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd >= 0 && !fstat(fd, &st) && st.st_uid == geteuid() && (st.st_mode & 0011) != 0011)
+		(void)!fchmod(fd, (st.st_mode & 07777) | 0011);
+}
+
+/* ---- images ---- */
+
+static int give(const char *path, const struct hv_host_user *u)
+{
+	TV_CLOSE int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), dir = -1;
+	struct stat st, folder;
+	char up[512];
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	snprintf(up, sizeof(up), "%.*s", (int)(strrchr(path, '/') - path), path);
+	dir = open(up, O_PATH | O_CLOEXEC);
+	if (dir < 0 || fstat(dir, &folder))
+		return -errno;
+	/* A second name of somebody else's file is not ours to give away. */
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != folder.st_uid)
+		return -EPERM;
+	if (st.st_gid == u->gid && (st.st_mode & 0777) == 0660)
+		return 0;
+	return fchown(fd, (uid_t)-1, u->gid) || fchmod(fd, 0660) ? -errno : 0;
+}
+
+int hv_host_give_image(const char *path, const struct hv_host_user *u, struct tv_err *e)
+{
+	int rc = give(path, u);
+
+	if (rc)
+		return tv_fail(e, rc, "cannot give the image %s to the group of user %s: %s", path,
+			       u->name, tv_strerror(rc));
+	rc = hv_host_user_try(u, path, O_RDWR);
+	return rc ? tv_fail(e, rc,
+			    "the user %s, who runs standbys, cannot open the image %s: %s; let "
+			    "everybody pass through each folder above it (chmod o+x), or name "
+			    "another 'replica_dir'",
+			    u->name, path, tv_strerror(rc))
+		  : 0;
+}
+
+/* ---- the monitor's socket ---- */
+
+int hv_host_listen(const char *path, int *fd, struct tv_err *e)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int rc = 0;
+
+	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (*fd < 0 || !tv_copy(a.sun_path, sizeof(a.sun_path), path))
+		rc = *fd < 0 ? -errno : -ENAMETOOLONG;
+	/* The mode of a socket that is not bound yet is that of its file: no moment is open. */
+	if (!rc && (fchmod(*fd, 0600) || bind(*fd, (struct sockaddr *)&a, sizeof(a)) ||
+		    listen(*fd, BACKLOG)))
+		rc = -errno;
+	if (!rc)
+		return 0;
+	tv_close_fd(fd);
+	return tv_fail(e, rc, "cannot listen on %s: %s", path, tv_strerror(rc));
 }

@@ -1,13 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a standby's QEMU leaves in its run directory. Private to hv/host. */
+/* A standby's run directory, and its images. Private to hv/host. */
 #ifndef HV_HOST_FILES_H
 #define HV_HOST_FILES_H
 
-#include "common/common.h"
+#include "hv/host/user.h"
 
-/* Writes down which files in dir this command line makes QEMU create. */
-int hv_host_note_files(const char *dir, char *const *argv, struct tv_err *e) TV_MUST_CHECK;
-/* Removes them; with_log: standby.log too. */
+/* The last part of a run directory: names the VM's images and its control group. */
+const char *hv_host_name(const char *dir);
+/* Makes DIR/vm, empty, in which only that user may do anything: for what QEMU itself makes. */
+int hv_host_make_folder(const char *dir, const struct hv_host_user *u,
+			struct tv_err *e) TV_MUST_CHECK;
+/* Removes DIR/vm and the monitor's socket; with_log: QEMU's log too. */
 void hv_host_remove_files(const char *dir, bool with_log);
+/* Lets everybody pass through a folder of this process's user; nobody sees what is in it. */
+void hv_host_let_pass(const char *dir);
+/*
+ * An image gets that user's group, which may write it. It must be a file of the folder's owner.
+ * Then: can the user open it?
+ */
+int hv_host_give_image(const char *path, const struct hv_host_user *u,
+		       struct tv_err *e) TV_MUST_CHECK;
+/* The monitor's socket, listened on: root's, who alone connects. */
+int hv_host_listen(const char *path, int *fd, struct tv_err *e) TV_MUST_CHECK;
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One standby's QEMU, as a process with rights on this host sees it: see host.h. */
-#include "hv/host/host.h"
+#include "hv/host/host_int.h"
+#include "hv/host/cgroup.h"
 #include "hv/host/files.h"
-#include "hv/host/spawn.h"
 #include "hv/host/taps.h"
 
 #include <errno.h>
@@ -16,32 +16,39 @@
 
 #define KILL_MS 10000
 
-struct hv_host {
-	char dir[4096];
-	char qmp_path[108];
-	char bridge[IFNAMSIZ]; /* "": an operator attaches the taps */
-	pid_t pid;	       /* of the QEMU started last */
-	int pidfd;
-	char taps[HV_HOST_MAX_TAPS][IFNAMSIZ];
-	unsigned n_taps;
-};
+static int take_conf(struct hv_host *h, const struct hv_host_conf *c, struct tv_err *e)
+{
+	int n = snprintf(h->qmp_path, sizeof(h->qmp_path), "%s/" HV_HOST_QMP, c->dir);
+
+	if (n < 0 || (size_t)n >= sizeof(h->qmp_path))
+		return tv_fail(e, -ENAMETOOLONG,
+			       "the run directory's name %s is too long for a socket", c->dir);
+	if (!tv_copy(h->bridge, sizeof(h->bridge), c->bridge))
+		return tv_fail(e, -EINVAL, "%s is no name of a bridge", c->bridge);
+	/* The number of a tap is behind it. */
+	if (!tv_copy(h->tap_prefix, sizeof(h->tap_prefix) - 2, c->tap_prefix))
+		return tv_fail(e, -EINVAL, "%s is too long for the beginning of taps' names",
+			       c->tap_prefix);
+	if (!tv_copy(h->dir, sizeof(h->dir), c->dir) ||
+	    !tv_copy(h->state_dir, sizeof(h->state_dir), c->state_dir) ||
+	    !tv_copy(h->replica_dir, sizeof(h->replica_dir), c->replica_dir) ||
+	    !tv_copy(h->media, sizeof(h->media), c->media))
+		return tv_fail(e, -ENAMETOOLONG, "the name of a folder is too long");
+	snprintf(h->run_dir, sizeof(h->run_dir), "%.*s", (int)(hv_host_name(h->dir) - h->dir),
+		 h->dir);
+	return hv_host_user_find(c->user ? c->user : "", &h->user, e);
+}
 
 int hv_host_new(const struct hv_host_conf *conf, struct hv_host **out, struct tv_err *e)
 {
 	struct hv_host *h = calloc(1, sizeof(*h));
-	int n, rc = 0;
+	int rc;
 
 	*out = NULL;
 	if (!h)
 		return tv_fail(e, -ENOMEM, "no memory for the standby");
-	h->pidfd = -1;
-	n = snprintf(h->qmp_path, sizeof(h->qmp_path), "%s/" HV_HOST_QMP, conf->dir);
-	if (n < 0 || (size_t)n >= sizeof(h->qmp_path))
-		rc = tv_fail(e, -ENAMETOOLONG,
-			     "the run directory's name %s is too long for a socket", conf->dir);
-	else if (!tv_copy(h->bridge, sizeof(h->bridge), conf->bridge))
-		rc = tv_fail(e, -EINVAL, "%s is no name of a bridge", conf->bridge);
-	tv_copy(h->dir, sizeof(h->dir), conf->dir);
+	h->pidfd = h->ram_fd = -1;
+	rc = take_conf(h, conf, e);
 	if (rc)
 		free(h);
 	else
@@ -54,20 +61,11 @@ void hv_host_free(struct hv_host *h)
 	if (!h)
 		return;
 	tv_close_fd(&h->pidfd);
+	tv_close_fd(&h->ram_fd);
 	free(h);
 }
 
-void hv_host_qemu_init(struct hv_host_qemu *q)
-{
-	*q = (struct hv_host_qemu){.pidfd = -1, .fds = HV_PROC_FDS_NONE, .log_fd = -1};
-}
-
-void hv_host_qemu_dispose(struct hv_host_qemu *q)
-{
-	tv_close_fd(&q->pidfd);
-	tv_close_fd(&q->log_fd);
-	hv_proc_close(&q->fds);
-}
+/* ---- what the user may open ---- */
 
 static int run_qemu(void *arg, const char *binary, struct hv_qemu *out, json_t **machines,
 		    struct tv_err *e)
@@ -79,61 +77,26 @@ static int run_qemu(void *arg, const char *binary, struct hv_qemu *out, json_t *
 	return hv_qemu_run(binary, name, out, machines, e);
 }
 
-/* ---- start ---- */
-
-/* One that has ended at once has no memory to open: what it printed is the news. */
-static int open_all(struct hv_host *h, const char *log, struct hv_host_qemu *out, struct tv_err *e)
+static int check(void *arg, const struct hv_host_file *f, struct tv_err *e)
 {
+	struct hv_host *h = arg;
+	struct hv_host_user u = h->user;
+	char name[65] = "this host";
 	int rc;
 
-	out->log_fd = open(log, O_RDONLY | O_CLOEXEC);
-	if (out->log_fd < 0)
-		return tv_fail(e, -errno, "cannot read %s: %s", log, strerror(errno));
-	out->pidfd = fcntl(h->pidfd, F_DUPFD_CLOEXEC, 3);
-	if (out->pidfd < 0)
-		return tv_fail(e, -errno, "no descriptor for the standby: %s", strerror(errno));
-	rc = hv_proc_open(h->pid, &out->fds);
-	if (rc == -ESRCH || rc == -ENOENT)
-		rc = 0;
-	return rc ? tv_fail(e, rc, "cannot open the memory of the standby QEMU (pid %d): %s",
-			    (int)h->pid, tv_strerror(rc))
+	if (f->what == HV_HOST_KVM)
+		return hv_host_user_kvm(&u, e);
+	rc = hv_host_user_try(&u, f->path,
+			      O_RDONLY | (f->what == HV_HOST_FOLDER ? O_DIRECTORY : 0));
+	gethostname(name, sizeof(name) - 1);
+	return rc ? tv_fail(e, -ENOTSUP,
+			    "the user %s on %s, who runs standbys, cannot read %s: %s; there: "
+			    "chmod o+r it, and o+x each folder above it",
+			    u.name, name, f->path, tv_strerror(rc))
 		  : 0;
 }
 
-static int start(void *arg, const struct hv_host_start *what, struct hv_host_qemu *out,
-		 struct tv_err *e)
-{
-	struct hv_host *h = arg;
-	char log[sizeof(h->dir) + 32];
-	int rc;
-
-	hv_host_qemu_init(out);
-	tv_close_fd(&h->pidfd);
-	h->n_taps = what->n_taps;
-	memcpy(h->taps, what->taps, sizeof(h->taps));
-	hv_host_remove_files(h->dir, !what->again);
-	unlink(h->qmp_path);
-	rc = hv_host_note_files(h->dir, what->argv, e);
-	if (rc)
-		return rc;
-	snprintf(log, sizeof(log), "%s/" HV_HOST_LOG, h->dir);
-	/* Not in the primary's folder: all paths are whole, and a name of its own must not be
-	 * found there. */
-	rc = hv_host_spawn(what->binary, what->argv, "/", log, &h->pid, &h->pidfd, e);
-	if (rc)
-		return rc;
-	out->pid = h->pid;
-	out->start_ticks = tv_pid_start_ticks(h->pid);
-	rc = open_all(h, log, out, e);
-	if (rc) {
-		hv_host_qemu_dispose(out);
-		(void)!hv_pidfd_kill(h->pidfd, KILL_MS);
-		hv_host_remove_files(h->dir, false);
-	}
-	return rc;
-}
-
-/* ---- the rest ---- */
+/* ---- the running QEMU ---- */
 
 static int connect_qmp(void *arg, int *fd, struct tv_err *e)
 {
@@ -169,11 +132,13 @@ static void clean(void *arg, bool with_log)
 	struct hv_host *h = arg;
 
 	hv_host_remove_files(h->dir, with_log);
+	hv_host_cgroup_remove("/proc/self/mountinfo", hv_host_name(h->dir));
 }
 
 const struct hv_host_ops hv_host_ops = {
 	.qemu = run_qemu,
-	.start = start,
+	.check = check,
+	.start = hv_host_start,
 	.qmp = connect_qmp,
 	.signal = send_signal,
 	.taps = attach_taps,
@@ -188,4 +153,5 @@ void hv_host_reap(pid_t pid, uint64_t start_ticks, const char *dir)
 	if (pidfd >= 0 && start_ticks && tv_pid_start_ticks(pid) == start_ticks)
 		(void)!hv_pidfd_kill(pidfd, KILL_MS);
 	hv_host_remove_files(dir, true);
+	hv_host_cgroup_remove("/proc/self/mountinfo", hv_host_name(dir));
 }

@@ -24,11 +24,23 @@
 #include <net/if.h>
 
 #define HV_HOST_MAX_TAPS 16
+#define HV_HOST_MAX_QUEUES 48 /* of all taps together */
+/* What QEMU has open when it starts, besides 0 to 2. */
+#define HV_HOST_FD_QMP 3  /* its monitor's socket, listened on */
+#define HV_HOST_FD_RAM 4  /* the file of its main memory */
+#define HV_HOST_FD_TAPS 5 /* its taps' queues, in order */
 
 /* Chosen on this host, by its configuration and its own names: never by a peer. */
 struct hv_host_conf {
 	const char *dir;    /* the standby's run directory; exists */
 	const char *bridge; /* that taps join at promotion; NULL: none, an operator attaches them */
+	const char *tap_prefix; /* taps' names, but for their number; at most 12 letters */
+	const char *user;	/* that QEMU runs as; never root */
+	/* The images' folder: those of this VM are NAME-0.raw and so on, where NAME is the run
+	 * directory's last part. */
+	const char *replica_dir;
+	const char *state_dir; /* where also other VMs' files are; NULL: none */
+	const char *media;     /* folders ("/a:/b") of files that a standby may read; may be NULL */
 };
 struct hv_host;
 int hv_host_new(const struct hv_host_conf *conf, struct hv_host **out,
@@ -36,14 +48,27 @@ int hv_host_new(const struct hv_host_conf *conf, struct hv_host **out,
 /* QEMU is left as it is. NULL is allowed. */
 void hv_host_free(struct hv_host *h);
 
+struct hv_host_tap {
+	unsigned char queues;
+	bool no_vnet_hdr; /* frames without virtio's header */
+};
 /* What to start. */
 struct hv_host_start {
 	const char *binary;
-	char *const *argv; /* argv[0] is replaced by binary */
-	bool again;	   /* after an earlier one: its log is continued, not begun anew */
-	/* Names of the taps on the command line. */
-	char taps[HV_HOST_MAX_TAPS][IFNAMSIZ];
+	char *const *argv;
+	bool again; /* after an earlier one: its log is kept until then */
+	bool kvm;
+	uint64_t ram_bytes;    /* of main memory; again: the same memory as before */
+	uint64_t memory_bytes; /* of the guest, all of it */
+	struct hv_host_tap taps[HV_HOST_MAX_TAPS];
 	unsigned n_taps;
+	char images[HV_MAX_DISKS][64]; /* names in replica_dir */
+	unsigned n_images;
+};
+/* A file that QEMU is to open. */
+struct hv_host_file {
+	enum { HV_HOST_FILE, HV_HOST_FOLDER, HV_HOST_KVM } what;
+	char path[1024]; /* "": /dev/kvm */
 };
 /* What came of it. */
 struct hv_host_qemu {
@@ -51,6 +76,7 @@ struct hv_host_qemu {
 	uint64_t start_ticks;
 	int pidfd;		/* readable when QEMU has ended */
 	struct hv_proc_fds fds; /* its memory, its map, its program */
+	int ram_fd;		/* the file of its main memory */
 	int log_fd;		/* what it prints, to be read */
 };
 void hv_host_qemu_init(struct hv_host_qemu *q);
@@ -61,6 +87,8 @@ struct hv_host_ops {
 	/* Runs that QEMU without a machine, and asks it what it can do: as hv_qemu_run. */
 	int (*qemu)(void *arg, const char *binary, struct hv_qemu *out, json_t **machines,
 		    struct tv_err *e) TV_MUST_CHECK;
+	/* Can QEMU's user open it? The sentence names the user, the host and the remedy. */
+	int (*check)(void *arg, const struct hv_host_file *f, struct tv_err *e) TV_MUST_CHECK;
 	/* Starts QEMU; what an earlier one left in the run directory is removed before. When it
 	 * fails, nothing runs. */
 	int (*start)(void *arg, const struct hv_host_start *what, struct hv_host_qemu *out,
@@ -92,7 +120,7 @@ int hv_host_find_emulator(const char *folders, const char *name, char **out) TV_
 
 /* ---- names in the run directory ---- */
 #define HV_HOST_LOG "standby.log"
-#define HV_HOST_FILES "standby.files" /* what else lies there because of QEMU, a name a line */
+#define HV_HOST_FOLDER_NAME "vm" /* QEMU's own: what it makes itself */
 #define HV_HOST_QMP "standby.qmp"
 
 #endif

@@ -5,23 +5,38 @@
  * hold its pidfd, and no other process can be meant.
  */
 #include "hv/host/spawn.h"
+#include "hv/host/cage.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define FIRST_FD 3
+#define AWAY_FD 256 /* where descriptors are while their numbers are being given out */
+
 extern char **environ;
 
 struct plan { /* all that the grandchild needs, made before the fork */
-	const char *path, *cwd;
-	char *const *argv;
+	const struct hv_host_spawn *s;
 	int log_fd, null_fd;
 	int go[2], answer[2];
+};
+/* Why a grandchild ended before it became the program. */
+struct failure {
+	int err;
+	enum { IN_FILES, IN_USER, IN_CAGE, IN_EXEC } step;
+};
+static const char *const steps[] = {
+	[IN_FILES] = "its descriptors",
+	[IN_USER] = "its user",
+	[IN_CAGE] = "what it may open (Landlock)",
+	[IN_EXEC] = "the program",
 };
 
 static void reset_signals(void)
@@ -35,25 +50,62 @@ static void reset_signals(void)
 	pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
+static int move_away(int *fd)
+{
+	*fd = fcntl(*fd, F_DUPFD_CLOEXEC, AWAY_FD);
+	return *fd < 0 ? -errno : 0;
+}
+
+/* 0, 1, 2 and those that go along, from 3 on; all others are closed by the exec. */
+static int arrange_files(const struct plan *p, int *answer, int *cage)
+{
+	int away[64], rc = p->s->n_fds > 64 ? -EMFILE : move_away(answer);
+
+	if (!rc && *cage >= 0)
+		rc = move_away(cage);
+	for (unsigned i = 0; i < p->s->n_fds && !rc; i++) {
+		away[i] = p->s->fds[i];
+		rc = move_away(&away[i]);
+	}
+	if (!rc && (dup2(p->null_fd, 0) < 0 || dup2(p->log_fd, 1) < 0 || dup2(p->log_fd, 2) < 0))
+		rc = -errno;
+	for (unsigned i = 0; i < p->s->n_fds && !rc; i++)
+		rc = dup2(away[i], FIRST_FD + (int)i) < 0 ? -errno : 0;
+	if (!rc && syscall(SYS_close_range, FIRST_FD + p->s->n_fds, ~0u, CLOSE_RANGE_CLOEXEC))
+		rc = -errno;
+	return rc;
+}
+
 /* In the grandchild: only what is allowed after a fork in a process with threads. */
 static void run(const struct plan *p)
 {
+	static const struct rlimit no_limit = {RLIM_INFINITY, RLIM_INFINITY};
+	int answer = p->answer[1], cage = p->s->cage_fd;
+	struct failure f = {0};
 	char go;
-	int err;
 
 	close(p->go[1]);
 	if (tv_read_all(p->go[0], &go, 1))
 		_exit(127);
 	setsid();
 	reset_signals();
-	if (dup2(p->null_fd, 0) >= 0 && dup2(p->log_fd, 1) >= 0 && dup2(p->log_fd, 2) >= 0) {
-		syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
-		if (!p->cwd || chdir(p->cwd))
-			(void)!chdir("/");
-		execve(p->path, p->argv, environ);
+	(void)!chdir("/");
+	(void)setrlimit(RLIMIT_MEMLOCK, &no_limit); /* for -overcommit mem-lock=on */
+	f.step = IN_FILES;
+	f.err = arrange_files(p, &answer, &cage);
+	if (!f.err) {
+		f.step = IN_USER;
+		f.err = hv_host_user_become(p->s->user);
 	}
-	err = errno;
-	(void)!write(p->answer[1], &err, sizeof(err));
+	if (!f.err && cage >= 0) {
+		f.step = IN_CAGE;
+		f.err = hv_host_cage_enter(cage);
+	}
+	if (!f.err) {
+		execve(p->s->path, p->s->argv, environ);
+		f = (struct failure){-errno, IN_EXEC};
+	}
+	(void)!write(answer, &f, sizeof(f));
 	_exit(127);
 }
 
@@ -67,22 +119,31 @@ static void fork_twice(const struct plan *p)
 	_exit(0);
 }
 
-/* The answer is the pid, and after it only an errno if the program could not be run. */
-static int take_answer(struct plan *p, pid_t *pid, int *pidfd)
+static int start_failed(const struct plan *p, int rc, const char *what, struct tv_err *e)
 {
-	int err = 0;
+	return tv_fail(e, rc, "cannot start %s as user %s%s%s: %s", p->s->path, p->s->user->name,
+		       what ? ": " : "", what ? what : "", tv_strerror(rc));
+}
+
+/* The answer is the pid, and after it only a failure if the program could not be run. */
+static int take_answer(struct plan *p, pid_t *pid, int *pidfd, struct tv_err *e)
+{
+	struct failure f;
+	int rc;
 
 	tv_close_fd(&p->answer[1]);
 	if (tv_read_all(p->answer[0], pid, sizeof(*pid)) || *pid <= 0)
-		return -EAGAIN;
+		return start_failed(p, -EAGAIN, NULL, e);
 	*pidfd = (int)syscall(SYS_pidfd_open, *pid, 0);
 	if (*pidfd < 0)
-		return -errno; /* without the byte it ends by itself */
-	if (tv_write_all(p->go[1], "g", 1))
-		return -EPIPE;
-	if (!tv_read_all(p->answer[0], &err, sizeof(err))) {
+		return start_failed(p, -errno, NULL, e); /* without the byte it ends by itself */
+	if (p->s->cgroup && (rc = hv_host_cgroup_add(p->s->cgroup, *pid)))
+		tv_log(TV_WARN, "standby (pid %d): no limits of memory and processes: %s",
+		       (int)*pid, tv_strerror(rc));
+	rc = tv_write_all(p->go[1], "g", 1);
+	if (rc || !tv_read_all(p->answer[0], &f, sizeof(f))) {
 		tv_close_fd(pidfd);
-		return -err;
+		return start_failed(p, rc ? rc : f.err, rc ? NULL : steps[f.step], e);
 	}
 	return 0;
 }
@@ -97,30 +158,27 @@ static void close_plan(struct plan *p)
 	}
 }
 
-int hv_host_spawn(const char *path, char *const *argv, const char *cwd, const char *log_path,
-		  pid_t *pid, int *pidfd, struct tv_err *e)
+int hv_host_spawn(const struct hv_host_spawn *s, pid_t *pid, int *pidfd, struct tv_err *e)
 {
-	struct plan p = {
-		.path = path, .cwd = cwd, .argv = argv, .go = {-1, -1}, .answer = {-1, -1}};
+	struct plan p = {.s = s, .go = {-1, -1}, .answer = {-1, -1}};
 	pid_t child = -1;
 	int rc = 0;
 
 	*pidfd = -1;
 	p.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	p.log_fd = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	p.log_fd = open(s->log_path,
+			O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (p.log_fd < 0)
-		rc = tv_fail(e, -errno, "cannot write %s: %s", log_path, strerror(errno));
+		rc = tv_fail(e, -errno, "cannot write %s: %s", s->log_path, strerror(errno));
 	else if (p.null_fd < 0 || pipe2(p.go, O_CLOEXEC) || pipe2(p.answer, O_CLOEXEC) ||
 		 (child = fork()) < 0)
-		rc = tv_fail(e, -errno, "cannot start %s: %s", path, strerror(errno));
+		rc = start_failed(&p, -errno, NULL, e);
 	if (!rc && !child)
 		fork_twice(&p);
 	if (!rc) {
 		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 			;
-		rc = take_answer(&p, pid, pidfd);
-		if (rc)
-			tv_fail(e, rc, "cannot start %s: %s", path, tv_strerror(rc));
+		rc = take_answer(&p, pid, pidfd, e);
 	}
 	close_plan(&p);
 	return rc;

@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Starting a QEMU that outlives us. Private to hv/host. */
+/* Starting a QEMU that outlives us, with few rights. Private to hv/host. */
 #ifndef HV_HOST_SPAWN_H
 #define HV_HOST_SPAWN_H
 
-#include "common/common.h"
+#include "hv/host/cgroup.h"
+#include "hv/host/user.h"
 
+struct hv_host_spawn {
+	const char *path;
+	char *const *argv;
+	const char *log_path;
+	const int *fds; /* become its 3, 4, ...; it has no others */
+	unsigned n_fds;
+	const struct hv_host_user *user;
+	int cage_fd;			     /* -1: none */
+	const struct hv_host_cgroup *cgroup; /* it is in it before it runs */
+};
 /*
- * Starts a program as a child of init, in its own session, with stdin from /dev/null,
- * stdout and stderr to log_path, and none of our other files. cwd is used when it exists.
+ * Starts a program as a child of init, in its own session, in "/", with stdin from /dev/null,
+ * stdout and stderr to log_path, and the rights of that user only.
  */
-int hv_host_spawn(const char *path, char *const *argv, const char *cwd, const char *log_path,
-		  pid_t *pid, int *pidfd, struct tv_err *e) TV_MUST_CHECK;
+int hv_host_spawn(const struct hv_host_spawn *s, pid_t *pid, int *pidfd,
+		  struct tv_err *e) TV_MUST_CHECK;
 
 #endif

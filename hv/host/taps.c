@@ -1,18 +1,51 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QEMU creates the taps when it starts, and a new tap is down. They join the bridge and go up only
- * at promotion, so that no frames queue up for a VM that does not run, and no bridge learns its
- * address from a second place.
+ * QEMU gets its taps as descriptors, and they vanish with it. A new tap is down. They join the bridge
+ * and go up only at promotion, so that no frames queue up for a VM that does not run, and no bridge
+ * learns its address from a second place.
  */
 #include "hv/host/taps.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <string.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+static int make_queue(const char *name, short flags, int *fd)
+{
+	struct ifreq r = {.ifr_flags = flags};
+
+	tv_copy(r.ifr_name, IFNAMSIZ, name);
+	*fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (*fd < 0 || ioctl(*fd, TUNSETIFF, &r) || ioctl(*fd, TUNSETOWNER, 0))
+		return -errno;
+	return 0;
+}
+
+int hv_host_tap_make(const char *name, unsigned queues, bool vnet_hdr, int *fds, struct tv_err *e)
+{
+	int flags = IFF_TAP | IFF_NO_PI | (vnet_hdr ? IFF_VNET_HDR : 0) |
+		    (queues > 1 ? IFF_MULTI_QUEUE : 0);
+	int rc = 0;
+
+	for (unsigned i = 0; i < queues; i++)
+		fds[i] = -1;
+	/* More queues could be taken for ours where a tap of that name exists. */
+	if (if_nametoindex(name))
+		rc = -EBUSY;
+	for (unsigned i = 0; i < queues && !rc; i++)
+		rc = make_queue(name, (short)flags, &fds[i]);
+	if (!rc)
+		return 0;
+	for (unsigned i = 0; i < queues; i++)
+		tv_close_fd(&fds[i]);
+	return tv_fail(e, rc, "cannot make the tap %s: %s", name, tv_strerror(rc));
+}
 
 static int join(int s, const char *tap, const char *bridge, struct tv_err *e)
 {

@@ -105,7 +105,16 @@ void hv_cmdline_name(char *const *argv, char *out, size_t room)
 	tv_mend_utf8(out); /* it goes into JSON and to peers; and it may have been cut */
 }
 
-/* The path of -chardev socket,id=ID,path=P; empty for other kinds (fd=, host=). */
+static bool own_fd(const char *arg, const char *id, char *out, size_t room)
+{
+	char fd[16];
+
+	return !strcmp(id, HV_QMP_CHARDEV) && hv_opt_get(arg, "backend", "fd", fd, sizeof(fd)) &&
+	       snprintf(out, room, "fd:%s", fd) > 0;
+}
+
+/* The path of -chardev socket,id=ID,path=P; empty for other kinds (fd=, host=), but for our own:
+ * whoever else handed a monitor over keeps it for himself, as libvirt does. */
 static bool chardev_path(char *const *argv, const char *id, char *out, size_t room)
 {
 	char v[4096];
@@ -116,7 +125,8 @@ static bool chardev_path(char *const *argv, const char *id, char *out, size_t ro
 		i++;
 		if (hv_opt_get(argv[i], "backend", "id", v, sizeof(v)) && !strcmp(v, id) &&
 		    hv_opt_get(argv[i], "backend", "backend", v, sizeof(v)) && !strcmp(v, "socket"))
-			return hv_opt_get(argv[i], "backend", "path", out, room);
+			return hv_opt_get(argv[i], "backend", "path", out, room) ||
+			       own_fd(argv[i], id, out, room);
 	}
 	return false;
 }

@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The chardev of a standby's monitor; its socket comes in as a descriptor (hv/host). */
+#define HV_QMP_CHARDEV "tv-qmp"
+
 /* Does arg ("-qmp", "--qmp") name this option ("qmp")? */
 bool hv_arg_is(const char *arg, const char *option);
 /*
@@ -18,7 +21,8 @@ bool hv_opt_get(const char *arg, const char *implied, const char *key, char *out
 void hv_cmdline_name(char *const *argv, char *out, size_t room);
 /*
  * The nth QMP UNIX socket (from 0) of a command line, as written there: -qmp, -qmp-pretty,
- * -mon with mode=control, and the chardevs they name. False when there are no more.
+ * -mon with mode=control, and the chardevs they name; "fd:N" for a standby's own, which came in as
+ * descriptor N. False when there are no more.
  */
 bool hv_cmdline_qmp(char *const *argv, unsigned nth, char *out, size_t room);
 

@@ -29,7 +29,7 @@
 
 #define SERIAL                                                                                \
 	"what the guest writes reaches its chardev at once; on the standby the chardev is a " \
-	"socket or a file in run_dir, or null"
+	"socket or a file in run_dir/VMID/vm, or null"
 
 /* The first line that matches counts. */
 static const struct hv_driver drivers[] = {

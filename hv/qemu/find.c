@@ -44,6 +44,8 @@ static bool reachable_path(const char *root, pid_t pid, const char *raw, char *o
 	struct stat st;
 	int n;
 
+	if (!strncmp(raw, "fd:", 3))
+		return hv_proc_socket(root, pid, atoi(raw + 3), out, room);
 	if (*raw == '/')
 		snprintf(full, sizeof(full), "%s", raw);
 	else if (hv_proc_link(root, pid, "cwd", cwd, sizeof(cwd)))

@@ -51,6 +51,28 @@ bool hv_proc_link(const char *root, pid_t pid, const char *what, char *out, size
 	return true;
 }
 
+bool hv_proc_socket(const char *root, pid_t pid, int fd, char *out, size_t room)
+{
+	char what[32], link[64], path[512], *save = NULL;
+	TV_FREE char *text = NULL;
+	unsigned long want, inode;
+
+	snprintf(what, sizeof(what), "fd/%d", fd);
+	snprintf(path, sizeof(path), "%s/%d/net/unix", root, (int)pid);
+	if (!hv_proc_link(root, pid, what, link, sizeof(link)) ||
+	    sscanf(link, "socket:[%lu]", &want) != 1 || tv_read_file(path, MAPS_LIMIT, &text, NULL))
+		return false;
+	for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+		int at = 0;
+
+		/* Num RefCount Protocol Flags Type St Inode Path */
+		if (sscanf(l, "%*s %*s %*s %*s %*s %*s %lu %n", &inode, &at) == 1 &&
+		    inode == want && at && l[at] == '/')
+			return tv_copy(out, room, l + at);
+	}
+	return false;
+}
+
 /* Not the owner of ROOT/PID: that is root for every process that may not be traced. */
 bool hv_proc_uid(const char *root, pid_t pid, uid_t *uid)
 {

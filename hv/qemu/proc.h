@@ -10,6 +10,8 @@
 char **hv_proc_argv(const char *root, pid_t pid);
 /* Where ROOT/PID/what points to; false when it cannot be read. */
 bool hv_proc_link(const char *root, pid_t pid, const char *what, char *out, size_t room);
+/* The path that a UNIX socket of a process is bound to, by its descriptor; false when it has none. */
+bool hv_proc_socket(const char *root, pid_t pid, int fd, char *out, size_t room);
 /* The real user of a process; false when it cannot be read. */
 bool hv_proc_uid(const char *root, pid_t pid, uid_t *uid);
 /* Is it a QEMU system emulator, by its executable or, where that is hidden, by argv[0]? */

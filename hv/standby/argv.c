@@ -47,8 +47,6 @@ static void rewrite_all(struct hv_rewrite *rw, char *const *argv, unsigned argc)
 
 static void append_ours(struct hv_rewrite *rw)
 {
-	TV_FREE char *qmp = hv_keyval_escape(rw->qmp_path);
-
 	hv_rw_disks_finish(rw);
 	hv_rw_ram_finish(rw);
 	if (rw->qemu->send_configuration) {
@@ -59,8 +57,12 @@ static void append_ours(struct hv_rewrite *rw)
 	hv_rw_put(rw, "none");
 	hv_rw_put(rw, "-monitor");
 	hv_rw_put(rw, "none");
-	hv_rw_put(rw, "-qmp");
-	hv_rw_putf(rw, "unix:%s,server=on,wait=off", qmp ? qmp : "");
+	hv_rw_put(rw, "-chardev");
+	hv_rw_putf(rw, "socket,id=" HV_QMP_CHARDEV ",fd=%d,server=on,wait=off", HV_HOST_FD_QMP);
+	hv_rw_put(rw, "-mon");
+	hv_rw_put(rw, "chardev=" HV_QMP_CHARDEV ",mode=control");
+	hv_rw_put(rw, "-sandbox");
+	hv_rw_put(rw, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	hv_rw_put(rw, "-incoming");
 	hv_rw_put(rw, "defer");
 }
@@ -88,15 +90,13 @@ static char **words_of(json_t *desc, unsigned *n)
 }
 
 int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const struct hv_qemu *qemu,
-		    const char *ram_path, const char *qmp_path, json_t *files, char ***out,
-		    struct tv_err *e)
+		    json_t *files, struct hv_host_start *what, char ***out, struct tv_err *e)
 {
 	struct hv_rewrite rw = {
 		.desc = desc,
 		.conf = conf,
 		.qemu = qemu,
-		.ram_path = ram_path,
-		.qmp_path = qmp_path,
+		.what = what,
 		.files = files,
 		.e = e,
 		.cwd = json_string_value(json_object_get(desc, "cwd")),
@@ -105,6 +105,7 @@ int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const stru
 	unsigned n;
 
 	*out = NULL;
+	what->n_taps = 0;
 	words = words_of(desc, &n);
 	if (!words)
 		return tv_fail(e, -EINVAL, "the VM's description has no command line");

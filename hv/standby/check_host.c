@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Whether this host can run a VM's standby, asked before anything is started. */
+#include "hv/standby/media.h"
 #include "hv/standby/standby_int.h"
 
 #include <errno.h>
@@ -50,11 +51,9 @@ static int check_memory(json_t *desc, struct tv_err *e)
 	return 0;
 }
 
-static int check_bridge(const struct hv_standby_conf *conf, char *const *argv, struct tv_err *e)
+static int check_bridge(const struct hv_standby_conf *conf, bool has_taps, struct tv_err *e)
 {
-	char tap[IFNAMSIZ];
-
-	if (!conf->bridge || !hv_standby_tap(argv, 0, tap) || if_nametoindex(conf->bridge))
+	if (!conf->bridge || !has_taps || if_nametoindex(conf->bridge))
 		return 0;
 	return tv_fail(e, -ENOTSUP,
 		       "the VM's network is to join the bridge %s, which %s does not have",
@@ -143,20 +142,37 @@ int hv_standby_qemu(json_t *desc, const struct hv_standby_conf *conf, char **bin
 	return rc;
 }
 
-static int check_kvm(json_t *desc, struct tv_err *e)
+/* The user that runs standbys must be able to open what its QEMU will. */
+static int check_files(json_t *desc, const struct hv_standby_conf *conf, json_t *files,
+		       struct tv_err *e)
 {
-	if (!json_is_true(json_object_get(desc, "kvm")) || !access("/dev/kvm", R_OK | W_OK))
-		return 0;
-	return tv_fail(e, -ENOTSUP, "the VM runs under KVM, and /dev/kvm on %s cannot be used: %s",
-		       host_name(), strerror(errno));
+	struct hv_host_file f = {.what = HV_HOST_KVM};
+	json_t *v;
+	size_t i;
+	int rc = 0;
+
+	if (json_is_true(json_object_get(desc, "kvm")))
+		rc = conf->host->check(conf->host_arg, &f, e);
+	json_array_foreach(files, i, v) {
+		const char *kind = json_string_value(json_object_get(v, "kind"));
+
+		if (rc)
+			return rc;
+		f.what = !strcmp(kind, HV_MEDIA_FOLDER) ? HV_HOST_FOLDER : HV_HOST_FILE;
+		if (!tv_copy(f.path, sizeof(f.path), json_string_value(json_object_get(v, "path"))))
+			return tv_fail(e, -ENAMETOOLONG, "the name of a file is too long: %.200s",
+				       f.path);
+		rc = conf->host->check(conf->host_arg, &f, e);
+	}
+	return rc;
 }
 
-int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, char *const *argv,
+int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, json_t *files, bool has_taps,
 		     struct tv_err *e)
 {
 	int rc = check_memory(desc, e);
 
 	if (!rc)
-		rc = check_bridge(conf, argv, e);
-	return rc ? rc : check_kvm(desc, e);
+		rc = check_bridge(conf, has_taps, e);
+	return rc ? rc : check_files(desc, conf, files, e);
 }

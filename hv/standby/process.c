@@ -14,28 +14,6 @@
 #define LAST_LINES 3
 #define LAST_BYTES 8192
 
-bool hv_standby_tap(char *const *argv, unsigned nth, char name[IFNAMSIZ])
-{
-	for (char *const *p = argv; *p && p[1]; p++) {
-		struct hv_keyval kv;
-		const char *v;
-		bool found;
-
-		if (strcmp(*p, "-netdev") && strcmp(*p, "-nic") && strcmp(*p, "-net"))
-			continue;
-		if (hv_keyval_parse(&kv, p[1], "type"))
-			continue;
-		v = hv_keyval_get(&kv, "ifname");
-		found = v && nth-- == 0;
-		if (found)
-			snprintf(name, IFNAMSIZ, "%s", v);
-		hv_keyval_dispose(&kv);
-		if (found)
-			return true;
-	}
-	return false;
-}
-
 void hv_standby_last_words(int log_fd, char *out, size_t room)
 {
 	char text[LAST_BYTES + 1], *lines[LAST_LINES], *save = NULL;
@@ -94,16 +72,10 @@ static int connect_qmp(struct hv_standby *sb, struct tv_err *e)
 
 int hv_standby_launch(struct hv_standby *sb, bool again, struct tv_err *e)
 {
-	struct hv_host_start what = {.binary = sb->binary, .argv = sb->argv, .again = again};
-	char more[IFNAMSIZ];
 	int rc;
 
-	while (what.n_taps < HV_HOST_MAX_TAPS &&
-	       hv_standby_tap(sb->argv, what.n_taps, what.taps[what.n_taps]))
-		what.n_taps++;
-	if (hv_standby_tap(sb->argv, HV_HOST_MAX_TAPS, more))
-		return tv_fail(e, -ENOTSUP, "the VM has more than %d taps", HV_HOST_MAX_TAPS);
-	rc = sb->host->start(sb->host_arg, &what, &sb->vm, e);
+	sb->what.again = again;
+	rc = sb->host->start(sb->host_arg, &sb->what, &sb->vm, e);
 	return rc ? rc : connect_qmp(sb, e);
 }
 

@@ -137,12 +137,6 @@ bool hv_rw_parse(struct hv_rewrite *rw, struct hv_keyval *kv, const char *option
 
 static bool is_taken(struct hv_rewrite *rw, const char *name)
 {
-	const char *qmp = strrchr(rw->qmp_path, '/');
-
-	if (!strcmp(name, HV_HOST_LOG) || !strcmp(name, HV_HOST_FILES) ||
-	    !strcmp(name, HV_STANDBY_PROMOTED) || *name == '.' ||
-	    !strcmp(name, qmp ? qmp + 1 : rw->qmp_path))
-		return true;
 	for (unsigned i = 0; i < rw->n_names; i++)
 		if (!strcmp(rw->names[i], name))
 			return true;
@@ -166,7 +160,8 @@ char *hv_rw_local(struct hv_rewrite *rw, const char *path, const char *suffix)
 		return NULL;
 	}
 	rw->names[rw->n_names] = strdup(name);
-	if (!rw->names[rw->n_names] || asprintf(&full, "%s/%s", rw->conf->dir, name) < 0) {
+	if (!rw->names[rw->n_names] ||
+	    asprintf(&full, "%s/" HV_HOST_FOLDER_NAME "/%s", rw->conf->dir, name) < 0) {
 		no_memory(rw);
 		return NULL;
 	}

@@ -17,7 +17,7 @@ struct hv_rewrite {
 	json_t *desc;
 	const struct hv_standby_conf *conf;
 	const struct hv_qemu *qemu; /* that is to run it */
-	const char *ram_path, *qmp_path;
+	struct hv_host_start *what;
 
 	const char *cwd;       /* of the primary's QEMU */
 	const char *main_name; /* RAMBlock name of main RAM */
@@ -28,8 +28,8 @@ struct hv_rewrite {
 
 	char **out;
 	unsigned n, room;
-	char *names[HV_REWRITE_NAMES]; /* used inside conf->dir */
-	unsigned n_names, n_taps;
+	char *names[HV_REWRITE_NAMES]; /* used inside the standby's own folder */
+	unsigned n_names, n_queues;
 	bool disk_found[HV_MAX_DISKS];
 	json_t *files; /* that the standby will read: hv_media_check */
 	int rc;
@@ -55,7 +55,7 @@ void hv_rw_put_keyval(struct hv_rewrite *rw, const char *option, const struct hv
 void hv_rw_set(struct hv_rewrite *rw, struct hv_keyval *kv, const char *key, const char *value);
 bool hv_rw_parse(struct hv_rewrite *rw, struct hv_keyval *kv, const char *option, const char *arg,
 		 const char *implied);
-/* A file name inside conf->dir, from the last part of path, unlike all given before. NULL: failed.
+/* A file name inside the standby's own folder, from the last part of path, unlike all given before. NULL: failed.
  * The caller frees it. */
 char *hv_rw_local(struct hv_rewrite *rw, const char *path, const char *suffix);
 /* Makes a path absolute, seen from the primary's working directory; the caller frees it. */

@@ -2,7 +2,7 @@
 /*
  * Character devices. The number of devices in front must be the same on both sides, so no option
  * disappears; only what is behind them moves: what others connect to or read becomes a socket or
- * file in conf->dir, what belongs to the primary's host alone (terminals, connections to a server,
+ * file in the standby's own folder, what belongs to the primary's host alone (terminals, connections to a server,
  * pipes) becomes null. So nothing that a peer names is opened, and none has to be refused.
  */
 #include "hv/standby/rewrite.h"
@@ -150,6 +150,8 @@ void hv_rw_chardev(struct hv_rewrite *rw, const char *option, const char *arg)
 	if (!backend || !id) {
 		hv_rw_fail(rw, TV_E_REFUSED, "option -chardev %.200s names no back end or no id",
 			   arg);
+	} else if (!strcmp(id, HV_QMP_CHARDEV)) {
+		/* Of a VM that was a standby itself. The new one gets its own. */
 	} else if (hv_allow(HV_ALLOW_CHARDEV, backend)) {
 		put_same(rw, option, &kv, hv_allow(HV_ALLOW_CHARDEV, backend));
 	} else if (!strcmp(backend, "file") && path) {

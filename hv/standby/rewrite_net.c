@@ -1,66 +1,61 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Network back ends. The NICs stay as they are; a tap or a bridge helper becomes a tap that QEMU
- * itself creates and that stays down until promotion. vhost goes: the device is the same without.
+ * Network back ends. The NICs stay as they are; a tap or a bridge helper becomes a tap that this
+ * host makes, that QEMU gets as descriptors, and that stays down until promotion. vhost goes: the device is the same without.
  */
 #include "hv/standby/rewrite.h"
 
-#include <ctype.h>
-#include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* "tv", eight letters or digits of the VM's id, "n", and the number: fits IFNAMSIZ. */
-static void tap_name(struct hv_rewrite *rw, char name[64])
+/* fds=3:4 has as many queues as descriptors; queues= counts them when QEMU opens the tap. */
+static unsigned count_queues(const struct hv_keyval *kv)
 {
-	unsigned n = 2;
-
-	if (rw->conf->tap_prefix) {
-		snprintf(name, 64, "%s%u", rw->conf->tap_prefix, rw->n_taps);
-	} else {
-		strcpy(name, "tv");
-		for (const char *p = rw->conf->vm_id ? rw->conf->vm_id : ""; *p && n < 10; p++)
-			if (isalnum((unsigned char)*p))
-				name[n++] = *p;
-		snprintf(name + n, 64 - n, "n%u", rw->n_taps);
-	}
-	rw->n_taps++;
-	if (strlen(name) >= IFNAMSIZ)
-		hv_rw_fail(rw, TV_E_REFUSED,
-			   "the tap name %s is longer than %d letters; choose a shorter tap prefix",
-			   name, IFNAMSIZ - 1);
-}
-
-/* fds=3:4 says how many queues there are; queues= does so when QEMU opens the tap. */
-static void keep_queues(struct hv_rewrite *rw, struct hv_keyval *kv)
-{
-	const char *fds = hv_keyval_get(kv, "fds");
+	const char *fds = hv_keyval_get(kv, "fds"), *queues = hv_keyval_get(kv, "queues");
 	unsigned n = 1;
-	char text[16];
 
 	if (!fds)
-		return;
+		return queues ? (unsigned)strtoul(queues, NULL, 10) : 1;
 	for (; *fds; fds++)
 		n += *fds == ':';
-	snprintf(text, sizeof(text), "%u", n);
-	if (n > 1)
-		hv_rw_set(rw, kv, "queues", text);
+	return n;
+}
+
+static void set_fds(struct hv_rewrite *rw, struct hv_keyval *kv, unsigned queues)
+{
+	char text[8 * HV_HOST_MAX_QUEUES];
+	size_t n = 0;
+
+	for (unsigned i = 0; i < queues; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u", i ? ":" : "",
+				      HV_HOST_FD_TAPS + rw->n_queues++);
+	hv_rw_set(rw, kv, queues > 1 ? "fds" : "fd", text);
 }
 
 static void to_tap(struct hv_rewrite *rw, struct hv_keyval *kv)
 {
-	static const char *const drop[] = {"fd",      "fds",	  "br",		"helper", "vhost",
-					   "vhostfd", "vhostfds", "vhostforce", "poll-us"};
-	char name[64];
+	static const char *const drop[] = {
+		"fd",	      "fds",	"br",	  "helper",	"vhost",   "vhostfd", "vhostfds",
+		"vhostforce", "ifname", "script", "downscript", "poll-us", "queues",  "vnet_hdr"};
+	struct hv_host_start *what = rw->what;
+	const char *header = hv_keyval_get(kv, "vnet_hdr");
+	unsigned queues = count_queues(kv);
 
-	keep_queues(rw, kv);
+	if (what->n_taps == HV_HOST_MAX_TAPS || !queues ||
+	    rw->n_queues + queues > HV_HOST_MAX_QUEUES) {
+		hv_rw_fail(rw, TV_E_REFUSED, "the VM has more than %d taps, or %d queues of taps",
+			   HV_HOST_MAX_TAPS, HV_HOST_MAX_QUEUES);
+		return;
+	}
+	what->taps[what->n_taps++] = (struct hv_host_tap){
+		.queues = (unsigned char)queues,
+		.no_vnet_hdr = header && !hv_keyval_is_on(kv, "vnet_hdr"),
+	};
 	for (unsigned i = 0; i < sizeof(drop) / sizeof(*drop); i++)
 		hv_keyval_del(kv, drop[i]);
-	tap_name(rw, name);
 	hv_rw_set(rw, kv, "type", "tap");
-	hv_rw_set(rw, kv, "ifname", name);
-	hv_rw_set(rw, kv, "script", "no");
-	hv_rw_set(rw, kv, "downscript", "no");
+	set_fds(rw, kv, queues);
 }
 
 /* hv_rw_parse takes the first word as the type, also in "-nic model=x", whose type is user. */

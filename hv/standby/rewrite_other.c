@@ -61,25 +61,15 @@ void hv_rw_snapshot(struct hv_rewrite *rw, const char *option, const char *arg)
 		hv_rw_put(rw, option);
 }
 
-/*
- * -runas and -run-with: fewer rights are kept, so that a standby never has more than the primary.
- * With disks they are refused: QEMU opens the replicas anew when it takes over, and that user may
- * not, when it is too late to choose.
- */
+/* A standby has its own user, with fewer rights than any that the primary could have changed to. */
 void hv_rw_runas(struct hv_rewrite *rw, const char *option, const char *arg)
 {
 	struct hv_keyval kv;
-	bool user;
 
 	if (!hv_rw_parse(rw, &kv, option, arg, strcmp(option, "-runas") ? NULL : "user"))
 		return;
-	user = hv_keyval_get(&kv, "user") != NULL;
 	if (hv_rw_keys_ok(rw, &kv, "user async-teardown exit-with-parent", option)) {
-		if (user && json_array_size(json_object_get(rw->desc, "disks")))
-			hv_rw_deny(rw,
-				   "its user cannot open the disks' replicas; start the VM as that "
-				   "user instead",
-				   "%s %.200s", option, arg);
+		hv_keyval_del(&kv, "user");
 		hv_keyval_del(&kv, "exit-with-parent");
 		if (kv.n) {
 			hv_rw_put(rw, option);

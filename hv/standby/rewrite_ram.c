@@ -149,7 +149,7 @@ static void put_machine(struct hv_rewrite *rw)
 void hv_rw_ram_finish(struct hv_rewrite *rw)
 {
 	struct hv_keyval ram = {0};
-	char bytes[32];
+	char bytes[32], path[32];
 
 	if (rw->rc)
 		return;
@@ -160,7 +160,8 @@ void hv_rw_ram_finish(struct hv_rewrite *rw)
 
 	hv_rw_set(rw, &ram, "qom-type", "memory-backend-file");
 	hv_rw_set(rw, &ram, "id", rw->main_id);
-	hv_rw_set(rw, &ram, "mem-path", rw->ram_path);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", HV_HOST_FD_RAM);
+	hv_rw_set(rw, &ram, "mem-path", path);
 	hv_rw_set(rw, &ram, "size", bytes);
 	hv_rw_set(rw, &ram, "share", "on");
 	/* Machine types differ in the default, and the name must be the primary's. */

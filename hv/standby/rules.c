@@ -67,6 +67,7 @@ static const struct hv_rw_rule rules[] = {
 	RULE("S", FLAG, hv_rw_drop),
 	RULE("qtest", ARG, hv_rw_drop),
 	RULE("qtest-log", ARG, hv_rw_drop),
+	RULE("sandbox", ARG, hv_rw_drop), /* the standby has one of its own */
 	RULE("daemonize", FLAG, hv_rw_drop),
 	RULE("pidfile", ARG, hv_rw_drop),
 	RULE("D", ARG, hv_rw_drop),
@@ -141,8 +142,6 @@ static const struct hv_rw_rule rules[] = {
 	KEYED("icount", hv_rw_list, "shift", "shift align sleep"), /* rr= writes files */
 	KEYED("msg", hv_rw_list, NULL, "timestamp guest-name"),
 	KEYED("overcommit", hv_rw_list, NULL, "mem-lock cpu-pm"),
-	KEYED("sandbox", hv_rw_list, "enable",
-	      "enable obsolete elevateprivileges spawn resourcecontrol"),
 	KEYED("action", hv_rw_list, NULL, "reboot shutdown panic watchdog"),
 	/* and with files, which must be media */
 	KEYED("boot", hv_rw_list, "order",

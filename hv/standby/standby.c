@@ -2,8 +2,8 @@
 /*
  * The standby: a paused QEMU that waits for the device state, with its memory open to us.
  *
- * Main RAM is our memfd, which QEMU opens through /proc/OUR-PID/fd: it has no name that could
- * be left behind, whoever is killed when, and /dev/shm's size does not limit it. All other blocks
+ * Main RAM is a memfd that QEMU inherits: it has no name that could be left behind, whoever is
+ * killed when, and /dev/shm's size does not limit it. All other blocks
  * are reached in QEMU's own memory. A block's number is its place in desc["blocks"]; the two sides
  * are matched by name, and every block must be there with the same size, or the machines differ.
  */
@@ -64,21 +64,16 @@ static int take_conf(struct hv_standby *sb, json_t *desc, const struct hv_standb
 	return load_blocks(sb, desc, e);
 }
 
-static int make_ram(struct hv_standby *sb, char *path, size_t room, struct tv_err *e)
+static int map_ram(struct hv_standby *sb, struct tv_err *e)
 {
-	uint64_t bytes = sb->blocks[sb->main_block].bytes;
-	void *p;
+	uint64_t bytes = sb->what.ram_bytes;
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+		       sb->vm.ram_fd, 0);
 
-	sb->ram_fd = memfd_create("twinvm-ram", MFD_CLOEXEC);
-	if (sb->ram_fd < 0 || ftruncate(sb->ram_fd, (off_t)bytes))
-		return tv_fail(e, -errno, "cannot make a memory file of %" PRIu64 " MiB: %s",
-			       bytes >> 20, strerror(errno));
-	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, sb->ram_fd, 0);
 	if (p == MAP_FAILED)
 		return tv_fail(e, -errno, "cannot map %" PRIu64 " MiB of memory: %s", bytes >> 20,
 			       strerror(errno));
 	sb->map = p;
-	snprintf(path, room, "/proc/%d/fd/%d", (int)getpid(), sb->ram_fd);
 	return 0;
 }
 
@@ -163,30 +158,60 @@ static int find_blocks(struct hv_standby *sb, struct tv_err *e)
 	return rc;
 }
 
+/* Of each replica, the name inside its folder. */
+static int take_images(struct hv_standby *sb, const struct hv_standby_conf *conf, struct tv_err *e)
+{
+	struct hv_host_start *w = &sb->what;
+
+	for (w->n_images = 0; w->n_images < conf->n_replicas; w->n_images++) {
+		const char *path = conf->replicas[w->n_images], *slash = strrchr(path, '/');
+
+		if (w->n_images == HV_MAX_DISKS ||
+		    !tv_copy(w->images[w->n_images], sizeof(w->images[0]),
+			     slash ? slash + 1 : path))
+			return tv_fail(e, -EINVAL, "too many images, or too long a name: %s", path);
+	}
+	return 0;
+}
+
+/* What is to be started, from the VM's description. */
+static int make_line(struct hv_standby *sb, json_t *desc, const struct hv_standby_conf *conf,
+		     json_t *files, struct tv_err *e)
+{
+	const char *peer = conf->peer ? conf->peer : "the other host";
+	char **argv = NULL, *binary = NULL;
+	int rc = hv_standby_qemu(desc, conf, &binary, &sb->qemu, e);
+
+	sb->what.binary = binary;
+	sb->what.kvm = json_is_true(json_object_get(desc, "kvm"));
+	if (!rc)
+		rc = hv_standby_argv(desc, conf, &sb->qemu, files, &sb->what, &argv, e);
+	sb->what.argv = argv;
+	if (!rc)
+		rc = take_images(sb, conf, e);
+	if (!rc)
+		rc = hv_media_check(files, conf->media ? conf->media : "", peer, e);
+	return rc ? rc : hv_standby_check(desc, conf, files, sb->what.n_taps > 0, e);
+}
+
 static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_conf *conf,
 		 struct tv_err *e)
 {
-	const char *peer = conf->peer ? conf->peer : "the other host";
 	json_t *files = json_array();
 	struct tv_err why = {0};
-	char ram_path[64];
 	int rc = take_conf(sb, desc, conf, e);
 
 	sb->desc = json_incref(desc);
+	for (unsigned i = 0; i < sb->n_blocks; i++)
+		sb->what.memory_bytes += sb->blocks[i].bytes;
+	sb->what.ram_bytes = sb->blocks[sb->main_block].bytes;
 	if (!rc)
-		rc = make_ram(sb, ram_path, sizeof(ram_path), e);
-	if (!rc)
-		rc = hv_standby_qemu(desc, conf, &sb->binary, &sb->qemu, e);
-	if (!rc)
-		rc = hv_standby_argv(desc, conf, &sb->qemu, ram_path, sb->qmp_path, files,
-				     &sb->argv, e);
-	if (!rc)
-		rc = hv_media_check(files, conf->media ? conf->media : "", peer, e);
+		rc = make_line(sb, desc, conf, files, e);
 	json_decref(files);
 	if (!rc)
-		rc = hv_standby_check(desc, conf, sb->argv, e);
-	if (!rc)
 		rc = hv_standby_launch(sb, false, e);
+	if (!rc)
+		rc = map_ram(sb, e);
 	if (!rc)
 		rc = check_status(sb, desc, e);
 	if (!rc)
@@ -225,14 +250,13 @@ static void free_standby(struct hv_standby *sb)
 	hv_qmp_close(sb->qmp);
 	if (sb->map)
 		munmap(sb->map, sb->blocks[sb->main_block].bytes);
-	tv_close_fd(&sb->ram_fd);
 	hv_host_qemu_dispose(&sb->vm);
-	hv_argv_free(sb->argv);
+	hv_argv_free((char **)sb->what.argv);
 	for (unsigned i = 0; i < sb->n_blocks; i++)
 		free(sb->kept[i]);
 	tv_buf_dispose(&sb->sections);
 	json_decref(sb->desc);
-	free(sb->binary);
+	free((char *)sb->what.binary);
 	free(sb);
 }
 
@@ -245,7 +269,6 @@ int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv
 	*out = NULL;
 	if (!sb)
 		return tv_fail(e, -ENOMEM, "no memory for the standby");
-	sb->ram_fd = -1;
 	sb->host = conf->host;
 	sb->host_arg = conf->host_arg;
 	hv_host_qemu_init(&sb->vm);

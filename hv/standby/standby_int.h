@@ -7,9 +7,6 @@
 #include "hv/hv_standby.h"
 #include "hv/qemu/qemu.h"
 
-/* Beside those of hv/host/host.h in conf->dir; the rewriter gives them to no file of the VM. */
-#define HV_STANDBY_PROMOTED "promoted" /* the owner's own mark */
-
 struct hv_standby {
 	const struct hv_host_ops *host; /* all that needs rights */
 	void *host_arg;
@@ -19,15 +16,13 @@ struct hv_standby {
 	char dir[4096];
 	char name[128];
 	char qmp_path[108];
-	char **argv;
 
 	struct hv_block blocks[HV_MAX_BLOCKS]; /* in the order of desc["blocks"] */
 	unsigned n_blocks, main_block;
-	uint8_t *map;		/* of main RAM */
-	int ram_fd;		/* stays open: a fresh QEMU opens it again */
+	uint8_t *map;		   /* of main RAM */
+	struct hv_host_start what; /* stays, for a fresh QEMU */
 	struct tv_buf sections; /* what its own state is made of (sections.c); no data: unknown */
 	json_t *desc;
-	char *binary;
 	/* A promotion that failed is tried again with a fresh QEMU and these. */
 	uint8_t *kept[HV_MAX_BLOCKS]; /* the blocks that lie in QEMU's memory; NULL: not kept yet */
 	struct tv_err taps_why;	      /* of the last promotion; "": the taps are attached */
@@ -39,14 +34,15 @@ struct hv_standby {
 /*
  * Pure: rewrites the primary's command line into the standby's, for the QEMU that is to run it
  * (struct hv_qemu). Versioned machine type, suppress-vmdesc=on, send-configuration=off, main RAM
- * as a shared memory-backend-file at ram_path, -incoming defer, QMP and every other socket, pid or
- * log file into conf->dir, taps renamed, displays off, -daemonize and -S dropped. *out is a
- * NULL-terminated vector, freed with hv_argv_free. TV_E_REFUSED names what is not allowed or cannot
- * be carried over. files, an array, gets the files of this host that the standby will read: they
- * are not looked at here, hv_media_check must.
+ * as a shared memory-backend-file, -incoming defer, every socket, pid or log file into the standby's
+ * own folder, displays off, -daemonize and -S dropped; main RAM, QMP and taps are descriptors
+ * (HV_HOST_FD_*). *out is a NULL-terminated vector, freed with hv_argv_free. TV_E_REFUSED names
+ * what is not allowed or cannot be carried over. files, an array, gets the files of this host that
+ * the standby will read: they are not looked at here, hv_media_check must. Of what, the taps are
+ * filled in.
  */
 int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const struct hv_qemu *qemu,
-		    const char *ram_path, const char *qmp_path, json_t *files, char ***out,
+		    json_t *files, struct hv_host_start *what, char ***out,
 		    struct tv_err *e) TV_MUST_CHECK;
 void hv_argv_free(char **argv);
 
@@ -58,8 +54,8 @@ void hv_argv_free(char **argv);
  */
 int hv_standby_qemu(json_t *desc, const struct hv_standby_conf *conf, char **binary,
 		    struct hv_qemu *out, struct tv_err *e) TV_MUST_CHECK;
-/* Can this host run it? Memory, bridge, KVM. argv: the standby's command line. */
-int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, char *const *argv,
+/* Can this host, and the user that standbys run as, run it? Memory, bridge, KVM, files. */
+int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, json_t *files, bool has_taps,
 		     struct tv_err *e) TV_MUST_CHECK;
 /* May a VM go from one QEMU to another? desc: the VM's; machines: query-machines of the other. */
 int hv_standby_match(json_t *desc, const char *binary, const struct hv_qemu *m, json_t *machines,
@@ -88,13 +84,11 @@ int hv_standby_restart(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
 int hv_standby_sections(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- process.c ---- */
-/* Starts QEMU with sb->argv and connects to its monitor; again: after an earlier one. */
+/* Starts QEMU with sb->what and connects to its monitor; again: after an earlier one. */
 int hv_standby_launch(struct hv_standby *sb, bool again, struct tv_err *e) TV_MUST_CHECK;
 /* SIGKILL, and waits until it has ended. */
 int hv_standby_end(struct hv_standby *sb) TV_MUST_CHECK;
 /* The last lines of a log (an open file) in one, "" when there are none. */
 void hv_standby_last_words(int log_fd, char *out, size_t room);
-/* The nth tap of a command line; false when there are no more. */
-bool hv_standby_tap(char *const *argv, unsigned nth, char name[IFNAMSIZ]);
 
 #endif

@@ -222,6 +222,13 @@ static int ask_qemu(void *arg, const char *binary, struct hv_qemu *out, json_t *
 	return *machines ? 0 : tv_fail(e, TV_E_PROTOCOL, "no list of machines came");
 }
 
+static int check(void *arg, const struct hv_host_file *f, struct tv_err *e)
+{
+	struct mon_reply r;
+
+	return plain(arg, MON_V_CHECK, f, &r, e);
+}
+
 static int pack_words(char *const *argv, struct tv_buf *b, uint32_t *n)
 {
 	int rc = 0;
@@ -238,7 +245,7 @@ static void take_qemu(const struct mon_reply *r, const int fds[MON_MAX_FDS],
 	int *to[MON_Q_COUNT] = {
 		[MON_Q_PIDFD] = &out->pidfd,   [MON_Q_MEM] = &out->fds.mem,
 		[MON_Q_MAPS] = &out->fds.maps, [MON_Q_EXE] = &out->fds.exe,
-		[MON_Q_LOG] = &out->log_fd,
+		[MON_Q_RAM] = &out->ram_fd,    [MON_Q_LOG] = &out->log_fd,
 	};
 	unsigned n = 0;
 
@@ -252,7 +259,12 @@ static void take_qemu(const struct mon_reply *r, const int fds[MON_MAX_FDS],
 static int start(void *arg, const struct hv_host_start *what, struct hv_host_qemu *out,
 		 struct tv_err *e)
 {
-	struct mon_start b = {.again = what->again, .n_taps = what->n_taps};
+	struct mon_start b = {.again = what->again,
+			      .kvm = what->kvm,
+			      .ram_bytes = what->ram_bytes,
+			      .memory_bytes = what->memory_bytes,
+			      .n_taps = what->n_taps,
+			      .n_images = what->n_images};
 	struct monitor *m = arg;
 	struct tv_buf words;
 	int fds[MON_MAX_FDS], rc;
@@ -261,6 +273,7 @@ static int start(void *arg, const struct hv_host_start *what, struct hv_host_qem
 	hv_host_qemu_init(out);
 	tv_copy(b.binary, sizeof(b.binary), hv_host_base_name(what->binary));
 	memcpy(b.taps, what->taps, sizeof(b.taps));
+	memcpy(b.images, what->images, sizeof(b.images));
 	rc = pack_words(what->argv, &words, &b.n_words);
 	if (rc)
 		tv_fail(e, rc, "the VM's command line is too long");
@@ -312,6 +325,7 @@ static void clean(void *arg, bool with_log)
 
 const struct hv_host_ops monitor_host_ops = {
 	.qemu = ask_qemu,
+	.check = check,
 	.start = start,
 	.qmp = connect_qmp,
 	.signal = send_signal,

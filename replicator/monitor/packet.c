@@ -21,6 +21,7 @@ const struct mon_shape mon_shapes[MON_VERBS] = {
 	[MON_V_PROMOTED] = SHAPE(LOOP, promoted, 0),
 	[MON_V_FRAME] = {MON_LOOP, 0, MON_FRAME_BYTES},
 	[MON_V_QEMU] = SHAPE(APPLY, qemu, 0),
+	[MON_V_CHECK] = SHAPE(APPLY, check, 0),
 	[MON_V_START] = SHAPE(APPLY, start, MON_TAIL_BYTES),
 	[MON_V_QMP] = BARE(APPLY),
 	[MON_V_SIGNAL] = SHAPE(APPLY, signal, 0),

@@ -18,6 +18,7 @@ static mon_handler *const handlers[MON_VERBS] = {
 	[MON_V_PROMOTED] = mon_on_promoted,
 	[MON_V_FRAME] = mon_on_frame,
 	[MON_V_QEMU] = mon_on_qemu,
+	[MON_V_CHECK] = mon_on_check,
 	[MON_V_START] = mon_on_start,
 	[MON_V_QMP] = mon_on_qmp,
 	[MON_V_SIGNAL] = mon_on_signal,

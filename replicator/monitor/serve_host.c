@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The monitor's verbs for the standby's QEMU (hv/host). What the sink cannot choose: the program (a
- * QEMU of this host, by its name), the user, the run directory, taps that are not this standby's,
+ * QEMU of this host, by its name), the user, the run directory, the names of taps, another VM's
+ * images,
  * and a second QEMU beside a living one. The command line is the sink's: the QEMU that gets it has
  * no rights either.
  */
@@ -43,21 +44,13 @@ static char **words_of(struct mon_request *q)
 	return words;
 }
 
-/* Of this standby's slot: its prefix and a number. */
-static bool is_its_tap(const struct mon_state *s, const char tap[IFNAMSIZ])
+static bool is_valid(const struct mon_start *b)
 {
-	size_t n = strlen(s->names.tap_prefix);
-
-	return mon_is_text(tap, IFNAMSIZ) && !strncmp(tap, s->names.tap_prefix, n) && tap[n] &&
-	       !tap[n + strspn(tap + n, "0123456789")];
-}
-
-static bool is_valid(const struct mon_state *s, const struct mon_start *b)
-{
-	if (b->again > 1 || b->n_taps > HV_HOST_MAX_TAPS)
+	if (b->again > 1 || b->kvm > 1 || b->n_taps > HV_HOST_MAX_TAPS ||
+	    b->n_images > HV_MAX_DISKS)
 		return false;
-	for (unsigned i = 0; i < b->n_taps; i++)
-		if (!is_its_tap(s, b->taps[i]))
+	for (unsigned i = 0; i < b->n_images; i++)
+		if (!mon_is_text(b->images[i], sizeof(b->images[i])))
 			return false;
 	return true;
 }
@@ -138,9 +131,30 @@ static int open_host(struct mon_state *s, struct tv_err *e)
 	struct hv_host_conf conf = {
 		.dir = s->dir,
 		.bridge = s->conf.bridge[0] ? s->conf.bridge : NULL,
+		.tap_prefix = s->names.tap_prefix,
+		.user = s->conf.standby_user,
+		.replica_dir = s->conf.replica_dir,
+		.state_dir = s->conf.state_dir,
+		.media = s->conf.media,
 	};
 
 	return s->host ? 0 : hv_host_new(&conf, &s->host, e);
+}
+
+void mon_on_check(struct mon_state *s, struct mon_request *q, struct mon_reply *r,
+		  int fds[MON_MAX_FDS])
+{
+	struct hv_host_file *f = &q->body.check;
+	struct tv_err e = {0};
+	int rc = -EINVAL;
+
+	(void)fds;
+	if (has_slot(s) && f->what <= HV_HOST_KVM && memchr(f->path, 0, sizeof(f->path)))
+		rc = open_host(s, &e);
+	if (!rc)
+		rc = hv_host_ops.check(s->host, f, &e);
+	if (rc)
+		mon_fail(r, rc, e.text[0] ? e.text : NULL);
 }
 
 /* For twinvmd, which ends the standby should the sink die. */
@@ -162,7 +176,7 @@ static void give(struct hv_host_qemu *qemu, struct mon_reply *r, int fds[MON_MAX
 	const int all[MON_Q_COUNT] = {
 		[MON_Q_PIDFD] = qemu->pidfd,   [MON_Q_MEM] = qemu->fds.mem,
 		[MON_Q_MAPS] = qemu->fds.maps, [MON_Q_EXE] = qemu->fds.exe,
-		[MON_Q_LOG] = qemu->log_fd,
+		[MON_Q_RAM] = qemu->ram_fd,    [MON_Q_LOG] = qemu->log_fd,
 	};
 
 	r->qemu.pid = qemu->pid;
@@ -179,7 +193,13 @@ static int start(struct mon_state *s, struct mon_request *q, char **words,
 		 struct hv_host_qemu *qemu, struct tv_err *e)
 {
 	const struct mon_start *b = &q->body.start;
-	struct hv_host_start what = {.argv = words, .again = b->again, .n_taps = b->n_taps};
+	struct hv_host_start what = {.argv = words,
+				     .again = b->again,
+				     .kvm = b->kvm,
+				     .ram_bytes = b->ram_bytes,
+				     .memory_bytes = b->memory_bytes,
+				     .n_taps = b->n_taps,
+				     .n_images = b->n_images};
 	TV_FREE char *binary = NULL;
 	int rc = find(s, b->binary, sizeof(b->binary), &binary, e);
 
@@ -189,6 +209,7 @@ static int start(struct mon_state *s, struct mon_request *q, char **words,
 		return rc;
 	what.binary = binary;
 	memcpy(what.taps, b->taps, sizeof(what.taps));
+	memcpy(what.images, b->images, sizeof(what.images));
 	rc = hv_host_ops.start(s->host, &what, qemu, e);
 	if (rc)
 		return rc;
@@ -211,7 +232,7 @@ void mon_on_start(struct mon_state *s, struct mon_request *q, struct mon_reply *
 	int rc;
 
 	hv_host_qemu_init(&qemu);
-	if (has_slot(s) && is_valid(s, &q->body.start))
+	if (has_slot(s) && is_valid(&q->body.start))
 		words = words_of(q);
 	if (!words) {
 		mon_fail(r, -EINVAL, "no command line of a standby, or not now");

@@ -18,6 +18,7 @@ enum mon_verb {
 	MON_V_PROMOTED,
 	MON_V_FRAME,
 	MON_V_QEMU,
+	MON_V_CHECK,
 	MON_V_START,
 	MON_V_QMP,
 	MON_V_SIGNAL,
@@ -47,9 +48,11 @@ struct mon_promoted {
 };
 struct mon_start {
 	char binary[96]; /* a name without a folder */
-	uint32_t again;
-	uint32_t n_taps;
-	char taps[HV_HOST_MAX_TAPS][IFNAMSIZ];
+	uint32_t again, kvm;
+	uint64_t ram_bytes, memory_bytes;
+	uint32_t n_taps, n_images;
+	struct hv_host_tap taps[HV_HOST_MAX_TAPS];
+	char images[HV_MAX_DISKS][64];
 	uint32_t n_words; /* of the tail: its command line, each with a 0 at its end */
 };
 struct mon_qemu {
@@ -75,6 +78,7 @@ union mon_body {
 	struct mon_slot slot;
 	struct mon_promoted promoted;
 	struct mon_qemu qemu;
+	struct hv_host_file check;
 	struct mon_start start;
 	struct mon_signal signal;
 	struct mon_clean clean;
@@ -98,7 +102,15 @@ struct mon_reply {
 	};
 };
 
-enum mon_qemu_fd { MON_Q_PIDFD, MON_Q_MEM, MON_Q_MAPS, MON_Q_EXE, MON_Q_LOG, MON_Q_COUNT };
+enum mon_qemu_fd {
+	MON_Q_PIDFD,
+	MON_Q_MEM,
+	MON_Q_MAPS,
+	MON_Q_EXE,
+	MON_Q_RAM,
+	MON_Q_LOG,
+	MON_Q_COUNT
+};
 
 /* Which channel, how large. */
 struct mon_shape {
@@ -163,6 +175,7 @@ typedef void mon_handler(struct mon_state *s, struct mon_request *q, struct mon_
 			 int fds[MON_MAX_FDS]);
 mon_handler mon_on_vm, mon_on_slot, mon_on_promoted, mon_on_frame; /* serve_loop.c */
 /* serve_host.c */
-mon_handler mon_on_qemu, mon_on_start, mon_on_qmp, mon_on_signal, mon_on_taps, mon_on_clean;
+mon_handler mon_on_qemu, mon_on_check, mon_on_start, mon_on_qmp, mon_on_signal, mon_on_taps,
+	mon_on_clean;
 mon_handler mon_on_arbiter, mon_on_claim; /* serve_arbiter.c */
 #endif

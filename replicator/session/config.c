@@ -51,6 +51,7 @@ static const struct key keys[] = {
 	T("media", media),
 	T("qemu_path", qemu_path),
 	T("sink_user", sink_user),
+	T("standby_user", standby_user),
 	T("vm_users", vm_users),
 	Y("replica_plaintext", replica_plaintext),
 	N("heartbeat_ms", heartbeat_ms, 20, 60000),
@@ -213,6 +214,7 @@ static void set_defaults(struct config *c, const char *path)
 			     .socket = "/run/twinvm/twinvmd.sock",
 			     .state_dir = "/var/lib/twinvm",
 			     .run_dir = "/run/twinvm",
+			     .standby_user = "twinvm-vm",
 			     .arbiter = "none",
 			     .sink_user = "twinvm",
 			     .heartbeat_ms = 100,
@@ -271,6 +273,11 @@ static int check(const struct config *c, struct tv_err *e)
 			       "%s: watchdog %s is not writable (without such hardware, 'modprobe "
 			       "softdog' makes /dev/watchdog)",
 			       c->path, c->watchdog);
+	if (!c->standby_user[0] || !strcmp(c->standby_user, "root"))
+		return tv_fail(e, -EINVAL,
+			       "%s: standby_user must name a user other than root: what runs as it "
+			       "is the guests of other hosts",
+			       c->path);
 	if (c->fence_required && !c->fence_command[0])
 		return tv_fail(e, -EINVAL, "%s: fence_required needs a fence_command", c->path);
 	return 0;

@@ -48,6 +48,7 @@ struct config {
 	char media[1024];	 /* folders of the files that a standby may read */
 	char qemu_path[512];	 /* folders in which its QEMU is looked for */
 	char sink_user[32];	 /* whose rights a sink has */
+	char standby_user[64];	 /* that standbys run as */
 	char vm_users[256];	 /* whose QEMUs are VMs besides root's and libvirt's */
 	bool replica_plaintext;	 /* an encrypted disk's replica may be plain text */
 	bool reprotect; /* find a new backup automatically, after a failover or for a lost one */

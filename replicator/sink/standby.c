@@ -210,7 +210,6 @@ void sink_begin_standby(struct sink *s, int slot)
 						      .dir = s->dir,
 						      .vm_id = s->names.id,
 						      .bridge = c->bridge[0] ? c->bridge : NULL,
-						      .tap_prefix = s->names.tap_prefix,
 						      .peer = s->job.peer.name,
 						      .media = c->media,
 						      .qemu_path = c->qemu_path};

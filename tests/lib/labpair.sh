@@ -41,6 +41,7 @@ labpair_up() {
 		PAIR_ARBITER=file://$HOSTS_DIR/arbiter
 	fi
 	PAIR_DIR=$HOSTS_DIR
+	chmod 711 "$PAIR_DIR" # for the users that sinks and standbys run as
 	certs_make "$PAIR_DIR/certs" hostA hostB
 	pair_conf hostA
 	pair_conf hostB

@@ -198,7 +198,10 @@ static const char *local_serial(const char *serial)
 	static char path[256];
 	const char *base = serial ? strrchr(serial, '/') : NULL;
 
-	snprintf(path, sizeof(path), "%s/%s", sbed.run_dir, base ? base + 1 : serial ? serial : "");
+	snprintf(path, sizeof(path), "%s/vm/%s", sbed.run_dir,
+		 base	  ? base + 1
+		 : serial ? serial
+			  : "");
 	return path;
 }
 

@@ -142,7 +142,7 @@ struct hv_vm *bed_attach(const struct hv_opts *opts)
 	struct hv_vm *vm;
 	int rc;
 
-	rc = hv_find(bed.name, NULL, NULL, NULL, &id, &e);
+	rc = hv_find(bed.name, "twinvm-vm", NULL, NULL, &id, &e);
 	MUST(!rc, "%s", e.text);
 	MUST(id.pid == bed.pid && !strcmp(id.qmp_path, bed.qmp_path), "%d %s", id.pid, id.qmp_path);
 	rc = hv_attach(&id, opts, &vm, &why, &e);

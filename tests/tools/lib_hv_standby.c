@@ -40,7 +40,10 @@ json_t *sbed_describe(void)
 struct hv_host *sbed_host(void)
 {
 	static struct hv_host *host;
-	struct hv_host_conf conf = {.dir = sbed.run_dir, .bridge = sbed.bridge};
+	struct hv_host_conf conf = {.dir = sbed.run_dir,
+				    .bridge = sbed.bridge,
+				    .tap_prefix = "tvt",
+				    .user = "twinvm-vm"};
 	struct tv_err e = {0};
 	int rc;
 
@@ -56,7 +59,6 @@ struct hv_standby *sbed_standby(json_t *desc)
 				       .host_arg = sbed_host(),
 				       .dir = sbed.run_dir,
 				       .bridge = sbed.bridge,
-				       .tap_prefix = "tvt",
 				       .vm_id = "0123-4567",
 				       .media = "/",
 				       .qemu_path = getenv("PATH")};

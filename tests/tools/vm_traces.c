@@ -107,7 +107,7 @@ int main(int argc, char **argv)
 	json_t *ret = NULL;
 	const char *s, *wanted = argc == 3 ? argv[2] : "running";
 
-	if (argc < 2 || argc > 3 || hv_find(argv[1], NULL, NULL, NULL, &id, &e) ||
+	if (argc < 2 || argc > 3 || hv_find(argv[1], "twinvm-vm", NULL, NULL, &id, &e) ||
 	    hv_qmp_open(argv[1], 0, 5000, &q, &e)) {
 		printf("vm_traces: %s\n", argc >= 2 ? e.text : "usage: vm_traces QMP [STATE]");
 		return 2;

@@ -14,9 +14,11 @@
 #include <string.h>
 
 #define DIR "/run/v"
-#define RAM "/proc/7/fd/9"
-#define QMP DIR "/standby.qmp"
+#define VM_DIR DIR "/vm"
+#define RAM "/proc/self/fd/4"
 #define MIB (1024 * 1024)
+
+static struct hv_host_start argv_what; /* of the last line: its taps */
 
 struct vm { /* what else the description says; zero means the usual */
 	const char *machine, *main_block, *cwd, *file, *disks;
@@ -58,7 +60,7 @@ static inline int rewrite_conf(const char *line, const struct vm *vm,
 	json_t *files = json_array();
 	char **argv = NULL;
 	size_t n = 0;
-	int rc = hv_standby_argv(d, conf, &argv_qemu, RAM, QMP, files, &argv, e);
+	int rc = hv_standby_argv(d, conf, &argv_qemu, files, &argv_what, &argv, e);
 
 	/* As hv_standby_start does; a test without folders looks at the line only. */
 	if (!rc && conf->media)
@@ -76,8 +78,7 @@ static inline int rewrite_conf(const char *line, const struct vm *vm,
 static inline int rewrite(const char *line, const struct vm *vm, char *out, size_t room,
 			  struct tv_err *e)
 {
-	const struct hv_standby_conf conf = {
-		.dir = DIR, .tap_prefix = "tt", .vm_id = "ab12-cd34ef56"};
+	const struct hv_standby_conf conf = {.dir = DIR, .vm_id = "ab12-cd34ef56"};
 
 	return rewrite_conf(line, vm, &conf, out, room, e);
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@ KIT struct monitor *m;
 
 KIT void write_program(const char *path, const char *text)
 {
-	TV_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+	TV_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
 
 	assert_true(fd >= 0);
 	assert_int_equal(tv_write_all(fd, text, strlen(text)), 0);
@@ -47,11 +48,13 @@ KIT int set_up(void **state)
 	strcpy(conf.path, "/nowhere/twinvmd.conf");
 	strcpy(conf.host, "hostB");
 	strcpy(conf.sink_user, "nobody");
+	strcpy(conf.standby_user, "twinvm-vm"); /* tests/deps.sh */
 	snprintf(conf.run_dir, sizeof(conf.run_dir), "%s/run", folder);
 	snprintf(conf.qemu_path, sizeof(conf.qemu_path), "%s/bin", folder);
 	snprintf(conf.arbiter, sizeof(conf.arbiter), "file://%s/arb", folder);
 	snprintf(path, sizeof(path), "%s/arb", folder);
-	if (tv_mkdirs(path) || tv_mkdirs(conf.qemu_path) || tv_mkdirs(conf.run_dir))
+	if (tv_mkdirs(path) || tv_mkdirs(conf.qemu_path) || tv_mkdirs(conf.run_dir) ||
+	    chmod(folder, 0711) || chmod(conf.qemu_path, 0711))
 		return -1;
 	snprintf(path, sizeof(path), "%s/bin/qemu-system-test", folder);
 	write_program(path, "#!/bin/sh\necho \"$@\"\nexec tail -f /dev/null\n");

@@ -1,147 +1,42 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a standby needs rights for: its process, its memory, its taps, its run directory. */
-#include "hv/host/files.h"
+#include "hv/host/cgroup.h"
 #include "hv/host/host.h"
-#include "hv/host/spawn.h"
 #include "hv/host/taps.h"
+#include "tests/unit/hv_host_kit.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
-#include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static void put(const char *dir, const char *name, const char *text)
-{
-	char path[256];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
-
-static bool has(const char *dir, const char *name)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return !access(path, F_OK);
-}
-
-static void test_files(void **state)
-{
-	char dir[] = "/tmp/test_hv_host.XXXXXX", serial[128], qmp[128], sub[128];
-	char *argv[] = {"q", "-serial", serial, "-qmp", qmp, "-kernel", "/other/k", NULL};
-	struct tv_err e = {0};
-
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	snprintf(serial, sizeof(serial), "file:%s/s.log", dir);
-	snprintf(qmp, sizeof(qmp), "unix:%s/standby.qmp,server=on", dir);
-	assert_int_equal(hv_host_note_files(dir, argv, &e), 0);
-	put(dir, "s.log", "");
-	put(dir, "standby.qmp", "");
-	put(dir, "others", "");
-	put(dir, "standby.log", "one\n");
-	hv_host_remove_files(dir, false);
-	assert_false(has(dir, "s.log") || has(dir, "standby.qmp") || has(dir, "standby.files"));
-	assert_true(has(dir, "others") && has(dir, "standby.log"));
-	/* A list that was tampered with does not reach outside. */
-	snprintf(sub, sizeof(sub), "%s/sub", dir);
-	assert_int_equal(mkdir(sub, 0700), 0);
-	put(dir, "standby.files", "../others\n..\nothers/x\n");
-	hv_host_remove_files(sub, true);
-	hv_host_remove_files(dir, true);
-	assert_true(has(dir, "others"));
-	assert_false(has(dir, "standby.log"));
-	put(dir, "standby.files", "others\n");
-	hv_host_remove_files(dir, true);
-	assert_false(has(dir, "others"));
-	rmdir(sub);
-	assert_int_equal(rmdir(dir), 0);
-}
-
-static void must_hold(const char *path, const char *want)
-{
-	char *text = NULL;
-
-	assert_int_equal(tv_read_file(path, 1u << 16, &text, NULL), 0);
-	assert_string_equal(text, want);
-	free(text);
-}
-
-static void test_detached(void **state)
-{
-	char dir[] = "/tmp/test_hv_host.XXXXXX", log[128], cmd[512], want[128];
-	char *sh[] = {"sh", "-c", cmd, NULL}, *tail[] = {"tail", "-f", "/dev/null", NULL};
-	struct tv_err e = {0};
-	int pidfd = -1, leak;
-	pid_t pid;
-
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	snprintf(log, sizeof(log), "%s/standby.log", dir);
-	/* Our open file without close-on-exec is not inherited either. */
-	leak = open("/dev/null", O_RDONLY);
-	snprintf(cmd, sizeof(cmd),
-		 "read x; echo \"$(pwd) $PPID\"; "
-		 "test -e /proc/self/fd/%d || echo clean; ps -o sid= -p $$ | tr -d ' ' >&2",
-		 leak);
-	assert_int_equal(hv_host_spawn("/bin/sh", sh, "/tmp", log, &pid, &pidfd, &e), 0);
-	assert_true(hv_pidfd_ended(pidfd, 20000));
-	close(pidfd);
-	snprintf(want, sizeof(want), "/tmp 1\nclean\n%d\n", (int)pid);
-	must_hold(log, want);
-	close(leak);
-	/* A missing program, and a missing folder to run in. */
-	assert_int_equal(hv_host_spawn("/nowhere/x", sh, "/", log, &pid, &pidfd, &e), -ENOENT);
-	assert_int_equal(pidfd, -1);
-	assert_int_equal(hv_host_spawn("/usr/bin/tail", tail, "/nowhere", log, &pid, &pidfd, &e),
-			 0);
-	assert_false(hv_pidfd_ended(pidfd, 0));
-	assert_int_equal(hv_pidfd_kill(pidfd, 20000), 0);
-	assert_int_equal(hv_pidfd_kill(pidfd, 20000), 0);
-	close(pidfd);
-	assert_int_equal(hv_host_spawn("/bin/sh", sh, "/", "/nowhere/log", &pid, &pidfd, &e),
-			 -ENOENT);
-	unlink(log);
-	assert_int_equal(rmdir(dir), 0);
-}
 
 /* Any program does; it waits until it is killed. */
 static void test_ops(void **state)
 {
-	char dir[] = "/tmp/test_hv_host.XXXXXX", log[128];
-	char *argv[] = {"sh", "-c", "echo up; exec tail -f /dev/null", NULL};
-	char *bad[] = {"sh", "-c", "echo no; exit 3", NULL};
-	struct hv_host_conf conf = {.dir = dir};
-	struct hv_host_start what = {.binary = "/bin/sh", .argv = argv};
+	char dir[] = "/tmp/test_hv_host.XXXXXX", run[64], log[128];
+	char *argv[] = {"sh", "-c", "echo up; id -u; exec tail -f /dev/null", NULL};
+	struct hv_host_conf conf = {.dir = run, .user = "twinvm-vm", .tap_prefix = "tvhh"};
+	struct hv_host_start what = {.binary = "/bin/sh", .argv = argv, .ram_bytes = 8192};
 	const struct hv_host_ops *ops = &hv_host_ops;
 	struct hv_host_qemu q;
 	struct hv_maps maps;
 	struct hv_host *h;
 	struct tv_err e = {0};
+	struct stat st;
+	char want[32];
 	uint64_t word;
 	char byte;
 	int fd;
 
 	(void)state;
+	need_root();
 	assert_non_null(mkdtemp(dir));
-	snprintf(log, sizeof(log), "%s/standby.log", dir);
+	snprintf(run, sizeof(run), "%s/run", dir);
+	assert_int_equal(mkdir(run, 0700), 0);
+	snprintf(log, sizeof(log), "%s/standby.log", run);
 	assert_int_equal(hv_host_new(&conf, &h, &e), 0);
 	assert_int_equal(ops->taps(h, &e), TV_E_GONE);
 	assert_int_equal(ops->signal(h, SIGKILL), 0); /* nothing runs: no error */
@@ -156,11 +51,17 @@ static void test_ops(void **state)
 	assert_int_equal(pread(q.fds.exe, &word, 8, 0), 8);
 	assert_memory_equal(&word, "\177ELF", 4);
 	hv_maps_dispose(&maps);
+	assert_int_equal(fstat(q.ram_fd, &st), 0);
+	assert_int_equal(st.st_size, 8192);
 	/* What it prints. */
-	while (pread(q.log_fd, &byte, 1, 2) < 1)
+	snprintf(want, sizeof(want), "up\n%u\n", (unsigned)vm_user.uid);
+	while (pread(q.log_fd, &byte, 1, (off_t)strlen(want) - 1) < 1)
 		;
-	must_hold(log, "up\n");
-	assert_int_equal(ops->qmp(h, &fd, &e), -ENOENT);
+	must_hold(log, want);
+	/* Its monitor's socket is there before it is; whose it is, is known. */
+	assert_int_equal(ops->qmp(h, &fd, &e), 0);
+	close(fd);
+	assert_true(has(run, "vm") && has(run, "standby.qmp"));
 	assert_int_equal(ops->taps(h, &e), 0); /* it has none */
 	assert_int_equal(ops->signal(h, SIGTERM), -EINVAL);
 	assert_int_equal(ops->signal(h, SIGSTOP), 0);
@@ -171,9 +72,31 @@ static void test_ops(void **state)
 	assert_int_equal(ops->signal(h, SIGKILL), 0);
 	assert_int_equal(ops->taps(h, &e), TV_E_GONE);
 	hv_host_qemu_dispose(&q);
+	ops->clean(h, true);
+	hv_host_free(h);
+	assert_int_equal(rmdir(run), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void test_starts_that_fail(void **state)
+{
+	char dir[] = "/tmp/test_hv_host.XXXXXX", run[64], log[128];
+	char *bad[] = {"sh", "-c", "echo no; exit 3", NULL};
+	struct hv_host_conf conf = {.dir = run, .user = "twinvm-vm", .tap_prefix = "tvhh"};
+	struct hv_host_start what = {.binary = "/bin/sh", .argv = bad, .again = true};
+	const struct hv_host_ops *ops = &hv_host_ops;
+	struct hv_host_qemu q;
+	struct hv_host *h;
+	struct tv_err e = {0};
+
+	(void)state;
+	need_root();
+	assert_non_null(mkdtemp(dir));
+	snprintf(run, sizeof(run), "%s/run", dir);
+	assert_int_equal(mkdir(run, 0700), 0);
+	snprintf(log, sizeof(log), "%s/standby.log", run);
+	assert_int_equal(hv_host_new(&conf, &h, &e), 0);
 	/* One that ends at once: what it printed can be read. */
-	what.argv = bad;
-	what.again = true;
 	assert_int_equal(ops->start(h, &what, &q, &e), 0);
 	assert_true(hv_pidfd_ended(q.pidfd, 20000));
 	must_hold(log, "no\n");
@@ -182,27 +105,58 @@ static void test_ops(void **state)
 	what.binary = "/nowhere/x";
 	assert_int_equal(ops->start(h, &what, &q, &e), -ENOENT);
 	hv_host_qemu_dispose(&q);
+	/* Another VM's image, and no image at all. */
+	strcpy(what.images[0], "other-0.raw");
+	what.n_images = 1;
+	assert_int_equal(ops->start(h, &what, &q, &e), -EINVAL);
+	strcpy(what.images[0], "run-0.raw/../other-0.raw");
+	assert_int_equal(ops->start(h, &what, &q, &e), -EINVAL);
 	ops->clean(h, true);
 	hv_host_free(h);
 	hv_host_free(NULL);
+	assert_int_equal(rmdir(run), 0);
 	assert_int_equal(rmdir(dir), 0);
 	conf.bridge = "a-name-that-is-too-long";
 	assert_int_equal(hv_host_new(&conf, &h, &e), -EINVAL);
+	conf.bridge = NULL;
+	conf.user = "root";
+	assert_int_equal(hv_host_new(&conf, &h, &e), TV_E_REFUSED);
+}
+
+static void test_check(void **state)
+{
+	struct hv_host_conf conf = {.dir = "/tmp/none", .user = "twinvm-vm"};
+	struct hv_host_file f = {.what = HV_HOST_FILE, .path = "/etc/shadow"};
+	struct tv_err e = {0};
+	struct hv_host *h;
+
+	(void)state;
+	need_root();
+	assert_int_equal(hv_host_new(&conf, &h, &e), 0);
+	assert_int_equal(hv_host_ops.check(h, &f, &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "twinvm-vm"));
+	assert_non_null(strstr(e.text, "chmod o+r"));
+	strcpy(f.path, "/etc/passwd");
+	assert_int_equal(hv_host_ops.check(h, &f, &e), 0);
+	f.what = HV_HOST_FOLDER;
+	assert_int_equal(hv_host_ops.check(h, &f, &e), -ENOTSUP);
+	hv_host_free(h);
 }
 
 static void test_reap(void **state)
 {
 	char dir[] = "/tmp/test_hv_host.XXXXXX", log[128];
-	char *argv[] = {"tail", "-f", "/dev/null", NULL};
+	char *argv[] = {"/usr/bin/tail", "-f", "/dev/null", NULL};
 	struct tv_err e = {0};
 	uint64_t ticks;
 	int pidfd;
 	pid_t pid;
 
 	(void)state;
+	need_root();
 	assert_non_null(mkdtemp(dir));
 	snprintf(log, sizeof(log), "%s/standby.log", dir);
-	assert_int_equal(hv_host_spawn("/usr/bin/tail", argv, "/", log, &pid, &pidfd, &e), 0);
+	assert_int_equal(spawn(argv, log, NULL, 0, -1, &pid, &pidfd, &e), 0);
 	ticks = tv_pid_start_ticks(pid);
 	hv_host_reap(pid, ticks + 1, dir); /* another process's time */
 	assert_false(hv_pidfd_ended(pidfd, 0));
@@ -212,6 +166,45 @@ static void test_reap(void **state)
 	hv_host_reap(0, 0, dir);
 	close(pidfd);
 	assert_int_equal(rmdir(dir), 0);
+}
+
+/* A made-up hierarchy of version 1: two folders, in which the limits' files are ordinary ones. */
+static void test_cgroup(void **state)
+{
+	char dir[] = "/tmp/test_hv_host.XXXXXX", path[256], text[1024], out[128];
+	struct hv_host_cgroup g;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/mountinfo", dir);
+	put(dir, "mountinfo", "1 2 0:1 / /proc rw - proc proc rw\n");
+	assert_int_equal(hv_host_cgroup_new(path, "vm1", 1 << 20, 9, &g), -EOPNOTSUPP);
+	assert_int_equal(g.n, 0);
+	assert_int_equal(hv_host_cgroup_new(path, "../x", 1 << 20, 9, &g), -EINVAL);
+	snprintf(text, sizeof(text), "%s/m", dir);
+	assert_int_equal(mkdir(text, 0700), 0);
+	snprintf(text, sizeof(text), "%s/m/twinvm/vm1", dir);
+	assert_int_equal(tv_mkdirs(text), 0);
+	put(text, "memory.limit_in_bytes", "");
+	put(text, "cgroup.procs", "");
+	snprintf(text, sizeof(text),
+		 "1 2 0:1 / %s/covered rw,nosuid shared:9 - cgroup cgroup rw,memory\n"
+		 "1 2 0:1 / %s/m rw,nosuid shared:9 - cgroup cgroup rw,memory\n",
+		 dir, dir);
+	put(dir, "mountinfo", text);
+	assert_int_equal(hv_host_cgroup_new(path, "vm1", 1 << 20, 9, &g), 0);
+	assert_int_equal(g.n, 1);
+	assert_int_equal(hv_host_cgroup_add(&g, 77), 0);
+	snprintf(out, sizeof(out), "%s/memory.limit_in_bytes", g.paths[0]);
+	must_hold(out, "1048576");
+	assert_int_equal(unlink(out), 0);
+	snprintf(out, sizeof(out), "%s/cgroup.procs", g.paths[0]);
+	must_hold(out, "77");
+	assert_int_equal(unlink(out), 0);
+	hv_host_cgroup_remove(path, "vm1");
+	assert_int_equal(access(g.paths[0], F_OK), -1);
+	snprintf(text, sizeof(text), "rm -r %s", dir);
+	assert_int_equal(system(text), 0);
 }
 
 static bool is_up(const char *tap)
@@ -230,27 +223,37 @@ static bool is_up(const char *tap)
 static void test_taps(void **state)
 {
 	const char taps[2][IFNAMSIZ] = {"tvhh-none", "tvhh0"};
-	struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI};
 	struct tv_err e = {0};
-	int fd;
+	struct ifreq r = {0};
+	int fds[3], more[1];
 
 	(void)state;
-	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-	strcpy(r.ifr_name, taps[1]);
-	if (fd < 0 || ioctl(fd, TUNSETIFF, &r))
-		skip(); /* not root */
+	need_root();
+	assert_int_equal(hv_host_tap_make(taps[1], 3, true, fds, &e), 0);
+	assert_false(is_up(taps[1]));
+	assert_int_equal(ioctl(fds[2], TUNGETIFF, &r), 0);
+	assert_string_equal(r.ifr_name, taps[1]);
+	assert_true(r.ifr_flags & IFF_VNET_HDR && r.ifr_flags & IFF_MULTI_QUEUE);
+	assert_int_equal(hv_host_tap_make(taps[1], 1, true, more, &e), -EBUSY);
+	assert_non_null(strstr(e.text, taps[1]));
 	assert_int_equal(hv_host_taps_up(taps, 2, "tvhh-nobr", &e), -ENODEV);
 	assert_non_null(strstr(e.text, "tvhh-none"));
 	assert_true(is_up(taps[1]));
-	close(fd);
+	for (unsigned i = 0; i < 3; i++)
+		close(fds[i]);
+	assert_int_equal(if_nametoindex(taps[1]), 0); /* gone with its descriptors */
+	assert_int_equal(hv_host_tap_make(taps[1], 1, false, more, &e), 0);
+	assert_int_equal(ioctl(more[0], TUNGETIFF, &r), 0);
+	assert_false(r.ifr_flags & (IFF_VNET_HDR | IFF_MULTI_QUEUE));
+	close(more[0]);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files), cmocka_unit_test(test_detached),
-		cmocka_unit_test(test_ops),   cmocka_unit_test(test_reap),
-		cmocka_unit_test(test_taps),
+		cmocka_unit_test(test_ops),    cmocka_unit_test(test_starts_that_fail),
+		cmocka_unit_test(test_check),  cmocka_unit_test(test_reap),
+		cmocka_unit_test(test_cgroup), cmocka_unit_test(test_taps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

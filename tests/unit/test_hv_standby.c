@@ -66,22 +66,6 @@ static void test_texts(void **state)
 	assert_int_equal(hv_meminfo_available("MemFree: 1 kB\n"), 0);
 }
 
-static void test_taps(void **state)
-{
-	char *argv[] = {"q",	       "-netdev",	"user,id=a",
-			"-netdev",     "tap,ifname=t0", "-device",
-			"x,ifname=no", "-nic",		"{\"type\":\"tap\",\"ifname\":\"t1\"}",
-			NULL};
-	char name[IFNAMSIZ];
-
-	(void)state;
-	assert_true(hv_standby_tap(argv, 0, name));
-	assert_string_equal(name, "t0");
-	assert_true(hv_standby_tap(argv, 1, name));
-	assert_string_equal(name, "t1");
-	assert_false(hv_standby_tap(argv, 2, name));
-}
-
 static void test_words(void **state)
 {
 	int fd = memfd_create("log", MFD_CLOEXEC);
@@ -113,9 +97,9 @@ static void test_zero(void **state)
 
 	(void)state;
 	assert_int_equal(hv_proc_open(getpid(), &sb.vm.fds), 0);
-	sb.ram_fd = memfd_create("ram", MFD_CLOEXEC);
-	assert_true(rom && sb.ram_fd >= 0 && !ftruncate(sb.ram_fd, (off_t)main_bytes));
-	sb.map = mmap(NULL, main_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, sb.ram_fd, 0);
+	sb.vm.ram_fd = memfd_create("ram", MFD_CLOEXEC);
+	assert_true(rom && sb.vm.ram_fd >= 0 && !ftruncate(sb.vm.ram_fd, (off_t)main_bytes));
+	sb.map = mmap(NULL, main_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, sb.vm.ram_fd, 0);
 	assert_ptr_not_equal(sb.map, MAP_FAILED);
 	sb.blocks[0] = (struct hv_block){.bytes = rom_bytes, .host = {(uintptr_t)rom}};
 	sb.blocks[1] = (struct hv_block){.bytes = main_bytes, .main_ram = true};
@@ -129,7 +113,7 @@ static void test_zero(void **state)
 		assert_int_equal(rom[i], 0);
 	assert_int_equal(rom[rom_bytes], 0xaa);
 	munmap(sb.map, main_bytes);
-	close(sb.ram_fd);
+	close(sb.vm.ram_fd);
 	hv_proc_close(&sb.vm.fds);
 	free(rom);
 }
@@ -137,8 +121,9 @@ static void test_zero(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_keyval), cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_taps),   cmocka_unit_test(test_words),
+		cmocka_unit_test(test_keyval),
+		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_zero),
 	};
 

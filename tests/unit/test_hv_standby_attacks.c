@@ -173,7 +173,7 @@ static void test_neutral(void **state)
 		{"-serial file:/etc/x", "/etc/x"},
 		{"-serial pipe:/etc/x", "/etc/x"},
 		{"-serial mon:mon:stdio", "mon:"},
-		{"-mon chardev=c", "chardev"},
+		{"-mon chardev=c", "chardev=c"},
 		{"-qmp tcp:0:4444,server", "4444"},
 		{"-monitor unix:/x,server", "/x,"},
 		{"-writeconfig /etc/x", "/etc/x"},

@@ -75,7 +75,7 @@ static void check(const char *name)
 	int rc;
 
 	assert_non_null(d);
-	rc = hv_standby_argv(d, &conf, &argv_qemu, RAM, QMP, files, &argv, &e);
+	rc = hv_standby_argv(d, &conf, &argv_qemu, files, &argv_what, &argv, &e);
 	if (!strcmp(s.expect, "fine")) {
 		if (rc)
 			fail_msg("%s: %s", name, e.text);

@@ -130,14 +130,16 @@ static void only_arbiters_of_this_host_are_opened(void **state)
 
 /* ---- QEMU ---- */
 
-static int start(const char *binary, const char *tap, struct hv_host_qemu *out, struct tv_err *e)
+static int start(const char *binary, const char *image, struct hv_host_qemu *out, struct tv_err *e)
 {
 	char name[] = "qemu", option[] = "-x", word[] = "a b";
 	char *argv[] = {name, option, word, NULL};
-	struct hv_host_start what = {.binary = binary, .argv = argv, .n_taps = tap ? 1 : 0};
+	struct hv_host_start what = {.binary = binary, .argv = argv, .ram_bytes = 4096};
 
-	if (tap)
-		strcpy(what.taps[0], tap);
+	if (image) {
+		what.n_images = 1;
+		strcpy(what.images[0], image);
+	}
 	return monitor_host_ops.start(m, &what, out, e);
 }
 
@@ -165,16 +167,19 @@ static void one_qemu_of_this_host_runs(void **state)
 	assert_int_equal(start("/bin/sh", NULL, &none, &e), TV_E_REFUSED);
 	assert_int_equal(start("qemu-system-../canary", NULL, &none, &e), TV_E_REFUSED);
 	assert_int_equal(start("qemu-system-none", NULL, &none, &e), TV_E_REFUSED);
-	assert_int_equal(start("qemu-system-test", "lo", &none, &e), -EINVAL);
-	assert_int_equal(start("qemu-system-test", "tv001122h", &none, &e), -EINVAL);
-	assert_int_equal(start("qemu-system-test", "tv001122ix", &none, &e), -EINVAL);
+	/* Another VM's image, another slot's, another folder's, no image at all. */
+	assert_int_equal(start("qemu-system-test", OTHER "-2-0.raw", &none, &e), -EINVAL);
+	assert_int_equal(start("qemu-system-test", ID "-0.raw", &none, &e), -EINVAL);
+	assert_int_equal(start("qemu-system-test", ID "-2-0.raw/../x", &none, &e), -EINVAL);
+	assert_int_equal(start("qemu-system-test", "", &none, &e), -EINVAL);
 	assert_false(standby_noted(dir, &n));
 	/* A name with another folder is that name in this host's. */
-	assert_int_equal(start("/evil/qemu-system-test", "tv001122i0", &qemu, &e), 0);
+	assert_int_equal(start("/evil/qemu-system-test", NULL, &qemu, &e), 0);
 	assert_true(standby_noted(dir, &n));
 	assert_true(n.pid == qemu.pid && n.start_ticks == qemu.start_ticks);
 	assert_int_equal(n.start_ticks, tv_pid_start_ticks(qemu.pid));
 	assert_true(qemu.fds.mem >= 0 && qemu.fds.maps >= 0 && qemu.log_fd >= 0);
+	assert_true(qemu.ram_fd >= 0);
 	assert_int_equal(start("qemu-system-test", NULL, &none, &e), -EBUSY);
 	while (pread(qemu.log_fd, text, sizeof(text) - 1, 0) <= 0)
 		sched_yield();
@@ -188,6 +193,24 @@ static void one_qemu_of_this_host_runs(void **state)
 	assert_int_equal(monitor_host_ops.signal(m, SIGKILL), 0);
 	assert_true(ended(qemu.pidfd));
 	hv_host_qemu_dispose(&qemu);
+}
+
+static void what_its_user_can_open_is_checked(void **state)
+{
+	struct hv_host_file f = {.what = HV_HOST_FILE, .path = "/etc/shadow"};
+	struct tv_err e = {0};
+
+	(void)state;
+	begin();
+	assert_int_equal(monitor_host_ops.check(m, &f, &e), -EINVAL); /* no slot */
+	monitor_free(m);
+	begin_vm();
+	assert_int_equal(monitor_host_ops.check(m, &f, &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "twinvm-vm"));
+	strcpy(f.path, "/etc/passwd");
+	assert_int_equal(monitor_host_ops.check(m, &f, &e), 0);
+	memset(f.path, 'x', sizeof(f.path));
+	assert_int_equal(monitor_host_ops.check(m, &f, &e), -EINVAL);
 }
 
 static void a_program_that_is_no_qemu_is_reported(void **state)
@@ -259,6 +282,7 @@ int main(void)
 		T(only_this_vm_is_claimed_and_only_by_a_backup),
 		T(only_arbiters_of_this_host_are_opened),
 		T(one_qemu_of_this_host_runs),
+		T(what_its_user_can_open_is_checked),
 		T(a_program_that_is_no_qemu_is_reported),
 		T(frames_are_those_of_a_promoted_vm),
 		T(it_ends_with_its_sink_and_the_sink_notices_its_end),
