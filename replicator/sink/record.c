@@ -10,14 +10,11 @@
 #include <errno.h>
 #include <string.h>
 
-/* r: NULL: there is none. A higher generation, or another host's name, is of the one arbiter: by that
- * the daemon judges (daemon/looking.c). */
-static bool is_other_arbiter(const struct sink *s, const Twinvm__Hello *h,
-			     const struct fo_record *r)
+bool sink_is_other_arbiter(const char *peer, const Twinvm__Hello *h, const struct fo_record *r)
 {
 	if (!h->recorded) /* a primary of an older version */
 		return false;
-	return !r || (!strcmp(r->primary, s->job.peer.name) && r->generation <= h->generation &&
+	return !r || (!strcmp(r->primary, peer) && r->generation <= h->generation &&
 		      (r->generation < h->generation || strcmp(r->session, h->session) != 0));
 }
 
@@ -34,7 +31,7 @@ int sink_check_arbiter(struct sink *s, const Twinvm__Hello *h, struct tv_err *e)
 	rc = monitor_claim(s->monitor, FO_ASK_LOOK, &c, &rec, e);
 	if (rc && rc != -ENOENT)
 		return rc;
-	if (!is_other_arbiter(s, h, rc ? NULL : &rec))
+	if (!sink_is_other_arbiter(peer, h, rc ? NULL : &rec))
 		return 0;
 	return tv_fail(
 		e, TV_E_REFUSED,

@@ -137,6 +137,11 @@ void sink_next_hashes(struct sink *s);
  */
 int sink_check_arbiter(struct sink *s, const Twinvm__Hello *h, struct tv_err *e) TV_MUST_CHECK;
 
+/*
+ * Does what is on record here (NULL: nothing) show that the peer asks another arbiter? A higher
+ * generation, or another host's name, is of the one arbiter: by that the daemon judges.
+ */
+bool sink_is_other_arbiter(const char *peer, const Twinvm__Hello *h, const struct fo_record *r);
 /* With every tick: is the record still there? */
 void sink_watch_record(struct sink *s, int64_t now_ns);
 void sink_watch_answer(struct sink *s, int rc, const struct fo_record *rec, const char *why);

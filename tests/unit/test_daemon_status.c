@@ -175,12 +175,33 @@ static void a_stopped_qemu(void **state)
 	json_decref(o);
 }
 
+/* What its replicator has found, while that lives; the daemon's own comes first. */
+static void warnings_of_both_are_shown(void **state)
+{
+	struct vm *vm;
+	json_t *o;
+
+	(void)state;
+	vm = kit_vm(SESSION_PRIMARY);
+	vm->phase = VM_RUNNING;
+	strcpy(vm->now.stats.state, "protected");
+	strcpy(vm->now.stats.warning, "the record is gone");
+	o = vm_status(vm);
+	expect_text(o, "warning", "the record is gone");
+	json_decref(o);
+	vm->phase = VM_IDLE;
+	o = vm_status(vm);
+	expect_text(o, "warning", "");
+	json_decref(o);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, kit_set_up, kit_tear_down)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(a_vm_without_a_session), T(a_protected_vm),
-					   T(a_vm_that_is_protected_again), T(after_a_session),
-					   T(a_stopped_qemu)};
+	const struct CMUnitTest tests[] = {
+		T(a_vm_without_a_session), T(warnings_of_both_are_shown),
+		T(a_protected_vm),	   T(a_vm_that_is_protected_again),
+		T(after_a_session),	   T(a_stopped_qemu)};
 
 	return cmocka_run_group_tests_name("daemon_status", tests, NULL, NULL);
 }

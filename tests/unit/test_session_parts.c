@@ -320,11 +320,15 @@ static void jobs_survive_the_trip(void **state)
 	j.vm_start_ticks = UINT64_C(1) << 40;
 	j.peer.port = 65535;
 	j.generation = 9;
+	j.had_record = true;
+	strcpy(j.last_backup, "hostB");
 	text = job_to_text(&j);
 	assert_int_equal(job_from_text(text, &k, &e), 0);
 	assert_string_equal(k.vm_name, j.vm_name);
 	assert_int_equal(k.vm_start_ticks, j.vm_start_ticks);
 	assert_int_equal(k.peer.port, 65535);
+	assert_true(k.had_record);
+	assert_string_equal(k.last_backup, "hostB");
 	free(text);
 	assert_int_equal(job_from_text("{}", &k, &e), -EINVAL);
 	unlink(path);

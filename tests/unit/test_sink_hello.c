@@ -63,10 +63,34 @@ static void an_invalid_field_is_named(void **state)
 	}
 }
 
+/* What the primary has recorded before its Hello must be here; what others have may be. */
+static void the_record_shows_another_arbiter(void **state)
+{
+	struct fo_record r = {.primary = "hostA", .generation = 3};
+	Twinvm__Hello h = good_hello();
+
+	(void)state;
+	h.generation = 3;
+	assert_false(sink_is_other_arbiter("hostA", &h, NULL)); /* an older version records later */
+	h.recorded = true;
+	assert_true(sink_is_other_arbiter("hostA", &h, NULL));
+	strcpy(r.session, h.session);
+	assert_false(sink_is_other_arbiter("hostA", &h, &r));
+	r.session[0] = 'f';
+	assert_true(sink_is_other_arbiter("hostA", &h, &r));
+	r.generation = 2;
+	assert_true(sink_is_other_arbiter("hostA", &h, &r));
+	r.generation = 4; /* it is stale, or it lies: the daemon judges */
+	assert_false(sink_is_other_arbiter("hostA", &h, &r));
+	r.generation = 3;
+	assert_false(sink_is_other_arbiter("hostC", &h, &r));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_invalid_field_is_named),
+		cmocka_unit_test(the_record_shows_another_arbiter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
