@@ -201,7 +201,8 @@ void doctor_check_config(const struct config *c, json_t *checks)
 	check_tls(c, checks);
 	check_sink_user(c, checks);
 	each(c->vm_users, ": ,", c, checks, check_user);
-	each(c->media, ":", c, checks, check_media);
+	if (strcmp(c->media, CONFIG_DEFAULT_MEDIA) != 0) /* those that are missing are no mistake */
+		each(c->media, ":", c, checks, check_media);
 	check_qemu(c, checks);
 	check_folder("state_dir", c->state_dir, checks);
 	if (access(c->replica_dir, F_OK)) /* made with the first replica */

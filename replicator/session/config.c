@@ -217,6 +217,8 @@ static void set_defaults(struct config *c, const char *path)
 			     .standby_user = "twinvm-vm",
 			     .arbiter = "none",
 			     .sink_user = "twinvm",
+			     .media = CONFIG_DEFAULT_MEDIA,
+			     .qemu_path = CONFIG_DEFAULT_QEMU_PATH,
 			     .heartbeat_ms = 100,
 			     .epoch_ms = 25,
 			     .mode = "adaptive",

@@ -9,6 +9,10 @@
 
 #define CONFIG_MAX_PEERS 64
 #define CONFIG_DEFAULT_PORT 7890
+#define CONFIG_DEFAULT_MEDIA                                         \
+	"/usr/share:/usr/local/share:/usr/lib:/var/lib/libvirt/boot" \
+	":/var/lib/vz/template:/var/lib/twinvm/media"
+#define CONFIG_DEFAULT_QEMU_PATH "/usr/local/bin:/usr/bin:/usr/libexec"
 
 /* What begins an epoch: a timer, held output, or both (replicator/source/pace.c). */
 enum pace_mode { PACE_REMUS, PACE_KEMARI, PACE_ADAPTIVE };

@@ -56,6 +56,23 @@ static void config_is_read(void **state)
 	assert_int_equal(config_peer(&c, "x:y", &p, &e), -EINVAL);
 }
 
+/* A default that docs/CONFIG.md promises, and without which no host could be a backup. */
+static void what_a_standby_may_use_has_defaults(void **state)
+{
+	struct config c;
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(load("host = hostA\n" CERTS, &c, &e), 0);
+	assert_string_equal(c.qemu_path, "/usr/local/bin:/usr/bin:/usr/libexec");
+	assert_string_equal(c.media, "/usr/share:/usr/local/share:/usr/lib:/var/lib/libvirt/boot:"
+				     "/var/lib/vz/template:/var/lib/twinvm/media");
+	assert_int_equal(load("host = hostA\nqemu_path = /opt/qemu\nmedia = /srv\n" CERTS, &c, &e),
+			 0);
+	assert_string_equal(c.qemu_path, "/opt/qemu");
+	assert_string_equal(c.media, "/srv");
+}
+
 static void peers_are_an_accept_list(void **state)
 {
 	struct config_peer p;
@@ -271,6 +288,7 @@ int main(void)
 		cmocka_unit_test(arbiters_are_this_hosts_choice),
 		cmocka_unit_test(keys_must_be_secret),
 		cmocka_unit_test(config_errors_name_the_line),
+		cmocka_unit_test(what_a_standby_may_use_has_defaults),
 		cmocka_unit_test(config_defaults_follow_other_keys),
 		cmocka_unit_test(config_lists_are_bounded),
 		cmocka_unit_test(addresses),
