@@ -18,6 +18,8 @@
 #   host_hear hostA hostB            until now
 #   host_stick hostA hostB           TCP from hostA to hostB gets lost, on the replication network; datagrams pass
 #   host_unstick hostA hostB         until now
+#   host_narrow hostA BYTES          its replication link drops packets that are larger, both ways, without a message
+#   host_widen hostA                 until now
 #   host_freeze hostA, host_thaw     it hangs, and comes back
 #   host_path hostA PATH             where this machine sees a file of a host, e.g. of its /var/lib
 #   hosts_down                       called at exit; TEST_KEEP=1 in the environment keeps a failed script's folders
@@ -279,6 +281,14 @@ host_unstick() {
 		rule del ipproto tcp to ${HOST_REPL_ADDR[$2]} lookup 250
 	END
 }
+# A bucket smaller than a packet never lets it pass; what was to be segmented later is looked at segment by segment.
+host_narrow() {
+	local what=(root tbf rate 1gbit burst $(($2 + 14)) limit 4mb)
+	_host_init "$1"
+	nsenter -t "${HOST_INIT[switch]}" -n tc qdisc replace dev "$(_host_ports "$1" repl)" "${what[@]}"
+	nsenter -t "${HOST_INIT[$1]}" -n tc qdisc replace dev repl0 "${what[@]}"
+}
+host_widen() { host_shape "$1" off; }
 host_join() {
 	_host_init "$1"
 	_host_init "$2"
