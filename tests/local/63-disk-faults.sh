@@ -24,8 +24,8 @@ protect disks
 io dv "write -P 1 0 4M"
 replica_equal "with room"
 io dv "write -P 2 4M 4M" "write -P 3 8M 8M" "write -P 4 16M 4M"
-await 20 "the backup to notice that its disk is full" logged hostB "replica image.*No space left"
-await 10 "the primary to continue alone" logged hostA "No space left"
+await 20 "the backup to notice that its disk is full" logged hostB "replica image.*reserve_mib"
+await 10 "the primary to continue alone" logged hostA "reserve_mib"
 io dv "write -P 5 0 1M" "write -P 6 20M 1M"
 host_run hostB mount -o remount,size=64M /var/lib/twinvm/disks
 await_state 60 hostA disks protected
