@@ -53,6 +53,13 @@ try() {
 	HOSTILE_TRIES=$((HOSTILE_TRIES + 1))
 	printf '%-44s %s\n' "$name" "$(grep -E '^(refuse|closed)' <<<"$OUT" | head -n 1 | cut -c 1-150)"
 }
+# The standby that HOSTILE_ID has: its output goes to that VM's run directory.
+hostile_standby() {
+	local pid
+	for pid in $(procs_of hostB qemu-system); do
+		[[ $(readlink "/proc/$pid/fd/1") != */"$HOSTILE_ID"*/standby.log ]] || echo "$pid"
+	done
+}
 # try_words PATTERN WHAT: the description in try.json; what is welcome must not have come to the standby's command line
 try_words() {
 	local words
@@ -62,7 +69,7 @@ try_words() {
 			await=welcome "hold=$PAIR_DIR/hold" bye
 		await "$AWAIT_S" "an answer" grep -qE '^(welcome|closed)' "$PAIR_DIR/answer"
 		if grep -q '^welcome' "$PAIR_DIR/answer"; then
-			words=$(procs_of hostB "qemu-system.*$HOSTILE_ID" | xargs -I{} cat /proc/{}/cmdline | tr '\0' ' ')
+			words=$(hostile_standby | xargs -I{} cat /proc/{}/cmdline | tr '\0' ' ')
 			[[ -n $words ]] || fail "$2: no standby"
 			! grep -E 'canary|/etc/shadow|evil[^ ,]*/|:9998|:9997' <<<"$words" || fail "$2: has come to the standby's command line: $words"
 			: >"$PAIR_DIR/hold"

@@ -95,7 +95,7 @@ names words "^common/common.h: " "a count that is too high"
 restore
 
 save docs/ARCHITECTURE.md
-sed -i 's/`try_release`/`no_such_function`/' docs/ARCHITECTURE.md
+sed -i 's/`fo_p_try_release`/`no_such_function`/' docs/ARCHITECTURE.md
 names docs "^docs/ARCHITECTURE.md: failover/primary.c does not define no_such_function" "a function that is not where the map says"
 sed -i 's/`try_release`/`no_such_function`/; s|`daemon/recover.c`|`daemon/no_such_file.c`|' docs/ARCHITECTURE.md
 names docs "^docs/ARCHITECTURE.md: there is no daemon/no_such_file.c" "a file that is not there"

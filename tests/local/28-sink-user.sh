@@ -43,10 +43,12 @@ some_without_rights() { # HOST WHEN
 	((SINKS_SEEN)) || fail "$2: no sink on $1"
 	echo "$2: $SINKS_SEEN without rights"
 }
-# Looks again and again while a command runs.
+# Looks before a command begins, and again and again while it runs: a planned switch can be over before the second look.
 watch_sinks() { # HOST WHEN COMMAND...
 	local host=$1 when=$2 job seen=0
 	shift 2
+	look_at_sinks "$host" "$when"
+	seen=$SINKS_SEEN
 	"$@" &
 	job=$!
 	while kill -0 "$job" 2>/dev/null; do
