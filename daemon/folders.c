@@ -4,15 +4,10 @@
  * the folder of replicas for its own, passes through state_dir and run_dir, and may connect to the
  * socket, where it can register and nothing else (register.c). What root keeps in the other two is
  * in folders, or in files, that only root can read.
- *
- * What lies in the folder of replicas is the sinks' to change, so root opens nothing in it. Images
- * of a version whose sinks were root are handed over once, with the folder.
  */
 #include "daemon/daemon.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,51 +29,6 @@ static int make_passable(const char *path, struct tv_err *e)
 	if (!rc && chmod(path, PASS_MODE))
 		rc = -errno;
 	return rc ? tv_fail(e, rc, "%s: %s", path, tv_strerror(rc)) : 0;
-}
-
-/* Only while root alone can put files there. */
-static void hand_over_files(int dir_fd, const struct user *u)
-{
-	int fd = dup(dir_fd);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *ent;
-	struct stat st;
-
-	if (!d) {
-		tv_close_fd(&fd);
-		return;
-	}
-	while ((ent = readdir(d)))
-		if (!fstatat(dir_fd, ent->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
-		    S_ISREG(st.st_mode) && st.st_nlink == 1 &&
-		    fchownat(dir_fd, ent->d_name, u->uid, u->gid, AT_SYMLINK_NOFOLLOW))
-			tv_log(TV_WARN, "%s in the folder of replicas: chown: %s", ent->d_name,
-			       strerror(errno));
-	closedir(d);
-}
-
-static int give_replica_dir(const char *path, const struct user *u, struct tv_err *e)
-{
-	TV_CLOSE int fd = -1;
-	struct stat st;
-	int rc = tv_mkdirs(path);
-
-	if (rc)
-		return tv_fail(e, rc, "%s: %s", path, tv_strerror(rc));
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st))
-		return tv_fail(e, -errno, "%s: %s", path, strerror(errno));
-	if (st.st_uid == u->uid)
-		return 0;
-	if (st.st_uid)
-		return tv_fail(e, -EPERM,
-			       "%s belongs to user %u, and sinks run as user %u: chown -R it, or "
-			       "change sink_user",
-			       path, (unsigned)st.st_uid, (unsigned)u->uid);
-	hand_over_files(fd, u);
-	if (fchmod(fd, PASS_MODE) || fchown(fd, u->uid, u->gid))
-		return tv_fail(e, -errno, "%s: chown: %s", path, strerror(errno));
-	return 0;
 }
 
 /* The first folder on the way to path that the user cannot pass; "": there is none. */
@@ -132,7 +82,7 @@ void folders_give(const struct config *c)
 	int rc = config_sink_user(c, &u.uid, &u.gid, &e);
 
 	if (!rc)
-		rc = give_replica_dir(c->replica_dir, &u, &e);
+		rc = config_give_replicas(c, &e);
 	if (!rc && (chown(c->socket, geteuid(), u.gid) || chmod(c->socket, 0660)))
 		rc = tv_fail(&e, -errno, "%s: %s", c->socket, strerror(errno));
 	if (rc) {

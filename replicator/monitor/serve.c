@@ -34,27 +34,45 @@ struct channel {
 	int fd;
 };
 
+/*
+ * Does a request and answers it. A start is one piece with its answer: a QEMU of which the sink does
+ * not learn is ended, since a sink that has died meanwhile, and a daemon that looked for its standby
+ * before the note was there, leave it to nobody.
+ */
+static int handle(struct channel *c, struct mon_request *q)
+{
+	bool starts = q->head.verb == MON_V_START;
+	struct mon_reply r = {0};
+	int fds[MON_MAX_FDS], rc;
+
+	if (starts)
+		pthread_mutex_lock(&c->state->starting);
+	handlers[q->head.verb](c->state, q, &r, fds);
+	rc = mon_answer(c->fd, &r, fds);
+	for (unsigned i = 0; i < r.fds; i++)
+		close(fds[i]);
+	if (starts && rc && !r.rc)
+		mon_end_qemu(c->state);
+	if (starts)
+		pthread_mutex_unlock(&c->state->starting);
+	return rc;
+}
+
 static void *serve(void *arg)
 {
 	struct channel *c = arg;
 	struct mon_request *q = malloc(sizeof(*q));
 	int rc;
 
-	while (q && (rc = mon_receive(c->fd, c->which, q)) > 0) {
-		struct mon_reply r = {0};
-		int fds[MON_MAX_FDS];
-
-		handlers[q->head.verb](c->state, q, &r, fds);
-		rc = mon_answer(c->fd, &r, fds);
-		for (unsigned i = 0; i < r.fds; i++)
-			close(fds[i]);
-		if (rc)
+	while (q && (rc = mon_receive(c->fd, c->which, q)) > 0)
+		if ((rc = handle(c, q)))
 			break;
-	}
 	if (!q || rc == -EBADMSG)
 		tv_log(TV_ERROR, "the monitor ends: %s",
 		       q ? "the sink sent it what is no request" : "no memory");
-	/* Of all threads: one without a sink is of no use, whatever the others wait for. */
+	/* Of all threads: one without a sink is of no use, whatever the others wait for. But a start
+	 * that is under way is not left half done. */
+	pthread_mutex_lock(&c->state->starting);
 	_exit(rc ? 1 : 0);
 }
 
@@ -70,6 +88,7 @@ void mon_serve(const struct config *c, const int fds[MON_CHANNELS])
 	s->slot = -1;
 	s->frame_fd = s->pidfd = -1;
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->starting, NULL);
 	for (unsigned i = 0; i < MON_CHANNELS; i++)
 		channels[i] = (struct channel){s, i, fds[i]};
 	for (unsigned i = 1; i < MON_CHANNELS; i++)

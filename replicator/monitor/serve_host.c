@@ -245,6 +245,12 @@ void mon_on_start(struct mon_state *s, struct mon_request *q, struct mon_reply *
 	}
 }
 
+void mon_end_qemu(struct mon_state *s)
+{
+	(void)!hv_host_ops.signal(s->host, SIGKILL);
+	hv_host_ops.clean(s->host, true);
+}
+
 /* ---- the rest ---- */
 
 void mon_on_qmp(struct mon_state *s, struct mon_request *q, struct mon_reply *r,

@@ -160,6 +160,7 @@ struct mon_state {
 	int slot; /* -1: not yet */
 	struct slot_names names;
 	char dir[256];
+	pthread_mutex_t starting; /* held from a start's request to its answer, and at the end */
 	/* the apply thread's */
 	struct hv_host *host;
 	int pidfd; /* of the QEMU started last; -1: none */
@@ -175,6 +176,8 @@ typedef void mon_handler(struct mon_state *s, struct mon_request *q, struct mon_
 			 int fds[MON_MAX_FDS]);
 mon_handler mon_on_vm, mon_on_slot, mon_on_promoted, mon_on_frame; /* serve_loop.c */
 /* serve_host.c */
+/* Ends the QEMU that was started last. */
+void mon_end_qemu(struct mon_state *s);
 mon_handler mon_on_qemu, mon_on_check, mon_on_start, mon_on_qmp, mon_on_signal, mon_on_taps,
 	mon_on_clean;
 mon_handler mon_on_arbiter, mon_on_claim; /* serve_arbiter.c */

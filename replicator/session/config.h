@@ -88,6 +88,12 @@ int config_check_arbiter(const struct config *c, const char *url, struct tv_err 
 /* The user that sinks run as. -ENOENT: there is none; -EPERM: it is root; -errno. */
 int config_sink_user(const struct config *c, uid_t *uid, gid_t *gid,
 		     struct tv_err *e) TV_MUST_CHECK;
+/*
+ * Makes replica_dir and gives it to sink_user; a folder that is that user's already stays as it is.
+ * Needs root. Errors of config_sink_user; -EPERM: it is a third user's; -errno. May block with the
+ * file system.
+ */
+int config_give_replicas(const struct config *c, struct tv_err *e) TV_MUST_CHECK;
 /* -EPERM for a private key that other users can read; config_load has asked. */
 int config_check_secrets(const struct config *c, struct tv_err *e) TV_MUST_CHECK;
 

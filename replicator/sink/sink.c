@@ -258,12 +258,17 @@ static int give_up_rights(struct sink *s)
 {
 	const struct config *c = &s->job.conf;
 	struct repl_tls_conf tls = config_tls(c);
+	struct tv_err e = {0};
 	int rc = repl_tls_new(&tls, &s->tls, &s->why);
 
 	if (!rc)
 		rc = monitor_start(c, &s->monitor, &s->why);
 	if (rc)
 		return rc;
+	/* The daemon has done so when it began; since then somebody may have mounted a file system
+	 * there. What is wrong with it is found when the replica is made. */
+	if (config_give_replicas(c, &e))
+		tv_log(TV_WARN, "%s", e.text);
 	rc = monitor_drop(c, &s->no_rights);
 	if (rc == -ENOENT) {
 		tv_log(TV_ERROR, "%s", s->no_rights.text);

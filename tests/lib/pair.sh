@@ -279,5 +279,9 @@ kill_side() {
 	# shellcheck disable=SC2046 # pids are words
 	kill -9 "${DAEMON_PID[$1]}" $(procs_of "$1" "twinvmd replicate") $(procs_of "$1" qemu-system) 2>/dev/null || true
 	wait "${DAEMON_JOB[$1]}" 2>/dev/null || true
+	# What began while the lists were made; a monitor ends by itself when its sink has ended.
+	await "$AWAIT_S" "the monitors of $1 to end" no_procs "$1" "^twinvmd monitor"
+	# shellcheck disable=SC2046 # pids are words
+	kill -9 $(procs_of "$1" "twinvmd replicate") $(procs_of "$1" qemu-system) 2>/dev/null || true
 	await "$AWAIT_S" "the processes of $1 to end" _side_is_dead "$1"
 }
