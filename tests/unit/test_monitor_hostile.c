@@ -2,6 +2,8 @@
 /* A monitor whose sink was taken over: what becomes of it when it is sent nonsense. */
 #include "monitor_kit.h"
 
+#include <poll.h>
+
 /* ---- nonsense ---- */
 
 struct raw { /* a monitor whose sockets are the test's */
@@ -173,12 +175,54 @@ static void anything_in_a_body_is_survived(void **state)
 	assert_int_not_equal(access("/tmp/twinvm-canary", F_OK), 0);
 }
 
+/* ---- a sink that dies while its QEMU is being started ---- */
+
+/* The daemon may have looked for its standby before there was a note of it. */
+static void nobodys_qemu_is_ended(void **state)
+{
+	static uint8_t packet[sizeof(struct mon_head) + sizeof(struct mon_start) + 5];
+	struct mon_head h = {
+		.verb = MON_V_START, .body_bytes = sizeof(struct mon_start), .tail_bytes = 5};
+	struct mon_start b = {.binary = "qemu-system-test", .ram_bytes = 4096, .n_words = 1};
+	struct mon_vm vm_body = {.vm_id = ID, .generation = 3};
+	struct mon_slot slot = {2};
+	int fds[MON_MAX_FDS], status, pidfd;
+	struct standby_note n;
+	struct mon_reply r;
+	char dir[300];
+	struct raw raw;
+
+	(void)state;
+	if (geteuid())
+		skip();
+	memcpy(packet, &h, sizeof(h));
+	memcpy(packet + sizeof(h), &b, sizeof(b));
+	memcpy(packet + sizeof(h) + sizeof(b), "qemu", 5);
+	raw_begin(&raw);
+	assert_int_equal(mon_call(raw.fds[MON_LOOP], MON_V_VM, &vm_body, NULL, 0, &r, fds), 0);
+	assert_int_equal(r.rc, 0);
+	assert_int_equal(mon_call(raw.fds[MON_LOOP], MON_V_SLOT, &slot, NULL, 0, &r, fds), 0);
+	assert_int_equal(r.rc, 0);
+	raw_send(&raw, MON_APPLY, packet, sizeof(packet));
+	close(raw.fds[MON_APPLY]);
+	assert_int_equal(waitpid(raw.pid, &status, 0), raw.pid);
+	close(raw.fds[MON_LOOP]);
+	close(raw.fds[MON_ARBITER]);
+	note_path("", dir);
+	assert_true(standby_noted(dir, &n)); /* it was started */
+	pidfd = (int)syscall(SYS_pidfd_open, n.pid, 0);
+	assert_true(pidfd < 0 || tv_pid_start_ticks(n.pid) != n.start_ticks ||
+		    poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, 10000) == 1);
+	tv_close_fd(&pidfd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(what_is_no_request_ends_it),
 		T(descriptors_end_it),
 		T(anything_in_a_body_is_survived),
+		T(nobodys_qemu_is_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
