@@ -151,7 +151,10 @@ static void line_tap(const char *line, size_t bytes, struct hv_nic *nic)
 		nic->tap_fd = atoi(fd + 4);
 }
 
-/* Finds NETDEV's lines: its type, how many queues, and whether it is the NIC's port of a hub. */
+/*
+ * Finds NETDEV's lines: its type, how many queues, and whether it is the NIC's port of a hub. A NIC
+ * may have its netdev's name, so the line of a NIC is none of them.
+ */
 static void look_up_netdev(const char *text, struct hv_nic *nic)
 {
 	char want[80], type[32], hub_type[32] = "";
@@ -171,7 +174,7 @@ static void look_up_netdev(const char *text, struct hv_nic *nic)
 		}
 		if (!strncmp(p, " \\ ", 3))
 			name = p + 3;
-		if (line_type(p, line, type, sizeof(type))) {
+		if (line_type(p, line, type, sizeof(type)) && (in_hub || strcmp(type, "nic"))) {
 			if (!strncmp(name, want, strlen(want))) {
 				nic->queues++;
 				line_tap(p, line, nic);

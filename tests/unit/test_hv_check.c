@@ -51,6 +51,10 @@ static const char by_fd[] =
 	" \\ n0: index=0,type=tap,fd=31\n"
 	"web0: index=1,type=nic,model=virtio-net-pci,macaddr=52:54:00:12:34:56\n"
 	" \\ n0: index=1,type=tap,fd=32\n";
+/* As Proxmox VE names them: the NIC like its netdev. */
+static const char same_id[] =
+	"n0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:12:34:56\n"
+	" \\ n0: index=0,type=tap,ifname=tap100i0,script=no\n";
 static const char by_helper[] =
 	"web0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:12:34:56\n"
 	" \\ n0: index=0,type=tap,helper=/usr/lib/qemu/qemu-bridge-helper,br=br0\n";
@@ -102,6 +106,10 @@ static void test_nics(void **state)
 	assert_int_equal(hv_nics(&d, by_fd, argv_plain, nics, 1), 1);
 	assert_string_equal(nics[0].ifname, "");
 	assert_int_equal(nics[0].tap_fd, 31);
+	assert_int_equal(hv_nics(&d, same_id, argv_plain, nics, 1), 1);
+	assert_string_equal(nics[0].type, "tap");
+	assert_string_equal(nics[0].ifname, "tap100i0");
+	assert_int_equal(nics[0].queues, 1);
 	assert_int_equal(hv_nics(&d, by_helper, argv_plain, nics, 1), 1);
 	assert_string_equal(nics[0].type, "tap");
 	assert_string_equal(nics[0].ifname, "");
