@@ -113,8 +113,17 @@ static bool own_fd(const char *arg, const char *id, char *out, size_t room)
 	       snprintf(out, room, "fd:%s", fd) > 0;
 }
 
-/* The path of -chardev socket,id=ID,path=P; empty for other kinds (fd=, host=), but for our own:
- * whoever else handed a monitor over keeps it for himself, as libvirt does. */
+/* Does QEMU listen there? Where it is the client, a manager's daemon is at the other end. */
+static bool listens(const char *arg, const char *implied)
+{
+	char v[64];
+
+	return hv_opt_get(arg, implied, "server", v, sizeof(v)) &&
+	       (!strcmp(v, "on") || !strcmp(v, "yes") || !strcmp(v, "true") || !strcmp(v, "y"));
+}
+
+/* The path of -chardev socket,id=ID,path=P,server=on; empty for other kinds (fd=, host=), but for
+ * our own: whoever else handed a monitor over keeps it for himself, as libvirt does. */
 static bool chardev_path(char *const *argv, const char *id, char *out, size_t room)
 {
 	char v[4096];
@@ -125,7 +134,8 @@ static bool chardev_path(char *const *argv, const char *id, char *out, size_t ro
 		i++;
 		if (hv_opt_get(argv[i], "backend", "id", v, sizeof(v)) && !strcmp(v, id) &&
 		    hv_opt_get(argv[i], "backend", "backend", v, sizeof(v)) && !strcmp(v, "socket"))
-			return hv_opt_get(argv[i], "backend", "path", out, room) ||
+			return (listens(argv[i], "backend") &&
+				hv_opt_get(argv[i], "backend", "path", out, room)) ||
 			       own_fd(argv[i], id, out, room);
 	}
 	return false;
@@ -145,7 +155,7 @@ static bool qmp_of_arg(char *const *argv, const char *arg, char *out, size_t roo
 {
 	if (!strncmp(arg, "chardev:", 8))
 		return chardev_path(argv, arg + 8, out, room);
-	if (strncmp(arg, "unix:", 5))
+	if (strncmp(arg, "unix:", 5) || !listens(arg, NULL))
 		return false;
 	arg += 5;
 	if (!strncmp(arg, "path=", 5))

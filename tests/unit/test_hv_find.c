@@ -79,8 +79,14 @@ static int setup(void **state)
 	make_process(15, "/usr/bin/vim", "/", "vim|-name|web|-qmp|unix:/x|");
 	make_process(16, qemu, "/",
 		     "qemu|-mon|chardev=m,mode=readline|-chardev|socket,id=m,path=/run/h|"
-		     "-chardev|socket,id=q,path=/run/q|-qmp|chardev:q|-name|two|"
+		     "-chardev|socket,id=q,path=/run/q,server=on|-qmp|chardev:q|-name|two|"
 		     "-qmp|unix:/run/second,server=on|");
+	/* QEMU is the client of the first, as on Proxmox VE with the lines exchanged. */
+	make_process(19, qemu, "/",
+		     "qemu|-chardev|socket,id=ev,path=/run/eventd,reconnect=5|-mon|chardev=ev,mode="
+		     "control|-chardev|socket,id=m,path=/run/19,server=on,wait=off|-mon|chardev=m,"
+		     "mode=control|-name|client|");
+	make_process(20, qemu, "/", "qemu|-name|only-client|-qmp|unix:/run/eventd|");
 	/* Another user's: of a name that root has too, and of one that only this user has. */
 	make_process_of(ANOTHER, 17, qemu, "/", "qemu|-name|db|-qmp|unix:/run/db,server=on|");
 	make_process_of(ANOTHER, 18, qemu, "/", "qemu|-name|own|-qmp|unix:/run/own,server=on|");
@@ -152,6 +158,9 @@ static void test_find_by_name(void **state)
 	assert_string_equal(id.qmp_path, "/run/a,b");
 	assert_int_equal(hv_find_at(root, "two", NULL, NULL, NULL, &id, &e), 0);
 	assert_string_equal(id.qmp_path, "/run/q");
+	assert_int_equal(hv_find_at(root, "client", NULL, NULL, NULL, &id, &e), 0);
+	assert_string_equal(id.qmp_path, "/run/19");
+	assert_int_equal(hv_find_at(root, "only-client", NULL, NULL, NULL, &id, &e), -ENOTSUP);
 	assert_int_equal(hv_find_at(root, "nobody", NULL, NULL, NULL, &id, &e), -ENOENT);
 	assert_int_equal(hv_find_at(root, "", NULL, NULL, NULL, &id, &e), -EINVAL);
 	assert_int_equal(hv_find_at(root, "none", NULL, NULL, NULL, &id, &e), -ENOTSUP);
@@ -224,7 +233,7 @@ static void test_list(void **state)
 
 	(void)state;
 	assert_int_equal(hv_list_at(root, ids, 16, &n), 0);
-	assert_int_equal(n, 8);
+	assert_int_equal(n, 10);
 	assert_int_equal(hv_list_at(root, ids, 2, &n), 0);
 	assert_int_equal(n, 2);
 	assert_int_equal(hv_list(ids, 16, &n), 0);
