@@ -114,6 +114,21 @@ const char *hv_keyval_get(const struct hv_keyval *kv, const char *key)
 	return NULL;
 }
 
+unsigned long hv_keyval_number(const struct hv_keyval *kv, const char *key, unsigned long none)
+{
+	json_t *v = json_object_get(kv->json, key);
+	const char *text = hv_keyval_get(kv, key);
+	char *end;
+	unsigned long n;
+
+	if (json_is_integer(v))
+		return json_integer_value(v) < 0 ? none : (unsigned long)json_integer_value(v);
+	if (!text || *text < '0' || *text > '9')
+		return none;
+	n = strtoul(text, &end, 10);
+	return *end ? none : n;
+}
+
 bool hv_keyval_is_on(const struct hv_keyval *kv, const char *key)
 {
 	const char *v = hv_keyval_get(kv, key);
@@ -146,19 +161,23 @@ void hv_keyval_del(struct hv_keyval *kv, const char *key)
 	kv->n = n;
 }
 
+static int set_json(struct hv_keyval *kv, const char *key, json_t *v)
+{
+	return json_object_set_new(kv->json, key, v) ? -ENOMEM : 0;
+}
+
 int hv_keyval_set(struct hv_keyval *kv, const char *key, const char *value)
 {
-	json_t *v;
+	if (kv->json)
+		return set_json(kv, key, json_string(value));
+	hv_keyval_del(kv, key);
+	return add_pair(kv, key, strlen(key), value);
+}
 
-	if (!kv->json) {
-		hv_keyval_del(kv, key);
-		return add_pair(kv, key, strlen(key), value);
-	}
-	if (!strcmp(value, "on") || !strcmp(value, "off"))
-		v = json_boolean(!strcmp(value, "on"));
-	else
-		v = json_string(value);
-	return json_object_set_new(kv->json, key, v) ? -ENOMEM : 0;
+int hv_keyval_switch(struct hv_keyval *kv, const char *key, bool on)
+{
+	return kv->json ? set_json(kv, key, json_boolean(on))
+			: hv_keyval_set(kv, key, on ? "on" : "off");
 }
 
 static char *append_escaped(char *to, const char *s)

@@ -233,29 +233,34 @@ static bool is_left_behind(struct hv_rewrite *rw, const char *name)
 	return left;
 }
 
+/* A key as the primary has it: text stays text ("detect-zeroes": "on" is no switch), but for what
+ * QEMU's list form can only spell as text. */
+static void keep_key(json_t *o, const struct hv_keyval *from, const char *key, bool is_switch)
+{
+	json_t *v = json_object_get(from->json, key);
+	const char *text = hv_keyval_get(from, key);
+
+	if (json_is_string(v) || json_is_boolean(v))
+		json_object_set(o, key, v);
+	else if (text)
+		json_object_set_new(o, key,
+				    is_switch ? json_boolean(hv_keyval_is_on(from, key))
+					      : json_string(text));
+}
+
 static void put_raw_node(struct hv_rewrite *rw, const struct hv_keyval *from, const char *name,
 			 const char *image)
 {
-	/* Not auto-read-only: an image that cannot be written is found at the start. */
-	static const char *const keep[] = {"discard", "detect-zeroes", "read-only"};
 	json_t *o = json_pack("{s:s, s:s, s:{s:s, s:s}}", "driver", "raw", "node-name", name,
 			      "file", "driver", "file", "filename", image);
 	TV_FREE char *text = NULL;
 
-	for (size_t i = 0; o && i < sizeof(keep) / sizeof(*keep); i++) {
-		const char *v = hv_keyval_get(from, keep[i]);
-
-		if (!v)
-			continue;
-		json_object_set_new(o, keep[i],
-				    !strcmp(v, "on") || !strcmp(v, "off")
-					    ? json_boolean(!strcmp(v, "on"))
-					    : json_string(v));
-	}
+	/* Not auto-read-only: an image that cannot be written is found at the start. */
+	keep_key(o, from, "discard", false);
+	keep_key(o, from, "detect-zeroes", false);
+	keep_key(o, from, "read-only", true);
 	/* Holes in the replica are made where the primary would make them in its image. */
-	if (o && hv_keyval_get(from, "discard"))
-		json_object_set_new(json_object_get(o, "file"), "discard",
-				    json_string(hv_keyval_get(from, "discard")));
+	keep_key(json_object_get(o, "file"), from, "discard", false);
 	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	hv_rw_put(rw, "-blockdev");

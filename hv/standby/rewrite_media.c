@@ -6,6 +6,7 @@
  */
 #include "hv/standby/rewrite.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,8 +214,9 @@ void hv_rw_media_node(struct hv_rewrite *rw, const char *option, const char *arg
 		hv_rw_deny(rw, NULL, "%s %.200s without a driver", option, arg);
 	node_json(rw, option, kv.json, 0);
 	node_pairs(rw, option, &kv);
-	if (!hv_keyval_is_on(&kv, "read-only"))
-		hv_rw_set(rw, &kv, "read-only", "on");
+	if (!rw->rc && !hv_keyval_is_on(&kv, "read-only") &&
+	    hv_keyval_switch(&kv, "read-only", true))
+		hv_rw_fail(rw, -ENOMEM, "no memory for the standby's command line");
 	hv_rw_put_keyval(rw, option, &kv);
 	hv_keyval_dispose(&kv);
 }

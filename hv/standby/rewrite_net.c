@@ -12,11 +12,14 @@
 /* fds=3:4 has as many queues as descriptors; queues= counts them when QEMU opens the tap. */
 static unsigned count_queues(const struct hv_keyval *kv)
 {
-	const char *fds = hv_keyval_get(kv, "fds"), *queues = hv_keyval_get(kv, "queues");
+	const char *fds = hv_keyval_get(kv, "fds");
+	unsigned long queues;
 	unsigned n = 1;
 
-	if (!fds)
-		return queues ? (unsigned)strtoul(queues, NULL, 10) : 1;
+	if (!fds) {
+		queues = hv_keyval_number(kv, "queues", hv_keyval_get(kv, "queues") ? 0 : 1);
+		return queues > HV_HOST_MAX_QUEUES ? 0 : (unsigned)queues;
+	}
 	for (; *fds; fds++)
 		n += *fds == ':';
 	return n;

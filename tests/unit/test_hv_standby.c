@@ -53,8 +53,22 @@ static void test_keyval(void **state)
 	hv_keyval_del(&kv, "wait");
 	hv_keyval_del(&kv, "y");
 	assert_int_equal(hv_keyval_set(&kv, "x", "c,d"), 0);
+	assert_int_equal(hv_keyval_number(&kv, "s", 9), 1);
+	assert_int_equal(hv_keyval_number(&kv, "x", 9), 9);
+	assert_int_equal(hv_keyval_number(&kv, "q", 9), 9);
 	out = hv_keyval_print(&kv);
 	assert_string_equal(out, "s=1,server,z=off,x=c,,d");
+	free(out);
+	hv_keyval_dispose(&kv);
+
+	assert_int_equal(hv_keyval_parse(&kv, "{\"n\": 4, \"m\": -1, \"t\": \"5\"}", NULL), 0);
+	assert_int_equal(hv_keyval_number(&kv, "n", 9), 4);
+	assert_int_equal(hv_keyval_number(&kv, "m", 9), 9);
+	assert_int_equal(hv_keyval_number(&kv, "t", 9), 5);
+	assert_int_equal(hv_keyval_set(&kv, "t", "on"), 0);
+	assert_int_equal(hv_keyval_switch(&kv, "m", true), 0);
+	out = hv_keyval_print(&kv);
+	assert_string_equal(out, "{\"n\":4,\"m\":true,\"t\":\"on\"}");
 	free(out);
 	hv_keyval_dispose(&kv);
 }

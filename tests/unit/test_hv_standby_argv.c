@@ -180,6 +180,9 @@ static void test_net(void **state)
 		  "-netdev id=n,type=tap,fds=5:6:7 -netdev id=m,type=tap,fd=8");
 	assert_int_equal(argv_what.taps[0].queues, 3);
 	assert_int_equal(argv_what.taps[1].queues, 1);
+	middle_is("-netdev {\"type\":\"tap\",\"id\":\"n\",\"queues\":2,\"vhost\":true}",
+		  "-netdev {\"type\":\"tap\",\"id\":\"n\",\"fds\":\"5:6\"}");
+	assert_int_equal(argv_what.taps[0].queues, 2);
 	middle_is("-nic tap,model=virtio,mac=52:54:00:00:00:02,br=b",
 		  "-nic model=virtio,mac=52:54:00:00:00:02,type=tap,fd=5");
 	middle_is("-nic none", "-nic none");
@@ -272,6 +275,14 @@ static void test_machine_and_ram(void **state)
 		 &usual, "qemu -machine type=");
 	contains("qemu -numa node,memdev=mem0 -object memory-backend-ram,id=mem0,size=256M", &mem0,
 		 "-machine type=pc-q35-7.2,suppress-vmdesc=on -m ");
+	/* Of two nodes the first has the file, and the machine has the size of both. */
+	contains(
+		"qemu -m 512 -numa node,memdev=mem0 -numa node,memdev=mem1 -object "
+		"memory-backend-ram,id=mem0,size=256M -object memory-backend-ram,id=mem1,size=256M",
+		&mem0,
+		"-object memory-backend-ram,id=mem1,size=256M -machine "
+		"type=pc-q35-7.2,suppress-vmdesc=on -m size=512 -object "
+		"qom-type=memory-backend-file,id=mem0,");
 	contains("qemu -object memory-backend-ram,id=dimm0,size=1G -device pc-dimm,memdev=dimm0",
 		 &usual, "-object memory-backend-ram,id=dimm0,size=1G -device pc-dimm");
 }
@@ -300,7 +311,6 @@ static void test_refused(void **state)
 	refused("qemu -tpmdev emulator,id=t,chardev=c", &usual, "TPM");
 	refused("qemu -netdev vhost-user,id=n,chardev=c", &usual, "vhost-user");
 	refused("qemu -netdev socket,id=n,fd=4", &usual, "socket");
-	refused("qemu -numa node,memdev=a -numa node,memdev=b", &usual, "-numa");
 	refused("qemu -object memory-backend-file,id=nv,mem-path=/x,size=1G", &usual,
 		"memory-backend-file");
 	refused("qemu -object memory-backend-epc,id=pc.ram", &usual, "memory-backend-epc");
@@ -315,6 +325,10 @@ static void test_many_taps(void **state)
 	(void)state;
 	refused("qemu -nic tap,queues=49", &usual, "48 queues");
 	refused("qemu -nic tap,queues=0", &usual, "queues");
+	refused("qemu -netdev {\"type\":\"tap\",\"id\":\"n\",\"queues\":4294967297}", &usual,
+		"queues");
+	refused("qemu -netdev {\"type\":\"tap\",\"id\":\"n\",\"queues\":[2]}", &usual, "queues");
+	refused("qemu -netdev tap,id=n,queues=2x", &usual, "queues");
 	refused("qemu -netdev tap,id=a,queues=40 -netdev tap,id=b,queues=9", &usual, "48 queues");
 }
 

@@ -80,6 +80,17 @@ static void test_disks(void **state)
 		  "[" DISK("", "n", "/q") "]",
 		  "-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
 		  "\"filename\":\"/r/a,b-0.raw\",\"discard\":\"unmap\"},\"discard\":\"unmap\"}");
+	/* What QEMU takes as a word stays one, however like a switch it looks. */
+	disks_are("-blockdev "
+		  "{\"driver\":\"raw\",\"node-name\":\"n\",\"detect-zeroes\":\"on\","
+		  "\"read-only\":false,\"file\":\"f\"}",
+		  "[" DISK("", "n", "/q") "]",
+		  "-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
+		  "\"filename\":\"/r/a,b-0.raw\"},\"detect-zeroes\":\"on\",\"read-only\":false}");
+	disks_are("-blockdev driver=raw,node-name=n,detect-zeroes=on,read-only=off,file=f",
+		  "[" DISK("", "n", "/q") "]",
+		  "-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\","
+		  "\"filename\":\"/r/a,b-0.raw\"},\"detect-zeroes\":\"on\",\"read-only\":false}");
 	/* Reported by name, not guessed. */
 	disks_are("-drive id=d0,file=/a", "[" DISK("hot", "#b", "/hot") "]", "no disk of the VM");
 	disks_are("-drive id=d0,file=/a,snapshot=on", "[" DISK("d0", "#b", "/a") "]",
