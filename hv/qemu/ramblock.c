@@ -172,36 +172,46 @@ static int ask_gpa2hva(struct hv_qmp *q, char *name, size_t room, uint64_t *host
 	return 0;
 }
 
+static int block_of(const struct hv_ramblock *b, unsigned n, const char *name)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(b[i].name, name))
+			return (int)i;
+	return -ENOENT;
+}
+
 /*
  * The block of the machine's memory: what the machine's memory-backend link points to, whose
- * block is called like the object or by its path ("pc.ram", "/objects/ram0").
+ * block is called like the object or by its path ("pc.ram", "/objects/ram0"). Without such a link
+ * the NUMA nodes have back ends each (-numa node,memdev=), and it is the one that address 0 is in.
  */
 static int find_main(struct hv_qmp *q, const struct hv_ramblock *b, unsigned n, unsigned *main,
 		     struct tv_err *e)
 {
 	json_t *ret = NULL;
 	const char *path, *base;
+	char name[256] = "";
+	uint64_t host;
 	int rc = hv_qmp_cmd(
 		q, "qom-get",
 		json_pack("{s:s, s:s}", "path", "/machine", "property", "memory-backend"), &ret,
 		HV_CMD_MS, e);
+	int found = -ENOENT;
 
 	if (rc)
 		return rc;
 	path = json_string_value(ret);
 	base = path ? strrchr(path, '/') : NULL;
-	rc = -ENOENT;
-	for (unsigned i = 0; base && i < n && rc; i++) {
-		if (strcmp(b[i].name, path) && strcmp(b[i].name, base + 1))
-			continue;
-		*main = i;
-		rc = 0;
+	if (base) {
+		found = block_of(b, n, path);
+		found = found < 0 ? block_of(b, n, base + 1) : found;
+	} else if (!(rc = ask_gpa2hva(q, name, sizeof(name), &host, e))) {
+		found = block_of(b, n, name);
 	}
-	if (rc)
-		tv_fail(e, rc,
-			"none of the VM's RAM blocks is its main memory (%s); NUMA machines with "
-			"several memory backends are not supported yet",
-			path ? path : "no memory backend");
+	if (!rc && found < 0)
+		rc = tv_fail(e, found, "none of the VM's RAM blocks is its main memory (%s)",
+			     base ? path : name);
+	*main = rc ? 0 : (unsigned)found;
 	json_decref(ret);
 	return rc;
 }

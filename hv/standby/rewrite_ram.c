@@ -2,8 +2,8 @@
 /*
  * Main RAM on the standby is one shared file, so that the replicator can map it. QEMU must give it
  * the RAMBlock name that it has on the primary, or the streams do not match. By default that is the
- * machine's own name ("pc.ram"); with memory-backend=X or -numa node,memdev=X it is X, or
- * "/objects/X" for machine types before 4.1.
+ * machine's own name ("pc.ram"); with memory-backend=X or -numa node,memdev=X it is X (of several
+ * nodes the first's), or "/objects/X" for machine types before 4.1.
  */
 #include "hv/standby/rewrite.h"
 
@@ -37,10 +37,10 @@ static void find_main_block(struct hv_rewrite *rw)
 			   rw->main_name, (uint64_t)bytes, rw->ram_bytes);
 }
 
-/* Main RAM made of several NUMA back ends has no single block that a file could stand for. */
-static void find_memdev(struct hv_rewrite *rw, char *const *argv, unsigned argc)
+/* NUMA nodes have back ends of their own: the first's is main RAM, the others' stay what they are. */
+static bool has_memdev(struct hv_rewrite *rw, char *const *argv, unsigned argc)
 {
-	unsigned found = 0;
+	bool found = false;
 
 	for (unsigned i = 1; i + 1 < argc; i++) {
 		struct hv_keyval kv;
@@ -48,23 +48,17 @@ static void find_memdev(struct hv_rewrite *rw, char *const *argv, unsigned argc)
 		if (!hv_arg_is(argv[i], "numa") ||
 		    !hv_rw_parse(rw, &kv, "numa", argv[i + 1], "type"))
 			continue;
-		found += hv_keyval_get(&kv, "memdev") != NULL;
+		found |= hv_keyval_get(&kv, "memdev") != NULL;
 		hv_keyval_dispose(&kv);
 	}
-	if (found > 1)
-		hv_rw_fail(
-			rw, TV_E_REFUSED,
-			"option -numa: memory from %u back ends (memdev=) cannot be carried over; "
-			"start the VM with at most one",
-			found);
-	rw->main_is_memdev = found == 1;
+	return found;
 }
 
 void hv_rw_ram_init(struct hv_rewrite *rw, char *const *argv, unsigned argc)
 {
 	const char *id;
 
-	find_memdev(rw, argv, argc);
+	rw->main_is_memdev = has_memdev(rw, argv, argc);
 	if (!rw->rc)
 		find_main_block(rw);
 	if (rw->rc)
@@ -155,8 +149,9 @@ void hv_rw_ram_finish(struct hv_rewrite *rw)
 		return;
 	put_machine(rw);
 	snprintf(bytes, sizeof(bytes), "%" PRIu64 "B", rw->ram_bytes);
-	hv_rw_set(rw, &rw->memory, "size", bytes);
-	hv_rw_put_keyval(rw, "-m", &rw->memory);
+	if (!rw->main_is_memdev || !hv_keyval_get(&rw->memory, "size"))
+		hv_rw_set(rw, &rw->memory, "size", bytes);
+	hv_rw_put_keyval(rw, "-m", &rw->memory); /* of several nodes together it has their sum */
 
 	hv_rw_set(rw, &ram, "qom-type", "memory-backend-file");
 	hv_rw_set(rw, &ram, "id", rw->main_id);

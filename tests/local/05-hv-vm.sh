@@ -32,6 +32,11 @@ try "shared memory file that somebody else filled" $probe -w -n 5 -b $q -M pc,me
 	-object memory-backend-memfd,id=m0,size=384M,share=on
 try "memory backend, balloon" $probe -n 5 -b $q -M q35,memory-backend=m0 -m 256 -nodefaults \
 	-object memory-backend-ram,id=m0,size=256M -device virtio-balloon-pci
+try "one NUMA node with a memory backend" $probe -n 5 -b $q -M pc -m 256,slots=4,maxmem=1G -nodefaults \
+	-object memory-backend-ram,id=ram-node0,size=256M -numa node,nodeid=0,cpus=0,memdev=ram-node0
+try "two NUMA nodes with a memory backend each" $probe -n 5 -b $q -M q35 -m 256 -smp 2 -nodefaults \
+	-object memory-backend-ram,id=n0,size=128M -object memory-backend-memfd,id=n1,size=128M \
+	-numa node,cpus=0,memdev=n0 -numa node,cpus=1,memdev=n1
 try "100 times attach and detach" $probe -a 100 -b $q -M q35 -nodefaults -m 512
 try "100 kills" $kill -b 100 $q -m 512
 try "network: no option at all" $net user $q -m 256

@@ -29,6 +29,10 @@ run promote $q -M pc,memory-backend=mem0 -m 256 -display none \
 	-object memory-backend-memfd,id=mem0,size=256M
 run promote $q -M pc-q35-4.0,memory-backend=mem0 -m 256 -display none \
 	-object memory-backend-memfd,id=mem0,size=256M
+run promote $q -M pc -m 256,slots=4,maxmem=1G -display none \
+	-object memory-backend-ram,id=n0,size=256M -numa node,cpus=0,memdev=n0
+run promote -r 2 $q -M q35 -m 256 -smp 2 -display none -object memory-backend-ram,id=n0,size=128M \
+	-object memory-backend-memfd,id=n1,size=128M -numa node,cpus=0,memdev=n0 -numa node,cpus=1,memdev=n1
 run promote $q -M microvm -m 256 -display none -nodefaults
 vga=qxl # a package of its own in newer Debians
 $q -device qxl-vga,help 2>/dev/null | grep -q vram_size || vga=std
