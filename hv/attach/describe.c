@@ -2,6 +2,7 @@
 /* What the backup has to know to start the same machine. */
 #include "hv/attach/describe.h"
 #include "hv/attach/attach_int.h"
+#include "hv/attach/live.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -167,29 +168,54 @@ char *hv_describe_arg(const char *option, const char *arg)
 	return out;
 }
 
-json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
+/* The words as they are sent. */
+static json_t *add_argv(char *const *argv, struct tv_err *e)
 {
-	TV_FREE char **argv = hv_proc_argv("/proc", vm->id.pid);
-	json_t *desc, *args, *files;
-	char cwd[PATH_MAX];
+	json_t *args = json_array();
 
-	if (!argv || !hv_proc_link("/proc", vm->id.pid, "cwd", cwd, sizeof(cwd))) {
-		tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", vm->id.name, vm->id.pid);
-		return NULL;
-	}
-	args = json_array();
-	files = json_array();
 	for (unsigned i = 0; argv[i]; i++) {
 		TV_FREE char *arg = hv_describe_arg(i ? argv[i - 1] : NULL, argv[i]);
 
 		if (!arg || json_array_append_new(args, json_string(arg))) {
 			tv_fail(e, -EILSEQ, "argument %u of QEMU's command line is not UTF-8", i);
 			json_decref(args);
-			json_decref(files);
 			return NULL;
 		}
 	}
-	hv_describe_files(argv, cwd, files);
+	return args;
+}
+
+/* The command line of the VM as it is now. */
+static int read_argv(struct hv_vm *vm, struct hv_words *out, char *cwd, size_t room,
+		     struct tv_err *e)
+{
+	TV_FREE char **argv = hv_proc_argv("/proc", vm->id.pid);
+	struct hv_live live;
+	int rc;
+
+	if (!argv || !hv_proc_link("/proc", vm->id.pid, "cwd", cwd, room))
+		return tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", vm->id.name,
+			       vm->id.pid);
+	rc = hv_live_ask(vm->qmp, argv, &live, e);
+	if (!rc)
+		rc = hv_live_argv(argv, &live, out, e);
+	hv_live_dispose(&live);
+	return rc;
+}
+
+json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
+{
+	struct hv_words argv = {0};
+	json_t *desc = NULL, *args, *files;
+	char cwd[PATH_MAX];
+
+	if (read_argv(vm, &argv, cwd, sizeof(cwd), e))
+		return NULL;
+	args = add_argv(argv.w, e);
+	if (!args)
+		goto out;
+	files = json_array();
+	hv_describe_files(argv.w, cwd, files);
 	desc = json_pack("{s:o, s:o, s:s, s:s, s:b}", "argv", args, "files", files, "name",
 			 vm->id.name, "cwd", cwd, "kvm", vm->kvm);
 	json_object_set_new(
@@ -197,9 +223,11 @@ json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 		json_sprintf("%u.%u.%u", vm->qemu.major, vm->qemu.minor, vm->qemu.micro));
 	add_blocks(vm, desc);
 	add_disks(vm, desc);
-	if (add_machine(vm, desc, e) || add_nics(vm, argv, desc, e)) {
+	if (add_machine(vm, desc, e) || add_nics(vm, argv.w, desc, e)) {
 		json_decref(desc);
-		return NULL;
+		desc = NULL;
 	}
+out:
+	hv_words_free(&argv);
 	return desc;
 }

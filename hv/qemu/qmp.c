@@ -225,6 +225,47 @@ static int answer_error(struct hv_qmp *q, size_t n, const char *name, struct tv_
 	return TV_E_QMP;
 }
 
+/*
+ * QEMU prints what it has as uint64_t (the default of a bridge's pref64-reserve is all ones), and
+ * jansson has int64_t: the same bits are put in the number's place. QEMU reads them back as they
+ * were, as it takes a negative number for an unsigned one. Of 19 digits there is no room for that,
+ * nor are there such defaults: the largest that there is.
+ */
+static void fit_numbers(char *p, size_t n)
+{
+	bool in_string = false;
+
+	for (size_t i = 0, k; i<n; i = k> i ? k : i + 1) {
+		uint64_t v = 0;
+
+		k = i;
+		if (p[i] == '\\' && in_string)
+			k = i + 2;
+		else if (p[i] == '"')
+			in_string = !in_string;
+		else if (!in_string && p[i] >= '1' && p[i] <= '9')
+			for (; k < n && p[k] >= '0' && p[k] <= '9'; k++)
+				v = 10 * v + (uint64_t)(p[k] - '0');
+		if (v > INT64_MAX && k - i <= 20 && (!i || !strchr("-.", p[i - 1]))) {
+			char text[32];
+			int len = snprintf(text, sizeof(text), "%-20lld",
+					   k - i == 20 ? (long long)v : (long long)INT64_MAX);
+
+			memcpy(p + i, text, (size_t)len < k - i ? (size_t)len : k - i);
+		}
+	}
+}
+
+static json_t *parse(char *text, size_t n)
+{
+	json_t *j = json_loadb(text, n, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, NULL);
+
+	if (j)
+		return j;
+	fit_numbers(text, n);
+	return json_loadb(text, n, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, NULL);
+}
+
 static int answer_return(struct hv_qmp *q, size_t n, const char *name, json_t **ret,
 			 struct tv_err *e)
 {
@@ -232,7 +273,7 @@ static int answer_return(struct hv_qmp *q, size_t n, const char *name, json_t **
 
 	if (!ret)
 		return 0;
-	j = json_loadb(q->in, n, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, NULL);
+	j = parse(q->in, n);
 	*ret = json_incref(json_object_get(j, "return"));
 	json_decref(j);
 	if (!*ret)

@@ -39,6 +39,26 @@ $q -device qxl-vga,help 2>/dev/null | grep -q vram_size || vga=std
 run promote $q -M q35 -m 300 -vnc none -vga $vga -usb -device usb-tablet -audiodev none,id=a \
 	-device intel-hda -device hda-duplex,audiodev=a -device virtio-serial \
 	-chardev socket,id=c,path="$tmp/c.sock",server=on,wait=off -device virtserialport,chardev=c
+# What was plugged in while it ran, and what was unplugged; the promoted VM is protected with it, too.
+ports=
+for i in 1 2 3 4 5; do ports="$ports -device pcie-root-port,id=rp$i,chassis=$i"; done
+run promote -r 2 -p "object_add memory-backend-ram,id=mem1,size=64M" -p "device_add pc-dimm,memdev=mem1,id=dimm1" \
+	-p "device_add qemu64-x86_64-cpu,id=cpu1,socket-id=0,core-id=1,thread-id=0" -p "device_add usb-tablet,bus=xhci.0,id=tab1" \
+	-p "object_add rng-random,id=rng1,filename=/dev/urandom" -p "device_add virtio-rng-pci,rng=rng1,bus=rp4,id=r1" \
+	-p "netdev_add user,id=n1" -p "device_add virtio-net-pci,netdev=n1,bus=rp2,id=nic1,mac=52:54:00:00:00:99" \
+	-p "netdev_add user,id=n2,net=10.9.0.0/24,restrict=on" -p "device_add e1000e,netdev=n2,bus=rp3" \
+	-p "chardev-add socket,id=c1,path=$tmp/c1.sock,server=on,wait=off" \
+	-p "device_add virtserialport,bus=vs0.0,chardev=c1,name=org.x,id=vsp" \
+	-p "chardev-add null,id=c2" -p "device_add pci-serial,bus=rp5,chardev=c2,id=ps" \
+	$q -M q35 -nodefaults -display none -m 256,slots=4,maxmem=1G -smp 1,maxcpus=4 $ports -device qemu-xhci,id=xhci \
+	-device virtio-serial-pci,id=vs0
+run promote -r 2 -p "device_del k" -p "device_del p1" -p "device_add usb-hub,bus=xhci.0,id=hub,port=3" \
+	-p "device_add usb-mouse,bus=xhci.0,port=3.2,id=m" -p "device_add usb-kbd" \
+	$q -M q35 -nodefaults -display none -m 256 -device qemu-xhci,id=xhci -device virtio-serial -device usb-kbd,id=k \
+	-device usb-tablet -device virtserialport,id=p1 -device virtserialport,id=p2
+run promote -r 2 -p "device_add virtio-scsi-pci,id=late,bus=pci.1,addr=4" -p "device_add pci-bridge,id=br2,chassis_nr=5" \
+	-p "device_add virtio-rng-pci,bus=br2,addr=1" -p "device_add e1000" \
+	$q -M pc -m 128 -device pci-bridge,id=pci.1,chassis_nr=1 -device virtio-rng-pci -display none -nographic
 run refuse $q -M q35 -m 256 -display none
 run reap $q -M q35 -m 256 -display none -serial "file:$tmp/s2"
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hv_standby_promote [-s SERIAL] [-b BRIDGE] [-r 2] [-l] QEMU ARGS...
+ * hv_standby_promote [-s SERIAL] [-b BRIDGE] [-r 2] [-l] [-p LINE]... QEMU ARGS...
  *
  * Protects a VM that is started here, promotes its standby, and sees that memory was the same and
  * that the VM runs where it was.
  *   -s SERIAL  the file that -serial file: names; its last "tick n" must grow after promotion
  *   -r 2       then the promoted VM is protected and promoted in the same way
  *   -l         with a state longer than any socket's buffer
+ *   -p LINE    a line for the monitor (device_add, device_del, ...) before it is protected; what QEMU
+ *              prints in answer is a failure
  * Exit status 0: everything was as hv_standby.h says; else the first failure is on stderr.
  */
 #include "tests/tools/lib_hv_standby.h"
@@ -29,6 +31,26 @@
 static struct hv_vm_id old; /* -r 2: the first standby, which became the primary */
 static char old_dir[96];
 static bool long_state;
+static const char *plugs[64];
+static unsigned n_plugs;
+
+/* ---- what is plugged while it runs ---- */
+static void plug(void)
+{
+	struct tv_err e = {0};
+	struct hv_qmp *q;
+
+	if (!n_plugs)
+		return;
+	MUST(!hv_qmp_open(bed.qmp_path, 0, BED_MS, &q, &e), "%s", e.text);
+	for (unsigned i = 0; i < n_plugs; i++) {
+		TV_FREE char *text = NULL;
+
+		MUST(!hv_qmp_hmp(q, plugs[i], &text, BED_MS, &e), "%s", e.text);
+		MUST(!strcmp(text, "") || !strncmp(text, "OK", 2), "%s: %s", plugs[i], text);
+	}
+	hv_qmp_close(q);
+}
 
 /* ---- memory ---- */
 static struct hv_run runs[MAX_RUNS];
@@ -228,6 +250,8 @@ static double promote_once(const char *serial, json_t **desc, struct hv_vm_id *i
 		copy_dirty(vm, sb);
 	state = take_state(vm, sb, &bytes);
 	must_equal(vm, sb);
+	rc = hv_standby_check_state(sb, state, bytes, &e);
+	MUST(!rc, "%s", e.text);
 	if (serial)
 		tick = last_tick(serial);
 	hv_detach(vm); /* resumes it: what it does from now on is the discarded future */
@@ -274,6 +298,7 @@ static int promote(char **args, int n, const char *serial, int rounds)
 	json_t *desc;
 
 	sbed_start("hv_standby_promote", args, n);
+	plug();
 	promote_once(serial, &desc, &id);
 	json_decref(desc);
 	if (rounds > 1) {
@@ -295,13 +320,15 @@ int main(int argc, char **argv)
 	int c, rounds = 1;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	while ((c = getopt(argc, argv, "+s:b:r:l")) != -1) {
+	while ((c = getopt(argc, argv, "+s:b:r:lp:")) != -1) {
 		if (c == 's')
 			serial = optarg;
 		else if (c == 'b')
 			sbed.bridge = optarg;
 		else if (c == 'l')
 			long_state = true;
+		else if (c == 'p' && n_plugs < 64)
+			plugs[n_plugs++] = optarg;
 		else if (c == 'r')
 			rounds = atoi(optarg);
 		else
@@ -309,8 +336,8 @@ int main(int argc, char **argv)
 	}
 	if (optind >= argc) {
 		fprintf(stderr,
-			"usage: %s [-s SERIAL] [-b BRIDGE] [-r 2] [-l] QEMU "
-			"ARGS...\n",
+			"usage: %s [-s SERIAL] [-b BRIDGE] [-r 2] [-l] [-p LINE]... "
+			"QEMU ARGS...\n",
 			argv[0]);
 		return 2;
 	}

@@ -184,6 +184,31 @@ static void test_commands_and_events(void **state)
 	server_stop(&s);
 }
 
+static void test_numbers_that_have_no_room(void **state)
+{
+	static const char *const answers[] = {
+		"{\"return\": {}, @}\r\n",
+		"{\"return\": [18446744073709551615, 9223372036854775808, \"18446744073709551615\\\"\", "
+		"18446744073709547520, -9223372036854775808, 1.5, 7], @}\r\n",
+		NULL};
+	static const json_int_t want[] = {-1, INT64_MAX, 0, -4096, INT64_MIN, 0, 7};
+	struct tv_err e = {0};
+	struct server s;
+	struct hv_qmp *q;
+	json_t *ret;
+
+	(void)state;
+	server_start(&s, GREETING, answers);
+	assert_int_equal(hv_qmp_open(s.path, 0, 2000, &q, &e), 0);
+	assert_int_equal(hv_qmp_cmd(q, "qom-get", NULL, &ret, 2000, &e), 0);
+	for (size_t i = 0; i < sizeof(want) / sizeof(*want); i++)
+		assert_int_equal(json_integer_value(json_array_get(ret, i)), want[i]);
+	assert_string_equal(json_string_value(json_array_get(ret, 2)), "18446744073709551615\"");
+	json_decref(ret);
+	hv_qmp_close(q);
+	server_stop(&s);
+}
+
 static void test_fire_and_wait(void **state)
 {
 	const char *const answers[] = {"{\"return\": {}, @}",
@@ -322,6 +347,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frame),
 		cmocka_unit_test(test_commands_and_events),
+		cmocka_unit_test(test_numbers_that_have_no_room),
 		cmocka_unit_test(test_fire_and_wait),
 		cmocka_unit_test(test_late_answer_is_not_mistaken),
 		cmocka_unit_test(test_answer_to_another_client),
