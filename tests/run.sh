@@ -4,6 +4,8 @@
 # failed, all of it is in BUILD/test-logs. A local test that cannot run here exits 77 with the reason in
 # its last line. The last line is exactly "N passed, N failed, N skipped".
 # usage: run.sh [PATTERN]...      only tests whose name contains one of the patterns
+# Two local tests run at a time (TEST_JOBS): most of them wait most of the time. One with a line "# alone: WHY" shares
+# the machine with no other.
 # TEST_KEEP=1 keeps the folders of a local test that failed; its log has their names (lines "kept: ...").
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -12,6 +14,7 @@ export EPOCH_ROUNDS=${EPOCH_ROUNDS:-4} # 62-same-epoch: 200 when it is run by it
 logs=$B/test-logs
 unit_limit=120
 local_limit=600 # seconds; a script that needs more has a line "# time limit: N"
+jobs=${TEST_JOBS:-$(($(nproc) > 1 ? 2 : 1))}
 passed=0 failed=0 skipped=0
 
 wanted() {
@@ -61,10 +64,16 @@ run_unit() {
 	fi
 }
 
+# In the background; its result is in its log's .result.
 run_local() {
 	local name=$1 log=$logs/$1.log limit
 	limit=$(sed -nE 's/^# time limit: ([0-9]+).*/\1/p' "tests/local/$name.sh" | head -n 1)
 	timed "${limit:-$local_limit}" "$log" bash "tests/local/$name.sh"
+	echo "$status $seconds" >"$log.result"
+}
+count_local() {
+	local name=$1 log=$logs/$1.log
+	read -r status seconds <"$log.result" || status=lost seconds=0
 	case $status in
 	0)
 		passed=$((passed + 1))
@@ -82,10 +91,40 @@ run_local() {
 	esac
 }
 
+declare -A running=() # pid -> name
+# Waits until at most N local tests run.
+drain_to() {
+	local pid
+	while ((${#running[@]} > $1)); do
+		pid=
+		wait -n -p pid "${!running[@]}"
+		[[ -n $pid ]] || break
+		count_local "${running[$pid]}"
+		unset "running[$pid]"
+	done
+}
+start_local() {
+	local alone=0
+	! grep -q '^# alone: ' "tests/local/$1.sh" || alone=1
+	drain_to $((alone ? 0 : jobs - 1))
+	run_local "$1" &
+	running[$!]=$1
+	((!alone)) || drain_to 0
+}
+# What runs ends with this script, also when a signal ends that.
+end_locals() {
+	local pid
+	for pid in "${!running[@]}"; do
+		pkill -TERM -P "$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+	done
+}
+
+trap end_locals EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 mkdir -p "$logs"
-rm -f "$logs"/*.log
+rm -f "$logs"/*.log "$logs"/*.result
 if ! make -j"$(nproc)" B="$B" all unit tools >"$logs/build.log" 2>&1; then
 	echo "the build failed:"
 	show "$logs/build.log"
@@ -115,8 +154,9 @@ for script in "${scripts[@]}"; do
 		report skip "$name" 0 "root is needed"
 		continue
 	fi
-	run_local "$name"
+	start_local "$name"
 done
+drain_to 0
 
 echo "$passed passed, $failed failed, $skipped skipped"
 ((failed == 0))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Each rule of failover/mutant.h broken on purpose: the simulation finds every one.
 # time limit: 900
+# alone: it simulates on every CPU
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export B=${B:-build}

@@ -3,6 +3,7 @@
 # The failover engines in simulated hosts (docs/SIMULATION.md): a seed replays exactly, and no history of
 # many violates an invariant. That the simulation can fail is shown by 08-mutants.
 # time limit: 900
+# alone: it simulates on every CPU
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export B=${B:-build}

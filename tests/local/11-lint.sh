@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # That `make lint` can fail: into a copy of the tree, one fault of each kind is put on purpose, and the step that
 # is for it must fail and name it. The copy as it is must pass. (shellcheck's step takes a minute: not here.)
+# alone: it compiles on every CPU
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # No data race that ThreadSanitizer can see: in the mailbox's test, and in daemons and replicators built with it that protect a
 # VM with a disk, lose the primary's host in the middle of a client's work, and run the VM on the backup.
+# alone: it compiles on every CPU, and ThreadSanitizer makes all slow
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 plain=${B:-build}

@@ -35,8 +35,11 @@ says_what_it_keeps() {
 }
 images() { host_run "$1" find /var/lib/twinvm/disks -name '*.raw' | wc -l; }
 one_qemu() { (($(procs_of "$1" qemu-system | wc -l) == 1)); }
-# frozen FROM TO: FROM hangs, TO takes over, FROM comes back and is TO's backup: only the standby is left there
+# frozen FROM TO: FROM hangs, TO takes over, FROM comes back and is TO's backup: only the standby is left there, and not one frame
+# of the old instance was seen at the switch: the VM's frames came from FROM's port, and from TO's since then.
 frozen() {
+	local ports
+	ports=$(wc -l <"$PAIR_DIR/talk")
 	host_freeze "$1"
 	goes_on "on $2 while $1 hangs"
 	await_primary "$2" vm1
@@ -48,11 +51,16 @@ frozen() {
 	one_qemu "$1" || fail "$1 has more than the standby: $(procs_of "$1" qemu-system)"
 	(($(images "$1") == 1)) || fail "$1 has images of nobody: $(host_run "$1" ls -la /var/lib/twinvm/disks)"
 	goes_on "protected by $1"
+	ports=$(tail -n "+$((ports + 1))" "$PAIR_DIR/talk" | awk '{ printf "%s ", $2 }')
+	[[ $ports = "c-${HOST_NO[$2]} " ]] || fail "after $1 hung the VM's frames came from the ports $ports, and not from $2's alone"
 }
 
 # ---- a host that hangs and comes back, twice: what is stopped first was never ours, then once our standby ----
 PAIR_ARBITER='file'
 pair_up
+host_spawn switch "$PAIR_DIR/talk" python3 tests/tools/who_talks.py 52:54:00:77:00:02 c-
+TALK_PID=$SPAWNED_PID
+await "$AWAIT_S" "the switch to be watched" grep -q ready "$PAIR_DIR/talk"
 guest_start_disk hostA vm1
 protect vm1
 client_start --prefix a
@@ -66,6 +74,7 @@ echo "hung twice: $(tw hostA status)"
 host_power_cut hostB
 goes_on "on hostA for the third time"
 client_ends
+kill "$TALK_PID"
 tw_must hostA unprotect vm1
 host_run hostA bash -c 'kill -9 $(pidof qemu-system-x86_64)' || fail "the last QEMU"
 

@@ -4,6 +4,7 @@
 # Hosts that do not reach each other but an etcd cluster (no host dies); vhost with two queues, a killed replicator,
 # unprotecting and a power cut; Linux 6.1.
 # time limit: 900
+# alone: its hosts are emulated, two CPUs busy
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
