@@ -112,7 +112,7 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	TV_FREE char *network = NULL;
 	int rc;
 
-	l->argv = hv_proc_argv("/proc", vm->id.pid);
+	l->argv = hv_proc_args("/proc", vm->id.pid);
 	rc = hv_kernel_probe(&vm->features);
 	if (rc)
 		return tv_fail(e, rc, "the kernel self-test failed: %s", tv_strerror(rc));

@@ -258,6 +258,17 @@ static void check_objects(const struct hv_check *c, struct hv_refusals *out)
 	}
 }
 
+/* What could be read of them is on the command line already (hv/qemu/readconfig.c). */
+static void check_config(const struct hv_check *c, struct hv_refusals *out)
+{
+	for (unsigned i = 1; c->argv && c->argv[i] && c->argv[i + 1]; i++)
+		if (hv_arg_is(c->argv[i], "readconfig"))
+			refuse(out,
+			       "the configuration file %.150s (-readconfig) cannot be read any "
+			       "more: put it back, as it was when the VM was started",
+			       c->argv[i + 1]);
+}
+
 void hv_check_facts(const struct hv_check *c, struct hv_refusals *out)
 {
 	check_kernel(c, out);
@@ -272,4 +283,5 @@ void hv_check_facts(const struct hv_check *c, struct hv_refusals *out)
 	check_net(c, out);
 	check_ram(c, out);
 	check_objects(c, out);
+	check_config(c, out);
 }

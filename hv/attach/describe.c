@@ -111,11 +111,11 @@ static const char *const plain_files[] = {"kernel", "initrd", "bios", "dtb",	 "p
 					  "hda",    "hdb",    "hdc",  "hdd",	 "cdrom",
 					  "fda",    "fdb",    "sd",   "mtdblock"};
 /* Keys of other options' arguments whose values are files that QEMU reads. */
-static const char *const file_keys[] = {"file",	    "filename", "romfile", "mem-path",	   "dtb",
+static const char *const file_keys[] = {"file",	    "filename", "romfile", "dtb",
 					"firmware", "kernel",	"initrd",  "file.filename"};
-/* Options that take such keys. */
-static const char *const keyed[] = {"drive",  "blockdev", "device", "machine", "M",   "acpitable",
-				    "smbios", "fw_cfg",	  "object", "nic",     "net", "tpmdev"};
+/* Options that take such keys. Not -object: a secret's file stays here, as its value does. */
+static const char *const keyed[] = {"drive",	 "blockdev", "device", "machine", "M",
+				    "acpitable", "smbios",   "fw_cfg", "nic",	  "net"};
 
 static bool is_one_of(const char *arg, const char *const *list, size_t n)
 {
@@ -147,34 +147,73 @@ void hv_describe_files(char *const *argv, const char *cwd, json_t *files)
 
 /*
  * A secret's value stays here: the backup has no use for it, because it gets no encrypted images,
- * and keeps what it receives.
+ * no displays and no connections to storage, and keeps what it receives.
  */
 char *hv_describe_arg(const char *option, const char *arg)
 {
+	static const char *const secret[] = {"data", "file", "password"};
+	bool object = option && hv_arg_is(option, "object");
 	struct hv_keyval kv;
 	const char *type;
-	char *out = NULL;
+	char *out;
 
-	if (!option || !hv_arg_is(option, "object") || hv_keyval_parse(&kv, arg, "qom-type"))
+	if (!option || (!object && !hv_arg_is(option, "spice") && !hv_arg_is(option, "iscsi")) ||
+	    hv_keyval_parse(&kv, arg, object ? "qom-type" : NULL))
 		return strdup(arg);
 	type = hv_keyval_get(&kv, "qom-type");
-	if (type && !strcmp(type, "secret")) {
-		hv_keyval_del(&kv, "data");
-		out = hv_keyval_print(&kv);
+	for (size_t i = 0; i < COUNT(secret); i++)
+		if (!object || (type && !strcmp(type, "secret")))
+			hv_keyval_del(&kv, secret[i]);
+	out = hv_keyval_print(&kv);
+	hv_keyval_dispose(&kv);
+	return out;
+}
+
+/* Its relative paths are from the folder in which its monitor's socket was made. */
+static bool start_dir(const struct hv_vm *vm, char *const *argv, char *cwd, size_t room)
+{
+	char raw[PATH_MAX], *witness = NULL;
+
+	if (hv_cmdline_qmp(argv, 0, raw, sizeof(raw)) && *raw != '/' && strncmp(raw, "fd:", 3))
+		witness = raw;
+	return hv_proc_start_dir("/proc", vm->id.pid, argv, witness, cwd, room);
+}
+
+/* A random generation id must be the same one on the backup, or the guest takes itself for a copy.
+ * NULL: no memory. */
+static char *device_arg(struct hv_vm *vm, const char *arg)
+{
+	json_t *ret = NULL;
+	const char *driver, *guid;
+	struct hv_keyval kv;
+	char *out = NULL;
+
+	if (hv_keyval_parse(&kv, arg, "driver"))
+		return strdup(arg);
+	driver = hv_keyval_get(&kv, "driver");
+	guid = hv_keyval_get(&kv, "guid");
+	if (driver && !strcmp(driver, "vmgenid") && (!guid || !strcmp(guid, "auto")) &&
+	    !hv_qmp_cmd(vm->qmp, "query-vm-generation-id", NULL, &ret, HV_CMD_MS, NULL)) {
+		guid = json_string_value(json_object_get(ret, "guid"));
+		if (guid && !hv_keyval_set(&kv, "guid", guid))
+			out = hv_keyval_print(&kv);
 	} else {
 		out = strdup(arg);
 	}
+	json_decref(ret);
 	hv_keyval_dispose(&kv);
 	return out;
 }
 
 /* The words as they are sent. */
-static json_t *add_argv(char *const *argv, struct tv_err *e)
+static json_t *add_argv(struct hv_vm *vm, char *const *argv, struct tv_err *e)
 {
 	json_t *args = json_array();
 
 	for (unsigned i = 0; argv[i]; i++) {
-		TV_FREE char *arg = hv_describe_arg(i ? argv[i - 1] : NULL, argv[i]);
+		TV_FREE char *arg = i && hv_arg_is(argv[i - 1], "device")
+					    ? device_arg(vm, argv[i])
+					    : hv_describe_arg(i ? argv[i - 1] : NULL, argv[i]);
 
 		if (!arg || json_array_append_new(args, json_string(arg))) {
 			tv_fail(e, -EILSEQ, "argument %u of QEMU's command line is not UTF-8", i);
@@ -189,11 +228,11 @@ static json_t *add_argv(char *const *argv, struct tv_err *e)
 static int read_argv(struct hv_vm *vm, struct hv_words *out, char *cwd, size_t room,
 		     struct tv_err *e)
 {
-	TV_FREE char **argv = hv_proc_argv("/proc", vm->id.pid);
+	TV_FREE char **argv = hv_proc_args("/proc", vm->id.pid);
 	struct hv_live live;
 	int rc;
 
-	if (!argv || !hv_proc_link("/proc", vm->id.pid, "cwd", cwd, room))
+	if (!argv || !start_dir(vm, argv, cwd, room))
 		return tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", vm->id.name,
 			       vm->id.pid);
 	rc = hv_live_ask(vm->qmp, argv, &live, e);
@@ -211,7 +250,7 @@ json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 
 	if (read_argv(vm, &argv, cwd, sizeof(cwd), e))
 		return NULL;
-	args = add_argv(argv.w, e);
+	args = add_argv(vm, argv.w, e);
 	if (!args)
 		goto out;
 	files = json_array();

@@ -115,7 +115,7 @@ static int refuse_nic(const struct hv_nic *n, struct tv_err *e)
 /* Which netdevs are to be held; NICs without a backend send nowhere. */
 static int list_ports(struct hv_vm *vm, struct hv_net_port *ports, unsigned *n, struct tv_err *e)
 {
-	TV_FREE char **argv = hv_proc_argv("/proc", vm->id.pid);
+	TV_FREE char **argv = hv_proc_args("/proc", vm->id.pid);
 	struct hv_nic nics[HV_MAX_NICS + 1];
 	unsigned found = 0;
 	int rc = hv_nics_read(vm->qmp, argv, nics, HV_MAX_NICS + 1, &found, e);

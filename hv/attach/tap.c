@@ -170,7 +170,7 @@ static int take_tap(const struct hv_vm *vm, const struct hv_nic *nic, struct tap
 
 int hv_net_taps(struct hv_vm *vm, struct hv_tap taps[HV_MAX_NICS], unsigned *n, struct tv_err *e)
 {
-	TV_FREE char **argv = hv_proc_argv("/proc", vm->id.pid);
+	TV_FREE char **argv = hv_proc_args("/proc", vm->id.pid);
 	struct tap_fd fds[MAX_TAP_FDS];
 	struct hv_nic nics[HV_MAX_NICS + 1];
 	unsigned found = 0, n_fds;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Finding VMs: every process whose executable is a QEMU system emulator is one. What its QMP socket
- * is, its command line says; a socket that came in by file descriptor (libvirt) or from a
- * -readconfig file cannot be seen there.
+ * is, its command line says, or a configuration file that it names; a socket that came in by file
+ * descriptor (libvirt) cannot be seen there.
  */
 #include "hv/qemu/find.h"
 #include "hv/qemu/cmdline.h"
 #include "hv/qemu/proc.h"
+#include "hv/qemu/readconfig.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -38,7 +39,8 @@ static uint64_t start_ticks(const char *root, pid_t pid)
  * A path as QEMU wrote it, as one that we can connect to: relative to QEMU's folder, through
  * /proc when it is too long for a socket address or lies in another mount namespace.
  */
-static bool reachable_path(const char *root, pid_t pid, const char *raw, char *out, size_t room)
+static bool reachable_path(const char *root, pid_t pid, char *const *argv, const char *raw,
+			   char *out, size_t room)
 {
 	char cwd[PATH_MAX], full[2 * PATH_MAX];
 	struct stat st;
@@ -48,8 +50,8 @@ static bool reachable_path(const char *root, pid_t pid, const char *raw, char *o
 		return hv_proc_socket(root, pid, atoi(raw + 3), out, room);
 	if (*raw == '/')
 		snprintf(full, sizeof(full), "%s", raw);
-	else if (hv_proc_link(root, pid, "cwd", cwd, sizeof(cwd)))
-		snprintf(full, sizeof(full), "%s/%s", cwd,
+	else if (hv_proc_start_dir(root, pid, argv, raw, cwd, sizeof(cwd)))
+		snprintf(full, sizeof(full), "%s/%s", strcmp(cwd, "/") ? cwd : "",
 			 raw[0] == '.' && raw[1] == '/' ? raw + 2 : raw);
 	else
 		return false;
@@ -70,17 +72,17 @@ static bool reachable_path(const char *root, pid_t pid, const char *raw, char *o
 static bool look_at(const char *root, pid_t pid, const char *want_qmp, struct hv_vm_id *out,
 		    bool *is_wanted)
 {
-	TV_FREE char **argv = hv_proc_argv(root, pid);
+	TV_FREE char **plain = hv_proc_argv(root, pid), **argv = NULL;
 	char raw[4096], path[sizeof(out->qmp_path)];
 	struct stat want = {0}, have;
 
-	if (!argv || !hv_proc_is_qemu(root, pid, argv))
+	if (!plain || !hv_proc_is_qemu(root, pid, plain) || !(argv = hv_proc_args(root, pid)))
 		return false;
 	*out = (struct hv_vm_id){.pid = pid, .start_ticks = start_ticks(root, pid)};
 	*is_wanted = false;
 	hv_cmdline_name(argv, out->name, sizeof(out->name));
 	for (unsigned i = 0; i < MAX_QMP && hv_cmdline_qmp(argv, i, raw, sizeof(raw)); i++) {
-		if (!reachable_path(root, pid, raw, path, sizeof(path)))
+		if (!reachable_path(root, pid, argv, raw, path, sizeof(path)))
 			continue;
 		if (!out->qmp_path[0])
 			memcpy(out->qmp_path, path, sizeof(path));

@@ -5,6 +5,7 @@
  * tools and not one thing, so its door includes them all:
  *
  *   proc.h      /proc of a process: command line, links, memory map
+ *   readconfig.h  the command line with its configuration files in it, and where QEMU was started
  *   cmdline.h   what a QEMU command line says: name, QMP sockets, values of options
  *   keyval.h    one option's argument as an editable list
  *   qmp.h       the QMP client
@@ -32,6 +33,7 @@
 #include "hv/qemu/proc.h"
 #include "hv/qemu/qmp.h"
 #include "hv/qemu/ramblock.h"
+#include "hv/qemu/readconfig.h"
 #include "hv/qemu/spawn.h"
 
 #endif

@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONFIG "the devices it adds are not on the command line; write them there"
+#define CONFIG "its file cannot be read on the VM's host; put it there, or write the options out"
 #define FOLDER "a shared folder cannot be held back; use NFS or a disk"
 #define SEMI "with it the guest reaches files of its host"
 #define XEN "Xen is another hypervisor"
@@ -58,6 +58,8 @@ static const struct hv_rw_rule rules[] = {
 	RULE("nic", ARG, hv_rw_net),
 	RULE("net", ARG, hv_rw_net),
 
+	/* Logs behind one become files of the standby's; a disk or a medium in one is refused. */
+	RULE("add-fd", ARG, hv_rw_drop),
 	RULE("monitor", ARG, hv_rw_drop),
 	RULE("qmp", ARG, hv_rw_drop),
 	RULE("qmp-pretty", ARG, hv_rw_drop),
@@ -170,8 +172,6 @@ static const struct hv_rw_rule rules[] = {
 
 	REFUSED("readconfig", ARG, CONFIG),
 	REFUSED("preconfig", FLAG, "what was set by QMP before the machine started is not known"),
-	REFUSED("add-fd", ARG,
-		"an open file of one host does not exist on another; name it by its path"),
 	REFUSED("tpmdev", ARG,
 		"the TPM's state is kept by a process outside QEMU; start the VM without"),
 	REFUSED("fsdev", ARG, FOLDER),

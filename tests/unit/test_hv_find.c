@@ -18,6 +18,7 @@
 #include "hv/attach/describe.h"
 #include "hv/qemu/find.h"
 #include "hv/qemu/proc.h"
+#include "hv/qemu/readconfig.h"
 
 #define ANOTHER 65534u /* nobody, on every Linux */
 
@@ -287,18 +288,134 @@ static void test_described_files(void **state)
 	json_decref(files);
 }
 
+static void write_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* The words with a blank behind each. */
+static void words_are(const char *text, const char *want)
+{
+	struct tv_buf b;
+
+	tv_buf_init(&b, 1 << 16);
+	assert_int_equal(hv_readconfig_words(text, &b), 0);
+	for (size_t i = 0; i < b.bytes; i++)
+		b.data[i] = b.data[i] ? b.data[i] : ' ';
+	assert_int_equal(tv_buf_add(&b, "", 1), 0);
+	assert_string_equal((char *)b.data, want);
+	tv_buf_dispose(&b);
+}
+
+static void test_config_files(void **state)
+{
+	static const char *const bad[] = {"driver = \"x\"\n", "[]\n",
+					  "[device \"a\"]\n  driver: x\n",
+					  "[device \"a\"]\n  driver = x\n"};
+
+	(void)state;
+	words_are("", "");
+	words_are(
+		"# a comment\n\n[device \"pci.0\"]\n  driver = \"pci-bridge\"\n  bus = \"pcidmi\"\n"
+		"[machine]\n  type = \"q35\"\n[memory]\n  size = \"512\"\n"
+		"[global]\n  driver = \"a\"\n  property = \"b\"\n  value = \"\"\n",
+		"-device id=pci.0,driver=pci-bridge,bus=pcidmi -machine type=q35 -m size=512 "
+		"-global driver=a,property=b,value= ");
+	/* A value cannot become an option of its own, or a second key. */
+	words_are("[chardev \"c\"]\npath = \"/a,server=on -qmp x\"\n",
+		  "-chardev id=c,path=/a,,server=on -qmp x ");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct tv_buf b;
+
+		tv_buf_init(&b, 1 << 16);
+		assert_int_equal(hv_readconfig_words(bad[i], &b), -EINVAL);
+		tv_buf_dispose(&b);
+	}
+}
+
+static void test_config_monitor(void **state)
+{
+	char path[128], line[400];
+	struct hv_vm_id id;
+	char **argv;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/vm.cfg", root);
+	write_file(path,
+		   "[chardev \"m\"]\n backend = \"socket\"\n path = \"/run/cfg.qmp\"\n server = "
+		   "\"on\"\n[mon \"q\"]\n chardev = \"m\"\n mode = \"control\"\n"
+		   "[name]\n guest = \"fromfile\"\n");
+	assert_int_equal(chmod(path, 0640), 0);
+	snprintf(line, sizeof(line), "qemu|-readconfig|vm.cfg|-m|64|");
+	make_process(30, "/usr/bin/qemu-system-x86_64", root, line);
+	assert_int_equal(hv_find_at(root, "fromfile", NULL, NULL, NULL, &id, NULL), 0);
+	assert_string_equal(id.qmp_path, "/run/cfg.qmp");
+	/* Of a user who may not read it nothing is read, nor of what is no file. */
+	make_process_of(ANOTHER, 31, "/usr/bin/qemu-system-x86_64", root, line);
+	argv = hv_proc_args(root, 31);
+	assert_string_equal(argv[1], "-readconfig");
+	free(argv);
+	make_process(32, "/usr/bin/qemu-system-x86_64", root, "qemu|-readconfig|/dev/zero|-m|64|");
+	argv = hv_proc_args(root, 32);
+	assert_string_equal(argv[2], "/dev/zero");
+	assert_string_equal(argv[4], "64");
+	assert_null(argv[5]);
+	free(argv);
+}
+
+/* A daemon's working folder is not the one that its relative paths are from. */
+static void test_daemonized(void **state)
+{
+	char path[128], line[128], dir[80], got[80];
+	struct hv_vm_id id;
+	char **argv;
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/home", root);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	snprintf(path, sizeof(path), "%s/x.qmp", dir);
+	write_file(path, "");
+	make_process(33, "/usr/bin/qemu-system-x86_64", "/",
+		     "qemu|-daemonize|-name|away|-qmp|unix:./x.qmp,server=on|");
+	assert_int_equal(hv_find_at(root, "away", NULL, NULL, NULL, &id, NULL), 0);
+	assert_string_equal(id.qmp_path, "/x.qmp"); /* nothing says more */
+	/* By a file that it has open in that folder. */
+	snprintf(line, sizeof(line), "%s/33/fd", root);
+	assert_int_equal(mkdir(line, 0700), 0);
+	strcat(line, "/7");
+	snprintf(got, sizeof(got), "%s/disk", dir);
+	assert_int_equal(symlink(got, line), 0);
+	assert_int_equal(hv_find_at(root, "away", NULL, NULL, NULL, &id, NULL), 0);
+	assert_string_equal(id.qmp_path, path);
+	/* By its environment; a folder without that socket is not the one. */
+	assert_int_equal(unlink(line), 0);
+	snprintf(line, sizeof(line), "%s/33/environ", root);
+	write_file(line, "PWD=/etc");
+	assert_int_equal(hv_find_at(root, "away", NULL, NULL, NULL, &id, NULL), 0);
+	assert_string_equal(id.qmp_path, "/x.qmp");
+	snprintf(got, sizeof(got), "PWD=%s", dir);
+	write_file(line, got);
+	assert_int_equal(hv_find_at(root, "away", NULL, NULL, NULL, &id, NULL), 0);
+	assert_string_equal(id.qmp_path, path);
+	argv = hv_proc_argv(root, 33);
+	assert_true(hv_proc_start_dir(root, 33, argv, NULL, got, sizeof(got)));
+	assert_string_equal(got, dir);
+	free(argv);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),
-		cmocka_unit_test(test_names_are_text),
-		cmocka_unit_test(test_find_by_name),
-		cmocka_unit_test(test_find_ambiguous),
-		cmocka_unit_test(test_find_by_socket),
-		cmocka_unit_test(test_find_owner),
-		cmocka_unit_test(test_list),
-		cmocka_unit_test(test_maps),
-		cmocka_unit_test(test_described_files),
+		cmocka_unit_test(test_options),	       cmocka_unit_test(test_names_are_text),
+		cmocka_unit_test(test_find_by_name),   cmocka_unit_test(test_find_ambiguous),
+		cmocka_unit_test(test_find_by_socket), cmocka_unit_test(test_find_owner),
+		cmocka_unit_test(test_list),	       cmocka_unit_test(test_config_files),
+		cmocka_unit_test(test_config_monitor), cmocka_unit_test(test_daemonized),
+		cmocka_unit_test(test_maps),	       cmocka_unit_test(test_described_files),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -214,6 +214,10 @@ static void test_secrets(void **state)
 	arg_is("-object", "secret,id=s,data=hunter2,format=raw", "secret,id=s,format=raw");
 	arg_is("--object", "{\"qom-type\":\"secret\",\"id\":\"s\",\"data\":\"hunter2\"}",
 	       "{\"qom-type\":\"secret\",\"id\":\"s\"}");
+	arg_is("-object", "{\"qom-type\":\"secret\",\"id\":\"masterKey0\",\"file\":\"/k\"}",
+	       "{\"qom-type\":\"secret\",\"id\":\"masterKey0\"}");
+	arg_is("-spice", "port=1,password=hunter2", "port=1");
+	arg_is("-iscsi", "initiator-name=a,user=u,password=hunter2", "initiator-name=a,user=u");
 	arg_is("-object", "iothread,id=i", "iothread,id=i");
 	arg_is("-append", "secret,data=x", "secret,data=x");
 	arg_is(NULL, "qemu", "qemu");
