@@ -89,14 +89,26 @@ void hv_rw_serial(struct hv_rewrite *rw, const char *option, const char *arg)
 	}
 }
 
+/* Where it logs to on this host; NULL: nowhere, or failed. One that came in as a descriptor has no
+ * name of its own. */
+static char *log_file(struct hv_rewrite *rw, const struct hv_keyval *kv)
+{
+	const char *log = hv_keyval_get(kv, "logfile");
+	bool no_name = log && !strncmp(log, "/dev/fdset/", 11);
+
+	if (!log)
+		return NULL;
+	return no_name ? hv_rw_local(rw, hv_keyval_get(kv, "id"), ".log")
+		       : hv_rw_local(rw, log, "");
+}
+
 /* A fresh back end with the old one's id and multiplexer: what else it had belongs to the host. */
 static void put_backend(struct hv_rewrite *rw, const char *option, const struct hv_keyval *old,
 			const char *backend, const char *path)
 {
 	static const char *const keep[] = {"id", "mux", "logappend"};
-	const char *log = hv_keyval_get(old, "logfile");
+	TV_FREE char *log_path = log_file(rw, old);
 	struct hv_keyval kv = {0};
-	TV_FREE char *log_path = log ? hv_rw_local(rw, log, "") : NULL;
 
 	hv_rw_set(rw, &kv, "backend", backend);
 	for (unsigned i = 0; i < sizeof(keep) / sizeof(*keep); i++) {
@@ -123,14 +135,13 @@ static void put_backend(struct hv_rewrite *rw, const char *option, const struct 
 static void put_same(struct hv_rewrite *rw, const char *option, struct hv_keyval *kv,
 		     const struct hv_allow *allow)
 {
-	const char *log = hv_keyval_get(kv, "logfile");
 	TV_FREE char *local = NULL;
 	char what[128];
 
 	snprintf(what, sizeof(what), "%s %s", option, allow->name);
 	if (!hv_rw_keys_ok(rw, kv, allow->keys, what))
 		return;
-	local = log ? hv_rw_local(rw, log, "") : NULL;
+	local = log_file(rw, kv);
 	if (local)
 		hv_rw_set(rw, kv, "logfile", local);
 	hv_rw_put_keyval(rw, option, kv);

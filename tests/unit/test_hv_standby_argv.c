@@ -175,6 +175,10 @@ static void test_net(void **state)
 	middle_is("-netdev tap,id=n,fd=33,vhostfd=34,vhost=on -netdev bridge,id=m,br=br0",
 		  "-netdev id=n,type=tap,fd=5 -netdev id=m,type=tap,fd=6");
 	assert_int_equal(argv_what.n_taps, 2);
+	middle_is("-add-fd set=0,fd=30,opaque=log -chardev "
+		  "pty,id=charserial0,logfile=/dev/fdset/0,logappend=on",
+		  "-chardev backend=null,id=charserial0,logappend=on,logfile=" VM_DIR
+		  "/charserial0.log");
 	middle_is("-netdev tap,id=n,fds=3:4,vhostfds=5:6", "-netdev id=n,type=tap,fds=5:6");
 	middle_is("-netdev tap,id=n,queues=3 -netdev tap,id=m",
 		  "-netdev id=n,type=tap,fds=5:6:7 -netdev id=m,type=tap,fd=8");
@@ -307,7 +311,11 @@ static void test_refused(void **state)
 	(void)state;
 	refused("qemu -readconfig x.cfg", &usual, "-readconfig");
 	refused("qemu --preconfig", &usual, "-preconfig");
-	refused("qemu -add-fd fd=3,set=1", &usual, "-add-fd");
+	/* A descriptor's set is dropped, and what is not moved must not stay behind it. */
+	refused("qemu -add-fd fd=3,set=1 -drive file=/dev/fdset/1,if=none,id=d", &usual,
+		"/dev/fdset/1");
+	refused("qemu -add-fd fd=3,set=1 -object rng-random,id=r,filename=/dev/fdset/1", &usual,
+		"/dev/fdset/1");
 	refused("qemu -tpmdev emulator,id=t,chardev=c", &usual, "TPM");
 	refused("qemu -netdev vhost-user,id=n,chardev=c", &usual, "vhost-user");
 	refused("qemu -netdev socket,id=n,fd=4", &usual, "socket");
