@@ -63,6 +63,8 @@ const char *tv_strerror(int rc)
 		return "QEMU refused a command";
 	case TV_E_GONE:
 		return "the VM's process has ended";
+	case TV_E_MONITOR:
+		return "the connection to QEMU's monitor has ended";
 	case TV_E_LOST:
 		return "somebody else was first";
 	case TV_E_UNTRACKED:

@@ -38,6 +38,7 @@ enum {
 	TV_E_GONE = -10007,	 /* the VM's process has ended */
 	TV_E_LOST = -10008,	 /* another host won a compare-and-swap */
 	TV_E_UNTRACKED = -10009, /* written pages may have been forgotten by the kernel */
+	TV_E_MONITOR = -10010,	 /* QEMU's monitor connection has ended; QEMU itself may live */
 };
 
 /* A sentence for the operator. Zero-initialise it ({0}); text is always NUL-terminated. */

@@ -21,6 +21,7 @@
 #define HV_H
 
 #include "common/common.h"
+#include "hv/hv_runstate.h"
 #include <jansson.h>
 
 /* ---- addresses: one-field structs, so that the compiler catches a mix-up ---- */
@@ -105,9 +106,11 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 /*
  * Detaches from the VM: resumes it if hv_pause had paused it, removes mirrors (the VM is stopped
  * for some milliseconds), filters, chardevs, fd sets and the userfaultfd, closes QMP, frees vm.
- * NULL is allowed. The mirrors' servers must be answering until it returns.
+ * NULL is allowed. The mirrors' servers must be answering until it returns. If the monitor's
+ * connection has ended and QEMU has not, it connects once more. Negative: something of twinvm may be
+ * left in the VM, or the VM still be paused; hv_cleanup, or the next hv_attach, sees to it.
  */
-void hv_detach(struct hv_vm *vm);
+int hv_detach(struct hv_vm *vm);
 /*
  * Cleans up after a process that died while attached, from another process: removes every mirror,
  * filter, chardev and fd set named "twinvm-..." from the VM, and resumes it if *stopped is set,
@@ -184,29 +187,28 @@ int hv_resume(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
 int hv_state_read(struct hv_vm *vm, void *dst, size_t bytes) TV_MUST_CHECK;
 
 /* ---- events, and the VM's end ---- */
-enum hv_event {
-	HV_EV_SHUTDOWN_GUEST, /* power-off by the guest, or its reset with -no-reboot */
-	HV_EV_SHUTDOWN_ORDER, /* an operator's: `quit` in a monitor, a closed window */
-	HV_EV_SHUTDOWN_HOST,  /* a signal, an error, a panic, an unknown reason: not a decision
-				 that the VM is not to run any more */
-	HV_EV_RESET,
-	HV_EV_STOP,
-	HV_EV_RESUME,
-	HV_EV_PANIC,
-	HV_EV_LOST, /* there were more events than could be kept: any of them may be missing */
-	HV_EV_OTHER,
-};
 /* Reads what QMP has sent meanwhile, without waiting, and calls back for each event (those that our
- * own stop and cont made are left out). Never between hv_pause and hv_resume. TV_E_GONE when QEMU
- * ended. */
+ * own stop and cont made are left out). Never between hv_pause and hv_resume. TV_E_MONITOR when the
+ * connection has ended: whether QEMU has, hv_ended finds out. */
 int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, void *arg),
 	      void *arg) TV_MUST_CHECK;
 /* The QMP socket, to wait on for hv_events; owned by vm. */
 int hv_fd(const struct hv_vm *vm);
 /* A pidfd of the QEMU process: readable when it has ended; owned by vm. */
 int hv_pidfd(const struct hv_vm *vm);
-/* Does the VM run now, neither paused by an operator nor shut down? 1, 0 or negative. */
-int hv_is_running(struct hv_vm *vm) TV_MUST_CHECK;
+/*
+ * Has QEMU's process ended, or is it ending? Only that is the VM's end: a monitor's connection may
+ * also end by itself (a proxy, a `chardev-remove`). ending: QEMU has reported that it shuts down,
+ * which may take it seconds. Waits a moment for an end that has begun.
+ */
+bool hv_ended(const struct hv_vm *vm, bool ending);
+/* The run state that the VM is in. HV_GOES_ON: it runs. */
+int hv_look(struct hv_vm *vm, const struct hv_run_state **state) TV_MUST_CHECK;
+/* Resumes a VM in a state of HV_RUNS_ON, if it is twinvm that had the command refused: 1. 0: it is
+ * not ours to resume. */
+int hv_run_on(struct hv_vm *vm) TV_MUST_CHECK;
+/* SIGKILL to QEMU: for one that hangs, and is to run elsewhere. Any thread. */
+int hv_kill(const struct hv_vm *vm) TV_MUST_CHECK;
 
 /* ---- network output ---- */
 #define HV_MAX_NICS 8

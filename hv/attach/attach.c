@@ -11,8 +11,9 @@
  * with the connection (later ones leave it to hv_cleanup); if we die between hv_pause and
  * hv_resume, the VM stays paused until hv_cleanup.
  *
- * Attach goes: connect, look at everything that could stand in the way, find the RAM blocks, give
- * QEMU the state file, inject and register. Any failure takes the same way back as hv_detach.
+ * Attach goes: connect, remove what an attachment has left that lost its monitor, look at everything
+ * that could stand in the way, find the RAM blocks, give QEMU the state file, inject and register.
+ * Any failure takes the same way back as hv_detach.
  */
 #include "hv/attach/attach_int.h"
 #include "hv/attach/check.h"
@@ -220,6 +221,7 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 	refusals->n = 0;
 	if ((rc = open_process(vm, e)) ||
 	    (rc = hv_qmp_open(id->qmp_path, id->pid, GREETING_MS, &vm->qmp, e)) ||
+	    (rc = hv_remove_traces(vm->qmp, vm->stopped, e)) ||
 	    (rc = examine(vm, opts, refusals, e)) || (rc = hv_state_setup(vm, e)) ||
 	    (rc = hv_dirty_setup(vm, vm->kvm || (opts && opts->two_step), e))) {
 		hv_detach(vm);
@@ -234,40 +236,73 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 	return 0;
 }
 
-/* Has QEMU ended, or closed its monitor on the way there? Then there is nothing to clean up. */
-static bool has_ended(const struct hv_vm *vm)
+/* Over a connection of its own: that of the attachment has ended, and QEMU has not. */
+static int clean_anew(struct hv_vm *vm)
 {
-	struct pollfd p[2] = {{vm->pidfd, POLLIN, 0},
-			      {vm->qmp ? hv_qmp_fd(vm->qmp) : -1, POLLRDHUP, 0}};
+	volatile uint32_t unwatched = 0, *stopped = vm->stopped ? vm->stopped : &unwatched;
+	struct tv_err e = {0};
+	int rc;
 
-	return poll(p, 2, 0) > 0 && (p[0].revents || p[1].revents & (POLLRDHUP | POLLHUP));
+	*stopped = *stopped || vm->paused;
+	rc = hv_cleanup(&vm->id, stopped, &e);
+	if (rc && rc != TV_E_GONE)
+		tv_log(TV_WARN,
+		       "%s: its monitor's connection has ended, and what twinvm added to "
+		       "the VM is still in it: %s",
+		       vm->id.name, e.text);
+	return rc == TV_E_GONE ? 0 : rc;
 }
 
-void hv_detach(struct hv_vm *vm)
+static int clean(struct hv_vm *vm)
 {
 	struct tv_err e;
+	int rc = 0, r;
+
+	if ((r = hv_disks_unmirror(vm, &e))) {
+		tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
+		rc = r;
+	}
+	if (vm->n_ports && (r = hv_net_unhold(vm, &e))) {
+		tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
+		rc = r;
+	}
+	if (vm->fdset >= 0 && (r = hv_remove_traces(vm->qmp, vm->stopped, &e))) {
+		tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
+		rc = r;
+	}
+	return rc;
+}
+
+/* Is its connection there? That it is not says nothing about QEMU. */
+static bool has_monitor(const struct hv_vm *vm)
+{
+	struct pollfd p = {hv_qmp_fd(vm->qmp), POLLRDHUP, 0};
+
+	return poll(&p, 1, 0) <= 0 || !(p.revents & (POLLRDHUP | POLLHUP));
+}
+
+int hv_detach(struct hv_vm *vm)
+{
+	bool monitor = vm && vm->qmp && has_monitor(vm);
+	int rc = 0, r;
 
 	if (!vm)
-		return;
-	if (vm->paused && !has_ended(vm) && hv_resume(vm, HV_CMD_MS))
+		return 0;
+	if (vm->paused && monitor && (rc = hv_resume(vm, HV_CMD_MS)))
 		tv_log(TV_WARN, "%s: could not resume the VM while detaching from it", vm->id.name);
 	hv_dirty_teardown(vm);
-	if (vm->qmp && has_ended(vm)) {
+	if (monitor && (r = clean(vm)))
+		rc = r;
+	if (vm->qmp && !monitor && !hv_ended(vm, false))
+		rc = clean_anew(vm);
+	if (vm->qmp)
 		hv_qmp_close(vm->qmp);
-	} else if (vm->qmp) {
-		if (hv_disks_unmirror(vm, &e))
-			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
-		if (vm->n_ports && hv_net_unhold(vm, &e))
-			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
-		if (vm->fdset >= 0 && hv_remove_traces(vm->qmp, vm->stopped, &e))
-			tv_log(TV_WARN, "%s: %s", vm->id.name, e.text);
-		hv_qmp_close(vm->qmp);
-	}
 	hv_state_teardown(vm);
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		tv_close_fd(&vm->drain_fds[i]);
 	tv_close_fd(&vm->pidfd);
 	free(vm);
+	return rc;
 }
 
 /* ---- facts ---- */
@@ -291,15 +326,4 @@ int hv_fd(const struct hv_vm *vm)
 int hv_pidfd(const struct hv_vm *vm)
 {
 	return vm->pidfd;
-}
-
-int hv_is_running(struct hv_vm *vm)
-{
-	json_t *ret = NULL;
-	int rc = hv_qmp_cmd(vm->qmp, "query-status", NULL, &ret, HV_CMD_MS, NULL);
-
-	if (!rc)
-		rc = json_is_true(json_object_get(ret, "running"));
-	json_decref(ret);
-	return rc;
 }

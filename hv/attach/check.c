@@ -49,9 +49,10 @@ static void check_qemu(const struct hv_check *c, struct hv_refusals *out)
 
 static void check_status(const struct hv_check *c, struct hv_refusals *out)
 {
-	if (strcmp(c->status, "running"))
-		refuse(out, "the VM is not running (%s): start it first (monitor command 'cont')",
-		       c->status);
+	const struct hv_run_state *s = hv_run_state_of(c->status);
+
+	if (s->protection != HV_GOES_ON)
+		refuse(out, "the VM is not running (%s): %s; %s", c->status, s->why, s->remedy);
 }
 
 static void check_migration(const struct hv_check *c, struct hv_refusals *out)

@@ -21,7 +21,7 @@ static json_t *ask_list(struct hv_qmp *q, const char *cmd, json_t *args, int *rc
 	json_t *ret = NULL;
 	int r;
 
-	if (*rc == -ETIMEDOUT || *rc == TV_E_GONE) {
+	if (*rc == -ETIMEDOUT || *rc == TV_E_MONITOR) {
 		json_decref(args);
 		return NULL; /* it would be the same for everything that follows */
 	}
@@ -112,8 +112,8 @@ static bool has_jobs(struct hv_qmp *q, bool cancel, int *rc, struct tv_err *e)
 		/* One that ends by itself meanwhile is not found any more: no failure. */
 		if (cancel && hv_qmp_cmd(q, "block-job-cancel",
 					 json_pack("{s:s, s:b}", "device", id, "force", 1), NULL,
-					 HV_CMD_MS, NULL) == TV_E_GONE)
-			*rc = TV_E_GONE;
+					 HV_CMD_MS, NULL) == TV_E_MONITOR)
+			*rc = TV_E_MONITOR;
 	}
 	json_decref(list);
 	return found;
@@ -152,7 +152,7 @@ static void end_jobs(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, stru
 	if (r >= 0 && has_jobs(q, true, rc, e))
 		while (has_jobs(q, false, rc, e) && tv_now_ns() < until)
 			poll(NULL, 0, 1);
-	if (*stopped && r && r != TV_E_GONE) {
+	if (*stopped && r && r != TV_E_MONITOR) {
 		/* Also after a stop that was not answered: QEMU takes them in order. */
 		c = hv_qmp_cmd(q, "cont", NULL, NULL, HV_CMD_MS, *rc || r < 0 ? &ignored : e);
 		if (!c)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What QEMU's events mean; above all, who ends the VM. */
+/* What QEMU's events mean, above all who ends the VM; and its run state. The table of both is in
+ * runstate.c. */
 #include "hv/attach/attach_int.h"
 
 #include <string.h>
@@ -42,21 +43,9 @@ static enum hv_event shutdown_of(json_t *data)
 
 enum hv_event hv_event_of(const char *name, json_t *ev)
 {
-	static const struct {
-		const char *name;
-		enum hv_event ev;
-	} known[] = {
-		{"RESET", HV_EV_RESET},		  {"STOP", HV_EV_STOP},
-		{"RESUME", HV_EV_RESUME},	  {"GUEST_PANICKED", HV_EV_PANIC},
-		{HV_QMP_EVENTS_LOST, HV_EV_LOST},
-	};
-
 	if (!strcmp(name, "SHUTDOWN"))
 		return shutdown_of(json_object_get(ev, "data"));
-	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-		if (!strcmp(known[i].name, name))
-			return known[i].ev;
-	return HV_EV_OTHER;
+	return hv_event_rule_of(name)->ev;
 }
 
 int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, void *arg),
@@ -75,4 +64,31 @@ int hv_events(struct hv_vm *vm, void (*cb)(enum hv_event ev, const char *name, v
 		json_decref(ev);
 	}
 	return rc;
+}
+
+int hv_look(struct hv_vm *vm, const struct hv_run_state **state)
+{
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd(vm->qmp, "query-status", NULL, &ret, HV_CMD_MS, NULL);
+
+	if (!rc)
+		*state = hv_run_state_of(json_string_value(json_object_get(ret, "status")));
+	json_decref(ret);
+	return rc;
+}
+
+/*
+ * A refused `loadvm` leaves the VM stopped (migration/savevm.c: load_snapshot looks at every disk
+ * before it touches one, and hmp_loadvm resumes only after a success). A mirror's target is a
+ * writable node without snapshots: while there is one, no disk and no memory has been changed.
+ * Elsewhere the snapshot may be half loaded, and is its operator's.
+ */
+int hv_run_on(struct hv_vm *vm)
+{
+	int rc;
+
+	if (!vm->mirrors)
+		return 0;
+	rc = hv_qmp_cmd(vm->qmp, "cont", NULL, NULL, HV_CMD_MS, NULL);
+	return rc ? rc : 1;
 }

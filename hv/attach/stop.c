@@ -4,7 +4,11 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 int hv_open_vm(const struct hv_vm_id *id, struct hv_qmp **out, struct tv_err *e)
 {
@@ -48,10 +52,45 @@ int hv_quit(struct hv_vm *vm, int timeout_ms, struct tv_err *e)
 	struct pollfd p = {vm->pidfd, POLLIN, 0};
 	int rc = hv_qmp_cmd(vm->qmp, "quit", NULL, NULL, HV_CMD_MS, e);
 
-	if (rc && rc != TV_E_GONE)
+	if (rc && rc != TV_E_MONITOR)
 		return rc;
 	if (poll(&p, 1, timeout_ms) <= 0)
 		return tv_fail(e, -ETIMEDOUT, "QEMU (pid %d) did not quit in time",
 			       (int)vm->id.pid);
 	return 0;
+}
+
+#define DYING_MS 200	     /* between the first sign of an end and the end of QEMU's process */
+#define LAST_WRITES_MS 10000 /* one that shuts down may have much to write */
+
+/*
+ * It is on its way out of the kernel and runs no more of its own code: a process with much memory
+ * takes seconds for that, in which its sockets are closed already. PF_EXITING (linux/sched.h) in the
+ * flags of /proc/PID/stat, the seventh field after the state.
+ */
+static bool is_exiting(pid_t pid)
+{
+	TV_FREE char *text = NULL;
+	unsigned long flags = 0;
+	char path[64], state = 0, *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (tv_read_file(path, 4096, &text, NULL) || !(p = strrchr(text, ')')) ||
+	    sscanf(p + 1, " %c %*d %*d %*d %*d %*d %lu", &state, &flags) != 2)
+		return true; /* there is no such process any more */
+	return state == 'Z' || state == 'X' || flags & 4;
+}
+
+bool hv_ended(const struct hv_vm *vm, bool ending)
+{
+	if (hv_pidfd_ended(vm->pidfd, DYING_MS))
+		return true;
+	if (is_exiting(vm->id.pid))
+		return true;
+	return ending && hv_pidfd_ended(vm->pidfd, LAST_WRITES_MS);
+}
+
+int hv_kill(const struct hv_vm *vm)
+{
+	return syscall(SYS_pidfd_send_signal, vm->pidfd, SIGKILL, NULL, 0) ? -errno : 0;
 }

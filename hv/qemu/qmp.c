@@ -46,7 +46,7 @@ static int fill(struct hv_qmp *q, bool may_grow)
 	ssize_t r;
 
 	if (q->gone)
-		return TV_E_GONE;
+		return TV_E_MONITOR;
 	if (q->in_bytes == q->in_room) {
 		char *p;
 
@@ -65,7 +65,7 @@ static int fill(struct hv_qmp *q, bool may_grow)
 		return 0;
 	if (r <= 0) {
 		q->gone = true;
-		return TV_E_GONE;
+		return TV_E_MONITOR;
 	}
 	q->in_bytes += (size_t)r;
 	return 1;
@@ -152,7 +152,7 @@ static int send_text(struct hv_qmp *q, const char *text, size_t n, int fd, int64
 	size_t done = 0;
 
 	if (q->gone)
-		return TV_E_GONE;
+		return TV_E_MONITOR;
 	while (done < n) {
 		struct iovec iov = {(char *)text + done, n - done};
 		struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -187,7 +187,7 @@ static int send_text(struct hv_qmp *q, const char *text, size_t n, int fd, int64
 		}
 		if (errno == EPIPE || errno == ECONNRESET) {
 			q->gone = true;
-			return TV_E_GONE;
+			return TV_E_MONITOR;
 		}
 		return -errno;
 	}

@@ -25,8 +25,8 @@ int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out
 void hv_qmp_close(struct hv_qmp *q);
 int hv_qmp_fd(const struct hv_qmp *q);
 /* args is stolen (NULL: none); *ret (NULL: not wanted) is the caller's. TV_E_QMP with QEMU's words,
- * -ETIMEDOUT, TV_E_GONE at end of file. Events that come meanwhile are kept for hv_qmp_next_event.
- */
+ * -ETIMEDOUT, TV_E_MONITOR at end of file, which is not QEMU's end. Events that come meanwhile are
+ * kept for hv_qmp_next_event. */
 int hv_qmp_cmd(struct hv_qmp *q, const char *name, json_t *args, json_t **ret, int timeout_ms,
 	       struct tv_err *e) TV_MUST_CHECK;
 /* The same with one file descriptor attached (getfd, add-fd). */

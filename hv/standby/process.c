@@ -65,7 +65,7 @@ static int connect_qmp(struct hv_standby *sb, struct tv_err *e)
 			return ended_error(sb, e);
 	} while ((rc == -ENOENT || rc == -ECONNREFUSED) && tv_now_ns() < deadline);
 	/* It may have died while we listened to it. */
-	if (rc == TV_E_GONE && hv_pidfd_ended(sb->vm.pidfd, KILL_MS))
+	if (rc == TV_E_MONITOR && hv_pidfd_ended(sb->vm.pidfd, KILL_MS))
 		return ended_error(sb, e);
 	return tv_fail_prefix(e, rc, "the standby QEMU does not answer");
 }

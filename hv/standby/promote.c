@@ -175,10 +175,13 @@ static int load_state(struct load *l, struct tv_err *e)
 		(void)!hv_standby_end(l->sb);
 	rc = hv_qmp_cmd(l->sb->qmp, "migrate-incoming", json_pack("{s:s}", "uri", "fd:" FD_NAME),
 			NULL, ms_left(l), e);
-	if (rc && rc != TV_E_GONE && rc != -ETIMEDOUT)
+	if (rc && rc != TV_E_MONITOR && rc != -ETIMEDOUT)
 		return rc;
 	if (!rc)
 		rc = pump(l);
+	/* Nobody but us knows a standby's monitor: it closes because QEMU ends. */
+	if (rc == TV_E_MONITOR)
+		rc = TV_E_GONE;
 	if (rc && rc != TV_E_GONE)
 		rc = give_up(l->sb, rc);
 	if (rc)

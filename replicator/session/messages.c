@@ -65,11 +65,13 @@ static const struct fields session_register_fields = FIELDS("register", register
 #define S(member, kind, unit, meaning) FIELD(struct session_stats, member, kind, unit, meaning)
 #define STATS_PUBLIC                                                                             \
 	S(state, TEXT, "", "syncing, protected, alone, promoting, stopped"),                     \
-		S(reason, TEXT, "", "why the VM is not protected; empty when it is"),            \
+		S(reason, TEXT, "", "why the VM is not protected, or stands still; else empty"), \
+		NEW(struct session_stats, run_state, TEXT,                                       \
+		    "QEMU's, as in query-status (docs/RUNSTATES.md); empty on the backup"),      \
 		S(progress, F64, "0 to 1", "how much of the first copy is done"),                \
 		S(epoch_running, U64, "", "number of the epoch that runs"),                      \
 		S(epoch_committed, U64, "", "number of the last committed epoch"),               \
-		S(lag_ms, F64, "ms", "age of the state of the last committed epoch"),            \
+		S(lag_ms, F64, "ms", "age of the last committed epoch while the VM runs"),       \
 		S(uncommitted_bytes, U64, "bytes", "captured and not committed yet"),            \
 		S(oldest_held_frame_ms, F64, "ms", "age of the oldest held network frame"),      \
 		S(pause_ms.p50, F64, "ms", "pause of the VM per epoch: median of the last 512"), \

@@ -48,7 +48,7 @@ struct session_stats {
 	} dirty_pages;
 	uint64_t raw_bytes, wire_bytes, disk_bytes, disk_kept_bytes;
 	uint64_t held_frames, released_frames, dropped_frames;
-	char output_held_by[16], qemu[32];
+	char output_held_by[16], qemu[32], run_state[24];
 	/* between replicator and daemon only: */
 	bool lease;	   /* primary: a recent heartbeat came back */
 	bool asked_to_run; /* backup: the primary itself asked it to promote */

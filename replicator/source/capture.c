@@ -67,19 +67,46 @@ static void do_hold_net(struct cap *c, enum cap_net way)
 	cap_emit(c, &ev);
 }
 
+/* What could not be taken out of the VM stays noted in the page: whoever comes next sees to it. */
+static void let_go(struct cap *c, struct cap_event *ev)
+{
+	int rc = hv_detach(c->vm);
+
+	c->vm = NULL;
+	c->conf.page->attached = rc != 0;
+	if (rc && !ev->rc)
+		ev->rc = tv_fail(&ev->e, rc,
+				 "what twinvm added is still in the VM: its monitor "
+				 "cannot be reached");
+}
+
 static void do_detach(struct cap *c, bool leave_stopped)
 {
 	struct cap_event ev = {.kind = CAP_EV_DETACHED};
 
 	if (c->vm && !c->gone && leave_stopped)
 		ev.rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
-	if (c->vm && !c->gone && !leave_stopped)
+	if (c->vm && !c->gone && !c->cut && !leave_stopped)
 		ev.rc = hv_net_unhold(c->vm, &ev.e);
-	if (!leave_stopped) {
-		hv_detach(c->vm);
-		c->vm = NULL;
-		c->conf.page->attached = 0;
-	}
+	if (!leave_stopped)
+		let_go(c, &ev);
+	cap_emit(c, &ev);
+}
+
+/* A VM that we keep stopped is in the state that we put it in. */
+static void do_look(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_STATE};
+
+	c->look = false;
+	if (c->gone || (c->stopped && !c->cut))
+		return;
+	if (c->cut || hv_look(c->vm, &ev.state))
+		ev.state = NULL;
+	if (ev.state && ev.state->protection == HV_RUNS_ON && hv_run_on(c->vm) > 0)
+		tv_log(TV_WARN,
+		       "%s: QEMU refused a command, and left the VM stopped: it is resumed",
+		       c->conf.vm.name);
 	cap_emit(c, &ev);
 }
 
@@ -116,6 +143,9 @@ static void run(struct cap *c, const struct cap_order *o)
 	case CAP_LAST_EPOCH:
 		cap_epoch(c, o);
 		break;
+	case CAP_LOOK:
+		do_look(c);
+		break;
 	case CAP_QUIT_VM:
 		do_quit(c);
 		break;
@@ -129,18 +159,21 @@ static void run(struct cap *c, const struct cap_order *o)
 static void await(struct cap *c)
 {
 	struct pollfd p[3] = {{tv_box_fd(&c->orders), POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
+	int rc;
 
 	if (c->vm && !c->gone) {
-		p[1].fd = hv_fd(c->vm);
+		p[1].fd = c->cut ? -1 : hv_fd(c->vm);
 		p[2].fd = hv_pidfd(c->vm);
 	}
 	if (poll(p, 3, -1) < 0 && errno != EINTR)
 		abort();
 	/* What QEMU sent before it ended (of a shutdown, say) is read before its end is. */
-	if (p[1].revents && hv_events(c->vm, cap_on_vm_event, c) == TV_E_GONE)
+	if (p[1].revents && (rc = hv_events(c->vm, cap_on_vm_event, c)) < 0)
+		cap_cut(c, rc);
+	if (p[2].revents)
 		cap_vm_gone(c);
-	else if (p[2].revents)
-		cap_vm_gone(c);
+	if (c->look && c->vm)
+		do_look(c);
 }
 
 static void *capture_thread(void *arg)
@@ -214,6 +247,11 @@ void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n)
 	/* Open at once are the steps up to the first copy, one epoch, and the end. */
 	if (tv_box_put(&c->orders, &o))
 		abort();
+}
+
+int cap_kill_vm(struct cap *c)
+{
+	return c->vm ? hv_kill(c->vm) : -ESRCH;
 }
 
 void cap_free(struct cap *c)

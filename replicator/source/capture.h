@@ -17,6 +17,7 @@ enum cap_cmd {
 	CAP_SYNC,	/* -> CAP_EV_PROGRESS..., CAP_EV_SYNCED */
 	CAP_EPOCH,	/* n = epoch -> CAP_EV_CAPTURED, NOT_RUNNING or OVERTAKEN */
 	CAP_LAST_EPOCH, /* the same, and the VM stays stopped */
+	CAP_LOOK,	/* -> CAP_EV_STATE; not while a wish or an epoch stops it */
 	CAP_QUIT_VM,	/* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
 	CAP_DETACH,	/* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
 };
@@ -33,6 +34,7 @@ enum cap_event_kind {
 	CAP_EV_OVERTAKEN,   /* instead of CAPTURED: there is a wish since the order */
 	CAP_EV_STOPPED,	    /* a wish for that was carried out; there may be a newer one */
 	CAP_EV_VM,
+	CAP_EV_STATE, /* the run state, after an event of QEMU's or CAP_LOOK */
 	CAP_EV_VM_GONE,
 	CAP_EV_FAILED,
 	CAP_EV_DETACHED,
@@ -50,6 +52,7 @@ struct cap_event {
 	struct hv_net_port ports[HV_MAX_NICS];
 	unsigned ntaps, nports;
 	enum hv_event vm_event;
+	const struct hv_run_state *state; /* STATE; NULL: QEMU did not say */
 };
 
 struct cap;
@@ -86,6 +89,8 @@ void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n);
  * copy: encoder_stop brings that about.
  */
 void cap_want_stopped(struct cap *c, bool stopped);
+/* Loop. SIGKILL to QEMU, which hangs: CAP_EV_VM_GONE follows. */
+int cap_kill_vm(struct cap *c) TV_MUST_CHECK;
 /* Loop. Joins the thread (after encoder_stop); detaches first from a VM that nothing was done with
  * yet. */
 void cap_free(struct cap *c);

@@ -32,6 +32,9 @@ struct cap {
 	uint64_t obeyed; /* the wish that was carried out last */
 	struct hv_vm *vm;
 	bool gone, disks_copied;
+	bool cut;	    /* the monitor's connection has ended, QEMU has not */
+	bool ending;	    /* QEMU has reported that it shuts down */
+	bool look;	    /* the run state may have changed */
 	bool only_attached; /* nothing was done with the VM since */
 	bool stopped; /* by us, between epochs: in_pause shows it to whoever cleans up after us */
 };
@@ -44,6 +47,8 @@ void cap_fail(struct cap *c, int rc, const struct tv_err *e, const char *what);
 /* For hv_events. */
 void cap_on_vm_event(enum hv_event what, const char *name, void *arg);
 void cap_vm_gone(struct cap *c);
+/* hv_events has failed: the VM's end, or that of the connection to its monitor. */
+void cap_cut(struct cap *c, int rc);
 
 /* ---- capture_wish.c: stopped or running ---- */
 /* Carries out the newest wish, if that was not done yet. */

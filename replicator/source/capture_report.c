@@ -2,10 +2,7 @@
 /* The capture thread: what it reports to the loop. */
 #include "replicator/source/capture_int.h"
 
-#include <poll.h>
 #include <stdlib.h>
-
-#define DYING_MS 200 /* between the first thing that fails and the end of QEMU's process */
 
 void cap_emit(struct cap *c, const struct cap_event *ev)
 {
@@ -21,7 +18,12 @@ void cap_on_vm_event(enum hv_event what, const char *name, void *arg)
 	struct cap *c = arg;
 	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what};
 
-	(void)name;
+	c->look = c->look || hv_event_rule_of(name)->look;
+	if (what == HV_EV_SHUTDOWN_GUEST || what == HV_EV_SHUTDOWN_ORDER ||
+	    what == HV_EV_SHUTDOWN_HOST)
+		c->ending = true;
+	else if (what == HV_EV_RESET || what == HV_EV_RESUME)
+		c->ending = false;
 	if (what != HV_EV_OTHER)
 		cap_emit(c, &ev);
 }
@@ -40,13 +42,10 @@ void cap_vm_gone(struct cap *c)
  * first. */
 static bool died(struct cap *c)
 {
-	struct pollfd p = {c->vm ? hv_pidfd(c->vm) : -1, POLLIN, 0};
-	int rc;
-
 	if (!c->vm || c->gone)
 		return c->gone;
-	rc = hv_events(c->vm, cap_on_vm_event, c);
-	if (rc != TV_E_GONE && poll(&p, 1, DYING_MS) <= 0)
+	(void)!hv_events(c->vm, cap_on_vm_event, c);
+	if (!hv_ended(c->vm, c->ending))
 		return false;
 	cap_vm_gone(c);
 	return true;
@@ -63,4 +62,12 @@ void cap_fail(struct cap *c, int rc, const struct tv_err *e, const char *what)
 	else
 		tv_fail(&ev.e, rc, "%s: %s", what, tv_strerror(rc));
 	cap_emit(c, &ev);
+}
+
+void cap_cut(struct cap *c, int rc)
+{
+	if (c->cut || c->gone)
+		return;
+	c->cut = true;
+	cap_fail(c, rc, NULL, "the VM runs on, but its monitor failed");
 }

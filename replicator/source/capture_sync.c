@@ -111,8 +111,8 @@ static bool await_mirrors(struct cap *c)
 		ev.progress = all ? 0.5 + 0.45 * (double)done / (double)all : 0.5;
 		cap_emit(c, &ev);
 		/* QEMU reports when a job is ready or has failed; the time is for progress. */
-		if (poll(p, 2, DISK_POLL_MS) > 0 && hv_events(c->vm, cap_on_vm_event, c) < 0)
-			rc = TV_E_GONE;
+		if (poll(p, 2, DISK_POLL_MS) > 0)
+			rc = hv_events(c->vm, cap_on_vm_event, c);
 		if (rc)
 			break;
 	}

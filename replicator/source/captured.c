@@ -4,6 +4,17 @@
 
 #include <stdlib.h>
 
+#define LOOK_NS (200 * TV_NS_PER_MS) /* QEMU does not report every change of its run state */
+
+void src_look(struct source *s, int64_t now_ns)
+{
+	if (!s->vm.stopped || s->vm.looking || s->end.leaving || now_ns - s->vm.looked_ns < LOOK_NS)
+		return;
+	s->vm.looked_ns = now_ns;
+	s->vm.looking = true;
+	cap_post(s->cap, CAP_LOOK, 0);
+}
+
 /* For status. */
 static void note_qemu(struct source *s)
 {
@@ -42,6 +53,14 @@ static void on_synced(struct source *s)
 	src_schedule(s);
 }
 
+/* Not by us: no epoch until it runs again; what is committed ages no further. */
+static void stands_still(struct source *s)
+{
+	if (!s->vm.stopped)
+		s->vm.stopped_ns = tv_now_ns();
+	s->vm.stopped = true;
+}
+
 static void on_vm_event(struct source *s, enum hv_event what)
 {
 	enum vm_end before = s->vm.end;
@@ -54,7 +73,7 @@ static void on_vm_event(struct source *s, enum hv_event what)
 		       s->job.vm_name);
 	switch (what) {
 	case HV_EV_STOP:
-		s->vm.stopped = true;
+		stands_still(s);
 		break;
 	case HV_EV_RESUME:
 	case HV_EV_LOST: /* an epoch finds out whether it runs */
@@ -63,6 +82,31 @@ static void on_vm_event(struct source *s, enum hv_event what)
 		break;
 	default:
 		break;
+	}
+}
+
+/* The table of run states (hv_runstate.h) decides. */
+static void on_state(struct source *s, const struct hv_run_state *state)
+{
+	const struct hv_run_state *before = s->vm.state;
+
+	s->vm.looking = false;
+	if (!state || s->end.leaving)
+		return;
+	s->vm.state = state;
+	if (state->protection == HV_GOES_ON) {
+		s->vm.stopped = false;
+		src_schedule(s);
+	} else {
+		stands_still(s);
+	}
+	if (state != before && state->why[0])
+		tv_log(TV_INFO, "%s: %s (%s)", s->job.vm_name, state->why, state->name);
+	if (state != before)
+		src_send_stats(s);
+	if (state->protection == HV_ENDS && state != before) {
+		src_set_why(s, TV_E_REFUSED, state->why);
+		src_event(s, FO_PE_LEAVE);
 	}
 }
 
@@ -122,9 +166,9 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		src_captured(s, ev);
 		break;
 	case CAP_EV_NOT_RUNNING:
-		/* No output comes from a paused VM; its RESUME event starts epochs again. */
+		/* No output comes from a paused VM; its run state shows why. */
 		fo_primary_captured(&s->p, false);
-		s->vm.stopped = true;
+		stands_still(s);
 		break;
 	case CAP_EV_OVERTAKEN:
 		fo_primary_captured(&s->p, false);
@@ -132,6 +176,9 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		break;
 	case CAP_EV_VM:
 		on_vm_event(s, ev->vm_event);
+		break;
+	case CAP_EV_STATE:
+		on_state(s, ev->state);
 		break;
 	case CAP_EV_VM_GONE:
 		if (!s->end.leaving)

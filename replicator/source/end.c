@@ -42,7 +42,11 @@ void src_finish(struct source *s)
 	tv_copy(done.text, sizeof(done.text), s->end.why.text);
 	tv_log(TV_INFO, "session ends: %s%s%s", session_outcome_name(done.outcome),
 	       done.text[0] ? ": " : "", done.text);
-	report_send(s->report, session_message(SESSION_OP_DONE, &done));
+	if (s->end.died)
+		tv_log(TV_ERROR, "%s is stopped, and its monitor cannot be reached",
+		       s->job.vm_name);
+	else
+		report_send(s->report, session_message(SESSION_OP_DONE, &done));
 	report_flush(s->report);
 	event_base_loopbreak(s->base);
 }
@@ -115,6 +119,8 @@ void src_on_detached(struct source *s, const struct cap_event *ev)
 	if (ev->rc)
 		src_set_why(s, ev->rc, ev->e.text);
 	s->vm.attached = false;
+	/* Without an outcome: a process of the daemon tries until it runs again. */
+	s->end.died = ev->rc && s->page->in_pause && s->end.outcome == SESSION_ALONE;
 	src_replay_end(s);
 	nb_free(s->hold.nb);
 	s->hold.nb = NULL;

@@ -77,6 +77,7 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 	fo_primary_tick(&s->p, now, s->link.connected ? last_sign_of_life_ns(s) : now);
 	src_allow_beats(s);
 	src_watch_record(s, now);
+	src_look(s, now);
 	if (src_report(s, now))
 		src_replay_tick(s);
 	src_schedule(s);

@@ -37,7 +37,9 @@ static void order_switch(struct source *s)
 	if (s->p.state != FO_P_PROTECTED)
 		tv_copy(a.text, sizeof(a.text), "the VM is not protected at this moment");
 	else if (s->vm.stopped)
-		tv_copy(a.text, sizeof(a.text), "the VM is paused: resume it first");
+		snprintf(a.text, sizeof(a.text), "%s; %s",
+			 s->vm.state ? s->vm.state->why : "the VM is paused",
+			 s->vm.state ? s->vm.state->remedy : "resume it first");
 	else
 		a.ok = true;
 	report_send(s->report, session_message(SESSION_OP_SWITCH_ANSWER, &a));

@@ -54,6 +54,7 @@ struct src_numbers { /* stats.c */
 
 struct src_end {		      /* end.c */
 	bool leaving;		      /* nothing new is begun any more */
+	bool died;		      /* no outcome: the VM is still stopped by us */
 	bool parted;		      /* the backup's session has ended, too */
 	enum session_outcome outcome; /* counts when leaving */
 	int rc;
@@ -89,6 +90,9 @@ struct src_hold { /* hold.c; freed by end.c, with the VM */
 struct src_vm { /* captured.c; end.c, when it is detached */
 	bool attached;
 	bool stopped; /* not by us: no epoch is begun */
+	bool looking; /* CAP_LOOK is open */
+	int64_t stopped_ns, looked_ns;
+	const struct hv_run_state *state; /* the last that was seen; NULL: none was */
 	enum vm_end end;
 	char *description;
 	char qemu[32]; /* version */
@@ -251,5 +255,7 @@ void src_on_net_held(struct source *s, const struct cap_event *ev);
 
 /* ---- captured.c: what the capture thread reports ---- */
 void src_on_cap(const struct cap_event *ev, void *arg);
+/* With every tick: a VM that stands still is looked at again and again. */
+void src_look(struct source *s, int64_t now_ns);
 
 #endif

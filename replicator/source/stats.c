@@ -105,21 +105,39 @@ static uint64_t uncommitted_bytes(const struct source *s)
 	return sum;
 }
 
+static const char *reason(const struct source *s)
+{
+	if (s->end.why.text[0])
+		return s->end.why.text;
+	if (s->link.warning[0])
+		return s->link.warning;
+	return s->vm.stopped && s->vm.state ? s->vm.state->why : "";
+}
+
+/* A VM that stands still does nothing that could be lost: its state does not age. */
+static int64_t aged_until_ns(const struct source *s, int64_t now_ns)
+{
+	int64_t since_ns = s->vm.stopped ? s->vm.stopped_ns : now_ns;
+
+	return since_ns > s->numbers.committed_state_ns ? since_ns : s->numbers.committed_state_ns;
+}
+
 static void add_session(struct source *s, struct session_stats *st, int64_t now_ns)
 {
 	const struct src_numbers *n = &s->numbers;
 
 	tv_copy(st->state, sizeof(st->state), public_state(s));
 	tv_copy(st->core, sizeof(st->core), fo_primary_state_name(s->p.state));
-	tv_copy(st->reason, sizeof(st->reason),
-		s->end.why.text[0] ? s->end.why.text : s->link.warning);
+	tv_copy(st->reason, sizeof(st->reason), reason(s));
+	tv_copy(st->run_state, sizeof(st->run_state), s->vm.state ? s->vm.state->name : "running");
 	if (s->p.state == FO_P_PROTECTED)
 		tv_copy(st->warning, sizeof(st->warning), s->watch.warning.text);
 	tv_copy(st->qemu, sizeof(st->qemu), s->vm.qemu);
 	st->progress = n->progress;
 	st->epoch_running = s->p.epoch_running;
 	st->epoch_committed = s->p.epoch_committed;
-	st->lag_ms = n->committed_state_ns ? ms(now_ns - n->committed_state_ns) : 0.0;
+	st->lag_ms =
+		n->committed_state_ns ? ms(aged_until_ns(s, now_ns) - n->committed_state_ns) : 0.0;
 	st->uncommitted_bytes = uncommitted_bytes(s);
 	st->lease = now_ns - s->p.lease_from_ns < s->times.lease_ns;
 	st->pause_ms.p50 = ms(percentile(&n->pause, 50));

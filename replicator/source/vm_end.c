@@ -17,6 +17,7 @@ enum vm_end vm_end_after(enum vm_end before, enum hv_event ev)
 		return VM_END_NONE;
 	case HV_EV_STOP:
 	case HV_EV_PANIC:
+	case HV_EV_STATE:
 	case HV_EV_OTHER:
 		break;
 	}

@@ -17,3 +17,4 @@ tests/lint/docs.py
 same docs/FAILOVER.md failover/core.c "$tools/fo_tables"
 same docs/STATUS.md "the tables of daemon/status.c, kept.c and session/messages.c" "$tools/session_tables" status
 same docs/CONTROL.md "the tables of session/messages.c and daemon/sessions.c" "$tools/session_tables" control
+same docs/RUNSTATES.md hv/attach/runstate.c "$tools/hv_runstates"

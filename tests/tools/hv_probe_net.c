@@ -156,6 +156,7 @@ static void run_epochs(struct hv_vm *vm)
 int main(int argc, char **argv)
 {
 	static const char *const more[] = {"-display", "none", NULL};
+	const struct hv_run_state *state;
 	struct hv_opts opts = {0};
 	struct hv_vm *vm;
 	char *before;
@@ -168,7 +169,7 @@ int main(int argc, char **argv)
 	vm = bed_attach(&opts);
 	check_net(vm, argv[1]);
 	run_epochs(vm);
-	MUST(hv_is_running(vm) == 1, "it does not run");
+	MUST(!hv_look(vm, &state) && state->protection == HV_GOES_ON, "it does not run");
 	hv_detach(vm);
 	bed_must_be_same(before, "detaching");
 	free(before);

@@ -309,12 +309,13 @@ int main(int argc, char **argv)
 	before = bed_traces();
 	for (int i = 0; i < attaches; i++) {
 		struct hv_vm *vm = bed_attach(&opts);
+		const struct hv_run_state *state;
 
 		if (i == 0) {
 			print_description(vm);
 			run_epochs(vm, epochs, measures);
 		}
-		MUST(hv_is_running(vm) == 1, "it does not run");
+		MUST(!hv_look(vm, &state) && state->protection == HV_GOES_ON, "it does not run");
 		hv_detach(vm);
 		if (i < 3 || i == attaches - 1)
 			bed_must_be_same(before, "detaching");

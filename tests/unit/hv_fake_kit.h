@@ -26,8 +26,11 @@ static struct {
 	bool running, attached;
 	unsigned pauses, resumes, states, barriers;
 	unsigned disks, mirrors;
-	uint64_t barrier; /* epoch of the last one */
-	unsigned events;  /* that it has to report */
+	uint64_t barrier;  /* epoch of the last one */
+	unsigned events;   /* that it has to report */
+	int events_rc;	   /* of hv_events after them */
+	const char *state; /* its run state, NULL: running */
+	unsigned run_on;
 	int fd, never_fd;
 } vm = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -94,12 +97,40 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 	return 0;
 }
 
-void hv_detach(struct hv_vm *v)
+int hv_detach(struct hv_vm *v)
 {
 	(void)v;
 	pthread_mutex_lock(&vm.lock);
 	vm.attached = false;
 	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+bool hv_ended(const struct hv_vm *v, bool ending)
+{
+	(void)v;
+	(void)ending;
+	return false;
+}
+
+int hv_look(struct hv_vm *v, const struct hv_run_state **state)
+{
+	(void)v;
+	*state = hv_run_state_of(vm.state ? vm.state : "running");
+	return 0;
+}
+
+int hv_run_on(struct hv_vm *v)
+{
+	(void)v;
+	vm.run_on++;
+	return 1;
+}
+
+int hv_kill(const struct hv_vm *v)
+{
+	(void)v;
+	return 0;
 }
 
 json_t *hv_describe(struct hv_vm *v, struct tv_err *e)
@@ -208,7 +239,7 @@ int hv_events(struct hv_vm *v, void (*cb)(enum hv_event ev, const char *name, vo
 	n = READ_VM(events);
 	for (unsigned i = 0; i < n; i++)
 		cb(HV_EV_RESET, "RESET", arg);
-	return 0;
+	return READ_VM(events_rc);
 }
 
 int hv_fd(const struct hv_vm *v)

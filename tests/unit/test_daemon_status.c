@@ -22,9 +22,9 @@ static double number(json_t *o, const char *object, const char *key)
 /* The names that scripts rely on, written down a second time. */
 static void expect_all(json_t *o)
 {
-	static const char *const texts[] = {"name", "id",     "role",	 "peer", "state",
-					    "mode", "reason", "arbiter", "core", "output_held_by",
-					    "qemu", "warning"};
+	static const char *const texts[] = {"name", "id",      "role",	   "peer", "state",
+					    "mode", "reason",  "arbiter",  "core", "output_held_by",
+					    "qemu", "warning", "run_state"};
 	static const char *const numbers[] = {
 		"generation",	   "epoch_running",	"epoch_committed",
 		"lag_ms",	   "uncommitted_bytes", "oldest_held_frame_ms",
@@ -47,7 +47,7 @@ static void expect_all(json_t *o)
 	assert_null(json_object_get(o, "lease"));
 	assert_null(json_object_get(o, "asked_to_run"));
 	assert_null(json_object_get(o, "op"));
-	assert_int_equal(json_object_size(o), 12 + 15 + 3 + 1);
+	assert_int_equal(json_object_size(o), 13 + 15 + 3 + 1);
 }
 
 static void a_vm_without_a_session(void **state)

@@ -336,6 +336,43 @@ static void test_end_detaches(void **state)
 	set_up(state);
 }
 
+/* The end of the monitor's connection is not the VM's. */
+static void test_monitor_ends(void **state)
+{
+	uint64_t one = 1;
+
+	(void)state;
+	begun_rc = TV_E_MONITOR;
+	pthread_mutex_lock(&vm.lock);
+	vm.events_rc = TV_E_MONITOR;
+	pthread_mutex_unlock(&vm.lock);
+	assert_int_equal(write(vm.fd, &one, sizeof(one)), sizeof(one));
+	await_event(CAP_EV_FAILED, 1);
+	assert_int_equal(seen[CAP_EV_VM_GONE], 0);
+	/* It is not read again, which would fail for ever: orders are still carried out. */
+	cap_post(cap, CAP_DETACH, 0);
+	await_event(CAP_EV_DETACHED, 1);
+	assert_int_equal(seen[CAP_EV_FAILED], 1);
+}
+
+/* A VM that QEMU left stopped when it refused a command because of us is resumed; no other is. */
+static void test_look(void **state)
+{
+	(void)state;
+	pthread_mutex_lock(&vm.lock);
+	vm.state = "paused";
+	pthread_mutex_unlock(&vm.lock);
+	cap_post(cap, CAP_LOOK, 0);
+	await_event(CAP_EV_STATE, 1);
+	assert_int_equal(READ_VM(run_on), 0);
+	pthread_mutex_lock(&vm.lock);
+	vm.state = "restore-vm";
+	pthread_mutex_unlock(&vm.lock);
+	cap_post(cap, CAP_LOOK, 0);
+	await_event(CAP_EV_STATE, 2);
+	assert_int_equal(READ_VM(run_on), 1);
+}
+
 /* A disk's mirror begins in a pause, which lasts until its first request has come. */
 static void test_mirror_begins_paused(void **state)
 {
@@ -377,6 +414,8 @@ int main(void)
 		TEST(test_end_detaches),
 		TEST(test_mirror_begins_paused),
 		TEST(test_mirror_does_not_begin),
+		TEST(test_monitor_ends),
+		TEST(test_look),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Other programs' commands on a protected VM, and the end of twinvm's own monitor connection. A `stop` holds until its `cont`, with
+# the reason in status; `loadvm`, which QEMU refuses, does not leave the VM stopped; a connection that ends is not the VM's end: it
+# runs on, once, and is protected again. A power cut while it is paused: the backup runs it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/pair.sh
+
+hmp() { host_run hostA python3 tests/tools/hmp.py "$PAIR_DIR/vm1.hmp" "$1" >"$PAIR_DIR/hmp" || fail "$1: $(<"$PAIR_DIR/hmp")"; }
+status_is() { hmp "info status" && grep -q "$1" "$PAIR_DIR/hmp"; }
+is_running() { status_is running; }
+committed() { vm_field hostA vm1 "['epoch_committed']"; }
+wakes_up() { # WHAT: epochs continue, output flows
+	await "$AWAIT_S" "the VM to run: $1" is_running
+	await_epochs hostA vm1 5
+	await "$AWAIT_S" "the guest to answer: $1" guest_answers
+}
+only_here() { # WHAT
+	guest_lives vm1 "$1"
+	[[ $(vm_field hostB vm1 "['role']") = @(backup|none) ]] || fail "$1: hostB runs it, too: $(tw hostB status)"
+	field_is hostA vm1 "['role']" primary || fail "$1: $(tw hostA status)"
+}
+
+PAIR_ARBITER='file' pair_up
+guest_disk "$PAIR_DIR/vm1.ext4" 64
+qemu-img convert -f raw -O qcow2 "$PAIR_DIR/vm1.ext4" "$PAIR_DIR/vm1.qcow2"
+GUEST_EXTRA="twinvm.disk=/dev/vda" guest_start hostA vm1 -drive "file=$PAIR_DIR/vm1.qcow2,format=qcow2,if=none,id=d0" \
+	-device virtio-blk-pci,drive=d0 -monitor "unix:$PAIR_DIR/vm1.hmp,server=on,wait=off"
+hmp "savevm before"
+protect vm1
+client_start
+
+# ---- an operator's stop ----
+hmp stop
+await_field "$AWAIT_S" hostA vm1 "['reason']" "*paused by an operator*"
+field_is hostA vm1 "['run_state']" paused || fail "run_state: $(tw hostA status vm1 --json)"
+field_is hostA vm1 "['state']" protected || fail "the session did not wait: $(tw hostA status)"
+before=$(committed) lag=$(vm_field hostA vm1 "['lag_ms']")
+let_pass 2 # longer than the deadlines of commits and heartbeats
+status_is paused || fail "an operator's stop was undone: $(<"$PAIR_DIR/hmp")"
+[[ $(committed) = "$before" ]] || fail "an epoch of a VM that stands still: $before, now $(committed)"
+[[ $(vm_field hostA vm1 "['lag_ms']") = "$lag" ]] || fail "what stands still ages: $lag, now $(vm_field hostA vm1 "['lag_ms']")"
+tw_refuses hostA 3 "paused by an operator.*resume it first" failover vm1
+hmp cont
+wakes_up "after an operator's cont"
+await_field "$AWAIT_S" hostA vm1 "['reason']" ""
+goes_on "after a stop and a cont"
+step "an operator's stop holds, and their cont"
+
+# ---- loadvm ----
+hmp "loadvm before"
+grep -q "does not support snapshots" "$PAIR_DIR/hmp" || fail "loadvm was not refused: $(<"$PAIR_DIR/hmp")"
+wakes_up "after loadvm"
+goes_on "after a loadvm that was refused"
+field_is hostA vm1 "['state']" protected || fail "after loadvm: $(tw hostA status)"
+step "loadvm is refused, and the VM runs on"
+
+# ---- the monitor's connection ends ----
+generation=$(vm_field hostA vm1 "['generation']")
+python3 tests/tools/cut_monitor.py "${GUEST_PID[vm1]}" "${GUEST_QMP[vm1]}"
+await "$AWAIT_S" "hostA to notice" logged hostA "the VM runs on, but its monitor failed"
+only_here "the monitor's connection has ended"
+await_pair hostA hostB vm1
+only_here "protected again"
+[[ $(vm_field hostA vm1 "['generation']") = "$generation" ]] || fail "another generation: the VM changed hosts"
+goes_on "after the end of the monitor's connection"
+wakes_up "after the end of the monitor's connection"
+step "the monitor's connection ended, the VM did not, and it is protected again"
+
+# ---- a power cut while it is paused ----
+hmp stop
+await_field "$AWAIT_S" hostA vm1 "['run_state']" paused
+host_power_cut hostA
+GUEST_PID[vm1]=
+await_primary hostB vm1
+goes_on "on hostB, hostA was cut off while the VM was paused"
+client_ends
+step "a power cut while it is paused: the backup runs it"
