@@ -21,6 +21,7 @@ struct hv_vm {
 	struct hv_features features; /* of this host's kernel, at the attach */
 	int pidfd;
 	bool kvm;
+	bool discards;		    /* a device discards pages: a balloon, virtio-mem */
 	bool paused;		    /* by hv_pause, and hv_resume is due */
 	volatile uint32_t *stopped; /* see hv_opts; may be NULL */
 	struct hv_block blocks[HV_MAX_BLOCKS];

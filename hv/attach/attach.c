@@ -81,20 +81,22 @@ static void look_dispose(struct look *l)
 	free(l);
 }
 
-static bool main_is_shared(const struct hv_vm *vm)
+/* Is some RAM shared memory of which hv/dirty cannot see what is discarded? */
+static bool is_shared_unseen(const struct hv_vm *vm)
 {
 	struct hv_maps maps;
-	bool shared = false;
+	bool unseen = false;
 
 	if (hv_maps_read(vm->id.pid, &maps))
-		return false;
+		return true;
 	for (unsigned i = 0; i < vm->n_blocks; i++) {
 		const struct hv_map *m = hv_maps_at(&maps, vm->blocks[i].host.v);
 
-		shared = shared || (vm->blocks[i].main_ram && m && m->shared);
+		unseen = unseen ||
+			 (m && m->shared && !hv_dirty_sees_discards(vm, &vm->blocks[i], m));
 	}
 	hv_maps_dispose(&maps);
-	return shared;
+	return unseen;
 }
 
 static int ask_kvm(struct hv_vm *vm, struct tv_err *e)
@@ -174,7 +176,8 @@ static int examine(struct hv_vm *vm, const struct hv_opts *opts, struct hv_refus
 	if (rc)
 		goto out;
 	ram_rc = find_ram(vm, &l->check.page_bytes, &ram_err);
-	l->check.main_shared = !ram_rc && main_is_shared(vm);
+	vm->discards = hv_check_discards(&l->devs);
+	l->check.shared_unseen = !ram_rc && vm->discards && is_shared_unseen(vm);
 	hv_check_facts(&l->check, refusals);
 	if (refusals->n)
 		rc = tv_fail(e, TV_E_REFUSED, "%s%s", refusals->text[0],

@@ -187,6 +187,14 @@ static bool is_ballooning(const struct hv_dev *d)
 	       !strncmp(d->driver, "virtio-mem-dev", 14);
 }
 
+bool hv_check_discards(const struct hv_devs *devs)
+{
+	for (unsigned i = 0; i < devs->n; i++)
+		if (is_ballooning(&devs->dev[i]))
+			return true;
+	return false;
+}
+
 static void check_balloon(const struct hv_check *c, struct hv_refusals *out)
 {
 	for (unsigned i = 0; i < c->devs->n; i++) {
@@ -194,10 +202,11 @@ static void check_balloon(const struct hv_check *c, struct hv_refusals *out)
 
 		if (!is_ballooning(d))
 			continue;
-		if (c->main_shared)
+		if (c->shared_unseen)
 			refuse(out,
-			       "device %s (%s) discards pages, which no kernel reports for "
-			       "shared memory: use private RAM (share=off) or unplug it",
+			       "device %s (%s) discards pages of shared RAM, which can be seen "
+			       "here only with Linux 6.7 or newer and of a memory file (memfd, "
+			       "tmpfs): use private RAM (share=off) or unplug it",
 			       d->name, d->driver);
 		else if (!c->features->discard_reported)
 			refuse(out,

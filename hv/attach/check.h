@@ -28,11 +28,13 @@ struct hv_check {
 	unsigned n_nics;
 	char *const *argv;
 	uint64_t page_bytes; /* of RAM's backing */
-	bool main_shared;    /* main RAM is a shared mapping */
+	bool shared_unseen;  /* some RAM is shared memory, of which discards cannot be seen */
 	/* Can QEMU, as it runs now, open this image for writing? NULL: not to be asked. */
 	bool (*can_open)(const char *file, void *arg);
 	void *can_open_arg;
 };
+/* Has the VM a device that discards pages of its RAM? */
+bool hv_check_discards(const struct hv_devs *devs);
 /* Appends every reason to out. Pure. */
 void hv_check_facts(const struct hv_check *c, struct hv_refusals *out);
 

@@ -16,6 +16,8 @@
  * ordinary for ever, so that what is discarded later is reported. Shared memory is never virgin,
  * because a page may be in the file without being mapped.
  *
+ * What is discarded of shared memory is not reported as written: witness.c.
+ *
  * Kernels before 6.7 have none of this: softdirty.c.
  *
  * category_mask and return_mask are both PAGE_IS_WRITTEN: with others, older kernels miss entries.
@@ -298,6 +300,16 @@ int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst)
 		uint64_t run_bytes = (uint64_t)runs[i].pages << TV_PAGE_SHIFT;
 		uint64_t addr = vm->blocks[runs[i].block].host.v + runs[i].offset;
 
+		if (vm->dirty->witness[runs[i].block].map) {
+			rc = hv_witness_copy(vm, &runs[i], to + bytes);
+			if (!rc && k)
+				rc = copy_batch(vm, k, bytes, to);
+			if (rc)
+				return rc;
+			to += bytes + run_bytes;
+			bytes = k = 0;
+			continue;
+		}
 		if (k == HV_IOVS || (k && bytes + run_bytes > COPY_CALL_BYTES)) {
 			rc = copy_batch(vm, k, bytes, to);
 			if (rc)
@@ -337,7 +349,7 @@ static bool may_be_virgin(struct hv_vm *vm, unsigned i, const struct hv_map *m)
 	if (!m->shared)
 		return !*m->path;
 	vm->dirty->file_at[i] = m->offset + (b->host.v - m->start);
-	vm->dirty->file_fds[i] = hv_ramfile_open(vm->id.pid, m);
+	vm->dirty->file_fds[i] = hv_ramfile_open(vm->id.pid, m, O_RDONLY);
 	return vm->dirty->file_fds[i] >= 0;
 }
 
@@ -370,8 +382,9 @@ static struct hv_dirty *dirty_new(bool two_step)
 		return NULL;
 	d->two_step = two_step;
 	d->pagemap_fd = d->uffd = d->clear_fd = -1;
+	d->own_uffd = d->own_pagemap_fd = d->discards_fd = -1;
 	for (unsigned i = 0; i < HV_MAX_BLOCKS; i++)
-		d->file_fds[i] = -1;
+		d->file_fds[i] = d->witness[i].fd = -1;
 	return d;
 }
 
@@ -411,7 +424,7 @@ int hv_dirty_setup(struct hv_vm *vm, bool two_step, struct tv_err *e)
 		if (rc)
 			return rc;
 	}
-	return 0;
+	return vm->discards ? hv_witness_setup(vm, e) : 0;
 }
 
 void hv_dirty_teardown(struct hv_vm *vm)
@@ -423,6 +436,7 @@ void hv_dirty_teardown(struct hv_vm *vm)
 	/* Closing the last descriptor unregisters everything. */
 	tv_close_fd(&d->uffd);
 	hv_soft_teardown(vm);
+	hv_witness_teardown(vm);
 	tv_close_fd(&d->pagemap_fd);
 	free(d->regions);
 	free(d->iovs);

@@ -12,7 +12,11 @@
 #define HV_DIRTY_DIRTY_H
 
 #include "hv/hv.h"
+#include "hv/qemu/qemu.h"
 
+/* Can it see what is discarded of a block that lies in the shared mapping m? */
+bool hv_dirty_sees_discards(const struct hv_vm *vm, const struct hv_block *b,
+			    const struct hv_map *m);
 /*
  * Starts to track the writes to vm->blocks, as vm->features allows. two_step: see hv_opts. The VM
  * runs meanwhile. A negative errno or TV_E_REFUSED with a sentence; hv_dirty_teardown is due then,

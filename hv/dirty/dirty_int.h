@@ -6,6 +6,7 @@
 #include "hv/dirty/dirty.h"
 #include "hv/dirty/kernel.h"
 #include "hv/dirty/softshared.h"
+#include "hv/dirty/witness.h"
 #include "hv/qemu/qemu.h"
 #include "hv/vm.h"
 
@@ -25,6 +26,10 @@ struct hv_dirty {
 	uint8_t *virgin[HV_MAX_BLOCKS];	 /* per 2 MiB: see dirty.c; NULL: all was reported */
 	int file_fds[HV_MAX_BLOCKS];	 /* of blocks in a shared memory file, else -1 */
 	uint64_t file_at[HV_MAX_BLOCKS]; /* where the block starts in it */
+
+	/* discarded pages of shared blocks (witness.c); -1 and all zero: nothing discards any */
+	struct hv_witness witness[HV_MAX_BLOCKS];
+	int own_uffd, own_pagemap_fd, discards_fd; /* discards_fd: -1: each round scans */
 
 	/* soft-dirty bits instead of the userfaultfd (softdirty.c) */
 	bool soft, soft_all; /* soft_all: the next round takes every page that holds something */
@@ -52,8 +57,9 @@ bool hv_soft_survives_migration(const char *root);
 int hv_soft_clear(int clear_fd) TV_MUST_CHECK;
 
 /* ---- ramfile.c ---- */
-/* Opens the shared memory file behind a mapping; -1 when it is another kind of file. */
-int hv_ramfile_open(pid_t pid, const struct hv_map *m);
+/* Opens the shared memory file behind a mapping, with flags of open(2); a negative errno, -ENOTSUP
+ * when it is another kind of file. */
+int hv_ramfile_open(pid_t pid, const struct hv_map *m, int flags);
 /* The first stretch [*start, *stop) of the file's [from, end) that holds something, in whole pages.
  * 1; 0: there is none. */
 int hv_ramfile_data(int fd, uint64_t from, uint64_t end, uint64_t *start,

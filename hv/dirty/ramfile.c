@@ -14,7 +14,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-int hv_ramfile_open(pid_t pid, const struct hv_map *m)
+int hv_ramfile_open(pid_t pid, const struct hv_map *m, int flags)
 {
 	struct statfs fs;
 	char path[96];
@@ -22,10 +22,13 @@ int hv_ramfile_open(pid_t pid, const struct hv_map *m)
 
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, m->start,
 		 m->end);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && (fstatfs(fd, &fs) || fs.f_type != TMPFS_MAGIC))
-		tv_close_fd(&fd);
-	return fd;
+	fd = open(path, flags | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (!fstatfs(fd, &fs) && fs.f_type == TMPFS_MAGIC)
+		return fd;
+	close(fd);
+	return -ENOTSUP;
 }
 
 int hv_ramfile_data(int fd, uint64_t from, uint64_t end, uint64_t *start, uint64_t *stop)

@@ -154,7 +154,7 @@ int hv_round_begin(struct hv_vm *vm)
 	int rc = 0;
 
 	if (!vm->dirty->soft)
-		return 0;
+		return hv_witness_round(vm);
 	if (!vm->paused)
 		return -EBUSY;
 	for (unsigned i = 0; i < vm->n_blocks && !rc; i++)
@@ -273,7 +273,7 @@ static bool is_anonymous(const struct hv_maps *maps, const struct hv_block *b)
 	return true;
 }
 
-/* Opens the memory file of a shared block; -1: it is not one mapping of one such file. */
+/* Opens the memory file of a shared block; negative: it is not one mapping of one such file. */
 static int open_shared(struct hv_vm *vm, unsigned i, const struct hv_maps *maps)
 {
 	const struct hv_block *b = &vm->blocks[i];
@@ -282,7 +282,7 @@ static int open_shared(struct hv_vm *vm, unsigned i, const struct hv_maps *maps)
 	if (!m || !m->shared || m->end < b->host.v + b->bytes)
 		return -1;
 	vm->dirty->file_at[i] = m->offset + (b->host.v - m->start);
-	return hv_ramfile_open(vm->id.pid, m);
+	return hv_ramfile_open(vm->id.pid, m, O_RDONLY);
 }
 
 /* Finds out which blocks are shared; refuses what is neither that nor private without a file. */

@@ -166,7 +166,7 @@ static int make_ram(struct hv_host *h, const struct hv_host_start *what, struct 
 	if (what->again && h->ram_fd >= 0)
 		return 0;
 	tv_close_fd(&h->ram_fd);
-	h->ram_fd = memfd_create("twinvm-ram", MFD_CLOEXEC);
+	h->ram_fd = memfd_create(HV_RAM_FILE, MFD_CLOEXEC);
 	if (h->ram_fd < 0 || what->ram_bytes > INT64_MAX ||
 	    ftruncate(h->ram_fd, (off_t)what->ram_bytes))
 		return tv_fail(e, -errno, "cannot make a memory file of %" PRIu64 " MiB: %s",

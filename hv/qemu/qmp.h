@@ -8,6 +8,7 @@
 
 /* Everything that twinvm adds to a QEMU carries this prefix, so that hv_cleanup can find it. */
 #define HV_PREFIX "twinvm"
+#define HV_RAM_FILE HV_PREFIX "-ram" /* the memory file of a standby, which QEMU opens by a name */
 /* For commands outside the hot path: QEMU's main loop can be busy for a while. */
 #define HV_CMD_MS 5000
 

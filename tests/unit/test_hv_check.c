@@ -259,9 +259,9 @@ static void test_devices_and_balloon(void **state)
 	assert_non_null(strstr(f.out.text[2], "shm"));
 	f.devs.n = 7; /* up to the balloon */
 	must_allow(&f);
-	f.c.main_shared = true;
+	f.c.shared_unseen = true;
 	must_refuse(&f, "b0");
-	f.c.main_shared = false;
+	f.c.shared_unseen = false;
 	f.features.discard_reported = false;
 	must_refuse(&f, "b0");
 	f.devs.n = 7;

@@ -181,7 +181,8 @@ static void test_shared_file_first(void **state)
 	vm->blocks[0].host.v = (uintptr_t)ram;
 	vm->dirty->file_at[0] = TV_PAGE_BYTES;
 	assert_int_equal(hv_maps_read(getpid(), &m), 0);
-	vm->dirty->file_fds[0] = hv_ramfile_open(getpid(), hv_maps_at(&m, (uintptr_t)ram));
+	vm->dirty->file_fds[0] =
+		hv_ramfile_open(getpid(), hv_maps_at(&m, (uintptr_t)ram), O_RDONLY);
 	if (vm->dirty->file_fds[0] < 0) { /* map_files is for root */
 		hv_maps_dispose(&m);
 		munmap(ram, PAGES * TV_PAGE_BYTES);
