@@ -21,7 +21,7 @@ packages=(
 	libc6 libatomic1 libjemalloc2 liblzf1 libssl3 libsystemd0 libstdc++6 libgcc-s1
 	libcap2 libgcrypt20 libgpg-error0 liblzma5 libzstd1 liblz4-1
 )
-modules=(virtio_pci virtio_net virtio_blk crc32c_generic ext4)
+modules=(virtio_pci virtio_net virtio_blk virtio_balloon crc32c_generic ext4)
 # Why each of these:
 #   tsc=reliable     no watchdog that distrusts the TSC when the machine is busy and falls back to the
 #                    slow HPET, nor when the VM continues on another host

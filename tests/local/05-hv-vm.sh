@@ -30,6 +30,10 @@ try "shared memory file" $probe -n 5 -b $q -M pc,memory-backend=m0 -m 256 -nodef
 	-object memory-backend-memfd,id=m0,size=256M,share=on
 try "shared memory file that somebody else filled" $probe -w -n 5 -b $q -M pc,memory-backend=m0 -m 384 -nodefaults \
 	-object memory-backend-memfd,id=m0,size=384M,share=on
+try "shared memory file, balloon" $probe -n 5 -b $q -M pc,memory-backend=m0 -m 256 -nodefaults \
+	-object memory-backend-memfd,id=m0,size=256M,share=on -device virtio-balloon-pci
+try "shared memory file, balloon, two steps" $probe -2 -n 5 -b $q -M pc,memory-backend=m0 -m 256 -nodefaults \
+	-object memory-backend-memfd,id=m0,size=256M,share=on -device virtio-balloon-pci
 try "memory backend, balloon" $probe -n 5 -b $q -M q35,memory-backend=m0 -m 256 -nodefaults \
 	-object memory-backend-ram,id=m0,size=256M -device virtio-balloon-pci
 try "one NUMA node with a memory backend" $probe -n 5 -b $q -M pc -m 256,slots=4,maxmem=1G -nodefaults \
