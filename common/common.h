@@ -39,6 +39,7 @@ enum {
 	TV_E_LOST = -10008,	 /* another host won a compare-and-swap */
 	TV_E_UNTRACKED = -10009, /* written pages may have been forgotten by the kernel */
 	TV_E_MONITOR = -10010,	 /* QEMU's monitor connection has ended; QEMU itself may live */
+	TV_E_CHANGED = -10011,	 /* the VM is not the one that its standby was made for */
 };
 
 /* A sentence for the operator. Zero-initialise it ({0}); text is always NUL-terminated. */

@@ -122,6 +122,8 @@ static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 	}
 	if (!vm->asked.port) /* a command that waits for this very try, or for a switch */
 		vm_answer(vm, rc ? rc : -EIO, text);
+	/* A VM whose devices have changed gets a new standby at once: that is no lost link. */
+	lost = lost && rc != TV_E_CHANGED;
 	reprotect_ended(vm, lost	     ? FO_REPROTECT_LOST
 			    : is_refusal(rc) ? FO_REPROTECT_REFUSED
 					     : FO_REPROTECT_FAILED);

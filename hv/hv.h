@@ -186,6 +186,14 @@ int hv_resume(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
  * until the next hv_state_begin); the VM may run meanwhile. */
 int hv_state_read(struct hv_vm *vm, void *dst, size_t bytes) TV_MUST_CHECK;
 
+/*
+ * Has the VM still the devices that it was described with? To be asked with each state that was
+ * saved, before its epoch counts; the VM may run meanwhile. TV_E_CHANGED names the device that was
+ * plugged in or unplugged: what was captured is of a VM that the standby is not.
+ */
+int hv_devices_check(struct hv_vm *vm, const void *state, size_t bytes,
+		     struct tv_err *e) TV_MUST_CHECK;
+
 /* ---- events, and the VM's end ---- */
 /* Reads what QMP has sent meanwhile, without waiting, and calls back for each event (those that our
  * own stop and cont made are left out). Never between hv_pause and hv_resume. TV_E_MONITOR when the

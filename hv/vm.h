@@ -8,6 +8,7 @@
 #include "hv/qemu/qemu.h"
 
 struct hv_dirty;
+struct hv_watch;
 
 struct hv_line { /* a QMP line made beforehand */
 	char text[192];
@@ -42,6 +43,8 @@ struct hv_vm {
 	struct hv_disk disks[HV_MAX_DISKS];
 	unsigned n_disks;
 	bool mirrors, disk_failed;
+
+	struct hv_watch *watch; /* on its devices (watch.c); NULL before hv_describe */
 };
 
 #endif

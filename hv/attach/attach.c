@@ -301,6 +301,7 @@ int hv_detach(struct hv_vm *vm)
 	if (vm->qmp)
 		hv_qmp_close(vm->qmp);
 	hv_state_teardown(vm);
+	hv_watch_end(vm);
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		tv_close_fd(&vm->drain_fds[i]);
 	tv_close_fd(&vm->pidfd);

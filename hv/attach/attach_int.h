@@ -19,6 +19,12 @@ int hv_disks_setup(struct hv_vm *vm, json_t *block, struct tv_err *e) TV_MUST_CH
 /* Sees every event that hv_events reads. */
 void hv_disks_event(struct hv_vm *vm, const char *name, json_t *ev);
 
+/* ---- watch.c ---- */
+/* The devices that it has now are those that it is to keep: before it is described. slots: memory
+ * may be plugged in. */
+int hv_watch_begin(struct hv_vm *vm, bool slots, struct tv_err *e) TV_MUST_CHECK;
+void hv_watch_end(struct hv_vm *vm);
+
 /* ---- events.c ---- */
 /* name: of the event ev. */
 enum hv_event hv_event_of(const char *name, json_t *ev);

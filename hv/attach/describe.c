@@ -230,11 +230,17 @@ static int read_argv(struct hv_vm *vm, struct hv_words *out, char *cwd, size_t r
 {
 	TV_FREE char **argv = hv_proc_args("/proc", vm->id.pid);
 	struct hv_live live;
+	bool slots = false;
 	int rc;
 
 	if (!argv || !start_dir(vm, argv, cwd, room))
 		return tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", vm->id.name,
 			       vm->id.pid);
+	for (unsigned i = 0; argv[i] && argv[i + 1]; i++)
+		slots |= hv_arg_is(argv[i], "m") && strstr(argv[i + 1], "maxmem");
+	rc = hv_watch_begin(vm, slots, e);
+	if (rc)
+		return rc;
 	rc = hv_live_ask(vm->qmp, argv, &live, e);
 	if (!rc)
 		rc = hv_live_argv(argv, &live, out, e);

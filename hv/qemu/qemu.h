@@ -13,6 +13,7 @@
  *   devices.h   devices and NICs
  *   drivers.h   which device drivers a protected VM may have
  *   ramblock.h  RAM blocks, and where they lie in the process
+ *   sections.h  what a saved device state consists of
  *   spawn.h     a program that is only asked, and ending any process
  *
  * hv_find and hv_list of hv.h are here, too (find.c).
@@ -34,6 +35,7 @@
 #include "hv/qemu/qmp.h"
 #include "hv/qemu/ramblock.h"
 #include "hv/qemu/readconfig.h"
+#include "hv/qemu/sections.h"
 #include "hv/qemu/spawn.h"
 
 #endif

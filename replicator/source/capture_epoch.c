@@ -185,6 +185,8 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 	if (!p.rc)
 		p.rc = read_state(c, p.slot, p.state_bytes);
 	if (!p.rc)
+		p.rc = hv_devices_check(c->vm, p.slot->state, p.state_bytes, &e);
+	if (!p.rc)
 		p.rc = check_disks(c, &e);
 	if (p.rc) {
 		cap_fail(c, p.rc, &e, "capturing an epoch");

@@ -57,7 +57,9 @@ void cap_fail(struct cap *c, int rc, const struct tv_err *e, const char *what)
 
 	if (died(c))
 		return;
-	if (e && e->text[0])
+	if (e && e->text[0] && rc == TV_E_CHANGED)
+		ev.e = *e;
+	else if (e && e->text[0])
 		tv_fail(&ev.e, rc, "%s: %s", what, e->text);
 	else
 		tv_fail(&ev.e, rc, "%s: %s", what, tv_strerror(rc));

@@ -22,6 +22,7 @@ packages=(
 	libcap2 libgcrypt20 libgpg-error0 liblzma5 libzstd1 liblz4-1
 )
 modules=(virtio_pci virtio_net virtio_blk virtio_balloon crc32c_generic ext4)
+more_modules=(virtio_scsi sd_mod virtio_console) # loaded with twinvm.plug=1
 # Why each of these:
 #   tsc=reliable     no watchdog that distrusts the TSC when the machine is busy and falls back to the
 #                    slow HPET, nor when the VM continues on another host
@@ -111,13 +112,16 @@ make_tree() {
 		${CC:-cc} -O2 -static -pthread -std=gnu11 -D_GNU_SOURCE -o "$tree/bin/$m" "$here/$m.c"
 	done
 	for m in "${modules[@]}"; do
-		add_module "$m"
+		add_module "$m" order
+	done
+	for m in "${more_modules[@]}"; do
+		add_module "$m" more
 	done
 }
 
-# A module after the ones it depends on: /etc/rc loads them in the order of modules/order.
+# A module after the ones it depends on: /etc/rc loads them in the order of modules/order, then of modules/more.
 add_module() {
-	local m=$1 file dep
+	local m=$1 list=$2 file dep
 	[[ ! -e $tree/modules/$m.ko ]] || return 0
 	file=$(find "$root/lib/modules" -name "$m.ko")
 	if [[ -z $file ]]; then
@@ -125,10 +129,10 @@ add_module() {
 		die "the kernel has no module $m, or a compressed one"
 	fi
 	for dep in $(modinfo -F depends "$file" | tr , ' '); do
-		add_module "$dep"
+		add_module "$dep" "$list"
 	done
 	install -m 644 "$file" "$tree/modules/"
-	echo "$m.ko" >>"$tree/modules/order"
+	echo "$m.ko" >>"$tree/modules/$list"
 }
 
 pack() {

@@ -140,6 +140,15 @@ json_t *hv_describe(struct hv_vm *v, struct tv_err *e)
 	return json_object();
 }
 
+int hv_devices_check(struct hv_vm *v, const void *state, size_t bytes, struct tv_err *e)
+{
+	(void)v;
+	(void)state;
+	(void)bytes;
+	(void)e;
+	return 0;
+}
+
 int hv_pause(struct hv_vm *v, int timeout_ms)
 {
 	int rc = 0;

@@ -2,6 +2,7 @@
 /* Which devices a device state is about: states made here, whole, cut off and hostile. */
 #include "hv/standby/standby_int.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include <cmocka.h>
 
 struct state {
-	uint8_t p[512];
+	uint8_t p[1024];
 	size_t n;
 };
 
@@ -24,7 +25,10 @@ static void put_section(struct state *s, uint8_t id, const char *name)
 {
 	/* data that look like a footer of this section, with something else behind it */
 	const uint8_t head[] = {0x04, 0, 0, 0, id, (uint8_t)strlen(name)};
-	const uint8_t tail[] = {0, 0, 0, 0, 0, 0, 0, 1, 0x7e, 0, 0, 0, id, 9, 0x7e, 0, 0, 0, id};
+	const uint8_t tail[] = {0, 0, 0,    0,	0, 0, 0,    1, 0x7e, 0, 0,  0, id, 9, 0x7e,
+				0, 0, 0,    id, 0, 9, 0x7e, 0, 0,    0, id, 4, 0,  0, 0,
+				1, 0, 0x7e, 0,	0, 0, id,   4, 0,    0, 0,  1, 2,  7, 7,
+				0, 0, 0,    0,	0, 0, 0,    0, 0x7e, 0, 0,  0, id};
 
 	put(s, head, sizeof(head));
 	put(s, name, strlen(name));
@@ -91,11 +95,36 @@ static void any_prefix_is_harmless(void **state)
 	}
 }
 
+/* A list of names; what is in one and not in the other, as people write it. */
+static void lists_differ_by_name(void **state)
+{
+	const char *const names[] = {"timer", "cpu_common", "0000:00:01.0/virtio-net", "slirp",
+				     NULL};
+	struct state s = state_of(names);
+	struct tv_buf b;
+	char name[HV_SECTION_NAME_BYTES];
+
+	(void)state;
+	tv_buf_init(&b, 4096);
+	assert_int_equal(hv_sections_list(s.p, s.n, &b), 0);
+	assert_string_equal((char *)b.data, "\ncpu_common#0\n0000:00:01.0/virtio-net#0\n");
+	assert_false(hv_sections_missing((char *)b.data, (char *)b.data, name, sizeof(name)));
+	assert_true(hv_sections_missing((char *)b.data, "\n", name, sizeof(name)));
+	assert_string_equal(name, "CPU 0");
+	assert_true(hv_sections_missing((char *)b.data, "\ncpu_common#0\n", name, sizeof(name)));
+	assert_string_equal(name, "virtio-net at 0000:00:01.0");
+	assert_false(hv_sections_missing("\n", (char *)b.data, name, sizeof(name)));
+	b.bytes = 0;
+	assert_int_equal(hv_sections_list(s.p, s.n - 1, &b), -EBADMSG);
+	tv_buf_dispose(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_device_too_many_is_named),
 		cmocka_unit_test(any_prefix_is_harmless),
+		cmocka_unit_test(lists_differ_by_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
