@@ -76,7 +76,7 @@ struct hv_refusals {
 /* ---- an attached VM ---- */
 struct hv_vm;
 
-#define HV_MAX_BLOCKS 64
+#define HV_MAX_BLOCKS 256
 struct hv_block {
 	char name[256]; /* RAMBlock idstr */
 	uint64_t bytes; /* used length, a multiple of the page size (rounded up) */
@@ -133,9 +133,11 @@ bool hv_is_kvm(const struct hv_vm *vm);
 /* Everything the backup's side needs to start a standby, as JSON; the caller owns the reference.
  * {"argv":[...], "machine":"pc-q35-7.2", "version":"7.2.22", "name":..., "ram_bytes":N,
  *  "blocks":[{"name":..,"bytes":..,"main":bool}], "files":["/path/kernel",...],
- *  "nics":[{"netdev":"n0","type":"tap","mac":"..","driver":"e1000","hub":bool}],
+ *  "nics":[{"netdev":"n0","type":"tap","mac":"..","driver":"e1000","hub":bool,
+ *          "bridge":"br0","mtu":1500,"vlans":[{"id":2,"pvid":bool,"untagged":bool}]}],
  *  "disks":[{"name":..,"device":..,"node":..,"file":..,"bytes":N}], "cwd":"/folder/of/qemu",
- * "kvm":bool}. nics[].hub: the backend is reached through a hub. */
+ * "kvm":bool}. nics[].hub: the backend is reached through a hub; from
+ * bridge on only of a tap that is a port of one. */
 json_t *hv_describe(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- dirty pages ---- */
@@ -219,7 +221,7 @@ int hv_run_on(struct hv_vm *vm) TV_MUST_CHECK;
 int hv_kill(const struct hv_vm *vm) TV_MUST_CHECK;
 
 /* ---- network output ---- */
-#define HV_MAX_NICS 8
+#define HV_MAX_NICS 32
 struct hv_net_port {
 	char netdev[64];
 	char ifname[16]; /* of its tap; "" when it is something else or not known */
@@ -253,7 +255,7 @@ int hv_net_taps(struct hv_vm *vm, struct hv_tap taps[HV_MAX_NICS], unsigned *n,
 		struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- disks ---- */
-#define HV_MAX_DISKS 16
+#define HV_MAX_DISKS 64
 struct hv_disk {
 	char name[160];	 /* for people */
 	char device[64]; /* QEMU's name of the drive, "" with -blockdev */

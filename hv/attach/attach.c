@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 #define GREETING_MS 2000
-#define MAX_NICS_LOOKED_AT 32
+#define MAX_NICS_LOOKED_AT (HV_MAX_NICS + 1)
 
 static bool still_the_same(const struct hv_vm_id *id)
 {
@@ -65,6 +65,7 @@ struct look { /* what hv_check_facts needs, and its owners */
 	struct hv_policy policy;
 	struct hv_devs devs;
 	struct hv_nic nics[MAX_NICS_LOOKED_AT];
+	struct hv_link ports[MAX_NICS_LOOKED_AT], masters[MAX_NICS_LOOKED_AT];
 	char **argv;
 	json_t *status;
 	struct hv_check check;
@@ -109,6 +110,18 @@ static int ask_kvm(struct hv_vm *vm, struct tv_err *e)
 	return rc;
 }
 
+static void look_at_ports(struct hv_vm *vm, struct look *l)
+{
+	hv_tap_names(vm->id.pid, l->nics, l->check.n_nics);
+	for (unsigned i = 0; i < l->check.n_nics; i++) {
+		if (!l->nics[i].ifname[0] || hv_link_read(l->nics[i].ifname, &l->ports[i]) ||
+		    !l->ports[i].master[0] || hv_link_read(l->ports[i].master, &l->masters[i]))
+			l->masters[i].kind[0] = '\0';
+	}
+	l->check.ports = l->ports;
+	l->check.masters = l->masters;
+}
+
 static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look *l,
 		       struct tv_err *e)
 {
@@ -140,6 +153,7 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	l->check.qemu = &vm->qemu;
 	l->check.devs = &l->devs;
 	l->check.nics = l->nics;
+	look_at_ports(vm, l);
 	l->check.argv = l->argv;
 	if (hv_changed_user(l->argv)) {
 		l->check.can_open = hv_can_open;

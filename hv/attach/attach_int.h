@@ -5,6 +5,10 @@
 
 #include "hv/vm.h"
 
+/* ---- tap.c ---- */
+/* Fills in the names of taps that came to QEMU as descriptors, as far as they can be seen. */
+void hv_tap_names(pid_t pid, struct hv_nic *nics, unsigned n);
+
 /* ---- state.c ---- */
 int hv_state_setup(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 void hv_state_teardown(struct hv_vm *vm);

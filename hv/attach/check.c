@@ -241,6 +241,26 @@ static void check_net(const struct hv_check *c, struct hv_refusals *out)
 	}
 }
 
+/* What a standby's tap could not be again. */
+static void check_ports(const struct hv_check *c, struct hv_refusals *out)
+{
+	for (unsigned i = 0; c->ports && i < c->n_nics; i++) {
+		const struct hv_nic *n = &c->nics[i];
+		const struct hv_link *p = &c->ports[i], *m = &c->masters[i];
+
+		if (!strcmp(m->kind, "openvswitch"))
+			refuse(out,
+			       "the tap %s of NIC %s is a port of Open vSwitch, and a standby's tap "
+			       "can only join a Linux bridge: move it to one",
+			       n->ifname, n->device);
+		else if (p->more_vlans)
+			refuse(out,
+			       "the tap %s of NIC %s is in more than %d VLANs of its bridge %s: "
+			       "take it out of those that the VM does not need",
+			       n->ifname, n->device, HV_LINK_MAX_VLANS, p->master);
+	}
+}
+
 static void check_ram(const struct hv_check *c, struct hv_refusals *out)
 {
 	if (c->page_bytes > TV_PAGE_BYTES)
@@ -291,6 +311,7 @@ void hv_check_facts(const struct hv_check *c, struct hv_refusals *out)
 	check_devices(c, out);
 	check_balloon(c, out);
 	check_net(c, out);
+	check_ports(c, out);
 	check_ram(c, out);
 	check_objects(c, out);
 	check_config(c, out);

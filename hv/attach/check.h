@@ -26,6 +26,8 @@ struct hv_check {
 	const struct hv_devs *devs;
 	const struct hv_nic *nics;
 	unsigned n_nics;
+	const struct hv_link *ports;   /* of each NIC its tap as a port; NULL: not known */
+	const struct hv_link *masters; /* and what that is a port of */
 	char *const *argv;
 	uint64_t page_bytes; /* of RAM's backing */
 	bool shared_unseen;  /* some RAM is shared memory, of which discards cannot be seen */

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define MAX_NICS_TOLD 32
+#define MAX_NICS_TOLD HV_MAX_NICS
 
 /* "pc-q35-7.2" from the class name "pc-q35-7.2-machine": never an alias. */
 static int add_machine(struct hv_vm *vm, json_t *desc, struct tv_err *e)
@@ -67,18 +67,41 @@ static void add_disks(const struct hv_vm *vm, json_t *desc)
 	json_object_set_new(desc, "disks", list);
 }
 
+/* The bridge that a tap is a port of, and how: the standby's is to be the same. */
+static void add_port(const char *ifname, json_t *nic)
+{
+	struct hv_link link;
+	json_t *vlans;
+
+	if (!*ifname || hv_link_read(ifname, &link) || !link.master[0])
+		return;
+	json_object_set_new(nic, "bridge", json_string(link.master));
+	json_object_set_new(nic, "mtu", json_integer(link.mtu));
+	if (hv_link_vlans_default(link.vlans, link.n_vlans))
+		return;
+	vlans = json_array();
+	for (unsigned i = 0; i < link.n_vlans; i++)
+		json_array_append_new(vlans, json_pack("{s:i, s:b, s:b}", "id", link.vlans[i].id,
+						       "pvid", link.vlans[i].pvid, "untagged",
+						       link.vlans[i].untagged));
+	json_object_set_new(nic, "vlans", vlans);
+}
+
 static int add_nics(struct hv_vm *vm, char *const *argv, json_t *desc, struct tv_err *e)
 {
 	struct hv_nic *nics = calloc(MAX_NICS_TOLD, sizeof(*nics));
-	json_t *list = json_array();
+	json_t *nic, *list = json_array();
 	unsigned n = 0;
 	int rc = nics ? hv_nics_read(vm->qmp, argv, nics, MAX_NICS_TOLD, &n, e) : -ENOMEM;
 
-	for (unsigned i = 0; i < n; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b}", "netdev",
-						      nics[i].netdev, "type", nics[i].type, "mac",
-						      nics[i].mac, "driver", nics[i].driver, "hub",
-						      nics[i].hub));
+	hv_tap_names(vm->id.pid, nics, n);
+	for (unsigned i = 0; i < n; i++) {
+		nic = json_pack("{s:s, s:s, s:s, s:s, s:b}", "netdev", nics[i].netdev, "type",
+				nics[i].type, "mac", nics[i].mac, "driver", nics[i].driver, "hub",
+				nics[i].hub);
+		add_port(nics[i].ifname, nic);
+		json_array_append_new(list, nic);
+	}
 	json_object_set_new(desc, "nics", list);
 	free(nics);
 	return rc;

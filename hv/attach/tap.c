@@ -168,6 +168,23 @@ static int take_tap(const struct hv_vm *vm, const struct hv_nic *nic, struct tap
 	return 0;
 }
 
+void hv_tap_names(pid_t pid, struct hv_nic *nics, unsigned n)
+{
+	struct tap_fd fds[MAX_TAP_FDS];
+	unsigned n_fds = list_tap_fds(pid, fds, MAX_TAP_FDS);
+
+	for (unsigned i = 0; i < n; i++) {
+		struct tap_fd *t = nics[i].ifname[0] || strcmp(nics[i].type, "tap")
+					   ? NULL
+					   : find_fd(&nics[i], fds, n_fds);
+
+		for (unsigned k = 0; t && k < n_fds; k++)
+			fds[k].taken = fds[k].taken || !strcmp(fds[k].ifname, t->ifname);
+		if (t)
+			memcpy(nics[i].ifname, t->ifname, sizeof(nics[i].ifname));
+	}
+}
+
 int hv_net_taps(struct hv_vm *vm, struct hv_tap taps[HV_MAX_NICS], unsigned *n, struct tv_err *e)
 {
 	TV_FREE char **argv = hv_proc_args("/proc", vm->id.pid);

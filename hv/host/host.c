@@ -25,6 +25,8 @@ static int take_conf(struct hv_host *h, const struct hv_host_conf *c, struct tv_
 			       "the run directory's name %s is too long for a socket", c->dir);
 	if (!tv_copy(h->bridge, sizeof(h->bridge), c->bridge))
 		return tv_fail(e, -EINVAL, "%s is no name of a bridge", c->bridge);
+	if (!tv_copy(h->bridges, sizeof(h->bridges), c->bridges))
+		return tv_fail(e, -EINVAL, "'bridges' is too long");
 	/* The number of a tap is behind it. */
 	if (!tv_copy(h->tap_prefix, sizeof(h->tap_prefix) - 2, c->tap_prefix))
 		return tv_fail(e, -EINVAL, "%s is too long for the beginning of taps' names",
@@ -124,7 +126,7 @@ static int attach_taps(void *arg, struct tv_err *e)
 
 	if (h->pidfd < 0 || hv_pidfd_ended(h->pidfd, 0))
 		return tv_fail(e, TV_E_GONE, "the VM's process has ended");
-	return h->bridge[0] ? hv_host_taps_up(h->taps, h->n_taps, h->bridge, e) : 0;
+	return hv_host_taps_up(h->taps, h->n_taps, e);
 }
 
 static void clean(void *arg, bool with_log)

@@ -23,7 +23,7 @@
 
 #include <net/if.h>
 
-#define HV_HOST_MAX_TAPS 16
+#define HV_HOST_MAX_TAPS HV_MAX_NICS
 #define HV_HOST_MAX_QUEUES 48 /* of all taps together */
 /* What QEMU has open when it starts, besides 0 to 2. */
 #define HV_HOST_FD_QMP 3  /* its monitor's socket, listened on */
@@ -34,6 +34,9 @@
 struct hv_host_conf {
 	const char *dir;    /* the standby's run directory; exists */
 	const char *bridge; /* that taps join at promotion; NULL: none, an operator attaches them */
+	/* More of them, with blanks between: a tap joins the one of the name that its like has on the
+	 * primary. May be NULL. */
+	const char *bridges;
 	const char *tap_prefix; /* taps' names, but for their number; at most 12 letters */
 	const char *user;	/* that QEMU runs as; never root */
 	/* The images' folder: those of this VM are NAME-0.raw and so on, where NAME is the run
@@ -51,6 +54,11 @@ void hv_host_free(struct hv_host *h);
 struct hv_host_tap {
 	unsigned char queues;
 	bool no_vnet_hdr; /* frames without virtio's header */
+	/* As the primary has it; what a peer says, checked here. */
+	char bridge[IFNAMSIZ]; /* that it is a port of; "": none, or not known */
+	unsigned mtu;	       /* 0: not known */
+	struct hv_link_vlan vlans[HV_LINK_MAX_VLANS]; /* of that port; none: the bridge's default */
+	unsigned n_vlans;
 };
 /* What to start. */
 struct hv_host_start {

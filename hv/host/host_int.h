@@ -4,20 +4,22 @@
 #define HV_HOST_HOST_INT_H
 
 #include "hv/host/host.h"
+#include "hv/host/taps.h"
 #include "hv/host/user.h"
 
 struct hv_host {
 	char dir[256], run_dir[256]; /* its own; where all of them are */
 	char qmp_path[108];
 	char bridge[IFNAMSIZ]; /* "": an operator attaches the taps */
+	char bridges[256];     /* more of them */
 	char tap_prefix[IFNAMSIZ];
 	char state_dir[256], replica_dir[256]; /* "": none */
 	char media[1024];
 	struct hv_host_user user;
 	pid_t pid; /* of the QEMU started last */
 	int pidfd;
-	int ram_fd;			       /* its main memory; stays for the next one */
-	char taps[HV_HOST_MAX_TAPS][IFNAMSIZ]; /* its */
+	int ram_fd;				    /* its main memory; stays for the next one */
+	struct hv_host_port taps[HV_HOST_MAX_TAPS]; /* its */
 	unsigned n_taps;
 };
 

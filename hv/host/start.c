@@ -142,17 +142,20 @@ static int make_cage(struct launch *l, struct tv_err *e)
 static int make_taps(struct launch *l, struct tv_err *e)
 {
 	struct hv_host *h = l->h;
-	int rc = 0;
+	int rc;
 
 	h->n_taps = 0;
+	rc = hv_host_taps_place(l->what->taps, l->what->n_taps, h->bridge, h->bridges, h->taps, e);
+	if (!rc)
+		rc = hv_host_bridges_check(h->taps, l->what->n_taps, e);
 	for (unsigned i = 0; i < l->what->n_taps && !rc; i++) {
 		const struct hv_host_tap *t = &l->what->taps[i];
 
 		if (!t->queues || t->queues > HV_HOST_MAX_QUEUES || l->n_fds + t->queues > MAX_FDS)
 			return tv_fail(e, -EINVAL, "the VM's taps have more than %d queues",
 				       HV_HOST_MAX_QUEUES);
-		snprintf(h->taps[i], IFNAMSIZ, "%s%u", h->tap_prefix, i);
-		rc = hv_host_tap_make(h->taps[i], t->queues, !t->no_vnet_hdr, &l->fds[l->n_fds], e);
+		snprintf(h->taps[i].name, IFNAMSIZ, "%s%u", h->tap_prefix, i);
+		rc = hv_host_tap_make(h->taps[i].name, t, &l->fds[l->n_fds], e);
 		if (rc)
 			return rc;
 		h->n_taps++;

@@ -9,6 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* 65535 for what is no number up to that: none is asked for so. */
+static unsigned number_of(json_t *o, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(o, key));
+
+	return n < 0 || n > UINT16_MAX ? UINT16_MAX : (unsigned)n;
+}
+
 /* fds=3:4 has as many queues as descriptors; queues= counts them when QEMU opens the tap. */
 static unsigned count_queues(const struct hv_keyval *kv)
 {
@@ -36,6 +44,35 @@ static void set_fds(struct hv_rewrite *rw, struct hv_keyval *kv, unsigned queues
 	hv_rw_set(rw, kv, queues > 1 ? "fds" : "fd", text);
 }
 
+/* Where its like is on the primary; what of that is possible here, hv/host decides. */
+static void place(struct hv_rewrite *rw, const char *id, struct hv_host_tap *tap)
+{
+	json_t *nic = NULL, *v, *nics = json_object_get(rw->desc, "nics");
+	size_t i;
+
+	json_array_foreach(nics, i, v) {
+		const char *netdev = json_string_value(json_object_get(v, "netdev"));
+
+		if (id && netdev && !strcmp(id, netdev))
+			nic = v;
+	}
+	if (!tv_copy(tap->bridge, sizeof(tap->bridge),
+		     json_string_value(json_object_get(nic, "bridge"))))
+		hv_rw_fail(rw, TV_E_REFUSED, "the name of a NIC's bridge is too long");
+	tap->mtu = number_of(nic, "mtu");
+	json_array_foreach(json_object_get(nic, "vlans"), i, v) {
+		if (i == HV_LINK_MAX_VLANS) {
+			hv_rw_fail(rw, TV_E_REFUSED, "a NIC is in more than %d VLANs",
+				   HV_LINK_MAX_VLANS);
+			return;
+		}
+		tap->vlans[tap->n_vlans++] = (struct hv_link_vlan){
+			.id = (uint16_t)number_of(v, "id"),
+			.pvid = json_is_true(json_object_get(v, "pvid")),
+			.untagged = json_is_true(json_object_get(v, "untagged"))};
+	}
+}
+
 static void to_tap(struct hv_rewrite *rw, struct hv_keyval *kv)
 {
 	static const char *const drop[] = {
@@ -55,6 +92,7 @@ static void to_tap(struct hv_rewrite *rw, struct hv_keyval *kv)
 		.queues = (unsigned char)queues,
 		.no_vnet_hdr = header && !hv_keyval_is_on(kv, "vnet_hdr"),
 	};
+	place(rw, hv_keyval_get(kv, "id"), &what->taps[what->n_taps - 1]);
 	for (unsigned i = 0; i < sizeof(drop) / sizeof(*drop); i++)
 		hv_keyval_del(kv, drop[i]);
 	hv_rw_set(rw, kv, "type", "tap");

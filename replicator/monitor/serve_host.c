@@ -131,6 +131,7 @@ static int open_host(struct mon_state *s, struct tv_err *e)
 	struct hv_host_conf conf = {
 		.dir = s->dir,
 		.bridge = s->conf.bridge[0] ? s->conf.bridge : NULL,
+		.bridges = s->conf.bridges,
 		.tap_prefix = s->names.tap_prefix,
 		.user = s->conf.standby_user,
 		.replica_dir = s->conf.replica_dir,

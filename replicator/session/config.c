@@ -38,6 +38,7 @@ static const struct key keys[] = {
 	T("crl", crl),
 	T("revoked", revoked),
 	T("bridge", bridge),
+	T("bridges", bridges),
 	T("arbiter", arbiter),
 	T("arbiters", arbiters),
 	T("arbiter_ca", arbiter_ca),

@@ -40,6 +40,7 @@ struct config {
 	char crl[256];	     /* "": none */
 	char revoked[1024];  /* names of hosts, with blanks or commas between them */
 	char bridge[16];     /* "": taps of promoted VMs are left alone */
+	char bridges[256];   /* others that a tap may join, by the name that the primary's has */
 	char arbiter[256];   /* default for protect; "none" */
 	char arbiters[1024]; /* others that a primary may use; blanks between them */
 	char arbiter_ca[256], arbiter_cert[256], arbiter_key[256]; /* for etcds:// */

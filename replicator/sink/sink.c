@@ -50,6 +50,34 @@ static void arm_tick(struct sink *s)
 	event_add(s->tick, &tv);
 }
 
+/* For how long a port that joins a bridge listens and learns before it forwards; 0: it does not. */
+static unsigned stp_seconds(const char *bridge)
+{
+	TV_FREE char *state = NULL, *delay = NULL;
+	char path[100];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/bridge/stp_state", bridge);
+	if (tv_read_file(path, 16, &state, NULL) || state[0] == '0')
+		return 0;
+	snprintf(path, sizeof(path), "/sys/class/net/%s/bridge/forward_delay", bridge);
+	return tv_read_file(path, 16, &delay, NULL) ? 0 : (unsigned)(strtoul(delay, NULL, 10) / 50);
+}
+
+static void judge_bridge(struct sink *s, const char *bridge)
+{
+	unsigned seconds = stp_seconds(bridge);
+
+	if (!if_nametoindex(bridge))
+		tv_fail(&s->warning, -ENODEV,
+			"bridge %s is missing on %s: after a failover the VM has no network",
+			bridge, s->job.conf.host);
+	else if (seconds)
+		tv_fail(&s->warning, -EAGAIN,
+			"bridge %s on %s has STP: after a failover the VM has no network for %u s; "
+			"there: ip link set %s type bridge stp_state 0",
+			bridge, s->job.conf.host, seconds, bridge);
+}
+
 static void look_at_bridge(struct sink *s, int64_t now)
 {
 	const char *bridge = s->job.conf.bridge;
@@ -59,10 +87,7 @@ static void look_at_bridge(struct sink *s, int64_t now)
 		return;
 	s->bridge_ns = now;
 	s->warning.text[0] = '\0';
-	if (!if_nametoindex(bridge))
-		tv_fail(&s->warning, -ENODEV,
-			"bridge %s is missing on %s: after a failover the VM has no network",
-			bridge, s->job.conf.host);
+	judge_bridge(s, bridge);
 	if (was != (bool)s->warning.text[0])
 		tv_log(TV_WARN, "%s: %s", s->job.vm_name,
 		       was ? "the bridge is back" : s->warning.text);

@@ -244,6 +244,37 @@ static void test_shared_disks(void **state)
 	hv_devs_dispose(&f.devs);
 }
 
+static void test_ports(void **state)
+{
+	const struct hv_nic nic = {.device = "net0", .ifname = "vnet0", .type = "tap"};
+	struct hv_link port = {.master = "ovs-system"}, master = {.kind = "openvswitch"};
+	struct fixture f;
+
+	(void)state;
+	fine(&f);
+	f.c.nics = &nic;
+	f.c.n_nics = 1;
+	must_allow(&f);
+	f.c.ports = &port;
+	f.c.masters = &master;
+	must_refuse(&f, "tap vnet0 of NIC net0 is a port of Open vSwitch");
+	strcpy(master.kind, "bridge");
+	must_allow(&f);
+	port.more_vlans = true;
+	must_refuse(&f, "16 VLANs");
+}
+
+static void test_config_file(void **state)
+{
+	char *argv[] = {"qemu", "-readconfig", "/gone.cfg", NULL};
+	struct fixture f;
+
+	(void)state;
+	fine(&f);
+	f.c.argv = argv;
+	must_refuse(&f, "/gone.cfg");
+}
+
 static void test_devices_and_balloon(void **state)
 {
 	struct fixture f;
@@ -327,6 +358,8 @@ int main(void)
 		cmocka_unit_test(test_migration_refusals),
 		cmocka_unit_test(test_disks),
 		cmocka_unit_test(test_shared_disks),
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_config_file),
 		cmocka_unit_test(test_devices_and_balloon),
 		cmocka_unit_test(test_net_refusals),
 		cmocka_unit_test(test_too_many),

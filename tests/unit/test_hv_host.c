@@ -10,6 +10,7 @@
 #include <linux/if_tun.h>
 #include <signal.h>
 #include <string.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -222,30 +223,158 @@ static bool is_up(const char *tap)
 /* One tap that is missing does not keep another one down. */
 static void test_taps(void **state)
 {
-	const char taps[2][IFNAMSIZ] = {"tvhh-none", "tvhh0"};
+	const struct hv_host_port taps[2] = {{.name = "tvhh-none", .bridge = "tvhh-nobr"},
+					     {.name = "tvhh0", .bridge = "tvhh-nobr"}};
+	const struct hv_host_tap three = {.queues = 3, .mtu = 9000};
+	const struct hv_host_tap one = {.queues = 1, .no_vnet_hdr = true};
+	const struct hv_host_tap huge = {.queues = 1, .mtu = 65534};
+	const char *name = taps[1].name;
 	struct tv_err e = {0};
 	struct ifreq r = {0};
+	struct hv_link link;
 	int fds[3], more[1];
 
 	(void)state;
 	need_root();
-	assert_int_equal(hv_host_tap_make(taps[1], 3, true, fds, &e), 0);
-	assert_false(is_up(taps[1]));
+	assert_int_equal(hv_host_tap_make(name, &three, fds, &e), 0);
+	assert_false(is_up(name));
 	assert_int_equal(ioctl(fds[2], TUNGETIFF, &r), 0);
-	assert_string_equal(r.ifr_name, taps[1]);
+	assert_string_equal(r.ifr_name, name);
 	assert_true(r.ifr_flags & IFF_VNET_HDR && r.ifr_flags & IFF_MULTI_QUEUE);
-	assert_int_equal(hv_host_tap_make(taps[1], 1, true, more, &e), -EBUSY);
-	assert_non_null(strstr(e.text, taps[1]));
-	assert_int_equal(hv_host_taps_up(taps, 2, "tvhh-nobr", &e), -ENODEV);
+	assert_int_equal(hv_link_read(name, &link), 0);
+	assert_int_equal(link.mtu, 9000);
+	assert_string_equal(link.kind, "tun");
+	assert_string_equal(link.master, "");
+	assert_int_equal(hv_host_tap_make(name, &one, more, &e), -EBUSY);
+	assert_non_null(strstr(e.text, name));
+	assert_int_equal(hv_host_taps_up(taps, 2, &e), -ENODEV);
 	assert_non_null(strstr(e.text, "tvhh-none"));
-	assert_true(is_up(taps[1]));
+	assert_true(is_up(name));
 	for (unsigned i = 0; i < 3; i++)
 		close(fds[i]);
-	assert_int_equal(if_nametoindex(taps[1]), 0); /* gone with its descriptors */
-	assert_int_equal(hv_host_tap_make(taps[1], 1, false, more, &e), 0);
+	assert_int_equal(if_nametoindex(name), 0); /* gone with its descriptors */
+	assert_int_equal(hv_link_read(name, &link), -ENODEV);
+	assert_int_equal(hv_host_tap_make(name, &one, more, &e), 0);
 	assert_int_equal(ioctl(more[0], TUNGETIFF, &r), 0);
 	assert_false(r.ifr_flags & (IFF_VNET_HDR | IFF_MULTI_QUEUE));
 	close(more[0]);
+	assert_int_not_equal(hv_host_tap_make(name, &huge, more, &e), 0);
+	assert_int_equal(if_nametoindex(name), 0);
+}
+
+static void place(const char *a, const char *b, const char *more, const char *want_a,
+		  const char *want_b)
+{
+	struct hv_host_tap taps[2] = {{.queues = 1}, {.queues = 1}};
+	struct hv_host_port out[2];
+	struct tv_err e;
+
+	tv_copy(taps[0].bridge, IFNAMSIZ, a);
+	tv_copy(taps[1].bridge, IFNAMSIZ, b);
+	if (!want_a) {
+		assert_int_equal(hv_host_taps_place(taps, 2, "br0", more, out, &e), -ENOTSUP);
+		assert_non_null(strstr(e.text, want_b));
+		return;
+	}
+	assert_int_equal(hv_host_taps_place(taps, 2, "br0", more, out, &e), 0);
+	assert_string_equal(out[0].bridge, want_a);
+	assert_string_equal(out[1].bridge, want_b);
+}
+
+/* A peer says where the taps were: only what this host's operator named is joined. */
+static void test_places(void **state)
+{
+	struct hv_host_tap bad = {.queues = 1};
+	struct hv_host_port out[1];
+	struct tv_err e;
+
+	(void)state;
+	place("br0", "br1", "br1 br2", "br0", "br1");
+	place("br2", "br1", "br1:br2", "br2", "br1");
+	place("lan", "lan", "", "br0", "br0"); /* called otherwise there */
+	place("br1", "br1", "br1", "br1", "br1");
+	place("", "br1", "br1", "br0", "br1");
+	place("br0", "br1", "", NULL, "bridge br1");
+	place("br0", "mgmt", "br1 br2", NULL, "bridge mgmt");
+	place("br0", "br", "br1 br2", NULL, "bridge br,");
+	memset(bad.bridge, 'x', sizeof(bad.bridge));
+	assert_int_equal(hv_host_taps_place(&bad, 1, "br0", "", out, &e), TV_E_REFUSED);
+	bad = (struct hv_host_tap){.queues = 1, .mtu = 67};
+	assert_int_equal(hv_host_taps_place(&bad, 1, "br0", "", out, &e), TV_E_REFUSED);
+	bad.mtu = 65535;
+	assert_int_equal(hv_host_taps_place(&bad, 1, "br0", "", out, &e), TV_E_REFUSED);
+	bad = (struct hv_host_tap){.queues = 1, .n_vlans = HV_LINK_MAX_VLANS + 1};
+	assert_int_equal(hv_host_taps_place(&bad, 1, "br0", "", out, &e), TV_E_REFUSED);
+	bad = (struct hv_host_tap){.queues = 1, .n_vlans = 1, .vlans = {{.id = 4095}}};
+	assert_int_equal(hv_host_taps_place(&bad, 1, "br0", "", out, &e), TV_E_REFUSED);
+	bad.vlans[0].id = 0;
+	assert_int_equal(hv_host_taps_place(&bad, 1, "br0", "", out, &e), TV_E_REFUSED);
+	bad.vlans[0].id = 4094;
+	assert_int_equal(hv_host_taps_place(&bad, 1, "br0", "", out, &e), 0);
+}
+
+/* In a network namespace of its own, so that no bridge is left behind. */
+static void test_bridges(void **state)
+{
+	struct hv_host_port p = {.name = "tvhh0", .bridge = "tvbr1"};
+	const struct hv_host_tap tap = {.queues = 1, .mtu = 9000};
+	struct hv_link link;
+	struct tv_err e;
+	int fd;
+
+	(void)state;
+	need_root();
+	if (unshare(CLONE_NEWNET) || system("ip link add tvbr1 type bridge") ||
+	    system("ip link set tvbr1 up && ip link add tvhh-d type veth peer name tvhh-e"))
+		skip(); /* no bridges in this kernel */
+	assert_int_equal(hv_host_bridges_check(&p, 1, &e), 0);
+	assert_int_equal(hv_host_tap_make(p.name, &tap, &fd, &e), 0);
+	assert_int_equal(hv_host_taps_up(&p, 1, &e), 0);
+	assert_int_equal(hv_link_read(p.name, &link), 0);
+	assert_string_equal(link.master, "tvbr1");
+	assert_int_equal(link.mtu, 9000);
+	assert_true(hv_link_vlans_default(link.vlans, link.n_vlans));
+	assert_int_equal(hv_link_read("tvbr1", &link), 0);
+	assert_string_equal(link.kind, "bridge");
+	assert_int_equal(link.mtu, 9000);
+	assert_int_equal(hv_host_taps_up(&p, 1, &e), 0); /* again */
+	close(fd);
+	tv_copy(p.bridge, IFNAMSIZ, "tvhh-d");
+	assert_int_equal(hv_host_bridges_check(&p, 1, &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "no bridge (veth)"));
+	tv_copy(p.bridge, IFNAMSIZ, "tvhh-x");
+	assert_int_equal(hv_host_bridges_check(&p, 1, &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "does not have"));
+}
+
+static void test_vlans(void **state)
+{
+	static const struct hv_link_vlan vlans[] = {{.id = 10, .pvid = true, .untagged = true},
+						    {.id = 20}};
+	struct hv_host_port p = {.name = "tvhh1", .bridge = "tvbr2", .n_vlans = 2};
+	const struct hv_host_tap tap = {.queues = 1};
+	struct hv_link link;
+	struct tv_err e;
+	int fd;
+
+	(void)state;
+	need_root();
+	if (system("ip link add tvbr2 type bridge vlan_filtering 1 2>/dev/null"))
+		skip(); /* a kernel without VLANs in bridges */
+	memcpy(p.vlans, vlans, sizeof(vlans));
+	assert_int_equal(hv_host_tap_make(p.name, &tap, &fd, &e), 0);
+	assert_int_equal(hv_host_taps_up(&p, 1, &e), 0);
+	assert_int_equal(hv_link_read(p.name, &link), 0);
+	assert_int_equal(link.n_vlans, 2);
+	assert_memory_equal(link.vlans, vlans, sizeof(vlans));
+	assert_false(link.more_vlans || hv_link_vlans_default(link.vlans, link.n_vlans));
+	close(fd);
+	p.n_vlans = 0;
+	assert_int_equal(hv_host_tap_make(p.name, &tap, &fd, &e), 0);
+	assert_int_equal(hv_host_taps_up(&p, 1, &e), 0);
+	assert_int_equal(hv_link_read(p.name, &link), 0);
+	assert_true(link.n_vlans == 1 && hv_link_vlans_default(link.vlans, link.n_vlans));
+	close(fd);
 }
 
 int main(void)
@@ -254,6 +383,8 @@ int main(void)
 		cmocka_unit_test(test_ops),    cmocka_unit_test(test_starts_that_fail),
 		cmocka_unit_test(test_check),  cmocka_unit_test(test_reap),
 		cmocka_unit_test(test_cgroup), cmocka_unit_test(test_taps),
+		cmocka_unit_test(test_places), cmocka_unit_test(test_bridges),
+		cmocka_unit_test(test_vlans),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

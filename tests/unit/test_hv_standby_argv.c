@@ -304,6 +304,35 @@ static void refused(const char *line, const struct vm *vm, const char *word)
 		fail_msg("%s: no \"%s\" in: %s", line, word, e.text);
 }
 
+/* Of each tap what the description says of the NIC that it belongs to. */
+static void test_places(void **state)
+{
+	const struct vm two = {
+		.nics = "[{\"netdev\":\"b\",\"bridge\":\"br1\",\"mtu\":9000,\"vlans\":[{\"id\":7,"
+			"\"pvid\":true,\"untagged\":false}]},{\"netdev\":\"a\",\"bridge\":\"br0\"}]"};
+	const struct vm huge = {.nics = "[{\"netdev\":\"a\",\"bridge\":\"br0\",\"mtu\":65536,"
+					"\"vlans\":[{\"id\":-1}]}]"};
+	const struct vm long_name = {
+		.nics = "[{\"netdev\":\"a\",\"bridge\":\"a-name-of-16-byte\"}]"};
+
+	(void)state;
+	contains("qemu -netdev tap,id=a -netdev tap,id=b -netdev tap,id=c", &two, "fd=7");
+	assert_string_equal(argv_what.taps[0].bridge, "br0");
+	assert_int_equal(argv_what.taps[0].mtu, 0);
+	assert_int_equal(argv_what.taps[0].n_vlans, 0);
+	assert_string_equal(argv_what.taps[1].bridge, "br1");
+	assert_int_equal(argv_what.taps[1].mtu, 9000);
+	assert_int_equal(argv_what.taps[1].n_vlans, 1);
+	assert_int_equal(argv_what.taps[1].vlans[0].id, 7);
+	assert_true(argv_what.taps[1].vlans[0].pvid && !argv_what.taps[1].vlans[0].untagged);
+	assert_string_equal(argv_what.taps[2].bridge, "");
+	/* Out of their range, and so refused where they are checked. */
+	contains("qemu -netdev tap,id=a", &huge, "fd=5");
+	assert_int_equal(argv_what.taps[0].mtu, 65535);
+	assert_int_equal(argv_what.taps[0].vlans[0].id, 65535);
+	refused("qemu -netdev tap,id=a", &long_name, "too long");
+}
+
 static void test_refused(void **state)
 {
 	const struct vm split = {.main_bytes = 128 * MIB};
@@ -397,6 +426,7 @@ int main(void)
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_machine_and_ram),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_many_taps),
 		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_other_qemus),
