@@ -36,7 +36,7 @@ struct ckpt_cache {
 
 static uint64_t key_of(uint32_t block, uint64_t offset)
 {
-	/* Six bits of block (CKPT_MAX_BLOCKS) above 52 bits of page number: no two pages share a
+	/* Eight bits of block (CKPT_MAX_BLOCKS) above 52 bits of page number: no two pages share a
 	 * key. */
 	return (uint64_t)block << 52 | offset >> TV_PAGE_SHIFT;
 }

@@ -17,10 +17,10 @@
 #include "common/common.h"
 
 #define CKPT_RECORD_HEADER_BYTES 32u
-/* Largest device state accepted, and largest record payload: lengths are checked before memory is
- * taken. */
-#define CKPT_MAX_STATE_BYTES (64u << 20)
-#define CKPT_MAX_BLOCKS 64u
+/* Largest device state accepted: lengths are checked before memory is taken, and only as much is
+ * taken. Most are below 1 MiB; a virtual graphics card's has what is on its screens. */
+#define CKPT_MAX_STATE_BYTES (256u << 20)
+#define CKPT_MAX_BLOCKS 256u
 
 enum ckpt_encoding {
 	CKPT_ZERO = 0,	  /* page of zeroes, no payload */
@@ -139,7 +139,7 @@ const uint8_t *ckpt_dec_state(const struct ckpt_dec *dec, size_t *bytes);
 void ckpt_dec_stats(const struct ckpt_dec *dec, struct ckpt_stats *out);
 
 /* ---- disks: records (docs/WIRE.md, "Disk records") ---- */
-#define CKPT_MAX_DISKS 16u
+#define CKPT_MAX_DISKS 64u
 #define CKPT_DISK_HEADER_BYTES 32u
 #define CKPT_DISK_PIECE_BYTES (256u << 10) /* contents of one WRITE record, at most */
 #define CKPT_DISK_RECORD_BYTES (CKPT_DISK_HEADER_BYTES + CKPT_DISK_PIECE_BYTES)

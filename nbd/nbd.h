@@ -19,7 +19,7 @@
 
 #include "common/common.h"
 
-#define NBD_MAX_DISKS 16u
+#define NBD_MAX_DISKS 64u
 /* What one write callback gets at most; a longer request comes in several. */
 #define NBD_PIECE_BYTES (256u << 10)
 

@@ -26,8 +26,8 @@
 
 #define NODE_BYTES 768 /* how much of a RAMBlock is looked at: 7.2 needs 400 */
 #define SLOTS (NODE_BYTES / 8)
-#define HEAD_BYTES 512 /* of ram_list itself */
-#define MAX_NODES 128
+#define HEAD_BYTES 512		      /* of ram_list itself */
+#define MAX_NODES (2 * HV_MAX_BLOCKS) /* those without a name, too */
 
 struct node {
 	uint64_t addr;

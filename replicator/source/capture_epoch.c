@@ -105,10 +105,14 @@ static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct paus
 		out->rc = r;
 }
 
-static int read_state(struct cap *c, struct slot *s, size_t bytes)
+static int read_state(struct cap *c, struct slot *s, size_t bytes, struct tv_err *e)
 {
 	if (bytes > CKPT_MAX_STATE_BYTES)
-		return -EFBIG;
+		return tv_fail(
+			e, -EFBIG,
+			"its devices have a state of %zu MiB, more than %u: a virtio graphics "
+			"card with large screens is the usual reason, give it smaller ones",
+			bytes >> 20, CKPT_MAX_STATE_BYTES >> 20);
 	if (bytes > s->state_room_bytes) {
 		uint8_t *p = realloc(s->state, bytes + bytes / 4);
 
@@ -183,7 +187,7 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 		return;
 	}
 	if (!p.rc)
-		p.rc = read_state(c, p.slot, p.state_bytes);
+		p.rc = read_state(c, p.slot, p.state_bytes, &e);
 	if (!p.rc)
 		p.rc = hv_devices_check(c->vm, p.slot->state, p.state_bytes, &e);
 	if (!p.rc)
