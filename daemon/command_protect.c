@@ -118,6 +118,10 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish 
 
 	*vm = vm_find(d, what, &several);
 	rc = *vm ? in_the_way(*vm, e) : 0;
+	if (!rc && !strcmp(command_text(msg, "to", ""), d->conf.host))
+		rc = tv_fail(e, -EINVAL,
+			     "--to %s is this host itself: name the host that is to be the backup",
+			     d->conf.host);
 	if (!rc)
 		rc = config_peer(&d->conf, command_text(msg, "to", ""), &w->peer, e);
 	if (rc)

@@ -39,6 +39,10 @@ void command_unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 			    d->conf.host, vm->name, vm->saved.peer.name);
 		return;
 	}
+	/* A first copy may take hours: who waits for it learns that it is over. */
+	if (vm->waiter && !vm->waiter_leaves && vm->phase == VM_RUNNING &&
+	    !strcmp(vm->now.stats.state, "syncing"))
+		vm_answer(vm, -ECANCELED, "protection was ended by 'twinvm unprotect'");
 	if (vm->waiter) {
 		command_end(c, -EBUSY, "another twinvm command waits for this VM");
 		return;

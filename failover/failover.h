@@ -28,6 +28,7 @@ struct fo_times {
 	int64_t commit_deadline_ns; /* or after this much time without progress of what is not
 				       committed; a backup whose apply thread does not move for
 				       this long echoes no heartbeat */
+	int64_t hung_ns; /* a QEMU that owes an answer so long is killed, if hung_qemu says it */
 	int64_t stream_stuck_ns;    /* the kernel ends a connection on which nothing that was sent
 				       is acknowledged for this long (TCP_USER_TIMEOUT) */
 	int64_t reconnect_grace_ns; /* the connection closed, so the peer's kernel lives: wait this
@@ -47,6 +48,9 @@ struct fo_times {
 };
 /* Sets all of *t from the heartbeat interval. */
 void fo_times_init(struct fo_times *t, int64_t heartbeat_ns);
+/* 0: hosts that far apart (round trip) can be a pair with these times. Else the heartbeat interval
+ * that they need, in ns. */
+int64_t fo_times_for(const struct fo_times *t, bool arbiter, int64_t rtt_ns);
 
 /* ---- the record: who may run a VM; and claims on it (claim.c) ---- */
 enum fo_run_state { FO_PAIRED, FO_ALONE };
@@ -209,7 +213,7 @@ int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts
 	X(HIGHER_GENERATION, "a host reports a higher generation of this VM: a claim, no proof") \
 	X(STALE, "another host has a higher generation of this VM, and that is sure") \
 	X(OFFERED, "the backup cannot start the VM and offers it back") \
-	X(VM_DIED, "QEMU's process has ended")
+	X(VM_DIED, "QEMU's process has ended, or was killed because it hangs")
 #define FO_BACKUP_STATES(X) \
 	X(SYNCING, "no epoch is committed: nothing to run yet") \
 	X(STANDBY, "an epoch is committed") \

@@ -96,6 +96,15 @@
  * (the clock ran on), so no frame leaves and its VM is stopped; its next question to the arbiter is
  * lost, or it receives the backup's higher generation: fenced.
  *
+ * The way there and back: an echo is at least a round trip old when it arrives, and the next one
+ * comes a quarter of H later, so a round trip of 1.5 H leaves a lease a margin of H/4. With longer
+ * ones none runs for long; without an arbiter (no lease), silence of backup_lost_ns is what counts.
+ * A heartbeat interval of 1.25 round trips leaves a margin of 1.25 H.
+ *
+ * A QEMU that hangs (it is stopped, or its storage is dead) is reported after commit_deadline_ns and,
+ * with hung_qemu = failover, killed after hung_ns (30 H, but 3 to 60 s: an answer of a busy QEMU takes
+ * milliseconds, of one with slow storage a second or two).
+ *
  * Planned switch: VM stopped at 0, its last epoch committed at about 10 ms, the backup asked,
  * compare-and-swap and load as above, running at about 60 ms. If it has not reported after
  * switch_ns, the primary asks the arbiter for its VM back.
@@ -118,6 +127,7 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.suspect_ns = 5 * h / 2,
 		.backup_lost_ns = 6 * h,
 		.commit_deadline_ns = 10 * h,
+		.hung_ns = within(30 * h, 3 * TV_NS_PER_S, 60 * TV_NS_PER_S),
 		.stream_stuck_ns = 100 * h < 5 * TV_NS_PER_S ? 5 * TV_NS_PER_S : 100 * h,
 		.reconnect_grace_ns = 20 * h,
 		.switch_ns = 30 * h,
@@ -134,4 +144,13 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.announce_ns = within(30 * h, TV_NS_PER_S, 10 * TV_NS_PER_S),
 		.member_ns = 4 * within(30 * h, TV_NS_PER_S, 10 * TV_NS_PER_S),
 	};
+}
+
+int64_t fo_times_for(const struct fo_times *t, bool arbiter, int64_t rtt_ns)
+{
+	const int64_t step_ns = 10 * TV_NS_PER_MS;
+
+	if (rtt_ns <= (arbiter ? 3 : 8) * t->heartbeat_ns / 2)
+		return 0;
+	return (rtt_ns * 5 / 4 + step_ns - 1) / step_ns * step_ns;
 }

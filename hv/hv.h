@@ -217,6 +217,10 @@ int hv_look(struct hv_vm *vm, const struct hv_run_state **state) TV_MUST_CHECK;
 /* Resumes a VM in a state of HV_RUNS_ON, if it is twinvm that had the command refused: 1. 0: it is
  * not ours to resume. */
 int hv_run_on(struct hv_vm *vm) TV_MUST_CHECK;
+/* Since when QEMU owes the answer to a command; 0: it does not. Any thread. */
+int64_t hv_asked_ns(const struct hv_vm *vm);
+/* What its process waits for, if the kernel can tell: a sentence, or "". Any thread. */
+const char *hv_stuck(const struct hv_vm *vm);
 /* SIGKILL to QEMU: for one that hangs, and is to run elsewhere. Any thread. */
 int hv_kill(const struct hv_vm *vm) TV_MUST_CHECK;
 

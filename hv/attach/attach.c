@@ -76,6 +76,7 @@ static void look_dispose(struct look *l)
 	json_decref(l->status);
 	json_decref(l->check.migrate);
 	json_decref(l->check.block);
+	json_decref(l->check.jobs);
 	json_decref(l->check.nodes);
 	hv_devs_dispose(&l->devs);
 	free(l->argv);
@@ -138,6 +139,7 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	    (rc = hv_qmp_cmd(vm->qmp, "query-block", NULL, &l->check.block, HV_CMD_MS, e)) ||
 	    (rc = hv_qmp_cmd(vm->qmp, "query-named-block-nodes", NULL, &l->check.nodes, HV_CMD_MS,
 			     e)) ||
+	    (rc = hv_qmp_cmd(vm->qmp, "query-block-jobs", NULL, &l->check.jobs, HV_CMD_MS, e)) ||
 	    (rc = ask_kvm(vm, e)) || (rc = hv_devs_read(vm->qmp, &l->devs, e)) ||
 	    (rc = hv_qmp_hmp(vm->qmp, "info network", &network, HV_CMD_MS, e)))
 		return rc;
@@ -237,7 +239,7 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 		refusals = &unwanted;
 	refusals->n = 0;
 	if ((rc = open_process(vm, e)) ||
-	    (rc = hv_qmp_open(id->qmp_path, id->pid, GREETING_MS, &vm->qmp, e)) ||
+	    (rc = hv_qmp_open_any(id->qmp_path, id->pid, GREETING_MS, &vm->qmp, e)) ||
 	    (rc = hv_remove_traces(vm->qmp, vm->stopped, e)) ||
 	    (rc = examine(vm, opts, refusals, e)) || (rc = hv_state_setup(vm, e)) ||
 	    (rc = hv_dirty_setup(vm, vm->kvm || (opts && opts->two_step), e))) {

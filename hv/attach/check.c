@@ -75,6 +75,23 @@ static void check_migration(const struct hv_check *c, struct hv_refusals *out)
 		       json_string_value(reason));
 }
 
+/* QEMU mirrors no disk that has a job, and its own words name an inner node. */
+static void check_jobs(const struct hv_check *c, struct hv_refusals *out)
+{
+	json_t *job;
+	size_t i;
+
+	json_array_foreach(c->jobs, i, job) {
+		const char *type = json_string_value(json_object_get(job, "type"));
+		const char *id = json_string_value(json_object_get(job, "device"));
+
+		refuse(out,
+		       "a %s job of another program (%s) works on a disk of the VM: wait for its "
+		       "end, or cancel it (monitor command 'block_job_cancel %s')",
+		       type ? type : "block", id ? id : "", id ? id : "");
+	}
+}
+
 static const char *disk_name(json_t *dev)
 {
 	const char *name = json_string_value(json_object_get(dev, "device"));
@@ -305,6 +322,7 @@ void hv_check_facts(const struct hv_check *c, struct hv_refusals *out)
 	check_qemu(c, out);
 	check_status(c, out);
 	check_migration(c, out);
+	check_jobs(c, out);
 	check_disks(c, out);
 	check_encrypted(c, out);
 	check_shared_disks(c, out);

@@ -22,6 +22,7 @@ struct hv_check {
 	const char *status; /* query-status */
 	json_t *migrate;    /* query-migrate */
 	json_t *block;	    /* query-block */
+	json_t *jobs;	    /* query-block-jobs, without twinvm's own */
 	json_t *nodes;	    /* query-named-block-nodes */
 	const struct hv_devs *devs;
 	const struct hv_nic *nics;

@@ -16,7 +16,7 @@ int hv_open_vm(const struct hv_vm_id *id, struct hv_qmp **out, struct tv_err *e)
 	if (tv_pid_start_ticks(id->pid) != id->start_ticks)
 		return tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", id->name,
 			       (int)id->pid);
-	return hv_qmp_open(id->qmp_path, id->pid, HV_CMD_MS, out, e);
+	return hv_qmp_open_any(id->qmp_path, id->pid, HV_CMD_MS, out, e);
 }
 
 /* QMP stop of a VM that nobody is attached to: it was fenced and must not run beside its
@@ -63,6 +63,20 @@ int hv_quit(struct hv_vm *vm, int timeout_ms, struct tv_err *e)
 #define DYING_MS 200	     /* between the first sign of an end and the end of QEMU's process */
 #define LAST_WRITES_MS 10000 /* one that shuts down may have much to write */
 
+/* 0: there is no such process any more. */
+static char state_of(pid_t pid, unsigned long *flags)
+{
+	TV_FREE char *text = NULL;
+	char path[64], state = 0, *p;
+
+	*flags = 0;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (tv_read_file(path, 4096, &text, NULL) || !(p = strrchr(text, ')')) ||
+	    sscanf(p + 1, " %c %*d %*d %*d %*d %*d %lu", &state, flags) != 2)
+		return 0;
+	return state;
+}
+
 /*
  * It is on its way out of the kernel and runs no more of its own code: a process with much memory
  * takes seconds for that, in which its sockets are closed already. PF_EXITING (linux/sched.h) in the
@@ -70,15 +84,10 @@ int hv_quit(struct hv_vm *vm, int timeout_ms, struct tv_err *e)
  */
 static bool is_exiting(pid_t pid)
 {
-	TV_FREE char *text = NULL;
-	unsigned long flags = 0;
-	char path[64], state = 0, *p;
+	unsigned long flags;
+	char state = state_of(pid, &flags);
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (tv_read_file(path, 4096, &text, NULL) || !(p = strrchr(text, ')')) ||
-	    sscanf(p + 1, " %c %*d %*d %*d %*d %*d %lu", &state, &flags) != 2)
-		return true; /* there is no such process any more */
-	return state == 'Z' || state == 'X' || flags & 4;
+	return !state || state == 'Z' || state == 'X' || flags & 4;
 }
 
 bool hv_ended(const struct hv_vm *vm, bool ending)
@@ -93,4 +102,24 @@ bool hv_ended(const struct hv_vm *vm, bool ending)
 int hv_kill(const struct hv_vm *vm)
 {
 	return syscall(SYS_pidfd_send_signal, vm->pidfd, SIGKILL, NULL, 0) ? -errno : 0;
+}
+
+int64_t hv_asked_ns(const struct hv_vm *vm)
+{
+	return hv_qmp_asked_ns(vm->qmp);
+}
+
+const char *hv_stuck(const struct hv_vm *vm)
+{
+	unsigned long flags;
+
+	switch (state_of(vm->id.pid, &flags)) {
+	case 'T':
+	case 't':
+		return "its process is stopped by a signal or a debugger; SIGCONT lets it run";
+	case 'D':
+		return "its process waits in the kernel for a device or for storage";
+	default:
+		return "";
+	}
 }

@@ -19,8 +19,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_QMP 8
-
 /* Starting time from ROOT/PID/stat: field 22, counted behind the command's closing bracket. */
 static uint64_t start_ticks(const char *root, pid_t pid)
 {
@@ -81,7 +79,7 @@ static bool look_at(const char *root, pid_t pid, const char *want_qmp, struct hv
 	*out = (struct hv_vm_id){.pid = pid, .start_ticks = start_ticks(root, pid)};
 	*is_wanted = false;
 	hv_cmdline_name(argv, out->name, sizeof(out->name));
-	for (unsigned i = 0; i < MAX_QMP && hv_cmdline_qmp(argv, i, raw, sizeof(raw)); i++) {
+	for (unsigned i = 0; i < HV_MAX_QMP && hv_cmdline_qmp(argv, i, raw, sizeof(raw)); i++) {
 		if (!reachable_path(root, pid, argv, raw, path, sizeof(path)))
 			continue;
 		if (!out->qmp_path[0])
@@ -96,6 +94,15 @@ static bool look_at(const char *root, pid_t pid, const char *want_qmp, struct hv
 		}
 	}
 	return true;
+}
+
+bool hv_find_qmp(const char *root, pid_t pid, unsigned nth, char *out, size_t room)
+{
+	TV_FREE char **argv = hv_proc_args(root, pid);
+	char raw[4096];
+
+	return argv && hv_cmdline_qmp(argv, nth, raw, sizeof(raw)) &&
+	       reachable_path(root, pid, argv, raw, out, room);
 }
 
 /* Calls back for every VM until it returns false. */
@@ -256,6 +263,11 @@ int hv_find_at(const char *root, const char *what, const char *users,
 
 	if (!*what)
 		return tv_fail(e, -EINVAL, "which VM? Give its name, its pid, or its QMP socket");
+	if (!strchr(what, '/') && strlen(what) >= sizeof(out->name))
+		return tv_fail(e, -EINVAL,
+			       "the name has %zu characters, and twinvm knows VMs by at most %zu: "
+			       "give the VM's pid, or its QMP socket",
+			       strlen(what), sizeof(out->name) - 1);
 	if (pid > 0 && pid <= INT_MAX && !*end)
 		s.pid = (pid_t)pid;
 	rc = each_vm(root, strchr(what, '/') ? what : NULL, match, &s);

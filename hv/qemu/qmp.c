@@ -18,6 +18,11 @@
 
 #define IN_LIMIT_BYTES (64u << 20)
 
+int64_t hv_qmp_asked_ns(const struct hv_qmp *q)
+{
+	return atomic_load(&q->asked_ns);
+}
+
 int hv_qmp_fd(const struct hv_qmp *q)
 {
 	return q->fd;
@@ -137,6 +142,7 @@ static int last_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, siz
 		hv_qmp_frame_kind(q->in, *n, &id, &id_bytes);
 		if (id_bytes == want && !memcmp(id, q->id, want)) {
 			q->id[0] = '\0';
+			atomic_store(&q->asked_ns, 0);
 			return 0;
 		}
 		hv_qmp_consume(q, *n);
@@ -202,6 +208,7 @@ static int send_cmd(struct hv_qmp *q, const char *line, size_t n, int fd, int64_
 	int rc;
 
 	q->number++;
+	atomic_store(&q->asked_ns, tv_now_ns());
 	snprintf(q->id, sizeof(q->id), "%s%" PRIx32, q->session, q->number);
 	head = (size_t)snprintf(text, sizeof(text), "{\"id\":\"%s\",", q->id);
 	line++;

@@ -18,6 +18,9 @@ struct hv_qmp;
  * process is at the other end. */
 int hv_qmp_open(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out,
 		struct tv_err *e) TV_MUST_CHECK;
+/* The same by whichever QMP socket of that QEMU is free, this one first; -EBUSY: all are held. */
+int hv_qmp_open_any(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out,
+		    struct tv_err *e) TV_MUST_CHECK;
 /* Its first part: a connected socket, or negative as above. */
 int hv_qmp_connect(const char *path, pid_t pid, struct tv_err *e) TV_MUST_CHECK;
 /* The same on a connected socket, which is taken over in any case; name is for sentences. */
@@ -25,6 +28,8 @@ int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out
 		   struct tv_err *e) TV_MUST_CHECK;
 void hv_qmp_close(struct hv_qmp *q);
 int hv_qmp_fd(const struct hv_qmp *q);
+/* Since when a command waits for its answer; 0: none does. Any thread. */
+int64_t hv_qmp_asked_ns(const struct hv_qmp *q);
 /* args is stolen (NULL: none); *ret (NULL: not wanted) is the caller's. TV_E_QMP with QEMU's words,
  * -ETIMEDOUT, TV_E_MONITOR at end of file, which is not QEMU's end. Events that come meanwhile are
  * kept for hv_qmp_next_event. */

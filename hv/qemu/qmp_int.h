@@ -6,6 +6,8 @@
 #include "hv/qemu/qmp.h"
 #include "hv/qemu/qmp_frame.h"
 
+#include <stdatomic.h>
+
 #define HV_QMP_EVENTS_BYTES (64u << 10)
 
 struct hv_qmp {
@@ -13,6 +15,8 @@ struct hv_qmp {
 	bool gone;	  /* end of file or a broken stream: nothing more will come */
 	char session[20]; /* random, the front part of every id */
 	uint32_t number;  /* of the last command */
+	atomic_int_fast64_t
+		asked_ns; /* when that was sent; 0: it was answered. Any thread reads it */
 	char id[32];	  /* what the last command carries, "" when it was answered */
 	unsigned lost;	  /* events that did not fit and were not reported yet */
 	char *in;	  /* what was read and not consumed */

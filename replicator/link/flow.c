@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <netinet/in.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <event2/bufferevent_ssl.h>
 #include <openssl/err.h>
 
@@ -224,4 +226,16 @@ uint64_t repl_acked_bytes(struct repl_conn *c)
 	if (acked > c->acked_bytes) /* TLS adds to what waits in the kernel: never back */
 		c->acked_bytes = acked;
 	return c->acked_bytes;
+}
+
+int64_t repl_min_rtt_ns(struct repl_conn *c)
+{
+	struct tcp_info info = {0};
+	socklen_t n = sizeof(info);
+
+	if (!c->bev || getsockopt(bufferevent_getfd(c->bev), IPPROTO_TCP, TCP_INFO, &info, &n) ||
+	    n < offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt) ||
+	    info.tcpi_min_rtt == UINT32_MAX)
+		return 0;
+	return (int64_t)info.tcpi_min_rtt * 1000;
 }

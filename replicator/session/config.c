@@ -49,6 +49,7 @@ static const struct key keys[] = {
 	T("fence_command", fence_command),
 	Y("fence_required", fence_required),
 	Y("reprotect", reprotect),
+	T("hung_qemu", hung_qemu),
 	T("media", media),
 	T("qemu_path", qemu_path),
 	T("sink_user", sink_user),
@@ -223,6 +224,7 @@ static void set_defaults(struct config *c, const char *path)
 			     .heartbeat_ms = 100,
 			     .epoch_ms = 25,
 			     .mode = "adaptive",
+			     .hung_qemu = "wait",
 			     .reprotect = true,
 			     .staging_bytes = 64u << 20,
 			     .cache_bytes = 32u << 20,
@@ -261,6 +263,11 @@ static int check_certificates(const struct config *c, struct tv_err *e)
 	return 0;
 }
 
+bool config_fails_over_hung(const struct config *c)
+{
+	return !strcmp(c->hung_qemu, "failover");
+}
+
 static int check(const struct config *c, struct tv_err *e)
 {
 	enum pace_mode mode;
@@ -268,6 +275,9 @@ static int check(const struct config *c, struct tv_err *e)
 	if (pace_mode_parse(c->mode, &mode))
 		return tv_fail(e, -EINVAL, "%s: mode must be adaptive, remus or kemari, not '%s'",
 			       c->path, c->mode);
+	if (strcmp(c->hung_qemu, "wait") != 0 && !config_fails_over_hung(c))
+		return tv_fail(e, -EINVAL, "%s: hung_qemu must be wait or failover, not '%s'",
+			       c->path, c->hung_qemu);
 	if (c->fence_command[0] && access(c->fence_command, X_OK))
 		return tv_fail(e, -ENOENT, "%s: fence_command %s is not an executable program",
 			       c->path, c->fence_command);

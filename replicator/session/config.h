@@ -50,6 +50,7 @@ struct config {
 	char watchdog[256]; /* device that resets this host unless it is written to; "": none */
 	char fence_command[256]; /* "": none */
 	bool fence_required;	 /* without an arbiter its success promotes */
+	char hung_qemu[16];	 /* wait or failover */
 	char media[1024];	 /* folders of the files that a standby may read */
 	char qemu_path[512];	 /* folders in which its QEMU is looked for */
 	char sink_user[32];	 /* whose rights a sink has */
@@ -67,6 +68,8 @@ struct config {
 /* Unknown keys and invalid values are errors (-EINVAL, -ERANGE), and what cannot be opened is
  * (-ENOENT, -errno); the sentence names file, line and what is wrong. */
 int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
+/* Is a QEMU that hangs to be killed, so that the backup runs its VM? */
+bool config_fails_over_hung(const struct config *c);
 /* For fo_arbiter_open; points into c and t. */
 struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t);
 /* HOST:PORT, [V6]:PORT, V6 or HOST; without a port CONFIG_DEFAULT_PORT. -EINVAL. */

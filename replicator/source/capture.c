@@ -249,6 +249,16 @@ void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n)
 		abort();
 }
 
+int64_t cap_asked_ns(const struct cap *c)
+{
+	return c->vm ? hv_asked_ns(c->vm) : 0;
+}
+
+const char *cap_stuck(const struct cap *c)
+{
+	return c->vm ? hv_stuck(c->vm) : "";
+}
+
 int cap_kill_vm(struct cap *c)
 {
 	return c->vm ? hv_kill(c->vm) : -ESRCH;

@@ -89,6 +89,10 @@ void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n);
  * copy: encoder_stop brings that about.
  */
 void cap_want_stopped(struct cap *c, bool stopped);
+/* Loop, while the VM is attached. Since when QEMU owes an answer (0: it does not), and what its
+ * process waits for. */
+int64_t cap_asked_ns(const struct cap *c);
+const char *cap_stuck(const struct cap *c);
 /* Loop. SIGKILL to QEMU, which hangs: CAP_EV_VM_GONE follows. */
 int cap_kill_vm(struct cap *c) TV_MUST_CHECK;
 /* Loop. Joins the thread (after encoder_stop); detaches first from a VM that nothing was done with

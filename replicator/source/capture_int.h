@@ -12,7 +12,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define QMP_TIMEOUT_MS 20000
+/* A QEMU that hangs is waited for, or ended, as hung_qemu has it (hung.c). */
+#define QMP_TIMEOUT_MS (3600 * 1000)
 
 struct cap_order {
 	enum cap_cmd cmd;

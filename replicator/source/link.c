@@ -78,6 +78,7 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 	src_allow_beats(s);
 	src_watch_record(s, now);
 	src_look(s, now);
+	src_watch_qemu(s, now);
 	if (src_report(s, now))
 		src_replay_tick(s);
 	src_schedule(s);
@@ -196,11 +197,33 @@ static void expect_hashes(struct source *s)
 	json_decref(desc);
 }
 
+/* Before anything is copied, with what was measured while the link had nothing to do. */
+static bool is_too_far(struct source *s)
+{
+	int64_t rtt_ns = repl_min_rtt_ns(s->link.conn);
+	int64_t needs_ns = fo_times_for(&s->times, s->arbiter != NULL, rtt_ns);
+	char why[300];
+
+	if (!needs_ns)
+		return false;
+	snprintf(
+		why, sizeof(why),
+		"a round trip to %s takes %lld ms, which is too long for heartbeats every %lld ms: "
+		"set heartbeat_ms = %lld or more in the configuration of both hosts",
+		s->job.peer.name, (long long)(rtt_ns / TV_NS_PER_MS),
+		(long long)(s->times.heartbeat_ns / TV_NS_PER_MS),
+		(long long)(needs_ns / TV_NS_PER_MS));
+	src_end(s, SESSION_FAILED, -ETIMEDOUT, why, SRC_DETACH_RUNNING);
+	return true;
+}
+
 /* False: not expected in this state. */
 static bool on_welcome(struct source *s, const Twinvm__Welcome *w, int64_t now_ns)
 {
 	if (s->p.welcomed || w->generation != s->p.generation)
 		return false;
+	if (is_too_far(s))
+		return true;
 	start_beats(s, w->beat_port);
 	if (w->hashes)
 		expect_hashes(s);

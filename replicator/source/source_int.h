@@ -92,6 +92,8 @@ struct src_vm { /* captured.c; end.c, when it is detached */
 	bool stopped; /* not by us: no epoch is begun */
 	bool looking; /* CAP_LOOK is open */
 	int64_t stopped_ns, looked_ns;
+	struct tv_err hung;		  /* "", or that and how long it has not answered */
+	int64_t killed_ns;		  /* for that; 0: it was not */
 	const struct hv_run_state *state; /* the last that was seen; NULL: none was */
 	enum vm_end end;
 	char *description;
@@ -216,6 +218,10 @@ void src_captured(struct source *s, const struct cap_event *ev);
 void src_committed(struct source *s, uint64_t epoch);
 /* HOT, in the capture thread. */
 int src_barrier(void *arg, uint64_t epoch);
+
+/* ---- hung.c: a QEMU that does not answer ---- */
+/* With every tick. */
+void src_watch_qemu(struct source *s, int64_t now_ns);
 
 /* ---- watch.c: is the record still there? ---- */
 /* With every tick. */

@@ -130,7 +130,9 @@ static void add_session(struct source *s, struct session_stats *st, int64_t now_
 	tv_copy(st->core, sizeof(st->core), fo_primary_state_name(s->p.state));
 	tv_copy(st->reason, sizeof(st->reason), reason(s));
 	tv_copy(st->run_state, sizeof(st->run_state), s->vm.state ? s->vm.state->name : "running");
-	if (s->p.state == FO_P_PROTECTED)
+	if (s->vm.hung.text[0])
+		tv_copy(st->warning, sizeof(st->warning), s->vm.hung.text);
+	else if (s->p.state == FO_P_PROTECTED)
 		tv_copy(st->warning, sizeof(st->warning), s->watch.warning.text);
 	tv_copy(st->qemu, sizeof(st->qemu), s->vm.qemu);
 	st->progress = n->progress;

@@ -127,6 +127,18 @@ int hv_run_on(struct hv_vm *v)
 	return 1;
 }
 
+int64_t hv_asked_ns(const struct hv_vm *v)
+{
+	(void)v;
+	return 0;
+}
+
+const char *hv_stuck(const struct hv_vm *v)
+{
+	(void)v;
+	return "";
+}
+
 int hv_kill(const struct hv_vm *v)
 {
 	(void)v;

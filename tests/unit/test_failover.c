@@ -37,6 +37,28 @@ static void times_keep_their_order(void **state)
 	}
 }
 
+/* The interval that is named works, and what works is not refused. */
+static void a_long_way(void **state)
+{
+	static const int64_t rtt_ms[] = {1, 149, 151, 200, 401, 900};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(rtt_ms) / sizeof(*rtt_ms); i++) {
+		int64_t rtt_ns = rtt_ms[i / 2] * TV_NS_PER_MS, needs_ns;
+		bool arbiter = i % 2;
+		struct fo_times t;
+
+		fo_times_init(&t, 100 * TV_NS_PER_MS);
+		needs_ns = fo_times_for(&t, arbiter, rtt_ns);
+		assert_int_equal(!needs_ns, rtt_ms[i / 2] < (arbiter ? 150 : 400));
+		if (!needs_ns)
+			continue;
+		fo_times_init(&t, needs_ns);
+		assert_int_equal(fo_times_for(&t, arbiter, rtt_ns), 0);
+		assert_true(rtt_ns + t.beat_ns < t.lease_ns);
+	}
+}
+
 static struct fo_host host_of(const char *name, uint64_t free_mib, enum fo_health health)
 {
 	struct fo_host h = {.free_mib = free_mib, .cpus = 4, .health = health};
@@ -117,6 +139,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(times_keep_their_order),
+		cmocka_unit_test(a_long_way),
 		cmocka_unit_test(the_best_backup),
 		cmocka_unit_test(every_choice_keeps_the_rules),
 	};

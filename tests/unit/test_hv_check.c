@@ -172,6 +172,16 @@ static void test_simple_refusals(void **state)
 	must_allow(&f);
 	f.c.status = "paused";
 	must_refuse(&f, "cont");
+	f.c.status = "prelaunch";
+	must_refuse(&f, "has not been started");
+	f.c.status = "suspended";
+	must_refuse(&f, "system_wakeup");
+	f.c.status = "postmigrate";
+	must_refuse(&f, "protect it where it runs now");
+	fine(&f);
+	f.c.jobs = json_pack("[{ss ss}]", "type", "backup", "device", "nightly");
+	must_refuse(&f, "a backup job of another program (nightly)");
+	json_decref(f.c.jobs);
 	fine(&f);
 	f.features.pagemap_scan = false;
 	must_refuse(&f, "kernel");

@@ -172,6 +172,7 @@ static void config_errors_name_the_line(void **state)
 		   {CERTS "peer.x = a:0\n", "HOST:PORT"},
 		   {CERTS "mode = fast\n", "mode"},
 		   {CERTS "reprotect = maybe\n", "yes or no"},
+		   {CERTS "hung_qemu = kill\n", "wait or failover"},
 		   {CERTS "spool_mib = 0\n", "from 1 to 16777216"},
 		   {CERTS "fence_command = /etc/passwd\n", "not an executable"},
 		   {CERTS "fence_required = yes\n", "needs a fence_command"},

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The source: a QEMU that hangs, by its process (SIGSTOP) or by its storage: it owes the answer to a
+ * command for longer than anything that works takes.
+ *
+ * hung_qemu = wait: it is reported, and waited for. Nothing is lost: no output leaves, no epoch is
+ * taken, the backup keeps the last one, and takes over if this host dies meanwhile.
+ *
+ * hung_qemu = failover: after hung_ns it is killed, and the backup takes over as after any end of
+ * QEMU's process. Only so is it certain that it does not continue here later. A thread that waits
+ * in the kernel (dead storage) keeps the process from ending; but after SIGKILL none of its threads
+ * returns to its own code, and what it had sent is held here and dropped: GONE_NS later it counts
+ * as ended.
+ */
+#include "replicator/source/source_int.h"
+
+#include <stdio.h>
+
+#define GONE_NS TV_NS_PER_S
+
+static bool is_hung(struct source *s, int64_t now_ns, int64_t *for_ns)
+{
+	int64_t asked_ns =
+		s->vm.attached && s->hold.held && !s->end.leaving ? cap_asked_ns(s->cap) : 0;
+
+	/* A VM that waits inside an epoch for a slow link waits for us. */
+	if (!asked_ns || s->stream.blocked)
+		return false;
+	*for_ns = now_ns - asked_ns;
+	return *for_ns > s->times.commit_deadline_ns;
+}
+
+static void take_over(struct source *s, int64_t now_ns)
+{
+	int rc;
+
+	if (s->vm.killed_ns) {
+		if (now_ns - s->vm.killed_ns > GONE_NS)
+			src_event(s, FO_PE_VM_DIED);
+		return;
+	}
+	s->vm.killed_ns = now_ns;
+	rc = cap_kill_vm(s->cap);
+	tv_log(TV_ERROR, "%s: %s: its QEMU is killed, and the backup is to run it%s%s",
+	       s->job.vm_name, s->vm.hung.text, rc ? ": " : "", rc ? tv_strerror(rc) : "");
+}
+
+void src_watch_qemu(struct source *s, int64_t now_ns)
+{
+	bool was = s->vm.hung.text[0];
+	int64_t for_ns;
+	const char *why;
+
+	if (!is_hung(s, now_ns, &for_ns)) {
+		if (was)
+			tv_log(TV_INFO, "%s: QEMU answers again", s->job.vm_name);
+		s->vm.hung.text[0] = '\0';
+		return;
+	}
+	why = cap_stuck(s->cap);
+	snprintf(s->vm.hung.text, sizeof(s->vm.hung.text),
+		 "QEMU (pid %d) has not answered for %lld s%s%s", (int)s->job.vm_pid,
+		 (long long)(for_ns / TV_NS_PER_S), *why ? ": " : "", why);
+	if (!was)
+		tv_log(TV_WARN, "%s: %s", s->job.vm_name, s->vm.hung.text);
+	if (s->p.state == FO_P_PROTECTED && config_fails_over_hung(&s->job.conf) &&
+	    for_ns > s->times.hung_ns)
+		take_over(s, now_ns);
+}
