@@ -9,7 +9,7 @@
  *   first copy, while the VM runs, repeated at will:
  *     hv_round_begin, hv_harvest + hv_copy until the cursor is done
  *   one epoch, repeated at will:
- *     hv_pause, hv_state_begin, hv_round_begin, hv_harvest + hv_copy, hv_state_end, hv_resume
+ *     hv_epoch_begin, hv_round_begin, hv_harvest + hv_copy, hv_epoch_end, hv_resume
  *   hv_detach: after a failure of any of them too; it leaves no trace in the VM.
  *
  * Threads: one thread at a time per struct. Nothing here uses libevent; calls block, each bounded
@@ -86,10 +86,11 @@ struct hv_block {
 
 struct hv_opts {
 	bool two_step; /* scan first, protect only dirty clusters: forced on; else chosen by KVM */
-	/* Set while hv_detach (or hv_disks_unmirror) has the VM stopped: hv_cleanup wants to know
-	 * it after our death. May be NULL; outlives the attachment. */
+	/* Set while hv_pause, hv_detach or hv_disks_unmirror has the VM stopped: hv_cleanup wants to
+	 * know it after our death. May be NULL; outlives the attachment. */
 	volatile uint32_t *stopped;
-	bool plaintext; /* the replica of a disk that QEMU encrypts may be plain text */
+	bool three_commands; /* an epoch is stop, save, cont, also where one command could do */
+	bool plaintext;	     /* the replica of a disk that QEMU encrypts may be plain text */
 	bool net_below; /* output can be held below QEMU: vhost and several queues do not matter */
 };
 
@@ -153,7 +154,8 @@ struct hv_cursor { /* where a harvest continues; zero-initialise to start a roun
 };
 /*
  * Each round of hv_harvest begins with hv_round_begin. Where dirty pages come from soft-dirty bits
- * (hv_round_needs_pause) that must be between hv_pause and hv_resume, else -EBUSY; the harvest
+ * (hv_round_needs_pause) that must be between hv_pause and hv_resume, or hv_epoch_begin and
+ * hv_epoch_end, else -EBUSY; the harvest
  * itself may follow while the VM runs. Elsewhere it does nothing, at any time. HOT. After a failure
  * nothing may be assumed and the VM needs a full copy; TV_E_UNTRACKED: what shared RAM's soft-dirty
  * bits depend on has changed on this host.
@@ -173,6 +175,25 @@ int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst) 
 
 /* ---- one epoch; time-outs: timeout_ms each, -ETIMEDOUT ---- */
 /*
+ * HOT. Stops the VM and begins to save its state: when it returns 0 no vCPU runs, no further frame
+ * comes, and the disks are drained. One command, in which the VM stands until hv_epoch_end; or,
+ * where QEMU cannot do that (hv_epoch_way) or the VM is to stay stopped (stay), hv_pause and
+ * hv_state_begin. -EALREADY as hv_pause; -EAGAIN: the same, and it does run. After any other failure
+ * hv_resume is due.
+ */
+int hv_epoch_begin(struct hv_vm *vm, bool stay, int timeout_ms) TV_MUST_CHECK;
+/*
+ * HOT. After hv_epoch_begin has returned 0, always. *bytes: the size of the state. The VM runs
+ * again, if it ran by one command and nobody else has stopped it; else hv_is_paused, and hv_resume
+ * is due. -ESTALE: somebody else let it run or reset it meanwhile, the epoch is torn and must not
+ * count.
+ */
+int hv_epoch_end(struct hv_vm *vm, int timeout_ms, size_t *bytes) TV_MUST_CHECK;
+/* HOT. Is the VM stopped by hv_pause or hv_epoch_begin, and hv_resume due? */
+bool hv_is_paused(const struct hv_vm *vm);
+/* Why an epoch takes three commands; NULL: it takes one. It may change with an epoch. */
+const char *hv_epoch_way(const struct hv_vm *vm);
+/*
  * HOT. QMP stop; when it returns 0 no vCPU runs and no further frame comes. -EALREADY when it did
  * not run (an operator paused it, or it ended): nothing was changed and hv_resume must not be
  * called. After any other failure it may be paused: hv_resume or hv_detach lets it run again.
@@ -182,7 +203,7 @@ int hv_pause(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
 int hv_state_begin(struct hv_vm *vm) TV_MUST_CHECK;
 /* HOT. Waits for its end; *bytes is the size of the state. */
 int hv_state_end(struct hv_vm *vm, int timeout_ms, size_t *bytes) TV_MUST_CHECK;
-/* HOT. QMP cont. */
+/* HOT. QMP cont, if hv_pause or hv_epoch_begin has paused it and nobody else has resumed it. */
 int hv_resume(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
 /* Reads the state saved last, from its start; TV_E_PROTOCOL when a standby could not load it (valid
  * until the next hv_state_begin); the VM may run meanwhile. */

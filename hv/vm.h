@@ -15,6 +15,21 @@ struct hv_line { /* a QMP line made beforehand */
 	size_t bytes;
 };
 
+/* An epoch in one command (hv/attach/pipe.c). */
+struct hv_pipe {
+	int read_fd, write_fd; /* -1: cannot be used, why says why not */
+	int look_fd;	       /* inotify; -1: none */
+	bool held;	       /* the command is under way, and the VM stands in it */
+	bool has_state;	       /* the last state lies in buf, not in the memfd */
+	bool logged;
+	size_t room_bytes; /* of the pipe until the epoch's copy is done */
+	size_t prefix_bytes;
+	uint8_t *buf; /* the prefix, and the state */
+	size_t buf_bytes, buf_room;
+	struct hv_line save;
+	char why[200];
+};
+
 struct hv_vm {
 	struct hv_vm_id id;
 	struct hv_qmp *qmp;
@@ -34,6 +49,8 @@ struct hv_vm {
 	int64_t fdset; /* -1: none */
 	size_t state_bytes;
 	struct hv_line stop, save, cont;
+	struct hv_qmp_runs runs; /* at hv_pause's answer */
+	struct hv_pipe pipe;
 
 	/* network */
 	unsigned n_ports;

@@ -218,6 +218,7 @@ static struct hv_vm *vm_new(const struct hv_vm_id *id, const struct hv_opts *opt
 	vm->id = *id;
 	vm->stopped = opts ? opts->stopped : NULL;
 	vm->pidfd = vm->state_fd = vm->write_fd = -1;
+	vm->pipe.read_fd = vm->pipe.write_fd = vm->pipe.look_fd = -1;
 	vm->fdset = -1;
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		vm->drain_fds[i] = -1;
@@ -241,7 +242,8 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 	if ((rc = open_process(vm, e)) ||
 	    (rc = hv_qmp_open_any(id->qmp_path, id->pid, GREETING_MS, &vm->qmp, e)) ||
 	    (rc = hv_remove_traces(vm->qmp, vm->stopped, e)) ||
-	    (rc = examine(vm, opts, refusals, e)) || (rc = hv_state_setup(vm, e)) ||
+	    (rc = examine(vm, opts, refusals, e)) ||
+	    (rc = hv_state_setup(vm, opts && opts->three_commands, e)) ||
 	    (rc = hv_dirty_setup(vm, vm->kvm || (opts && opts->two_step), e))) {
 		hv_detach(vm);
 		return rc;
@@ -307,6 +309,8 @@ int hv_detach(struct hv_vm *vm)
 
 	if (!vm)
 		return 0;
+	if (vm->pipe.held)
+		hv_pipe_give_up(vm, "detached");
 	if (vm->paused && monitor && (rc = hv_resume(vm, HV_CMD_MS)))
 		tv_log(TV_WARN, "%s: could not resume the VM while detaching from it", vm->id.name);
 	hv_dirty_teardown(vm);

@@ -10,10 +10,26 @@
 void hv_tap_names(pid_t pid, struct hv_nic *nics, unsigned n);
 
 /* ---- state.c ---- */
-int hv_state_setup(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+/* three_commands: see hv_opts. */
+int hv_state_setup(struct hv_vm *vm, bool three_commands, struct tv_err *e) TV_MUST_CHECK;
 void hv_state_teardown(struct hv_vm *vm);
 /* Does a saved state begin as a standby expects it? */
 bool hv_state_is_loadable(const uint8_t *state, size_t bytes);
+
+/* ---- pipe.c: an epoch in one command ---- */
+/* A VM with which that cannot be done is no failure: pipe.why says why not. */
+int hv_pipe_setup(struct hv_vm *vm, bool forbidden, struct tv_err *e) TV_MUST_CHECK;
+void hv_pipe_teardown(struct hv_vm *vm);
+bool hv_pipe_usable(const struct hv_vm *vm);
+/* HOT. 0: the VM stands in the command until hv_pipe_end. -EALREADY, -EAGAIN, and others as
+ * hv_epoch_begin; -ENOTSUP: QEMU cannot use the pipe, the VM runs. */
+int hv_pipe_begin(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
+/* HOT. Reads the rest; the VM runs again, unless somebody else had stopped it. */
+int hv_pipe_end(struct hv_vm *vm, int timeout_ms, size_t *bytes) TV_MUST_CHECK;
+/* HOT. Whatever QEMU is in: its write fails, and the VM runs again. The pipe is not used any more. */
+void hv_pipe_give_up(struct hv_vm *vm, const char *why);
+/* The state that was read last. */
+void hv_pipe_state(struct hv_vm *vm, void *dst, size_t bytes);
 
 /* ---- mirror.c ---- */
 /* Does an element of query-block stand for a medium that the guest can write? */

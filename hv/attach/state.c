@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One epoch's QMP side: stop, device state, cont, from lines made beforehand.
+ * One epoch's QMP side. One command, where that is possible (pipe.c). Else three, from lines made
+ * beforehand: stop, device state, cont; also for an epoch after which the VM is to stay stopped.
+ *
+ * Between three commands those of other monitors run. What can be known of them: a RESUME or a
+ * RESET that comes after the stop was answered, and before the copy was done, is somebody else's,
+ * and QEMU sends it before a vCPU runs. So the epoch is whole if there is none of them, looked for
+ * after the copy and the save (hv_epoch_end). What cannot be known: a `stop` while the VM stands
+ * still is answered and leaves no trace, and our `cont` undoes it; unless their `cont` came before
+ * it, then both events show it, and theirs is the last word.
  *
  * The device state goes into a memfd. QEMU gets a descriptor that was opened write-only (it refuses
  * a read-write one for /dev/fdset) and writes at its file position, which both sides share: we set
@@ -36,7 +44,7 @@ static int give_fd(struct hv_vm *vm, struct tv_err *e)
 	return 0;
 }
 
-int hv_state_setup(struct hv_vm *vm, struct tv_err *e)
+int hv_state_setup(struct hv_vm *vm, bool three_commands, struct tv_err *e)
 {
 	char text[192];
 	int rc;
@@ -58,11 +66,12 @@ int hv_state_setup(struct hv_vm *vm, struct tv_err *e)
 		 "\"/dev/fdset/%lld\",\"live\":false}}",
 		 (long long)vm->fdset);
 	make_line(&vm->save, text);
-	return 0;
+	return hv_pipe_setup(vm, three_commands, e);
 }
 
 void hv_state_teardown(struct hv_vm *vm)
 {
+	hv_pipe_teardown(vm);
 	tv_close_fd(&vm->write_fd);
 	tv_close_fd(&vm->state_fd);
 }
@@ -77,6 +86,8 @@ int hv_pause(struct hv_vm *vm, int timeout_ms)
 		return rc;
 	/* From here on a resume is due, whatever is answered: the stop may still happen. */
 	vm->paused = true;
+	if (vm->stopped)
+		*vm->stopped = 1;
 	hv_qmp_mute(vm->qmp, "\"STOP\"");
 	rc = hv_qmp_fire(vm->qmp, vm->stop.text, vm->stop.bytes);
 	if (!rc)
@@ -84,14 +95,18 @@ int hv_pause(struct hv_vm *vm, int timeout_ms)
 	if (hv_qmp_mute(vm->qmp, NULL) == 0 && !rc) {
 		/* It did not run: an operator, or its own end, had stopped it. */
 		vm->paused = false;
+		if (vm->stopped)
+			*vm->stopped = 0;
 		return -EALREADY;
 	}
+	vm->runs = hv_qmp_runs(vm->qmp);
 	return rc;
 }
 
 int hv_state_begin(struct hv_vm *vm)
 {
 	vm->state_bytes = 0;
+	vm->pipe.has_state = false;
 	if (lseek(vm->write_fd, 0, SEEK_SET) != 0)
 		return -errno;
 	return hv_qmp_fire(vm->qmp, vm->save.text, vm->save.bytes);
@@ -112,18 +127,73 @@ int hv_state_end(struct hv_vm *vm, int timeout_ms, size_t *bytes)
 	return 0;
 }
 
+/* Has nobody let the VM run, or changed it, since hv_pause? */
+static int prove(struct hv_vm *vm)
+{
+	int rc = hv_qmp_drain(vm->qmp);
+	struct hv_qmp_runs now = hv_qmp_runs(vm->qmp), then = vm->runs;
+
+	if (rc || (now.resumes == then.resumes && now.resets == then.resets))
+		return rc;
+	/* Theirs is the last word: it runs, or they have stopped it again. */
+	if (now.resumes != then.resumes) {
+		vm->paused = false;
+		if (vm->stopped)
+			*vm->stopped = 0;
+	}
+	return -ESTALE;
+}
+
+int hv_epoch_begin(struct hv_vm *vm, bool stay, int timeout_ms)
+{
+	int rc = -ENOTSUP;
+
+	if (!stay && hv_pipe_usable(vm))
+		rc = hv_pipe_begin(vm, timeout_ms);
+	if (rc != -ENOTSUP)
+		return rc;
+	rc = hv_pause(vm, timeout_ms);
+	return rc ? rc : hv_state_begin(vm);
+}
+
+int hv_epoch_end(struct hv_vm *vm, int timeout_ms, size_t *bytes)
+{
+	int rc, r;
+
+	if (vm->pipe.held)
+		return hv_pipe_end(vm, timeout_ms, bytes);
+	rc = hv_state_end(vm, timeout_ms, bytes);
+	r = prove(vm);
+	return rc ? rc : r;
+}
+
+bool hv_is_paused(const struct hv_vm *vm)
+{
+	return vm->paused;
+}
+
+const char *hv_epoch_way(const struct hv_vm *vm)
+{
+	return hv_pipe_usable(vm) ? NULL : vm->pipe.why;
+}
+
 int hv_resume(struct hv_vm *vm, int timeout_ms)
 {
 	int rc;
 
+	if (!vm->paused)
+		return 0;
 	hv_qmp_mute(vm->qmp, "\"RESUME\"");
 	rc = hv_qmp_fire(vm->qmp, vm->cont.text, vm->cont.bytes);
 	if (!rc)
 		rc = hv_qmp_wait(vm->qmp, timeout_ms);
 	hv_qmp_mute(vm->qmp, NULL);
-	if (!rc)
-		vm->paused = false;
-	return rc;
+	if (rc)
+		return rc;
+	vm->paused = false;
+	if (vm->stopped)
+		*vm->stopped = 0;
+	return 0;
 }
 
 /*
@@ -145,6 +215,10 @@ int hv_state_read(struct hv_vm *vm, void *dst, size_t bytes)
 
 	if (bytes > vm->state_bytes)
 		return -ERANGE;
+	if (vm->pipe.has_state) {
+		hv_pipe_state(vm, dst, bytes);
+		done = bytes;
+	}
 	while (done < bytes) {
 		ssize_t r = pread(vm->state_fd, p + done, bytes - done, (off_t)done);
 

@@ -82,20 +82,6 @@ void hv_qmp_consume(struct hv_qmp *q, size_t n)
 	memmove(q->in, q->in + n, q->in_bytes);
 }
 
-static void keep_event(struct hv_qmp *q, size_t n)
-{
-	if (q->mute && memmem(q->in, n, q->mute, strlen(q->mute))) {
-		q->muted++;
-		return;
-	}
-	if (q->event_bytes + n > HV_QMP_EVENTS_BYTES) {
-		q->lost++;
-		return;
-	}
-	memcpy(q->events + q->event_bytes, q->in, n);
-	q->event_bytes += n;
-}
-
 int hv_qmp_next_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, size_t *n,
 		       enum hv_qmp_kind *kind)
 {
@@ -109,7 +95,7 @@ int hv_qmp_next_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, siz
 			    *kind == HV_QMP_GREETING)
 				return 0;
 			if (*kind == HV_QMP_EVENT)
-				keep_event(q, *n);
+				hv_qmp_keep_event(q, *n);
 			hv_qmp_consume(q, *n);
 			continue;
 		}
@@ -374,15 +360,6 @@ const char *hv_qmp_last_error(const struct hv_qmp *q)
 	return q->error;
 }
 
-unsigned hv_qmp_mute(struct hv_qmp *q, const char *name)
-{
-	unsigned n = q->muted;
-
-	q->mute = name;
-	q->muted = 0;
-	return n;
-}
-
 /* Takes one whole object off the front of q->in that nobody waits for; false when there is none. */
 static bool put_aside(struct hv_qmp *q)
 {
@@ -394,7 +371,7 @@ static bool put_aside(struct hv_qmp *q)
 	kind = hv_qmp_frame_kind(q->in, n, NULL, NULL);
 	/* An answer here belongs to a command that nobody waits for any more. */
 	if (kind == HV_QMP_EVENT)
-		keep_event(q, n);
+		hv_qmp_keep_event(q, n);
 	hv_qmp_consume(q, n);
 	return true;
 }

@@ -13,6 +13,11 @@
 #define HV_CMD_MS 5000
 
 struct hv_qmp;
+static inline int64_t hv_qmp_deadline(int timeout_ms)
+{
+	return tv_now_ns() + (int64_t)timeout_ms * TV_NS_PER_MS;
+}
+
 /* pid: the QEMU that must be at the other end, 0: any. -ENOENT or -ECONNREFUSED there is no
  * listener; -EBUSY no greeting within timeout_ms: another client holds it; TV_E_REFUSED another
  * process is at the other end. */
@@ -53,6 +58,26 @@ int hv_qmp_drain(struct hv_qmp *q) TV_MUST_CHECK;
  * Returns how many were dropped since the last call.
  */
 unsigned hv_qmp_mute(struct hv_qmp *q, const char *name);
+/* HOT: events of the VM's run state that have come since the connection was opened, whosever. */
+struct hv_qmp_runs {
+	unsigned stops, resumes, resets;
+	bool stop_last; /* of the first two */
+};
+struct hv_qmp_runs hv_qmp_runs(const struct hv_qmp *q);
+/*
+ * HOT. For a command that stops a running VM and resumes it before its answer, with nothing of the
+ * kind in between: the last STOP and the RESUME after it are its own, and are dropped by
+ * hv_qmp_pair_end, which is called after the answer. All others are kept: they are somebody
+ * else's. hv_qmp_pair: what there is until now.
+ */
+enum hv_qmp_pair {
+	HV_QMP_NONE,	/* it does not run, and did not */
+	HV_QMP_STOPPED, /* it ran, and does not now */
+	HV_QMP_BOTH,	/* it ran, was stopped, and runs */
+};
+void hv_qmp_pair_begin(struct hv_qmp *q);
+enum hv_qmp_pair hv_qmp_pair(const struct hv_qmp *q);
+enum hv_qmp_pair hv_qmp_pair_end(struct hv_qmp *q);
 /* QEMU's error when hv_qmp_wait last returned TV_E_QMP; "" else. */
 const char *hv_qmp_last_error(const struct hv_qmp *q);
 /* Next kept or waiting event, without waiting for one: 1 and *ev (the caller's), 0 none, or

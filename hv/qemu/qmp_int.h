@@ -24,8 +24,11 @@ struct hv_qmp {
 	struct hv_qmp_frame frame;
 	const char *mute; /* events that contain it are dropped */
 	unsigned muted;
-	char error[256]; /* the last refusal, as JSON text */
-	char *events;	 /* whole objects, one behind the other */
+	struct hv_qmp_runs runs;
+	bool pairing;	       /* between hv_qmp_pair_begin and _end */
+	enum hv_qmp_pair pair; /* what is kept back for it */
+	char error[256];       /* the last refusal, as JSON text */
+	char *events;	       /* whole objects, one behind the other */
 	size_t event_bytes;
 };
 
@@ -33,12 +36,9 @@ struct hv_qmp {
  * length. The caller consumes it. may_grow: may allocate for a long one. */
 int hv_qmp_next_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, size_t *n,
 		       enum hv_qmp_kind *kind) TV_MUST_CHECK;
+/* HOT. The event of n bytes at the front of q->in: into the queue, unless it is ours. */
+void hv_qmp_keep_event(struct hv_qmp *q, size_t n);
 /* HOT. Takes n bytes off the front of q->in. */
 void hv_qmp_consume(struct hv_qmp *q, size_t n);
-
-static inline int64_t hv_qmp_deadline(int timeout_ms)
-{
-	return tv_now_ns() + (int64_t)timeout_ms * TV_NS_PER_MS;
-}
 
 #endif

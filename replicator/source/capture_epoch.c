@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The capture thread: one epoch. Between hv_pause and hv_resume: barrier (netbuffer: one system
- * call or two per NIC), start of QEMU's own state save, harvest and copy of dirty pages at the same
- * time, end of the save. No allocation, no log, no blocking call, with one exception that is rule
- * 6's: when more is dirty than the staging buffer holds, the VM stays paused while the first part
- * is encoded and sent. That is a longer epoch and never a larger buffer.
+ * The capture thread: one epoch. Between hv_epoch_begin and hv_epoch_end, while QEMU saves its
+ * devices: barrier (netbuffer: one system call or two per NIC), harvest and copy of dirty pages. No
+ * allocation, no log, no blocking call, with one exception that is rule 6's: when more is dirty
+ * than the staging buffer holds, the VM stays paused while the first part is encoded and sent. That
+ * is a longer epoch and never a larger buffer.
+ *
+ * Most epochs are one command of QEMU's, which resumes the VM by itself, also when we die
+ * (hv/attach/pipe.c). What a wish or a planned switch asks for then, that it be stopped, is done
+ * right after. The last epoch of a switch leaves the VM stopped, so it takes `stop` and a save in
+ * the stopped VM: a VM that ran on for a moment would be ahead of what the backup gets. Somebody
+ * else's `cont` in there, or in any epoch of three commands, is found by hv_epoch_end: that epoch
+ * is torn. Its barrier is set, so it cannot be taken again under its number: the session ends, the
+ * VM runs alone by record, and is copied anew. The backup never gets the end of such an epoch.
  *
  * Failure: whatever fails between pause and resume, the VM is resumed first, and the failure is
  * reported after that.
@@ -69,24 +77,20 @@ static int harvest(struct cap *c, uint64_t epoch, struct paused *out)
 /* HOT. The VM is paused: everything that is the epoch's. */
 static int take(struct cap *c, uint64_t epoch, struct paused *out)
 {
-	int rc, r;
+	/* No vCPU runs, and QEMU has stopped all that sends: what the guest sent is in the sockets,
+	 * and is this epoch's. */
+	int rc = c->conf.barrier(c->conf.arg, epoch), r;
 
-	/* No vCPU runs and QEMU has answered: what the guest sent is in the sockets, and is this
-	 * epoch's. */
-	rc = c->conf.barrier(c->conf.arg, epoch);
 	if (!rc)
-		rc = hv_state_begin(c->vm);
-	if (rc)
-		return rc;
-	rc = hv_round_begin(c->vm);
+		rc = hv_round_begin(c->vm);
 	if (!rc)
 		rc = harvest(c, epoch, out);
-	r = hv_state_end(c->vm, QMP_TIMEOUT_MS, &out->state_bytes);
+	r = hv_epoch_end(c->vm, QMP_TIMEOUT_MS, &out->state_bytes);
 	return rc ? rc : r;
 }
 
 /*
- * HOT: everything between stop and cont. The VM runs again when it returns, whatever happened;
+ * HOT: everything between stop and resume. The VM runs again when it returns, whatever happened;
  * unless it stays stopped for a planned switch and the epoch is whole, or is to be stopped.
  */
 static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct paused *out)
@@ -95,12 +99,12 @@ static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct paus
 
 	out->slot->epoch = epoch;
 	out->slot->first = true;
-	c->conf.pausing(c->conf.arg, true);
-	paused = hv_pause(c->vm, QMP_TIMEOUT_MS);
+	cap_pausing(c, true);
+	paused = hv_epoch_begin(c->vm, stay, QMP_TIMEOUT_MS);
 	out->rc = paused ? paused : take(c, epoch, out);
 	r = cap_end_pause(c, paused, stay && !out->rc);
 	/* Only now: a disk write that waits for a commit could keep QEMU from its monitor. */
-	c->conf.pausing(c->conf.arg, false);
+	cap_pausing(c, false);
 	if (!out->rc)
 		out->rc = r;
 }
@@ -166,6 +170,16 @@ static struct slot *get_slot(struct cap *c, const struct cap_order *o)
 	return NULL;
 }
 
+/* QEMU may show with an epoch that one command cannot be used. */
+static void note_way(struct cap *c)
+{
+	const char *why = hv_epoch_way(c->vm);
+
+	if (why && !c->three_commands)
+		tv_log(TV_WARN, "%s: an epoch takes three commands: %s", c->conf.vm.name, why);
+	c->three_commands = why;
+}
+
 void cap_epoch(struct cap *c, const struct cap_order *o)
 {
 	struct cap_event ev = {.kind = CAP_EV_CAPTURED, .epoch = o->n};
@@ -175,23 +189,27 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 	if (!p.slot)
 		return;
 	ev.pause_start_ns = tv_now_ns();
-	c->conf.page->in_pause = 1;
 	capture_paused(c, o->n, o->cmd == CAP_LAST_EPOCH, &p);
 	c->conf.page->in_pause = c->stopped;
 	ev.pause_ns = tv_now_ns() - ev.pause_start_ns;
 	ev.pages = p.pages;
-	if (p.rc == -EALREADY) {
+	if (p.rc == -EALREADY || p.rc == -EAGAIN) {
 		encoder_slot_drop(c->en, p.slot);
-		ev.kind = CAP_EV_NOT_RUNNING;
+		ev.kind = p.rc == -EALREADY ? CAP_EV_NOT_RUNNING : CAP_EV_OVERTAKEN;
 		cap_emit(c, &ev);
 		return;
 	}
+	note_way(c);
 	if (!p.rc)
 		p.rc = read_state(c, p.slot, p.state_bytes, &e);
 	if (!p.rc)
 		p.rc = hv_devices_check(c->vm, p.slot->state, p.state_bytes, &e);
 	if (!p.rc)
 		p.rc = check_disks(c, &e);
+	if (p.rc == -ESTALE)
+		tv_fail(&e, p.rc,
+			"another program let the VM run, or reset it, while it was "
+			"captured: it is copied anew");
 	if (p.rc) {
 		cap_fail(c, p.rc, &e, "capturing an epoch");
 		return; /* the slot stays taken: the session ends */

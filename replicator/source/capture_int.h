@@ -33,10 +33,11 @@ struct cap {
 	uint64_t obeyed; /* the wish that was carried out last */
 	struct hv_vm *vm;
 	bool gone, disks_copied;
-	bool cut;	    /* the monitor's connection has ended, QEMU has not */
-	bool ending;	    /* QEMU has reported that it shuts down */
-	bool look;	    /* the run state may have changed */
-	bool only_attached; /* nothing was done with the VM since */
+	bool cut;	     /* the monitor's connection has ended, QEMU has not */
+	bool ending;	     /* QEMU has reported that it shuts down */
+	bool look;	     /* the run state may have changed */
+	bool three_commands; /* an epoch takes them: that was logged */
+	bool only_attached;  /* nothing was done with the VM since */
 	bool stopped; /* by us, between epochs: in_pause shows it to whoever cleans up after us */
 };
 
@@ -52,6 +53,9 @@ void cap_vm_gone(struct cap *c);
 void cap_cut(struct cap *c, int rc);
 
 /* ---- capture_wish.c: stopped or running ---- */
+/* HOT. A pause is about to be asked for, or is over: for the disks, and for the daemon, which looks
+ * after us while the VM may stand (page.h). */
+void cap_pausing(struct cap *c, bool on);
 /* Carries out the newest wish, if that was not done yet. */
 void cap_obey(struct cap *c);
 /* HOT, any thread. */
@@ -59,8 +63,9 @@ bool cap_wants_stopped(const struct cap *c);
 /* Is there a newer wish than when the order was posted? */
 bool cap_is_overtaken(const struct cap *c, const struct cap_order *o);
 /*
- * HOT. The end of a pause that hv_pause began with pause_rc: the VM runs again, unless an operator
- * had paused it, or it is to stay stopped (then c->stopped is set).
+ * HOT. The end of a pause that hv_pause or hv_epoch_begin began with pause_rc: the VM runs again,
+ * unless an operator had paused it, or it is to stay stopped (then c->stopped is set). QEMU may
+ * have resumed it by itself.
  */
 int cap_end_pause(struct cap *c, int pause_rc, bool stay);
 

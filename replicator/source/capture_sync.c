@@ -40,7 +40,7 @@ static double position(struct cap *c, const struct hv_cursor *cur)
 static int begin_pause(struct cap *c)
 {
 	c->conf.page->in_pause = 1;
-	c->conf.pausing(c->conf.arg, true);
+	cap_pausing(c, true);
 	return hv_pause(c->vm, QMP_TIMEOUT_MS);
 }
 
@@ -48,7 +48,7 @@ static int end_pause(struct cap *c, int pause_rc)
 {
 	int rc = cap_end_pause(c, pause_rc, false);
 
-	c->conf.pausing(c->conf.arg, false);
+	cap_pausing(c, false);
 	c->conf.page->in_pause = c->stopped;
 	return rc;
 }

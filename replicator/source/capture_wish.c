@@ -17,11 +17,12 @@
  *     it exists then, no barrier was set, and the engine asks anew when it may. Also when both
  *     stopping and resuming were wished for meanwhile, as CAP_LAST_EPOCH would undo the second.
  *   - A wish for stopping that comes while an epoch is being captured is found at the end of its
- *     pause: the epoch is whole, and the VM does not run again in between. One that comes while an
- *     epoch waits for a slot ends the waiting.
+ *     pause: the epoch is whole. The VM does not run again in between, if the epoch took three
+ *     commands; after one command QEMU has resumed it, and the wish is carried out next, as if it
+ *     had been made a moment later. One that comes while an epoch waits for a slot ends the waiting.
  *
- * Rule 3: a primary whose lease is over stops its VM. There are three places where this process
- * lets a VM run again: resume() below, for an even wish; cap_end_pause(), which reads the newest
+ * Rule 3: a primary whose lease is over stops its VM. There are four places where this process
+ * lets a VM run again: the end of an epoch of one command, which was ordered while it was to run; resume() below, for an even wish; cap_end_pause(), which reads the newest
  * wish immediately before; and hv_detach(), which is ordered when the record says that the VM runs
  * here alone, or that protection had not begun. So no order that was posted before a wish for
  * stopping lets the VM run after it was carried out. A wish that is made between that reading and
@@ -54,11 +55,20 @@ bool cap_is_overtaken(const struct cap *c, const struct cap_order *o)
 	return atomic_load(&c->wish) != o->wish;
 }
 
+void cap_pausing(struct cap *c, bool on)
+{
+	if (on)
+		c->conf.page->pauses++;
+	c->conf.pausing(c->conf.arg, on);
+	if (!on)
+		c->conf.page->pauses++;
+}
+
 int cap_end_pause(struct cap *c, int pause_rc, bool stay)
 {
 	if (pause_rc == -EALREADY) /* a VM that an operator paused is the operator's to resume */
 		return 0;
-	if (!pause_rc && (stay || cap_wants_stopped(c))) {
+	if (!pause_rc && hv_is_paused(c->vm) && (stay || cap_wants_stopped(c))) {
 		c->stopped = true;
 		return 0;
 	}
@@ -78,9 +88,9 @@ static void stop(struct cap *c)
 		return;
 	}
 	c->conf.page->in_pause = 1;
-	c->conf.pausing(c->conf.arg, true);
+	cap_pausing(c, true);
 	ev.rc = hv_pause(c->vm, QMP_TIMEOUT_MS);
-	c->conf.pausing(c->conf.arg, false);
+	cap_pausing(c, false);
 	if (ev.rc == -EALREADY)
 		ev.rc = 0; /* by an operator, or by us before */
 	else if (!ev.rc)

@@ -121,6 +121,7 @@ static int start_capture(struct source *s)
 	tv_copy(cc.vm.qmp_path, sizeof(cc.vm.qmp_path), s->job.vm_qmp);
 	cc.opts.stopped = &s->page->in_pause;
 	cc.opts.plaintext = s->job.conf.replica_plaintext;
+	cc.opts.three_commands = getenv("TWINVM_THREE_COMMANDS") != NULL;
 	cc.opts.two_step = getenv("TWINVM_TWO_STEP") != NULL;
 	cc.opts.net_below = !getenv("TWINVM_RELAY") && !nb_plug_probe(&s->hold.not_below);
 	return cap_new(s->base, &cc, s->en, &s->cap);

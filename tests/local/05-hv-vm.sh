@@ -23,6 +23,7 @@ skip() { echo "skipped $1: $2"; }
 command -v $q >/dev/null || { skip "everything" "no $q"; exit 77; }
 try "default machine" $probe -b $q -m 512
 try "default machine, two steps" $probe -2 -b $q -m 512
+try "default machine, three commands an epoch" $probe -3 -n 10 -b $q -m 512
 try "q35, SeaBIOS" $probe -n 5 $q -M q35 -nodefaults -m 512
 try "q35, two processors" $probe -n 10 -b $q -M q35 -nodefaults -m 256 -smp 2
 try "microvm" $probe -n 5 $q -M microvm -m 128 -nodefaults
@@ -43,6 +44,7 @@ try "two NUMA nodes with a memory backend each" $probe -n 5 -b $q -M q35 -m 256 
 	-numa node,cpus=0,memdev=n0 -numa node,cpus=1,memdev=n1
 try "100 times attach and detach" $probe -a 100 -b $q -M q35 -nodefaults -m 512
 try "100 kills" $kill -b 100 $q -m 512
+try "60 kills, three commands an epoch" $kill -3 -b 60 $q -m 512
 try "network: no option at all" $net user $q -m 256
 try "network: virtio on user, hostfwd" $net user $q -M q35 -nodefaults -m 256 \
 	-netdev user,id=n0,hostfwd=tcp:127.0.0.1:0-:7 -device virtio-net-pci,netdev=n0

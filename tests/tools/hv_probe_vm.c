@@ -2,10 +2,10 @@
 /*
  * hv against a real QEMU, started here:
  *
- *   hv_probe_vm [-2] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-b] [-w] [-A] [-u COMMAND]
+ *   hv_probe_vm [-2] [-3] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-b] [-w] [-A] [-u COMMAND]
  *               QEMU ARGS...
  *
- * -2: two-step harvest; -a: attaches and detaches that often; -m: measures that many pauses; -b: a
+ * -2: two-step harvest; -3: an epoch is three commands; -a: attaches and detaches that often; -m: measures that many pauses; -b: a
  * BIOS that never stops to write; -w: RAM is a shared memory file: pages are written to it that
  * QEMU never touched, as a replicator does to a standby's; -A: the first copy may report
  * everything; -u: COMMAND is run by the shell at the end, after which no round may count any more
@@ -27,6 +27,7 @@
 static bool foreign;	   /* -w */
 static const char *spoil;  /* -u */
 static bool all_populated; /* -A */
+static bool three;	   /* -3 */
 
 /* ---- pages that only somebody else wrote ---- */
 
@@ -197,6 +198,45 @@ static void check_untracked(struct hv_vm *vm, const char *command)
 	       PAGES);
 }
 
+static bool runs(struct hv_vm *vm)
+{
+	const struct hv_run_state *s;
+
+	return !hv_look(vm, &s) && s->protection == HV_GOES_ON;
+}
+
+/* QEMU waits in its own command: the VM stands as long as we like, and runs again by itself. */
+static void check_one_command(struct hv_vm *vm, struct shadow *s)
+{
+	uint8_t *state, start[8];
+	size_t bytes, again;
+
+	MUST(!hv_epoch_way(vm), "one command cannot be used: %s", hv_epoch_way(vm));
+	MUST(!hv_epoch_begin(vm, false, BED_MS), "begin");
+	MUST(!hv_round_begin(vm), "a round");
+	shadow_harvest(vm, s, NULL, NULL);
+	shadow_must_equal(s, vm);
+	MUST(!hv_epoch_end(vm, BED_MS, &bytes), "end");
+	MUST(!hv_is_paused(vm) && runs(vm), "it does not run");
+	state = malloc(bytes);
+	MUST(state && !hv_state_read(vm, state, bytes), "state");
+	memcpy(start, state, sizeof(start));
+	MUST(!hv_pause(vm, BED_MS) && hv_epoch_begin(vm, false, BED_MS) == -EALREADY,
+	     "an epoch of a VM that does not run counts");
+	MUST(!runs(vm), "it was resumed");
+	MUST(!hv_resume(vm, BED_MS), "resume");
+	/* As the three commands save it. */
+	MUST(!hv_pause(vm, BED_MS) && !hv_state_begin(vm) && !hv_state_end(vm, BED_MS, &again) &&
+		     !hv_state_read(vm, (state = realloc(state, again)), again) &&
+		     !hv_resume(vm, BED_MS),
+	     "three commands");
+	MUST(!memcmp(start, state, sizeof(start)) && again < bytes + bytes / 8 &&
+		     bytes < again + again / 8,
+	     "%zu bytes by one command, %zu by three", bytes, again);
+	free(state);
+	printf("one command: %zu bytes of state\n", bytes);
+}
+
 static void measure(struct hv_vm *vm, struct shadow *s, int n)
 {
 	int64_t *ours = calloc((size_t)n, 8), *raw = calloc((size_t)n, 8);
@@ -260,6 +300,11 @@ static void run_epochs(struct hv_vm *vm, int epochs, int measures)
 		printf("%d epochs, %" PRIu64 " dirty pages each, state %zu bytes\n", epochs,
 		       sum / (uint64_t)epochs, bytes);
 		check_exact(vm, &s);
+		if (three)
+			MUST(hv_epoch_way(vm), "one command is used");
+		else
+			check_one_command(vm, &s);
+		MUST(!hv_events(vm, must_not_come, NULL), "events");
 	}
 	if (measures)
 		measure(vm, &s, measures);
@@ -286,8 +331,9 @@ int main(int argc, char **argv)
 	bool bios = false;
 	char *before;
 
-	while ((o = getopt(argc, argv, "+2n:a:m:bAwu:")) != -1) {
+	while ((o = getopt(argc, argv, "+23n:a:m:bAwu:")) != -1) {
 		opts.two_step = opts.two_step || o == '2';
+		three = opts.three_commands = three || o == '3';
 		bios = bios || o == 'b';
 		all_populated = all_populated || o == 'A';
 		foreign = foreign || o == 'w';

@@ -206,10 +206,9 @@ static void *take_state(struct hv_vm *vm, struct hv_standby *sb, size_t *bytes)
 {
 	void *state;
 
-	MUST(!hv_pause(vm, BED_MS), "pause");
-	MUST(!hv_state_begin(vm), "state");
+	MUST(!hv_epoch_begin(vm, true, BED_MS), "pause");
 	copy_dirty(vm, sb);
-	MUST(!hv_state_end(vm, BED_MS, bytes), "state");
+	MUST(!hv_epoch_end(vm, BED_MS, bytes), "state");
 	state = calloc(1, *bytes + TRAILER_BYTES);
 	MUST(state && !hv_state_read(vm, state, *bytes), "state");
 	return state;

@@ -27,6 +27,7 @@
 struct hv_bed {
 	pid_t pid; /* of QEMU; 0: none runs */
 	char dir[64], name[64], qmp_path[108];
+	bool deaths; /* a process dies while QEMU writes into its pipe: pipes do not count */
 };
 extern struct hv_bed bed;
 

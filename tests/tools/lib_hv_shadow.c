@@ -87,13 +87,12 @@ int64_t shadow_epoch(struct hv_vm *vm, struct shadow *s, uint64_t *pages, size_t
 	int64_t t0 = tv_now_ns(), t;
 	int rc;
 
-	rc = hv_pause(vm, BED_MS);
+	rc = hv_epoch_begin(vm, check, BED_MS);
 	MUST(!rc, "pause: %s", tv_strerror(rc));
-	rc = hv_state_begin(vm);
-	MUST(!rc, "state: %s", tv_strerror(rc));
 	*pages = shadow_harvest(vm, s, NULL, NULL);
-	rc = hv_state_end(vm, BED_MS, bytes);
+	rc = hv_epoch_end(vm, BED_MS, bytes);
 	MUST(!rc && *bytes > 100, "state: %s %s, %zu bytes", tv_strerror(rc), "", *bytes);
+	MUST(hv_is_paused(vm) == (check || hv_epoch_way(vm)), "who resumes it?");
 	if (check) {
 		MUST(shadow_harvest(vm, s, NULL, NULL) == 0, "saving the devices dirtied RAM");
 		shadow_must_equal(s, vm);

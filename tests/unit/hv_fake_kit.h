@@ -24,6 +24,10 @@ static struct {
 	enum call held;	   /* this call waits */
 	enum call waiting; /* it does now */
 	bool running, attached;
+	bool paused;	 /* and hv_resume is due */
+	bool one;	 /* an epoch of one command is under way */
+	unsigned ran_on; /* after such an epoch, by itself */
+	int epoch_rc;
 	unsigned pauses, resumes, states, barriers;
 	unsigned disks, mirrors;
 	uint64_t barrier;  /* epoch of the last one */
@@ -173,6 +177,7 @@ int hv_pause(struct hv_vm *v, int timeout_ms)
 		rc = -EALREADY;
 	vm.running = false;
 	vm.pauses += !rc;
+	vm.paused = !rc;
 	pthread_mutex_unlock(&vm.lock);
 	return rc;
 }
@@ -182,11 +187,53 @@ int hv_resume(struct hv_vm *v, int timeout_ms)
 	(void)v;
 	(void)timeout_ms;
 	pthread_mutex_lock(&vm.lock);
-	vm.running = true;
-	vm.resumes++;
+	if (vm.paused) {
+		vm.running = true;
+		vm.resumes++;
+	}
+	vm.paused = false;
 	pthread_cond_broadcast(&vm.changed);
 	pthread_mutex_unlock(&vm.lock);
 	return 0;
+}
+
+/* One command, but for a VM that is to stay stopped. */
+int hv_epoch_begin(struct hv_vm *v, bool stay, int timeout_ms)
+{
+	int rc = hv_pause(v, timeout_ms);
+
+	pthread_mutex_lock(&vm.lock);
+	vm.one = !rc && !stay;
+	vm.paused = !rc && stay;
+	vm.states += !rc;
+	pthread_mutex_unlock(&vm.lock);
+	return rc;
+}
+
+int hv_epoch_end(struct hv_vm *v, int timeout_ms, size_t *bytes)
+{
+	(void)v;
+	(void)timeout_ms;
+	*bytes = 64;
+	pthread_mutex_lock(&vm.lock);
+	vm.running = vm.running || vm.one;
+	vm.ran_on += vm.one;
+	vm.one = false;
+	pthread_cond_broadcast(&vm.changed);
+	pthread_mutex_unlock(&vm.lock);
+	return vm.epoch_rc;
+}
+
+bool hv_is_paused(const struct hv_vm *v)
+{
+	(void)v;
+	return READ_VM(paused);
+}
+
+const char *hv_epoch_way(const struct hv_vm *v)
+{
+	(void)v;
+	return NULL;
 }
 
 int hv_net_hold(struct hv_vm *v, struct hv_net_port ports[HV_MAX_NICS], unsigned *n,
@@ -199,23 +246,6 @@ int hv_net_hold(struct hv_vm *v, struct hv_net_port ports[HV_MAX_NICS], unsigned
 	pthread_mutex_lock(&vm.lock);
 	may_wait(CALL_HOLD_NET);
 	pthread_mutex_unlock(&vm.lock);
-	return 0;
-}
-
-int hv_state_begin(struct hv_vm *v)
-{
-	(void)v;
-	pthread_mutex_lock(&vm.lock);
-	vm.states++;
-	pthread_mutex_unlock(&vm.lock);
-	return 0;
-}
-
-int hv_state_end(struct hv_vm *v, int timeout_ms, size_t *bytes)
-{
-	(void)v;
-	(void)timeout_ms;
-	*bytes = 64;
 	return 0;
 }
 
@@ -378,7 +408,9 @@ static void fake_hv_init(void)
 	vm.running = true;
 	vm.attached = false;
 	vm.pauses = vm.resumes = vm.states = vm.barriers = vm.events = 0;
-	vm.disks = vm.mirrors = 0;
+	vm.disks = vm.mirrors = vm.ran_on = 0;
+	vm.paused = vm.one = false;
+	vm.epoch_rc = 0;
 	vm.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vm.never_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }

@@ -231,6 +231,78 @@ static void test_fire_and_wait(void **state)
 	server_stop(&s);
 }
 
+#define STOP "{\"event\": \"STOP\"}"
+#define RESUME "{\"event\": \"RESUME\"}"
+
+/* A command that stops and resumes: its own pair is dropped, everybody else's events are kept. */
+static void test_own_pair(void **state)
+{
+	static const struct {
+		const char *answer;
+		enum hv_qmp_pair pair;
+		const char *kept; /* first letters */
+	} cases[] = {
+		{STOP RESUME "{\"return\": {}, @}", HV_QMP_BOTH, ""},
+		{"{\"return\": {}, @}", HV_QMP_NONE, ""},	   /* it stood */
+		{STOP "{\"return\": {}, @}", HV_QMP_STOPPED, "S"}, /* their stop */
+		{STOP RESUME STOP RESUME "{\"return\": {}, @}", HV_QMP_BOTH,
+		 "SR"},							      /* theirs, ours */
+		{RESUME STOP RESUME "{\"return\": {}, @}", HV_QMP_BOTH, "R"}, /* their cont */
+		{STOP RESUME STOP "{\"return\": {}, @}", HV_QMP_STOPPED, "SRS"},
+		{STOP "{\"event\": \"JOB\"}" RESUME "{\"return\": {}, @}", HV_QMP_BOTH, "J"},
+		{STOP RESUME "{\"error\": {}, @}" STOP, HV_QMP_BOTH, "S"}, /* after the answer */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const char *const answers[] = {"{\"return\": {}, @}", cases[i].answer, NULL};
+		struct hv_qmp *q;
+		struct server s;
+		const char *c;
+		json_t *ev;
+		int rc;
+
+		server_start(&s, GREETING, answers);
+		assert_int_equal(hv_qmp_open(s.path, 0, 2000, &q, NULL), 0);
+		hv_qmp_pair_begin(q);
+		assert_int_equal(hv_qmp_fire(q, "{\"execute\": \"x\"}\n", 17), 0);
+		rc = hv_qmp_wait(q, 2000);
+		assert_int_equal(rc, strstr(cases[i].answer, "error") ? TV_E_QMP : 0);
+		assert_int_equal(hv_qmp_pair(q), cases[i].pair);
+		assert_int_equal(hv_qmp_pair_end(q), cases[i].pair);
+		server_stop(&s);
+		for (c = cases[i].kept; (rc = hv_qmp_next_event(q, &ev)) > 0; c++) {
+			assert_int_equal(json_string_value(json_object_get(ev, "event"))[0], *c);
+			json_decref(ev);
+		}
+		assert_true(rc < 0 && !*c);
+		hv_qmp_close(q);
+	}
+}
+
+/* What others did is counted, also where it is kept back or dropped. */
+static void test_runs_are_counted(void **state)
+{
+	const char *const answers[] = {
+		"{\"return\": {}, @}",
+		STOP RESUME "{\"event\": \"RESET\"}" STOP "{\"return\": {}, @}", NULL};
+	struct hv_qmp_runs r;
+	struct hv_qmp *q;
+	struct server s;
+
+	(void)state;
+	server_start(&s, GREETING, answers);
+	assert_int_equal(hv_qmp_open(s.path, 0, 2000, &q, NULL), 0);
+	hv_qmp_mute(q, "\"STOP\"");
+	assert_int_equal(hv_qmp_fire(q, "{\"execute\": \"x\"}\n", 17), 0);
+	assert_int_equal(hv_qmp_wait(q, 2000), 0);
+	assert_int_equal(hv_qmp_mute(q, NULL), 2);
+	r = hv_qmp_runs(q);
+	assert_true(r.stops == 2 && r.resumes == 1 && r.resets == 1 && r.stop_last);
+	hv_qmp_close(q);
+	server_stop(&s);
+}
+
 static void test_late_answer_is_not_mistaken(void **state)
 {
 	/* The first command is answered only when the second one comes. */
@@ -349,6 +421,8 @@ int main(void)
 		cmocka_unit_test(test_commands_and_events),
 		cmocka_unit_test(test_numbers_that_have_no_room),
 		cmocka_unit_test(test_fire_and_wait),
+		cmocka_unit_test(test_own_pair),
+		cmocka_unit_test(test_runs_are_counted),
 		cmocka_unit_test(test_late_answer_is_not_mistaken),
 		cmocka_unit_test(test_answer_to_another_client),
 		cmocka_unit_test(test_lost_events_are_told),

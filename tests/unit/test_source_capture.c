@@ -17,14 +17,15 @@ static struct cap_page page;
 static bool link_stalled;
 static int begun_rc;			   /* of the wait for the mirror's first request */
 static unsigned seen[CAP_EV_DETACHED + 1]; /* by kind */
+static unsigned markers;		   /* of an epoch's end */
 static uint64_t last_epoch;		   /* CAPTURED or OVERTAKEN */
 static enum cap_event_kind order_of[8];	   /* STOPPED, CAPTURED, OVERTAKEN as they came */
 static unsigned order_n;
 
 static bool on_piece(const struct piece *p, void *arg)
 {
-	(void)p;
 	(void)arg;
+	markers += p->kind == PIECE_END;
 	return !link_stalled;
 }
 
@@ -49,7 +50,7 @@ static int on_barrier(void *arg, uint64_t epoch)
 	pthread_mutex_lock(&vm.lock);
 	vm.barriers++;
 	vm.barrier = epoch;
-	if (vm.running)
+	if (vm.running || page.pauses % 2 != 1)
 		abort();
 	pthread_mutex_unlock(&vm.lock);
 	return 0;
@@ -110,7 +111,7 @@ static int set_up(void **state)
 	fake_hv_init();
 	memset(&page, 0, sizeof(page));
 	memset(seen, 0, sizeof(seen));
-	order_n = 0;
+	order_n = markers = 0;
 	begun_rc = 0;
 	link_stalled = false;
 	base = event_base_new();
@@ -169,10 +170,11 @@ static void test_last_wish_stops(void **state)
 	cap_want_stopped(cap, true);
 	hold(CALL_NONE);
 	await_event(CAP_EV_STOPPED, 1);
-	/* The epoch is whole, and the VM did not run for a moment after it. */
+	/* The epoch is whole; QEMU resumed the VM after it, and nobody else did. */
 	assert_int_equal(seen[CAP_EV_CAPTURED], 1);
 	assert_false(READ_VM(running));
 	assert_int_equal(READ_VM(resumes), 0);
+	assert_int_equal(READ_VM(ran_on), 1);
 	assert_int_equal(page.in_pause, 1);
 	cap_want_stopped(cap, false);
 	await_running();
@@ -271,8 +273,24 @@ static void test_last_epoch_stays_stopped(void **state)
 	cap_want_stopped(cap, true); /* it is: the answer comes all the same */
 	await_event(CAP_EV_STOPPED, 1);
 	assert_int_equal(READ_VM(pauses), 1);
+	assert_int_equal(READ_VM(ran_on), 0);
 	cap_want_stopped(cap, false);
 	await_running();
+	assert_int_equal(page.pauses % 2, 0);
+}
+
+/* Another program has let the VM run while it was captured: nothing of that epoch is handed on. */
+static void test_torn_epoch_does_not_count(void **state)
+{
+	(void)state;
+	begun_rc = vm.epoch_rc = -ESTALE;
+	cap_post(cap, CAP_EPOCH, 1);
+	await_event(CAP_EV_FAILED, 1);
+	catch_up();
+	assert_int_equal(seen[CAP_EV_CAPTURED], 0);
+	assert_int_equal(markers, 0);
+	assert_true(READ_VM(running));
+	assert_int_equal(page.in_pause, 0);
 }
 
 /*
@@ -408,6 +426,7 @@ int main(void)
 		TEST(test_stop_overtakes_epoch),
 		TEST(test_resume_overtakes_last_epoch),
 		TEST(test_last_epoch_stays_stopped),
+		TEST(test_torn_epoch_does_not_count),
 		TEST(test_stop_while_waiting_for_a_slot),
 		TEST(test_paused_by_operator),
 		TEST(test_end_with_full_mailbox),
