@@ -17,7 +17,7 @@
  *   supervise.c      messages and ends of replicators, timers
  *   register.c       admits replicators
  *   commands.c, command_*.c, status.c   what twinvm asks for
- *   serve.c watchdog.c main.c           the loop, listening sockets, signals
+ *   serve.c watchdog.c hung.c main.c         the loop, listening sockets, signals
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
@@ -70,7 +70,7 @@ struct daemon {
 	struct event_base *base;
 	int listen_fd, socket_fd, lock_fd;
 	struct event *accept_peer, *accept_ctl, *chld, *term, *intr, *hup;
-	struct event *pet;
+	struct event *pet, *hung;
 	int watchdog_fd; /* -1: not armed */
 	bool watchdog_doubt;
 	TAILQ_HEAD(vm_list, vm) vms;
@@ -270,6 +270,10 @@ json_t *kept_status(struct daemon *d, const struct kept *k);
 /* ---- commands.c ---- */
 /* The first message of a connection was a command. */
 void command_run(struct daemon *d, struct ctl *c, json_t *msg);
+
+/* ---- hung.c ---- */
+/* From now on a replicator that hangs while its VM waits for it is ended. */
+void hung_start(struct daemon *d);
 
 /* ---- watchdog.c ---- */
 void watchdog_start(struct daemon *d);

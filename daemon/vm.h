@@ -45,9 +45,13 @@ struct vm_session {
 	bool awaited;	  /* loaded from disk: its replicator may still register */
 	struct session_stats stats; /* state "": none yet; stays readable after the end */
 	int64_t stats_ns;	    /* when it reported last */
-	bool malformed;		    /* a message of it could not be read: logged once */
-	bool promoting;		    /* by the command that waits */
-	bool done;		    /* it reported its end: */
+	/* hung.c: what it saw last, and how often it has seen no change */
+	int64_t hung_stats_ns;
+	uint32_t hung_pause;
+	unsigned hung_looks;
+	bool malformed; /* a message of it could not be read: logged once */
+	bool promoting; /* by the command that waits */
+	bool done;	/* it reported its end: */
 	struct session_end end;
 };
 

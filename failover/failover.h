@@ -39,6 +39,7 @@ struct fo_times {
 	/* between two tries to have a VM protected again: reprotect.c */
 	int64_t reprotect_first_ns, reprotect_last_ns, reprotect_refused_ns, reprotect_calm_ns;
 	int64_t pet_ns;		   /* between two looks at the watchdog */
+	int64_t hung_look_ns;	   /* between two looks for a replicator that hangs in a pause */
 	int64_t fence_ns;	   /* a program that switches a host off has this long */
 	int64_t arbiter_next_ns;   /* an etcd member that has not answered for this long is not
 				      waited for alone: the next one is asked as well */

@@ -75,6 +75,11 @@
  * and more); a replicator that has sent nothing for backup_lost_ns (it reports every H) is in
  * doubt.
  *
+ * A replicator that hangs while its VM stands still for an epoch is ended after seven looks of
+ * hung_look_ns each (H, but 0.1 to 1 s) without a report of it, all of them in one pause: 0.7 to 0.8 s
+ * by default. Where there is an arbiter the backup, which gets no heartbeat, has mostly taken over
+ * by then.
+ *
  * A fence_command that has not ended after fence_ns (300 H, but 10 to 120 s: power switches are
  * slow whatever the heartbeat) is ended and has failed. No VM waits for it where there is an
  * arbiter.
@@ -138,6 +143,7 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.reprotect_refused_ns = 300 * h,
 		.reprotect_calm_ns = 600 * h,
 		.pet_ns = within(5 * h, 200 * TV_NS_PER_MS, 2 * TV_NS_PER_S),
+		.hung_look_ns = within(h, 100 * TV_NS_PER_MS, TV_NS_PER_S),
 		.fence_ns = within(300 * h, 10 * TV_NS_PER_S, 120 * TV_NS_PER_S),
 		.arbiter_next_ns = within(h / 2, 30 * TV_NS_PER_MS, 500 * TV_NS_PER_MS),
 		.arbiter_answer_ns = within(5 * h, 300 * TV_NS_PER_MS, 5 * TV_NS_PER_S),
