@@ -19,6 +19,8 @@ packages=(
 	cpio gzip xz-utils kmod binutils ca-certificates
 	# hosts in namespaces, the demo, the tests
 	iproute2 util-linux procps openssl jq python3 e2fsprogs qemu-utils
+	# the TPM of a VM, and of its standby
+	swtpm
 	# the arbiter of some tests, started by them in hosts of their own
 	etcd-server
 )

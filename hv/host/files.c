@@ -52,30 +52,34 @@ static void empty_folder(int at, const char *name, unsigned depth)
 
 void hv_host_remove_files(const char *dir, bool with_log)
 {
+	static const char *const folders[] = {HV_HOST_FOLDER_NAME, HV_HOST_TPM_NAME};
 	TV_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
 		return;
-	empty_folder(fd, HV_HOST_FOLDER_NAME, 0);
-	(void)unlinkat(fd, HV_HOST_FOLDER_NAME, AT_REMOVEDIR);
+	for (unsigned i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+		empty_folder(fd, folders[i], 0);
+		(void)unlinkat(fd, folders[i], AT_REMOVEDIR);
+	}
 	(void)unlinkat(fd, HV_HOST_QMP, 0);
-	if (with_log)
+	if (with_log) {
 		(void)unlinkat(fd, HV_HOST_LOG, 0);
+		(void)unlinkat(fd, HV_HOST_TPM_LOG, 0);
+	}
 }
 
-int hv_host_make_folder(const char *dir, const struct hv_host_user *u, struct tv_err *e)
+int hv_host_make_folder(const char *dir, const char *name, const struct hv_host_user *u,
+			struct tv_err *e)
 {
 	TV_CLOSE int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
 	char path[512];
 	int rc;
 
-	if (at >= 0 && !mkdirat(at, HV_HOST_FOLDER_NAME, 0700))
-		fd = openat(at, HV_HOST_FOLDER_NAME,
-			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (at >= 0 && !mkdirat(at, name, 0700))
+		fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fchown(fd, u->uid, u->gid))
-		return tv_fail(e, -errno, "cannot make %s/" HV_HOST_FOLDER_NAME ": %s", dir,
-			       strerror(errno));
-	snprintf(path, sizeof(path), "%s/" HV_HOST_FOLDER_NAME, dir);
+		return tv_fail(e, -errno, "cannot make %s/%s: %s", dir, name, strerror(errno));
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	rc = hv_host_user_try(u, path, O_RDONLY | O_DIRECTORY);
 	return rc ? tv_fail(e, rc,
 			    "the user %s, who runs standbys, cannot reach %s: %s; let everybody "

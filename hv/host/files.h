@@ -7,10 +7,10 @@
 
 /* The last part of a run directory: names the VM's images and its control group. */
 const char *hv_host_name(const char *dir);
-/* Makes DIR/vm, empty, in which only that user may do anything: for what QEMU itself makes. */
-int hv_host_make_folder(const char *dir, const struct hv_host_user *u,
+/* Makes DIR/NAME, empty, in which only that user may do anything: for what QEMU or its swtpm makes. */
+int hv_host_make_folder(const char *dir, const char *name, const struct hv_host_user *u,
 			struct tv_err *e) TV_MUST_CHECK;
-/* Removes DIR/vm and the monitor's socket; with_log: QEMU's log too. */
+/* Removes DIR/vm, DIR/tpm and the monitor's socket; with_log: QEMU's log too. */
 void hv_host_remove_files(const char *dir, bool with_log);
 /* Lets everybody pass through a folder of this process's user; nobody sees what is in it. */
 void hv_host_let_pass(const char *dir);

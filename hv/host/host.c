@@ -4,6 +4,7 @@
 #include "hv/host/cgroup.h"
 #include "hv/host/files.h"
 #include "hv/host/taps.h"
+#include "hv/host/tpm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +50,7 @@ int hv_host_new(const struct hv_host_conf *conf, struct hv_host **out, struct tv
 	*out = NULL;
 	if (!h)
 		return tv_fail(e, -ENOMEM, "no memory for the standby");
-	h->pidfd = h->ram_fd = -1;
+	h->pidfd = h->ram_fd = h->tpm_pidfd = -1;
 	rc = take_conf(h, conf, e);
 	if (rc)
 		free(h);
@@ -63,6 +64,7 @@ void hv_host_free(struct hv_host *h)
 	if (!h)
 		return;
 	tv_close_fd(&h->pidfd);
+	tv_close_fd(&h->tpm_pidfd);
 	tv_close_fd(&h->ram_fd);
 	free(h);
 }
@@ -133,6 +135,7 @@ static void clean(void *arg, bool with_log)
 {
 	struct hv_host *h = arg;
 
+	hv_host_tpm_end(h);
 	hv_host_remove_files(h->dir, with_log);
 	hv_host_cgroup_remove("/proc/self/mountinfo", hv_host_name(h->dir));
 }

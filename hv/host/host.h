@@ -29,6 +29,8 @@
 #define HV_HOST_FD_QMP 3  /* its monitor's socket, listened on */
 #define HV_HOST_FD_RAM 4  /* the file of its main memory */
 #define HV_HOST_FD_TAPS 5 /* its taps' queues, in order */
+/* its TPM's control channel */
+#define HV_HOST_FD_TPM (HV_HOST_FD_TAPS + HV_HOST_MAX_QUEUES)
 
 /* Chosen on this host, by its configuration and its own names: never by a peer. */
 struct hv_host_conf {
@@ -66,6 +68,7 @@ struct hv_host_start {
 	char *const *argv;
 	bool again; /* after an earlier one: its log is kept until then */
 	bool kvm;
+	bool tpm;	       /* it has a TPM (2), emulated by a swtpm that is started with it */
 	uint64_t ram_bytes;    /* of main memory; again: the same memory as before */
 	uint64_t memory_bytes; /* of the guest, all of it */
 	struct hv_host_tap taps[HV_HOST_MAX_TAPS];
@@ -126,9 +129,14 @@ const char *hv_host_base_name(const char *path);
  */
 int hv_host_find_emulator(const char *folders, const char *name, char **out) TV_MUST_CHECK;
 
+/* This host's swtpm; NULL: it has none. */
+const char *hv_host_swtpm(void);
+
 /* ---- names in the run directory ---- */
 #define HV_HOST_LOG "standby.log"
 #define HV_HOST_FOLDER_NAME "vm" /* QEMU's own: what it makes itself */
 #define HV_HOST_QMP "standby.qmp"
+#define HV_HOST_TPM_LOG "tpm.log"
+#define HV_HOST_TPM_NAME "tpm" /* its swtpm's folder */
 
 #endif

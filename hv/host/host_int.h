@@ -18,6 +18,7 @@ struct hv_host {
 	struct hv_host_user user;
 	pid_t pid; /* of the QEMU started last */
 	int pidfd;
+	int tpm_pidfd;				    /* its swtpm; -1: none */
 	int ram_fd;				    /* its main memory; stays for the next one */
 	struct hv_host_port taps[HV_HOST_MAX_TAPS]; /* its */
 	unsigned n_taps;

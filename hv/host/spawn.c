@@ -65,12 +65,16 @@ static int arrange_files(const struct plan *p, int *answer, int *cage)
 		rc = move_away(cage);
 	for (unsigned i = 0; i < p->s->n_fds && !rc; i++) {
 		away[i] = p->s->fds[i];
-		rc = move_away(&away[i]);
+		rc = away[i] < 0 ? 0 : move_away(&away[i]);
 	}
 	if (!rc && (dup2(p->null_fd, 0) < 0 || dup2(p->log_fd, 1) < 0 || dup2(p->log_fd, 2) < 0))
 		rc = -errno;
-	for (unsigned i = 0; i < p->s->n_fds && !rc; i++)
-		rc = dup2(away[i], FIRST_FD + (int)i) < 0 ? -errno : 0;
+	for (unsigned i = 0; i < p->s->n_fds && !rc; i++) {
+		if (away[i] < 0)
+			close(FIRST_FD + (int)i);
+		else
+			rc = dup2(away[i], FIRST_FD + (int)i) < 0 ? -errno : 0;
+	}
 	if (!rc && syscall(SYS_close_range, FIRST_FD + p->s->n_fds, ~0u, CLOSE_RANGE_CLOEXEC))
 		rc = -errno;
 	return rc;

@@ -10,7 +10,7 @@ struct hv_host_spawn {
 	const char *path;
 	char *const *argv;
 	const char *log_path;
-	const int *fds; /* become its 3, 4, ...; it has no others */
+	const int *fds; /* become its 3, 4, ...; -1: it has none there; and no others */
 	unsigned n_fds;
 	const struct hv_host_user *user;
 	int cage_fd;			     /* -1: none */

@@ -9,6 +9,7 @@
 #include "hv/host/host_int.h"
 #include "hv/host/spawn.h"
 #include "hv/host/taps.h"
+#include "hv/host/tpm.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -22,7 +23,7 @@
 
 #define MOUNTINFO "/proc/self/mountinfo"
 #define KILL_MS 10000
-#define MAX_FDS (HV_HOST_FD_TAPS - HV_HOST_FD_QMP + HV_HOST_MAX_QUEUES)
+#define MAX_FDS (HV_HOST_FD_TPM - HV_HOST_FD_QMP + 1)
 #define MAX_OPEN (HV_MAX_DISKS + 1 + MAX_MEDIA)
 #define MAX_MEDIA 16
 #define PATH_BYTES 512
@@ -151,7 +152,8 @@ static int make_taps(struct launch *l, struct tv_err *e)
 	for (unsigned i = 0; i < l->what->n_taps && !rc; i++) {
 		const struct hv_host_tap *t = &l->what->taps[i];
 
-		if (!t->queues || t->queues > HV_HOST_MAX_QUEUES || l->n_fds + t->queues > MAX_FDS)
+		if (!t->queues || t->queues > HV_HOST_MAX_QUEUES ||
+		    l->n_fds + t->queues > HV_HOST_FD_TPM - HV_HOST_FD_QMP)
 			return tv_fail(e, -EINVAL, "the VM's taps have more than %d queues",
 				       HV_HOST_MAX_QUEUES);
 		snprintf(h->taps[i].name, IFNAMSIZ, "%s%u", h->tap_prefix, i);
@@ -177,6 +179,15 @@ static int make_ram(struct hv_host *h, const struct hv_host_start *what, struct 
 	return 0;
 }
 
+/* Behind the numbers of all taps' queues. */
+static int make_tpm(struct launch *l, struct tv_err *e)
+{
+	unsigned at = HV_HOST_FD_TPM - HV_HOST_FD_QMP;
+
+	l->n_fds = at + 1;
+	return hv_host_tpm_start(l->h, &l->user, &l->fds[at], e);
+}
+
 static int make_fds(struct launch *l, struct tv_err *e)
 {
 	int rc = make_ram(l->h, l->what, e);
@@ -187,7 +198,8 @@ static int make_fds(struct launch *l, struct tv_err *e)
 		return rc;
 	l->fds[HV_HOST_FD_RAM - HV_HOST_FD_QMP] = l->h->ram_fd;
 	l->n_fds = HV_HOST_FD_TAPS - HV_HOST_FD_QMP;
-	return make_taps(l, e);
+	rc = make_taps(l, e);
+	return rc || !l->what->tpm ? rc : make_tpm(l, e);
 }
 
 /* Where no group can be made the VM runs all the same. */
@@ -233,7 +245,7 @@ static int prepare(struct launch *l, struct tv_err *e)
 	for (unsigned i = 0; i < sizeof(pass) / sizeof(*pass); i++)
 		if (pass[i][0])
 			hv_host_let_pass(pass[i]);
-	rc = hv_host_make_folder(h->dir, &l->user, e);
+	rc = hv_host_make_folder(h->dir, HV_HOST_FOLDER_NAME, &l->user, e);
 	if (!rc && l->what->kvm)
 		rc = hv_host_user_kvm(&l->user, e);
 	if (!rc)
@@ -283,6 +295,7 @@ int hv_host_start(void *arg, const struct hv_host_start *what, struct hv_host_qe
 	for (unsigned i = 0; i < MAX_FDS; i++)
 		l->fds[i] = -1;
 	tv_close_fd(&h->pidfd);
+	hv_host_tpm_end(h);
 	hv_host_remove_files(h->dir, !what->again);
 	snprintf(log, sizeof(log), "%s/" HV_HOST_LOG, h->dir);
 	rc = prepare(l, e);
@@ -297,6 +310,7 @@ int hv_host_start(void *arg, const struct hv_host_start *what, struct hv_host_qe
 			(void)!hv_pidfd_kill(h->pidfd, KILL_MS);
 	}
 	if (rc) {
+		hv_host_tpm_end(h);
 		hv_host_qemu_dispose(out);
 		hv_host_remove_files(h->dir, false);
 	}

@@ -64,7 +64,8 @@ int hv_sections_next(struct hv_sections *w)
 		return 0;
 	n = s[5];
 	snprintf(w->name, sizeof(w->name), "%.*s#%u", (int)n, s + 6, be32(s + 6 + n));
-	w->at = behind(w, begin + 14 + n, s + 1);
+	w->data = begin + 14 + n;
+	w->at = behind(w, w->data, s + 1);
 	w->size = w->at - begin;
 	return w->at ? 1 : -EBADMSG;
 }

@@ -11,6 +11,7 @@ struct hv_sections { /* a walk along them; zero-initialise it but for p and byte
 	const uint8_t *p;
 	size_t bytes, at;
 	char name[HV_SECTION_NAME_BYTES]; /* "0000:00:02.0/e1000e#0": name, instance */
+	size_t data;			  /* where its data begin */
 	size_t size;			  /* of the section, with head and footer */
 };
 /* The next one: 1, 0 at the end, -EBADMSG where none can be read. */

@@ -106,10 +106,12 @@ int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const stru
 
 	*out = NULL;
 	what->n_taps = 0;
+	what->tpm = false;
 	words = words_of(desc, &n);
 	if (!words)
 		return tv_fail(e, -EINVAL, "the VM's description has no command line");
 	hv_rw_ram_init(&rw, words, n);
+	hv_rw_tpm_init(&rw, words, n);
 	hv_rw_disks_init(&rw);
 	rewrite_all(&rw, words, n);
 	append_ours(&rw);

@@ -167,12 +167,17 @@ static int check_files(json_t *desc, const struct hv_standby_conf *conf, json_t 
 	return rc;
 }
 
-int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, json_t *files, bool has_taps,
-		     struct tv_err *e)
+int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, json_t *files,
+		     const struct hv_host_start *what, struct tv_err *e)
 {
 	int rc = check_memory(desc, e);
 
 	if (!rc)
-		rc = check_bridge(conf, has_taps, e);
+		rc = check_bridge(conf, what->n_taps > 0, e);
+	if (!rc && what->tpm && !hv_host_swtpm())
+		rc = tv_fail(e, -ENOTSUP,
+			     "the VM has a TPM, and %s has no swtpm to emulate it with; there: apt "
+			     "install swtpm",
+			     host_name());
 	return rc ? rc : check_files(desc, conf, files, e);
 }

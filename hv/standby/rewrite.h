@@ -22,8 +22,9 @@ struct hv_rewrite {
 	const char *cwd;       /* of the primary's QEMU */
 	const char *main_name; /* RAMBlock name of main RAM */
 	uint64_t ram_bytes;
-	char main_id[256];   /* id of the memory back end that gets that name */
-	bool main_is_memdev; /* named by -numa memdev=, not by -machine memory-backend= */
+	char main_id[256];    /* id of the memory back end that gets that name */
+	char tpm_chardev[64]; /* of its TPM; "": it has none */
+	bool main_is_memdev;  /* named by -numa memdev=, not by -machine memory-backend= */
 	struct hv_keyval machine, memory; /* all -machine options together, all -m together */
 
 	char **out;
@@ -120,6 +121,13 @@ void hv_rw_ram_init(struct hv_rewrite *rw, char *const *argv, unsigned argc);
 hv_rw_make hv_rw_machine, hv_rw_memory;
 /* Appends -machine, -m and main RAM's back end. */
 void hv_rw_ram_finish(struct hv_rewrite *rw);
+
+/* ---- rewrite_tpm.c ---- */
+/* Finds out which chardev is in front of the VM's TPM. */
+void hv_rw_tpm_init(struct hv_rewrite *rw, char *const *argv, unsigned argc);
+hv_rw_make hv_rw_tpmdev;
+/* True: kv is that chardev, and the standby's is on the line instead, or rw has failed. */
+bool hv_rw_tpm_chardev(struct hv_rewrite *rw, const struct hv_keyval *kv);
 
 /* ---- rewrite_device.c ---- */
 hv_rw_make hv_rw_device, hv_rw_global, hv_rw_object;

@@ -163,6 +163,8 @@ void hv_rw_chardev(struct hv_rewrite *rw, const char *option, const char *arg)
 			   arg);
 	} else if (!strcmp(id, HV_QMP_CHARDEV)) {
 		/* Of a VM that was a standby itself. The new one gets its own. */
+	} else if (hv_rw_tpm_chardev(rw, &kv)) {
+		/* it is written, or refused */
 	} else if (hv_allow(HV_ALLOW_CHARDEV, backend)) {
 		put_same(rw, option, &kv, hv_allow(HV_ALLOW_CHARDEV, backend));
 	} else if (!strcmp(backend, "file") && path) {

@@ -54,6 +54,7 @@ static const struct hv_rw_rule rules[] = {
 	RULE("parallel", ARG, hv_rw_serial),
 	RULE("debugcon", ARG, hv_rw_serial),
 	RULE("chardev", ARG, hv_rw_chardev),
+	RULE("tpmdev", ARG, hv_rw_tpmdev),
 	RULE("netdev", ARG, hv_rw_net),
 	RULE("nic", ARG, hv_rw_net),
 	RULE("net", ARG, hv_rw_net),
@@ -172,8 +173,6 @@ static const struct hv_rw_rule rules[] = {
 
 	REFUSED("readconfig", ARG, CONFIG),
 	REFUSED("preconfig", FLAG, "what was set by QMP before the machine started is not known"),
-	REFUSED("tpmdev", ARG,
-		"the TPM's state is kept by a process outside QEMU; start the VM without"),
 	REFUSED("fsdev", ARG, FOLDER),
 	REFUSED("virtfs", ARG, FOLDER),
 	REFUSED("virtfs_synth", FLAG, FOLDER),

@@ -40,13 +40,21 @@ static int save(struct hv_standby *sb, int fd, struct tv_err *e)
 			  json_pack("{s:s, s:b}", "filename", path, "live", 0), NULL, HV_CMD_MS, e);
 }
 
+/*
+ * Not of a standby with a TPM. Its swtpm is started by the load of a state only, until then it answers
+ * QEMU's question for its state with an error, and QEMU 7.2 waits for the rest of the answer for
+ * ever (tpm_emulator.c: tpm_emulator_get_state_blob).
+ */
 int hv_standby_sections(struct hv_standby *sb, struct tv_err *e)
 {
 	TV_CLOSE int fd = memfd_create(HV_PREFIX "-sections", MFD_CLOEXEC);
 	off_t bytes;
 	void *p;
-	int rc = fd < 0 ? tv_fail(e, -errno, "memfd_create: %s", strerror(errno)) : save(sb, fd, e);
+	int rc;
 
+	if (sb->what.tpm)
+		return 0;
+	rc = fd < 0 ? tv_fail(e, -errno, "memfd_create: %s", strerror(errno)) : save(sb, fd, e);
 	if (rc)
 		return rc;
 	bytes = lseek(fd, 0, SEEK_END);
@@ -66,6 +74,16 @@ int hv_standby_sections(struct hv_standby *sb, struct tv_err *e)
 	return 0;
 }
 
+static int check_tpm(const uint8_t *state, size_t bytes, struct tv_err *e)
+{
+	struct hv_sections w = {.p = state, .bytes = bytes};
+
+	while (hv_sections_next(&w) > 0)
+		if (!strcmp(w.name, "tpm-emulator#0"))
+			return hv_standby_check_tpm(state + w.data, bytes - w.data, e);
+	return 0;
+}
+
 int hv_standby_check_state(struct hv_standby *sb, const uint8_t *state, size_t bytes,
 			   struct tv_err *e)
 {
@@ -73,6 +91,8 @@ int hv_standby_check_state(struct hv_standby *sb, const uint8_t *state, size_t b
 	struct tv_buf list;
 	int rc = 0;
 
+	if (sb->what.tpm && (rc = check_tpm(state, bytes, e)))
+		return rc;
 	if (!sb->sections.data)
 		return 0;
 	tv_buf_init(&list, SAVE_LIMIT);

@@ -191,7 +191,7 @@ static int make_line(struct hv_standby *sb, json_t *desc, const struct hv_standb
 		rc = take_images(sb, conf, e);
 	if (!rc)
 		rc = hv_media_check(files, conf->media ? conf->media : "", peer, e);
-	return rc ? rc : hv_standby_check(desc, conf, files, sb->what.n_taps > 0, e);
+	return rc ? rc : hv_standby_check(desc, conf, files, &sb->what, e);
 }
 
 static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_conf *conf,

@@ -54,9 +54,9 @@ void hv_argv_free(char **argv);
  */
 int hv_standby_qemu(json_t *desc, const struct hv_standby_conf *conf, char **binary,
 		    struct hv_qemu *out, struct tv_err *e) TV_MUST_CHECK;
-/* Can this host, and the user that standbys run as, run it? Memory, bridge, KVM, files. */
-int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, json_t *files, bool has_taps,
-		     struct tv_err *e) TV_MUST_CHECK;
+/* Can this host, and the user that standbys run as, run it? Memory, bridge, TPM, KVM, files. */
+int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, json_t *files,
+		     const struct hv_host_start *what, struct tv_err *e) TV_MUST_CHECK;
 /* May a VM go from one QEMU to another? desc: the VM's; machines: query-machines of the other. */
 int hv_standby_match(json_t *desc, const char *binary, const struct hv_qemu *m, json_t *machines,
 		     struct tv_err *e) TV_MUST_CHECK;
@@ -82,6 +82,10 @@ int hv_standby_restart(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
 /* ---- sections.c ---- */
 /* Fills sb->sections. */
 int hv_standby_sections(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- tpm_state.c ---- */
+/* Can the standby's swtpm load the TPM's state? section: what follows the section's head. */
+int hv_standby_check_tpm(const uint8_t *section, size_t bytes, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- process.c ---- */
 /* Starts QEMU with sb->what and connects to its monitor; again: after an earlier one. */

@@ -46,7 +46,7 @@ static char **words_of(struct mon_request *q)
 
 static bool is_valid(const struct mon_start *b)
 {
-	if (b->again > 1 || b->kvm > 1 || b->n_taps > HV_HOST_MAX_TAPS ||
+	if (b->again > 1 || b->kvm > 1 || b->tpm > 1 || b->n_taps > HV_HOST_MAX_TAPS ||
 	    b->n_images > HV_MAX_DISKS)
 		return false;
 	for (unsigned i = 0; i < b->n_images; i++)
@@ -197,6 +197,7 @@ static int start(struct mon_state *s, struct mon_request *q, char **words,
 	struct hv_host_start what = {.argv = words,
 				     .again = b->again,
 				     .kvm = b->kvm,
+				     .tpm = b->tpm,
 				     .ram_bytes = b->ram_bytes,
 				     .memory_bytes = b->memory_bytes,
 				     .n_taps = b->n_taps,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a standby needs rights for: its process, its memory, its taps, its run directory. */
 #include "hv/host/cgroup.h"
-#include "hv/host/host.h"
+#include "hv/host/host_int.h"
 #include "hv/host/taps.h"
 #include "tests/unit/hv_host_kit.h"
 
@@ -122,6 +122,63 @@ static void test_starts_that_fail(void **state)
 	conf.bridge = NULL;
 	conf.user = "root";
 	assert_int_equal(hv_host_new(&conf, &h, &e), TV_E_REFUSED);
+}
+
+/* A TPM: the channel is where QEMU's line names it, with no other descriptor in between; a swtpm that
+ * never met a QEMU ends all the same. */
+static void test_tpm(void **state)
+{
+	char dir[] = "/tmp/test_hv_host.XXXXXX", run[64], log[128];
+	char *argv[] = {"bash", "-c",
+			"[[ $(readlink /proc/$$/fd/53) = socket:* ]] && echo tpm; "
+			"[[ -e /proc/$$/fd/6 ]] || echo none; exec tail -f /dev/null",
+			NULL};
+	struct hv_host_conf conf = {.dir = run, .user = "twinvm-vm", .tap_prefix = "tvhh"};
+	struct hv_host_start what = {
+		.binary = "/bin/bash", .argv = argv, .ram_bytes = 8192, .tpm = true};
+	const struct hv_host_ops *ops = &hv_host_ops;
+	struct hv_host_qemu q;
+	struct tv_err e = {0};
+	struct hv_host *h;
+	int first;
+	char byte;
+
+	(void)state;
+	need_root();
+	if (!hv_host_swtpm())
+		skip();
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chmod(dir, 0711), 0);
+	snprintf(run, sizeof(run), "%s/run", dir);
+	assert_int_equal(mkdir(run, 0711), 0);
+	snprintf(log, sizeof(log), "%s/standby.log", run);
+	assert_int_equal(hv_host_new(&conf, &h, &e), 0);
+	assert_int_equal(ops->start(h, &what, &q, &e), 0);
+	while (pread(q.log_fd, &byte, 1, (off_t)strlen("tpm\nnone\n") - 1) < 1)
+		;
+	must_hold(log, "tpm\nnone\n");
+	assert_true(has(run, "tpm"));
+	assert_false(hv_pidfd_ended(h->tpm_pidfd, 0));
+	assert_int_equal(ops->signal(h, SIGKILL), 0);
+	assert_true(hv_pidfd_ended(q.pidfd, 20000));
+	hv_host_qemu_dispose(&q);
+	first = fcntl(h->tpm_pidfd, F_DUPFD_CLOEXEC, 3);
+	/* Another one gets another TPM. */
+	what.again = true;
+	assert_int_equal(ops->start(h, &what, &q, &e), 0);
+	assert_true(hv_pidfd_ended(first, 0));
+	assert_false(hv_pidfd_ended(h->tpm_pidfd, 0));
+	close(first);
+	first = fcntl(h->tpm_pidfd, F_DUPFD_CLOEXEC, 3);
+	assert_int_equal(ops->signal(h, SIGKILL), 0);
+	assert_true(hv_pidfd_ended(q.pidfd, 20000));
+	hv_host_qemu_dispose(&q);
+	ops->clean(h, true);
+	assert_true(hv_pidfd_ended(first, 0));
+	close(first);
+	hv_host_free(h);
+	assert_int_equal(rmdir(run), 0);
+	assert_int_equal(rmdir(dir), 0);
 }
 
 static void test_check(void **state)
@@ -384,7 +441,7 @@ int main(void)
 		cmocka_unit_test(test_check),  cmocka_unit_test(test_reap),
 		cmocka_unit_test(test_cgroup), cmocka_unit_test(test_taps),
 		cmocka_unit_test(test_places), cmocka_unit_test(test_bridges),
-		cmocka_unit_test(test_vlans),
+		cmocka_unit_test(test_vlans),  cmocka_unit_test(test_tpm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

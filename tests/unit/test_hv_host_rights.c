@@ -2,6 +2,7 @@
 /* What a standby's QEMU may do on its host: its user, its files, its cage. */
 #include "hv/host/cage.h"
 #include "hv/host/files.h"
+#include "hv/host/host.h"
 #include "hv/qemu/qemu.h"
 #include "tests/unit/hv_host_kit.h"
 
@@ -45,16 +46,16 @@ static void test_files(void **state)
 	put(dir, "standby.qmp", "");
 	put(dir, "outside", "");
 	put(dir, "promoted", "");
-	assert_int_equal(hv_host_make_folder(dir, &vm_user, &e), -EACCES);
+	assert_int_equal(hv_host_make_folder(dir, HV_HOST_FOLDER_NAME, &vm_user, &e), -EACCES);
 	assert_non_null(strstr(e.text, "chmod o+x"));
 	hv_host_remove_files(dir, false);
 	hv_host_let_pass(dir);
 	put(dir, "standby.qmp", "");
-	assert_int_equal(hv_host_make_folder(dir, &vm_user, &e), 0);
+	assert_int_equal(hv_host_make_folder(dir, HV_HOST_FOLDER_NAME, &vm_user, &e), 0);
 	snprintf(path, sizeof(path), "%s/vm", dir);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_uid == vm_user.uid && (st.st_mode & 0777) == 0700);
-	assert_int_equal(hv_host_make_folder(dir, &vm_user, &e), -EEXIST);
+	assert_int_equal(hv_host_make_folder(dir, HV_HOST_FOLDER_NAME, &vm_user, &e), -EEXIST);
 	put(dir, "vm/s.log", "");
 	snprintf(path, sizeof(path), "%s/vm/deep/er", dir);
 	assert_int_equal(tv_mkdirs(path), 0);
@@ -70,7 +71,7 @@ static void test_files(void **state)
 	put(outside, "file", "");
 	snprintf(path, sizeof(path), "%s/vm", dir);
 	assert_int_equal(symlink(outside, path), 0);
-	assert_int_not_equal(hv_host_make_folder(dir, &vm_user, &e), 0);
+	assert_int_not_equal(hv_host_make_folder(dir, HV_HOST_FOLDER_NAME, &vm_user, &e), 0);
 	hv_host_remove_files(dir, true);
 	assert_true(has(outside, "file"));
 	assert_false(has(dir, "standby.log"));

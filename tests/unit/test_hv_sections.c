@@ -119,12 +119,56 @@ static void lists_differ_by_name(void **state)
 	tv_buf_dispose(&b);
 }
 
+/* As swtpm 0.7.1 hands it out: flags, size, head, the outer record, the inner one, the TPM's own. */
+static const uint8_t tpm2[] = {0, 0, 0, 0, 0,	 0, 0,	  0x1e, 2,    1,    0,	  10, 0,
+			       4, 0, 0, 0, 0x1e, 0, 4,	  0,	0,    0,    0x0e, 0,  1,
+			       0, 0, 0, 8, 0,	 3, 0xab, 0x36, 0x47, 0x23, 0,	  3};
+
+static int check_tpm_with(size_t at, uint8_t byte, struct tv_err *e)
+{
+	uint8_t *p = malloc(sizeof(tpm2));
+	int rc;
+
+	memcpy(p, tpm2, sizeof(tpm2));
+	p[at] = byte;
+	rc = hv_standby_check_tpm(p, sizeof(tpm2), e);
+	free(p);
+	return rc;
+}
+
+static void a_tpm_that_cannot_be_loaded_is_refused(void **state)
+{
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(check_tpm_with(0, 0, &e), 0);
+	assert_int_equal(check_tpm_with(3, 2, &e), TV_E_REFUSED);
+	assert_non_null(strstr(e.text, "--migration-key"));
+	assert_int_equal(check_tpm_with(35, 0x22, &e), TV_E_REFUSED); /* a TPM 1.2 */
+	assert_non_null(strstr(e.text, "--tpm2"));
+	assert_int_equal(check_tpm_with(25, 5, &e), TV_E_REFUSED); /* encrypted */
+	assert_int_equal(check_tpm_with(19, 2, &e), TV_E_REFUSED);
+	assert_int_equal(check_tpm_with(11, 0xff, &e), TV_E_REFUSED); /* a head that is too long */
+	assert_int_equal(check_tpm_with(11, 0, &e), TV_E_REFUSED);
+	assert_int_equal(check_tpm_with(6, 0xff, &e), -EBADMSG);
+	assert_int_equal(check_tpm_with(7, 0, &e), 0); /* nothing yet */
+	/* Cut off anywhere: nothing outside of it is read. */
+	for (size_t n = 0; n < sizeof(tpm2); n++) {
+		uint8_t *p = malloc(n + 1);
+
+		memcpy(p, tpm2, n);
+		assert_int_not_equal(hv_standby_check_tpm(p, n, NULL), 0);
+		free(p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_device_too_many_is_named),
 		cmocka_unit_test(any_prefix_is_harmless),
 		cmocka_unit_test(lists_differ_by_name),
+		cmocka_unit_test(a_tpm_that_cannot_be_loaded_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

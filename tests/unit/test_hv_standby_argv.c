@@ -161,6 +161,22 @@ static void test_chardev(void **state)
 	middle_is("-audiodev {\"id\":\"a\",\"driver\":\"spice\"}", "-audiodev driver=none,id=a");
 }
 
+/* Whatever socket the peer names, the standby's is a descriptor; and again after a promotion. */
+static void test_tpm(void **state)
+{
+	(void)state;
+	middle_is("-chardev socket,id=c,path=/etc/x,server=on,wait=off -tpmdev "
+		  "emulator,id=t,chardev=c -device tpm-crb,tpmdev=t",
+		  "-chardev backend=socket,id=c,fd=53 -tpmdev emulator,id=t,chardev=c -device "
+		  "tpm-crb,tpmdev=t");
+	assert_true(argv_what.tpm);
+	middle_is("-tpmdev emulator,id=t,chardev=c -chardev backend=socket,id=c,fd=53",
+		  "-tpmdev emulator,id=t,chardev=c -chardev backend=socket,id=c,fd=53");
+	assert_true(argv_what.tpm);
+	middle_is("-chardev socket,id=c,path=/etc/x", "-chardev backend=null,id=c");
+	assert_false(argv_what.tpm);
+}
+
 static void test_net(void **state)
 {
 	(void)state;
@@ -345,7 +361,14 @@ static void test_refused(void **state)
 		"/dev/fdset/1");
 	refused("qemu -add-fd fd=3,set=1 -object rng-random,id=r,filename=/dev/fdset/1", &usual,
 		"/dev/fdset/1");
-	refused("qemu -tpmdev emulator,id=t,chardev=c", &usual, "TPM");
+	refused("qemu -tpmdev passthrough,id=t,path=/dev/tpm0", &usual, "swtpm");
+	refused("qemu -tpmdev emulator,id=t", &usual, "chardev");
+	refused("qemu -tpmdev emulator,id=t,chardev=c,x-program=/x", &usual, "x-program");
+	refused("qemu -tpmdev emulator,id=t,chardev=tv-qmp", &usual, "another id");
+	refused("qemu -tpmdev emulator,id=t,chardev=c -tpmdev emulator,id=u,chardev=d", &usual,
+		"one TPM");
+	refused("qemu -tpmdev emulator,id=t,chardev=c -chardev pipe,id=c,path=/x", &usual,
+		"-chardev pipe");
 	refused("qemu -netdev vhost-user,id=n,chardev=c", &usual, "vhost-user");
 	refused("qemu -netdev socket,id=n,fd=4", &usual, "socket");
 	refused("qemu -object memory-backend-file,id=nv,mem-path=/x,size=1G", &usual,
@@ -418,19 +441,13 @@ static void test_bad_description(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kept),
-		cmocka_unit_test(test_dropped),
-		cmocka_unit_test(test_serial),
-		cmocka_unit_test(test_chardev),
-		cmocka_unit_test(test_net),
-		cmocka_unit_test(test_paths),
-		cmocka_unit_test(test_machine_and_ram),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_places),
-		cmocka_unit_test(test_many_taps),
-		cmocka_unit_test(test_again),
-		cmocka_unit_test(test_other_qemus),
-		cmocka_unit_test(test_bad_description),
+		cmocka_unit_test(test_kept),	    cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_serial),	    cmocka_unit_test(test_chardev),
+		cmocka_unit_test(test_tpm),	    cmocka_unit_test(test_net),
+		cmocka_unit_test(test_paths),	    cmocka_unit_test(test_machine_and_ram),
+		cmocka_unit_test(test_refused),	    cmocka_unit_test(test_places),
+		cmocka_unit_test(test_many_taps),   cmocka_unit_test(test_again),
+		cmocka_unit_test(test_other_qemus), cmocka_unit_test(test_bad_description),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
