@@ -14,7 +14,7 @@ tool=$B/tools/hv_devices
 # Text properties of allowed drivers. A new one must be looked at: does it name a file or a socket of the
 # host? If so, it belongs into hv/standby/allow.c: device_denied, else here.
 harmless='romfile|failover_pair_id|serial|chardev[0-9]*|netdev|mac|port|audiodev|drive|display|masterbus|wwpn|ver|tx|duplex|name|model|vendor|product|tag|hba_serial|device_id|uuid|guid|nqn|osk|mad-chardev|fp_start_macaddr|filter|desc|world'
-harmless+='|addr|nguid|loadparm|bus_type|iothread|iommufd|sriov-pf|memdev|logical_block_size|subsys|fdp.ruhs'
+harmless+='|addr|nguid|loadparm|bus_type|iothread|iommufd|sriov-pf|memdev|logical_block_size|subsys|fdp.ruhs|tpmdev'
 denied=$("$tool" --denied)
 
 # walk QEMU...: its drivers and their text properties
