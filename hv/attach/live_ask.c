@@ -164,15 +164,15 @@ static int ask_devices(struct hv_qmp *q, struct hv_live *out, struct tv_err *e)
 /*
  * Does a property say something about the device that a plain one would not have? Links go to
  * objects, or stay inside the machine. A romfile without a folder is the driver's own, and the
- * default of a bootindex is -1.
+ * default of a bootindex is -1. Of the others a number without a default is what the device has come
+ * to be (the size of a pc-dimm; busnr, from QEMU 10), and cannot be set.
  */
 static bool is_telling(json_t *prop, json_t *v)
 {
 	const char *name = text(prop, "name"), *type = text(prop, "type");
 	json_t *plain = json_object_get(prop, "default-value");
 
-	if (!strncmp(type, CHILD, strlen(CHILD)) || !strcmp(name, "size") ||
-	    !strcmp(name, "attached"))
+	if (!strncmp(type, CHILD, strlen(CHILD)))
 		return false;
 	if (!strncmp(type, "link<", 5))
 		return !strncmp(json_string_value(v) ? json_string_value(v) : "", "/objects/", 9);
@@ -180,7 +180,7 @@ static bool is_telling(json_t *prop, json_t *v)
 		return !json_string_length(v) || strchr(json_string_value(v), '/');
 	if (!strcmp(name, "bootindex"))
 		return json_integer_value(v) >= 0;
-	return plain ? !json_equal(plain, v) : !json_is_string(v) || json_string_length(v);
+	return plain ? !json_equal(plain, v) : json_string_length(v) > 0;
 }
 
 static void add_prop(json_t *props, json_t *dev, const char *name, const char *type, json_t *v)
