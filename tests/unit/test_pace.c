@@ -32,18 +32,40 @@ static void pace_follows_its_mode(void **state)
 	assert_string_equal(pace_mode_name(PACE_KEMARI), "kemari");
 }
 
-/* An outlier moves the mean a little, not the pace for good. */
+/* One flush of seconds moves the mean a little; flushes that stay slow space the pauses. */
 static void pace_mean_forgets(void **state)
 {
 	struct pace p = {.mode = PACE_ADAPTIVE, .epoch_ns = 25 * MS};
 
 	(void)state;
 	pace_captured(&p, 0, 2 * MS);
-	pace_captured(&p, 100 * MS, 82 * MS);
-	assert_in_range(p.pause_ns, 11 * MS, 13 * MS);
-	for (int i = 0; i < 64; i++)
-		pace_captured(&p, (200 + i * 30) * MS, 2 * MS);
+	pace_captured(&p, 100 * MS, 6500 * MS);
 	assert_in_range(p.pause_ns, 2 * MS, 3 * MS);
+	assert_in_range(pace_due_ns(&p, 6601 * MS), 6606 * MS, 6609 * MS);
+	for (int i = 0; i < 64; i++)
+		pace_captured(&p, (7000 + i * 30) * MS, 2 * MS);
+	assert_in_range(p.pause_ns, 2 * MS, 2 * MS + MS / 2);
+	for (int i = 0; i < 64; i++)
+		pace_captured(&p, (9000 + i * 1000) * MS, 300 * MS);
+	assert_in_range(p.pause_ns, 270 * MS, 300 * MS);
+	p.pause_ns = 0;
+	pace_captured(&p, 0, 6500 * MS);
+	assert_int_equal(p.pause_ns, 100 * MS);
+}
+
+/* Where a pause is longer than an epoch is to be, every mode lets the VM run. */
+static void pace_leaves_half(void **state)
+{
+	struct pace p = {.mode = PACE_REMUS, .epoch_ns = 25 * MS, .pause_ns = 80 * MS};
+
+	(void)state;
+	pace_captured(&p, 1000 * MS, 80 * MS);
+	assert_int_equal(pace_due_ns(&p, 0), 1160 * MS);
+	p.mode = PACE_KEMARI;
+	assert_int_equal(pace_due_ns(&p, 1081 * MS), 1160 * MS);
+	assert_int_equal(pace_due_ns(&p, 1170 * MS), 1170 * MS);
+	p.pause_ns = 4 * MS;
+	assert_int_equal(pace_due_ns(&p, 1081 * MS), 1081 * MS);
 }
 
 int main(void)
@@ -51,6 +73,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pace_follows_its_mode),
 		cmocka_unit_test(pace_mean_forgets),
+		cmocka_unit_test(pace_leaves_half),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
