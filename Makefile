@@ -42,7 +42,8 @@ UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
 # tests/tools/lib_*.c are parts of tools, every other file a program.
 TOOL_LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/tools/lib_*.c))
 TOOL_SRC := $(filter-out tests/tools/lib_%,$(wildcard tests/tools/*.c))
-TOOL_BIN := $(TOOL_SRC:tests/tools/%.c=$(B)/tools/%) $(B)/tools/heapguard.so
+PRELOAD_SO := $(patsubst tests/preload/%.c,$(B)/tools/%.so,$(wildcard tests/preload/*.c))
+TOOL_BIN := $(TOOL_SRC:tests/tools/%.c=$(B)/tools/%) $(PRELOAD_SO)
 BENCH_SRC := $(wildcard bench/*.c)
 BENCH_BIN := $(BENCH_SRC:bench/%.c=$(B)/bench/%)
 

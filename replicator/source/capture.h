@@ -47,6 +47,7 @@ struct cap_event {
 	double progress; /* PROGRESS */
 	uint64_t epoch, pages;
 	int64_t pause_start_ns, pause_ns;
+	int64_t stop_ns; /* of pause_ns, until the VM was stopped and its disks flushed */
 	/* NET_HELD: taps to be held below QEMU, or else ports of filters; text says why not taps */
 	struct hv_tap taps[HV_MAX_NICS];
 	struct hv_net_port ports[HV_MAX_NICS];

@@ -48,6 +48,7 @@ struct paused { /* what the epoch's critical section leaves behind */
 	struct slot *slot;
 	uint64_t pages;
 	size_t state_bytes;
+	int64_t stopped_ns; /* when the VM was stopped and its disks flushed */
 	int rc;
 };
 
@@ -101,6 +102,7 @@ static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct paus
 	out->slot->first = true;
 	cap_pausing(c, true);
 	paused = hv_epoch_begin(c->vm, stay, QMP_TIMEOUT_MS);
+	out->stopped_ns = tv_now_ns();
 	out->rc = paused ? paused : take(c, epoch, out);
 	r = cap_end_pause(c, paused, stay && !out->rc);
 	/* Only now: a disk write that waits for a commit could keep QEMU from its monitor. */
@@ -192,6 +194,7 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 	capture_paused(c, o->n, o->cmd == CAP_LAST_EPOCH, &p);
 	c->conf.page->in_pause = c->stopped;
 	ev.pause_ns = tv_now_ns() - ev.pause_start_ns;
+	ev.stop_ns = p.stopped_ns - ev.pause_start_ns;
 	ev.pages = p.pages;
 	if (p.rc == -EALREADY || p.rc == -EAGAIN) {
 		encoder_slot_drop(c->en, p.slot);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SLOW_STOP_NS (20 * TV_NS_PER_MS)
+
 /* ---- counting ---- */
 static void sample(struct src_samples *s, int64_t v)
 {
@@ -46,6 +48,7 @@ void src_count_captured(struct source *s, const struct cap_event *ev)
 		sample(&n->interval, ev->pause_start_ns - n->last_pause_ns);
 	n->last_pause_ns = ev->pause_start_ns;
 	sample(&n->pause, ev->pause_ns);
+	n->stop_ns += (ev->stop_ns - n->stop_ns) / 8;
 	sample(&n->dirty, (int64_t)ev->pages);
 }
 
@@ -122,6 +125,18 @@ static int64_t aged_until_ns(const struct source *s, int64_t now_ns)
 	return since_ns > s->numbers.committed_state_ns ? since_ns : s->numbers.committed_state_ns;
 }
 
+/* QEMU stops a VM within some milliseconds, unless its disks' writes and flushes take longer. */
+static void warn(const struct source *s, char *out, size_t room)
+{
+	tv_copy(out, room, s->watch.warning.text);
+	if (out[0] || !s->disks || s->numbers.stop_ns < SLOW_STOP_NS)
+		return;
+	snprintf(out, room,
+		 "the VM's disks take %.0f ms to flush, at each epoch: the VM is paused for that "
+		 "long, and epochs are spaced by it; look at the storage below %s",
+		 ms(s->numbers.stop_ns), s->job.conf.host);
+}
+
 static void add_session(struct source *s, struct session_stats *st, int64_t now_ns)
 {
 	const struct src_numbers *n = &s->numbers;
@@ -133,7 +148,7 @@ static void add_session(struct source *s, struct session_stats *st, int64_t now_
 	if (s->vm.hung.text[0])
 		tv_copy(st->warning, sizeof(st->warning), s->vm.hung.text);
 	else if (s->p.state == FO_P_PROTECTED)
-		tv_copy(st->warning, sizeof(st->warning), s->watch.warning.text);
+		warn(s, st->warning, sizeof(st->warning));
 	tv_copy(st->qemu, sizeof(st->qemu), s->vm.qemu);
 	st->progress = n->progress;
 	st->epoch_running = s->p.epoch_running;
