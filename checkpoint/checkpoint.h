@@ -277,4 +277,31 @@ void ckpt_sum_reset(struct ckpt_sum *s);
 void ckpt_sum_add(struct ckpt_sum *s, const void *p, size_t n);
 uint64_t ckpt_sum_value(const struct ckpt_sum *s);
 
+/* ---- files that a VM only reads: store.c ---- */
+/*
+ * Of one VM, in the folder of the replicas; each is named after its contents. ckpt_store_find; where
+ * that finds nothing, ckpt_store_add from the end of the part on, and ckpt_store_finish. Calls block.
+ * The folder must exist. -ENOMEM, -ENAMETOOLONG, errors of the folder.
+ */
+struct ckpt_store;
+int ckpt_store_new(const char *dir, const char *vm_id, struct ckpt_room *room,
+		   struct ckpt_store **out) TV_MUST_CHECK;
+/* NULL is allowed. */
+void ckpt_store_free(struct ckpt_store *s);
+/* 1: a file of these contents is this VM's, and was read just now; 0: there is none, but for the
+ * first *part_bytes of it. */
+int ckpt_store_find(struct ckpt_store *s, const char *sha256, uint64_t bytes, uint64_t *part_bytes,
+		    struct tv_err *e) TV_MUST_CHECK;
+/* More of it; offset: the size of the part. -ENOSPC as for a replica (ckpt_room_why). */
+int ckpt_store_add(struct ckpt_store *s, const char *sha256, uint64_t offset, const void *p,
+		   size_t n, struct tv_err *e) TV_MUST_CHECK;
+/* All of it is there. TV_E_CORRUPT: it has other contents, and is removed. */
+int ckpt_store_finish(struct ckpt_store *s, const char *sha256, uint64_t bytes,
+		      struct tv_err *e) TV_MUST_CHECK;
+/* Its path. -ENAMETOOLONG. */
+int ckpt_store_path(const char *dir, const char *vm_id, const char *sha256, char *out,
+		    size_t room) TV_MUST_CHECK;
+/* Removes all others of this VM. */
+void ckpt_store_keep(struct ckpt_store *s, const char *const *sha256, unsigned n);
+
 #endif

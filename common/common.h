@@ -150,6 +150,11 @@ int tv_write_file(const char *path, const void *p, size_t n) TV_MUST_CHECK;
 int tv_sync_folder_of(const char *path) TV_MUST_CHECK;
 /* mkdir -p with mode 0700. */
 int tv_mkdirs(const char *path) TV_MUST_CHECK;
+/* SHA-256 of the first bytes of a file, in lower-case hex. -EIO: it is shorter. Blocks. */
+#define TV_SHA256_ROOM 65
+int tv_sha256(int fd, uint64_t bytes, char out[TV_SHA256_ROOM]) TV_MUST_CHECK;
+/* Is it such a text, and no other? NULL is not. */
+bool tv_is_sha256(const char *text);
 /* Random bytes as lower-case hex; out takes 2 * n + 1. */
 void tv_random_hex(char *out, size_t n);
 /* Starting time of a process in clock ticks since boot (/proc/PID/stat field 22), 0 when gone. */

@@ -21,7 +21,8 @@ static const struct field list[] = {
 };
 const struct fields kept_cost_fields = FIELDS("cost of a stopped QEMU", list);
 
-/* NAME-DISK.raw or NAME.state, as checkpoint/ calls them, of that name and no longer one. */
+/* NAME-DISK.raw, NAME.state or NAME-file-HASH, as checkpoint/ calls them, of that name and no longer
+ * one. */
 static bool is_of(const char *name, const char *file)
 {
 	size_t n = strlen(name);
@@ -30,6 +31,8 @@ static bool is_of(const char *name, const char *file)
 	if (strncmp(file, name, n) != 0)
 		return false;
 	if (!strcmp(p, ".state"))
+		return true;
+	if (!strncmp(p, "-file-", 6))
 		return true;
 	if (*p++ != '-' || !isdigit((unsigned char)*p))
 		return false;

@@ -138,8 +138,19 @@ bool hv_is_kvm(const struct hv_vm *vm);
  *          "bridge":"br0","mtu":1500,"vlans":[{"id":2,"pvid":bool,"untagged":bool}]}],
  *  "disks":[{"name":..,"device":..,"node":..,"file":..,"bytes":N}], "cwd":"/folder/of/qemu",
  * "kvm":bool}. nics[].hub: the backend is reached through a hub; from
- * bridge on only of a tap that is a port of one. */
+ * bridge on only of a tap that is a port of one.
+ * "copies":[{"path":..,"bytes":N,"sha256":..}]: files that the VM reads, of which the backup may want
+ * copies; "drives":[{"device":..,"qdev":..,"node":..,"format":..,"file":..}]: what is in the drives
+ * whose medium can be changed (the last three are missing of an empty one). Reads all of the files. */
 json_t *hv_describe(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+#define HV_MAX_FILES 32
+/* A part of a file in "copies", by its place there: how many bytes, n or up to its end. -ERANGE: past
+ * that; errors of the file. */
+int hv_file_read(struct hv_vm *vm, unsigned file, uint64_t offset, void *p, size_t n,
+		 struct tv_err *e) TV_MUST_CHECK;
+/* Is another medium in a drive, or another size of a disk, than when the VM was described? The
+ * sentence says what has changed. 1, 0 or negative. */
+int hv_media_changed(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- dirty pages ---- */
 struct hv_run { /* a stretch of dirty pages inside one block */

@@ -29,6 +29,10 @@ struct hv_standby_conf {
 	/* Raw images for desc["disks"], in that order; a VM with writable disks needs as many. */
 	const char *const *replicas;
 	unsigned n_replicas;
+	/* Copies of desc["copies"] on this host, in that order, for which it has no such file itself;
+	 * NULL: it has. */
+	const char *const *copies;
+	unsigned n_copies;
 	const char *peer;      /* the host that asks for it, for sentences; may be NULL */
 	const char *media;     /* folders ("/a:/b") of the files that a standby may read */
 	const char *qemu_path; /* folders in which its QEMU is looked for */
@@ -42,6 +46,10 @@ struct hv_standby_conf {
  */
 int hv_standby_start(json_t *desc, const struct hv_standby_conf *conf, struct hv_standby **out,
 		     struct tv_err *e) TV_MUST_CHECK;
+/* Has this host a file of that name and these contents, which a standby may read? Reads all of it.
+ * Of conf only media and host count. */
+bool hv_standby_has_file(const struct hv_standby_conf *conf, const char *path, uint64_t bytes,
+			 const char *sha256);
 /* Direct pointer to a block's memory when it is mapped here (main RAM), else NULL. */
 uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block);
 /* Access to any block; block numbers are those of desc["blocks"]. -ERANGE outside the block. */

@@ -30,6 +30,11 @@ struct hv_pipe {
 	char why[200];
 };
 
+struct hv_file {
+	int fd;
+	uint64_t bytes;
+};
+
 struct hv_vm {
 	struct hv_vm_id id;
 	struct hv_qmp *qmp;
@@ -62,6 +67,12 @@ struct hv_vm {
 	bool mirrors, disk_failed;
 
 	struct hv_watch *watch; /* on its devices (watch.c); NULL before hv_describe */
+	/* files that it only reads, in the order of the description's "copies"; what was in its
+	 * drives when it was described */
+	struct hv_file files[HV_MAX_FILES];
+	unsigned n_files;
+	json_t *drives;
+	char start_dir[4096]; /* that its relative paths are from */
 };
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,14 +64,20 @@ static bool read_rights(pid_t pid, struct rights *r)
 	return true;
 }
 
-static int try_to_open(pid_t pid, const struct rights *r, const char *file)
+static bool become(pid_t pid, const struct rights *r)
 {
 	char root[64];
-	int fd;
 
 	snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
-	if (chroot(root) || chdir("/") || setgroups(r->n_groups, r->groups) ||
-	    setresgid(r->gid, r->gid, r->gid) || setresuid(r->uid, r->uid, r->uid))
+	return !chroot(root) && !chdir("/") && !setgroups(r->n_groups, r->groups) &&
+	       !setresgid(r->gid, r->gid, r->gid) && !setresuid(r->uid, r->uid, r->uid);
+}
+
+static int try_to_open(pid_t pid, const struct rights *r, const char *file)
+{
+	int fd;
+
+	if (!become(pid, r))
 		return NOT_TRIED;
 	fd = open(file, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	return fd >= 0 || errno == EROFS || errno == EBUSY ? CAN_OPEN : CANNOT_OPEN;
@@ -92,4 +99,64 @@ bool hv_can_open(const char *file, void *pid)
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	return !WIFEXITED(status) || WEXITSTATUS(status) != CANNOT_OPEN;
+}
+
+/* In a child: the descriptor, or -errno, goes to out, and stays open until the parent has it. */
+static void open_there(pid_t pid, const struct rights *r, const char *file, int out, int wait)
+{
+	int fd = -EPERM;
+	char byte;
+
+	if (become(pid, r))
+		fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd == -1)
+		fd = -errno;
+	(void)!write(out, &fd, sizeof(fd));
+	(void)!read(wait, &byte, 1);
+	_exit(0);
+}
+
+/* What the child has opened, as a descriptor of this process. */
+static int take(pid_t child, int from)
+{
+	int theirs = -EIO, pidfd, fd;
+
+	if (tv_read_all(from, &theirs, sizeof(theirs)))
+		return -EIO;
+	if (theirs < 0)
+		return theirs;
+	pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+	fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, theirs, 0);
+	if (fd < 0)
+		fd = -errno;
+	tv_close_fd(&pidfd);
+	return fd;
+}
+
+int hv_open_as(const char *file, pid_t pid)
+{
+	int out[2] = {-1, -1}, go[2] = {-1, -1}, fd = -EIO;
+	struct rights r = {0};
+	pid_t child = -1;
+
+	/* Without rights of its own this process cannot open more than its user's. */
+	if (geteuid() != 0) {
+		fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		return fd < 0 ? -errno : fd;
+	}
+	if (read_rights(pid, &r) && !pipe2(out, O_CLOEXEC) && !pipe2(go, O_CLOEXEC))
+		child = fork();
+	if (!child) {
+		close(go[1]);
+		open_there(pid, &r, file, out[1], go[0]);
+	}
+	tv_close_fd(&out[1]);
+	if (child > 0)
+		fd = take(child, out[0]);
+	tv_close_fd(&go[1]);
+	tv_close_fd(&go[0]);
+	tv_close_fd(&out[0]);
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	return fd;
 }

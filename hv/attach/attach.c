@@ -16,6 +16,7 @@
  * Any failure takes the same way back as hv_detach.
  */
 #include "hv/attach/attach_int.h"
+#include "hv/attach/files.h"
 #include "hv/attach/check.h"
 #include "hv/attach/as_qemu.h"
 #include "hv/dirty/dirty.h"
@@ -322,6 +323,8 @@ int hv_detach(struct hv_vm *vm)
 		hv_qmp_close(vm->qmp);
 	hv_state_teardown(vm);
 	hv_watch_end(vm);
+	hv_files_close(vm);
+	json_decref(vm->drives);
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		tv_close_fd(&vm->drain_fds[i]);
 	tv_close_fd(&vm->pidfd);

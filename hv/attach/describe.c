@@ -2,6 +2,7 @@
 /* What the backup has to know to start the same machine. */
 #include "hv/attach/describe.h"
 #include "hv/attach/attach_int.h"
+#include "hv/attach/files.h"
 #include "hv/attach/live.h"
 
 #include <errno.h>
@@ -150,6 +151,29 @@ static bool is_one_of(const char *arg, const char *const *list, size_t n)
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
+/* Of options that are not about images. A plain name is QEMU's own firmware, unless it is a file. */
+static const char *const read_files[] = {"kernel", "initrd", "bios", "dtb", "shim", "option-rom"};
+static const char *const read_keys[] = {"file", "romfile", "path", "data"};
+static const char *const read_keyed[] = {"device", "acpitable", "smbios", "fw_cfg", "nic"};
+
+void hv_describe_read_files(char *const *argv, const char *cwd, json_t *files)
+{
+	char v[PATH_MAX];
+
+	for (unsigned i = 1; argv[i] && argv[i + 1]; i++) {
+		if (is_one_of(argv[i], read_files, COUNT(read_files))) {
+			add_file(files, cwd, argv[++i]);
+			continue;
+		}
+		if (!is_one_of(argv[i], read_keyed, COUNT(read_keyed)))
+			continue;
+		i++;
+		for (size_t k = 0; k < COUNT(read_keys); k++)
+			if (hv_opt_get(argv[i], NULL, read_keys[k], v, sizeof(v)))
+				add_file(files, cwd, v);
+	}
+}
+
 void hv_describe_files(char *const *argv, const char *cwd, json_t *files)
 {
 	char v[PATH_MAX];
@@ -190,6 +214,32 @@ char *hv_describe_arg(const char *option, const char *arg)
 	out = hv_keyval_print(&kv);
 	hv_keyval_dispose(&kv);
 	return out;
+}
+
+/* What is in its drives now, and the files that it reads. */
+static int add_media(struct hv_vm *vm, char *const *argv, const char *cwd, json_t *desc,
+		     struct tv_err *e)
+{
+	json_t *block = NULL, *paths = json_array(), *copies;
+	int rc = hv_qmp_cmd(vm->qmp, "query-block", NULL, &block, HV_CMD_MS, e);
+
+	if (rc) {
+		json_decref(paths);
+		return rc;
+	}
+	tv_copy(vm->start_dir, sizeof(vm->start_dir), cwd);
+	json_decref(vm->drives);
+	vm->drives = hv_drives_of(block, cwd);
+	hv_describe_read_files(argv, cwd, paths);
+	hv_read_only_images(block, cwd, paths);
+	copies = hv_files_open(vm, paths, e);
+	json_decref(paths);
+	json_decref(block);
+	if (!copies)
+		return -ENOTSUP;
+	json_object_set(desc, "drives", vm->drives);
+	json_object_set_new(desc, "copies", copies);
+	return 0;
 }
 
 /* Its relative paths are from the folder in which its monitor's socket was made. */
@@ -291,7 +341,8 @@ json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 		json_sprintf("%u.%u.%u", vm->qemu.major, vm->qemu.minor, vm->qemu.micro));
 	add_blocks(vm, desc);
 	add_disks(vm, desc);
-	if (add_machine(vm, desc, e) || add_nics(vm, argv.w, desc, e)) {
+	if (add_machine(vm, desc, e) || add_nics(vm, argv.w, desc, e) ||
+	    add_media(vm, argv.w, cwd, desc, e)) {
 		json_decref(desc);
 		desc = NULL;
 	}

@@ -100,7 +100,7 @@ static const struct hv_event_rule events[] = {
 	{"BLOCK_JOB_*", HV_EV_OTHER, false, "of our mirrors: one that fails ends the session"},
 	{"JOB_STATUS_CHANGE", HV_EV_OTHER, false, "likewise"},
 	{"DEVICE_DELETED", HV_EV_OTHER, false, "the set of devices is compared with each epoch"},
-	{"DEVICE_TRAY_MOVED", HV_EV_OTHER, false, "of a medium"},
+	{"DEVICE_TRAY_MOVED", HV_EV_MEDIA, false, "what is in the drives is compared"},
 	{"MEMORY_FAILURE", HV_EV_OTHER, false, "a hardware fault"},
 	{"COLO_EXIT", HV_EV_STATE, true, ""},
 	{"TWINVM_EVENTS_LOST", HV_EV_LOST, true, "our own: more came than could be kept"},

@@ -19,6 +19,7 @@
 
 #define MAX_DEPTH 16
 #define BACKLOG 1
+#define MAX_SHARED 100000
 
 /* ---- the run directory ---- */
 
@@ -100,7 +101,8 @@ void hv_host_let_pass(const char *dir)
 
 /* ---- images ---- */
 
-static int give(const char *path, const struct hv_host_user *u)
+/* links: how many names it may have. */
+static int give(const char *path, const struct hv_host_user *u, mode_t mode, nlink_t links)
 {
 	TV_CLOSE int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), dir = -1;
 	struct stat st, folder;
@@ -113,16 +115,16 @@ static int give(const char *path, const struct hv_host_user *u)
 	if (dir < 0 || fstat(dir, &folder))
 		return -errno;
 	/* A second name of somebody else's file is not ours to give away. */
-	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != folder.st_uid)
+	if (!S_ISREG(st.st_mode) || st.st_nlink > links || st.st_uid != folder.st_uid)
 		return -EPERM;
-	if (st.st_gid == u->gid && (st.st_mode & 0777) == 0660)
+	if (st.st_gid == u->gid && (st.st_mode & 0777) == mode)
 		return 0;
-	return fchown(fd, (uid_t)-1, u->gid) || fchmod(fd, 0660) ? -errno : 0;
+	return fchown(fd, (uid_t)-1, u->gid) || fchmod(fd, mode) ? -errno : 0;
 }
 
 int hv_host_give_image(const char *path, const struct hv_host_user *u, struct tv_err *e)
 {
-	int rc = give(path, u);
+	int rc = give(path, u, 0660, 1);
 
 	if (rc)
 		return tv_fail(e, rc, "cannot give the image %s to the group of user %s: %s", path,
@@ -133,6 +135,19 @@ int hv_host_give_image(const char *path, const struct hv_host_user *u, struct tv
 			    "everybody pass through each folder above it (chmod o+x), or name "
 			    "another 'replica_dir'",
 			    u->name, path, tv_strerror(rc))
+		  : 0;
+}
+
+/* VMs with one file share it: each has a name for it. All of them belong to the folder's owner. */
+int hv_host_give_copy(const char *path, const struct hv_host_user *u, struct tv_err *e)
+{
+	int rc = give(path, u, 0440, MAX_SHARED);
+
+	if (!rc)
+		rc = hv_host_user_try(u, path, O_RDONLY);
+	return rc ? tv_fail(e, rc,
+			    "cannot give the copy %s of a file to user %s, who runs standbys: %s",
+			    path, u->name, tv_strerror(rc))
 		  : 0;
 }
 

@@ -20,6 +20,9 @@ void hv_host_let_pass(const char *dir);
  */
 int hv_host_give_image(const char *path, const struct hv_host_user *u,
 		       struct tv_err *e) TV_MUST_CHECK;
+/* The same for a file that is only read, and that several VMs may share. */
+int hv_host_give_copy(const char *path, const struct hv_host_user *u,
+		      struct tv_err *e) TV_MUST_CHECK;
 /* The monitor's socket, listened on: root's, who alone connects. */
 int hv_host_listen(const char *path, int *fd, struct tv_err *e) TV_MUST_CHECK;
 

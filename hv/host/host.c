@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define KILL_MS 10000
+#define COPY_MARK "-file-" /* checkpoint/store.c */
 
 static int take_conf(struct hv_host *h, const struct hv_host_conf *c, struct tv_err *e)
 {
@@ -81,6 +82,35 @@ static int run_qemu(void *arg, const char *binary, struct hv_qemu *out, json_t *
 	return hv_qemu_run(binary, name, out, machines, e);
 }
 
+/* NAME-file-SHA256, where NAME is this VM's here. */
+static bool is_copy(const struct hv_host *h, const char *name)
+{
+	const char *id = hv_host_name(h->dir);
+	size_t n = strlen(id);
+
+	return !strncmp(name, id, n) && !strncmp(name + n, COPY_MARK, strlen(COPY_MARK)) &&
+	       tv_is_sha256(name + n + strlen(COPY_MARK));
+}
+
+static int give_copy(struct hv_host *h, const char *name, struct tv_err *e)
+{
+	char path[sizeof(h->replica_dir) + sizeof(h->copies[0])];
+	int rc;
+
+	if (!is_copy(h, name) || !h->replica_dir[0])
+		return tv_fail(e, -EINVAL, "%.100s is no copy of a file of this VM", name);
+	snprintf(path, sizeof(path), "%s/%s", h->replica_dir, name);
+	rc = hv_host_give_copy(path, &h->user, e);
+	for (unsigned i = 0; i < h->n_copies && !rc; i++)
+		if (!strcmp(h->copies[i], name))
+			return 0;
+	if (!rc && (h->n_copies == HV_MAX_FILES ||
+		    !tv_copy(h->copies[h->n_copies], sizeof(h->copies[0]), name)))
+		return tv_fail(e, -EINVAL, "the VM reads more than %d files", HV_MAX_FILES);
+	h->n_copies += !rc;
+	return rc;
+}
+
 static int check(void *arg, const struct hv_host_file *f, struct tv_err *e)
 {
 	struct hv_host *h = arg;
@@ -90,6 +120,8 @@ static int check(void *arg, const struct hv_host_file *f, struct tv_err *e)
 
 	if (f->what == HV_HOST_KVM)
 		return hv_host_user_kvm(&u, e);
+	if (f->what == HV_HOST_COPY)
+		return give_copy(h, f->path, e);
 	rc = hv_host_user_try(&u, f->path,
 			      O_RDONLY | (f->what == HV_HOST_FOLDER ? O_DIRECTORY : 0));
 	gethostname(name, sizeof(name) - 1);

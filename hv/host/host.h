@@ -78,8 +78,8 @@ struct hv_host_start {
 };
 /* A file that QEMU is to open. */
 struct hv_host_file {
-	enum { HV_HOST_FILE, HV_HOST_FOLDER, HV_HOST_KVM } what;
-	char path[1024]; /* "": /dev/kvm */
+	enum { HV_HOST_FILE, HV_HOST_FOLDER, HV_HOST_COPY, HV_HOST_KVM } what;
+	char path[1024]; /* "": /dev/kvm; of a copy its name in replica_dir */
 };
 /* What came of it. */
 struct hv_host_qemu {
@@ -98,7 +98,9 @@ struct hv_host_ops {
 	/* Runs that QEMU without a machine, and asks it what it can do: as hv_qemu_run. */
 	int (*qemu)(void *arg, const char *binary, struct hv_qemu *out, json_t **machines,
 		    struct tv_err *e) TV_MUST_CHECK;
-	/* Can QEMU's user open it? The sentence names the user, the host and the remedy. */
+	/* Can QEMU's user open it? The sentence names the user, the host and the remedy. A copy
+	 * (NAME-file-SHA256, NAME as for images) is given to that user, for reading, by the QEMUs
+	 * that are started from now on. */
 	int (*check)(void *arg, const struct hv_host_file *f, struct tv_err *e) TV_MUST_CHECK;
 	/* Starts QEMU; what an earlier one left in the run directory is removed before. When it
 	 * fails, nothing runs. */

@@ -22,6 +22,8 @@ struct hv_host {
 	int ram_fd;				    /* its main memory; stays for the next one */
 	struct hv_host_port taps[HV_HOST_MAX_TAPS]; /* its */
 	unsigned n_taps;
+	char copies[HV_MAX_FILES][160]; /* names in replica_dir, that it may read */
+	unsigned n_copies;
 };
 
 /* hv_host_ops.start; arg is the struct hv_host. */

@@ -24,7 +24,7 @@
 #define MOUNTINFO "/proc/self/mountinfo"
 #define KILL_MS 10000
 #define MAX_FDS (HV_HOST_FD_TPM - HV_HOST_FD_QMP + 1)
-#define MAX_OPEN (HV_MAX_DISKS + 1 + MAX_MEDIA)
+#define MAX_OPEN (HV_MAX_DISKS + HV_MAX_FILES + 1 + MAX_MEDIA)
 #define MAX_MEDIA 16
 #define PATH_BYTES 512
 /* QEMU itself, its translated code (up to 1 GiB), the buffers of its disks and its network. */
@@ -99,6 +99,15 @@ static int give_images(struct launch *l, struct tv_err *e)
 	return rc;
 }
 
+/* They were checked before (host.c). */
+static void open_copies(struct launch *l)
+{
+	const struct hv_host *h = l->h;
+
+	for (unsigned i = 0; i < h->n_copies; i++)
+		snprintf(l->open[l->n_open++], PATH_BYTES, "%s/%s", h->replica_dir, h->copies[i]);
+}
+
 /* Media that lie inside one of the folders that are closed otherwise. */
 static void open_media(struct launch *l)
 {
@@ -124,6 +133,7 @@ static int make_cage(struct launch *l, struct tv_err *e)
 	c.closed[1] = h->state_dir[0] ? h->state_dir : NULL;
 	c.closed[2] = h->replica_dir[0] ? h->replica_dir : NULL;
 	snprintf(l->open[l->n_open++], PATH_BYTES, "%s/" HV_HOST_FOLDER_NAME, h->dir);
+	open_copies(l);
 	open_media(l);
 	for (c.n_open = 0; c.n_open < l->n_open; c.n_open++)
 		open[c.n_open] = l->open[c.n_open];

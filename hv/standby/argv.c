@@ -48,6 +48,7 @@ static void rewrite_all(struct hv_rewrite *rw, char *const *argv, unsigned argc)
 static void append_ours(struct hv_rewrite *rw)
 {
 	hv_rw_disks_finish(rw);
+	hv_rw_drives_finish(rw);
 	hv_rw_ram_finish(rw);
 	if (rw->qemu->send_configuration) {
 		hv_rw_put(rw, "-global");

@@ -147,6 +147,7 @@ static int check_files(json_t *desc, const struct hv_standby_conf *conf, json_t 
 		       struct tv_err *e)
 {
 	struct hv_host_file f = {.what = HV_HOST_KVM};
+	const char *path;
 	json_t *v;
 	size_t i;
 	int rc = 0;
@@ -158,13 +159,29 @@ static int check_files(json_t *desc, const struct hv_standby_conf *conf, json_t 
 
 		if (rc)
 			return rc;
+		path = json_string_value(json_object_get(v, "path"));
 		f.what = !strcmp(kind, HV_MEDIA_FOLDER) ? HV_HOST_FOLDER : HV_HOST_FILE;
-		if (!tv_copy(f.path, sizeof(f.path), json_string_value(json_object_get(v, "path"))))
+		if (json_is_true(json_object_get(v, "copy"))) {
+			f.what = HV_HOST_COPY; /* its name in the folder of replicas */
+			path = strrchr(path, '/') + 1;
+		}
+		if (!tv_copy(f.path, sizeof(f.path), path))
 			return tv_fail(e, -ENAMETOOLONG, "the name of a file is too long: %.200s",
 				       f.path);
 		rc = conf->host->check(conf->host_arg, &f, e);
 	}
 	return rc;
+}
+
+bool hv_standby_has_file(const struct hv_standby_conf *conf, const char *path, uint64_t bytes,
+			 const char *sha256)
+{
+	struct hv_host_file f = {.what = HV_HOST_FILE};
+	struct tv_err e;
+
+	return tv_copy(f.path, sizeof(f.path), path) &&
+	       hv_media_has(path, conf->media ? conf->media : "", bytes, sha256) &&
+	       !conf->host->check(conf->host_arg, &f, &e);
 }
 
 int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, json_t *files,

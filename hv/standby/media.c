@@ -156,6 +156,30 @@ static int check_file(const char *path, const char *kind, const char *folders, c
 	return check_opened(fd, path, kind, peer, e);
 }
 
+/* A copy that this host made for the VM; its name has nothing of the peer's. */
+static int check_copy(const char *path, const char *kind, const char *peer, struct tv_err *e)
+{
+	TV_CLOSE int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return tv_fail(e, -errno, "the copy %s of a file of the VM: %s", path,
+			       strerror(errno));
+	return check_opened(fd, path, kind, peer, e);
+}
+
+bool hv_media_has(const char *path, const char *folders, uint64_t bytes, const char *sha256)
+{
+	char real[PATH_MAX], found[TV_SHA256_ROOM];
+	TV_CLOSE int fd = -1;
+	struct stat st;
+
+	if (!realpath(path, real) || !is_below_any(real, folders))
+		return false;
+	fd = open(real, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC);
+	return fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size == bytes &&
+	       !tv_sha256(fd, bytes, found) && !strcmp(found, sha256);
+}
+
 int hv_media_check(json_t *files, const char *folders, const char *peer, struct tv_err *e)
 {
 	json_t *file;
@@ -163,8 +187,12 @@ int hv_media_check(json_t *files, const char *folders, const char *peer, struct 
 	int rc = 0;
 
 	json_array_foreach(files, i, file) {
-		rc = check_file(json_string_value(json_object_get(file, "path")),
-				json_string_value(json_object_get(file, "kind")), folders, peer, e);
+		const char *path = json_string_value(json_object_get(file, "path"));
+		const char *kind = json_string_value(json_object_get(file, "kind"));
+
+		rc = json_is_true(json_object_get(file, "copy"))
+			     ? check_copy(path, kind, peer, e)
+			     : check_file(path, kind, folders, peer, e);
 		if (rc)
 			break;
 	}

@@ -16,9 +16,13 @@
 /*
  * Checks each file of a list: a regular file (or folder), readable, and below one of folders
  * ("/a:/b"), links resolved; an image names no other file in its head. peer: the host that asks
- * for it, for the sentence. TV_E_REFUSED, -ENOTSUP when it is not there.
+ * for it, for the sentence. Of a copy, which this host has made ("copy": true), only what is in it
+ * counts. TV_E_REFUSED, -ENOTSUP when it is not there.
  */
 int hv_media_check(json_t *files, const char *folders, const char *peer,
 		   struct tv_err *e) TV_MUST_CHECK;
+/* Has this host an ordinary file of that name, below one of folders, with these contents? Reads all of
+ * it. */
+bool hv_media_has(const char *path, const char *folders, uint64_t bytes, const char *sha256);
 
 #endif

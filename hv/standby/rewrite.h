@@ -8,6 +8,7 @@
 #include "hv/standby/standby_int.h"
 
 #define HV_REWRITE_NAMES 64
+#define HV_MAX_DRIVES 32
 
 /*
  * One rewriting. After a failure rc is set, e says why, and everything that follows does nothing,
@@ -32,7 +33,9 @@ struct hv_rewrite {
 	char *names[HV_REWRITE_NAMES]; /* used inside the standby's own folder */
 	unsigned n_names, n_queues;
 	bool disk_found[HV_MAX_DISKS];
-	json_t *files; /* that the standby will read: hv_media_check */
+	bool drive_found[HV_MAX_DRIVES]; /* of desc["drives"] */
+	unsigned n_nameless;		 /* -device without an id, so far */
+	json_t *files;			 /* that the standby will read: hv_media_check */
 	int rc;
 	struct tv_err *e;
 };
@@ -100,6 +103,16 @@ void hv_rw_disks_finish(struct hv_rewrite *rw);
 hv_rw_make hv_rw_media_drive, hv_rw_media_node, hv_rw_media_short;
 /* Is a key of -drive about the device, and not about the image? */
 bool hv_rw_drive_key(const char *key);
+
+/* ---- rewrite_drive.c ---- */
+/* Puts what is in the drive of an option now in the place of its file; an empty drive has none. */
+void hv_rw_drive_now(struct hv_rewrite *rw, const char *option, struct hv_keyval *kv);
+/* The same for a -device: its node is replaced where another one is in it; called once for each. */
+void hv_rw_device_now(struct hv_rewrite *rw, struct hv_keyval *kv);
+/* Was that node in a drive when the VM started, and is not any more? */
+bool hv_rw_is_old_medium(struct hv_rewrite *rw, const char *node);
+/* Options for what is in QEMU's own drives; fails for a medium that has no drive. */
+void hv_rw_drives_finish(struct hv_rewrite *rw);
 
 /* ---- rewrite_net.c ---- */
 /* -netdev, -nic and -net. */

@@ -74,6 +74,7 @@ void hv_rw_device(struct hv_rewrite *rw, const char *option, const char *arg)
 	if (!driver) {
 		hv_rw_deny(rw, NULL, "%s %.200s without a driver", option, arg);
 	} else if (is_driver_ok(rw, option, driver)) {
+		hv_rw_device_now(rw, &kv);
 		device_json(rw, option, driver, kv.json);
 		device_pairs(rw, option, driver, &kv);
 		hv_rw_put_keyval(rw, option, &kv);

@@ -129,7 +129,7 @@ struct node {
 	char name[64];
 	char refs[MAX_REFS][64];
 	unsigned n_refs;
-	bool disk, doomed, needed;
+	bool disk, doomed, needed; /* disk: or a medium that was taken out */
 };
 struct nodes {
 	unsigned n;
@@ -189,7 +189,7 @@ static void collect(struct hv_rewrite *rw, struct nodes *all)
 		json_refs(n, kv.json, 0);
 		for (unsigned k = 0; k < kv.n; k++)
 			add_ref(n, kv.pairs[k].key, kv.pairs[k].value);
-		n->disk = is_disk_node(rw, n->name);
+		n->disk = is_disk_node(rw, n->name) || hv_rw_is_old_medium(rw, n->name);
 		all->n++;
 		hv_keyval_dispose(&kv);
 	}
@@ -274,14 +274,15 @@ static bool replace_blockdev(struct hv_rewrite *rw, const char *arg)
 	struct hv_keyval kv;
 	bool gone;
 
-	if (!json_array_size(json_object_get(rw->desc, "disks")))
+	if (!json_array_size(json_object_get(rw->desc, "disks")) &&
+	    !json_array_size(json_object_get(rw->desc, "drives")))
 		return false;
 	if (!hv_rw_parse(rw, &kv, "blockdev", arg, NULL))
 		return true;
 	name = hv_keyval_get(&kv, "node-name");
 	if (name)
 		image = replica_of(rw, NULL, name, NULL);
-	gone = !image && name && is_left_behind(rw, name);
+	gone = !image && name && (hv_rw_is_old_medium(rw, name) || is_left_behind(rw, name));
 	if (image)
 		put_raw_node(rw, &kv, name, image);
 	hv_keyval_dispose(&kv);

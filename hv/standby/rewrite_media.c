@@ -57,9 +57,11 @@ static const char *kind_of(struct hv_rewrite *rw, struct hv_keyval *kv, const ch
 
 static void put_drive(struct hv_rewrite *rw, const char *option, struct hv_keyval *kv)
 {
-	const char *file = hv_keyval_get(kv, "file"), *kind;
 	TV_FREE char *path = NULL;
+	const char *file, *kind;
 
+	hv_rw_drive_now(rw, option, kv);
+	file = hv_keyval_get(kv, "file");
 	for (unsigned i = 0; i < kv->n; i++)
 		if (!hv_rw_drive_key(kv->pairs[i].key) && strcmp(kv->pairs[i].key, "file") &&
 		    strcmp(kv->pairs[i].key, "format"))

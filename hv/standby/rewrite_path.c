@@ -6,14 +6,38 @@
  */
 #include "hv/standby/rewrite.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* This host's copy of a file of the primary's; NULL: the file of that name here is meant. */
+static const char *copy_of(struct hv_rewrite *rw, const char *path)
+{
+	json_t *file;
+	size_t i;
+
+	json_array_foreach(json_object_get(rw->desc, "copies"), i, file) {
+		const char *p = json_string_value(json_object_get(file, "path"));
+
+		if (p && !strcmp(p, path))
+			return i < rw->conf->n_copies ? rw->conf->copies[i] : NULL;
+	}
+	return NULL;
+}
 
 char *hv_rw_media(struct hv_rewrite *rw, const char *path, const char *kind)
 {
 	char *full = hv_rw_path(rw, path);
+	const char *copy = full ? copy_of(rw, full) : NULL;
 
-	if (full && *full != '/') {
+	if (copy) {
+		free(full);
+		full = strdup(copy);
+		if (!full ||
+		    json_array_append_new(rw->files, json_pack("{s:s, s:s, s:b}", "path", copy,
+							       "kind", kind, "copy", 1)))
+			hv_rw_fail(rw, -ENOMEM, "no memory for the standby's command line");
+	} else if (full && *full != '/') {
 		hv_rw_deny(rw, "use a file below the folders of 'media'", "the file %.300s", path);
 	} else if (full && json_array_append_new(rw->files, json_pack("{s:s, s:s}", "path", full,
 								      "kind", kind))) {

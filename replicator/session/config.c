@@ -60,6 +60,7 @@ static const struct key keys[] = {
 	N("epoch_ms", epoch_ms, 1, 60000),
 	M("staging_mib", staging_bytes, 2, 65536),
 	M("cache_mib", cache_bytes, 0, 65536),
+	M("files_mib", files_bytes, 0, 1 << 24),
 	M("spool_mib", spool_bytes, 1, 1 << 24),
 	M("reserve_mib", reserve_bytes, 0, 1 << 24),
 };
@@ -228,6 +229,7 @@ static void set_defaults(struct config *c, const char *path)
 			     .reprotect = true,
 			     .staging_bytes = 64u << 20,
 			     .cache_bytes = 32u << 20,
+			     .files_bytes = UINT64_C(16) << 30,
 			     .spool_bytes = UINT64_C(16) << 30,
 			     .reserve_bytes = UINT64_C(512) << 20};
 	tv_copy(c->path, sizeof(c->path), path);

@@ -60,6 +60,7 @@ struct config {
 	bool reprotect; /* find a new backup automatically, after a failover or for a lost one */
 	uint64_t staging_bytes;
 	uint64_t cache_bytes;
+	uint64_t files_bytes; /* copies of files that one VM only reads, on the backup */
 	uint64_t spool_bytes;
 	uint64_t reserve_bytes;
 	struct config_peer peers[CONFIG_MAX_PEERS];

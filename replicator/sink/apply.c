@@ -34,6 +34,9 @@ struct apply {
 	struct ckpt_dec *dec;
 	struct ckpt_rep *rep; /* NULL: no writable disks */
 	struct ckpt_room *room;
+	json_t *desc;	       /* until the standby has started */
+	struct copies *copies; /* of files; NULL: not opened */
+	bool started;
 	const char *replicas[CKPT_MAX_DISKS];
 	int pidfd;
 	bool failed;
@@ -119,23 +122,18 @@ static int new_decoder(struct apply *a, struct tv_err *e)
 	return rc ? tv_fail(e, rc, "decoder: %s", tv_strerror(rc)) : 0;
 }
 
-static int start(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
+/* With all files at hand. */
+static int start_standby(struct apply *a, struct apply_answer *ans)
 {
-	json_error_t je;
-	json_t *desc = json_loadb((const char *)w->data, w->n, 0, &je);
-	int rc;
+	int rc = start_disks(a, a->desc, ans);
 
-	if (!desc)
-		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s",
-			       je.text);
-	rc = make_room(a, &ans->e);
 	if (!rc)
-		rc = start_disks(a, desc, ans);
-	if (!rc)
-		rc = hv_standby_start(desc, &a->conf.standby, &a->sb, &ans->e);
-	json_decref(desc);
+		rc = hv_standby_start(a->desc, &a->conf.standby, &a->sb, &ans->e);
+	json_decref(a->desc);
+	a->desc = NULL;
 	if (rc)
 		return rc;
+	a->started = true;
 	hv_standby_id(a->sb, &ans->vm);
 	rc = new_decoder(a, &ans->e);
 	if (rc)
@@ -147,6 +145,46 @@ static int start(struct apply *a, const struct apply_work *w, struct apply_answe
 			       strerror(errno));
 	ans->pidfd = a->pidfd;
 	return 0;
+}
+
+/* The standby's QEMU reads files as it starts: they come first. */
+static int next_file(struct apply *a, struct apply_answer *ans)
+{
+	int rc = copies_next(a->copies, &ans->want, &ans->e);
+
+	ans->kind = rc > 0 ? APPLY_WANT : APPLY_START;
+	if (rc)
+		return rc > 0 ? 0 : rc;
+	return start_standby(a, ans);
+}
+
+static int start(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
+{
+	struct copies_conf conf = {.dir = a->conf.replica_dir,
+				   .vm_id = a->conf.standby.vm_id,
+				   .limit_bytes = a->conf.files_bytes,
+				   .standby = &a->conf.standby};
+	json_error_t je;
+	int rc;
+
+	a->desc = json_loadb((const char *)w->data, w->n, 0, &je);
+	if (!a->desc)
+		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s",
+			       je.text);
+	rc = make_room(a, &ans->e);
+	conf.room = a->room;
+	if (!rc)
+		rc = copies_open(a->desc, &conf, &a->copies, &ans->e);
+	return rc ? rc : next_file(a, ans);
+}
+
+static int file_data(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
+{
+	int rc = a->copies && a->desc
+			 ? copies_add(a->copies, w->data, w->n, &ans->e)
+			 : tv_fail(&ans->e, TV_E_PROTOCOL, "a file came that was not asked for");
+
+	return rc == 1 ? next_file(a, ans) : rc;
 }
 
 /* As much as one message holds. One at a time, so that neither memory nor heartbeats wait long. */
@@ -239,6 +277,10 @@ static void end_disks(struct apply *a, const struct apply_work *w, const struct 
 	int rc = 0;
 
 	a->answer(ans, a->arg);
+	/* Of a VM that was refused nothing stays; else the next session has use for them. */
+	if (w->kind == APPLY_KILL && a->copies &&
+	    (w->epoch || (!a->started && a->failed && copies_are_new(a->copies))))
+		copies_remove(a->copies);
 	if (!a->rep)
 		return;
 	if (w->kind == APPLY_PROMOTE)
@@ -308,6 +350,10 @@ static int run(struct apply *a, const struct apply_work *w, struct apply_answer 
 	switch (w->kind) {
 	case APPLY_START:
 		return start(a, w, ans);
+	case APPLY_FILE:
+		return file_data(a, w, ans);
+	case APPLY_WANT:
+		return 0;
 	case APPLY_HASH:
 		return hash_some(a, ans);
 	case APPLY_SYNC:
@@ -344,7 +390,7 @@ void apply_run(struct apply *a, const struct apply_work *w)
 		a->why = ans.e;
 	}
 	/* END, PROMOTE and KILL have answered their success themselves, as early as they could. */
-	if (ans.rc || w->kind == APPLY_START || w->kind == APPLY_HASH)
+	if (ans.rc || w->kind == APPLY_START || w->kind == APPLY_HASH || ans.kind != w->kind)
 		a->answer(&ans, a->arg);
 }
 
@@ -363,6 +409,8 @@ void apply_free(struct apply *a)
 		return;
 	ckpt_rep_free(a->rep);
 	ckpt_dec_free(a->dec);
+	copies_free(a->copies);
+	json_decref(a->desc);
 	ckpt_room_free(a->room);
 	tv_close_fd(&a->pidfd);
 	free(a);

@@ -9,11 +9,14 @@
 
 #include "common/common.h"
 #include "hv/hv_standby.h"
+#include "replicator/sink/copies.h"
 
 enum apply_kind {
-	APPLY_START,	/* text: description -> START; first of all, once */
-	APPLY_HASH,	/* the next hashes of what the disks' images hold -> HASH */
-	APPLY_SYNC,	/* bytes of the first copy; answered only when it fails */
+	APPLY_START, /* text: description -> WANT or START; first of all, once */
+	APPLY_FILE, /* bytes of the part that was wanted -> when they are complete, WANT or START */
+	APPLY_WANT, /* only an answer: a part of a file is wanted */
+	APPLY_HASH, /* the next hashes of what the disks' images hold -> HASH */
+	APPLY_SYNC, /* bytes of the first copy; answered only when it fails */
 	APPLY_SYNC_END, /* sums; the first copy must be whole; answered only when it is not */
 	APPLY_BEGIN,	/* epoch */
 	APPLY_EPOCH,	/* bytes of the epoch; answered only when it fails */
@@ -49,11 +52,13 @@ struct apply_answer {
 	unsigned disk;
 	uint64_t first;
 	bool last;
+	struct copies_want want; /* WANT */
 };
 struct apply_conf {
 	struct hv_standby_conf standby; /* but for its replicas */
 	const char *replica_dir, *session;
 	const char *spool_dir;
+	uint64_t files_bytes; /* most that copies of files may have */
 	uint64_t spool_bytes,
 		reserve_bytes;	 /* reserve: of a twentieth of the file system at most */
 	const uint8_t *hash_key; /* of the primary, or NULL; must stay */

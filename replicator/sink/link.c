@@ -61,11 +61,25 @@ static void on_frame(struct sink *s, const Twinvm__Frame *f)
 		sink_violation(s, "malformed network frame (%zu bytes)", f->data.len);
 }
 
-/* Before the Welcome a Hello is due; a Bye may come at any time. */
+/* No more than was asked for. */
+static void on_file_data(struct sink *s, const Twinvm__FileData *f)
+{
+	if (f->generation != s->b.generation || !f->data.len || f->data.len > s->file_bytes) {
+		sink_violation(s, "%zu bytes of a file came, where %llu were asked for",
+			       f->data.len, (unsigned long long)s->file_bytes);
+		return;
+	}
+	s->file_bytes -= f->data.len;
+	s->rx_bytes += f->data.len;
+	sink_post(s, APPLY_FILE, f->data.data, f->data.len, 0, NULL);
+}
+
+/* Before the Welcome a Hello is due, or what was asked for; a Bye may come at any time. */
 static bool is_too_early(const struct sink *s, const Twinvm__Control *m)
 {
 	return !s->b.welcomed && m->msg_case != TWINVM__CONTROL__MSG_HELLO &&
-	       m->msg_case != TWINVM__CONTROL__MSG_BYE;
+	       m->msg_case != TWINVM__CONTROL__MSG_BYE &&
+	       !(s->file_bytes && m->msg_case == TWINVM__CONTROL__MSG_FILE_DATA);
 }
 
 static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t now_ns, void *arg)
@@ -103,6 +117,9 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		return;
 	case TWINVM__CONTROL__MSG_FRAME:
 		on_frame(s, m->frame);
+		return;
+	case TWINVM__CONTROL__MSG_FILE_DATA:
+		on_file_data(s, m->file_data);
 		return;
 	default:
 		sink_violation(s, "unexpected message %s in state %s", wire_name(m),

@@ -54,6 +54,7 @@ struct sink {
 	bool asked_to_run; /* by the primary itself, so its host is well: no need to fence it */
 	struct hv_vm_id vm;
 	char *description;
+	uint64_t file_bytes; /* of a file, asked for and still to come */
 	uint64_t rx_bytes;
 	int64_t last_stats_ns, started_ns, bridge_ns;
 	struct fo_watch watch;

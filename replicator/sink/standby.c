@@ -74,6 +74,24 @@ static void on_started(struct sink *s, const struct apply_answer *a)
 	sink_next_hashes(s);
 }
 
+/* The standby starts when its files are here. */
+static void ask_for_file(struct sink *s, const struct copies_want *want)
+{
+	Twinvm__FileWanted w = TWINVM__FILE_WANTED__INIT;
+	Twinvm__Control msg = TWINVM__CONTROL__INIT;
+
+	s->file_bytes = want->bytes;
+	w.generation = s->b.generation;
+	w.file = want->file;
+	w.offset = want->offset;
+	w.bytes = want->bytes;
+	w.done_bytes = want->done_bytes;
+	w.all_bytes = want->all_bytes;
+	msg.msg_case = TWINVM__CONTROL__MSG_FILE_WANTED;
+	msg.file_wanted = &w;
+	sink_send(s, &msg, false);
+}
+
 /* What the images hold already, sent before the disks' first copy begins (checkpoint/sieve.c). */
 static void on_hashes(struct sink *s, const struct apply_answer *a)
 {
@@ -134,6 +152,9 @@ static void act_on(struct sink *s, const struct apply_answer *a)
 	switch (a->kind) {
 	case APPLY_START:
 		on_started(s, a);
+		break;
+	case APPLY_WANT:
+		ask_for_file(s, &a->want);
 		break;
 	case APPLY_PROMOTE:
 		on_promoted(s, a);
@@ -200,6 +221,7 @@ void sink_begin_standby(struct sink *s, int slot)
 	conf.apply = (struct apply_conf){.replica_dir = c->replica_dir,
 					 .session = s->job.session,
 					 .spool_dir = c->replica_dir,
+					 .files_bytes = c->files_bytes,
 					 .spool_bytes = c->spool_bytes,
 					 .reserve_bytes = c->reserve_bytes,
 					 .hash_key = s->has_hash_key ? s->hash_key : NULL,

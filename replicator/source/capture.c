@@ -21,6 +21,7 @@
 #include <string.h>
 
 #define EVENTS 16
+#define FILE_BYTES (128u << 10) /* what one message holds */
 
 static void do_attach(struct cap *c)
 {
@@ -43,10 +44,23 @@ static void do_attach(struct cap *c)
 		return;
 	}
 	desc = hv_describe(c->vm, &ev.e);
+	c->looked_ns = tv_now_ns();
 	ev.text = desc ? json_dumps(desc, JSON_COMPACT) : NULL;
 	json_decref(desc);
 	if (!ev.text)
 		ev.rc = TV_E_QMP;
+	cap_emit(c, &ev);
+}
+
+static void do_read_file(struct cap *c, uint64_t n)
+{
+	struct cap_event ev = {.kind = CAP_EV_FILE, .text = malloc(FILE_BYTES)};
+	int got = ev.text ? hv_file_read(c->vm, (unsigned)(n >> 48), n & ((UINT64_C(1) << 48) - 1),
+					 ev.text, FILE_BYTES, &ev.e)
+			  : tv_fail(&ev.e, -ENOMEM, "no memory for a part of a file");
+
+	ev.rc = got < 0 ? got : 0;
+	ev.bytes = got < 0 ? 0 : (size_t)got;
 	cap_emit(c, &ev);
 }
 
@@ -128,10 +142,13 @@ static void run(struct cap *c, const struct cap_order *o)
 	/* A backup that does not keep to the order of messages may have them posted too early. */
 	if (!c->vm && o->cmd != CAP_ATTACH && o->cmd != CAP_DETACH)
 		return;
-	c->only_attached = o->cmd == CAP_ATTACH;
+	c->only_attached = o->cmd == CAP_ATTACH || (c->only_attached && o->cmd == CAP_READ_FILE);
 	switch (o->cmd) {
 	case CAP_ATTACH:
 		do_attach(c);
+		break;
+	case CAP_READ_FILE:
+		do_read_file(c, o->n);
 		break;
 	case CAP_HOLD_NET:
 		do_hold_net(c, (enum cap_net)o->n);
@@ -165,13 +182,14 @@ static void await(struct cap *c)
 		p[1].fd = c->cut ? -1 : hv_fd(c->vm);
 		p[2].fd = hv_pidfd(c->vm);
 	}
-	if (poll(p, 3, -1) < 0 && errno != EINTR)
+	if (poll(p, 3, cap_media_due_ms(c)) < 0 && errno != EINTR)
 		abort();
 	/* What QEMU sent before it ended (of a shutdown, say) is read before its end is. */
 	if (p[1].revents && (rc = hv_events(c->vm, cap_on_vm_event, c)) < 0)
 		cap_cut(c, rc);
 	if (p[2].revents)
 		cap_vm_gone(c);
+	(void)cap_media_ok(c);
 	if (c->look && c->vm)
 		do_look(c);
 }

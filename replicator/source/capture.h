@@ -13,6 +13,7 @@
 
 enum cap_cmd {
 	CAP_ATTACH,	/* -> CAP_EV_ATTACHED */
+	CAP_READ_FILE,	/* n = file << 48 | offset -> CAP_EV_FILE */
 	CAP_HOLD_NET,	/* n = enum cap_net -> CAP_EV_NET_HELD */
 	CAP_SYNC,	/* -> CAP_EV_PROGRESS..., CAP_EV_SYNCED */
 	CAP_EPOCH,	/* n = epoch -> CAP_EV_CAPTURED, NOT_RUNNING or OVERTAKEN */
@@ -26,6 +27,7 @@ enum cap_cmd {
 enum cap_net { CAP_NET_ANY, CAP_NET_FILTERS };
 enum cap_event_kind {
 	CAP_EV_ATTACHED,
+	CAP_EV_FILE,
 	CAP_EV_NET_HELD,
 	CAP_EV_PROGRESS,
 	CAP_EV_SYNCED,
@@ -43,7 +45,9 @@ struct cap_event {
 	enum cap_event_kind kind;
 	int rc;
 	struct tv_err e;
-	char *text; /* ATTACHED: description as JSON; the receiver frees it. NET_HELD: see there */
+	char *text;   /* ATTACHED: description as JSON; the receiver frees it. NET_HELD: see there.
+		     * FILE: what was read */
+	size_t bytes; /* FILE */
 	double progress; /* PROGRESS */
 	uint64_t epoch, pages;
 	int64_t pause_start_ns, pause_ns;

@@ -134,11 +134,8 @@ static int read_state(struct cap *c, struct slot *s, size_t bytes, struct tv_err
 /* A mirror's failure was sent before QEMU's answer to the stop: read now, it spoils the epoch. */
 static int check_disks(struct cap *c, struct tv_err *e)
 {
-	int rc;
+	int rc = cap_has_disks(c) ? hv_disks_synced(c->vm, e) : 0;
 
-	if (!cap_has_disks(c))
-		return 0;
-	rc = hv_disks_synced(c->vm, e);
 	if (!rc)
 		rc = hv_events(c->vm, cap_on_vm_event, c);
 	return rc || hv_disks_ok(c->vm) ? rc : -EIO;
@@ -209,6 +206,8 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 		p.rc = hv_devices_check(c->vm, p.slot->state, p.state_bytes, &e);
 	if (!p.rc)
 		p.rc = check_disks(c, &e);
+	if (!p.rc && !cap_media_ok(c))
+		return; /* as below */
 	if (p.rc == -ESTALE)
 		tv_fail(&e, p.rc,
 			"another program let the VM run, or reset it, while it was "

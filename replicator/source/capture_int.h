@@ -36,6 +36,9 @@ struct cap {
 	bool cut;	     /* the monitor's connection has ended, QEMU has not */
 	bool ending;	     /* QEMU has reported that it shuts down */
 	bool look;	     /* the run state may have changed */
+	bool look_media;     /* what is in the drives may have changed */
+	bool changed;	     /* it has: reported, once */
+	int64_t looked_ns;
 	bool three_commands; /* an epoch takes them: that was logged */
 	bool only_attached;  /* nothing was done with the VM since */
 	bool stopped; /* by us, between epochs: in_pause shows it to whoever cleans up after us */
@@ -51,6 +54,16 @@ void cap_on_vm_event(enum hv_event what, const char *name, void *arg);
 void cap_vm_gone(struct cap *c);
 /* hv_events has failed: the VM's end, or that of the connection to its monitor. */
 void cap_cut(struct cap *c, int rc);
+
+/* ---- capture_media.c: what is in the drives, and how large the disks are ---- */
+/*
+ * Is it still as described? Asked when QEMU has sent an event of it, and once a second: not every drive
+ * has an event. False: it is not, the loop has got FAILED, and no epoch counts any more. Only while the VM
+ * is not stopped by us.
+ */
+bool cap_media_ok(struct cap *c);
+/* Milliseconds until that is due; -1: never. */
+int cap_media_due_ms(const struct cap *c);
 
 /* ---- capture_wish.c: stopped or running ---- */
 /* HOT. A pause is about to be asked for, or is over: for the disks, and for the daemon, which looks

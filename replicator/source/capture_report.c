@@ -24,7 +24,9 @@ void cap_on_vm_event(enum hv_event what, const char *name, void *arg)
 		c->ending = true;
 	else if (what == HV_EV_RESET || what == HV_EV_RESUME)
 		c->ending = false;
-	if (what != HV_EV_OTHER)
+	if (what == HV_EV_MEDIA || what == HV_EV_LOST)
+		c->look_media = true;
+	if (what != HV_EV_OTHER && what != HV_EV_MEDIA)
 		cap_emit(c, &ev);
 }
 

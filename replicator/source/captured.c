@@ -153,6 +153,9 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 	case CAP_EV_ATTACHED:
 		on_attached(s, ev);
 		break;
+	case CAP_EV_FILE:
+		src_on_file_read(s, ev);
+		break;
 	case CAP_EV_NET_HELD:
 		src_on_net_held(s, ev);
 		break;

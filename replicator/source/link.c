@@ -257,6 +257,9 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 	case TWINVM__CONTROL__MSG_DISK_HASHES:
 		good = on_disk_hashes(s, m->disk_hashes);
 		break;
+	case TWINVM__CONTROL__MSG_FILE_WANTED:
+		good = src_on_file_wanted(s, m->file_wanted);
+		break;
 	case TWINVM__CONTROL__MSG_REFUSE:
 		on_refuse(s, m->refuse);
 		return;

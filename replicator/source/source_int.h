@@ -101,6 +101,12 @@ struct src_vm { /* captured.c; end.c, when it is detached */
 	char qemu[32]; /* version */
 };
 
+struct src_files { /* file_feed.c: what the backup has asked for last */
+	unsigned file;
+	uint64_t offset, left_bytes;	/* still to be read and sent */
+	uint64_t done_bytes, all_bytes; /* as the backup counts */
+};
+
 struct src_orders {	  /* source.c: of the daemon */
 	bool leave;	  /* unprotect */
 	bool switch_over; /* planned switch */
@@ -130,6 +136,7 @@ struct source {
 	struct src_part part;
 	struct src_hold hold;
 	struct src_vm vm;
+	struct src_files files;
 	struct src_orders orders;
 };
 
@@ -242,6 +249,12 @@ void src_on_part_wait(evutil_socket_t fd, short what, void *arg);
 void src_fence(struct source *s, const char *text);
 void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
 		   void *arg);
+
+/* ---- file_feed.c: files for the backup ---- */
+/* False: not expected now, or not possible. */
+bool src_on_file_wanted(struct source *s, const Twinvm__FileWanted *w);
+/* CAP_EV_FILE */
+void src_on_file_read(struct source *s, const struct cap_event *ev);
 
 /* ---- link.c: connection, messages from the backup, heartbeats ---- */
 extern const struct repl_ops src_link_ops;

@@ -2,6 +2,8 @@
 /* The source: its numbers, and its reports of them to the daemon. */
 #include "replicator/source/source_int.h"
 
+#include <inttypes.h>
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -108,6 +110,18 @@ static uint64_t uncommitted_bytes(const struct source *s)
 	return sum;
 }
 
+/* How far the copies of files are; "": none are made. */
+static void files_text(const struct source *s, char *out, size_t room)
+{
+	const struct src_files *f = &s->files;
+
+	*out = '\0';
+	if (f->all_bytes && !s->p.welcomed)
+		snprintf(out, room,
+			 "files that the VM reads are copied: %" PRIu64 " of %" PRIu64 " MiB",
+			 f->done_bytes >> 20, f->all_bytes >> 20);
+}
+
 static const char *reason(const struct source *s)
 {
 	if (s->end.why.text[0])
@@ -144,6 +158,8 @@ static void add_session(struct source *s, struct session_stats *st, int64_t now_
 	tv_copy(st->state, sizeof(st->state), public_state(s));
 	tv_copy(st->core, sizeof(st->core), fo_primary_state_name(s->p.state));
 	tv_copy(st->reason, sizeof(st->reason), reason(s));
+	if (!st->reason[0])
+		files_text(s, st->reason, sizeof(st->reason));
 	tv_copy(st->run_state, sizeof(st->run_state), s->vm.state ? s->vm.state->name : "running");
 	if (s->vm.hung.text[0])
 		tv_copy(st->warning, sizeof(st->warning), s->vm.hung.text);

@@ -18,6 +18,7 @@ enum vm_end vm_end_after(enum vm_end before, enum hv_event ev)
 	case HV_EV_STOP:
 	case HV_EV_PANIC:
 	case HV_EV_STATE:
+	case HV_EV_MEDIA:
 	case HV_EV_OTHER:
 		break;
 	}

@@ -21,7 +21,7 @@
 static struct hv_host_start argv_what; /* of the last line: its taps */
 
 struct vm { /* what else the description says; zero means the usual */
-	const char *machine, *main_block, *cwd, *file, *disks, *nics;
+	const char *machine, *main_block, *cwd, *file, *disks, *nics, *drives, *copies;
 	json_int_t main_bytes, ram_bytes;
 };
 
@@ -49,6 +49,10 @@ static inline json_t *describe(const char *line, const struct vm *vm)
 		json_object_set_new(d, "disks", json_loads(vm->disks, 0, NULL));
 	if (vm->nics)
 		json_object_set_new(d, "nics", json_loads(vm->nics, 0, NULL));
+	if (vm->drives)
+		json_object_set_new(d, "drives", json_loads(vm->drives, 0, NULL));
+	if (vm->copies)
+		json_object_set_new(d, "copies", json_loads(vm->copies, 0, NULL));
 	if (vm->file)
 		json_object_set_new(d, "files", json_pack("[s]", vm->file));
 	return d;

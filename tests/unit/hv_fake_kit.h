@@ -36,6 +36,7 @@ static struct {
 	const char *state; /* its run state, NULL: running */
 	unsigned run_on;
 	int fd, never_fd;
+	int media;
 } vm = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* Under lock. */
@@ -402,8 +403,30 @@ int hv_disks_synced(struct hv_vm *v __attribute__((unused)),
 	return true;
 }
 
+/* A file of 300,000 bytes, each the low byte of its place. */
+#define FAKE_FILE_BYTES 300000u
+int hv_file_read(struct hv_vm *v, unsigned file, uint64_t offset, void *p, size_t n,
+		 struct tv_err *e)
+{
+	(void)v;
+	if (file || offset >= FAKE_FILE_BYTES)
+		return tv_fail(e, -ERANGE, "no such part");
+	n = n < FAKE_FILE_BYTES - offset ? n : FAKE_FILE_BYTES - (size_t)offset;
+	for (size_t i = 0; i < n; i++)
+		((uint8_t *)p)[i] = (uint8_t)(offset + i);
+	return (int)n;
+}
+
+/* media: what hv_media_changed answers. */
+int hv_media_changed(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	return vm.media ? tv_fail(e, vm.media, "the medium in drive cd was taken out") : 0;
+}
+
 static void fake_hv_init(void)
 {
+	vm.media = 0;
 	vm.held = vm.waiting = CALL_NONE;
 	vm.running = true;
 	vm.attached = false;

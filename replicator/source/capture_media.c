@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The capture thread: another medium in a drive, or another size of a disk. The standby was started
+ * with what was there: an epoch with another medium's device state must not count, so the session
+ * ends, and the next one describes the VM anew.
+ *
+ * An event says when a tray has moved. It was sent before QEMU answered the stop of an epoch that was
+ * captured after the change, so cap_epoch finds it before that epoch counts. Drives without a tray
+ * (floppies) have no event, nor has a disk that was resized: these are asked for once a second. QEMU
+ * refuses to resize a disk that is mirrored, so that one is a second look only.
+ */
+#include "replicator/source/capture_int.h"
+
+#include <errno.h>
+
+#define LOOK_NS TV_NS_PER_S
+
+int cap_media_due_ms(const struct cap *c)
+{
+	int64_t left;
+
+	if (!c->vm || c->gone || c->cut || c->changed)
+		return -1;
+	left = c->looked_ns + LOOK_NS - tv_now_ns();
+	return left <= 0 ? 0 : (int)(left / TV_NS_PER_MS) + 1;
+}
+
+bool cap_media_ok(struct cap *c)
+{
+	struct tv_err e = {0};
+	int rc;
+
+	if (c->changed)
+		return false;
+	if (!c->vm || c->gone || c->cut || (!c->look_media && cap_media_due_ms(c) > 0))
+		return true;
+	c->look_media = false;
+	c->looked_ns = tv_now_ns();
+	rc = hv_media_changed(c->vm, &e);
+	if (rc <= 0) /* what QEMU does not answer is found by the next epoch */
+		return true;
+	c->changed = true;
+	cap_fail(c, -ESTALE, &e, "the VM was changed");
+	return false;
+}
