@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MEDIUM_NODE "twinvm-medium"
+#define MEDIUM_NODE "tv-medium" /* not HV_PREFIX: it stays in the VM */
 
 static const char *text_of(json_t *o, const char *key)
 {

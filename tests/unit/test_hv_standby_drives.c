@@ -57,8 +57,8 @@ static void the_medium_of_a_drive_option_is_replaced(void **state)
 
 #define NODES \
 	"-blockdev driver=file,filename=/a.iso,node-name=s -blockdev driver=raw,file=s,node-name=f "
-#define NEW(n, file)                                                    \
-	"-blockdev {\"driver\":\"raw\",\"node-name\":\"twinvm-medium" n \
+#define NEW(n, file)                                                \
+	"-blockdev {\"driver\":\"raw\",\"node-name\":\"tv-medium" n \
 	"\",\"read-only\":true,\"file\":{\"driver\":\"file\",\"filename\":\"" file "\"}} "
 
 static void the_node_of_a_device_is_replaced(void **state)
@@ -70,26 +70,26 @@ static void the_node_of_a_device_is_replaced(void **state)
 	drives_are(NODES "-device ide-cd,drive=f,id=cd", "[" EMPTY("", "cd") "]",
 		   "-device ide-cd,id=cd");
 	drives_are(NODES "-device ide-cd,drive=f,id=cd", "[" CD("", "cd", "#b9", "/b.iso") "]",
-		   NEW("0", "/b.iso") "-device ide-cd,id=cd,drive=twinvm-medium0");
+		   NEW("0", "/b.iso") "-device ide-cd,id=cd,drive=tv-medium0");
 	/* As libvirt leaves it behind: the node is deleted, too. */
 	drives_are("-device ide-cd,drive=f,id=cd", "[" EMPTY("", "cd") "]", "-device ide-cd,id=cd");
 	drives_are("-device ide-cd,id=cd", "[" CD("", "cd", "#b9", "/b.iso") "]",
-		   NEW("0", "/b.iso") "-device ide-cd,id=cd,drive=twinvm-medium0");
+		   NEW("0", "/b.iso") "-device ide-cd,id=cd,drive=tv-medium0");
 	drives_are(
 		"-device {\"driver\":\"scsi-cd\",\"id\":\"cd\"}",
 		"[" EMPTY("", "x") "," CD("", "/machine/peripheral/cd/y", "#b9", "/b.iso") "]",
 		NEW("1",
-		    "/b.iso") "-device {\"driver\":\"scsi-cd\",\"id\":\"cd\",\"drive\":\"twinvm-medium1\"}");
+		    "/b.iso") "-device {\"driver\":\"scsi-cd\",\"id\":\"cd\",\"drive\":\"tv-medium1\"}");
 	/* Devices without an id are counted. */
 	drives_are("-device ide-cd -device usb-tablet -device ide-cd",
 		   "[" EMPTY("", "/machine/peripheral-anon/device[0]") "," CD(
 			   "", "/machine/peripheral-anon/device[2]", "#b9", "/b.iso") "]",
 		   "-device ide-cd -device usb-tablet " NEW(
-			   "1", "/b.iso") "-device ide-cd,drive=twinvm-medium1");
+			   "1", "/b.iso") "-device ide-cd,drive=tv-medium1");
 	/* A promoted standby's own line gives the same again. */
-	drives_are(NEW("0", "/b.iso") "-device ide-cd,id=cd,drive=twinvm-medium0",
-		   "[" CD("", "cd", "twinvm-medium0", "/b.iso") "]",
-		   NEW("0", "/b.iso") "-device ide-cd,id=cd,drive=twinvm-medium0");
+	drives_are(NEW("0", "/b.iso") "-device ide-cd,id=cd,drive=tv-medium0",
+		   "[" CD("", "cd", "tv-medium0", "/b.iso") "]",
+		   NEW("0", "/b.iso") "-device ide-cd,id=cd,drive=tv-medium0");
 }
 
 static void drives_of_qemu_itself(void **state)
