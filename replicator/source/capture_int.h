@@ -33,11 +33,11 @@ struct cap {
 	uint64_t obeyed; /* the wish that was carried out last */
 	struct hv_vm *vm;
 	bool gone, disks_copied;
-	bool cut;	     /* the monitor's connection has ended, QEMU has not */
-	bool ending;	     /* QEMU has reported that it shuts down */
-	bool look;	     /* the run state may have changed */
-	bool look_media;     /* what is in the drives may have changed */
-	bool changed;	     /* it has: reported, once */
+	bool cut;	 /* the monitor's connection has ended, QEMU has not */
+	bool ending;	 /* QEMU has reported that it shuts down */
+	bool look;	 /* the run state may have changed */
+	bool look_media; /* what is in the drives may have changed */
+	bool changed;	 /* it has: reported, once */
 	int64_t looked_ns;
 	bool three_commands; /* an epoch takes them: that was logged */
 	bool only_attached;  /* nothing was done with the VM since */
