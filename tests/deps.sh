@@ -13,8 +13,8 @@ packages=(
 	protobuf-c-compiler libprotobuf-c-dev libevent-dev libssl-dev liblz4-dev
 	libnl-3-dev libnl-route-3-dev libjansson-dev libxxhash-dev libcmocka-dev
 	libcurl4-openssl-dev libseccomp-dev
-	# running VMs
-	qemu-system-x86
+	# running VMs; UEFI firmware for those of tests/shapes that have it
+	qemu-system-x86 ovmf
 	# the guest, and the lab's kernels: packages that are only unpacked, never installed (guest/mkguest.sh, lab/mklab.sh)
 	cpio gzip xz-utils kmod binutils ca-certificates
 	# hosts in namespaces, the demo, the tests
