@@ -114,11 +114,11 @@ int hv_host_taps_place(const struct hv_host_tap *taps, unsigned n, const char *o
 		if (!*bridge || !*ours || all_of_one(taps, n))
 			bridge = *bridge && has_word(more, bridge) ? bridge : ours;
 		else if (strcmp(bridge, ours) && !has_word(more, bridge))
-			return tv_fail(e, -ENOTSUP,
-				       "NIC %u of the VM is on the bridge %s, and others are not: "
-				       "allow taps on a bridge of that name on %s, in 'bridges' of "
-				       "its configuration",
-				       i, bridge, host);
+			return tv_fail(
+				e, -ENOTSUP,
+				"NIC %u of the VM is on the bridge %s, which taps may not join on "
+				"%s: name it in 'bridges' of that host's configuration",
+				i, bridge, host);
 		tv_copy(out[i].bridge, IFNAMSIZ, bridge);
 		memcpy(out[i].vlans, t->vlans, sizeof(t->vlans));
 		out[i].n_vlans = *bridge ? t->n_vlans : 0;
