@@ -4,7 +4,7 @@
 # memory and disk belong to one moment? Source it after pair.sh, or after hosts.sh to only ask. HOST and ADDRESS: from where and whom to ask, else
 # the guest, from the client.
 #
-#   verify_start HOST NAME              such a guest with a disk of 32 MiB, $PAIR_DIR/NAME.raw; waits until it writes
+#   verify_start HOST NAME [ARGS...]    such a guest with a disk of 32 MiB, $PAIR_DIR/NAME.raw; waits until it writes
 #   verify_ask QUESTION [HOST ADDRESS]  its one line; STATE: how far it is, CHECK: reads everything again
 #   verify_past N [HOST ADDRESS]        has it done more than N writes?
 #   verify_goes_on NAME WHAT [N]        it does N more (100), and its QEMU lives; WHAT says when that is
@@ -23,7 +23,7 @@ verify_past() {
 verify_start() {
 	truncate -s 32M "$PAIR_DIR/$2.raw"
 	GUEST_EXTRA='twinvm.verify=/dev/vda' guest_start "$1" "$2" \
-		-drive "file=$PAIR_DIR/$2.raw,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0
+		-drive "file=$PAIR_DIR/$2.raw,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0 "${@:3}"
 	await "$AWAIT_S" "the guest to write to its disk" verify_past 0
 }
 verify_goes_on() {

@@ -14,7 +14,7 @@ try() { # NAME TOOL ARGS...
 		echo "ok      $name"
 	else
 		echo "FAILED  $name: $*"
-		echo "$out" | tail -5
+		echo "$out" | tail -14
 		failed=1
 	fi
 }
@@ -24,6 +24,9 @@ command -v $q >/dev/null || { skip "everything" "no $q"; exit 77; }
 try "default machine" $probe -b $q -m 512
 try "default machine, two steps" $probe -2 -b $q -m 512
 try "default machine, three commands an epoch" $probe -3 -n 10 -b $q -m 512
+empty=$(mktemp -d)
+try "a root folder without /proc: three commands" $probe -c -n 10 $q -M q35 -nodefaults -m 128 -chroot "$empty"
+rmdir "$empty"
 try "q35, SeaBIOS" $probe -n 5 $q -M q35 -nodefaults -m 512
 try "q35, two processors" $probe -n 10 -b $q -M q35 -nodefaults -m 256 -smp 2
 try "microvm" $probe -n 5 $q -M microvm -m 128 -nodefaults

@@ -2,11 +2,11 @@
 /*
  * hv against a real QEMU, started here:
  *
- *   hv_probe_vm [-2] [-3] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-b] [-w] [-A] [-u COMMAND]
+ *   hv_probe_vm [-2] [-3] [-c] [-n EPOCHS] [-a ATTACHES] [-m MEASURE] [-b] [-w] [-A] [-u COMMAND]
  *               QEMU ARGS...
  *
- * -2: two-step harvest; -3: an epoch is three commands; -a: attaches and detaches that often; -m: measures that many pauses; -b: a
- * BIOS that never stops to write; -w: RAM is a shared memory file: pages are written to it that
+ * -2: two-step harvest; -3: an epoch is three commands; -c: the same, because QEMU cannot open our
+ * pipe; -a: attaches and detaches that often; -m: measures that many pauses; -b: a BIOS that never stops to write; -w: RAM is a shared memory file: pages are written to it that
  * QEMU never touched, as a replicator does to a standby's; -A: the first copy may report
  * everything; -u: COMMAND is run by the shell at the end, after which no round may count any more
  * (TV_E_UNTRACKED). Prints what it saw. Exit status 0: everything was as hv.h says; else the first
@@ -27,7 +27,7 @@
 static bool foreign;	   /* -w */
 static const char *spoil;  /* -u */
 static bool all_populated; /* -A */
-static bool three;	   /* -3 */
+static bool three;	   /* -3, -c */
 
 /* ---- pages that only somebody else wrote ---- */
 
@@ -331,9 +331,10 @@ int main(int argc, char **argv)
 	bool bios = false;
 	char *before;
 
-	while ((o = getopt(argc, argv, "+23n:a:m:bAwu:")) != -1) {
+	while ((o = getopt(argc, argv, "+23cn:a:m:bAwu:")) != -1) {
 		opts.two_step = opts.two_step || o == '2';
-		three = opts.three_commands = three || o == '3';
+		opts.three_commands = opts.three_commands || o == '3';
+		three = three || o == '3' || o == 'c';
 		bios = bios || o == 'b';
 		all_populated = all_populated || o == 'A';
 		foreign = foreign || o == 'w';

@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""meddle.py QMP COUNT SEED run|stop [resets] [devices] [torn]: somebody else at a monitor of a protected VM.
+
+COUNT random commands; the last of `stop` and `cont` is the given word. After each answer their last word must hold:
+query-status says running or not, until the next word. resets: `system_reset` too. devices: a device is
+plugged into the bus rp0 and unplugged, the drive cd0 is opened. torn: mostly `cont`, and nobody asks whether a word
+holds. Prints what it did. Exit status 1: a word did not hold; 3: the monitor has gone, as in a power cut."""
+import json
+import random
+import socket
+import sys
+
+path, count, seed, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+options = sys.argv[5:]
+rnd = random.Random(seed)
+done = {}
+says_run = True
+
+
+def gone():
+    print("the monitor has gone after", sum(done.values()), "commands:", done, flush=True)
+    sys.exit(3)
+
+
+def command(name, **arguments):
+    try:
+        s.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
+        while True:
+            line = lines.readline()
+            if not line:
+                gone()
+            answer = json.loads(line)
+            if "return" in answer or "error" in answer:
+                done[name] = done.get(name, 0) + 1
+                return answer.get("return")
+    except OSError:
+        gone()
+
+
+def look(times):
+    if "torn" in options:
+        return
+    for _ in range(times):
+        status = command("query-status")
+        if status["running"] != says_run:
+            print("LOST: the last word was", "cont" if says_run else "stop", "and the VM is", status["status"], done)
+            sys.exit(1)
+
+
+def say(run):
+    global says_run
+    command("cont" if run else "stop")
+    says_run = run
+    look(rnd.choice((1, 3, 40)))
+
+
+QUERIES = ("query-block", "query-chardev", "query-cpus-fast", "query-block-jobs", "query-version", "query-migrate", "query-pci")
+
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(60)
+s.connect(path)
+lines = s.makefile()
+lines.readline()
+command("qmp_capabilities")
+print("begun", flush=True)
+while sum(done.values()) < count:
+    dice = rnd.random()
+    if "torn" in options and dice < 0.7:
+        command("cont")
+    elif not says_run:
+        if dice < 0.4:
+            say(True)
+        else:
+            look(1)
+    elif dice < 0.15:
+        say(False)
+    elif dice < 0.25:
+        say(True)
+    elif dice < 0.5:
+        command(rnd.choice(QUERIES))
+    elif dice < 0.505 and "resets" in options:
+        command("system_reset")
+    elif dice < 0.515 and "devices" in options:
+        if rnd.random() < 0.5:
+            command("device_add", driver="virtio-rng-pci", id="meddle", bus="rp0")
+        else:
+            command("device_del", id="meddle")
+    elif dice < 0.52 and "devices" in options:
+        command("eject", id="cd0")
+    else:
+        look(1)
+say(last == "run")
+look(200)
+print(sum(done.values()), "commands:", done)
