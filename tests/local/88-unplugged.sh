@@ -47,12 +47,12 @@ guest_sh "dd if=/dev/urandom of=$keep bs=64k conv=fsync 2>/dev/null" >/dev/null
 sum=$(guest_sh "md5sum <$keep | cut -c1-32")
 devices=$(($(guest_sh 'ls /sys/bus/pci/devices | wc -l') - 4))
 
-unplugged hostA vb1 sd1 tablet1 r1
-plug hostA "object_del rng1"
+unplugged hostA tablet1 r1 com
+plug hostA "object_del rng1" "chardev-remove com1"
 protect vm1
 client_start
-unplugged hostA nic1 us1 vp1 com
-plug hostA "netdev_del late0" "chardev-remove com1"
+unplugged hostA vb1 sd1 nic1 us1 vp1
+plug hostA "netdev_del late0"
 noticed() { logged hostA "session ends: alone: .*was unplugged"; }
 await "$AWAIT_S" "an unplugged device to be noticed" noticed
 await_pair hostA hostB vm1
