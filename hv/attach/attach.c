@@ -314,7 +314,7 @@ int hv_detach(struct hv_vm *vm)
 		hv_pipe_give_up(vm, "detached");
 	if (vm->paused && monitor && (rc = hv_resume(vm, HV_CMD_MS)))
 		tv_log(TV_WARN, "%s: could not resume the VM while detaching from it", vm->id.name);
-	hv_dirty_teardown(vm);
+	hv_dirty_stop(vm);
 	if (monitor && (r = clean(vm)))
 		rc = r;
 	if (vm->qmp && !monitor && !hv_ended(vm, false))
@@ -328,6 +328,7 @@ int hv_detach(struct hv_vm *vm)
 	for (unsigned i = 0; i < HV_MAX_NICS; i++)
 		tv_close_fd(&vm->drain_fds[i]);
 	tv_close_fd(&vm->pidfd);
+	hv_dirty_teardown(vm); /* last: it may take long, and the VM's output is free by now */
 	free(vm);
 	return rc;
 }

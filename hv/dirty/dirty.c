@@ -427,15 +427,22 @@ int hv_dirty_setup(struct hv_vm *vm, bool two_step, struct tv_err *e)
 	return vm->discards ? hv_witness_setup(vm, e) : 0;
 }
 
+void hv_dirty_stop(struct hv_vm *vm)
+{
+	if (!vm->dirty)
+		return;
+	/* Closing the last descriptor unregisters everything. */
+	tv_close_fd(&vm->dirty->uffd);
+	hv_soft_teardown(vm);
+}
+
 void hv_dirty_teardown(struct hv_vm *vm)
 {
 	struct hv_dirty *d = vm->dirty;
 
 	if (!d)
 		return;
-	/* Closing the last descriptor unregisters everything. */
-	tv_close_fd(&d->uffd);
-	hv_soft_teardown(vm);
+	hv_dirty_stop(vm);
 	hv_witness_teardown(vm);
 	tv_close_fd(&d->pagemap_fd);
 	free(d->regions);

@@ -23,7 +23,9 @@ bool hv_dirty_sees_discards(const struct hv_vm *vm, const struct hv_block *b,
  * too.
  */
 int hv_dirty_setup(struct hv_vm *vm, bool two_step, struct tv_err *e) TV_MUST_CHECK;
-/* Ends it and frees vm->dirty, which may be NULL. QEMU keeps nothing of it. */
+/* Ends the tracking at once: QEMU keeps nothing of it. vm->dirty may be NULL. */
+void hv_dirty_stop(struct hv_vm *vm);
+/* The same, and frees vm->dirty. Unmapping what a witness has mapped takes up to 0.1 ms for each MiB. */
 void hv_dirty_teardown(struct hv_vm *vm);
 
 #endif
