@@ -3,7 +3,7 @@
 # VMs with the command lines of tests/shapes, and the test guest in them. Source it after pair.sh, as root.
 #
 #   shape_start HOST SHAPE NO    starts tests/shapes/SHAPE.args in a folder of its own. NO: its address is 10.77.0.NO. Sets
-#                                SHAPE_NAME[SHAPE], the VM's name. SHAPES_TPM=1 in the environment: with its TPM;
+#                                SHAPE_NAME[SHAPE], the VM's name. SHAPES_TPM=1: with its TPM, and a swtpm for it;
 #                                SHAPES_QUEUES=1: with both queues, which a kernel without sch_plug does not hold
 #   shape_boots SHAPE            waits until its guest runs, and counts where it has no network
 #   shape_works SHAPE            its client begins
@@ -47,7 +47,7 @@ _shape_words() {
 
 # What the line names is made: images, keys, a configuration file, a manager's daemon.
 _shape_files() {
-	local host=$1 shape=$2 dir=${SHAPE_DIR[$2]}
+	local host=$1 shape=$2 dir=${SHAPE_DIR[$2]} sock
 	mkdir -p "$dir/domain-1-b1"
 	qemu-img create -q -f qcow2 "$dir/d0.qcow2" 64M
 	qemu-img create -q -f raw "$dir/d1.raw" 32M
@@ -78,6 +78,12 @@ _shape_files() {
 		  addr = "1.0"
 		  chassis_nr = "1"
 	END
+	if [[ -n ${SHAPES_TPM:-} ]] && _shape_has "$shape" '^-tpmdev$'; then
+		mkdir -m 700 "$dir/tpm"
+		sock=$dir/$(grep -o -e 'tpm3.sock' -e '8007.swtpm' "tests/shapes/$shape.args")
+		host_spawn "$host" "$dir/swtpm.log" swtpm socket --tpm2 --tpmstate "dir=$dir/tpm" --ctrl "type=unixio,path=$sock"
+		await "$AWAIT_S" "swtpm of $shape" test -S "$sock"
+	fi
 	_shape_has "$shape" qmeventd || return 0
 	host_spawn "$host" "$dir/eventd.log" python3 -c "
 import socket, sys

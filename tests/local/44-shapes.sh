@@ -15,6 +15,7 @@ SHAPES=${SHAPES:-libvirt-windows-i440fx proxmox-linux proxmox-uefi-tpm vagrant-o
 	proxmox-uefi-tpm nova-log-by-descriptor vagrant-overlay"
 [[ -e /usr/share/OVMF/OVMF_CODE_4M.secboot.fd ]] || skip "no OVMF (make deps)"
 
+SHAPES_TPM=${SHAPES_TPM-1}
 PAIR_ARBITER="file"
 PAIR_CONF="replica_plaintext = yes
 bridges = br1"
