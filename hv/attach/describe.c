@@ -321,6 +321,16 @@ static int read_argv(struct hv_vm *vm, struct hv_words *out, char *cwd, size_t r
 	return rc;
 }
 
+static void add_oom_score(const struct hv_vm *vm, json_t *desc)
+{
+	TV_FREE char *text = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)vm->id.pid);
+	if (!tv_read_file(path, 64, &text, NULL))
+		json_object_set_new(desc, "oom_score_adj", json_integer(atoi(text)));
+}
+
 json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 {
 	struct hv_words argv = {0};
@@ -341,6 +351,7 @@ json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 		json_sprintf("%u.%u.%u", vm->qemu.major, vm->qemu.minor, vm->qemu.micro));
 	add_blocks(vm, desc);
 	add_disks(vm, desc);
+	add_oom_score(vm, desc);
 	if (add_machine(vm, desc, e) || add_nics(vm, argv.w, desc, e) ||
 	    add_media(vm, argv.w, cwd, desc, e)) {
 		json_decref(desc);

@@ -16,7 +16,8 @@ struct hv_host {
 	char state_dir[256], replica_dir[256]; /* "": none */
 	char media[1024];
 	struct hv_host_user user;
-	pid_t pid; /* of the QEMU started last */
+	int oom_score_adj; /* of the QEMU started last, from its promotion on */
+	pid_t pid;	   /* of the QEMU started last */
 	int pidfd;
 	int tpm_pidfd;				    /* its swtpm; -1: none */
 	int ram_fd;				    /* its main memory; stays for the next one */

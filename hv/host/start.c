@@ -305,6 +305,7 @@ int hv_host_start(void *arg, const struct hv_host_start *what, struct hv_host_qe
 	for (unsigned i = 0; i < MAX_FDS; i++)
 		l->fds[i] = -1;
 	tv_close_fd(&h->pidfd);
+	h->oom_score_adj = what->oom_score_adj;
 	hv_host_tpm_end(h);
 	hv_host_remove_files(h->dir, !what->again);
 	snprintf(log, sizeof(log), "%s/" HV_HOST_LOG, h->dir);

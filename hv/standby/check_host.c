@@ -173,6 +173,15 @@ static int check_files(json_t *desc, const struct hv_standby_conf *conf, json_t 
 	return rc;
 }
 
+int hv_standby_oom(json_t *desc)
+{
+	json_int_t n = json_integer_value(json_object_get(desc, "oom_score_adj"));
+
+	return n < HV_HOST_OOM_MIN   ? HV_HOST_OOM_MIN
+	       : n > HV_HOST_OOM_MAX ? HV_HOST_OOM_MAX
+				     : (int)n;
+}
+
 bool hv_standby_has_file(const struct hv_standby_conf *conf, const char *path, uint64_t bytes,
 			 const char *sha256)
 {

@@ -95,4 +95,7 @@ int hv_standby_end(struct hv_standby *sb) TV_MUST_CHECK;
 /* The last lines of a log (an open file) in one, "" when there are none. */
 void hv_standby_last_words(int log_fd, char *out, size_t room);
 
+/* The primary's oom_score_adj, within what a peer's VM may have; 0 of an older host. (check_host.c) */
+int hv_standby_oom(json_t *desc);
+
 #endif

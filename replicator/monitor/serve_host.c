@@ -47,7 +47,8 @@ static char **words_of(struct mon_request *q)
 static bool is_valid(const struct mon_start *b)
 {
 	if (b->again > 1 || b->kvm > 1 || b->tpm > 1 || b->n_taps > HV_HOST_MAX_TAPS ||
-	    b->n_images > HV_MAX_DISKS)
+	    b->n_images > HV_MAX_DISKS || b->oom_score_adj < HV_HOST_OOM_MIN ||
+	    b->oom_score_adj > HV_HOST_OOM_MAX)
 		return false;
 	for (unsigned i = 0; i < b->n_images; i++)
 		if (!mon_is_text(b->images[i], sizeof(b->images[i])))
@@ -197,6 +198,7 @@ static int start(struct mon_state *s, struct mon_request *q, char **words,
 	struct hv_host_start what = {.argv = words,
 				     .again = b->again,
 				     .kvm = b->kvm,
+				     .oom_score_adj = b->oom_score_adj,
 				     .tpm = b->tpm,
 				     .ram_bytes = b->ram_bytes,
 				     .memory_bytes = b->memory_bytes,

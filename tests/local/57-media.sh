@@ -61,6 +61,9 @@ await_commit
 ID=$(vm_field hostA disks "['id']")
 (($(copies hostB) == 4)) || fail "hostB has $(copies hostB) copies, not 4"
 echo "protected: no file was copied by hand"
+score() { cat "/proc/$(procs_of "$1" qemu-system)/oom_score_adj"; }
+(($(score hostB) > $(score hostA) + 500)) || fail "the standby's oom_score_adj is $(score hostB), the VM's $(score hostA)"
+was=$(score hostA)
 
 # Ejected, changed and inserted: the session ends by name, and a new one begins.
 sessions() { times_logged hostA "session ends: .*$1"; }
@@ -86,6 +89,7 @@ host_power_cut hostA
 await_state 20 hostB disks alone
 drives_are hostB "$(host_path hostB /)" "$NOW" "after the power cut"
 await 10 "old copies to be gone" test "$(copies hostB)" = 5
+[[ $(score hostB) = "$was" ]] || fail "a running VM's oom_score_adj is $(score hostB), on the primary it was $was"
 echo "power cut: each drive holds what it held"
 
 # The way back: that host has none of the files, neither by name nor as a copy.

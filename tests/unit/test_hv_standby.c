@@ -132,9 +132,30 @@ static void test_zero(void **state)
 	free(rom);
 }
 
+static void a_peers_vm_can_always_be_ended(void **state)
+{
+	static const struct {
+		const char *desc;
+		int adj;
+	} cases[] = {{"{}", 0},
+		     {"{\"oom_score_adj\":-1000}", HV_HOST_OOM_MIN},
+		     {"{\"oom_score_adj\":9223372036854775807}", 1000},
+		     {"{\"oom_score_adj\":\"-1000\"}", 0},
+		     {"{\"oom_score_adj\":-500}", -500}};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		json_t *desc = json_loads(cases[i].desc, 0, NULL);
+
+		assert_int_equal(hv_standby_oom(desc), cases[i].adj);
+		json_decref(desc);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_peers_vm_can_always_be_ended),
 		cmocka_unit_test(test_keyval),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_words),
