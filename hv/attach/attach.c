@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #define GREETING_MS 2000
+#define CLEAN_AGAIN_MS 500
 #define MAX_NICS_LOOKED_AT (HV_MAX_NICS + 1)
 
 static bool still_the_same(const struct hv_vm_id *id)
@@ -258,21 +259,30 @@ int hv_attach(const struct hv_vm_id *id, const struct hv_opts *opts, struct hv_v
 	return 0;
 }
 
-/* Over a connection of its own: that of the attachment has ended, and QEMU has not. */
+/*
+ * Over a connection of its own: that of the attachment has ended, and QEMU has not. As long as another
+ * program holds every monitor it is tried again: the caller passes the VM's frames on and answers its
+ * mirrors meanwhile, while QEMU drops what a filter without a peer gets.
+ */
 static int clean_anew(struct hv_vm *vm)
 {
 	volatile uint32_t unwatched = 0, *stopped = vm->stopped ? vm->stopped : &unwatched;
 	struct tv_err e = {0};
+	bool reported = false;
 	int rc;
 
 	*stopped = *stopped || vm->paused;
-	rc = hv_cleanup(&vm->id, stopped, &e);
-	if (rc && rc != TV_E_GONE)
-		tv_log(TV_WARN,
-		       "%s: its monitor's connection has ended, and what twinvm added to "
-		       "the VM is still in it: %s",
-		       vm->id.name, e.text);
-	return rc == TV_E_GONE ? 0 : rc;
+	for (;;) {
+		rc = hv_cleanup(&vm->id, stopped, &e);
+		if (rc && rc != TV_E_GONE && !reported)
+			tv_log(TV_WARN,
+			       "%s: its monitor's connection has ended, and what twinvm added to "
+			       "the VM is still in it: %s",
+			       vm->id.name, e.text);
+		reported = true;
+		if (rc != -EBUSY || hv_pidfd_ended(vm->pidfd, CLEAN_AGAIN_MS))
+			return rc == TV_E_GONE ? 0 : rc;
+	}
 }
 
 static int clean(struct hv_vm *vm)

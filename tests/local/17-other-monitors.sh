@@ -70,6 +70,28 @@ goes_on "after the end of the monitor's connection"
 wakes_up "after the end of the monitor's connection"
 step "the monitor's connection ended, the VM did not, and it is protected again"
 
+# ---- and another program has the socket then ----
+python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+print("waits", flush=True)
+s.recv(4096)
+s.recv(4096)' "${GUEST_QMP[vm1]}" >"$PAIR_DIR/holder" &
+holder=$!
+await "$AWAIT_S" "the other program to wait for the socket" grep -q waits "$PAIR_DIR/holder"
+python3 tests/tools/cut_monitor.py "${GUEST_PID[vm1]}" "${GUEST_QMP[vm1]}"
+await "$AWAIT_S" "hostA to find no monitor" logged hostA "still in it: each QMP socket"
+field_is hostA vm1 "['state']" alone || fail "not alone: $(tw hostA status)"
+only_here "the monitor is another program's"
+goes_on "while the monitor is another program's"
+let_pass 2 # long enough for a client to notice, if nothing passed on what it is sent
+goes_on "while the monitor is another program's, still"
+kill "$holder"
+wait "$holder" 2>/dev/null || true
+await_pair hostA hostB vm1
+goes_on "protected again"
+step "the monitor was another program's for a while"
+
 # ---- a power cut while it is paused ----
 await "$AWAIT_S" "the VM to be stopped" stops
 await_field "$AWAIT_S" hostA vm1 "['run_state']" paused
