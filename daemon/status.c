@@ -3,8 +3,12 @@
  * scripts. */
 #include "daemon/daemon.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const struct field list[] = {
 	FIELD(struct vm, name, TEXT, "", "the VM's name"),
@@ -23,12 +27,41 @@ static const struct field list[] = {
 };
 const struct fields status_vm_fields = FIELDS("status", list);
 
+#define MAX_SOCKETS 64
+
+/* Where the consoles, agents and monitors of a VM that was a standby are: what is in its QEMU's own
+ * folder, whose user chooses the names. Never NULL but without memory. */
+static json_t *sockets(const struct vm *vm)
+{
+	json_t *found = json_array();
+	char path[sizeof(vm->saved.dir) + NAME_MAX + 8];
+	struct dirent *de;
+	struct stat st;
+	DIR *dir = NULL;
+
+	snprintf(path, sizeof(path), "%s/vm", vm->saved.dir);
+	if (vm->role == SESSION_PRIMARY && vm->saved.dir[0])
+		dir = opendir(path);
+	while (dir && json_array_size(found) < MAX_SOCKETS && (de = readdir(dir))) {
+		if (fstatat(dirfd(dir), de->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
+		    !S_ISSOCK(st.st_mode) || !tv_is_utf8(de->d_name))
+			continue;
+		snprintf(path, sizeof(path), "%s/vm/%s", vm->saved.dir, de->d_name);
+		json_array_append_new(found,
+				      json_pack("{s:s, s:s}", "name", de->d_name, "path", path));
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
 /* NULL: no memory. */
 static json_t *show(const struct vm *vm, const struct session_stats *s, json_t *kept)
 {
 	json_t *o = fields_write(&status_vm_fields, vm);
 
-	if (fields_add(&session_stats_public, s, o) || json_object_set(o, "kept", kept)) {
+	if (fields_add(&session_stats_public, s, o) || json_object_set(o, "kept", kept) ||
+	    json_object_set_new(o, "sockets", sockets(vm))) {
 		json_decref(o);
 		o = NULL;
 	}

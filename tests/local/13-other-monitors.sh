@@ -19,7 +19,8 @@ meddle() { # NAME WORD OPTION...
 	python3 tests/tools/meddle.py "$PAIR_DIR/$1-2.qmp" "$commands" "$RANDOM" "$2" "${@:3}" ${MEDDLE_OPTIONS:-}
 }
 start() { # NAME
-	verify_start hostA "$1" -qmp "unix:$PAIR_DIR/$1-2.qmp,server=on,wait=off" -device pcie-root-port,id=rp0,slot=1
+	verify_start hostA "$1" -qmp "unix:$PAIR_DIR/$1-2.qmp,server=on,wait=off" -device pcie-root-port,id=rp0,slot=1 \
+		-action reboot=reset # guests of these tests are started with -no-reboot
 	protect "$1"
 	await_state 60 hostA "$1" protected
 }

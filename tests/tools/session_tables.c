@@ -77,6 +77,10 @@ static void status(void)
 	rows(&status_vm_fields);
 	rows(&session_stats_public);
 	printf("| `kept` | array | | QEMUs of this VM that were stopped here, see below |\n");
+	printf("| `sockets` | array | | sockets of a VM that failed over to this host: objects with "
+	       "`name` (as the socket was called on the former host, or the id of its chardev) and "
+	       "`path`: serial ports, the guest agent, monitors of others have other places "
+	       "here |\n");
 	printf("\n## Entries of `kept`\n\n");
 	prose("A QEMU of this host that was stopped because another host runs its VM. It stays for "
 	      "inspection until the operator ends it, or has it forgotten with `twinvm unprotect "

@@ -43,11 +43,12 @@ static void expect_all(json_t *o)
 	number(o, "dirty_pages", "p50");
 	number(o, "dirty_pages", "p99");
 	assert_true(json_is_array(json_object_get(o, "kept")));
+	assert_true(json_is_array(json_object_get(o, "sockets")));
 	/* What is only between the daemon and its replicators. */
 	assert_null(json_object_get(o, "lease"));
 	assert_null(json_object_get(o, "asked_to_run"));
 	assert_null(json_object_get(o, "op"));
-	assert_int_equal(json_object_size(o), 13 + 15 + 3 + 1);
+	assert_int_equal(json_object_size(o), 13 + 15 + 3 + 2);
 }
 
 static void a_vm_without_a_session(void **state)
