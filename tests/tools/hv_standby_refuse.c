@@ -99,11 +99,11 @@ int main(int argc, char **argv)
 			      "main", 1),
 		    -ENOMEM, "MiB");
 	json_decref(huge);
-	must_refuse(desc, "argv", more_args(desc, "-cdrom", "/usr/share/none/x.iso"), -ENOTSUP,
+	must_refuse(desc, "argv", more_args(desc, "-kernel", "/usr/share/none/x.iso"), -ENOTSUP,
 		    "/usr/share/none/x.iso");
-	must_refuse(desc, "argv", more_args(desc, "-cdrom", "/etc/passwd"), TV_E_REFUSED,
+	must_refuse(desc, "argv", more_args(desc, "-kernel", "/etc/passwd"), TV_E_REFUSED,
 		    "'media'");
-	must_refuse(desc, "argv", more_args(desc, "-cdrom", "/nowhere/x.iso"), TV_E_REFUSED,
+	must_refuse(desc, "argv", more_args(desc, "-kernel", "/nowhere/x.iso"), TV_E_REFUSED,
 		    "'media'");
 	must_refuse(desc, "argv", json_pack("[s]", "/opt/qemu-system-none"), -ENOTSUP,
 		    "not installed");
