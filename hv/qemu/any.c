@@ -22,16 +22,18 @@ struct any {
 	unsigned n;
 };
 
-static void add(struct any *a, const char *path, pid_t pid, struct tv_err *e)
+/* 0, or why one that is new cannot be connected to. */
+static int add(struct any *a, const char *path, pid_t pid, struct tv_err *e)
 {
 	int fd;
 
 	for (unsigned i = 0; i < a->n; i++)
 		if (!strcmp(a->path[i], path))
-			return;
+			return 0;
 	tv_copy(a->path[a->n], sizeof(a->path[0]), path);
 	fd = hv_qmp_connect(path, pid, e);
 	a->p[a->n++] = (struct pollfd){.fd = fd < 0 ? -1 : fd, .events = POLLIN};
+	return fd < 0 ? fd : 0;
 }
 
 /* The first that has something to read; -1: none has in that time. */
@@ -73,16 +75,16 @@ int hv_qmp_open_any(const char *path, pid_t pid, int timeout_ms, struct hv_qmp *
 	int got, rc;
 
 	*out = NULL;
-	add(&a, path, pid, e);
+	rc = add(&a, path, pid, e);
 	got = a.p[0].fd >= 0 ? greeted(&a, FIRST_MS) : -1;
 	if (got < 0) {
 		char other[108];
 
 		for (unsigned i = 0; i < HV_MAX_QMP; i++)
 			if (hv_find_qmp("/proc", pid, i, other, sizeof(other)))
-				add(&a, other, pid, &ignored);
-		if (a.n == 1 && a.p[0].fd < 0)
-			return tv_fail(e, -ECONNREFUSED, "%s", e ? e->text : "");
+				(void)add(&a, other, pid, &ignored);
+		if (a.n == 1 && rc)
+			return rc;
 		got = greeted(&a, timeout_ms);
 	}
 	for (unsigned i = 0; i < a.n; i++)
