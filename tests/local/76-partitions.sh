@@ -53,13 +53,16 @@ fenced_are_stopped() {
 	done
 }
 scenario() {
-	local name=$1 before took=$SECONDS
+	local name=$1 before took=$SECONDS turns=1
 	[[ -z ${SCENARIOS:-} || " $SCENARIOS " = *" $name "* ]] || return 0
 	before=$(changes)
 	"scene_$name"
 	await 60 "the VM to be protected again by itself after $name" is_whole
 	goes_on "at the end of $name"
-	(($(changes) - before <= 1)) || fail "$name: two hosts spoke for the VM: $(tail -n 4 "$PAIR_DIR/talk")"
+	# What was released and lay in QEMU's socket when it froze comes once, at the thaw (netbuffer/README.md). That
+	# nothing is released then is asserted in production (netbuffer/gate.c).
+	[[ $name != frozen ]] || turns=3
+	(($(changes) - before <= turns)) || fail "$name: two hosts spoke for the VM: $(tail -n 4 "$PAIR_DIR/talk")"
 	fenced_are_stopped
 	echo "ok $name: $((SECONDS - took)) s, runs on $P"
 }
