@@ -11,8 +11,6 @@
  */
 #include "replicator/source/capture_int.h"
 
-#include <errno.h>
-
 #define LOOK_NS TV_NS_PER_S
 
 int cap_media_due_ms(const struct cap *c)
@@ -40,6 +38,6 @@ bool cap_media_ok(struct cap *c)
 	if (rc <= 0) /* what QEMU does not answer is found by the next epoch */
 		return true;
 	c->changed = true;
-	cap_fail(c, -ESTALE, &e, "the VM was changed");
+	cap_fail(c, TV_E_CHANGED, &e, "the VM was changed");
 	return false;
 }

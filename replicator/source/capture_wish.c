@@ -22,9 +22,10 @@
  *     had been made a moment later. One that comes while an epoch waits for a slot ends the waiting.
  *
  * Rule 3: a primary whose lease is over stops its VM. There are four places where this process
- * lets a VM run again: the end of an epoch of one command, which was ordered while it was to run; resume() below, for an even wish; cap_end_pause(), which reads the newest
- * wish immediately before; and hv_detach(), which is ordered when the record says that the VM runs
- * here alone, or that protection had not begun. So no order that was posted before a wish for
+ * lets a VM run again: the end of an epoch of one command, which was ordered while it was to run;
+ * resume() below, for an even wish; cap_end_pause(), which reads the newest wish immediately before;
+ * and hv_detach(), which is ordered when the record says that the VM runs here alone, or that
+ * protection had not begun. So no order that was posted before a wish for
  * stopping lets the VM run after it was carried out. A wish that is made between that reading and
  * QEMU's `cont` is carried out next, as if it had been made a moment later.
  *

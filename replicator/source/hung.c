@@ -39,10 +39,19 @@ static void take_over(struct source *s, int64_t now_ns)
 			src_event(s, FO_PE_VM_DIED);
 		return;
 	}
-	s->vm.killed_ns = now_ns;
+	if (s->vm.kill_failed)
+		return;
 	rc = cap_kill_vm(s->cap);
-	tv_log(TV_ERROR, "%s: %s: its QEMU is killed, and the backup is to run it%s%s",
-	       s->job.vm_name, s->vm.hung.text, rc ? ": " : "", rc ? tv_strerror(rc) : "");
+	if (rc) {
+		/* It may continue: nobody else may run the VM, and it is waited for. */
+		s->vm.kill_failed = true;
+		tv_log(TV_ERROR, "%s: %s: its QEMU cannot be killed, so the VM stays here: %s",
+		       s->job.vm_name, s->vm.hung.text, tv_strerror(rc));
+		return;
+	}
+	s->vm.killed_ns = now_ns;
+	tv_log(TV_ERROR, "%s: %s: its QEMU is killed, and the backup is to run it", s->job.vm_name,
+	       s->vm.hung.text);
 }
 
 void src_watch_qemu(struct source *s, int64_t now_ns)

@@ -93,8 +93,9 @@ struct src_vm { /* captured.c; end.c, when it is detached */
 	bool stopped; /* not by us: no epoch is begun */
 	bool looking; /* CAP_LOOK is open */
 	int64_t stopped_ns, looked_ns;
-	struct tv_err hung;		  /* "", or that and how long it has not answered */
-	int64_t killed_ns;		  /* for that; 0: it was not */
+	struct tv_err hung; /* "", or that and how long it has not answered */
+	int64_t killed_ns;  /* for that; 0: it was not */
+	bool kill_failed;
 	const struct hv_run_state *state; /* the last that was seen; NULL: none was */
 	enum vm_end end;
 	char *description;
