@@ -10,12 +10,14 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl libnl-3.0 libnl-route-3.0 libseccomp
+# Of twinvm-libvirt alone: no other program may need them on a host.
+LV_PKGS := libvirt libvirt-qemu libxml-2.0
 
 # A missing library is a hard, clear error, never a silent loss of a feature.
 NOBUILD := help deps clean demo test test-lab tags
 BUILDS := $(filter-out $(NOBUILD),$(or $(MAKECMDGOALS),all))
 ifneq ($(BUILDS),)
-MISSING := $(strip $(foreach p,$(PKGS),$(shell pkg-config --exists $(p) || echo $(p))))
+MISSING := $(strip $(foreach p,$(PKGS) $(LV_PKGS),$(shell pkg-config --exists $(p) || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING); run 'make deps' (as root on Debian) to install them)
 endif
@@ -24,18 +26,20 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wvla -Wimplicit-fallthrough -Wmissing-prototypes -Wstrict-prototypes \
 	-Wwrite-strings -Wundef -Wno-format-truncation -Werror
 CFLAGS ?= -O2 -g
-CFLAGS_ALL := -std=gnu11 $(WARN) -D_GNU_SOURCE -I. -I$(B)/gen $(CFLAGS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) -pthread
+CFLAGS_ALL := -std=gnu11 $(WARN) -D_GNU_SOURCE -I. -I$(B)/gen $(CFLAGS) $(shell pkg-config --cflags $(PKGS) $(LV_PKGS) 2>/dev/null) -pthread
 LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
+LV_LDLIBS := $(shell pkg-config --libs $(LV_PKGS) jansson 2>/dev/null) -pthread
 ifdef SAN
 CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer
 LDLIBS += -fsanitize=$(SAN)
+LV_LDLIBS += -fsanitize=$(SAN)
 endif
 # Tests put string literals into argument vectors as they come.
 CFLAGS_TESTS := -Wno-write-strings
 
 PROTO := $(foreach r,$(ROOMS),$(wildcard $(r)/*.proto))
 GEN_C := $(PROTO:%.proto=$(B)/gen/%.pb-c.c)
-LIB_SRC := $(filter-out daemon/main.c,$(foreach r,$(filter-out cli,$(ROOMS)),$(wildcard $(r)/*.c)))
+LIB_SRC := $(filter-out daemon/main.c lv/main.c,$(foreach r,$(filter-out cli,$(ROOMS)),$(wildcard $(r)/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o) $(GEN_C:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
@@ -52,12 +56,12 @@ BENCH_BIN := $(BENCH_SRC:bench/%.c=$(B)/bench/%)
 # $(call remember,FILE,TEXT): FILE holds TEXT, and is touched only when that is new
 remember = $(if $(subst |$(strip $(2))|,,|$(strip $(file <$(1)))|),$(shell mkdir -p $(B))$(file >$(1),$(strip $(2))))
 ifneq ($(BUILDS),)
-$(call remember,$(B)/flags,$(filter-out ccache %/ccache,$(CC)) $(CFLAGS_ALL) $(CFLAGS_TESTS) $(LDLIBS))
+$(call remember,$(B)/flags,$(filter-out ccache %/ccache,$(CC)) $(CFLAGS_ALL) $(CFLAGS_TESTS) $(LDLIBS) $(LV_LDLIBS))
 $(call remember,$(B)/objects,$(LIB_OBJ))
 endif
 
 .PHONY: all
-all: $(B)/twinvmd $(B)/twinvm ## the two programs (what make does by itself)
+all: $(B)/twinvmd $(B)/twinvm $(B)/twinvm-libvirt ## the programs (what make does by itself)
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h &: %.proto
 	@mkdir -p $(B)/gen
@@ -76,6 +80,9 @@ $(B)/twinvmd: $(B)/obj/daemon/main.o $(B)/libtwinvm.a
 	$(CC) -o $@ $^ $(LDLIBS)
 $(B)/twinvm: $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c)) $(B)/libtwinvm.a
 	$(CC) -o $@ $^ $(LDLIBS)
+$(B)/twinvm-libvirt: $(B)/obj/lv/main.o $(B)/libtwinvm.a
+	$(CC) -o $@ $^ $(LV_LDLIBS)
+$(B)/tests/test_lv_%: LDLIBS += $(LV_LDLIBS)
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libtwinvm.a
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ $(LDLIBS) -lcmocka
@@ -94,9 +101,15 @@ $(B)/tools/%.so: tests/preload/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 $(WARN) -D_GNU_SOURCE -O2 -g -fPIC -shared -pthread -o $@ $<
 
+# A program is looked for beside the one that starts it (lv/ask.c).
+LV_BESIDE := $(foreach d,tests tools bench,$(B)/$(d)/twinvm-libvirt)
+$(LV_BESIDE): $(B)/twinvm-libvirt
+	@mkdir -p $(@D)
+	@ln -sf ../twinvm-libvirt $@
+
 .PHONY: unit tools clean help
-unit: $(UNIT_BIN) ## the unit tests' programs, build/tests/test_*: each runs by itself
-tools: $(TOOL_BIN) ## the programs that tests and people use, build/tools/*
+unit: $(UNIT_BIN) $(B)/tests/twinvm-libvirt ## the unit tests' programs, build/tests/test_*: each runs by itself
+tools: $(TOOL_BIN) $(B)/tools/twinvm-libvirt ## the programs that tests and people use, build/tools/*
 clean: ## removes build/ (B=...)
 	rm -rf $(B)
 help: ## this list

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# make install [PREFIX=/usr/local] [DESTDIR=]: the two programs, a configuration to begin with, a systemd unit, and what
+# make install [PREFIX=/usr/local] [DESTDIR=]: the programs, a configuration to begin with, a systemd unit, and what
 # systemd-sysusers makes the users of.
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
@@ -8,6 +8,7 @@ SYSUSERSDIR ?= /usr/lib/sysusers.d
 .PHONY: install
 install: all ## PREFIX=/usr/local DESTDIR=
 	install -D -m 755 $(B)/twinvmd $(DESTDIR)$(PREFIX)/sbin/twinvmd
+	install -D -m 755 $(B)/twinvm-libvirt $(DESTDIR)$(PREFIX)/sbin/twinvm-libvirt
 	install -D -m 755 $(B)/twinvm $(DESTDIR)$(PREFIX)/bin/twinvm
 	install -D -m 644 docs/twinvmd.conf.example $(DESTDIR)$(SYSCONFDIR)/twinvm/twinvmd.conf.example
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|' docs/twinvmd.service >$(B)/twinvmd.service
