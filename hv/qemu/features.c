@@ -49,6 +49,7 @@ int hv_qemu_take_version(struct hv_qemu *m, json_t *ret, struct tv_err *e)
 		return tv_fail(e, TV_E_PROTOCOL, "QEMU reports no version");
 	m->fd_files = number(m) < NO_FILES_FROM;
 	m->mirror_start_misses = number(m) >= MISSES_FROM;
+	m->vm_number = strstr(m->package, "pve-qemu") != NULL;
 	return 0;
 }
 

@@ -31,6 +31,7 @@ struct hv_qemu {
 	bool send_configuration;  /* -global migration.send-configuration=off */
 	bool fd_files;		  /* migrate-incoming fd: takes plain files, too: before 11, by
 				     version. Promotion gives a socket, which every QEMU takes */
+	bool vm_number;		  /* -id N: Proxmox VE's own QEMU, by its package */
 	bool mirror_start_misses; /* a mirror that starts with what is allocated can miss a write
 				     that comes meanwhile: from 9.2 on, by version (mirror.c) */
 };

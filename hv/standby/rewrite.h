@@ -146,7 +146,7 @@ bool hv_rw_tpm_chardev(struct hv_rewrite *rw, const struct hv_keyval *kv);
 hv_rw_make hv_rw_device, hv_rw_global, hv_rw_object;
 
 /* ---- rewrite_other.c ---- */
-hv_rw_make hv_rw_nographic, hv_rw_no_hpet, hv_rw_no_acpi, hv_rw_audio, hv_rw_snapshot, hv_rw_runas,
-	hv_rw_cpu;
+hv_rw_make hv_rw_nographic, hv_rw_no_hpet, hv_rw_no_acpi, hv_rw_number, hv_rw_audio, hv_rw_snapshot,
+	hv_rw_runas, hv_rw_cpu;
 
 #endif

@@ -31,6 +31,15 @@ void hv_rw_no_acpi(struct hv_rewrite *rw, const char *option, const char *arg)
 	hv_rw_set(rw, &rw->machine, "acpi", "off");
 }
 
+/* Proxmox VE's number of the VM, for its tools: nothing in its QEMU depends on it. */
+void hv_rw_number(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	if (!*arg || arg[strspn(arg, "0123456789")])
+		hv_rw_deny(rw, NULL, "%s %s", option, arg);
+	else if (rw->qemu->vm_number)
+		hv_rw_keep(rw, option, arg);
+}
+
 /* A host's loudspeaker is the host's; the sound card stays. */
 void hv_rw_audio(struct hv_rewrite *rw, const char *option, const char *arg)
 {

@@ -61,6 +61,7 @@ static const struct hv_rw_rule rules[] = {
 
 	/* Logs behind one become files of the standby's; a disk or a medium in one is refused. */
 	RULE("add-fd", ARG, hv_rw_drop),
+	RULE("id", ARG, hv_rw_number),
 	RULE("monitor", ARG, hv_rw_drop),
 	RULE("qmp", ARG, hv_rw_drop),
 	RULE("qmp-pretty", ARG, hv_rw_drop),

@@ -64,6 +64,10 @@ static void test_version(void **state)
 	assert_false(m.mirror_start_misses);
 	m = version("{\"qemu\": {\"major\": 9, \"minor\": 2, \"micro\": 0}}");
 	assert_true(m.mirror_start_misses);
+	assert_false(m.vm_number);
+	m = version("{\"qemu\": {\"major\": 9, \"minor\": 2, \"micro\": 0}, "
+		    "\"package\": \"pve-qemu-kvm_9.2.0-5\"}");
+	assert_true(m.vm_number);
 	m = version("{\"qemu\": {\"major\": 11, \"minor\": 0, \"micro\": 0}}");
 	assert_false(m.fd_files);
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {

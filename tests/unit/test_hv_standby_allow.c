@@ -20,6 +20,7 @@ static const char *const options[] = {
 	"-parallel none",
 	"-debugcon null",
 	"-chardev null,id=c",
+	"-id 100",
 	"-tpmdev emulator,id=t,chardev=c",
 	"-netdev user,id=n",
 	"-nic user,model=e1000",

@@ -19,6 +19,12 @@ static void test_other_qemus(void **state)
 	assert_int_equal(rewrite("qemu -no-hpet -no-acpi", &usual, out, sizeof(out), NULL), 0);
 	assert_null(strstr(out, " -no-"));
 	assert_non_null(strstr(out, " -machine hpet=off,acpi=off,type=pc-q35-7.2,"));
+	argv_qemu.vm_number = true; /* Proxmox VE's */
+	assert_int_equal(rewrite("kvm -id 100 -m 256", &usual, out, sizeof(out), NULL), 0);
+	assert_non_null(strstr(out, "kvm -id 100 "));
+	argv_qemu = known;
+	assert_int_equal(rewrite("kvm -id 100 -m 256", &usual, out, sizeof(out), NULL), 0);
+	assert_null(strstr(out, "-id 100"));
 }
 
 /* The part that every standby has, for a usual VM. */
@@ -269,6 +275,9 @@ static void test_machine_and_ram(void **state)
 	contains("qemu -M q35,accel=kvm -machine usb=off,graphics=on", &usual,
 		 " -machine accel=kvm,usb=off,graphics=on,type=pc-q35-7.2,suppress-vmdesc=on,"
 		 "memory-backend=pc.ram ");
+	/* Proxmox VE's suffix is a note to its tools; the type is what QEMU made of it. */
+	contains("kvm -machine hpet=off,type=q35+pve0", &usual,
+		 " -machine hpet=off,type=pc-q35-7.2,suppress");
 	contains("qemu -M q35 -nographic", &usual, " -machine graphics=off,type=pc-q35-7.2,");
 	contains("qemu -m 256,slots=4,maxmem=1G", &usual, " -m slots=4,maxmem=1G,size=268435456B ");
 	contains("qemu -m 256 -m slots=4,maxmem=1G", &usual,
@@ -356,6 +365,7 @@ static void test_refused(void **state)
 	(void)state;
 	refused("qemu -readconfig x.cfg", &usual, "-readconfig");
 	refused("qemu --preconfig", &usual, "-preconfig");
+	refused("qemu -id 1,path=/x", &usual, "-id");
 	/* A descriptor's set is dropped, and what is not moved must not stay behind it. */
 	refused("qemu -add-fd fd=3,set=1 -drive file=/dev/fdset/1,if=none,id=d", &usual,
 		"/dev/fdset/1");
