@@ -29,6 +29,7 @@ static const struct field list[] = {
 	NEEDED("start_ticks", saved.qemu.start_ticks, U64),
 	NEEDED("qmp", saved.qemu.qmp_path, TEXT),
 	NEEDED("generation", saved.generation, U64),
+	OPTIONAL("number", saved.qemu.number, INT),
 	OPTIONAL("dir", saved.dir, TEXT),
 	OPTIONAL("slot", saved.slot, INT),
 	OPTIONAL("peer_name", saved.peer.name, TEXT),
@@ -172,13 +173,13 @@ struct vm *vm_find(struct daemon *d, const char *what, bool *several)
 	struct vm *vm, *found = NULL;
 	char *end;
 	long pid = strtol(what, &end, 10);
-	bool is_pid = *what && !*end;
+	bool is_pid = *what && !*end && pid > 0;
 
 	*several = false;
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (strcmp(vm->name, what) != 0 && strcmp(vm->id, what) != 0 &&
 		    strcmp(vm->saved.qemu.qmp_path, what) != 0 &&
-		    !(is_pid && vm->saved.qemu.pid == pid))
+		    !(is_pid && (vm->saved.qemu.pid == pid || vm->saved.qemu.number == pid)))
 			continue;
 		*several = found != NULL;
 		found = vm;

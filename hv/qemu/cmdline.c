@@ -3,7 +3,9 @@
 #include "common/common.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool hv_arg_is(const char *arg, const char *option)
@@ -103,6 +105,31 @@ void hv_cmdline_name(char *const *argv, char *out, size_t room)
 		if (hv_arg_is(argv[i], "name"))
 			hv_opt_get(argv[++i], "guest", "guest", out, room);
 	tv_mend_utf8(out); /* it goes into JSON and to peers; and it may have been cut */
+}
+
+int hv_cmdline_number(char *const *argv)
+{
+	static const char folder[] = "/qemu-server/";
+	int found = 0;
+
+	for (unsigned i = 1; argv[i] && argv[i + 1]; i++) {
+		const char *p = NULL, *end = "";
+		char *stop;
+		long n;
+
+		if (hv_arg_is(argv[i], "id")) {
+			p = argv[i + 1];
+		} else if (hv_arg_is(argv[i], "pidfile") && (p = strstr(argv[i + 1], folder))) {
+			p += sizeof(folder) - 1;
+			end = ".pid";
+		}
+		if (!p || *p < '1' || *p > '9')
+			continue;
+		n = strtol(p, &stop, 10);
+		if (!strcmp(stop, end) && n <= INT_MAX)
+			found = (int)n;
+	}
+	return found;
 }
 
 static bool own_fd(const char *arg, const char *id, char *out, size_t room)

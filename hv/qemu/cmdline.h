@@ -11,6 +11,9 @@
 
 /* Does arg ("-qmp", "--qmp") name this option ("qmp")? */
 bool hv_arg_is(const char *arg, const char *option);
+/* The number that Proxmox VE knows the VM by: -id N, which its QEMU alone has, or -pidfile
+ * .../qemu-server/N.pid. 0: none. */
+int hv_cmdline_number(char *const *argv);
 /*
  * The value of key in an option's argument "a=b,c=d" (",," stands for a comma inside a value) or in
  * a JSON object. The first part may go without a key; it answers to key "" and to implied (may be

@@ -66,6 +66,17 @@ static bool reachable_path(const char *root, pid_t pid, char *const *argv, const
 	return snprintf(out, room, "%s", full) < (int)room;
 }
 
+/*
+ * Of several sockets one that was made for twinvm is taken first; Proxmox VE's own last, which its
+ * tools want all the time, each for a moment.
+ */
+static int preference(const char *path)
+{
+	if (strstr(path, "twinvm"))
+		return 2;
+	return !strstr(path, "/qemu-server/");
+}
+
 /* Fills out from a process; false when it is no VM. want_qmp, may be NULL, prefers that socket. */
 static bool look_at(const char *root, pid_t pid, const char *want_qmp, struct hv_vm_id *out,
 		    bool *is_wanted)
@@ -79,10 +90,12 @@ static bool look_at(const char *root, pid_t pid, const char *want_qmp, struct hv
 	*out = (struct hv_vm_id){.pid = pid, .start_ticks = start_ticks(root, pid)};
 	*is_wanted = false;
 	hv_cmdline_name(argv, out->name, sizeof(out->name));
+	out->number = hv_cmdline_number(argv);
 	for (unsigned i = 0; i < HV_MAX_QMP && hv_cmdline_qmp(argv, i, raw, sizeof(raw)); i++) {
 		if (!reachable_path(root, pid, argv, raw, path, sizeof(path)))
 			continue;
-		if (!out->qmp_path[0])
+		if (!*is_wanted &&
+		    (!out->qmp_path[0] || preference(path) > preference(out->qmp_path)))
 			memcpy(out->qmp_path, path, sizeof(path));
 		if (!want_qmp)
 			continue;
@@ -202,7 +215,7 @@ static int not_ours(const char *what, pid_t pid, uid_t uid, struct tv_err *e)
 
 struct search {
 	const char *root, *what, *users;
-	pid_t pid; /* 0: what is no number */
+	pid_t pid; /* or a manager's number; 0: what is no number */
 	bool (*skip)(pid_t pid, void *arg);
 	void *skip_arg;
 	struct hv_vm_id *out;
@@ -215,7 +228,8 @@ struct search {
 static bool match(const struct hv_vm_id *id, bool is_wanted, void *arg)
 {
 	struct search *s = arg;
-	bool matches = is_wanted || !strcmp(id->name, s->what) || (s->pid && s->pid == id->pid);
+	bool matches = is_wanted || !strcmp(id->name, s->what) ||
+		       (s->pid && (s->pid == id->pid || s->pid == id->number));
 	size_t used = strlen(s->pids);
 	uid_t uid;
 
@@ -279,8 +293,9 @@ int hv_find_at(const char *root, const char *what, const char *users,
 		return tv_fail(e, -ENOENT, "no running QEMU matches '%s' (%u VM%s on this host)",
 			       what, s.vms, s.vms == 1 ? "" : "s");
 	if (s.matches > 1)
-		return tv_fail(e, TV_E_AMBIGUOUS, "%u VMs match '%s': pids %s; give the pid of one",
-			       s.matches, what, s.pids);
+		return tv_fail(e, TV_E_AMBIGUOUS, "%u VMs match '%s': pids %s; give %s of one",
+			       s.matches, what, s.pids,
+			       s.pid ? "the name, or the QMP socket," : "the pid");
 	return out->qmp_path[0] ? 0 : no_qmp(out, e);
 }
 

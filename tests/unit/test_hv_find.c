@@ -88,6 +88,19 @@ static int setup(void **state)
 		     "control|-chardev|socket,id=m,path=/run/19,server=on,wait=off|-mon|chardev=m,"
 		     "mode=control|-name|client|");
 	make_process(20, qemu, "/", "qemu|-name|only-client|-qmp|unix:/run/eventd|");
+	/* Proxmox VE: its own socket comes first, and its number is another VM's pid. */
+	make_process(
+		21, qemu, "/",
+		"kvm|-id|10|-name|pve,debug-threads=on|-chardev|socket,id=qmp,path=/var/run/"
+		"qemu-server/10.qmp,server=on,wait=off|-mon|chardev=qmp,mode=control|-qmp|unix:"
+		"/x/free,server=on|-qmp|unix:/run/twinvm/10.qmp,server=on,wait=off|");
+	make_process(22, qemu, "/",
+		     "kvm|-name|pve2|-pidfile|/var/run/qemu-server/102.pid|-chardev|socket,id=qmp,"
+		     "path=/var/run/qemu-server/102.qmp,server=on|-mon|chardev=qmp,mode=control|"
+		     "-qmp|unix:/x/free2,server=on|");
+	make_process(
+		23, qemu, "/",
+		"kvm|-name|pve3|-pidfile|/run/other/103.pid|-id|x|-qmp|unix:/run/103,server=on|");
 	/* Another user's: of a name that root has too, and of one that only this user has. */
 	make_process_of(ANOTHER, 17, qemu, "/", "qemu|-name|db|-qmp|unix:/run/db,server=on|");
 	make_process_of(ANOTHER, 18, qemu, "/", "qemu|-name|own|-qmp|unix:/run/own,server=on|");
@@ -168,6 +181,30 @@ static void test_find_by_name(void **state)
 	assert_non_null(strstr(e.text, "-qmp unix:"));
 }
 
+static void test_find_by_number(void **state)
+{
+	struct tv_err e = {0};
+	struct hv_vm_id id;
+
+	(void)state;
+	assert_int_equal(hv_find_at(root, "102", NULL, NULL, NULL, &id, &e), 0);
+	assert_true(id.pid == 22 && id.number == 102);
+	assert_string_equal(id.qmp_path, "/x/free2");
+	assert_int_equal(hv_find_at(root, "pve", NULL, NULL, NULL, &id, &e), 0);
+	assert_int_equal(id.number, 10);
+	assert_string_equal(id.qmp_path, "/run/twinvm/10.qmp");
+	assert_int_equal(hv_find_at(root, "/var/run/qemu-server/10.qmp", NULL, NULL, NULL, &id, &e),
+			 0);
+	assert_string_equal(id.qmp_path, "/var/run/qemu-server/10.qmp");
+	assert_int_equal(hv_find_at(root, "10", NULL, NULL, NULL, &id, &e), TV_E_AMBIGUOUS);
+	assert_non_null(strstr(e.text, "21"));
+	assert_non_null(strstr(e.text, "give the name"));
+	assert_int_equal(hv_find_at(root, "103", NULL, NULL, NULL, &id, &e), -ENOENT);
+	assert_int_equal(hv_find_at(root, "pve3", NULL, NULL, NULL, &id, &e), 0);
+	assert_int_equal(id.number, 0);
+	assert_int_equal(hv_find_at(root, "0", NULL, NULL, NULL, &id, &e), -ENOENT);
+}
+
 static bool skip_14(pid_t pid, void *arg)
 {
 	(void)arg;
@@ -234,7 +271,7 @@ static void test_list(void **state)
 
 	(void)state;
 	assert_int_equal(hv_list_at(root, ids, 16, &n), 0);
-	assert_int_equal(n, 10);
+	assert_int_equal(n, 13);
 	assert_int_equal(hv_list_at(root, ids, 2, &n), 0);
 	assert_int_equal(n, 2);
 	assert_int_equal(hv_list(ids, 16, &n), 0);
@@ -410,12 +447,13 @@ static void test_daemonized(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),	       cmocka_unit_test(test_names_are_text),
-		cmocka_unit_test(test_find_by_name),   cmocka_unit_test(test_find_ambiguous),
-		cmocka_unit_test(test_find_by_socket), cmocka_unit_test(test_find_owner),
-		cmocka_unit_test(test_list),	       cmocka_unit_test(test_config_files),
-		cmocka_unit_test(test_config_monitor), cmocka_unit_test(test_daemonized),
-		cmocka_unit_test(test_maps),	       cmocka_unit_test(test_described_files),
+		cmocka_unit_test(test_options),		cmocka_unit_test(test_names_are_text),
+		cmocka_unit_test(test_find_by_name),	cmocka_unit_test(test_find_by_number),
+		cmocka_unit_test(test_find_ambiguous),	cmocka_unit_test(test_find_by_socket),
+		cmocka_unit_test(test_find_owner),	cmocka_unit_test(test_list),
+		cmocka_unit_test(test_config_files),	cmocka_unit_test(test_config_monitor),
+		cmocka_unit_test(test_daemonized),	cmocka_unit_test(test_maps),
+		cmocka_unit_test(test_described_files),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
