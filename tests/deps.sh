@@ -23,7 +23,12 @@ packages=(
 	swtpm
 	# the arbiter of some tests, started by them in hosts of their own
 	etcd-server
+	# libvirt, the same way; and what twinvm-libvirt is built with
+	libvirt-daemon-system libvirt-clients libvirt-dev libxml2-dev
 )
+# libvirt's packages want an init's scripts, and would bring systemd's: it must not take the place of another init.
+[[ $(dpkg-query -W -f '${db:Status-Status}' systemd-sysv 2>/dev/null || true) = installed ]] ||
+	packages+=(libvirt-daemon-system-sysv)
 # What `make lint` uses if it is there; a bare machine in CI gets it too.
 lint_packages=(clang-format shellcheck)
 static_packages=(clang-tidy cppcheck)
@@ -85,22 +90,30 @@ if ! apt-get -s -qq install --no-install-recommends "${missing[@]}" >>"$log" 2>&
 	apt-get -qq -o Acquire::Retries=3 update >>"$log" 2>&1 || say_why "apt-get update"
 fi
 install=(apt-get -y -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends)
-# A package brings its service (etcd-server does): it must not run because of our tests, now or after a boot.
+# Some packages bring services: these must not run because of our tests, now or after a boot.
 policy=/usr/sbin/policy-rc.d
-etcd_is_new='' made_policy=''
-[[ " ${missing[*]} " != *" etcd-server "* ]] || etcd_is_new=1
+made_policy=''
+with_services=()
+for p in etcd-server libvirt-daemon-system libvirt-daemon-system-sysv; do
+	[[ " ${missing[*]} " != *" $p "* ]] || with_services+=("$p")
+done
 if [[ ! -e $policy ]]; then
 	made_policy=1
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod 755 "$policy"
 fi
 no_new_service() {
-	[[ -n $etcd_is_new ]] || return 0
-	if [[ -d /run/systemd/system ]]; then
-		systemctl --quiet disable etcd.service || true
-	else
-		update-rc.d etcd disable || true
-	fi >>"$log" 2>&1
+	local p file name
+	for p in "${with_services[@]}"; do
+		for file in $(dpkg -L "$p" 2>/dev/null | grep -E '^(/usr)?/lib/systemd/system/[^/@]+$|^/etc/init\.d/[^/]+$'); do
+			name=${file##*/}
+			if [[ $file = /etc/init.d/* ]]; then
+				update-rc.d "$name" disable || true
+			elif command -v systemctl >/dev/null; then
+				systemctl --quiet disable "$name" || true
+			fi
+		done
+	done >>"$log" 2>&1
 }
 trap 'no_new_service; [[ -z $made_policy ]] || rm -f "$policy"' EXIT
 "${install[@]}" "${missing[@]}" >>"$log" 2>&1 || {
