@@ -153,6 +153,10 @@ int tv_mkdirs(const char *path) TV_MUST_CHECK;
 /* SHA-256 of the first bytes of a file, in lower-case hex. -EIO: it is shorter. Blocks. */
 #define TV_SHA256_ROOM 65
 int tv_sha256(int fd, uint64_t bytes, char out[TV_SHA256_ROOM]) TV_MUST_CHECK;
+/* The same; more (may be NULL) is called after each piece of it. False: -ECANCELED. */
+typedef bool tv_sha256_more(void *arg, size_t piece_bytes);
+int tv_sha256_while(int fd, uint64_t bytes, tv_sha256_more *more, void *arg,
+		    char out[TV_SHA256_ROOM]) TV_MUST_CHECK;
 /* Is it such a text, and no other? NULL is not. */
 bool tv_is_sha256(const char *text);
 /* Random bytes as lower-case hex; out takes 2 * n + 1. */

@@ -74,6 +74,20 @@ struct hv_refusals {
 	char text[HV_MAX_REFUSALS][256]; /* each names the device or setting and the remedy */
 };
 
+/* ---- what files hold (hashes.c), for one thread at a time ---- */
+/* path: where that is kept between sessions, of all VMs. NULL: no memory. */
+struct hv_hashes *hv_hashes_open(const char *path);
+void hv_hashes_free(struct hv_hashes *h);
+/*
+ * Reads the files that a VM reads and that are not known yet, which may take minutes, so that
+ * hv_describe does not. Nobody is to be attached to the VM. more is called after each piece with how
+ * much of all is read; false ends it with -ECANCELED. -ESTALE: a file changes again and again. A VM
+ * that cannot be asked is no error here: hv_attach will say why.
+ */
+typedef bool hv_hash_more(void *arg, uint64_t done_bytes, uint64_t all_bytes);
+int hv_hash_files(const struct hv_vm_id *id, struct hv_hashes *h, hv_hash_more *more, void *arg,
+		  struct tv_err *e) TV_MUST_CHECK;
+
 /* ---- an attached VM ---- */
 struct hv_vm;
 
@@ -93,6 +107,8 @@ struct hv_opts {
 	bool three_commands; /* an epoch is stop, save, cont, also where one command could do */
 	bool plaintext;	     /* the replica of a disk that QEMU encrypts may be plain text */
 	bool net_below; /* output can be held below QEMU: vhost and several queues do not matter */
+	/* What files hold; may be NULL. Outlives the attachment. */
+	struct hv_hashes *hashes;
 };
 
 /*
@@ -142,7 +158,8 @@ bool hv_is_kvm(const struct hv_vm *vm);
  * bridge on only of a tap that is a port of one.
  * "copies":[{"path":..,"bytes":N,"sha256":..}]: files that the VM reads, of which the backup may want
  * copies; "drives":[{"device":..,"qdev":..,"node":..,"format":..,"file":..}]: what is in the drives
- * whose medium can be changed (the last three are missing of an empty one). Reads all of the files. */
+ * whose medium can be changed (the last three are missing of an empty one). Reads those of the files that
+ * are not known (hv_hash_files). */
 json_t *hv_describe(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 #define HV_MAX_FILES 32
 /* A part of a file in "copies", by its place there: how many bytes, n or up to its end. -ERANGE: past

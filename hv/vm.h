@@ -71,6 +71,7 @@ struct hv_vm {
 	 * drives when it was described */
 	struct hv_file files[HV_MAX_FILES];
 	unsigned n_files;
+	struct hv_hashes *hashes; /* see hv_opts; may be NULL */
 	json_t *drives;
 	char start_dir[4096]; /* that its relative paths are from */
 };

@@ -219,6 +219,7 @@ static struct hv_vm *vm_new(const struct hv_vm_id *id, const struct hv_opts *opt
 		return NULL;
 	vm->id = *id;
 	vm->stopped = opts ? opts->stopped : NULL;
+	vm->hashes = opts ? opts->hashes : NULL;
 	vm->pidfd = vm->state_fd = vm->write_fd = -1;
 	vm->pipe.read_fd = vm->pipe.write_fd = vm->pipe.look_fd = -1;
 	vm->fdset = -1;

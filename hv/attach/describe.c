@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #define MAX_NICS_TOLD HV_MAX_NICS
+#define ASK_MS 2000
 
 /* "pc-q35-7.2" from the class name "pc-q35-7.2-machine": never an alias. */
 static int add_machine(struct hv_vm *vm, json_t *desc, struct tv_err *e)
@@ -243,13 +244,13 @@ static int add_media(struct hv_vm *vm, char *const *argv, const char *cwd, json_
 }
 
 /* Its relative paths are from the folder in which its monitor's socket was made. */
-static bool start_dir(const struct hv_vm *vm, char *const *argv, char *cwd, size_t room)
+static bool start_dir(pid_t pid, char *const *argv, char *cwd, size_t room)
 {
 	char raw[PATH_MAX], *witness = NULL;
 
 	if (hv_cmdline_qmp(argv, 0, raw, sizeof(raw)) && *raw != '/' && strncmp(raw, "fd:", 3))
 		witness = raw;
-	return hv_proc_start_dir("/proc", vm->id.pid, argv, witness, cwd, room);
+	return hv_proc_start_dir("/proc", pid, argv, witness, cwd, room);
 }
 
 /* A random generation id must be the same one on the backup, or the guest takes itself for a copy.
@@ -306,7 +307,7 @@ static int read_argv(struct hv_vm *vm, struct hv_words *out, char *cwd, size_t r
 	bool slots = false;
 	int rc;
 
-	if (!argv || !start_dir(vm, argv, cwd, room))
+	if (!argv || !start_dir(vm->id.pid, argv, cwd, room))
 		return tv_fail(e, TV_E_GONE, "the VM %s (pid %d) has ended", vm->id.name,
 			       vm->id.pid);
 	for (unsigned i = 0; argv[i] && argv[i + 1]; i++)
@@ -360,4 +361,30 @@ json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 out:
 	hv_words_free(&argv);
 	return desc;
+}
+
+/* QEMU's own words are enough: what was plugged in since and reads a file is read by hv_describe. */
+int hv_hash_files(const struct hv_vm_id *id, struct hv_hashes *h, hv_hash_more *more, void *arg,
+		  struct tv_err *e)
+{
+	TV_FREE char **argv = hv_proc_args("/proc", id->pid);
+	json_t *block = NULL, *paths = json_array();
+	struct hv_qmp *q = NULL;
+	char cwd[PATH_MAX];
+	int rc = 0;
+
+	if (argv && start_dir(id->pid, argv, cwd, sizeof(cwd)) &&
+	    tv_pid_start_ticks(id->pid) == id->start_ticks &&
+	    !hv_qmp_open_any(id->qmp_path, id->pid, ASK_MS, &q, NULL) &&
+	    !hv_qmp_cmd(q, "query-block", NULL, &block, HV_CMD_MS, NULL)) {
+		hv_qmp_close(q); /* others may want it while files are read */
+		q = NULL;
+		hv_describe_read_files(argv, cwd, paths);
+		hv_read_only_images(block, cwd, paths);
+		rc = hv_files_hash(id->pid, paths, h, more, arg, e);
+	}
+	hv_qmp_close(q);
+	json_decref(block);
+	json_decref(paths);
+	return rc;
 }

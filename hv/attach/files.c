@@ -11,6 +11,7 @@
 #include "hv/attach/files.h"
 #include "hv/attach/as_qemu.h"
 #include "hv/attach/attach_int.h"
+#include "hv/attach/hashes.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -139,14 +140,14 @@ static int open_qemus(pid_t pid, const char *path)
 	return fd;
 }
 
-static int open_file(struct hv_vm *vm, const char *path, uint64_t *bytes)
+static int open_file(pid_t pid, const char *path, uint64_t *bytes)
 {
-	int fd = open_qemus(vm->id.pid, path);
+	int fd = open_qemus(pid, path);
 	struct stat st;
 	off_t end;
 
 	if (fd < 0)
-		fd = hv_open_as(path, vm->id.pid);
+		fd = hv_open_as(path, pid);
 	if (fd < 0)
 		return -1;
 	end = lseek(fd, 0, SEEK_END);
@@ -156,6 +157,13 @@ static int open_file(struct hv_vm *vm, const char *path, uint64_t *bytes)
 	}
 	*bytes = (uint64_t)end;
 	return fd;
+}
+
+static int changes(const char *path, struct tv_err *e)
+{
+	return tv_fail(e, -ESTALE,
+		       "%.300s changes again and again while it is read: the VM is to read it only",
+		       path);
 }
 
 json_t *hv_files_open(struct hv_vm *vm, json_t *paths, struct tv_err *e)
@@ -176,10 +184,16 @@ json_t *hv_files_open(struct hv_vm *vm, json_t *paths, struct tv_err *e)
 			json_decref(list);
 			return NULL;
 		}
-		fd = open_file(vm, path, &bytes);
+		fd = open_file(vm->id.pid, path, &bytes);
 		if (fd < 0)
 			continue;
-		rc = tv_sha256(fd, bytes, sha256);
+		rc = hv_hashes_add(vm->hashes, fd, bytes, NULL, NULL, sha256);
+		if (rc == -ESTALE) {
+			changes(path, e);
+			close(fd);
+			json_decref(list);
+			return NULL;
+		}
 		if (rc) {
 			tv_log(TV_WARN, "%s: %s cannot be read: %s", vm->id.name, path,
 			       tv_strerror(rc));
@@ -190,6 +204,7 @@ json_t *hv_files_open(struct hv_vm *vm, json_t *paths, struct tv_err *e)
 		json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "path", path, "bytes",
 						      (json_int_t)bytes, "sha256", sha256));
 	}
+	hv_hashes_save(vm->hashes);
 	return list;
 }
 
@@ -197,6 +212,57 @@ void hv_files_close(struct hv_vm *vm)
 {
 	while (vm->n_files)
 		close(vm->files[--vm->n_files].fd);
+}
+
+struct reading { /* of all files, for a caller's more */
+	hv_hash_more *more;
+	void *arg;
+	uint64_t done_bytes, all_bytes;
+};
+
+static bool on_piece(void *arg, size_t piece_bytes)
+{
+	struct reading *r = arg;
+
+	r->done_bytes += piece_bytes;
+	return r->more(r->arg, r->done_bytes, r->all_bytes);
+}
+
+int hv_files_hash(pid_t pid, json_t *paths, struct hv_hashes *h, hv_hash_more *more, void *arg,
+		  struct tv_err *e)
+{
+	struct reading r = {.more = more, .arg = arg};
+	struct hv_file files[HV_MAX_FILES];
+	const char *names[HV_MAX_FILES];
+	char sha256[TV_SHA256_ROOM];
+	unsigned n = 0;
+	json_t *v;
+	size_t i;
+	int rc = 0;
+
+	json_array_foreach(paths, i, v) {
+		struct hv_file *f = &files[n];
+
+		if (n == HV_MAX_FILES) /* hv_files_open refuses them */
+			break;
+		names[n] = json_string_value(v);
+		f->fd = open_file(pid, names[n], &f->bytes);
+		if (f->fd < 0)
+			continue;
+		n++;
+		r.all_bytes += hv_hashes_know(h, f->fd, f->bytes, sha256) ? 0 : f->bytes;
+	}
+	for (i = 0; i < n; i++) {
+		if (!rc)
+			rc = hv_hashes_add(h, files[i].fd, files[i].bytes, on_piece, &r, sha256);
+		if (rc == -ESTALE)
+			changes(names[i], e);
+		else if (rc != -ECANCELED)
+			rc = 0; /* hv_files_open leaves it out */
+		close(files[i].fd);
+	}
+	hv_hashes_save(h);
+	return rc;
 }
 
 int hv_file_read(struct hv_vm *vm, unsigned file, uint64_t offset, void *p, size_t n,

@@ -20,6 +20,9 @@ void hv_read_only_images(json_t *block, const char *cwd, json_t *paths);
  */
 json_t *hv_files_open(struct hv_vm *vm, json_t *paths, struct tv_err *e);
 void hv_files_close(struct hv_vm *vm);
+/* Reads those of these files that are not known; more, and errors: see hv_hash_files. */
+int hv_files_hash(pid_t pid, json_t *paths, struct hv_hashes *h, hv_hash_more *more, void *arg,
+		  struct tv_err *e) TV_MUST_CHECK;
 /* Does one list of hv_drives_of differ from the other? 1 with a sentence, or 0. Pure. */
 int hv_drives_differ(json_t *before, json_t *now, struct tv_err *e);
 /* Has a disk another size in query-block than it had? 1 with a sentence, or 0. Pure. */

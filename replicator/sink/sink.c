@@ -39,11 +39,7 @@
 #define BRIDGE_NS (3 * TV_NS_PER_S)
 #define ATTACH_US 1000000
 #define ATTACH_FOR_NS (600 * TV_NS_PER_S)
-/*
- * A peer that has connected introduces itself when it has looked at its VM: what that only reads (CD
- * images) is hashed before, some seconds for each GiB on a slow host.
- */
-#define HELLO_TIMEOUT_NS (120 * TV_NS_PER_S)
+#define HELLO_TIMEOUT_NS (5 * TV_NS_PER_S) /* a peer that connects must introduce itself */
 
 /* ---- time ---- */
 

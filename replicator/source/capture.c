@@ -21,7 +21,30 @@
 #include <string.h>
 
 #define EVENTS 16
-#define FILE_BYTES (128u << 10) /* what one message holds */
+#define FILE_BYTES (128u << 10)		/* what one message holds */
+#define HASHING_NS (100 * TV_NS_PER_MS) /* between two reports */
+
+/* The loop has closed the orders when the session has ended. */
+static bool on_hashed(void *arg, uint64_t done_bytes, uint64_t all_bytes)
+{
+	struct cap_event ev = {.kind = CAP_EV_HASHING, .bytes = done_bytes, .all_bytes = all_bytes};
+	struct cap *c = arg;
+	int64_t now_ns = tv_now_ns();
+
+	if (now_ns - c->looked_ns >= HASHING_NS) {
+		c->looked_ns = now_ns;
+		cap_emit(c, &ev);
+	}
+	return !tv_box_is_closed(&c->orders);
+}
+
+static void do_hash(struct cap *c)
+{
+	struct cap_event ev = {.kind = CAP_EV_HASHED};
+
+	ev.rc = hv_hash_files(&c->conf.vm, c->conf.opts.hashes, on_hashed, c, &ev.e);
+	cap_emit(c, &ev);
+}
 
 static void do_attach(struct cap *c)
 {
@@ -140,10 +163,13 @@ static void run(struct cap *c, const struct cap_order *o)
 	if (c->gone && o->cmd != CAP_DETACH)
 		return;
 	/* A backup that does not keep to the order of messages may have them posted too early. */
-	if (!c->vm && o->cmd != CAP_ATTACH && o->cmd != CAP_DETACH)
+	if (!c->vm && o->cmd != CAP_HASH && o->cmd != CAP_ATTACH && o->cmd != CAP_DETACH)
 		return;
 	c->only_attached = o->cmd == CAP_ATTACH || (c->only_attached && o->cmd == CAP_READ_FILE);
 	switch (o->cmd) {
+	case CAP_HASH:
+		do_hash(c);
+		break;
 	case CAP_ATTACH:
 		do_attach(c);
 		break;

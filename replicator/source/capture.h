@@ -12,6 +12,7 @@
 #include "replicator/session/session.h"
 
 enum cap_cmd {
+	CAP_HASH,	/* before the VM is attached -> CAP_EV_HASHING..., CAP_EV_HASHED */
 	CAP_ATTACH,	/* -> CAP_EV_ATTACHED */
 	CAP_READ_FILE,	/* n = file << 48 | offset -> CAP_EV_FILE */
 	CAP_HOLD_NET,	/* n = enum cap_net -> CAP_EV_NET_HELD */
@@ -26,6 +27,8 @@ enum cap_cmd {
  * possible. */
 enum cap_net { CAP_NET_ANY, CAP_NET_FILTERS };
 enum cap_event_kind {
+	CAP_EV_HASHING, /* bytes of all_bytes of the files that the VM reads are read */
+	CAP_EV_HASHED,
 	CAP_EV_ATTACHED,
 	CAP_EV_FILE,
 	CAP_EV_NET_HELD,
@@ -45,10 +48,11 @@ struct cap_event {
 	enum cap_event_kind kind;
 	int rc;
 	struct tv_err e;
-	char *text;   /* ATTACHED: description as JSON; the receiver frees it. NET_HELD: see there.
+	char *text; /* ATTACHED: description as JSON; the receiver frees it. NET_HELD: see there.
 		     * FILE: what was read */
-	size_t bytes; /* FILE */
-	double progress; /* PROGRESS */
+	uint64_t bytes;	    /* FILE, HASHING */
+	uint64_t all_bytes; /* HASHING */
+	double progress;    /* PROGRESS */
 	uint64_t epoch, pages;
 	int64_t pause_start_ns, pause_ns;
 	int64_t stop_ns; /* of pause_ns, until the VM was stopped and its disks flushed */

@@ -4,17 +4,6 @@
 
 #include <stdlib.h>
 
-#define LOOK_NS (200 * TV_NS_PER_MS) /* QEMU does not report every change of its run state */
-
-void src_look(struct source *s, int64_t now_ns)
-{
-	if (!s->vm.stopped || s->vm.looking || s->end.leaving || now_ns - s->vm.looked_ns < LOOK_NS)
-		return;
-	s->vm.looked_ns = now_ns;
-	s->vm.looking = true;
-	cap_post(s->cap, CAP_LOOK, 0);
-}
-
 /* For status. */
 static void note_qemu(struct source *s)
 {
@@ -23,6 +12,23 @@ static void note_qemu(struct source *s)
 	tv_copy(s->vm.qemu, sizeof(s->vm.qemu),
 		json_string_value(json_object_get(desc, "version")));
 	json_decref(desc);
+}
+
+/* Only now is there a connection: an open one without a Hello holds one of the backup's places. */
+static void on_hashed(struct source *s, const struct cap_event *ev)
+{
+	struct tv_err e = {0};
+	int rc = ev->rc;
+
+	s->files = (struct src_files){0};
+	if (s->end.leaving)
+		return;
+	if (rc)
+		tv_copy(e.text, sizeof(e.text), ev->e.text);
+	else
+		rc = src_connect(s, &e);
+	if (rc)
+		src_end(s, SESSION_FAILED, rc, e.text, SRC_DETACH_RUNNING);
 }
 
 static void on_attached(struct source *s, const struct cap_event *ev)
@@ -150,6 +156,13 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 	struct source *s = arg;
 
 	switch (ev->kind) {
+	case CAP_EV_HASHING:
+		s->files.hashed_bytes = ev->bytes;
+		s->files.to_hash_bytes = ev->all_bytes;
+		break;
+	case CAP_EV_HASHED:
+		on_hashed(s, ev);
+		break;
 	case CAP_EV_ATTACHED:
 		on_attached(s, ev);
 		break;

@@ -17,6 +17,16 @@
 #include <stdio.h>
 
 #define GONE_NS TV_NS_PER_S
+#define LOOK_NS (200 * TV_NS_PER_MS) /* QEMU does not report every change of its run state */
+
+void src_look(struct source *s, int64_t now_ns)
+{
+	if (!s->vm.stopped || s->vm.looking || s->end.leaving || now_ns - s->vm.looked_ns < LOOK_NS)
+		return;
+	s->vm.looked_ns = now_ns;
+	s->vm.looking = true;
+	cap_post(s->cap, CAP_LOOK, 0);
+}
 
 static bool is_hung(struct source *s, int64_t now_ns, int64_t *for_ns)
 {

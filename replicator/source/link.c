@@ -303,8 +303,18 @@ static void on_conn_closed(struct repl_conn *c, int rc, const char *why, void *a
 	src_peer_lost(s, rc ? rc : -EPIPE, why);
 }
 
-const struct repl_ops src_link_ops = {.opened = on_opened,
-				      .control = on_control,
-				      .records = on_records,
-				      .drained = src_on_drained,
-				      .closed = on_conn_closed};
+static const struct repl_ops link_ops = {.opened = on_opened,
+					 .control = on_control,
+					 .records = on_records,
+					 .drained = src_on_drained,
+					 .closed = on_conn_closed};
+
+int src_connect(struct source *s, struct tv_err *e)
+{
+	struct repl_opts opts = {.expect_peer = s->job.peer.name[0] ? s->job.peer.name : NULL,
+				 .stuck_timeout_ms =
+					 (int)(s->times.stream_stuck_ns / TV_NS_PER_MS)};
+
+	return repl_connect(s->base, s->link.tls, s->job.peer.address, s->job.peer.port, &opts,
+			    &link_ops, s, &s->link.conn, e);
+}

@@ -2,8 +2,8 @@
 /*
  * Theory of operation: the replicator on the primary
  *
- * One process, one VM, one session. A session connects to the backup first (a backup that cannot be
- * reached costs the VM nothing), attaches, offers the VM's description, copies the VM while it
+ * One process, one VM, one session. A session reads what its VM only reads (CD images), as far as that
+ * is not known from an earlier session, then connects to the backup, attaches, offers the VM's description, copies the VM while it
  * runs, and then streams epochs until the session ends: the user's unprotect, the backup lost, the
  * VM gone, or a higher generation somewhere else. The VM runs on untouched after every end but the
  * last. A lost backup is not waited for in here: for a new try the daemon starts a new process.
@@ -25,6 +25,7 @@
 #include "replicator/source/source_int.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,7 @@ static int start_capture(struct source *s)
 			      .disks_wait = src_disks_wait,
 			      .event = src_on_cap,
 			      .arg = s};
+	char hashes[PATH_MAX];
 
 	cc.vm.pid = s->job.vm_pid;
 	cc.vm.start_ticks = s->job.vm_start_ticks;
@@ -122,6 +124,10 @@ static int start_capture(struct source *s)
 	cc.opts.stopped = &s->page->in_pause;
 	cc.opts.plaintext = s->job.conf.replica_plaintext;
 	cc.opts.three_commands = getenv("TWINVM_THREE_COMMANDS") != NULL;
+	if (snprintf(hashes, sizeof(hashes), "%s/hashes.json", s->job.conf.run_dir) <
+	    (int)sizeof(hashes))
+		s->hashes = hv_hashes_open(hashes);
+	cc.opts.hashes = s->hashes;
 	cc.opts.two_step = getenv("TWINVM_TWO_STEP") != NULL;
 	cc.opts.net_below = !getenv("TWINVM_RELAY") && !nb_plug_probe(&s->hold.not_below);
 	return cap_new(s->base, &cc, s->en, &s->cap);
@@ -160,9 +166,6 @@ static int set_up_engine(struct source *s, struct tv_err *e)
 
 static int set_up(struct source *s, struct tv_err *e)
 {
-	struct repl_opts opts = {.expect_peer = s->job.peer.name[0] ? s->job.peer.name : NULL,
-				 .stuck_timeout_ms =
-					 (int)(s->times.stream_stuck_ns / TV_NS_PER_MS)};
 	struct repl_tls_conf tls = config_tls(&s->job.conf);
 	struct report_ops rops = {src_introduce, on_order, s};
 	int rc = map_page(s, e);
@@ -182,8 +185,7 @@ static int set_up(struct source *s, struct tv_err *e)
 	if (!rc)
 		rc = repl_tls_new(&tls, &s->link.tls, e);
 	if (!rc)
-		rc = repl_connect(s->base, s->link.tls, s->job.peer.address, s->job.peer.port,
-				  &opts, &src_link_ops, s, &s->link.conn, e);
+		cap_post(s->cap, CAP_HASH, 0); /* then src_connect */
 	return rc;
 }
 
@@ -233,6 +235,7 @@ int source_main(const char *job_text)
 	repl_beat_free(s->link.beats);
 	src_stop_epochs(s);
 	cap_free(s->cap);
+	hv_hashes_free(s->hashes);
 	encoder_free(s->en);
 	disks_free(s->disks);
 	return s->end.rc ? 1 : 0;

@@ -102,7 +102,8 @@ struct src_vm { /* captured.c; end.c, when it is detached */
 	char qemu[32]; /* version */
 };
 
-struct src_files { /* file_feed.c: what the backup has asked for last */
+struct src_files { /* captured.c: before the connection; file_feed.c: what the backup has asked for last */
+	uint64_t hashed_bytes, to_hash_bytes;
 	unsigned file;
 	uint64_t offset, left_bytes;	/* still to be read and sent */
 	uint64_t done_bytes, all_bytes; /* as the backup counts */
@@ -126,6 +127,7 @@ struct source {
 	struct disks *disks;
 	struct cap *cap;
 	struct cap_page *page;
+	struct hv_hashes *hashes;
 	struct fo_primary p; /* decides */
 
 	struct src_link link;
@@ -228,7 +230,9 @@ void src_committed(struct source *s, uint64_t epoch);
 /* HOT, in the capture thread. */
 int src_barrier(void *arg, uint64_t epoch);
 
-/* ---- hung.c: a QEMU that does not answer ---- */
+/* ---- hung.c: a VM that stands still, and a QEMU that does not answer ---- */
+/* With every tick: a VM that stands still is looked at again and again. */
+void src_look(struct source *s, int64_t now_ns);
 /* With every tick. */
 void src_watch_qemu(struct source *s, int64_t now_ns);
 
@@ -258,7 +262,7 @@ bool src_on_file_wanted(struct source *s, const Twinvm__FileWanted *w);
 void src_on_file_read(struct source *s, const struct cap_event *ev);
 
 /* ---- link.c: connection, messages from the backup, heartbeats ---- */
-extern const struct repl_ops src_link_ops;
+int src_connect(struct source *s, struct tv_err *e);
 void src_on_tick(evutil_socket_t fd, short what, void *arg);
 
 /* ---- disk_feed.c: the disks' callbacks ---- */
@@ -276,7 +280,5 @@ void src_on_net_held(struct source *s, const struct cap_event *ev);
 
 /* ---- captured.c: what the capture thread reports ---- */
 void src_on_cap(const struct cap_event *ev, void *arg);
-/* With every tick: a VM that stands still is looked at again and again. */
-void src_look(struct source *s, int64_t now_ns);
 
 #endif

@@ -110,13 +110,17 @@ static uint64_t uncommitted_bytes(const struct source *s)
 	return sum;
 }
 
-/* How far the copies of files are; "": none are made. */
+/* How far the reading of files is, or their copies; "": none are made. */
 static void files_text(const struct source *s, char *out, size_t room)
 {
 	const struct src_files *f = &s->files;
 
 	*out = '\0';
-	if (f->all_bytes && !s->p.welcomed)
+	if (f->to_hash_bytes)
+		snprintf(out, room,
+			 "files that the VM reads are hashed: %" PRIu64 " of %" PRIu64 " MiB",
+			 f->hashed_bytes >> 20, f->to_hash_bytes >> 20);
+	else if (f->all_bytes && !s->p.welcomed)
 		snprintf(out, room,
 			 "files that the VM reads are copied: %" PRIu64 " of %" PRIu64 " MiB",
 			 f->done_bytes >> 20, f->all_bytes >> 20);
