@@ -274,6 +274,8 @@ void command_run(struct daemon *d, struct ctl *c, json_t *msg);
 /* ---- hung.c ---- */
 /* From now on a replicator that hangs while its VM waits for it is ended. */
 void hung_start(struct daemon *d);
+/* Ends the source that a VM's page names, if it lives: it has not registered with this daemon. */
+void hung_end_unregistered(const struct vm *vm);
 
 /* ---- watchdog.c ---- */
 void watchdog_start(struct daemon *d);

@@ -12,6 +12,8 @@
 #include "daemon/daemon.h"
 
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define HUNG_LOOKS 7
 
@@ -53,6 +55,30 @@ static void look(struct vm *vm)
 	tv_log(TV_ERROR, "%s: its replicator hangs, and the VM waits for it: it is ended",
 	       vm->name);
 	kill(s->replicator, SIGKILL);
+}
+
+/*
+ * A replicator that hung when its daemon died never registers with the next one, and QEMU waits for it.
+ * Its page has its pid. The pidfd comes first: what it means cannot change after the start time was read.
+ */
+void hung_end_unregistered(const struct vm *vm)
+{
+	char path[CAP_PAGE_PATH];
+	struct cap_page *page;
+	TV_CLOSE int fd = -1;
+
+	cap_page_path(vm->d->conf.run_dir, vm->id, path);
+	if (cap_page_map(path, false, &page))
+		return;
+	if (page->pid > 0 && page->pid != getpid())
+		fd = (int)syscall(SYS_pidfd_open, page->pid, 0);
+	if (fd >= 0 && tv_pid_start_ticks(page->pid) == page->start_ticks) {
+		tv_log(TV_ERROR,
+		       "%s: its replicator (pid %d) hangs, it does not register: it is ended",
+		       vm->name, (int)page->pid);
+		syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+	}
+	cap_page_unmap(page);
 }
 
 static void arm(struct daemon *d)

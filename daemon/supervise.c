@@ -6,7 +6,7 @@
  * must outlive it, and reports its outcome ("done"); sessions.c decides what follows.
  *
  * If the daemon dies, replicators keep running and register with the next daemon. After a daemon's
- * start, a replicator that does not register within a moment is taken for dead.
+ * start, a replicator that does not register within a moment is taken for dead, and ended if it is not.
  */
 #include "daemon/daemon.h"
 
@@ -255,6 +255,8 @@ static void not_registered(struct vm *vm)
 	vm->now.awaited = false;
 	if (vm->now.rep || vm->phase != VM_IDLE)
 		return;
+	if (vm->role == SESSION_PRIMARY) /* nothing else that this does may be done beside it */
+		hung_end_unregistered(vm);
 	if (vm->role == SESSION_BACKUP) {
 		session_ended(vm);
 	} else if (!vm_lives(vm)) {

@@ -29,7 +29,9 @@ int cap_page_map(const char *path, bool create, struct cap_page **out)
 	if (p == MAP_FAILED)
 		return -errno;
 	if (create)
-		*p = (struct cap_page){.magic = CAP_PAGE_MAGIC};
+		*p = (struct cap_page){.magic = CAP_PAGE_MAGIC,
+				       .pid = getpid(),
+				       .start_ticks = tv_pid_start_ticks(getpid())};
 	*out = p;
 	return 0;
 }

@@ -20,6 +20,8 @@ struct cap_page {
 	volatile uint32_t fenced;  /* another host runs the VM: it is never to run here again */
 	volatile uint32_t pauses; /* grows when the VM may be stopped for a moment, and when it runs
 				      again: odd numbers are for the first (daemon/hung.c) */
+	int32_t pid;		  /* of the source; 0: of an older version */
+	uint64_t start_ticks;	  /* when it was started */
 };
 #define CAP_PAGE_MAGIC UINT64_C(0x656761706d767774) /* "twvmpage" */
 #define CAP_PAGE_PATH 300

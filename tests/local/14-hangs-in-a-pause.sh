@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A replicator that dies or hangs while its VM stands still for an epoch. SIGKILL at any moment: QEMU resumes the VM by itself,
 # somebody who asks all the time never finds it paused. SIGSTOP inside a pause: the daemon ends it, the VM runs again, and is protected
-# again. PAUSE_KILLS (500; 4 in make test), PAUSE_HANGS (20; 2 in make test).
+# again. The same when the daemon has died, and never saw it hang: the next one ends it. PAUSE_KILLS (500; 4 in make test), PAUSE_HANGS (20; 2 in make test).
 # time limit: 7200
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -52,3 +52,23 @@ for ((i = 1; i <= ${PAUSE_HANGS:-20}; i++)); do
 done
 guest_answers || fail "the guest does not answer"
 echo "$((i - 1)) hangs in a pause: the longest took $longest ms until the VM ran again"
+
+# The daemon is killed before it can see that its replicator hangs (it is frozen first); nobody else ends it.
+await_epochs hostA vm1 2
+pid=$(source_of)
+kill -STOP "${DAEMON_PID[hostA]}"
+python3 tests/tools/stop_in_pause.py "$pid" "$page" "$PAIR_DIR/third.qmp" >"$PAIR_DIR/hang.ms" &
+hang=$!
+stopped() { [[ $(awk '/^State/ { print $2 }' "/proc/$pid/status") = T ]] && held; }
+held() { (($(od -An -tu4 -j24 -N4 "$page") % 2)); }
+await "$AWAIT_S" "the replicator to hang in a pause" stopped
+kill -9 "${DAEMON_PID[hostA]}"
+wait "${DAEMON_JOB[hostA]}" 2>/dev/null || true
+daemon_start hostA
+wait "$hang" || fail "no pause was met, or the VM does not run after it: $(cat "$PAIR_DIR/hang.ms")"
+logged hostA "its replicator (pid .*) hangs, it does not register" || fail "the new daemon has not seen it"
+await "$AWAIT_S" "a new replicator after that" new_source "$pid"
+tw hostA protect vm1 --to hostB >/dev/null || true
+await_state "$AWAIT_S" hostA vm1 protected
+guest_answers || fail "the guest does not answer"
+echo "the daemon killed while its replicator hangs: $(cat "$PAIR_DIR/hang.ms") ms until the VM ran again"

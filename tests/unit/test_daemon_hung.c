@@ -3,6 +3,7 @@
 #include "tests/unit/daemon_kit.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 static struct vm *vm;
 static struct cap_page *page;
@@ -106,12 +107,35 @@ static void test_backup(void **state)
 	assert_false(is_ended(40));
 }
 
+/* The next daemon knows it by its page only. */
+static void test_never_registers(void **state)
+{
+	uint64_t own;
+
+	(void)state;
+	vm->now.rep = NULL;
+	vm->now.replicator = 0;
+	vm->phase = VM_IDLE;
+	supervise_loaded(&d);
+	own = page->start_ticks;
+	assert_int_equal(page->pid, getpid()); /* who made it; not ended by itself */
+	page->pid = child;
+	page->start_ticks = own + 1000000; /* another process has that pid by now */
+	d.due(vm);
+	assert_false(is_ended(4));
+	page->start_ticks = tv_pid_start_ticks(child);
+	assert_int_equal(kill(child, SIGSTOP), 0);
+	vm->now.awaited = true;
+	d.due(vm);
+	assert_true(is_ended(200));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(test_hangs_in_a_pause), T(test_lives),
-					   T(test_pauses_change), T(test_hangs_while_the_vm_runs),
-					   T(test_backup)};
+	const struct CMUnitTest tests[] = {
+		T(test_hangs_in_a_pause),	 T(test_lives),	 T(test_pauses_change),
+		T(test_hangs_while_the_vm_runs), T(test_backup), T(test_never_registers)};
 
 	return cmocka_run_group_tests_name("daemon_hung", tests, NULL, NULL);
 }
