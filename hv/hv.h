@@ -34,12 +34,16 @@ struct hv_vm_id {
 	pid_t pid;
 	uint64_t start_ticks; /* of the process: pid and start together are never reused */
 	char name[128];	      /* from -name, "" when it has none */
-	char qmp_path[108];   /* "" when it has no QMP UNIX socket */
-	int number;	      /* what Proxmox VE calls it, 0: nothing */
+	char qmp_path[108];   /* "" when it has no QMP UNIX socket, and is not libvirt's */
+	int number;	      /* of Proxmox VE, or libvirt's id of the domain; 0: none */
+	char uuid[37];	      /* from -uuid, in lower case; "" when it has none */
 };
+/* A qmp_path of this and a UUID: libvirt has the VM's only monitor, and commands go through it. */
+#define HV_LIBVIRT_PATH "libvirt:"
 
 /*
- * Finds a running QEMU by name (-name), pid, number of Proxmox VE, or QMP socket path among the processes of /proc.
+ * Finds a running QEMU by name (-name), pid, number of Proxmox VE, libvirt's id, UUID, or QMP socket
+ * path among the processes of /proc.
  * skip(pid, arg), may be NULL, leaves processes out (this host's standbys). A process counts when it
  * runs as root, as this process, as libvirt's user, or as one of users ("a:b", may be NULL): any
  * local user can start a program of QEMU's name, and its command line is run on the backup.

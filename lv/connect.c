@@ -7,6 +7,13 @@
 
 #define URI "qemu:///system"
 
+static int say_fd = -1;
+
+void lv_say_to(int fd)
+{
+	say_fd = fd;
+}
+
 static void quiet(void *arg, virErrorPtr error)
 {
 	(void)arg;
@@ -25,7 +32,10 @@ int lv_say(int status, const char *fmt, ...)
 	for (char *p = text; *p; p++)
 		if (*p == '\n')
 			*p = ' ';
-	fprintf(stderr, "%s\n", text);
+	if (say_fd < 0)
+		fprintf(stderr, "%s\n", text);
+	else
+		dprintf(say_fd, "%d %s\n", status, text);
 	return status;
 }
 

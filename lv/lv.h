@@ -45,4 +45,16 @@ struct lv_ask {
  */
 int lv_ask(const struct lv_ask *ask, char **out, size_t *out_bytes, struct tv_err *e) TV_MUST_CHECK;
 
+/*
+ * QMP of a running domain, through libvirt: starts a process of the program that is connected to
+ * libvirtd and speaks QMP at the other end of a socket, whose end here is *fd (the caller's). It ends
+ * when that is closed, and with its connection to libvirtd; the end of neither is QEMU's. pid: the
+ * QEMU that the domain must be, TV_E_REFUSED else. What it does otherwise than QEMU:
+ *   - An event that QEMU sent before an answer comes before that answer. One that it sent after it
+ *     may come before it, too. No event comes while a command is under way.
+ *   - At most one descriptor goes with a command.
+ * Other errors: those of lv_exit_code, -ETIMEDOUT.
+ */
+int lv_qmp(const char *uuid, pid_t pid, int timeout_ms, int *fd, struct tv_err *e) TV_MUST_CHECK;
+
 #endif

@@ -8,9 +8,12 @@
 
 /* Subcommands: argv[0] is the subcommand's name. They return an enum lv_exit, and have reported why. */
 int lv_xml_main(int argc, char **argv);
+int lv_qmp_main(int argc, char **argv);
 
 /* Says a sentence on stderr as the program's last word; returns status. */
 int lv_say(int status, const char *fmt, ...) TV_PRINTF(2, 3);
+/* Where lv_say writes instead of stderr, as the line "STATUS SENTENCE"; -1: stderr. */
+void lv_say_to(int fd);
 /* The same with what libvirt says of its last error behind it; picks the status by that error. */
 int lv_say_virt(const char *fmt, ...) TV_PRINTF(1, 2);
 

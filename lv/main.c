@@ -10,6 +10,7 @@ static const struct subcommand {
 	const char *name, *args, *what;
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
+	{"qmp", "UUID PID", "a running domain's QMP on descriptor 3", lv_qmp_main},
 	{"xml", "UUID", "a running domain as JSON: its name, UUID, XML and stored XML",
 	 lv_xml_main},
 };

@@ -23,6 +23,11 @@
  * stopped, the epoch is whole all the same, and the event is kept as theirs. What others say while
  * the command runs, QEMU does after it: their word is the last one.
  *
+ * Through libvirt (hv_qmp_is_late) no event comes before the answer. That the pipe was opened says
+ * that the VM stands, as ever; that it ran is what the last event before the command reported. If
+ * that was overtaken by somebody's `stop`, their STOP comes before the answer and reads as above: the
+ * VM stood, and the epoch is whole.
+ *
  * The name: QEMU opens a file, and a descriptor of an fd set would be truncated first, which a pipe
  * refuses. /proc/self/fd/N opens the same pipe anew. The mode lets any user open it, as QEMU may
  * not be ours; only who has the right to look into /proc/PID/fd gets there. A QEMU that cannot (a
@@ -219,6 +224,12 @@ static int await_open(struct hv_vm *vm, int64_t deadline_ns)
 	return 0;
 }
 
+/* It stands, and ran; the STOP event cannot be here yet: hv_pipe_end looks for it. */
+static bool comes_later(const struct hv_vm *vm)
+{
+	return hv_qmp_is_late(vm->qmp) && !hv_qmp_runs(vm->qmp).stop_last;
+}
+
 int hv_pipe_begin(struct hv_vm *vm, int timeout_ms)
 {
 	struct hv_pipe *p = &vm->pipe;
@@ -242,7 +253,7 @@ int hv_pipe_begin(struct hv_vm *vm, int timeout_ms)
 					    : "its state is too small, and there is no inotify");
 		return rc;
 	}
-	if (hv_qmp_pair(vm->qmp) == HV_QMP_STOPPED)
+	if (hv_qmp_pair(vm->qmp) == HV_QMP_STOPPED || comes_later(vm))
 		return 0;
 	/* It did not run when the command began. Or it did, and the event is late: once more. */
 	rc = hv_pipe_end(vm, timeout_ms, &bytes);
@@ -309,6 +320,7 @@ int hv_pipe_end(struct hv_vm *vm, int timeout_ms, size_t *bytes)
 {
 	struct hv_pipe *p = &vm->pipe;
 	enum hv_qmp_pair pair;
+	bool late = comes_later(vm);
 	int rc = 0, r;
 
 	*bytes = 0;
@@ -322,8 +334,9 @@ int hv_pipe_end(struct hv_vm *vm, int timeout_ms, size_t *bytes)
 		hv_pipe_give_up(vm, tv_strerror(rc));
 		return rc;
 	}
+	/* Where events are late, hv_pipe_begin took it for running, and the epoch has its barrier. */
 	if (pair == HV_QMP_NONE)
-		return -EALREADY;
+		return late ? -ESTALE : -EALREADY;
 	/* It was read before QEMU had to wait for us. */
 	if (p->buf_bytes <= (p->prefix_bytes ? p->prefix_bytes : p->room_bytes)) {
 		hv_pipe_give_up(vm, "its state is too small, and there is no inotify");

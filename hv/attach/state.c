@@ -84,6 +84,9 @@ int hv_pause(struct hv_vm *vm, int timeout_ms)
 	rc = hv_qmp_drain(vm->qmp);
 	if (rc)
 		return rc;
+	/* Through libvirt an event after the answer may come before it: those of a moment before the
+	 * stop count as well, then. */
+	vm->runs = hv_qmp_runs(vm->qmp);
 	/* From here on a resume is due, whatever is answered: the stop may still happen. */
 	vm->paused = true;
 	if (vm->stopped)
@@ -99,7 +102,8 @@ int hv_pause(struct hv_vm *vm, int timeout_ms)
 			*vm->stopped = 0;
 		return -EALREADY;
 	}
-	vm->runs = hv_qmp_runs(vm->qmp);
+	if (!hv_qmp_is_late(vm->qmp))
+		vm->runs = hv_qmp_runs(vm->qmp);
 	return rc;
 }
 
@@ -127,10 +131,19 @@ int hv_state_end(struct hv_vm *vm, int timeout_ms, size_t *bytes)
 	return 0;
 }
 
+/* All events until now have come with the answer to any command (hv_qmp_is_late). */
+static int take_in_all(struct hv_vm *vm)
+{
+	static const char line[] = "{\"execute\":\"query-status\"}\n";
+	int rc = hv_qmp_fire(vm->qmp, line, sizeof(line) - 1);
+
+	return rc ? rc : hv_qmp_wait(vm->qmp, HV_CMD_MS);
+}
+
 /* Has nobody let the VM run, or changed it, since hv_pause? */
 static int prove(struct hv_vm *vm)
 {
-	int rc = hv_qmp_drain(vm->qmp);
+	int rc = hv_qmp_is_late(vm->qmp) ? take_in_all(vm) : hv_qmp_drain(vm->qmp);
 	struct hv_qmp_runs now = hv_qmp_runs(vm->qmp), then = vm->runs;
 
 	if (rc || (now.resumes == then.resumes && now.resets == then.resets))

@@ -4,8 +4,9 @@
  * time, and the first may be libvirt's, or another tool's. Only its greeting shows that a socket is
  * free, as others can be connected to as well.
  */
+#include "hv/hv.h"
 #include "hv/qemu/find.h"
-#include "hv/qemu/qmp.h"
+#include "hv/qemu/qmp_int.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -75,6 +76,8 @@ int hv_qmp_open_any(const char *path, pid_t pid, int timeout_ms, struct hv_qmp *
 	int got, rc;
 
 	*out = NULL;
+	if (!strncmp(path, HV_LIBVIRT_PATH, strlen(HV_LIBVIRT_PATH)))
+		return hv_qmp_open_libvirt(path, pid, timeout_ms, out, e);
 	rc = add(&a, path, pid, e);
 	got = a.p[0].fd >= 0 ? greeted(&a, FIRST_MS) : -1;
 	if (got < 0) {

@@ -2,6 +2,7 @@
 #include "hv/qemu/cmdline.h"
 #include "common/common.h"
 
+#include <ctype.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -130,6 +131,45 @@ int hv_cmdline_number(char *const *argv)
 			found = (int)n;
 	}
 	return found;
+}
+
+int hv_cmdline_domain(char *const *argv)
+{
+	static const char folder[] = "/var/lib/libvirt/qemu/domain-";
+
+	for (unsigned i = 1; argv[i]; i++) {
+		const char *p = strstr(argv[i], folder);
+		char *end;
+		long id;
+
+		if (!p || p[sizeof(folder) - 1] < '1' || p[sizeof(folder) - 1] > '9')
+			continue;
+		id = strtol(p + sizeof(folder) - 1, &end, 10);
+		if (*end == '-' && id <= INT_MAX)
+			return (int)id;
+	}
+	return 0;
+}
+
+void hv_cmdline_uuid(char *const *argv, char out[HV_UUID_ROOM])
+{
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	const char *given = "";
+	bool fits = true;
+
+	for (unsigned i = 1; argv[i] && argv[i + 1]; i++)
+		if (hv_arg_is(argv[i], "uuid"))
+			given = argv[++i];
+	*out = '\0';
+	if (strlen(given) != sizeof(form) - 1)
+		return;
+	for (size_t i = 0; i < sizeof(form); i++) {
+		fits &= form[i] == 'x' ? isxdigit((unsigned char)given[i]) != 0
+				       : given[i] == form[i];
+		out[i] = (char)tolower((unsigned char)given[i]);
+	}
+	if (!fits)
+		*out = '\0';
 }
 
 static bool own_fd(const char *arg, const char *id, char *out, size_t room)

@@ -14,6 +14,12 @@ bool hv_arg_is(const char *arg, const char *option);
 /* The number that Proxmox VE knows the VM by: -id N, which its QEMU alone has, or -pidfile
  * .../qemu-server/N.pid. 0: none. */
 int hv_cmdline_number(char *const *argv);
+/* The id of a domain of libvirt's system daemon, by its folder in an option's argument
+ * (/var/lib/libvirt/qemu/domain-ID-NAME/). 0: it is none. */
+int hv_cmdline_domain(char *const *argv);
+/* -uuid in lower case; "" when it has none that is one. */
+#define HV_UUID_ROOM 37
+void hv_cmdline_uuid(char *const *argv, char out[HV_UUID_ROOM]);
 /*
  * The value of key in an option's argument "a=b,c=d" (",," stands for a comma inside a value) or in
  * a JSON object. The first part may go without a key; it answers to key "" and to implied (may be

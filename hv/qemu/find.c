@@ -2,7 +2,8 @@
 /*
  * Finding VMs: every process whose executable is a QEMU system emulator is one. What its QMP socket
  * is, its command line says, or a configuration file that it names; a socket that came in by file
- * descriptor (libvirt) cannot be seen there.
+ * descriptor cannot be seen there. Where that is libvirt's, and the QEMU has no other, commands go
+ * through libvirt.
  */
 #include "hv/qemu/find.h"
 #include "hv/qemu/cmdline.h"
@@ -66,6 +67,42 @@ static bool reachable_path(const char *root, pid_t pid, char *const *argv, const
 	return snprintf(out, room, "%s", full) < (int)room;
 }
 
+/* ---- whose ---- */
+static bool is_user(uid_t uid, const char *name)
+{
+	struct passwd *p = getpwnam(name);
+
+	return p && p->pw_uid == uid;
+}
+
+static bool is_one_of(uid_t uid, const char *users)
+{
+	for (const char *p = users; *p; p += strspn(p, ": ")) {
+		size_t n = strcspn(p, ": ");
+		char name[64];
+
+		if (n && n < sizeof(name)) {
+			memcpy(name, p, n);
+			name[n] = '\0';
+			if (is_user(uid, name))
+				return true;
+		}
+		p += n;
+	}
+	return false;
+}
+
+static bool is_libvirts(uid_t uid)
+{
+	return !uid || is_one_of(uid, "libvirt-qemu:qemu");
+}
+
+static bool counts(uid_t uid, const char *users)
+{
+	return is_libvirts(uid) || uid == geteuid() || (users && is_one_of(uid, users));
+}
+
+/* ---- what ---- */
 /*
  * Of several sockets one that was made for twinvm is taken first; Proxmox VE's own last, which its
  * tools want all the time, each for a moment.
@@ -77,6 +114,16 @@ static int preference(const char *path)
 	return !strstr(path, "/qemu-server/");
 }
 
+/* Its only monitor came by descriptor, and libvirt has it. What the command line says anybody may
+ * write into his own: whose the process is, libvirt is asked when it is connected to (lv/). */
+static void through_libvirt(const char *root, struct hv_vm_id *id, int domain)
+{
+	uid_t uid;
+
+	if (domain && *id->uuid && hv_proc_uid(root, id->pid, &uid) && is_libvirts(uid))
+		snprintf(id->qmp_path, sizeof(id->qmp_path), HV_LIBVIRT_PATH "%s", id->uuid);
+}
+
 /* Fills out from a process; false when it is no VM. want_qmp, may be NULL, prefers that socket. */
 static bool look_at(const char *root, pid_t pid, const char *want_qmp, struct hv_vm_id *out,
 		    bool *is_wanted)
@@ -84,13 +131,16 @@ static bool look_at(const char *root, pid_t pid, const char *want_qmp, struct hv
 	TV_FREE char **plain = hv_proc_argv(root, pid), **argv = NULL;
 	char raw[4096], path[sizeof(out->qmp_path)];
 	struct stat want = {0}, have;
+	int domain;
 
 	if (!plain || !hv_proc_is_qemu(root, pid, plain) || !(argv = hv_proc_args(root, pid)))
 		return false;
 	*out = (struct hv_vm_id){.pid = pid, .start_ticks = start_ticks(root, pid)};
 	*is_wanted = false;
 	hv_cmdline_name(argv, out->name, sizeof(out->name));
-	out->number = hv_cmdline_number(argv);
+	hv_cmdline_uuid(argv, out->uuid);
+	domain = hv_cmdline_domain(argv);
+	out->number = domain ? domain : hv_cmdline_number(argv);
 	for (unsigned i = 0; i < HV_MAX_QMP && hv_cmdline_qmp(argv, i, raw, sizeof(raw)); i++) {
 		if (!reachable_path(root, pid, argv, raw, path, sizeof(path)))
 			continue;
@@ -106,6 +156,8 @@ static bool look_at(const char *root, pid_t pid, const char *want_qmp, struct hv
 			*is_wanted = true;
 		}
 	}
+	if (!out->qmp_path[0])
+		through_libvirt(root, out, domain);
 	return true;
 }
 
@@ -168,37 +220,6 @@ int hv_list_at(const char *root, struct hv_vm_id *out, unsigned max, unsigned *n
 	return rc;
 }
 
-/* ---- whose ---- */
-static bool is_user(uid_t uid, const char *name)
-{
-	struct passwd *p = getpwnam(name);
-
-	return p && p->pw_uid == uid;
-}
-
-static bool is_one_of(uid_t uid, const char *users)
-{
-	for (const char *p = users; *p; p += strspn(p, ": ")) {
-		size_t n = strcspn(p, ": ");
-		char name[64];
-
-		if (n && n < sizeof(name)) {
-			memcpy(name, p, n);
-			name[n] = '\0';
-			if (is_user(uid, name))
-				return true;
-		}
-		p += n;
-	}
-	return false;
-}
-
-static bool counts(uid_t uid, const char *users)
-{
-	return !uid || uid == geteuid() || is_one_of(uid, "libvirt-qemu:qemu") ||
-	       (users && is_one_of(uid, users));
-}
-
 static int not_ours(const char *what, pid_t pid, uid_t uid, struct tv_err *e)
 {
 	struct passwd *p = getpwuid(uid);
@@ -228,7 +249,8 @@ struct search {
 static bool match(const struct hv_vm_id *id, bool is_wanted, void *arg)
 {
 	struct search *s = arg;
-	bool matches = is_wanted || !strcmp(id->name, s->what) ||
+	bool matches = is_wanted || !strcmp(id->name, s->what) || !strcasecmp(id->uuid, s->what) ||
+		       !strcmp(id->qmp_path, s->what) ||
 		       (s->pid && (s->pid == id->pid || s->pid == id->number));
 	size_t used = strlen(s->pids);
 	uid_t uid;

@@ -23,7 +23,8 @@ static inline int64_t hv_qmp_deadline(int timeout_ms)
  * process is at the other end. */
 int hv_qmp_open(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out,
 		struct tv_err *e) TV_MUST_CHECK;
-/* The same by whichever QMP socket of that QEMU is free, this one first; -EBUSY: all are held. */
+/* The same by whichever QMP socket of that QEMU is free, this one first; -EBUSY: all are held. A path
+ * of HV_LIBVIRT_PATH and a UUID: through libvirt; -ENOTCONN: it does not answer. */
 int hv_qmp_open_any(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out,
 		    struct tv_err *e) TV_MUST_CHECK;
 /* Its first part: a connected socket, or negative as above. */
@@ -33,6 +34,13 @@ int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out
 		   struct tv_err *e) TV_MUST_CHECK;
 void hv_qmp_close(struct hv_qmp *q);
 int hv_qmp_fd(const struct hv_qmp *q);
+/*
+ * HOT. Does an event come later than QEMU sends it? Through libvirt it does: while a command is under
+ * way none comes, and before its answer all come that QEMU sent before it, and perhaps some that it
+ * sent after it. So what hv_qmp_drain has taken in is not all that has happened, what a command
+ * has answered after it is.
+ */
+bool hv_qmp_is_late(const struct hv_qmp *q);
 /* Since when a command waits for its answer; 0: none does. Any thread. */
 int64_t hv_qmp_asked_ns(const struct hv_qmp *q);
 /* args is stolen (NULL: none); *ret (NULL: not wanted) is the caller's. TV_E_QMP with QEMU's words,

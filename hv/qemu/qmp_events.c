@@ -77,6 +77,11 @@ unsigned hv_qmp_mute(struct hv_qmp *q, const char *name)
 	return n;
 }
 
+bool hv_qmp_is_late(const struct hv_qmp *q)
+{
+	return q->late;
+}
+
 struct hv_qmp_runs hv_qmp_runs(const struct hv_qmp *q)
 {
 	return q->runs;

@@ -12,6 +12,7 @@
 
 struct hv_qmp {
 	int fd;
+	bool late;	  /* see hv_qmp_is_late */
 	bool gone;	  /* end of file or a broken stream: nothing more will come */
 	char session[20]; /* random, the front part of every id */
 	uint32_t number;  /* of the last command */
@@ -38,6 +39,9 @@ int hv_qmp_next_answer(struct hv_qmp *q, bool may_grow, int64_t deadline_ns, siz
 		       enum hv_qmp_kind *kind) TV_MUST_CHECK;
 /* HOT. The event of n bytes at the front of q->in: into the queue, unless it is ours. */
 void hv_qmp_keep_event(struct hv_qmp *q, size_t n);
+/* The connection of hv_qmp_open_any for a path of HV_LIBVIRT_PATH. */
+int hv_qmp_open_libvirt(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out,
+			struct tv_err *e) TV_MUST_CHECK;
 /* HOT. Takes n bytes off the front of q->in. */
 void hv_qmp_consume(struct hv_qmp *q, size_t n);
 

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A VM whose only monitor libvirt has: its commands go through libvirt, by a process that speaks QMP
+ * with us and libvirt's protocol with libvirtd (lv/).
+ */
+#include "hv/hv.h"
+#include "hv/qemu/libvirt.h"
+#include "hv/qemu/qmp_int.h"
+#include "lv/lv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CONNECT_MS 10000 /* a program is started, and libvirtd may be busy with others */
+
+int hv_libvirt_remedy(const char *name, int rc, struct tv_err *e)
+{
+	struct tv_err first = e ? *e : (struct tv_err){0};
+
+	return tv_fail(
+		e, rc,
+		"%.200s; or give the domain a monitor of its own, which needs a restart of it: "
+		"<qemu:commandline><qemu:arg value='-qmp'/><qemu:arg value='unix:/var/lib/libvirt/"
+		"qemu/domain-%.60s/monitor.sock,server=on,wait=off'/></qemu:commandline> in its XML "
+		"(<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>), and make that "
+		"folder for QEMU's user",
+		first.text, *name ? name : "NAME");
+}
+
+/* It runs, or it does not: from here on events report it. */
+static int learn_runs(struct hv_qmp *q, struct tv_err *e)
+{
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd(q, "query-status", NULL, &ret, HV_CMD_MS, e);
+
+	/* An event that has come meanwhile may be later than the answer. */
+	if (!rc && !q->runs.stops && !q->runs.resumes)
+		q->runs.stop_last = !json_is_true(json_object_get(ret, "running"));
+	json_decref(ret);
+	return rc;
+}
+
+int hv_qmp_open_libvirt(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out,
+			struct tv_err *e)
+{
+	int fd, rc;
+
+	*out = NULL;
+	rc = lv_qmp(path + strlen(HV_LIBVIRT_PATH), pid,
+		    timeout_ms > CONNECT_MS ? timeout_ms : CONNECT_MS, &fd, e);
+	if (rc)
+		return rc == TV_E_GONE ? rc : hv_libvirt_remedy("", rc, e);
+	rc = hv_qmp_open_fd(fd, path, timeout_ms, out, e);
+	if (rc)
+		return rc;
+	(*out)->late = true;
+	rc = learn_runs(*out, e);
+	if (rc) {
+		hv_qmp_close(*out);
+		*out = NULL;
+	}
+	return rc;
+}
