@@ -30,6 +30,7 @@ static const struct field list[] = {
 	NEEDED("qmp", saved.qemu.qmp_path, TEXT),
 	NEEDED("generation", saved.generation, U64),
 	OPTIONAL("number", saved.qemu.number, INT),
+	OPTIONAL("uuid", saved.qemu.uuid, TEXT),
 	OPTIONAL("dir", saved.dir, TEXT),
 	OPTIONAL("slot", saved.slot, INT),
 	OPTIONAL("peer_name", saved.peer.name, TEXT),
@@ -179,6 +180,7 @@ struct vm *vm_find(struct daemon *d, const char *what, bool *several)
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (strcmp(vm->name, what) != 0 && strcmp(vm->id, what) != 0 &&
 		    strcmp(vm->saved.qemu.qmp_path, what) != 0 &&
+		    (!*what || strcasecmp(vm->saved.qemu.uuid, what) != 0) &&
 		    !(is_pid && (vm->saved.qemu.pid == pid || vm->saved.qemu.number == pid)))
 			continue;
 		*several = found != NULL;

@@ -100,7 +100,8 @@ struct vm *vm_new(struct daemon *d, const char *id, const char *name, enum sessi
  */
 void vm_drop(struct vm *vm);
 struct vm *vm_by_id(struct daemon *d, const char *id);
-/* By name, id, pid, number of Proxmox VE, or QMP socket. NULL: none; *several is set when more than one has it. */
+/* By name, id, pid, number of Proxmox VE or libvirt, UUID, or QMP socket. NULL: none; *several is set
+ * when more than one has it. */
 struct vm *vm_find(struct daemon *d, const char *what, bool *several);
 /* Durable when it returns 0: for what is about to be promised. */
 int vm_save(const struct vm *vm, struct tv_err *e) TV_MUST_CHECK;

@@ -163,7 +163,9 @@ bool hv_is_kvm(const struct hv_vm *vm);
  * "copies":[{"path":..,"bytes":N,"sha256":..}]: files that the VM reads, of which the backup may want
  * copies; "drives":[{"device":..,"qdev":..,"node":..,"format":..,"file":..}]: what is in the drives
  * whose medium can be changed (the last three are missing of an empty one). Reads those of the files that
- * are not known (hv_hash_files). */
+ * are not known (hv_hash_files).
+ * "libvirt":{"name":..,"uuid":..,"xml":..,"inactive_xml":..}: of a domain of libvirt's, unless libvirt
+ * does not answer within seconds: what it is now, migratable; as it is stored, null if it is not. */
 json_t *hv_describe(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 #define HV_MAX_FILES 32
 /* A part of a file in "copies", by its place there: how many bytes, n or up to its end. -ERANGE: past

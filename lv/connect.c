@@ -4,6 +4,7 @@
 
 #include <libvirt/virterror.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define URI "qemu:///system"
 
@@ -83,4 +84,25 @@ virDomainPtr lv_domain(virConnectPtr c, const char *uuid, int *status)
 		d = NULL;
 	}
 	return d;
+}
+
+/* Whom libvirt has started is in a file that only root writes. */
+int lv_check_process(virDomainPtr d, pid_t pid)
+{
+	TV_FREE char *text = NULL;
+	const char *name = virDomainGetName(d);
+	char path[4096];
+	int rc;
+
+	snprintf(path, sizeof(path), "/run/libvirt/qemu/%s.pid", name);
+	rc = tv_read_file(path, 64, &text, NULL);
+	if (rc)
+		return lv_say(LV_EXIT_REFUSED,
+			      "whether process %d is libvirt's domain %s cannot be checked: %s: %s",
+			      (int)pid, name, path, tv_strerror(rc));
+	if (strtol(text, NULL, 10) != pid)
+		return lv_say(LV_EXIT_REFUSED,
+			      "process %d names itself libvirt's domain %s, which is process %ld",
+			      (int)pid, name, strtol(text, NULL, 10));
+	return LV_EXIT_OK;
 }

@@ -52,14 +52,16 @@ int lv_xml_main(int argc, char **argv)
 	virConnectPtr c;
 	virDomainPtr d;
 
-	if (argc != 2)
-		return lv_say(status, "usage: " LV_PROGRAM " xml UUID");
+	if (argc != 3)
+		return lv_say(status, "usage: " LV_PROGRAM " xml UUID PID");
 	c = lv_connect(&status);
 	if (!c)
 		return status;
 	d = lv_domain(c, argv[1], &status);
 	if (d) {
-		status = print(d);
+		status = lv_check_process(d, (pid_t)atoi(argv[2]));
+		if (!status)
+			status = print(d);
 		virDomainFree(d);
 	}
 	virConnectClose(c);

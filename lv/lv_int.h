@@ -22,5 +22,7 @@ int lv_say_virt(const char *fmt, ...) TV_PRINTF(1, 2);
 virConnectPtr lv_connect(int *status);
 /* A running domain by its UUID, to be freed with virDomainFree. NULL: as above. */
 virDomainPtr lv_domain(virConnectPtr c, const char *uuid, int *status);
+/* Is the domain's QEMU this process? LV_EXIT_OK, or what to end with: reported. */
+int lv_check_process(virDomainPtr d, pid_t pid);
 
 #endif

@@ -11,7 +11,7 @@ static const struct subcommand {
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
 	{"qmp", "UUID PID", "a running domain's QMP on descriptor 3", lv_qmp_main},
-	{"xml", "UUID", "a running domain as JSON: its name, UUID, XML and stored XML",
+	{"xml", "UUID PID", "a running domain as JSON: its name, UUID, XML and stored XML",
 	 lv_xml_main},
 };
 

@@ -253,28 +253,6 @@ static void serve_all(struct relay *r)
 
 /* ---- beginning ---- */
 
-/* Whom libvirt has started, in a file that only root writes. */
-static int check_process(struct relay *r, pid_t pid)
-{
-	TV_FREE char *text = NULL;
-	char path[4096];
-
-	r->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (r->pidfd < 0)
-		return lv_say(LV_EXIT_GONE, "the VM (pid %d) has ended", (int)pid);
-	snprintf(path, sizeof(path), "/run/libvirt/qemu/%s.pid", virDomainGetName(r->d));
-	if (tv_read_file(path, 64, &text, NULL))
-		return lv_say(LV_EXIT_REFUSED,
-			      "%s cannot be read (%s): whether process %d is libvirt's domain %s "
-			      "cannot be checked",
-			      path, strerror(errno), (int)pid, virDomainGetName(r->d));
-	if (strtol(text, NULL, 10) != pid)
-		return lv_say(LV_EXIT_REFUSED,
-			      "process %d names itself libvirt's domain %s, which is process %ld",
-			      (int)pid, virDomainGetName(r->d), strtol(text, NULL, 10));
-	return LV_EXIT_OK;
-}
-
 static int begin(struct relay *r, const char *uuid, pid_t pid)
 {
 	int status = LV_EXIT_FAILED;
@@ -285,7 +263,10 @@ static int begin(struct relay *r, const char *uuid, pid_t pid)
 	r->d = r->c ? lv_domain(r->c, uuid, &status) : NULL;
 	if (!r->d)
 		return status;
-	status = check_process(r, pid);
+	r->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (r->pidfd < 0)
+		return lv_say(LV_EXIT_GONE, "the VM (pid %d) has ended", (int)pid);
+	status = lv_check_process(r->d, pid);
 	if (status)
 		return status;
 	r->timer = virEventAddTimeout(-1, on_timer, r, NULL);

@@ -332,6 +332,19 @@ static void add_oom_score(const struct hv_vm *vm, json_t *desc)
 		json_object_set_new(desc, "oom_score_adj", json_integer(atoi(text)));
 }
 
+/* So that the standby can be a domain of the backup's libvirt. Without it it is a plain QEMU. */
+static void add_domain(const struct hv_vm *vm, char *const *argv, json_t *desc)
+{
+	struct tv_err e = {0};
+	json_t *domain;
+
+	if (hv_libvirt_describe(&vm->id, argv, &domain, &e))
+		tv_log(TV_WARN, "%s: its standby will not be a domain of libvirt's: %s",
+		       vm->id.name, e.text);
+	else if (domain)
+		json_object_set_new(desc, "libvirt", domain);
+}
+
 json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 {
 	struct hv_words argv = {0};
@@ -353,6 +366,7 @@ json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 	add_blocks(vm, desc);
 	add_disks(vm, desc);
 	add_oom_score(vm, desc);
+	add_domain(vm, argv.w, desc);
 	if (add_machine(vm, desc, e) || add_nics(vm, argv.w, desc, e) ||
 	    add_media(vm, argv.w, cwd, desc, e)) {
 		json_decref(desc);

@@ -7,6 +7,7 @@
  */
 #include "hv/qemu/find.h"
 #include "hv/qemu/cmdline.h"
+#include "hv/qemu/libvirt.h"
 #include "hv/qemu/proc.h"
 #include "hv/qemu/readconfig.h"
 
@@ -275,8 +276,19 @@ static bool match(const struct hv_vm_id *id, bool is_wanted, void *arg)
 	return true;
 }
 
-static int no_qmp(const struct hv_vm_id *id, struct tv_err *e)
+static int no_qmp(const char *root, const struct hv_vm_id *id, struct tv_err *e)
 {
+	TV_FREE char **argv = hv_proc_args(root, id->pid);
+
+	for (unsigned i = 0; argv && argv[i]; i++)
+		if (strstr(argv[i], "/libvirt/qemu/"))
+			return hv_libvirt_remedy(
+				id->name,
+				tv_fail(e, -ENOTSUP,
+					"%s (pid %d) has no QMP UNIX socket, and is no domain of "
+					"this host's libvirt daemon",
+					id->name, (int)id->pid),
+				e);
 	return tv_fail(e, -ENOTSUP,
 		       "%s%s(pid %d) has no QMP UNIX socket on its command line; start it with "
 		       "-qmp unix:/run/NAME.qmp,server=on,wait=off",
@@ -318,7 +330,7 @@ int hv_find_at(const char *root, const char *what, const char *users,
 		return tv_fail(e, TV_E_AMBIGUOUS, "%u VMs match '%s': pids %s; give %s of one",
 			       s.matches, what, s.pids,
 			       s.pid ? "the name, or the QMP socket," : "the pid");
-	return out->qmp_path[0] ? 0 : no_qmp(out, e);
+	return out->qmp_path[0] ? 0 : no_qmp(root, out, e);
 }
 
 int hv_find(const char *what, const char *users, bool (*skip)(pid_t pid, void *arg), void *arg,

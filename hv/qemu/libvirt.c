@@ -4,6 +4,7 @@
  * with us and libvirt's protocol with libvirtd (lv/).
  */
 #include "hv/hv.h"
+#include "hv/qemu/cmdline.h"
 #include "hv/qemu/libvirt.h"
 #include "hv/qemu/qmp_int.h"
 #include "lv/lv.h"
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define DESCRIBE_MS 5000
 #define CONNECT_MS 10000 /* a program is started, and libvirtd may be busy with others */
 
 int hv_libvirt_remedy(const char *name, int rc, struct tv_err *e)
@@ -60,4 +62,32 @@ int hv_qmp_open_libvirt(const char *path, pid_t pid, int timeout_ms, struct hv_q
 		*out = NULL;
 	}
 	return rc;
+}
+
+int hv_libvirt_describe(const struct hv_vm_id *id, char *const *argv, json_t **out,
+			struct tv_err *e)
+{
+	char number[16], uuid[HV_UUID_ROOM];
+	const char *args[] = {"xml", uuid, number, NULL};
+	struct lv_ask ask = {
+		.args = args, .most_bytes = HV_LIBVIRT_BYTES, .timeout_ms = DESCRIBE_MS};
+	TV_FREE char *text = NULL;
+	int rc;
+
+	*out = NULL;
+	hv_cmdline_uuid(argv, uuid);
+	if (!*uuid || !hv_cmdline_domain(argv))
+		return 0;
+	snprintf(number, sizeof(number), "%d", (int)id->pid);
+	rc = lv_ask(&ask, &text, NULL, e);
+	if (rc)
+		return rc;
+	*out = json_loads(text, 0, NULL);
+	if (!json_is_object(*out)) {
+		json_decref(*out);
+		*out = NULL;
+		return tv_fail(e, TV_E_PROTOCOL, "libvirt's description of %s is not JSON",
+			       id->name);
+	}
+	return 0;
 }

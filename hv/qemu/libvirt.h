@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Domains of libvirt that cannot be reached. Private to hv/qemu. */
+/* Domains of libvirt. Private to hv/qemu. */
 #ifndef HV_QEMU_LIBVIRT_H
 #define HV_QEMU_LIBVIRT_H
 
-#include "common/common.h"
+#include "hv/hv.h"
 
+/*
+ * A domain of libvirt's as libvirt describes it, {"name":.., "uuid":.., "xml":.., "inactive_xml":..},
+ * the caller's. 0 and NULL: it is none. Otherwise negative: libvirt does not answer within seconds,
+ * or with more than HV_LIBVIRT_BYTES.
+ */
+#define HV_LIBVIRT_BYTES (96u << 10)
+int hv_libvirt_describe(const struct hv_vm_id *id, char *const *argv, json_t **out,
+			struct tv_err *e) TV_MUST_CHECK;
 /* Puts behind the sentence in e what to add to the domain's XML; returns rc. */
 int hv_libvirt_remedy(const char *name, int rc, struct tv_err *e);
 

@@ -5,6 +5,7 @@
  * tools and not one thing, so its door includes them all:
  *
  *   proc.h      /proc of a process: command line, links, memory map
+ *   libvirt.h   domains of libvirt
  *   link.h      bridges and their ports
  *   readconfig.h  the command line with its configuration files in it, and where QEMU was started
  *   cmdline.h   what a QEMU command line says: name, QMP sockets, values of options
@@ -32,6 +33,7 @@
 #include "hv/qemu/drivers.h"
 #include "hv/qemu/features.h"
 #include "hv/qemu/keyval.h"
+#include "hv/qemu/libvirt.h"
 #include "hv/qemu/link.h"
 #include "hv/qemu/proc.h"
 #include "hv/qemu/qmp.h"

@@ -19,46 +19,7 @@
 #include "hv/qemu/find.h"
 #include "hv/qemu/proc.h"
 #include "hv/qemu/readconfig.h"
-
-#define ANOTHER 65534u /* nobody, on every Linux */
-
-static char root[64];
-
-/* args: one string, arguments end with '|'. */
-static void make_process_of(unsigned uid, int pid, const char *exe, const char *cwd,
-			    const char *args)
-{
-	char path[256], text[4096];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%d", root, pid);
-	assert_int_equal(mkdir(path, 0700), 0);
-	snprintf(path, sizeof(path), "%s/%d/cmdline", root, pid);
-	snprintf(text, sizeof(text), "%s", args);
-	for (char *p = text; *p; p++)
-		*p = *p == '|' ? '\0' : *p;
-	f = fopen(path, "w");
-	assert_int_equal(fwrite(text, strlen(args), 1, f), 1);
-	fclose(f);
-	snprintf(path, sizeof(path), "%s/%d/stat", root, pid);
-	f = fopen(path, "w");
-	fprintf(f, "%d (a ) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 %d 20 21\n", pid,
-		1000 + pid);
-	fclose(f);
-	snprintf(path, sizeof(path), "%s/%d/status", root, pid);
-	f = fopen(path, "w");
-	fprintf(f, "Name:\tqemu\nUid:\t%u\t0\t0\t0\nGid:\t0\t0\t0\t0\n", uid);
-	fclose(f);
-	snprintf(path, sizeof(path), "%s/%d/exe", root, pid);
-	assert_int_equal(symlink(exe, path), 0);
-	snprintf(path, sizeof(path), "%s/%d/cwd", root, pid);
-	assert_int_equal(symlink(cwd, path), 0);
-}
-
-static void make_process(int pid, const char *exe, const char *cwd, const char *args)
-{
-	make_process_of(0, pid, exe, cwd, args);
-}
+#include "tests/unit/hv_find_kit.h"
 
 static int setup(void **state)
 {
@@ -105,15 +66,6 @@ static int setup(void **state)
 	make_process_of(ANOTHER, 17, qemu, "/", "qemu|-name|db|-qmp|unix:/run/db,server=on|");
 	make_process_of(ANOTHER, 18, qemu, "/", "qemu|-name|own|-qmp|unix:/run/own,server=on|");
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	char cmd[128];
-
-	(void)state;
-	snprintf(cmd, sizeof(cmd), "rm -r %s", root);
-	return system(cmd);
 }
 
 static void test_options(void **state)
@@ -447,13 +399,12 @@ static void test_daemonized(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),		cmocka_unit_test(test_names_are_text),
-		cmocka_unit_test(test_find_by_name),	cmocka_unit_test(test_find_by_number),
-		cmocka_unit_test(test_find_ambiguous),	cmocka_unit_test(test_find_by_socket),
-		cmocka_unit_test(test_find_owner),	cmocka_unit_test(test_list),
-		cmocka_unit_test(test_config_files),	cmocka_unit_test(test_config_monitor),
-		cmocka_unit_test(test_daemonized),	cmocka_unit_test(test_maps),
-		cmocka_unit_test(test_described_files),
+		cmocka_unit_test(test_options),	       cmocka_unit_test(test_names_are_text),
+		cmocka_unit_test(test_find_by_name),   cmocka_unit_test(test_find_by_number),
+		cmocka_unit_test(test_find_by_socket), cmocka_unit_test(test_find_owner),
+		cmocka_unit_test(test_list),	       cmocka_unit_test(test_config_files),
+		cmocka_unit_test(test_config_monitor), cmocka_unit_test(test_daemonized),
+		cmocka_unit_test(test_maps),	       cmocka_unit_test(test_described_files),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A domain whose only monitor libvirt has: found by name, id and UUID, protected through libvirt's passthrough, an epoch in
+# one command. libvirtd restarted, killed and hung while it is protected, the process between us and libvirtd killed
+# at any moment: the VM runs on, and is protected again. Then a power cut: the backup runs it, nothing is lost.
+# KILLS=8: how often that process is killed
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/pair.sh
+. tests/lib/libvirt.sh
+
+KILLS=${KILLS:-8}
+
+bridges() { procs_of hostA "twinvm-libvirt qmp"; }
+no_bridge() { [[ -z $(bridges) ]]; }
+# The VM runs, whatever has ended, and epochs follow each other again.
+again() {
+	goes_on "$1"
+	await_pair hostA hostB vm1
+	await_epochs hostA vm1 5
+	goes_on "$1, protected again"
+	lv_is hostA vm1 "*" || fail "libvirt does not know vm1"
+	[[ $(lv_pid hostA vm1) = "${GUEST_PID[vm1]}" ]] || fail "$1: QEMU is another one"
+}
+
+pair_up
+lv_up hostA
+lv_domain hostA vm1
+uuid=$(vsh hostA domuuid vm1 | tr -d '[:space:]')
+id=$(vsh hostA domid vm1 | tr -d '[:space:]')
+
+# libvirtd does not answer: the sentence has the remedy. Nothing is left.
+lv_stop hostA
+tw_refuses hostA 1 "libvirt does not answer.*qemu:commandline" protect "$uuid" --to hostB
+lv_start hostA
+
+for word in "$uuid" "$id" vm1; do
+	protect "$word"
+	await_pair hostA hostB vm1
+	await_epochs hostA vm1 3
+	tw_refuses hostA 1 "already protected" protect "$word" --to hostB
+	! logged hostA "an epoch takes three commands" || fail "$(grep 'three commands' "$PAIR_DIR/hostA.log")"
+	[[ $word = vm1 ]] || tw_must hostA unprotect "$word"
+	[[ $word = vm1 ]] || await 20 "its process to end" no_bridge
+done
+step "found by name, id and UUID; an epoch is one command"
+client_start
+
+lv_restart hostA
+again "libvirtd was restarted"
+lv_stop hostA KILL
+goes_on "libvirtd is dead"
+lv_start hostA
+again "libvirtd was killed"
+step "libvirtd restarted and killed: the VM runs on, protected again"
+
+for ((n = 0; n < KILLS; n++)); do
+	pid=$(bridges | head -n 1)
+	[[ -n $pid ]] || fail "nothing speaks with libvirt"
+	# At no fixed moment of an epoch: after some more of them, which take what they take.
+	client_more "$AWAIT_S" $((RANDOM % 7 + 1))
+	kill -KILL "$pid"
+	again "the process between us and libvirt was killed"
+done
+step "$KILLS kills of the process in between: the VM runs on, protected again"
+
+acked=$(client_acked)
+client_cut
+host_power_cut hostA
+await_primary hostB vm1
+GUEST_PID[vm1]=
+client_more "$AWAIT_S" 20
+echo "answers before and after: $acked, $(client_acked)"
+client_ends
