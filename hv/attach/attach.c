@@ -69,6 +69,7 @@ struct look { /* what hv_check_facts needs, and its owners */
 	struct hv_nic nics[MAX_NICS_LOOKED_AT];
 	struct hv_link ports[MAX_NICS_LOOKED_AT], masters[MAX_NICS_LOOKED_AT];
 	char **argv;
+	char lock_manager[32];
 	json_t *status;
 	struct hv_check check;
 };
@@ -159,6 +160,8 @@ static int look_around(struct hv_vm *vm, const struct hv_opts *opts, struct look
 	l->check.nics = l->nics;
 	look_at_ports(vm, l);
 	l->check.argv = l->argv;
+	hv_libvirt_locks(l->argv, l->lock_manager, sizeof(l->lock_manager));
+	l->check.lock_manager = l->lock_manager;
 	if (hv_changed_user(l->argv)) {
 		l->check.can_open = hv_can_open;
 		l->check.can_open_arg = &vm->id.pid;

@@ -316,6 +316,22 @@ static void check_config(const struct hv_check *c, struct hv_refusals *out)
 			       c->argv[i + 1]);
 }
 
+/*
+ * libvirt gives a domain's leases back at each STOP, and takes them again with its own resume only
+ * (qemuProcessHandleStop, virDomainLockProcessResume): from the first epoch on nothing would keep
+ * another host from the disks.
+ */
+static void check_leases(const struct hv_check *c, struct hv_refusals *out)
+{
+	if (c->lock_manager && *c->lock_manager)
+		refuse(out,
+		       "libvirt's lock_manager is \"%s\", and lets go of the disks' leases when a VM is "
+		       "stopped for an epoch; take it out of " HV_LIBVIRT_CONF
+		       ", restart libvirtd and "
+		       "the VM",
+		       c->lock_manager);
+}
+
 void hv_check_facts(const struct hv_check *c, struct hv_refusals *out)
 {
 	check_kernel(c, out);
@@ -333,4 +349,5 @@ void hv_check_facts(const struct hv_check *c, struct hv_refusals *out)
 	check_ram(c, out);
 	check_objects(c, out);
 	check_config(c, out);
+	check_leases(c, out);
 }

@@ -30,8 +30,9 @@ struct hv_check {
 	const struct hv_link *ports;   /* of each NIC its tap as a port; NULL: not known */
 	const struct hv_link *masters; /* and what that is a port of */
 	char *const *argv;
-	uint64_t page_bytes; /* of RAM's backing */
-	bool shared_unseen;  /* some RAM is shared memory, of which discards cannot be seen */
+	const char *lock_manager; /* of libvirt, whose domain it is; NULL or "": none */
+	uint64_t page_bytes;	  /* of RAM's backing */
+	bool shared_unseen;	  /* some RAM is shared memory, of which discards cannot be seen */
 	/* Can QEMU, as it runs now, open this image for writing? NULL: not to be asked. */
 	bool (*can_open)(const char *file, void *arg);
 	void *can_open_arg;

@@ -91,3 +91,39 @@ int hv_libvirt_describe(const struct hv_vm_id *id, char *const *argv, json_t **o
 	}
 	return 0;
 }
+
+/* "KEY = VALUE" lines; # begins a comment, the last line of a key counts. */
+void hv_libvirt_lock_manager(const char *conf, char *out, size_t room)
+{
+	static const char key[] = "lock_manager";
+
+	*out = '\0';
+	for (const char *line = conf; line; line = strchr(line, '\n')) {
+		const char *p = line + strspn(line, " \t\r\n");
+		char quote;
+
+		line = p;
+		if (strncmp(p, key, sizeof(key) - 1))
+			continue;
+		p += sizeof(key) - 1;
+		p += strspn(p, " \t");
+		if (*p != '=')
+			continue;
+		p += 1 + strspn(p + 1, " \t");
+		quote = *p;
+		if (quote == '"' || quote == '\'')
+			p++;
+		tv_copy_n(out, room, p, strcspn(p, quote == '\'' ? "'\n" : "\"\n"));
+	}
+	if (!strcmp(out, "nop"))
+		*out = '\0';
+}
+
+void hv_libvirt_locks(char *const *argv, char *out, size_t room)
+{
+	TV_FREE char *text = NULL;
+
+	*out = '\0';
+	if (hv_cmdline_domain(argv) && !tv_read_file(HV_LIBVIRT_CONF, 1u << 20, &text, NULL))
+		hv_libvirt_lock_manager(text, out, room);
+}

@@ -43,6 +43,12 @@ for word in "$uuid" "$id" vm1; do
 	[[ $word = vm1 ]] || tw_must hostA unprotect "$word"
 	[[ $word = vm1 ]] || await 20 "its process to end" no_bridge
 done
+tw_must hostA unprotect vm1
+echo 'lock_manager = "lockd"' >>"$PAIR_DIR/lv-hostA/etc/qemu.conf"
+tw_refuses hostA 3 "lock_manager is \"lockd\".*leases" protect vm1 --to hostB
+sed -i '/^lock_manager/d' "$PAIR_DIR/lv-hostA/etc/qemu.conf"
+protect vm1
+await_pair hostA hostB vm1
 step "found by name, id and UUID; an epoch is one command"
 client_start
 

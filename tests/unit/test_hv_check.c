@@ -285,6 +285,18 @@ static void test_config_file(void **state)
 	must_refuse(&f, "/gone.cfg");
 }
 
+static void test_leases(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fine(&f);
+	f.c.lock_manager = "";
+	must_allow(&f);
+	f.c.lock_manager = "sanlock";
+	must_refuse(&f, "lock_manager is \"sanlock\"");
+}
+
 static void test_devices_and_balloon(void **state)
 {
 	struct fixture f;
@@ -362,17 +374,12 @@ static void test_kernel_probe(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_devices),
-		cmocka_unit_test(test_nics),
-		cmocka_unit_test(test_simple_refusals),
-		cmocka_unit_test(test_migration_refusals),
-		cmocka_unit_test(test_disks),
-		cmocka_unit_test(test_shared_disks),
-		cmocka_unit_test(test_ports),
-		cmocka_unit_test(test_config_file),
-		cmocka_unit_test(test_devices_and_balloon),
-		cmocka_unit_test(test_net_refusals),
-		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_devices),		cmocka_unit_test(test_nics),
+		cmocka_unit_test(test_simple_refusals), cmocka_unit_test(test_migration_refusals),
+		cmocka_unit_test(test_disks),		cmocka_unit_test(test_shared_disks),
+		cmocka_unit_test(test_ports),		cmocka_unit_test(test_config_file),
+		cmocka_unit_test(test_leases),		cmocka_unit_test(test_devices_and_balloon),
+		cmocka_unit_test(test_net_refusals),	cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_kernel_probe),
 	};
 

@@ -399,12 +399,13 @@ static void test_daemonized(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),	       cmocka_unit_test(test_names_are_text),
-		cmocka_unit_test(test_find_by_name),   cmocka_unit_test(test_find_by_number),
-		cmocka_unit_test(test_find_by_socket), cmocka_unit_test(test_find_owner),
-		cmocka_unit_test(test_list),	       cmocka_unit_test(test_config_files),
-		cmocka_unit_test(test_config_monitor), cmocka_unit_test(test_daemonized),
-		cmocka_unit_test(test_maps),	       cmocka_unit_test(test_described_files),
+		cmocka_unit_test(test_options),		cmocka_unit_test(test_names_are_text),
+		cmocka_unit_test(test_find_by_name),	cmocka_unit_test(test_find_by_number),
+		cmocka_unit_test(test_find_by_socket),	cmocka_unit_test(test_find_owner),
+		cmocka_unit_test(test_find_ambiguous),	cmocka_unit_test(test_list),
+		cmocka_unit_test(test_config_files),	cmocka_unit_test(test_config_monitor),
+		cmocka_unit_test(test_daemonized),	cmocka_unit_test(test_maps),
+		cmocka_unit_test(test_described_files),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "hv/qemu/find.h"
+#include "hv/qemu/libvirt.h"
 #include "tests/unit/hv_find_kit.h"
 
 static int setup(void **state)
@@ -85,9 +86,35 @@ static void test_find_libvirt(void **state)
 	assert_string_equal(id.qmp_path, "");
 }
 
+/* libvirt's configuration as its package installs it (tests/deps.sh), and as people edit it. */
+static void test_lock_manager(void **state)
+{
+	TV_FREE char *real = NULL, *edited = NULL;
+	char v[32], *sample;
+
+	(void)state;
+	assert_int_equal(tv_read_file(HV_LIBVIRT_CONF, 1u << 20, &real, NULL), 0);
+	sample = strstr(real, "#lock_manager = \"lockd\"");
+	assert_non_null(sample);
+	hv_libvirt_lock_manager(real, v, sizeof(v));
+	assert_string_equal(v, "");
+	*sample = ' ';
+	hv_libvirt_lock_manager(real, v, sizeof(v));
+	assert_string_equal(v, "lockd");
+	assert_true(asprintf(&edited, "%s\nlock_manager='sanlock'  # oVirt's\n", real) > 0);
+	hv_libvirt_lock_manager(edited, v, sizeof(v));
+	assert_string_equal(v, "sanlock");
+	hv_libvirt_lock_manager("lock_manager = \"nop\"", v, sizeof(v));
+	assert_string_equal(v, "");
+	hv_libvirt_lock_manager("lock_manager_x = \"a\"\nx = \"lock_manager = b\"\nlock_manager", v,
+				sizeof(v));
+	assert_string_equal(v, "");
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_find_libvirt)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_find_libvirt),
+					   cmocka_unit_test(test_lock_manager)};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
