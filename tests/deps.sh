@@ -23,12 +23,9 @@ packages=(
 	swtpm
 	# the arbiter of some tests, started by them in hosts of their own
 	etcd-server
-	# libvirt, the same way; and what twinvm-libvirt is built with
-	libvirt-daemon-system libvirt-clients libvirt-dev libxml2-dev
+	# libvirt, the same way
+	libvirt-daemon-system libvirt-clients
 )
-# libvirt's packages want an init's scripts, and would bring systemd's: it must not take the place of another init.
-[[ $(dpkg-query -W -f '${db:Status-Status}' systemd-sysv 2>/dev/null || true) = installed ]] ||
-	packages+=(libvirt-daemon-system-sysv)
 # What `make lint` uses if it is there; a bare machine in CI gets it too.
 lint_packages=(clang-format shellcheck)
 static_packages=(clang-tidy cppcheck)
@@ -94,7 +91,7 @@ install=(apt-get -y -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-in
 policy=/usr/sbin/policy-rc.d
 made_policy=''
 with_services=()
-for p in etcd-server libvirt-daemon-system libvirt-daemon-system-sysv; do
+for p in etcd-server libvirt-daemon-system; do
 	[[ " ${missing[*]} " != *" $p "* ]] || with_services+=("$p")
 done
 if [[ ! -e $policy ]]; then

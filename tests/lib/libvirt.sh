@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # libvirt in the hosts of pair.sh, real libvirtd and virtlogd, and domains on them. Source it after pair.sh.
 #
-#   lv_up HOST [LINE]...       after pair_up or host_boot: both daemons run there. LINE: of qemu.conf, the first time.
+#   lv_up HOST [LINE]...       after pair_up or host_boot: both daemons run there. LINE: of qemu.conf, the first time. Other
+#                              hosts reach it as qemu+tcp://HOST/system.
 #                              LV_PID[HOST] is libvirtd's real pid. What is defined outlives a power cut
 #   lv_stop HOST [SIGNAL]      ends libvirtd (TERM); its QEMUs live on
 #   lv_start HOST              starts it again, and waits until it answers; lv_restart HOST: both
@@ -28,14 +29,22 @@ declare -A LV_PID=() LV_JOB=()
 
 # What a host has before its first start. Names are there since each start of a domain asks for the host's own.
 _lv_files() {
-	local host=$1 d=$PAIR_DIR/lv-$1 no=${HOST_NO[$1]}
+	local host=$1 d=$PAIR_DIR/lv-$1 no=${HOST_NO[$1]} other
 	shift
 	mkdir -p "$d"/{etc/hooks,log,cache}
-	printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$host" >"$d/hosts"
+	{
+		printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$host"
+		for other in $PAIR_HOSTS; do
+			[[ $other = "$host" ]] || echo "${HOST_REPL_ADDR[$other]} $other"
+		done
+	} >"$d/hosts"
 	# Hosts share the machine's id, and libvirt does not migrate from a host to the same host.
 	cat >"$d/etc/libvirtd.conf" <<-END
 		auth_unix_ro = "none"
 		auth_unix_rw = "none"
+		listen_tls = 0
+		listen_tcp = 1
+		auth_tcp = "none"
 		log_outputs = "3:file:$PAIR_DIR/libvirtd-$host.log"
 		host_uuid = "$(printf '7a1e0c5e-6b1d-4c52-9d4f-0000000000%02d' "$no")"
 	END
@@ -70,7 +79,7 @@ lv_up() {
 	lv_start "$host"
 }
 lv_start() {
-	host_spawn "$1" "$PAIR_DIR/libvirtd-$1.log" /usr/sbin/libvirtd
+	host_spawn "$1" "$PAIR_DIR/libvirtd-$1.log" /usr/sbin/libvirtd --listen
 	LV_PID[$1]=$SPAWNED_PID LV_JOB[$1]=$SPAWNED_JOB
 	await "$AWAIT_S" "libvirtd on $1" _lv_answers "$1"
 }
