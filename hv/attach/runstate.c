@@ -55,10 +55,11 @@ static const struct hv_run_state states[] = {
 	 "a migration that fails resumes the VM: it is protected "
 	 "again by itself"},
 	{"postmigrate", HV_ENDS, false,
-	 "another program has migrated the VM to another host: it does not run here any more, and "
-	 "protection has ended",
-	 "protect it where it runs now",
-	 "a standby would be a second copy: it is removed, and the record names no backup"},
+	 "another program has migrated the VM to another host, or has written it to a file: it does "
+	 "not run here any more, and protection has ended",
+	 "protect it where it runs now; if it runs nowhere, resume it here (monitor command 'cont')",
+	 "a standby would be a second copy: it is removed, and the record names no backup. libvirt "
+	 "leaves a VM so after `virsh dump` when it took one of our pauses for the VM's own"},
 	{"restore-vm", HV_RUNS_ON, true, "a snapshot is being loaded into the VM (loadvm)",
 	 "resume it or reset it first (monitor command 'cont' or 'system_reset')",
 	 "QEMU refuses `loadvm` while a disk is mirrored, before it changes anything, and leaves the "
