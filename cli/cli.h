@@ -17,7 +17,8 @@ struct subcommand {
 	const char *name, *args, *summary, *help;
 	int (*run)(struct cli *c, int argc, char **argv);
 };
-extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failover, cmd_doctor;
+extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failover, cmd_suspend,
+	cmd_resume, cmd_doctor;
 
 /*
  * Sends request (stolen) to twinvmd and reads answers until the last one, calling progress (may be

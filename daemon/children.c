@@ -109,6 +109,20 @@ int spawn_look(struct daemon *d, const struct session_register *as, int fd, pid_
 	return text ? spawn("look", text, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }
 
+int spawn_suspend(struct daemon *d, const struct hv_vm_id *qemu, bool suspend, int fd, pid_t *pid,
+		  struct tv_err *e)
+{
+	const int fds[2] = {fd, fd};
+	struct job j = {.conf = d->conf, .vm_pid = qemu->pid, .vm_start_ticks = qemu->start_ticks};
+	TV_FREE char *text = NULL;
+
+	tv_copy(j.vm_name, sizeof(j.vm_name), qemu->name);
+	tv_copy(j.vm_qmp, sizeof(j.vm_qmp), qemu->qmp_path);
+	text = job_to_text(&j);
+	return text ? spawn(suspend ? "suspend" : "resume", text, fds, pid, e)
+		    : tv_fail(e, -ENOMEM, "no memory");
+}
+
 static void helper(struct vm *vm, const char *kind, enum vm_phase phase)
 {
 	TV_FREE char *job = job_of(vm);

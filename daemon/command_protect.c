@@ -27,6 +27,15 @@ static bool is_no_vm(pid_t pid, void *arg)
 	return kept_is(d, pid);
 }
 
+int command_find(struct daemon *d, const char *what, struct hv_vm_id *out, struct tv_err *e)
+{
+	/* A VM that came here by a failover has the user of standbys. */
+	char users[sizeof(d->conf.vm_users) + sizeof(d->conf.standby_user) + 1];
+
+	snprintf(users, sizeof(users), "%s:%s", d->conf.standby_user, d->conf.vm_users);
+	return hv_find(what, users, is_no_vm, d, out, e);
+}
+
 static struct vm *by_process(struct daemon *d, const struct hv_vm_id *id)
 {
 	struct vm *vm;
@@ -110,8 +119,6 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish 
 		     struct tv_err *e)
 {
 	const char *what = command_text(msg, "vm", "");
-	/* A VM that came here by a failover has the user of standbys. */
-	char users[sizeof(d->conf.vm_users) + sizeof(d->conf.standby_user) + 1];
 	struct vm *same;
 	bool several;
 	int rc;
@@ -126,8 +133,7 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish 
 		rc = config_peer(&d->conf, command_text(msg, "to", ""), &w->peer, e);
 	if (rc)
 		return rc;
-	snprintf(users, sizeof(users), "%s:%s", d->conf.standby_user, d->conf.vm_users);
-	rc = hv_find(*vm ? (*vm)->saved.qemu.qmp_path : what, users, is_no_vm, d, &w->qemu, e);
+	rc = command_find(d, *vm ? (*vm)->saved.qemu.qmp_path : what, &w->qemu, e);
 	if (rc == -ENOENT && !*vm && kept_find(d, what))
 		return tv_fail(e, TV_E_REFUSED,
 			       "%s was stopped here because another host runs it: see 'twinvm "

@@ -10,10 +10,9 @@ void command_run(struct daemon *d, struct ctl *c, json_t *msg)
 	static const struct {
 		const char *op;
 		void (*run)(struct daemon *d, struct ctl *c, json_t *msg);
-	} table[] = {{"protect", command_protect},
-		     {"unprotect", command_unprotect},
-		     {"failover", command_failover},
-		     {"status", command_status},
+	} table[] = {{"protect", command_protect},   {"unprotect", command_unprotect},
+		     {"failover", command_failover}, {"suspend", command_suspend},
+		     {"resume", command_resume},     {"status", command_status},
 		     {"doctor", command_doctor}};
 	const char *op = command_text(msg, "op", "");
 

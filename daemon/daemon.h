@@ -7,11 +7,13 @@
  *   durable.c        files of state_dir, also when it is full
  *   folders.c        folders and socket, as processes without rights need them
  *   generations.c kept_cost.c kept.c stash.c waiting.c fence_command.c answer.c   what a VM's entry needs
+ *   asked.c          a suspend or resume that is not answered yet
  *   registry.c       the VMs, in memory and on disk (vm.h)
  *   children.c       starts replicators and helper processes (recover.c)
  *   looking.c        what the arbiter has on record of an offered VM
  *   fencing.c        stops an instance that is stale
  *   members.c reprotect.c   a VM that runs alone is protected again
+ *   suspend.c        carries out a suspend or resume
  *   door.c           connections of hosts that are not known yet
  *   sessions.c       what follows from the end of a session
  *   supervise.c      messages and ends of replicators, timers
@@ -65,6 +67,19 @@ struct looking {
 	int fd;
 };
 
+/* A suspend or resume that is not answered yet: see asked.c. */
+struct asked {
+	TAILQ_ENTRY(asked) link;
+	struct daemon *d;
+	struct ctl *c;	/* NULL: nobody waits for the answer */
+	char vm_id[33]; /* "": a VM that twinvm does not know */
+	struct hv_vm_id qemu;
+	bool suspend;
+	bool sent; /* its session's replicator has it */
+	pid_t pid; /* of the process that does it; 0: none */
+	int fd;	   /* for the process's sentence; -1: none */
+};
+
 struct daemon {
 	struct config conf;
 	struct event_base *base;
@@ -77,6 +92,7 @@ struct daemon {
 	TAILQ_HEAD(kept_list, kept) kept;
 	TAILQ_HEAD(waiting_list, waiting) waiting;
 	TAILQ_HEAD(looking_list, looking) looking;
+	TAILQ_HEAD(asked_list, asked) asked;
 	struct event *admit;				/* one of them need not wait any more */
 	LIST_HEAD(unwritten_list, unwritten) unwritten; /* durable.c, with the next one */
 	struct event *write_again;
@@ -178,6 +194,16 @@ bool fence_command_exit(struct daemon *d, pid_t pid, int status);
 /* The VM is forgotten. */
 void fence_command_drop(struct vm *vm);
 
+/* ---- asked.c: a suspend or resume that is not answered yet ---- */
+/* vm_id: "": of a VM that twinvm does not know. */
+struct asked *asked_add(struct daemon *d, struct ctl *c, const struct hv_vm_id *qemu,
+			const char *vm_id, bool suspend);
+struct asked *asked_of(struct daemon *d, const char *vm_id); /* NULL: none */
+/* It is done (0), or why not; a is freed. */
+void asked_answer(struct asked *a, int rc, const char *text);
+/* The VM is forgotten. */
+void asked_drop(const struct vm *vm, bool lives);
+
 /* ---- answer.c: to the command that waits for a VM, if there is one ---- */
 void vm_progress(struct vm *vm, const char *state, double progress);
 /* The last line; rc 0, or what failed and why. */
@@ -195,6 +221,9 @@ int spawn_sink(struct daemon *d, int fd, int latch, pid_t *pid, struct tv_err *e
 /* The process that looks at the record of an offered VM, and writes it to fd. */
 int spawn_look(struct daemon *d, const struct session_register *as, int fd, pid_t *pid,
 	       struct tv_err *e) TV_MUST_CHECK;
+/* The process that suspends a VM, or lets it run, and writes a sentence to fd. */
+int spawn_suspend(struct daemon *d, const struct hv_vm_id *qemu, bool suspend, int fd, pid_t *pid,
+		  struct tv_err *e) TV_MUST_CHECK;
 /* After a dead replicator: the record, then the VM is released. Its exit comes to vm_recovered. */
 void vm_start_recovery(struct vm *vm);
 /* Stops the VM for good and takes out of it what twinvm added. Its exit comes to vm_fence_done. */
@@ -236,6 +265,19 @@ void reprotect_protected(struct vm *vm);
 void reprotect_ended(struct vm *vm, enum fo_reprotect_end how);
 /* A try is due. */
 void reprotect_try(struct vm *vm);
+
+/* ---- suspend.c: carries out a suspend or resume ---- */
+/* By a process of its own, for a VM that nobody is attached to. */
+int suspend_start(struct asked *a, struct tv_err *e) TV_MUST_CHECK;
+/* What waits for this VM is carried out, if that is possible now. */
+void suspend_next(struct vm *vm);
+/* The session has ended: what it has not answered is carried out again. */
+void suspend_cut(struct vm *vm);
+/* What the session knows. */
+void suspend_learn(struct vm *vm, bool suspended);
+void suspend_answered(struct vm *vm, const struct session_answer *answer);
+/* False: it was not such a process. */
+bool suspend_exit(struct daemon *d, pid_t pid, int status);
 
 /* ---- door.c: connections that have not registered ---- */
 /* A connection has come in, TLS not begun; takes fd over. */
@@ -288,6 +330,9 @@ int daemon_main(const char *config_path);
 int recover_main(const char *job_text);
 int fence_main(const char *job_text);
 int settle_main(const char *job_text, bool remove);
+/* Writes a sentence to fd when it fails. */
+int suspend_main(const char *job_text, bool suspend, int fd);
+#define SUSPEND_REFUSED 3
 int look_main(const char *job_text, int fd);
 #define LOOK_NONE 7 /* the arbiter has no record; 0: it is in the file */
 #define RECOVER_FENCED 3

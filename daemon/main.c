@@ -40,6 +40,8 @@ static int replicate(int argc, char **argv)
 		return settle_main(argv[3], false);
 	if (argc == 4 && !strcmp(argv[2], "forget"))
 		return settle_main(argv[3], true);
+	if (argc == 4 && (!strcmp(argv[2], "suspend") || !strcmp(argv[2], "resume")))
+		return suspend_main(argv[3], !strcmp(argv[2], "suspend"), 3);
 	if (argc == 4 && !strcmp(argv[2], "look"))
 		return look_main(argv[3], 3);
 	fputs(usage, stderr);

@@ -19,6 +19,8 @@
  * settle_main, after the end of protection: the record states that no other host may run the VM, or
  * is removed.
  *
+ * suspend_main, for an operator: stops a VM that nobody is attached to, or lets it run.
+ *
  * look_main, when another host offers a VM: what the arbiter has on record of it.
  */
 #include "daemon/daemon.h"
@@ -248,6 +250,25 @@ int settle_main(const char *job_text, bool remove)
 	if (rc)
 		tv_log(TV_WARN, "%s", e.text);
 	return rc ? 1 : 0;
+}
+
+int suspend_main(const char *job_text, bool suspend, int fd)
+{
+	struct hv_vm_id vm;
+	struct tv_err e = {0};
+	struct job j;
+	int rc = job_from_text(job_text, &j, &e);
+
+	tv_log_init(suspend ? "suspend" : "resume");
+	if (!rc) {
+		vm = id_of(&j);
+		rc = hv_suspend_vm(&vm, suspend, &e);
+	}
+	if (!rc)
+		return 0;
+	tv_log(TV_WARN, "%s", e.text);
+	(void)!tv_write_all(fd, e.text, strlen(e.text));
+	return rc == TV_E_REFUSED ? SUSPEND_REFUSED : 1;
 }
 
 int look_main(const char *job_text, int fd)

@@ -329,6 +329,7 @@ static void register_source(struct daemon *d, struct ctl *c, const struct sessio
 		ctl_send(c, session_message(SESSION_OP_FENCE, &why));
 	else if (vm->saved.leaving)
 		ctl_send(c, session_message(SESSION_OP_LEAVE, NULL));
+	suspend_next(vm);
 }
 
 /* Not another process that this daemon would end in its place; a sink has its user's rights and no

@@ -42,6 +42,7 @@ static const struct field list[] = {
 	OPTIONAL("epoch_ms", saved.epoch_ms, INT),
 	OPTIONAL("wanted", reprotect.on, BOOL),
 	OPTIONAL("was_protected", saved.was_protected, BOOL),
+	OPTIONAL("suspended", saved.suspended, BOOL),
 	OPTIONAL("leaving", saved.leaving, BOOL),
 	OPTIONAL("reason", saved.reason, TEXT),
 	OPTIONAL("last.name", saved.last.name, TEXT),
@@ -149,6 +150,7 @@ void vm_drop(struct vm *vm)
 	/* After a replicator that died and a VM that has ended, no other process does this. */
 	if (vm->role == SESSION_PRIMARY && nb_plug_clean(vm->id, false, &e))
 		tv_log(TV_WARN, "%s: %s", vm->name, e.text);
+	asked_drop(vm, vm_lives(vm));
 	remove_files(vm);
 	TAILQ_REMOVE(&vm->d->vms, vm, link);
 	stash_close(vm);

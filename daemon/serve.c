@@ -210,6 +210,7 @@ int daemon_main(const char *config_path)
 	TAILQ_INIT(&d->kept);
 	TAILQ_INIT(&d->waiting);
 	TAILQ_INIT(&d->looking);
+	TAILQ_INIT(&d->asked);
 	TAILQ_INIT(&d->callers);
 	if (set_up(d, config_path, &e)) {
 		fprintf(stderr, "twinvmd: %s\n", e.text);

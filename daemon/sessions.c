@@ -128,6 +128,7 @@ static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 			    : is_refusal(rc) ? FO_REPROTECT_REFUSED
 					     : FO_REPROTECT_FAILED);
 	vm_save_later(vm);
+	suspend_next(vm);
 }
 
 /* A planned switch whose backup could not start the VM: this host's again, by record. */
@@ -213,6 +214,7 @@ static void becomes_primary(struct vm *vm)
 	vm->role = SESSION_PRIMARY;
 	vm->phase = VM_IDLE;
 	s->was_protected = true;
+	s->suspended = end->suspended;
 	s->generation = promoted_generation(vm);
 	if (vm->highest < s->generation)
 		vm->highest = s->generation;
@@ -310,6 +312,7 @@ void session_ended(struct vm *vm)
 
 	if (vm->role == SESSION_BACKUP)
 		vm_learn_standby(vm);
+	suspend_cut(vm);
 	how = outcome_of(vm);
 	r = session_rule(vm->role, how);
 	vm->now.replicator = 0;

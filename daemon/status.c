@@ -82,6 +82,17 @@ static void add_warning(char *to, size_t room, const char *text)
 	snprintf(to + n, room - n, "%s%s", n && text[0] ? "; " : "", text);
 }
 
+/* Nobody is attached who would know more than this daemon. */
+static void add_suspended(const struct vm *vm, struct session_stats *s)
+{
+	s->suspended = vm->saved.suspended;
+	if (!s->suspended)
+		return;
+	tv_copy(s->run_state, sizeof(s->run_state), "paused");
+	tv_copy(s->reason, sizeof(s->reason), SESSION_SUSPENDED);
+	add_warning(s->reason, sizeof(s->reason), vm->saved.reason);
+}
+
 json_t *vm_status(struct vm *vm)
 {
 	/* The last session's counters stay; its state only while it lives. */
@@ -90,6 +101,7 @@ json_t *vm_status(struct vm *vm)
 	if (vm->phase != VM_RUNNING || !s.state[0]) {
 		set_state(&s, vm->phase == VM_FENCING ? "stopped" : "alone", vm->saved.reason);
 		s.progress = 0;
+		add_suspended(vm, &s);
 	} else if (vm->role == SESSION_PRIMARY && vm->saved.was_protected) {
 		/* It is to be protected again: alone, until something is copied; and why. */
 		if (!strcmp(s.state, "syncing") && s.progress <= 0)

@@ -56,7 +56,8 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 {
 	struct vm *vm;
 
-	if (fence_command_exit(d, pid, status) || looking_exit(d, pid, status))
+	if (fence_command_exit(d, pid, status) || looking_exit(d, pid, status) ||
+	    suspend_exit(d, pid, status))
 		return;
 	door_child_exit(d, pid);
 	TAILQ_FOREACH(vm, &d->vms, link)
@@ -161,6 +162,9 @@ static void on_stats(struct vm *vm, const json_t *msg)
 	if (!read_body(vm, SESSION_OP_STATS, msg, &stats, sizeof(stats)))
 		return;
 	vm->now.stats = stats;
+	/* Before it has attached to the VM, it does not know. */
+	if (vm->role == SESSION_PRIMARY && (stats.suspended || stats.qemu[0]))
+		suspend_learn(vm, stats.suspended);
 	if (vm->role == SESSION_BACKUP) {
 		fence_command_look(vm);
 		if (!strcmp(stats.core, fo_backup_state_name(FO_B_STANDBY)))
@@ -197,6 +201,14 @@ static void on_answer(struct vm *vm, enum session_op op, const json_t *msg)
 	vm->now.promoting = body.ok && op == SESSION_OP_PROMOTE_ANSWER;
 }
 
+static void on_suspend_answer(struct vm *vm, const json_t *msg)
+{
+	struct session_answer body;
+
+	if (!read_body(vm, SESSION_OP_SUSPEND_ANSWER, msg, &body, sizeof(body)))
+		suspend_answered(vm, &body);
+}
+
 static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
 {
 	enum session_op op = session_op_of(msg);
@@ -222,6 +234,9 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 		break;
 	case SESSION_OP_REGISTER:
 		on_standby(vm);
+		break;
+	case SESSION_OP_SUSPEND_ANSWER:
+		on_suspend_answer(vm, msg);
 		break;
 	case SESSION_OP_PROMOTE_ANSWER:
 	case SESSION_OP_SWITCH_ANSWER:
@@ -270,6 +285,8 @@ static void not_registered(struct vm *vm)
 		       : vm->reprotect.on ? "starting over"
 					  : "leaving it alone");
 		vm_start_recovery(vm);
+	} else {
+		suspend_next(vm);
 	}
 }
 

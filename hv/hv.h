@@ -146,6 +146,17 @@ int hv_cleanup(const struct hv_vm_id *id, volatile uint32_t *stopped,
 int hv_stop_vm(const struct hv_vm_id *id, struct tv_err *e) TV_MUST_CHECK;
 /* query-status of a VM that nobody is attached to: 1 it runs, 0 not. */
 int hv_vm_runs(const struct hv_vm_id *id, struct tv_err *e) TV_MUST_CHECK;
+/*
+ * An operator's suspend and resume, between epochs. The VM is stopped by him then: hv_resume, hv_detach
+ * and hv_cleanup leave it so, also where hv_pause had stopped it before. TV_E_REFUSED: it stands
+ * still for another reason, or must not run; or what QEMU says, with a sentence.
+ */
+int hv_suspend(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+int hv_unsuspend(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
+/* It is to stay stopped, whoever has stopped it, and hv_resume is due. */
+int hv_keep_stopped(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
+/* The same of a VM that nobody is attached to: stop it, or let it run. TV_E_GONE when it has ended. */
+int hv_suspend_vm(const struct hv_vm_id *id, bool stop, struct tv_err *e) TV_MUST_CHECK;
 /* Asks QEMU to quit and waits for the end of its process. -ETIMEDOUT: it still runs. */
 int hv_quit(struct hv_vm *vm, int timeout_ms, struct tv_err *e) TV_MUST_CHECK;
 
@@ -217,6 +228,11 @@ int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst) 
  * hv_resume is due.
  */
 int hv_epoch_begin(struct hv_vm *vm, bool stay, int timeout_ms) TV_MUST_CHECK;
+/*
+ * The same for a VM that somebody else has stopped: one epoch of it as it stands; hv_epoch_end
+ * leaves it stopped. -EAGAIN: it runs, nothing was changed. Not HOT: no guest waits.
+ */
+int hv_still_begin(struct hv_vm *vm, int timeout_ms) TV_MUST_CHECK;
 /*
  * HOT. After hv_epoch_begin has returned 0, always. *bytes: the size of the state. The VM runs
  * again, if it ran by one command and nobody else has stopped it; else hv_is_paused, and hv_resume

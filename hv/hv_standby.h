@@ -75,6 +75,8 @@ int hv_standby_check_state(struct hv_standby *sb, const uint8_t *state, size_t b
  */
 int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, int timeout_ms,
 		       struct tv_err *e) TV_MUST_CHECK;
+/* The next promotion leaves the VM stopped (`paused`), as it was when its last epoch was taken. */
+void hv_standby_stay(struct hv_standby *sb, bool stopped);
 /* After a promotion: why the VM has no network; "": it has. */
 const char *hv_standby_taps_why(const struct hv_standby *sb);
 /* After promotion: frees sb; the VM keeps running. NULL is allowed. */

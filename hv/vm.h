@@ -44,6 +44,7 @@ struct hv_vm {
 	bool kvm;
 	bool discards;		    /* a device discards pages: a balloon, virtio-mem */
 	bool paused;		    /* by hv_pause, and hv_resume is due */
+	bool still;		    /* an epoch is taken of a VM that others have stopped */
 	volatile uint32_t *stopped; /* see hv_opts; may be NULL */
 	struct hv_block blocks[HV_MAX_BLOCKS];
 	unsigned n_blocks;

@@ -169,6 +169,22 @@ int hv_epoch_begin(struct hv_vm *vm, bool stay, int timeout_ms)
 	return rc ? rc : hv_state_begin(vm);
 }
 
+int hv_still_begin(struct hv_vm *vm, int timeout_ms)
+{
+	const struct hv_run_state *state;
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd(vm->qmp, "query-status", NULL, &ret, timeout_ms, NULL);
+
+	state = hv_run_state_of(json_string_value(json_object_get(ret, "status")));
+	json_decref(ret);
+	if (rc || state->protection == HV_GOES_ON)
+		return rc ? rc : -EAGAIN;
+	/* A RESUME from here on is found at the end, as after hv_pause. */
+	vm->runs = hv_qmp_runs(vm->qmp);
+	vm->still = true;
+	return hv_state_begin(vm);
+}
+
 int hv_epoch_end(struct hv_vm *vm, int timeout_ms, size_t *bytes)
 {
 	int rc, r;
@@ -177,6 +193,7 @@ int hv_epoch_end(struct hv_vm *vm, int timeout_ms, size_t *bytes)
 		return hv_pipe_end(vm, timeout_ms, bytes);
 	rc = hv_state_end(vm, timeout_ms, bytes);
 	r = prove(vm);
+	vm->still = false;
 	return rc ? rc : r;
 }
 

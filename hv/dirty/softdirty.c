@@ -155,7 +155,7 @@ int hv_round_begin(struct hv_vm *vm)
 
 	if (!vm->dirty->soft)
 		return hv_witness_round(vm);
-	if (!vm->paused && !vm->pipe.held)
+	if (!vm->paused && !vm->pipe.held && !vm->still)
 		return -EBUSY;
 	for (unsigned i = 0; i < vm->n_blocks && !rc; i++)
 		rc = collect(vm, i);

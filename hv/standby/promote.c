@@ -24,6 +24,7 @@
 #define STATE_LIMIT_BYTES (64u << 20)
 #define BUFFER_BYTES (1 << 20)
 #define FREEZE_MS 100
+#define LOOK_MS 5
 #define FD_NAME HV_PREFIX "-state"
 
 struct load {
@@ -97,7 +98,23 @@ static int saw_resume(struct hv_standby *sb)
 }
 
 /*
- * Returns 0 when the VM runs. A broken socket is no news: QEMU reads no further than the stream's
+ * A VM that stays stopped has no event when its state is loaded: its run state is asked for. In
+ * INMIGRATE QEMU's main loop answers while the state comes in.
+ */
+static int is_loaded(struct load *l)
+{
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd(l->sb->qmp, "query-status", NULL, &ret, ms_left(l), NULL);
+	const char *status = json_string_value(json_object_get(ret, "status"));
+
+	if (!rc)
+		rc = status && !strcmp(status, "paused");
+	json_decref(ret);
+	return rc;
+}
+
+/*
+ * Returns 0 when the VM runs, or stands loaded. A broken socket is no news: QEMU reads no further than the stream's
  * end, and if the load failed the reason comes with QEMU's own end.
  */
 static int pump(struct load *l)
@@ -108,13 +125,14 @@ static int pump(struct load *l)
 			{.fd = l->sb->vm.pidfd, .events = POLLIN},
 			{.fd = l->fd, .events = POLLOUT},
 		};
-		int rc = saw_resume(l->sb);
+		int rc = l->sb->stays ? is_loaded(l) : saw_resume(l->sb);
+		int wait_ms = l->sb->stays && ms_left(l) > LOOK_MS ? LOOK_MS : ms_left(l);
 
 		if (rc)
 			return rc > 0 ? 0 : rc;
 		if (!ms_left(l))
 			return -ETIMEDOUT;
-		if (poll(p, 3, ms_left(l)) < 0 && errno != EINTR)
+		if (poll(p, 3, wait_ms) < 0 && errno != EINTR)
 			return -errno;
 		if (p[1].revents)
 			return TV_E_GONE;
@@ -171,6 +189,9 @@ static int load_state(struct load *l, struct tv_err *e)
 	if (rc)
 		return rc;
 	l->sb->spent = true;
+	/* In INMIGRATE it only says what follows. */
+	if (l->sb->stays && (rc = hv_qmp_cmd(l->sb->qmp, "stop", NULL, NULL, ms_left(l), e)))
+		return rc;
 	if (tv_fault("standby_load"))
 		(void)!hv_standby_end(l->sb);
 	rc = hv_qmp_cmd(l->sb->qmp, "migrate-incoming", json_pack("{s:s}", "uri", "fd:" FD_NAME),
@@ -187,6 +208,11 @@ static int load_state(struct load *l, struct tv_err *e)
 	if (rc)
 		add_reason(l->sb, e, rc);
 	return rc;
+}
+
+void hv_standby_stay(struct hv_standby *sb, bool stopped)
+{
+	sb->stays = stopped;
 }
 
 int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, int timeout_ms,

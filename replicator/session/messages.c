@@ -63,33 +63,36 @@ static const struct fields session_register_fields = FIELDS("register", register
 
 /* In the order in which `twinvm status --json` shows them. */
 #define S(member, kind, unit, meaning) FIELD(struct session_stats, member, kind, unit, meaning)
-#define STATS_PUBLIC                                                                             \
-	S(state, TEXT, "", "syncing, protected, alone, promoting, stopped"),                     \
-		S(reason, TEXT, "", "why the VM is not protected, or stands still; else empty"), \
-		NEW(struct session_stats, run_state, TEXT,                                       \
-		    "QEMU's, as in query-status (docs/RUNSTATES.md); empty on the backup"),      \
-		S(progress, F64, "0 to 1", "how much of the first copy is done"),                \
-		S(epoch_running, U64, "", "number of the epoch that runs"),                      \
-		S(epoch_committed, U64, "", "number of the last committed epoch"),               \
-		S(lag_ms, F64, "ms", "age of the last committed epoch while the VM runs"),       \
-		S(uncommitted_bytes, U64, "bytes", "captured and not committed yet"),            \
-		S(oldest_held_frame_ms, F64, "ms", "age of the oldest held network frame"),      \
-		S(pause_ms.p50, F64, "ms", "pause of the VM per epoch: median of the last 512"), \
-		S(pause_ms.p99, F64, "ms", "99th percentile"),                                   \
-		S(pause_ms.max, F64, "ms", "longest of the session"),                            \
-		S(epoch_ms.p50, F64, "ms", "from pause to pause: median of the last 512"),       \
-		S(dirty_pages.p50, U64, "pages", "captured per epoch: median of the last 512"),  \
-		S(dirty_pages.p99, U64, "pages", "99th percentile"),                             \
-		S(raw_bytes, U64, "bytes", "of memory and device state before encoding"),        \
-		S(wire_bytes, U64, "bytes", "sent to the backup (on the backup: received)"),     \
-		S(disk_bytes, U64, "bytes", "of disk writes before encoding"),                   \
-		S(disk_kept_bytes, U64, "bytes",                                                 \
-		  "of the first copy of the disks, not sent: the backup had them"),              \
-		S(held_frames, U64, "", "network frames held now"),                              \
-		S(released_frames, U64, "", "released since the session began"),                 \
-		S(dropped_frames, U64, "", "dropped, because a queue was full"),                 \
-		S(output_held_by, TEXT, "", "plug or relay; empty when nothing is held"),        \
-		S(qemu, TEXT, "", "version of the VM's QEMU; empty on the backup"),              \
+#define STATS_PUBLIC                                                                                 \
+	S(state, TEXT, "", "syncing, protected, alone, promoting, stopped"),                         \
+		S(reason, TEXT, "", "why the VM is not protected, or stands still; else empty"),     \
+		NEW(struct session_stats, run_state, TEXT,                                           \
+		    "QEMU's, as in query-status (docs/RUNSTATES.md); empty on the backup"),          \
+		NEW(struct session_stats, suspended, BOOL,                                           \
+		    "an operator has suspended the VM with `twinvm suspend`; on the backup: in the " \
+		    "last epoch"),                                                                   \
+		S(progress, F64, "0 to 1", "how much of the first copy is done"),                    \
+		S(epoch_running, U64, "", "number of the epoch that runs"),                          \
+		S(epoch_committed, U64, "", "number of the last committed epoch"),                   \
+		S(lag_ms, F64, "ms", "age of the last committed epoch while the VM runs"),           \
+		S(uncommitted_bytes, U64, "bytes", "captured and not committed yet"),                \
+		S(oldest_held_frame_ms, F64, "ms", "age of the oldest held network frame"),          \
+		S(pause_ms.p50, F64, "ms", "pause of the VM per epoch: median of the last 512"),     \
+		S(pause_ms.p99, F64, "ms", "99th percentile"),                                       \
+		S(pause_ms.max, F64, "ms", "longest of the session"),                                \
+		S(epoch_ms.p50, F64, "ms", "from pause to pause: median of the last 512"),           \
+		S(dirty_pages.p50, U64, "pages", "captured per epoch: median of the last 512"),      \
+		S(dirty_pages.p99, U64, "pages", "99th percentile"),                                 \
+		S(raw_bytes, U64, "bytes", "of memory and device state before encoding"),            \
+		S(wire_bytes, U64, "bytes", "sent to the backup (on the backup: received)"),         \
+		S(disk_bytes, U64, "bytes", "of disk writes before encoding"),                       \
+		S(disk_kept_bytes, U64, "bytes",                                                     \
+		  "of the first copy of the disks, not sent: the backup had them"),                  \
+		S(held_frames, U64, "", "network frames held now"),                                  \
+		S(released_frames, U64, "", "released since the session began"),                     \
+		S(dropped_frames, U64, "", "dropped, because a queue was full"),                     \
+		S(output_held_by, TEXT, "", "plug or relay; empty when nothing is held"),            \
+		S(qemu, TEXT, "", "version of the VM's QEMU; empty on the backup"),                  \
 		S(core, TEXT, "", "state of the decision table (docs/FAILOVER.md)")
 static const struct field public_list[] = {STATS_PUBLIC};
 static const struct field stats_list[] = {
@@ -108,6 +111,8 @@ static const struct field end_list[] = {
 	E(rc, INT, "", "0, or what failed"),
 	E(text, TEXT, "", "why, for people; may be empty"),
 	E(generation, U64, "", "of the VM; higher than before when it changed hosts"),
+	NEW(struct session_end, suspended, BOOL,
+	    "promoted: an operator had suspended it, it stands still"),
 	E(parted, BOOL, "", "primary: the backup does not ask for the VM any more"),
 };
 static const struct fields session_end_fields = FIELDS("done", end_list);
@@ -118,7 +123,7 @@ static const struct field peer_list[] = {
 static const struct fields session_peer_fields = FIELDS("protected", peer_list);
 
 static const struct field answer_list[] = {
-	FIELD(struct session_answer, ok, BOOL, "", "it has begun"),
+	FIELD(struct session_answer, ok, BOOL, "", "it has begun; of a suspend: it is done"),
 	FIELD(struct session_answer, text, TEXT, "", "why not"),
 };
 static const struct fields session_answer_fields = FIELDS("answer", answer_list);

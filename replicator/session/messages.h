@@ -49,11 +49,16 @@ struct session_stats {
 	uint64_t raw_bytes, wire_bytes, disk_bytes, disk_kept_bytes;
 	uint64_t held_frames, released_frames, dropped_frames;
 	char output_held_by[16], qemu[32], run_state[24];
+	bool suspended;
 	/* between replicator and daemon only: */
 	bool lease;	   /* primary: a recent heartbeat came back */
 	bool asked_to_run; /* backup: the primary itself asked it to promote */
 	char warning[640]; /* what is wrong although the VM may be protected; "": nothing */
 };
+
+#define SESSION_SUSPENDED                                                                           \
+	"the VM was suspended with 'twinvm suspend': it stays stopped until 'twinvm resume', here " \
+	"or, after a failover, where it is then"
 
 /* The last message. */
 struct session_end {
@@ -61,6 +66,7 @@ struct session_end {
 	int rc;
 	char text[640];
 	uint64_t generation; /* of the VM: a promotion, or taking it back, makes it higher */
+	bool suspended;	     /* promoted: as an operator had suspended it, it stands still */
 	bool parted; /* primary: the backup has closed its side, or has nothing to run: it does not
 			ask for the VM */
 };
@@ -68,7 +74,7 @@ struct session_end {
 struct session_peer { /* protected */
 	char peer[64];
 };
-struct session_answer { /* switch-answer, promote-answer */
+struct session_answer { /* switch-answer, promote-answer, suspend-answer */
 	bool ok;
 	char text[640];
 };
@@ -99,6 +105,8 @@ extern const struct field_words session_outcome_words, session_role_words;
 	  "whether a planned switch can begin")                                               \
 	X(PROMOTE_ANSWER, "promote-answer", "replicator", &session_answer_fields,             \
 	  "whether a promotion (forced, or again) can begin")                                 \
+	X(SUSPEND_ANSWER, "suspend-answer", "replicator", &session_answer_fields,             \
+	  "a suspend or resume is done, and safe with the backup if there is one")            \
 	X(DONE, "done", "replicator", &session_end_fields,                                    \
 	  "how the session ended; the process exits")                                         \
 	X(GO, "go", "twinvmd", &session_go_fields,                                            \
@@ -113,7 +121,9 @@ extern const struct field_words session_outcome_words, session_role_words;
 	X(LEAVE, "leave", "twinvmd", NULL, "the primary is to end protection")                \
 	X(FENCE, "fence", "twinvmd", &session_text_fields,                                    \
 	  "another host runs the VM: the primary is to stop it and end")                      \
-	X(SWITCH, "switch", "twinvmd", NULL, "an operator asks for a planned switch")
+	X(SWITCH, "switch", "twinvmd", NULL, "an operator asks for a planned switch")         \
+	X(SUSPEND, "suspend", "twinvmd", NULL, "an operator suspends the VM")                 \
+	X(RESUME, "resume", "twinvmd", NULL, "an operator lets the VM run")
 
 #define SESSION_OP_ENUM(name, word, sender, fields, meaning) SESSION_OP_##name,
 enum session_op { SESSION_OP_NONE, SESSION_OPS(SESSION_OP_ENUM) SESSION_OP_COUNT };

@@ -39,6 +39,7 @@ struct apply {
 	bool started;
 	const char *replicas[CKPT_MAX_DISKS];
 	int pidfd;
+	bool suspended; /* in the epoch that was applied last */
 	bool failed;
 	struct tv_err why;  /* of the first failure */
 	unsigned hash_disk; /* how far APPLY_HASH has come */
@@ -261,7 +262,10 @@ static int epoch_end(struct apply *a, const struct apply_work *w, struct apply_a
 		rc = check_devices(a, &ans->e);
 	if (rc)
 		return rc;
+	ans->suspended = w->sums.suspended;
 	a->answer(ans, a->arg); /* committed */
+	/* A promotion runs this epoch, or, if it cannot be applied, none. */
+	a->suspended = w->sums.suspended;
 	rc = ckpt_dec_apply(a->dec);
 	if (rc)
 		return tv_fail(&ans->e, rc, "applying an epoch: %s", tv_strerror(rc));
@@ -324,6 +328,8 @@ static int promote(struct apply *a, const struct apply_work *w, struct apply_ans
 		return tv_fail(&ans->e, -ENODATA, "no committed epoch");
 	if (a->rep)
 		ckpt_rep_hand_over(a->rep);
+	ans->suspended = a->suspended;
+	hv_standby_stay(a->sb, a->suspended);
 	rc = load(a, state, n, w->epoch, &ans->e);
 	if (rc)
 		return rc;

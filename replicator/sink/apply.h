@@ -29,6 +29,7 @@ enum apply_kind {
 };
 struct apply_sums { /* what the sender counted */
 	uint64_t records, checksum, disk_records, disk_checksum;
+	bool suspended; /* APPLY_END: an operator had suspended the VM */
 };
 struct apply_work {
 	enum apply_kind kind;
@@ -44,6 +45,7 @@ struct apply_answer {
 	struct tv_err e;    /* PROMOTE that succeeded: why the VM has no network, or "" */
 	struct hv_vm_id vm; /* START, PROMOTE */
 	bool has_old;	    /* START: APPLY_HASH makes sense */
+	bool suspended;	    /* END, PROMOTE: an operator had suspended the VM: it stands still */
 	int pidfd;	    /* START: readable when the standby's process has ended; not the
 			     * receiver's to close */
 	/* HASH: allocated, the receiver frees them; blocks of one disk from first on */

@@ -25,8 +25,10 @@ void sink_set_why(struct sink *s, int rc, const char *text)
 
 static void report_done(struct sink *s)
 {
-	struct session_end end = {
-		.outcome = s->outcome, .rc = s->exit_rc, .generation = s->job.generation};
+	struct session_end end = {.outcome = s->outcome,
+				  .rc = s->exit_rc,
+				  .generation = s->job.generation,
+				  .suspended = s->outcome == SESSION_PROMOTED && s->suspended};
 
 	tv_copy(end.text, sizeof(end.text), s->why.text);
 	report_send(s->report, session_message(SESSION_OP_DONE, &end));

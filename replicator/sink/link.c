@@ -17,7 +17,7 @@ static bool is_good(struct sink *s, int rc, const char *mark, uint64_t epoch)
 
 static void on_sync_end(struct sink *s, const Twinvm__SyncEnd *m)
 {
-	struct apply_sums sums = {m->records, 0, m->disk_records, m->disk_checksum};
+	struct apply_sums sums = {m->records, 0, m->disk_records, m->disk_checksum, false};
 
 	if (is_good(s, fo_backup_sync_end(&s->b, m->generation), "SyncEnd", s->b.epoch_open))
 		sink_post(s, APPLY_SYNC_END, NULL, 0, 0, &sums);
@@ -33,7 +33,8 @@ static void on_epoch_begin(struct sink *s, const Twinvm__EpochBegin *m)
 
 static void on_epoch_end(struct sink *s, const Twinvm__EpochEnd *m)
 {
-	struct apply_sums sums = {m->records, m->checksum, m->disk_records, m->disk_checksum};
+	struct apply_sums sums = {m->records, m->checksum, m->disk_records, m->disk_checksum,
+				  m->suspended};
 	int rc = fo_backup_epoch_end(&s->b, m->generation, m->epoch);
 
 	if (is_good(s, rc, "EpochEnd", m->epoch))

@@ -50,6 +50,7 @@ struct sink {
 	bool hello;	   /* received: this process has registered, or will as soon as it can */
 	bool let_in;	   /* the daemon answered go: a standby is started, once */
 	bool forget_disks; /* the primary ended protection: the images go with the standby */
+	bool suspended;	   /* an operator had suspended the VM: in the last committed epoch */
 	bool no_network;   /* promoted, and the taps could not be attached */
 	bool asked_to_run; /* by the primary itself, so its host is well: no need to fence it */
 	struct hv_vm_id vm;

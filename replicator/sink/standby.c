@@ -125,6 +125,7 @@ static void on_promoted(struct sink *s, const struct apply_answer *a)
 		tv_log(TV_ERROR, "%s", s->why.text);
 	} else {
 		s->vm = a->vm;
+		s->suspended = a->suspended;
 		tv_copy(s->why.text, sizeof(s->why.text), a->e.text);
 		s->no_network = a->e.text[0];
 		tv_log(TV_INFO, "replayed %u recent frames",
@@ -169,6 +170,7 @@ static void act_on(struct sink *s, const struct apply_answer *a)
 		if (a->rc) {
 			replica_failed(s, a);
 		} else {
+			s->suspended = a->suspended;
 			fo_backup_verified(&s->b, tv_now_ns(), a->epoch);
 			replay_committed(s->replay, a->epoch);
 		}

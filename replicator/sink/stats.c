@@ -29,7 +29,8 @@ void sink_send_stats(struct sink *s)
 				   .epoch_running = s->b.epoch_open,
 				   .epoch_committed = s->b.epoch_committed,
 				   .wire_bytes = s->rx_bytes,
-				   .asked_to_run = s->asked_to_run};
+				   .asked_to_run = s->asked_to_run,
+				   .suspended = s->suspended};
 
 	tv_copy(st.state, sizeof(st.state), public_state(s));
 	tv_copy(st.core, sizeof(st.core), fo_backup_state_name(s->b.state));

@@ -184,6 +184,7 @@ static void run(struct cap *c, const struct cap_order *o)
 		break;
 	case CAP_EPOCH:
 	case CAP_LAST_EPOCH:
+	case CAP_STILL_EPOCH:
 		cap_epoch(c, o);
 		break;
 	case CAP_LOOK:
@@ -286,7 +287,7 @@ int cap_new(struct event_base *base, const struct cap_conf *conf, struct encoder
 
 void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n)
 {
-	struct cap_order o = {cmd, n, atomic_load(&c->wish)};
+	struct cap_order o = {cmd, n, atomic_load(&c->wish), atomic_load(&c->operator)};
 
 	/* Open at once are the steps up to the first copy, one epoch, and the end. */
 	if (tv_box_put(&c->orders, &o))

@@ -12,16 +12,17 @@
 #include "replicator/session/session.h"
 
 enum cap_cmd {
-	CAP_HASH,	/* before the VM is attached -> CAP_EV_HASHING..., CAP_EV_HASHED */
-	CAP_ATTACH,	/* -> CAP_EV_ATTACHED */
-	CAP_READ_FILE,	/* n = file << 48 | offset -> CAP_EV_FILE */
-	CAP_HOLD_NET,	/* n = enum cap_net -> CAP_EV_NET_HELD */
-	CAP_SYNC,	/* -> CAP_EV_PROGRESS..., CAP_EV_SYNCED */
-	CAP_EPOCH,	/* n = epoch -> CAP_EV_CAPTURED, NOT_RUNNING or OVERTAKEN */
-	CAP_LAST_EPOCH, /* the same, and the VM stays stopped */
-	CAP_LOOK,	/* -> CAP_EV_STATE; not while a wish or an epoch stops it */
-	CAP_QUIT_VM,	/* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
-	CAP_DETACH,	/* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
+	CAP_HASH,	 /* before the VM is attached -> CAP_EV_HASHING..., CAP_EV_HASHED */
+	CAP_ATTACH,	 /* -> CAP_EV_ATTACHED */
+	CAP_READ_FILE,	 /* n = file << 48 | offset -> CAP_EV_FILE */
+	CAP_HOLD_NET,	 /* n = enum cap_net -> CAP_EV_NET_HELD */
+	CAP_SYNC,	 /* -> CAP_EV_PROGRESS..., CAP_EV_SYNCED */
+	CAP_EPOCH,	 /* n = epoch -> CAP_EV_CAPTURED, NOT_RUNNING or OVERTAKEN */
+	CAP_LAST_EPOCH,	 /* the same, and the VM stays stopped */
+	CAP_STILL_EPOCH, /* the same, of a VM that an operator has suspended; OVERTAKEN: it runs */
+	CAP_LOOK,	 /* -> CAP_EV_STATE; not while a wish or an epoch stops it */
+	CAP_QUIT_VM,	 /* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
+	CAP_DETACH,	 /* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
 };
 /* CAP_NET_ANY looks for taps first (hv_opts.net_below), and adds filters where that is not
  * possible. */
@@ -38,6 +39,7 @@ enum cap_event_kind {
 	CAP_EV_NOT_RUNNING, /* instead of CAPTURED: an operator has paused the VM */
 	CAP_EV_OVERTAKEN,   /* instead of CAPTURED: there is a wish since the order */
 	CAP_EV_STOPPED,	    /* a wish for that was carried out; there may be a newer one */
+	CAP_EV_SUSPENDED,   /* cap_want_suspended was carried out, or not: rc */
 	CAP_EV_VM,
 	CAP_EV_STATE, /* the run state, after an event of QEMU's or CAP_LOOK */
 	CAP_EV_VM_GONE,
@@ -54,6 +56,7 @@ struct cap_event {
 	uint64_t all_bytes; /* HASHING */
 	double progress;    /* PROGRESS */
 	uint64_t epoch, pages;
+	bool still; /* CAPTURED: by CAP_STILL_EPOCH; SUSPENDED: what was wanted */
 	int64_t pause_start_ns, pause_ns;
 	int64_t stop_ns; /* of pause_ns, until the VM was stopped and its disks flushed */
 	/* NET_HELD: taps to be held below QEMU, or else ports of filters; text says why not taps */
@@ -98,6 +101,12 @@ void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n);
  * copy: encoder_stop brings that about.
  */
 void cap_want_stopped(struct cap *c, bool stopped);
+/*
+ * Loop. An operator wants the VM suspended, or to run: carried out between epochs, at any time, also
+ * during a first copy and before the VM is attached; never lost. A VM that is to be stopped by a wish
+ * as well runs again when both allow it. One at a time: -> CAP_EV_SUSPENDED.
+ */
+void cap_want_suspended(struct cap *c, bool suspended);
 /* Loop, while the VM is attached. Since when QEMU owes an answer (0: it does not), and what its
  * process waits for. */
 int64_t cap_asked_ns(const struct cap *c);

@@ -92,19 +92,22 @@ static int take(struct cap *c, uint64_t epoch, struct paused *out)
 
 /*
  * HOT: everything between stop and resume. The VM runs again when it returns, whatever happened;
- * unless it stays stopped for a planned switch and the epoch is whole, or is to be stopped.
+ * unless it stays stopped for a planned switch and the epoch is whole, or is to be stopped, or an
+ * operator had suspended it.
  */
-static void capture_paused(struct cap *c, uint64_t epoch, bool stay, struct paused *out)
+static void capture_paused(struct cap *c, uint64_t epoch, enum cap_cmd cmd, struct paused *out)
 {
+	bool stay = cmd == CAP_LAST_EPOCH, still = cmd == CAP_STILL_EPOCH;
 	int paused, r;
 
 	out->slot->epoch = epoch;
 	out->slot->first = true;
 	cap_pausing(c, true);
-	paused = hv_epoch_begin(c->vm, stay, QMP_TIMEOUT_MS);
+	paused = still ? hv_still_begin(c->vm, QMP_TIMEOUT_MS)
+		       : hv_epoch_begin(c->vm, stay, QMP_TIMEOUT_MS);
 	out->stopped_ns = tv_now_ns();
 	out->rc = paused ? paused : take(c, epoch, out);
-	r = cap_end_pause(c, paused, stay && !out->rc);
+	r = still ? 0 : cap_end_pause(c, paused, stay && !out->rc);
 	/* Only now: a disk write that waits for a commit could keep QEMU from its monitor. */
 	cap_pausing(c, false);
 	if (!out->rc)
@@ -181,14 +184,15 @@ static void note_way(struct cap *c)
 
 void cap_epoch(struct cap *c, const struct cap_order *o)
 {
-	struct cap_event ev = {.kind = CAP_EV_CAPTURED, .epoch = o->n};
+	struct cap_event ev = {
+		.kind = CAP_EV_CAPTURED, .epoch = o->n, .still = o->cmd == CAP_STILL_EPOCH};
 	struct paused p = {.slot = get_slot(c, o)};
 	struct tv_err e = {0};
 
 	if (!p.slot)
 		return;
 	ev.pause_start_ns = tv_now_ns();
-	capture_paused(c, o->n, o->cmd == CAP_LAST_EPOCH, &p);
+	capture_paused(c, o->n, o->cmd, &p);
 	c->conf.page->in_pause = c->stopped;
 	ev.pause_ns = tv_now_ns() - ev.pause_start_ns;
 	ev.stop_ns = p.stopped_ns - ev.pause_start_ns;
@@ -217,6 +221,7 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 		return; /* the slot stays taken: the session ends */
 	}
 	p.slot->last = true;
+	p.slot->still = ev.still;
 	p.slot->captured_ns = ev.pause_start_ns;
 	cap_emit(c, &ev); /* before the loop can learn of the epoch's end any other way */
 	encoder_slot_put(c->en, p.slot);

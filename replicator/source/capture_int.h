@@ -18,7 +18,7 @@
 struct cap_order {
 	enum cap_cmd cmd;
 	uint64_t n;
-	uint64_t wish; /* the newest when it was posted */
+	uint64_t wish, operator; /* the newest ones when it was posted */
 };
 
 struct cap {
@@ -28,8 +28,10 @@ struct cap {
 	struct tv_box orders; /* loop -> thread, struct cap_order; never waits */
 	struct tv_box events; /* thread -> loop, struct cap_event; the thread may wait */
 	struct event *ev;
-	atomic_uint_fast64_t wish; /* the loop's; odd: the VM is to be stopped */
+	atomic_uint_fast64_t wish;     /* the loop's; odd: the VM is to be stopped */
+	atomic_uint_fast64_t operator; /* the loop's; odd: an operator wants it suspended */
 	/* the thread's: */
+	uint64_t operator_obeyed;
 	uint64_t obeyed; /* the wish that was carried out last */
 	struct hv_vm *vm;
 	bool gone, disks_copied;
@@ -69,8 +71,12 @@ int cap_media_due_ms(const struct cap *c);
 /* HOT. A pause is about to be asked for, or is over: for the disks, and for the daemon, which looks
  * after us while the VM may stand (page.h). */
 void cap_pausing(struct cap *c, bool on);
-/* Carries out the newest wish, if that was not done yet. */
+/* Carries out the newest wish, and an operator's, if that was not done yet. */
 void cap_obey(struct cap *c);
+/* An operator's only: at a moment at which the VM may be stopped or run, in a first copy too. */
+void cap_obey_operator(struct cap *c);
+/* Any thread. Is there one that was not carried out yet? */
+bool cap_operator_waits(struct cap *c);
 /* HOT, any thread. */
 bool cap_wants_stopped(const struct cap *c);
 /* Is there a newer wish than when the order was posted? */

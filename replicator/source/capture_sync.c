@@ -108,6 +108,7 @@ static bool await_mirrors(struct cap *c)
 		rc = hv_disks_ready(c->vm, &done, &all, &e);
 		if (rc || encoder_stopped(c->en))
 			break;
+		cap_obey_operator(c);
 		ev.progress = all ? 0.5 + 0.45 * (double)done / (double)all : 0.5;
 		cap_emit(c, &ev);
 		/* QEMU reports when a job is ready or has failed; the time is for progress. */
@@ -135,6 +136,23 @@ static int begin_round(struct cap *c)
 	return rc ? rc : r;
 }
 
+static bool operator_waits(void *arg)
+{
+	return cap_operator_waits(arg);
+}
+
+/* A first copy may take hours: an operator's suspend does not wait for its end. */
+static struct slot *get_slot(struct cap *c)
+{
+	struct slot *s;
+
+	do {
+		cap_obey_operator(c);
+		s = encoder_slot_get(c->en, operator_waits, c);
+	} while (!s && !encoder_stopped(c->en));
+	return s;
+}
+
 /* One pass over the VM; pages written meanwhile are the next round's. */
 static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 {
@@ -146,7 +164,7 @@ static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 		return begun;
 	while (!cur.done) {
 		struct cap_event ev = {.kind = CAP_EV_PROGRESS};
-		struct slot *s = encoder_slot_get(c->en, NULL, NULL);
+		struct slot *s = get_slot(c);
 		int rc;
 
 		if (!s)

@@ -21,8 +21,14 @@
  *     commands; after one command QEMU has resumed it, and the wish is carried out next, as if it
  *     had been made a moment later. One that comes while an epoch waits for a slot ends the waiting.
  *
- * Rule 3: a primary whose lease is over stops its VM. There are four places where this process
- * lets a VM run again: the end of an epoch of one command, which was ordered while it was to run;
+ * An operator's wish, to suspend the VM or to let it run, is a second number of the same kind. It is
+ * carried out by this thread as well, so never inside an epoch, and what QEMU and other monitors
+ * make of it is what they make of any `stop` and `cont`. While the first wish is for stopped, a
+ * operator's resume leaves the VM stopped by us. A VM that he has suspended is not c->stopped: nothing
+ * here resumes it but his next wish.
+ *
+ * Rule 3: a primary whose lease is over stops its VM. There are five places where this process
+ * lets a VM run again: let_run() below, which reads the newest wish before; the end of an epoch of one command, which was ordered while it was to run;
  * resume() below, for an even wish; cap_end_pause(), which reads the newest wish immediately before;
  * and hv_detach(), which is ordered when the record says that the VM runs here alone, or that
  * protection had not begun. So no order that was posted before a wish for
@@ -53,7 +59,7 @@ bool cap_wants_stopped(const struct cap *c)
 
 bool cap_is_overtaken(const struct cap *c, const struct cap_order *o)
 {
-	return atomic_load(&c->wish) != o->wish;
+	return atomic_load(&c->wish) != o->wish || atomic_load(&c->operator) != o->operator;
 }
 
 void cap_pausing(struct cap *c, bool on)
@@ -112,10 +118,74 @@ static void resume(struct cap *c)
 	c->conf.page->in_pause = 0;
 }
 
+/* ---- an operator's ---- */
+void cap_want_suspended(struct cap *c, bool suspended)
+{
+	uint64_t w = atomic_load(&c->operator) + 1; /* nobody else writes it */
+
+	atomic_store(&c->operator, w % 2 == suspended ? w : w + 1);
+	tv_box_wake(&c->orders);
+	encoder_look(c->en);
+}
+
+bool cap_operator_waits(struct cap *c)
+{
+	return atomic_load(&c->operator) != c->operator_obeyed;
+}
+
+static int suspend(struct cap *c, struct tv_err *e)
+{
+	int rc;
+
+	if (!c->vm)
+		return hv_suspend_vm(&c->conf.vm, true, e);
+	cap_pausing(c, true); /* as stop() */
+	rc = hv_suspend(c->vm, e);
+	cap_pausing(c, false);
+	if (!rc)
+		c->stopped = false;
+	c->conf.page->in_pause = c->stopped;
+	return rc;
+}
+
+static int let_run(struct cap *c, struct tv_err *e)
+{
+	int rc;
+
+	if (!c->vm)
+		return hv_suspend_vm(&c->conf.vm, false, e);
+	if (!cap_wants_stopped(c))
+		return hv_unsuspend(c->vm, e);
+	/* It runs when the lease is back: resume(). The page first, as in stop(). */
+	c->conf.page->in_pause = 1;
+	rc = hv_keep_stopped(c->vm, QMP_TIMEOUT_MS);
+	c->stopped = c->stopped || !rc;
+	c->conf.page->in_pause = c->stopped;
+	return rc;
+}
+
+void cap_obey_operator(struct cap *c)
+{
+	uint64_t want = atomic_load(&c->operator);
+	struct cap_event ev = {.kind = CAP_EV_SUSPENDED, .still = want % 2};
+
+	if (want == c->operator_obeyed)
+		return;
+	c->operator_obeyed = want;
+	if (c->gone)
+		ev.rc = tv_fail(&ev.e, TV_E_GONE, "the VM has ended");
+	else
+		ev.rc = ev.still ? suspend(c, &ev.e) : let_run(c, &ev.e);
+	if (ev.rc && !ev.e.text[0])
+		tv_fail(&ev.e, ev.rc, "its monitor: %s", tv_strerror(ev.rc));
+	cap_emit(c, &ev);
+}
+
 void cap_obey(struct cap *c)
 {
 	uint64_t wish = atomic_load(&c->wish);
 
+	cap_obey_operator(c);
 	if (wish == c->obeyed || !c->vm || c->gone)
 		return;
 	c->obeyed = wish;

@@ -83,7 +83,10 @@ static void on_vm_event(struct source *s, enum hv_event what)
 		break;
 	case HV_EV_RESUME:
 	case HV_EV_LOST: /* an epoch finds out whether it runs */
-		s->vm.stopped = false;
+		/* An event may be older than an operator's suspend; the run state, which is asked for
+		 * now, is not. If it ran in between, its last epoch is not of what stands here. */
+		s->operator.noted = false;
+		s->vm.stopped = s->operator.suspended;
 		src_schedule(s);
 		break;
 	default:
@@ -101,6 +104,7 @@ static void on_state(struct source *s, const struct hv_run_state *state)
 		return;
 	s->vm.state = state;
 	if (state->protection == HV_GOES_ON) {
+		src_operator_runs(s);
 		s->vm.stopped = false;
 		src_schedule(s);
 	} else {
@@ -139,6 +143,18 @@ static void on_stopped(struct source *s)
 	if (s->hold.nb) /* fenced before anything was held: nothing to drop */
 		nb_drop(s->hold.nb);
 	src_end(s, SESSION_FENCED, 0, "", SRC_DETACH_STOPPED);
+}
+
+static void on_suspended(struct source *s, const struct cap_event *ev)
+{
+	src_on_suspended(s, ev);
+	if (ev->rc)
+		return;
+	if (ev->still)
+		stands_still(s);
+	else
+		s->vm.stopped = false;
+	src_schedule(s);
 }
 
 static void on_failed(struct source *s, const struct cap_event *ev)
@@ -202,6 +218,9 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		break;
 	case CAP_EV_STOPPED:
 		on_stopped(s);
+		break;
+	case CAP_EV_SUSPENDED:
+		on_suspended(s, ev);
 		break;
 	case CAP_EV_FAILED:
 		on_failed(s, ev);

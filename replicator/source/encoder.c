@@ -170,6 +170,7 @@ static bool marker(struct encoder *en, enum piece_kind kind, const struct slot *
 	p->kind = kind;
 	p->epoch = s->epoch;
 	p->captured_ns = s->captured_ns;
+	p->still = s->still;
 	p->records = en->epoch_records;
 	p->pages = en->epoch_pages;
 	p->checksum = ckpt_sum_value(en->sum);
@@ -286,7 +287,7 @@ struct slot *encoder_slot_get(struct encoder *en, bool (*gave_up)(void *arg), vo
 		s->busy = true;
 		s->nruns = 0;
 		s->npages = s->state_bytes = 0;
-		s->first = s->last = false;
+		s->first = s->last = s->still = false;
 	}
 	pthread_mutex_unlock(&en->lock);
 	return s;

@@ -17,6 +17,7 @@ struct slot {
 	uint64_t npages;
 	uint64_t epoch; /* 0: first copy */
 	bool first, last;
+	bool still;	     /* with last: the VM was suspended by an operator */
 	int64_t captured_ns; /* when the VM was paused for it, with last */
 	uint8_t *state;	     /* device state, with last */
 	size_t state_bytes, state_room_bytes;
@@ -31,6 +32,7 @@ struct piece {
 	uint64_t records;  /* PIECE_END, PIECE_SYNC_END */
 	uint64_t checksum, wire_bytes, pages;
 	int64_t captured_ns; /* PIECE_END */
+	bool still;	     /* PIECE_END */
 };
 
 struct encoder;

@@ -39,6 +39,7 @@ void src_finish(struct source *s)
 				   .generation = s->p.generation,
 				   .parted = s->end.parted || has_nothing(s)};
 
+	src_operator_end(s);
 	tv_copy(done.text, sizeof(done.text), s->end.why.text);
 	tv_log(TV_INFO, "session ends: %s%s%s", session_outcome_name(done.outcome),
 	       done.text[0] ? ": " : "", done.text);

@@ -15,11 +15,22 @@ static int64_t waits_since_ns(struct source *s)
 	return disks_waiting(s->disks) ? begun_ns + 1 : 0;
 }
 
+/* One epoch of a VM that an operator has suspended, as soon as the engine agrees. */
+static void schedule_still(struct source *s)
+{
+	if (!s->operator.noted && fo_primary_may_capture(&s->p))
+		cap_post(s->cap, CAP_STILL_EPOCH, fo_primary_capture(&s->p));
+}
+
 void src_schedule(struct source *s)
 {
 	int64_t now, due;
 
-	if (s->end.leaving || s->vm.stopped || s->vm.end != VM_END_NONE || !s->hold.held)
+	if (s->end.leaving || s->vm.end != VM_END_NONE || !s->hold.held)
+		return;
+	if (s->operator.suspended)
+		schedule_still(s);
+	if (s->operator.suspended || s->vm.stopped)
 		return;
 	if (fo_primary_last_epoch(&s->p)) {
 		cap_post(s->cap, CAP_LAST_EPOCH, fo_primary_capture(&s->p));
@@ -28,7 +39,10 @@ void src_schedule(struct source *s)
 	if (!fo_primary_may_capture(&s->p))
 		return;
 	now = tv_now_ns();
-	due = pace_due_ns(&s->epochs.pace, waits_since_ns(s));
+	/* Whoever has resumed it waits for an epoch's commit. */
+	due = s->operator.pending && s->operator.done && !s->operator.epoch
+		      ? now
+		      : pace_due_ns(&s->epochs.pace, waits_since_ns(s));
 	if (due > now) {
 		src_arm(s->epochs.due, due - now);
 		return;
@@ -59,6 +73,7 @@ int src_barrier(void *arg, uint64_t epoch)
 void src_captured(struct source *s, const struct cap_event *ev)
 {
 	fo_primary_captured(&s->p, true);
+	src_operator_captured(s, ev);
 	pace_captured(&s->epochs.pace, ev->pause_start_ns, ev->pause_ns);
 	src_count_captured(s, ev);
 	src_schedule(s);

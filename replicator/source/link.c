@@ -78,6 +78,7 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 	src_allow_beats(s);
 	src_watch_record(s, now);
 	src_look(s, now);
+	src_operator_look(s);
 	src_watch_qemu(s, now);
 	if (src_report(s, now))
 		src_replay_tick(s);

@@ -37,10 +37,15 @@ static void order_switch(struct source *s)
 
 	if (s->p.state != FO_P_PROTECTED)
 		tv_copy(a.text, sizeof(a.text), "the VM is not protected at this moment");
+	else if (s->operator.pending)
+		tv_copy(a.text, sizeof(a.text), "it is just being suspended or resumed");
 	else if (s->vm.stopped)
 		snprintf(a.text, sizeof(a.text), "%s; %s",
-			 s->vm.state ? s->vm.state->why : "the VM is paused",
-			 s->vm.state ? s->vm.state->remedy : "resume it first");
+			 s->operator.suspended ? SESSION_SUSPENDED
+			 : s->vm.state	       ? s->vm.state->why
+					       : "the VM is paused",
+			 s->vm.state && !s->operator.suspended ? s->vm.state->remedy
+							       : "resume it first");
 	else
 		a.ok = true;
 	report_send(s->report, session_message(SESSION_OP_SWITCH_ANSWER, &a));
@@ -73,6 +78,16 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 	struct source *s = arg;
 
 	(void)r;
+	switch (session_op_of(msg)) {
+	case SESSION_OP_SUSPEND:
+		src_order_suspend(s, true);
+		return;
+	case SESSION_OP_RESUME:
+		src_order_suspend(s, false);
+		return;
+	default:
+		break;
+	}
 	if (s->end.leaving)
 		return;
 	switch (session_op_of(msg)) {

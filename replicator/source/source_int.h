@@ -4,7 +4,7 @@
  * named after the file that writes it; the others read it. The files lie in layers, and each calls
  * only files of the layers before its own:
  *
- *   send; replay_feed, stats; end, watch; stream, epoch; decide; link, disk_feed, hold; captured; source
+ *   send; replay_feed, stats; operator; end, watch; stream, epoch; decide; link, disk_feed, hold; captured; source
  */
 #ifndef REPLICATOR_SOURCE_SOURCE_INT_H
 #define REPLICATOR_SOURCE_SOURCE_INT_H
@@ -109,6 +109,15 @@ struct src_files { /* captured.c: before the connection; file_feed.c: what the b
 	uint64_t done_bytes, all_bytes; /* as the backup counts */
 };
 
+struct src_operator {	/* operator.c */
+	bool pending;	/* his order is not answered yet: */
+	bool wants;	/* to be suspended, or to run */
+	bool done;	/* the VM is as he wants it */
+	uint64_t epoch; /* that holds it; 0: not captured yet */
+	bool suspended; /* the VM stands still because of him */
+	bool noted;	/* an epoch of it as it stands was captured */
+};
+
 struct src_orders {	  /* source.c: of the daemon */
 	bool leave;	  /* unprotect */
 	bool switch_over; /* planned switch */
@@ -140,6 +149,7 @@ struct source {
 	struct src_hold hold;
 	struct src_vm vm;
 	struct src_files files;
+	struct src_operator operator;
 	struct src_orders orders;
 };
 
@@ -187,6 +197,19 @@ void src_send_stats(struct source *s);
 bool src_report(struct source *s, int64_t now_ns);
 /* The first messages of a connection to the daemon. */
 void src_introduce(struct report *r, void *arg);
+
+/* ---- operator.c: an operator's suspend and resume ---- */
+void src_order_suspend(struct source *s, bool suspend);
+/* CAP_EV_SUSPENDED; an epoch may be due. */
+void src_on_suspended(struct source *s, const struct cap_event *ev);
+/* CAP_EV_CAPTURED */
+void src_operator_captured(struct source *s, const struct cap_event *ev);
+/* The VM's run state shows that it runs. */
+void src_operator_runs(struct source *s);
+/* With every tick: is his order to be answered? */
+void src_operator_look(struct source *s);
+/* The session ends. */
+void src_operator_end(struct source *s);
 
 /* ---- end.c: the end of the session ---- */
 enum src_detach {

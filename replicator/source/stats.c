@@ -132,6 +132,8 @@ static const char *reason(const struct source *s)
 		return s->end.why.text;
 	if (s->link.warning[0])
 		return s->link.warning;
+	if (s->operator.suspended)
+		return SESSION_SUSPENDED;
 	return s->vm.stopped && s->vm.state ? s->vm.state->why : "";
 }
 
@@ -165,6 +167,7 @@ static void add_session(struct source *s, struct session_stats *st, int64_t now_
 	if (!st->reason[0])
 		files_text(s, st->reason, sizeof(st->reason));
 	tv_copy(st->run_state, sizeof(st->run_state), s->vm.state ? s->vm.state->name : "running");
+	st->suspended = s->operator.suspended;
 	if (s->vm.hung.text[0])
 		tv_copy(st->warning, sizeof(st->warning), s->vm.hung.text);
 	else if (s->p.state == FO_P_PROTECTED)

@@ -57,6 +57,7 @@ static void send_end(struct source *s, const struct piece *p, const struct disks
 	end.wire_bytes = p->wire_bytes;
 	end.disk_records = disk->records;
 	end.disk_checksum = disk->checksum;
+	end.suspended = p->still;
 	msg.msg_case = TWINVM__CONTROL__MSG_EPOCH_END;
 	msg.epoch_end = &end;
 	fo_primary_sent(&s->p, p->epoch);

@@ -56,6 +56,7 @@ KIT int kit_set_up(void **state)
 	TAILQ_INIT(&d.kept);
 	TAILQ_INIT(&d.waiting);
 	TAILQ_INIT(&d.looking);
+	TAILQ_INIT(&d.asked);
 	TAILQ_INIT(&d.callers);
 	if (!mkdtemp(d.conf.state_dir))
 		return -1;

@@ -28,6 +28,8 @@ static struct {
 	bool one;	 /* an epoch of one command is under way */
 	unsigned ran_on; /* after such an epoch, by itself */
 	int epoch_rc;
+	bool rounds_without_end;	    /* a first copy goes on for ever */
+	unsigned stills, suspends, outside; /* outside: of a VM that is not attached */
 	unsigned pauses, resumes, states, barriers;
 	unsigned disks, mirrors;
 	uint64_t barrier;  /* epoch of the last one */
@@ -50,7 +52,7 @@ static void may_wait(enum call what)
 	vm.waiting = CALL_NONE;
 }
 
-static void hold(enum call what)
+__attribute__((unused)) static void hold(enum call what)
 {
 	pthread_mutex_lock(&vm.lock);
 	vm.held = what;
@@ -58,7 +60,7 @@ static void hold(enum call what)
 	pthread_mutex_unlock(&vm.lock);
 }
 
-static void await_waiting(enum call what)
+__attribute__((unused)) static void await_waiting(enum call what)
 {
 	pthread_mutex_lock(&vm.lock);
 	while (vm.waiting != what)
@@ -247,6 +249,69 @@ int hv_epoch_end(struct hv_vm *v, int timeout_ms, size_t *bytes)
 	return vm.epoch_rc;
 }
 
+int hv_still_begin(struct hv_vm *v, int timeout_ms)
+{
+	int rc;
+
+	(void)v;
+	(void)timeout_ms;
+	pthread_mutex_lock(&vm.lock);
+	rc = vm.running ? -EAGAIN : 0;
+	vm.stills += !rc;
+	pthread_mutex_unlock(&vm.lock);
+	return rc;
+}
+
+int hv_suspend(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	(void)e;
+	pthread_mutex_lock(&vm.lock);
+	if (vm.one) /* inside an epoch */
+		abort();
+	vm.running = vm.paused = false;
+	vm.suspends++;
+	pthread_cond_broadcast(&vm.changed);
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_unsuspend(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	(void)e;
+	pthread_mutex_lock(&vm.lock);
+	if (vm.one)
+		abort();
+	vm.running = true;
+	vm.paused = false;
+	pthread_cond_broadcast(&vm.changed);
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_keep_stopped(struct hv_vm *v, int timeout_ms)
+{
+	(void)v;
+	(void)timeout_ms;
+	pthread_mutex_lock(&vm.lock);
+	vm.running = false;
+	vm.paused = true;
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_suspend_vm(const struct hv_vm_id *id, bool stop, struct tv_err *e)
+{
+	(void)id;
+	(void)e;
+	pthread_mutex_lock(&vm.lock);
+	vm.running = !stop;
+	vm.outside++;
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
 bool hv_is_paused(const struct hv_vm *v)
 {
 	(void)v;
@@ -286,7 +351,7 @@ int hv_harvest(struct hv_vm *v, struct hv_cursor *cursor, struct hv_run *runs, u
 	(void)max_runs;
 	(void)max_pages;
 	runs[0] = (struct hv_run){.pages = 4};
-	cursor->done = true;
+	cursor->done = !READ_VM(rounds_without_end);
 	return 1;
 }
 
@@ -454,7 +519,8 @@ static void fake_hv_init(void)
 	vm.attached = false;
 	vm.pauses = vm.resumes = vm.states = vm.barriers = vm.events = 0;
 	vm.disks = vm.mirrors = vm.ran_on = 0;
-	vm.paused = vm.one = false;
+	vm.paused = vm.one = vm.rounds_without_end = false;
+	vm.stills = vm.suspends = vm.outside = 0;
 	vm.epoch_rc = 0;
 	vm.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vm.never_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

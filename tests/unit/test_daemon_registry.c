@@ -15,6 +15,7 @@ static void write_file(const char *text)
 static struct vm *start_anew(void)
 {
 	TAILQ_INIT(&d.vms);
+	TAILQ_INIT(&d.asked);
 	registry_load(&d);
 	return vm_by_id(&d, ID);
 }

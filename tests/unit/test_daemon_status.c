@@ -48,7 +48,8 @@ static void expect_all(json_t *o)
 	assert_null(json_object_get(o, "lease"));
 	assert_null(json_object_get(o, "asked_to_run"));
 	assert_null(json_object_get(o, "op"));
-	assert_int_equal(json_object_size(o), 13 + 15 + 3 + 2);
+	assert_true(json_is_boolean(json_object_get(o, "suspended")));
+	assert_int_equal(json_object_size(o), 13 + 15 + 3 + 2 + 1);
 }
 
 static void a_vm_without_a_session(void **state)
