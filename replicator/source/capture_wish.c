@@ -23,7 +23,7 @@
  *
  * An operator's wish, to suspend the VM or to let it run, is a second number of the same kind. It is
  * carried out by this thread as well, so never inside an epoch, and what QEMU and other monitors
- * make of it is what they make of any `stop` and `cont`. While the first wish is for stopped, a
+ * make of it is what they make of any `stop` and `cont`. While the first wish is for stopped, an
  * operator's resume leaves the VM stopped by us. A VM that he has suspended is not c->stopped: nothing
  * here resumes it but his next wish.
  *

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
 
 rounds=${SUSPEND_ROUNDS:-50}
-run_state() { # RUNNING: as QEMU says, to a monitor of ours
+run_state() { # RUNNING: as QEMU says, in the other monitor
 	local now
 	now=$(python3 tests/tools/qmp.py "$PAIR_DIR/vm1-2.qmp" query-status) || fail "the other monitor: $now"
 	[[ $now = *"\"running\": $1"* ]]

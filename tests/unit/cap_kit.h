@@ -12,6 +12,70 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+/* ---- the VM, suspended by an operator ---- */
+int hv_still_begin(struct hv_vm *v, int timeout_ms)
+{
+	int rc;
+
+	(void)v;
+	(void)timeout_ms;
+	pthread_mutex_lock(&vm.lock);
+	rc = vm.running ? -EAGAIN : 0;
+	vm.stills += !rc;
+	pthread_mutex_unlock(&vm.lock);
+	return rc;
+}
+
+int hv_suspend(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	(void)e;
+	pthread_mutex_lock(&vm.lock);
+	if (vm.one) /* inside an epoch */
+		abort();
+	vm.running = vm.paused = false;
+	vm.suspends++;
+	pthread_cond_broadcast(&vm.changed);
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_unsuspend(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	(void)e;
+	pthread_mutex_lock(&vm.lock);
+	if (vm.one)
+		abort();
+	vm.running = true;
+	vm.paused = false;
+	pthread_cond_broadcast(&vm.changed);
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_keep_stopped(struct hv_vm *v, int timeout_ms)
+{
+	(void)v;
+	(void)timeout_ms;
+	pthread_mutex_lock(&vm.lock);
+	vm.running = false;
+	vm.paused = true;
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
+int hv_suspend_vm(const struct hv_vm_id *id, bool stop, struct tv_err *e)
+{
+	(void)id;
+	(void)e;
+	pthread_mutex_lock(&vm.lock);
+	vm.running = !stop;
+	vm.outside++;
+	pthread_mutex_unlock(&vm.lock);
+	return 0;
+}
+
 /* ---- the loop's side ---- */
 static struct event_base *base;
 static struct encoder *en;

@@ -28,7 +28,7 @@ static struct {
 	bool one;	 /* an epoch of one command is under way */
 	unsigned ran_on; /* after such an epoch, by itself */
 	int epoch_rc;
-	bool rounds_without_end;	    /* a first copy goes on for ever */
+	bool rounds_without_end;	    /* a first copy never ends */
 	unsigned stills, suspends, outside; /* outside: of a VM that is not attached */
 	unsigned pauses, resumes, states, barriers;
 	unsigned disks, mirrors;
@@ -247,69 +247,6 @@ int hv_epoch_end(struct hv_vm *v, int timeout_ms, size_t *bytes)
 	pthread_cond_broadcast(&vm.changed);
 	pthread_mutex_unlock(&vm.lock);
 	return vm.epoch_rc;
-}
-
-int hv_still_begin(struct hv_vm *v, int timeout_ms)
-{
-	int rc;
-
-	(void)v;
-	(void)timeout_ms;
-	pthread_mutex_lock(&vm.lock);
-	rc = vm.running ? -EAGAIN : 0;
-	vm.stills += !rc;
-	pthread_mutex_unlock(&vm.lock);
-	return rc;
-}
-
-int hv_suspend(struct hv_vm *v, struct tv_err *e)
-{
-	(void)v;
-	(void)e;
-	pthread_mutex_lock(&vm.lock);
-	if (vm.one) /* inside an epoch */
-		abort();
-	vm.running = vm.paused = false;
-	vm.suspends++;
-	pthread_cond_broadcast(&vm.changed);
-	pthread_mutex_unlock(&vm.lock);
-	return 0;
-}
-
-int hv_unsuspend(struct hv_vm *v, struct tv_err *e)
-{
-	(void)v;
-	(void)e;
-	pthread_mutex_lock(&vm.lock);
-	if (vm.one)
-		abort();
-	vm.running = true;
-	vm.paused = false;
-	pthread_cond_broadcast(&vm.changed);
-	pthread_mutex_unlock(&vm.lock);
-	return 0;
-}
-
-int hv_keep_stopped(struct hv_vm *v, int timeout_ms)
-{
-	(void)v;
-	(void)timeout_ms;
-	pthread_mutex_lock(&vm.lock);
-	vm.running = false;
-	vm.paused = true;
-	pthread_mutex_unlock(&vm.lock);
-	return 0;
-}
-
-int hv_suspend_vm(const struct hv_vm_id *id, bool stop, struct tv_err *e)
-{
-	(void)id;
-	(void)e;
-	pthread_mutex_lock(&vm.lock);
-	vm.running = !stop;
-	vm.outside++;
-	pthread_mutex_unlock(&vm.lock);
-	return 0;
 }
 
 bool hv_is_paused(const struct hv_vm *v)
