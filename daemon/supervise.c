@@ -205,7 +205,7 @@ static void on_suspend_answer(struct vm *vm, const json_t *msg)
 {
 	struct session_answer body;
 
-	if (!read_body(vm, SESSION_OP_SUSPEND_ANSWER, msg, &body, sizeof(body)))
+	if (read_body(vm, SESSION_OP_SUSPEND_ANSWER, msg, &body, sizeof(body)))
 		suspend_answered(vm, &body);
 }
 
