@@ -82,7 +82,6 @@ static void add_warning(char *to, size_t room, const char *text)
 	snprintf(to + n, room - n, "%s%s", n && text[0] ? "; " : "", text);
 }
 
-/* Nobody is attached who would know more than this daemon. */
 static void add_suspended(const struct vm *vm, struct session_stats *s)
 {
 	s->suspended = vm->saved.suspended;
@@ -90,7 +89,8 @@ static void add_suspended(const struct vm *vm, struct session_stats *s)
 		return;
 	tv_copy(s->run_state, sizeof(s->run_state), "paused");
 	tv_copy(s->reason, sizeof(s->reason), SESSION_SUSPENDED);
-	add_warning(s->reason, sizeof(s->reason), vm->saved.reason);
+	if (strcmp(vm->saved.reason, SESSION_SUSPENDED) != 0)
+		add_warning(s->reason, sizeof(s->reason), vm->saved.reason);
 }
 
 json_t *vm_status(struct vm *vm)
@@ -101,7 +101,6 @@ json_t *vm_status(struct vm *vm)
 	if (vm->phase != VM_RUNNING || !s.state[0]) {
 		set_state(&s, vm->phase == VM_FENCING ? "stopped" : "alone", vm->saved.reason);
 		s.progress = 0;
-		add_suspended(vm, &s);
 	} else if (vm->role == SESSION_PRIMARY && vm->saved.was_protected) {
 		/* It is to be protected again: alone, until something is copied; and why. */
 		if (!strcmp(s.state, "syncing") && s.progress <= 0)
@@ -109,6 +108,9 @@ json_t *vm_status(struct vm *vm)
 		if (strcmp(s.state, "protected") != 0 && !s.reason[0])
 			tv_copy(s.reason, sizeof(s.reason), vm->saved.reason);
 	}
+	/* Nobody is attached who would know more than this daemon. */
+	if (vm->role == SESSION_PRIMARY && (vm->phase != VM_RUNNING || !s.qemu[0]))
+		add_suspended(vm, &s);
 	durable_warning(vm->d, vm->warning.text, sizeof(vm->warning.text));
 	if (vm->phase == VM_RUNNING)
 		add_warning(vm->warning.text, sizeof(vm->warning.text), s.warning);
