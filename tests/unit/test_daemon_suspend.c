@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * An operator's suspend and resume, as the daemon carries them out: the session's replicator has them,
- * or a process (this test, started again, which exits with TEST_EXIT and says so). None is lost.
+ * or a process (this test, started again, which exits with TEST_EXIT and writes that). None is lost.
  */
 #include "daemon_session_kit.h"
 
