@@ -9,6 +9,9 @@
 /* Subcommands: argv[0] is the subcommand's name. They return an enum lv_exit, and have reported why. */
 int lv_xml_main(int argc, char **argv);
 int lv_qmp_main(int argc, char **argv);
+int lv_owner_main(int argc, char **argv);
+int lv_standby_main(int argc, char **argv);
+int lv_end_main(int argc, char **argv);
 
 /* Says a sentence on stderr as the program's last word; returns status. */
 int lv_say(int status, const char *fmt, ...) TV_PRINTF(2, 3);

@@ -13,6 +13,9 @@ static const struct subcommand {
 	{"qmp", "UUID PID", "a running domain's QMP on descriptor 3", lv_qmp_main},
 	{"xml", "UUID PID", "a running domain as JSON: its name, UUID, XML and stored XML",
 	 lv_xml_main},
+	{"owner", "", "user and group of libvirt's QEMUs, as JSON", lv_owner_main},
+	{"standby", "<JSON", "defines and starts a standby", lv_standby_main},
+	{"end", "NOTE NONCE S", "ends one, and tries for so long", lv_end_main},
 };
 
 static void usage(FILE *to)

@@ -7,6 +7,7 @@
 #include "hv/host/files.h"
 #include "hv/host/host.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -100,6 +101,27 @@ void hv_host_let_pass(const char *dir)
 }
 
 /* ---- images ---- */
+
+/* NAME-<number>.raw, where NAME is this VM's here: no folder, and no other VM's. */
+static bool is_image(const char *id, const char *name)
+{
+	size_t n = strlen(id);
+
+	if (strncmp(name, id, n) != 0 || name[n] != '-' || !isdigit((unsigned char)name[n + 1]))
+		return false;
+	name += n + 1;
+	return !strcmp(name + strspn(name, "0123456789"), ".raw");
+}
+
+int hv_host_image_path(const char *replica_dir, const char *dir, const char *name, char *path,
+		       size_t room, struct tv_err *e)
+{
+	if (!is_image(hv_host_name(dir), name) || !*replica_dir)
+		return tv_fail(e, -EINVAL, "%s is no image of this VM", name);
+	if (snprintf(path, room, "%s/%s", replica_dir, name) >= (int)room)
+		return tv_fail(e, -ENAMETOOLONG, "%s: too long a name", name);
+	return 0;
+}
 
 /* links: how many names it may have. */
 static int give(const char *path, const struct hv_host_user *u, mode_t mode, nlink_t links)

@@ -14,6 +14,10 @@ int hv_host_make_folder(const char *dir, const char *name, const struct hv_host_
 void hv_host_remove_files(const char *dir, bool with_log);
 /* Lets everybody pass through a folder of this process's user; nobody sees what is in it. */
 void hv_host_let_pass(const char *dir);
+/* The path of one of this VM's images, NAME-<number>.raw: -EINVAL for any other name. dir: its run
+ * directory. */
+int hv_host_image_path(const char *replica_dir, const char *dir, const char *name, char *path,
+		       size_t room, struct tv_err *e) TV_MUST_CHECK;
 /*
  * An image gets that user's group, which may write it. It must be a file of the folder's owner.
  * Then: can the user open it?

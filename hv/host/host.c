@@ -2,6 +2,7 @@
 /* One standby's QEMU, as a process with rights on this host sees it: see host.h. */
 #include "hv/host/host_int.h"
 #include "hv/host/cgroup.h"
+#include "hv/host/domain.h"
 #include "hv/host/files.h"
 #include "hv/host/taps.h"
 #include "hv/host/tpm.h"
@@ -36,8 +37,10 @@ static int take_conf(struct hv_host *h, const struct hv_host_conf *c, struct tv_
 	if (!tv_copy(h->dir, sizeof(h->dir), c->dir) ||
 	    !tv_copy(h->state_dir, sizeof(h->state_dir), c->state_dir) ||
 	    !tv_copy(h->replica_dir, sizeof(h->replica_dir), c->replica_dir) ||
-	    !tv_copy(h->media, sizeof(h->media), c->media))
+	    !tv_copy(h->media, sizeof(h->media), c->media) ||
+	    !tv_copy(h->vm_id, sizeof(h->vm_id), c->vm_id))
 		return tv_fail(e, -ENAMETOOLONG, "the name of a folder is too long");
+	h->libvirt = c->libvirt;
 	snprintf(h->run_dir, sizeof(h->run_dir), "%.*s", (int)(hv_host_name(h->dir) - h->dir),
 		 h->dir);
 	return hv_host_user_find(c->user ? c->user : "", &h->user, e);
@@ -178,6 +181,7 @@ static int attach_taps(void *arg, struct tv_err *e)
 	if (h->pidfd < 0 || hv_pidfd_ended(h->pidfd, 0))
 		return tv_fail(e, TV_E_GONE, "the VM's process has ended");
 	be_a_vm(h); /* it is promoted */
+	hv_host_domain_keep(h->dir);
 	return hv_host_taps_up(h->taps, h->n_taps, e);
 }
 
@@ -186,6 +190,7 @@ static void clean(void *arg, bool with_log)
 	struct hv_host *h = arg;
 
 	hv_host_tpm_end(h);
+	hv_host_domain_end(h->dir, true);
 	hv_host_remove_files(h->dir, with_log);
 	hv_host_cgroup_remove("/proc/self/mountinfo", hv_host_name(h->dir));
 }
@@ -207,6 +212,7 @@ void hv_host_reap(pid_t pid, uint64_t start_ticks, const char *dir)
 	/* The pidfd first: what it means cannot change after the start time was read. */
 	if (pidfd >= 0 && start_ticks && tv_pid_start_ticks(pid) == start_ticks)
 		(void)!hv_pidfd_kill(pidfd, KILL_MS);
+	hv_host_domain_end(dir, false);
 	hv_host_remove_files(dir, true);
 	hv_host_cgroup_remove("/proc/self/mountinfo", hv_host_name(dir));
 }

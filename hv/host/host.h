@@ -48,6 +48,8 @@ struct hv_host_conf {
 	const char *replica_dir;
 	const char *state_dir; /* where also other VMs' files are; NULL: none */
 	const char *media;     /* folders ("/a:/b") of files that a standby may read; may be NULL */
+	const char *vm_id;     /* may be NULL without libvirt */
+	bool libvirt;	       /* a standby of a domain is a domain of this host's libvirt */
 };
 struct hv_host;
 int hv_host_new(const struct hv_host_conf *conf, struct hv_host **out,
@@ -68,6 +70,9 @@ struct hv_host_tap {
 struct hv_host_start {
 	const char *binary;
 	char *const *argv;
+	/* What a domain of libvirt is made of here: a text of the peer's, which lv/ reads. NULL: the
+	 * VM is none. */
+	const char *domain;
 	bool again; /* after an earlier one: its log is kept until then */
 	bool kvm;
 	int oom_score_adj;     /* of the VM from its promotion on; a standby dies first */
@@ -92,6 +97,9 @@ struct hv_host_qemu {
 	struct hv_proc_fds fds; /* its memory, its map, its program */
 	int ram_fd;		/* the file of its main memory */
 	int log_fd;		/* what it prints, to be read */
+	bool domain;		/* of libvirt: it was started with -S, and with what a state has by
+				 * default (configuration section, vmdesc) */
+	char qmp_path[108];	/* of a domain; "": HV_HOST_QMP in the run directory */
 };
 void hv_host_qemu_init(struct hv_host_qemu *q);
 /* Closes the descriptors. */
@@ -142,6 +150,7 @@ const char *hv_host_swtpm(void);
 #define HV_HOST_FOLDER_NAME "vm" /* QEMU's own: what it makes itself */
 #define HV_HOST_QMP "standby.qmp"
 #define HV_HOST_TPM_LOG "tpm.log"
-#define HV_HOST_TPM_NAME "tpm" /* its swtpm's folder */
+#define HV_HOST_DOMAIN "domain" /* the note by which libvirt's domain is removed */
+#define HV_HOST_TPM_NAME "tpm"	/* its swtpm's folder */
 
 #endif

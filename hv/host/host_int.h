@@ -15,6 +15,9 @@ struct hv_host {
 	char tap_prefix[IFNAMSIZ];
 	char state_dir[256], replica_dir[256]; /* "": none */
 	char media[1024];
+	char vm_id[40];
+	bool libvirt;
+	char nonce[33]; /* of its domain */
 	struct hv_host_user user;
 	int oom_score_adj; /* of the QEMU started last, from its promotion on */
 	pid_t pid;	   /* of the QEMU started last */

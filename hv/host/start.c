@@ -5,13 +5,13 @@
  * and again, so they get its user's group. It runs as that user, in a cage of its own.
  */
 #include "hv/host/cage.h"
+#include "hv/host/domain.h"
 #include "hv/host/files.h"
 #include "hv/host/host_int.h"
 #include "hv/host/spawn.h"
 #include "hv/host/taps.h"
 #include "hv/host/tpm.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -70,18 +70,6 @@ void hv_host_qemu_dispose(struct hv_host_qemu *q)
 
 /* ---- files ---- */
 
-/* NAME-<number>.raw, where NAME is this VM's here: no folder, and no other VM's. */
-static bool is_image(const struct hv_host *h, const char *name)
-{
-	const char *id = hv_host_name(h->dir);
-	size_t n = strlen(id);
-
-	if (strncmp(name, id, n) || name[n] != '-' || !isdigit((unsigned char)name[n + 1]))
-		return false;
-	name += n + 1;
-	return !strcmp(name + strspn(name, "0123456789"), ".raw");
-}
-
 static int give_images(struct launch *l, struct tv_err *e)
 {
 	int rc = 0;
@@ -90,11 +78,9 @@ static int give_images(struct launch *l, struct tv_err *e)
 		const char *name = l->what->images[i];
 		char *path = l->open[l->n_open++];
 
-		if (!is_image(l->h, name) || !l->h->replica_dir[0])
-			return tv_fail(e, -EINVAL, "%s is no image of this VM", name);
-		if (snprintf(path, PATH_BYTES, "%s/%s", l->h->replica_dir, name) >= PATH_BYTES)
-			return tv_fail(e, -ENAMETOOLONG, "%s: too long a name", name);
-		rc = hv_host_give_image(path, &l->user, e);
+		rc = hv_host_image_path(l->h->replica_dir, l->h->dir, name, path, PATH_BYTES, e);
+		if (!rc)
+			rc = hv_host_give_image(path, &l->user, e);
 	}
 	return rc;
 }
@@ -301,11 +287,19 @@ int hv_host_start(void *arg, const struct hv_host_start *what, struct hv_host_qe
 		free(l);
 		return tv_fail(e, -EINVAL, "too many images or taps");
 	}
+	tv_close_fd(&h->pidfd);
+	h->oom_score_adj = what->oom_score_adj;
+	snprintf(h->qmp_path, sizeof(h->qmp_path), "%s/" HV_HOST_QMP, h->dir);
+	if (!what->again) /* of an earlier life of this host or VM */
+		hv_host_domain_end(h->dir, true);
+	if (what->domain && h->libvirt && !what->again &&
+	    (rc = hv_host_domain_start(h, what, out, e)) != -ENOTSUP) {
+		free(l);
+		return rc;
+	}
 	*l = (struct launch){.h = h, .what = what, .cage_fd = -1, .user = h->user};
 	for (unsigned i = 0; i < MAX_FDS; i++)
 		l->fds[i] = -1;
-	tv_close_fd(&h->pidfd);
-	h->oom_score_adj = what->oom_score_adj;
 	hv_host_tpm_end(h);
 	hv_host_remove_files(h->dir, !what->again);
 	snprintf(log, sizeof(log), "%s/" HV_HOST_LOG, h->dir);

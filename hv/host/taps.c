@@ -170,7 +170,7 @@ static int join(int s, const struct hv_host_port *p, struct tv_err *e)
 		  : 0;
 }
 
-static int set_up(int s, const char *tap, struct tv_err *e)
+static int set_up(int s, const char *tap, bool up, struct tv_err *e)
 {
 	struct ifreq r = {0};
 
@@ -178,10 +178,22 @@ static int set_up(int s, const char *tap, struct tv_err *e)
 	if (ioctl(s, SIOCGIFFLAGS, &r))
 		return tv_fail(e, -errno, "cannot read the state of the tap %s: %s", tap,
 			       strerror(errno));
-	r.ifr_flags |= IFF_UP;
+	r.ifr_flags = (short)(up ? r.ifr_flags | IFF_UP : r.ifr_flags & ~IFF_UP);
 	if (ioctl(s, SIOCSIFFLAGS, &r))
-		return tv_fail(e, -errno, "cannot bring the tap %s up: %s", tap, strerror(errno));
+		return tv_fail(e, -errno, "cannot set the tap %s %s: %s", tap, up ? "up" : "down",
+			       strerror(errno));
 	return 0;
+}
+
+int hv_host_taps_down(const struct hv_host_port *ports, unsigned n, struct tv_err *e)
+{
+	TV_CLOSE int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int rc =
+		s < 0 ? tv_fail(e, -errno, "no socket to set up the taps: %s", strerror(errno)) : 0;
+
+	for (unsigned i = 0; i < n && !rc; i++)
+		rc = set_up(s, ports[i].name, false, e);
+	return rc;
 }
 
 int hv_host_taps_up(const struct hv_host_port *ports, unsigned n, struct tv_err *e)
@@ -198,7 +210,7 @@ int hv_host_taps_up(const struct hv_host_port *ports, unsigned n, struct tv_err 
 		int failed = ports[i].bridge[0] ? join(s, &ports[i], first) : 0;
 
 		if (ports[i].bridge[0] && (!failed || !ports[i].n_vlans) &&
-		    set_up(s, ports[i].name, failed ? NULL : first) && !failed)
+		    set_up(s, ports[i].name, true, failed ? NULL : first) && !failed)
 			failed = -EIO;
 		rc = rc ? rc : failed;
 	}

@@ -30,6 +30,8 @@ int hv_host_bridges_check(const struct hv_host_port *ports, unsigned n,
  */
 int hv_host_tap_make(const char *name, const struct hv_host_tap *tap, int *fds,
 		     struct tv_err *e) TV_MUST_CHECK;
+/* They go down. */
+int hv_host_taps_down(const struct hv_host_port *ports, unsigned n, struct tv_err *e) TV_MUST_CHECK;
 /* They join their bridges, with their VLANs, and go up: all of them, whatever happens to one. The
  * first failure. */
 int hv_host_taps_up(const struct hv_host_port *ports, unsigned n, struct tv_err *e) TV_MUST_CHECK;

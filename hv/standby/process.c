@@ -76,7 +76,13 @@ int hv_standby_launch(struct hv_standby *sb, bool again, struct tv_err *e)
 
 	sb->what.again = again;
 	rc = sb->host->start(sb->host_arg, &sb->what, &sb->vm, e);
-	return rc ? rc : connect_qmp(sb, e);
+	if (rc)
+		return rc;
+	if (sb->vm.domain)
+		memcpy(sb->qmp_path, sb->vm.qmp_path, sizeof(sb->qmp_path));
+	else
+		snprintf(sb->qmp_path, sizeof(sb->qmp_path), "%s/" HV_HOST_QMP, sb->dir);
+	return connect_qmp(sb, e);
 }
 
 int hv_standby_end(struct hv_standby *sb)

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define STATE_LIMIT_BYTES (64u << 20)
@@ -27,11 +28,18 @@
 #define LOOK_MS 5
 #define FD_NAME HV_PREFIX "-state"
 
+/* 0x07 (QEMU_VM_CONFIGURATION) and the machine's name after the stream's head, 0x06
+ * (QEMU_VM_VMDESCRIPTION) and nothing at its end. */
+#define HEAD_BYTES 8
+#define SECTION_CONFIGURATION 0x07
+static const uint8_t no_vmdesc[] = {0x06, 0, 0, 0, 0};
+
 struct load {
 	struct hv_standby *sb;
 	int fd; /* our end; -1 when all is sent */
-	const char *state;
-	size_t left;
+	struct iovec parts[3];
+	unsigned part;
+	uint8_t head[HEAD_BYTES + 5 + 256];
 	int64_t deadline;
 };
 
@@ -42,11 +50,43 @@ static int ms_left(const struct load *l)
 	return left > 0 ? (int)left : 0;
 }
 
+/*
+ * The stream as its QEMU expects it. A domain of libvirt has not the options by which a state comes
+ * without its configuration section and its description of the fields: they are put in.
+ */
+static int make_stream(struct load *l, const uint8_t *state, size_t bytes)
+{
+	const char *machine = json_string_value(json_object_get(l->sb->desc, "machine"));
+	size_t n = machine ? strlen(machine) : 0;
+
+	if (!l->sb->vm.domain) {
+		l->parts[0] = (struct iovec){(void *)state, bytes};
+		return 0;
+	}
+	if (!n || n > 255 || bytes <= HEAD_BYTES)
+		return -EINVAL;
+	memcpy(l->head, state, HEAD_BYTES);
+	memcpy(l->head + HEAD_BYTES, (const uint8_t[]){SECTION_CONFIGURATION, 0, 0, 0, (uint8_t)n},
+	       5);
+	memcpy(l->head + HEAD_BYTES + 5, machine, n);
+	l->parts[0] = (struct iovec){l->head, HEAD_BYTES + 5 + n};
+	l->parts[1] = (struct iovec){(void *)(state + HEAD_BYTES), bytes - HEAD_BYTES};
+	l->parts[2] = (struct iovec){(void *)no_vmdesc, sizeof(no_vmdesc)};
+	return 0;
+}
+
 /* Sends what fits. The end of the stream is the closed socket. */
 static int send_more(struct load *l)
 {
-	while (l->left) {
-		ssize_t r = send(l->fd, l->state, l->left, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (l->part < 3) {
+		struct iovec *v = &l->parts[l->part];
+		ssize_t r;
+
+		if (!v->iov_len) {
+			l->part++;
+			continue;
+		}
+		r = send(l->fd, v->iov_base, v->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (r < 0 && errno == EINTR)
 			continue;
@@ -54,8 +94,8 @@ static int send_more(struct load *l)
 			return 0;
 		if (r < 0)
 			return -errno;
-		l->state += r;
-		l->left -= (size_t)r;
+		v->iov_base = (char *)v->iov_base + r;
+		v->iov_len -= (size_t)r;
 	}
 	tv_close_fd(&l->fd);
 	return 0;
@@ -180,9 +220,19 @@ static void add_reason(struct hv_standby *sb, struct tv_err *e, int rc)
 	json_decref(ret);
 }
 
+/* QEMU was started with -S, and libvirt's word for it is that it is paused: this only notes that it
+ * is to run once it has loaded. */
+static int let_run(struct load *l, struct tv_err *e)
+{
+	return l->sb->vm.domain ? hv_qmp_cmd(l->sb->qmp, "cont", NULL, NULL, ms_left(l), e) : 0;
+}
+
 static int load_state(struct load *l, struct tv_err *e)
 {
 	int rc = give_socket(l, e);
+
+	if (!rc)
+		rc = let_run(l, e);
 
 	if (!rc && (rc = send_more(l)))
 		tv_fail(e, rc, "cannot hand the device state to QEMU: %s", tv_strerror(rc));
@@ -218,12 +268,7 @@ void hv_standby_stay(struct hv_standby *sb, bool stopped)
 int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, int timeout_ms,
 		       struct tv_err *e)
 {
-	struct load l = {
-		.sb = sb,
-		.fd = -1,
-		.state = state,
-		.left = bytes,
-	};
+	struct load l = {.sb = sb, .fd = -1};
 	int rc;
 
 	if (!bytes || bytes > STATE_LIMIT_BYTES)
@@ -236,6 +281,10 @@ int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, i
 	if (rc)
 		return rc;
 	l.deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS;
+	rc = make_stream(&l, state, bytes);
+	if (rc)
+		return tv_fail(e, rc, "a device state of %zu bytes of a machine without a name",
+			       bytes);
 	if (sb->host->taps(sb->host_arg, &sb->taps_why))
 		tv_log(TV_ERROR, "%s: its network is missing: %s", sb->name, sb->taps_why.text);
 	rc = load_state(&l, e);

@@ -185,6 +185,7 @@ static int make_line(struct hv_standby *sb, json_t *desc, const struct hv_standb
 	sb->what.binary = binary;
 	sb->what.kvm = json_is_true(json_object_get(desc, "kvm"));
 	sb->what.oom_score_adj = hv_standby_oom(desc);
+	sb->what.domain = sb->domain = hv_standby_domain(desc, conf);
 	if (!rc)
 		rc = hv_standby_argv(desc, conf, &sb->qemu, files, &sb->what, &argv, e);
 	sb->what.argv = argv;
@@ -258,6 +259,7 @@ static void free_standby(struct hv_standby *sb)
 	tv_buf_dispose(&sb->sections);
 	json_decref(sb->desc);
 	free((char *)sb->what.binary);
+	free(sb->domain);
 	free(sb);
 }
 

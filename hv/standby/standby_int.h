@@ -26,6 +26,7 @@ struct hv_standby {
 	/* A promotion that failed is tried again with a fresh QEMU and these. */
 	uint8_t *kept[HV_MAX_BLOCKS]; /* the blocks that lie in QEMU's memory; NULL: not kept yet */
 	struct tv_err taps_why;	      /* of the last promotion; "": the taps are attached */
+	char *domain;		      /* what.domain */
 	bool spent;		      /* this QEMU has begun to load a state: it cannot again */
 	bool stays;		      /* stopped, when the state is loaded */
 	bool ran;		      /* the VM ran: what the memory holds is no epoch any more */
@@ -46,6 +47,13 @@ int hv_standby_argv(json_t *desc, const struct hv_standby_conf *conf, const stru
 		    json_t *files, struct hv_host_start *what, char ***out,
 		    struct tv_err *e) TV_MUST_CHECK;
 void hv_argv_free(char **argv);
+
+/* ---- domain.c ---- */
+/*
+ * What this host's libvirt needs to make a domain of the standby (hv_host_start.domain), the caller's
+ * to free. NULL: the VM is no domain, or none that can be described; then its standby is none.
+ */
+char *hv_standby_domain(json_t *desc, const struct hv_standby_conf *conf);
 
 /* ---- check_host.c ---- */
 /*

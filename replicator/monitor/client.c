@@ -229,13 +229,19 @@ static int check(void *arg, const struct hv_host_file *f, struct tv_err *e)
 	return plain(arg, MON_V_CHECK, f, &r, e);
 }
 
-static int pack_words(char *const *argv, struct tv_buf *b, uint32_t *n)
+/* A domain that has no room is none: its VM can do without. */
+static int pack_words(const struct hv_host_start *what, struct tv_buf *b, struct mon_start *to)
 {
 	int rc = 0;
 
 	tv_buf_init(b, MON_TAIL_BYTES);
-	for (*n = 0; argv[*n] && !rc; ++*n)
-		rc = tv_buf_add(b, argv[*n], strlen(argv[*n]) + 1);
+	for (to->n_words = 0; what->argv[to->n_words] && !rc; to->n_words++)
+		rc = tv_buf_add(b, what->argv[to->n_words], strlen(what->argv[to->n_words]) + 1);
+	to->has_domain = !rc && what->domain && !what->again &&
+			 !tv_buf_add(b, what->domain, strlen(what->domain) + 1);
+	if (what->domain && !what->again && !to->has_domain)
+		tv_log(TV_WARN,
+		       "the domain's XML is too long: the standby is no domain of libvirt");
 	return rc;
 }
 
@@ -251,6 +257,8 @@ static void take_qemu(const struct mon_reply *r, const int fds[MON_MAX_FDS],
 
 	out->pid = r->qemu.pid;
 	out->start_ticks = r->qemu.start_ticks;
+	out->domain = r->qemu.domain;
+	memcpy(out->qmp_path, r->qemu.qmp_path, sizeof(out->qmp_path));
 	for (unsigned i = 0; i < MON_Q_COUNT; i++)
 		if (r->qemu.open & 1u << i)
 			*to[i] = fds[n++];
@@ -276,7 +284,7 @@ static int start(void *arg, const struct hv_host_start *what, struct hv_host_qem
 	tv_copy(b.binary, sizeof(b.binary), hv_host_base_name(what->binary));
 	memcpy(b.taps, what->taps, sizeof(b.taps));
 	memcpy(b.images, what->images, sizeof(b.images));
-	rc = pack_words(what->argv, &words, &b.n_words);
+	rc = pack_words(what, &words, &b);
 	if (rc)
 		tv_fail(e, rc, "the VM's command line is too long");
 	else if ((rc = mon_call(m->fds[MON_APPLY], MON_V_START, &b, words.data, words.bytes, &r,

@@ -19,22 +19,23 @@
 
 /* ---- what is asked for ---- */
 
-/* The words of the tail; the caller frees the vector. NULL: they are not as many as the body has. */
+/* The words of the tail, and after the end of that vector the domain, or NULL; the caller frees it.
+ * NULL: they are not as many as the body has. */
 static char **words_of(struct mon_request *q)
 {
-	unsigned n = q->body.start.n_words;
+	unsigned n = q->body.start.n_words, domain = q->body.start.has_domain;
 	char *p = (char *)q->tail, *end = p + q->head.tail_bytes;
 	char **words;
 
-	if (!n || n > MON_MAX_WORDS || end[-1])
+	if (!n || n > MON_MAX_WORDS || domain > 1 || end[-1])
 		return NULL;
-	words = calloc(n + 1, sizeof(*words));
-	for (unsigned i = 0; words && i < n; i++) {
+	words = calloc(n + 2, sizeof(*words));
+	for (unsigned i = 0; words && i < n + domain; i++) {
 		if (p == end) {
 			free(words);
 			return NULL;
 		}
-		words[i] = p;
+		words[i < n ? i : n + 1] = p;
 		p += strlen(p) + 1;
 	}
 	if (words && p != end) {
@@ -138,6 +139,8 @@ static int open_host(struct mon_state *s, struct tv_err *e)
 		.replica_dir = s->conf.replica_dir,
 		.state_dir = s->conf.state_dir,
 		.media = s->conf.media,
+		.vm_id = s->vm_id,
+		.libvirt = config_has_libvirt(&s->conf),
 	};
 
 	return s->host ? 0 : hv_host_new(&conf, &s->host, e);
@@ -165,7 +168,8 @@ static int note(struct mon_state *s, const struct hv_host_qemu *qemu, struct tv_
 	struct standby_note n = {.pid = qemu->pid, .start_ticks = qemu->start_ticks};
 	int rc;
 
-	snprintf(n.qmp, sizeof(n.qmp), "%s/" HV_HOST_QMP, s->dir);
+	snprintf(n.qmp, sizeof(n.qmp), "%s%s", qemu->domain ? qemu->qmp_path : s->dir,
+		 qemu->domain ? "" : "/" HV_HOST_QMP);
 	rc = standby_note(s->dir, &n);
 	return rc ? tv_fail(e, rc, "the note of the standby cannot be written on %s: %s",
 			    s->conf.host, tv_strerror(rc))
@@ -183,6 +187,8 @@ static void give(struct hv_host_qemu *qemu, struct mon_reply *r, int fds[MON_MAX
 
 	r->qemu.pid = qemu->pid;
 	r->qemu.start_ticks = qemu->start_ticks;
+	r->qemu.domain = qemu->domain;
+	memcpy(r->qemu.qmp_path, qemu->qmp_path, sizeof(r->qemu.qmp_path));
 	for (unsigned i = 0; i < MON_Q_COUNT; i++) {
 		if (all[i] < 0)
 			continue;
@@ -196,6 +202,7 @@ static int start(struct mon_state *s, struct mon_request *q, char **words,
 {
 	const struct mon_start *b = &q->body.start;
 	struct hv_host_start what = {.argv = words,
+				     .domain = words[b->n_words + 1],
 				     .again = b->again,
 				     .kvm = b->kvm,
 				     .oom_score_adj = b->oom_score_adj,

@@ -28,9 +28,9 @@ enum mon_verb {
 	MON_V_CLAIM,
 	MON_VERBS
 };
-#define MON_TAIL_BYTES (96u << 10) /* a command line */
-#define MON_FRAME_BYTES 2058	   /* virtio header included */
-#define MON_MAX_WORDS 4096	   /* of a command line */
+#define MON_TAIL_BYTES (160u << 10) /* a command line, and a domain of libvirt */
+#define MON_FRAME_BYTES 2058	    /* virtio header included */
+#define MON_MAX_WORDS 4096	    /* of a command line */
 #define MON_MAX_FDS 8
 
 struct mon_head {
@@ -54,7 +54,9 @@ struct mon_start {
 	uint32_t n_taps, n_images;
 	struct hv_host_tap taps[HV_HOST_MAX_TAPS];
 	char images[HV_MAX_DISKS][64];
-	uint32_t n_words; /* of the tail: its command line, each with a 0 at its end */
+	/* Of the tail: its command line, and where it is a domain what that is made of, each with a
+	 * 0 at its end. */
+	uint32_t n_words, has_domain;
 };
 struct mon_qemu {
 	char binary[96]; /* a name without a folder */
@@ -97,6 +99,8 @@ struct mon_reply {
 			int32_t pid;
 			uint32_t open; /* which of enum mon_qemu_fd came, a bit each */
 			uint64_t start_ticks;
+			uint32_t domain;
+			char qmp_path[108];
 		} qemu;
 		struct hv_qemu abilities; /* MON_V_QEMU; a file with its machines, as JSON, comes */
 		struct fo_record record;  /* MON_V_CLAIM */

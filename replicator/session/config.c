@@ -50,6 +50,7 @@ static const struct key keys[] = {
 	Y("fence_required", fence_required),
 	Y("reprotect", reprotect),
 	T("hung_qemu", hung_qemu),
+	T("libvirt", libvirt),
 	T("media", media),
 	T("qemu_path", qemu_path),
 	T("sink_user", sink_user),
@@ -226,6 +227,7 @@ static void set_defaults(struct config *c, const char *path)
 			     .epoch_ms = 25,
 			     .mode = "adaptive",
 			     .hung_qemu = "wait",
+			     .libvirt = "auto",
 			     .reprotect = true,
 			     .staging_bytes = 64u << 20,
 			     .cache_bytes = 32u << 20,
@@ -270,6 +272,11 @@ bool config_fails_over_hung(const struct config *c)
 	return !strcmp(c->hung_qemu, "failover");
 }
 
+bool config_has_libvirt(const struct config *c)
+{
+	return !strcmp(c->libvirt, "auto");
+}
+
 static int check(const struct config *c, struct tv_err *e)
 {
 	enum pace_mode mode;
@@ -280,6 +287,9 @@ static int check(const struct config *c, struct tv_err *e)
 	if (strcmp(c->hung_qemu, "wait") != 0 && !config_fails_over_hung(c))
 		return tv_fail(e, -EINVAL, "%s: hung_qemu must be wait or failover, not '%s'",
 			       c->path, c->hung_qemu);
+	if (!config_has_libvirt(c) && strcmp(c->libvirt, "no") != 0)
+		return tv_fail(e, -EINVAL, "%s: libvirt must be auto or no, not '%s'", c->path,
+			       c->libvirt);
 	if (c->fence_command[0] && access(c->fence_command, X_OK))
 		return tv_fail(e, -ENOENT, "%s: fence_command %s is not an executable program",
 			       c->path, c->fence_command);

@@ -50,6 +50,7 @@ struct config {
 	char watchdog[256]; /* device that resets this host unless it is written to; "": none */
 	char fence_command[256]; /* "": none */
 	bool fence_required;	 /* without an arbiter its success promotes */
+	char libvirt[8];	 /* auto or no: may standbys be domains of libvirt */
 	char hung_qemu[16];	 /* wait or failover */
 	char media[1024];	 /* folders of the files that a standby may read */
 	char qemu_path[512];	 /* folders in which its QEMU is looked for */
@@ -69,6 +70,8 @@ struct config {
 /* Unknown keys and invalid values are errors (-EINVAL, -ERANGE), and what cannot be opened is
  * (-ENOENT, -errno); the sentence names file, line and what is wrong. */
 int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
+/* May a standby be a domain of this host's libvirt? */
+bool config_has_libvirt(const struct config *c);
 /* Is a QEMU that hangs to be killed, so that the backup runs its VM? */
 bool config_fails_over_hung(const struct config *c);
 /* For fo_arbiter_open; points into c and t. */
