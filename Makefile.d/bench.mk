@@ -4,3 +4,4 @@
 bench: all tools guest $(BENCH_BIN) $(B)/bench/twinvm-libvirt ## pause, disk and others, each with its floor: build/bench/results.json
 	@bench/pause.sh
 	@bench/disk.sh
+	@bench/libvirt.sh

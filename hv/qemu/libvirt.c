@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define DESCRIBE_MS 5000
-#define CONNECT_MS 10000 /* a program is started, and libvirtd may be busy with others */
+#define CONNECT_MS 5000 /* a program is started, and libvirtd may be busy with others */
 
 int hv_libvirt_remedy(const char *name, int rc, struct tv_err *e)
 {

@@ -3,13 +3,13 @@
 # A domain whose only monitor libvirt has: found by name, id and UUID, protected through libvirt's passthrough, an epoch in
 # one command. libvirtd restarted, killed and hung while it is protected, the process between us and libvirtd killed
 # at any moment: the VM runs on, and is protected again. Then a power cut: the backup runs it, nothing is lost.
-# KILLS=8: how often that process is killed
+# KILLS=2, ROUNDS=20: how often that process is killed, and others get in the way
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
 . tests/lib/libvirt.sh
 
-KILLS=${KILLS:-8}
+KILLS=${KILLS:-2}
 
 bridges() { procs_of hostA "twinvm-libvirt qmp"; }
 no_bridge() { [[ -z $(bridges) ]]; }
@@ -25,6 +25,21 @@ again() {
 
 pair_up
 lv_up hostA
+
+# Events through libvirt, in order with the answers, while libvirtd has much to do; epochs with another program's commands.
+lv_qmp_dir hostA vm2
+_lv_kernel hostA
+lv_disk hostA vm2
+lv_xml vm2 mac=none "$LV_QMP" >"$PAIR_DIR/vm2.xml"
+vsh_must hostA create "$PAIR_DIR/vm2.xml"
+tool=$(realpath "${B:-build}/tools/hv_libvirt")
+host_spawn hostA "$PAIR_DIR/busy.log" bash -c 'while :; do virsh -q -c qemu:///system domstats; virsh -q -c qemu:///system dumpxml vm2; done'
+busy=$SPAWNED_PID job=$SPAWNED_JOB
+host_run hostA "$tool" order vm2 "${ROUNDS:-60}" || fail "events and answers"
+host_run hostA "$tool" torn vm2 "${ROUNDS:-20}" || fail "epochs with another program's commands"
+kill "$busy"
+wait "$job" 2>/dev/null || true
+vsh_must hostA destroy vm2
 lv_domain hostA vm1
 uuid=$(vsh hostA domuuid vm1 | tr -d '[:space:]')
 id=$(vsh hostA domid vm1 | tr -d '[:space:]')
