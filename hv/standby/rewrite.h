@@ -25,6 +25,7 @@ struct hv_rewrite {
 	uint64_t ram_bytes;
 	char main_id[256];    /* id of the memory back end that gets that name */
 	char tpm_chardev[64]; /* of its TPM; "": it has none */
+	bool has_vnc;	      /* the standby's display is on its line */
 	bool main_is_memdev;  /* named by -numa memdev=, not by -machine memory-backend= */
 	struct hv_keyval machine, memory; /* all -machine options together, all -m together */
 
@@ -146,7 +147,7 @@ bool hv_rw_tpm_chardev(struct hv_rewrite *rw, const struct hv_keyval *kv);
 hv_rw_make hv_rw_device, hv_rw_global, hv_rw_object;
 
 /* ---- rewrite_other.c ---- */
-hv_rw_make hv_rw_nographic, hv_rw_no_hpet, hv_rw_no_acpi, hv_rw_number, hv_rw_audio, hv_rw_snapshot,
-	hv_rw_runas, hv_rw_cpu;
+hv_rw_make hv_rw_nographic, hv_rw_display, hv_rw_no_hpet, hv_rw_no_acpi, hv_rw_number, hv_rw_audio,
+	hv_rw_snapshot, hv_rw_runas, hv_rw_cpu;
 
 #endif

@@ -2,6 +2,7 @@
 /* Options that are changed, or refused, each for a reason of its own. */
 #include "hv/standby/rewrite.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /*
@@ -14,6 +15,26 @@ void hv_rw_nographic(struct hv_rewrite *rw, const char *option, const char *arg)
 	(void)option;
 	(void)arg;
 	hv_rw_set(rw, &rw->machine, "graphics", "off");
+}
+
+/*
+ * A display over the network becomes VNC on a socket in the standby's own folder: no port of this
+ * host is opened because a peer asks for it, and no password is needed, as the folder is its user's and
+ * root's. A window or a terminal is the primary's.
+ */
+void hv_rw_display(struct hv_rewrite *rw, const char *option, const char *arg)
+{
+	bool none = !strncmp(arg, "none", strcspn(arg, ","));
+	bool vnc = hv_arg_is(option, "display") ? !strncmp(arg, "vnc", strcspn(arg, ",=")) : !none;
+	TV_FREE char *path = NULL, *escaped = NULL;
+
+	if (!vnc || rw->has_vnc)
+		return;
+	rw->has_vnc = true;
+	path = hv_rw_local(rw, "vnc", ".sock");
+	escaped = path ? hv_keyval_escape(path) : NULL;
+	hv_rw_put(rw, "-vnc");
+	hv_rw_putf(rw, "unix:%s", escaped ? escaped : "");
 }
 
 /* QEMU 9.0 has these two as properties of the machine only, which older ones know, too. */

@@ -6,7 +6,8 @@
  *
  *   - the standby must have exactly the primary's devices, or its state does not load;
  *   - nothing that belongs to the primary's host or session (monitors, displays, logs, debuggers)
- *     comes along: it is dropped, as it changes nothing for the guest;
+ *     comes along: it is dropped, as it changes nothing for the guest. What an operator looks at (a
+ *     console, a display) gets a place in the standby's own folder instead;
  *   - nothing opens a file, socket or program of this host that the peer chooses, but for files
  *     below the folders that this host's operator named (media.c): it is refused by name.
  *
@@ -80,9 +81,9 @@ static const struct hv_rw_rule rules[] = {
 	RULE("trace", ARG, hv_rw_drop),
 	RULE("plugin", ARG, hv_rw_drop),
 	RULE("writeconfig", ARG, hv_rw_drop),
-	RULE("display", ARG, hv_rw_drop),
-	RULE("vnc", ARG, hv_rw_drop),
-	RULE("spice", ARG, hv_rw_drop),
+	RULE("display", ARG, hv_rw_display),
+	RULE("vnc", ARG, hv_rw_display),
+	RULE("spice", ARG, hv_rw_display),
 	RULE("sdl", FLAG, hv_rw_drop),
 	RULE("curses", FLAG, hv_rw_drop),
 	RULE("full-screen", FLAG, hv_rw_drop),

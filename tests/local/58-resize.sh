@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A disk that is resized: QEMU refuses it while the VM is protected, and nothing is harmed; before, it is protected at its new size,
 # and has that on the backup after a power cut and after a planned switch. And where the sockets of a VM are that has failed over:
-# `sockets` of status names them, and they work.
+# `sockets` of status names them, and they work: a console, a monitor, the display.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER='file'
@@ -30,9 +30,33 @@ print(s.makefile().readline().strip(), flush=True)' "$path"
 	await "$AWAIT_S" "the guest's words on the console" grep -q 'from the guest' "$PAIR_DIR/console"
 }
 
+# A viewer gets a picture at the VM's display, without a password.
+display_works() {
+	local path
+	path=$(socket_of "$1" vnc.sock)
+	[[ -n $path ]] || fail "$1 names no display: $(tw "$1" status vm1 --json)"
+	says '^picture [1-9][0-9]*x[1-9]' host_run "$1" timeout 60 python3 -c 'import socket, struct, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+f = s.makefile("rb")
+s.sendall(f.read(12)) # the version
+assert 1 in f.read(f.read(1)[0]), "a password is asked for"
+s.sendall(b"\1")
+assert f.read(4) == b"\0\0\0\0"
+s.sendall(b"\1") # shared
+width, height = struct.unpack(">HH", f.read(4))
+f.read(16)
+f.read(struct.unpack(">I", f.read(4))[0]) # its name
+s.sendall(struct.pack(">BBHHHH", 3, 0, 0, 0, width, height)) # all of it
+kind, _, rectangles = struct.unpack(">BBH", f.read(4))
+assert kind == 0 and rectangles > 0
+print(f"picture {width}x{height}")' "$path"
+}
+
 pair_up
 GUEST_EXTRA='twinvm.shell=1' guest_start_disk hostA vm1 -qmp "unix:$PAIR_DIR/second.qmp,server=on,wait=off" \
-	-chardev "socket,id=con,path=$PAIR_DIR/console.sock,server=on,wait=off" -serial chardev:con
+	-chardev "socket,id=con,path=$PAIR_DIR/console.sock,server=on,wait=off" -serial chardev:con \
+	-vga std -vnc 127.0.0.1:77,password=on
 resize() { host_run hostA python3 tests/tools/qmp.py "$PAIR_DIR/second.qmp" block_resize "{\"device\": \"d0\", \"size\": $1}" 2>&1; }
 protect vm1
 client_start
@@ -51,6 +75,7 @@ await_primary hostB vm1
 has_sectors $((96 << 11)) || fail "the disk has $(size_in) sectors on hostB"
 (($(stat -c %s "$(replica_of hostB)") == 96 << 20)) || fail "the replica has $(stat -c %s "$(replica_of hostB)") bytes"
 console_works hostB
+display_works hostB
 host_back hostA
 await_pair hostB hostA vm1
 tw_must hostB failover vm1
@@ -58,4 +83,5 @@ goes_on "back on hostA"
 await_pair hostA hostB vm1
 has_sectors $((96 << 11)) || fail "the disk has $(size_in) sectors on hostA"
 console_works hostA
+display_works hostA
 client_ends

@@ -80,7 +80,7 @@ static void status(void)
 	printf("| `sockets` | array | | sockets of a VM that failed over to this host: objects with "
 	       "`name` (as the socket was called on the former host, or the id of its chardev) and "
 	       "`path`: serial ports, the guest agent, monitors of others have other places "
-	       "here |\n");
+	       "here, a VNC or SPICE display is VNC at `vnc.sock` |\n");
 	printf("\n## Entries of `kept`\n\n");
 	prose("A QEMU of this host that was stopped because another host runs its VM. It stays for "
 	      "inspection until the operator ends it, or has it forgotten with `twinvm unprotect "

@@ -89,8 +89,7 @@ static void test_dropped(void **state)
 		"-gdb tcp::1234",
 		"-s",
 		"-display gtk",
-		"-vnc :1",
-		"-spice port=5900,disable-ticketing=on",
+		"-vnc none",
 		"-sdl",
 		"-curses",
 		"-full-screen",
@@ -116,6 +115,22 @@ static void test_dropped(void **state)
 	(void)state;
 	for (unsigned i = 0; i < sizeof(lines) / sizeof(*lines); i++)
 		middle_is(lines[i], "");
+}
+
+/* A display is where the host's root finds it, and nowhere else. */
+static void test_display(void **state)
+{
+	static const char here[] = "-vnc unix:" VM_DIR "/vnc.sock";
+
+	(void)state;
+	middle_is("-vnc :1", here);
+	middle_is("-vnc unix:/run/x.sock,password=on,tls-creds=t", here);
+	middle_is("--vnc 0.0.0.0:1,to=99,websocket=on,reverse=on", here);
+	middle_is("-spice port=5900,disable-ticketing=on", here);
+	middle_is("-display vnc=:3 -vnc :1 -vnc :2,id=b -spice port=1", here);
+	middle_is("-serial unix:/a/vnc.sock,server=on -vnc :1",
+		  "-serial unix:" VM_DIR "/vnc.sock,server=on,wait=off -vnc unix:" VM_DIR
+		  "/vnc-2.sock");
 }
 
 static void test_serial(void **state)
@@ -451,13 +466,21 @@ static void test_bad_description(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kept),	    cmocka_unit_test(test_dropped),
-		cmocka_unit_test(test_serial),	    cmocka_unit_test(test_chardev),
-		cmocka_unit_test(test_tpm),	    cmocka_unit_test(test_net),
-		cmocka_unit_test(test_paths),	    cmocka_unit_test(test_machine_and_ram),
-		cmocka_unit_test(test_refused),	    cmocka_unit_test(test_places),
-		cmocka_unit_test(test_many_taps),   cmocka_unit_test(test_again),
-		cmocka_unit_test(test_other_qemus), cmocka_unit_test(test_bad_description),
+		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_display),
+		cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_chardev),
+		cmocka_unit_test(test_tpm),
+		cmocka_unit_test(test_net),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_machine_and_ram),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_places),
+		cmocka_unit_test(test_many_taps),
+		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_other_qemus),
+		cmocka_unit_test(test_bad_description),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
