@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define GENTLE_MS 1000 /* for mirror jobs to end in step with their targets */
+
 static bool is_ours(const char *name)
 {
 	return name && !strncmp(name, HV_PREFIX, strlen(HV_PREFIX));
@@ -96,8 +98,20 @@ static void remove_fdsets(struct hv_qmp *q, int *rc, struct tv_err *e)
 	json_decref(list);
 }
 
-/* Are there twinvm mirror jobs? cancel: ended by force, which QEMU reports as "cancelled". */
-static bool has_jobs(struct hv_qmp *q, bool cancel, int *rc, struct tv_err *e)
+/* Can it end in step with its target? Not before all is copied, nor when a target has failed. */
+static bool is_gentle(json_t *job)
+{
+	return json_is_true(json_object_get(job, "ready")) &&
+	       !json_is_true(json_object_get(job, "paused"));
+}
+
+enum jobs { ALL, GENTLE };
+
+/*
+ * Are there twinvm mirror jobs of that sort? cancel: they are cancelled, ALL by force, which QEMU
+ * reports as "cancelled".
+ */
+static bool has_jobs(struct hv_qmp *q, enum jobs which, bool cancel, int *rc, struct tv_err *e)
 {
 	json_t *list = ask_list(q, "query-block-jobs", NULL, rc, e), *v;
 	bool found = false;
@@ -106,13 +120,14 @@ static bool has_jobs(struct hv_qmp *q, bool cancel, int *rc, struct tv_err *e)
 	json_array_foreach(list, i, v) {
 		const char *id = json_string_value(json_object_get(v, "device"));
 
-		if (!is_ours(id))
+		if (!is_ours(id) || (which == GENTLE && !is_gentle(v)))
 			continue;
 		found = true;
 		/* One that ends by itself meanwhile is not found any more: no failure. */
-		if (cancel && hv_qmp_cmd(q, "block-job-cancel",
-					 json_pack("{s:s, s:b}", "device", id, "force", 1), NULL,
-					 HV_CMD_MS, NULL) == TV_E_MONITOR)
+		if (cancel &&
+		    hv_qmp_cmd(q, "block-job-cancel",
+			       json_pack("{s:s, s:b}", "device", id, "force", which == ALL), NULL,
+			       HV_CMD_MS, NULL) == TV_E_MONITOR)
 			*rc = TV_E_MONITOR;
 	}
 	json_decref(list);
@@ -134,24 +149,43 @@ static int stop_running(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_
 	return rc ? rc : 1;
 }
 
+static void await_end(struct hv_qmp *q, enum jobs which, int ms, int *rc, struct tv_err *e)
+{
+	int64_t until = tv_now_ns() + ms * TV_NS_PER_MS;
+
+	while (has_jobs(q, which, false, rc, e) && tv_now_ns() < until)
+		poll(NULL, 0, 1);
+}
+
+/*
+ * A job that has copied all, and whose target answers, ends in step with it: it drains the disk and
+ * flushes the target before it frees anything (mirror_run), while the VM runs. Nothing is stopped
+ * then, so no other monitor's `stop` falls into our pause and is undone. Other jobs, and one
+ * that does not end soon, are left for end_jobs. True: none is left.
+ */
+static bool end_gently(struct hv_qmp *q, int *rc, struct tv_err *e)
+{
+	if (has_jobs(q, GENTLE, true, rc, e))
+		await_end(q, GENTLE, GENTLE_MS, rc, e);
+	return !has_jobs(q, ALL, false, rc, e);
+}
+
 /*
  * Ends our mirror jobs, with no write of the guest under way. QEMU (7.2 to 11, block/mirror.c)
  * frees a job's in_flight_bitmap in mirror_run as soon as the job has failed or is cancelled by
  * force, and only then drains the disk; a mirrored write that is under way at that moment clears
  * its bits in the freed memory (active_write_settle), and QEMU dies of it, or not, at its next
- * malloc. `stop` returns when every request has ended. Cancelling without force drains first, too,
- * but is force while the disk is still being copied, and refused when the target has failed. (A
- * failed job does not end by itself because of on-target-error=stop, in mirror.c.)
+ * malloc. `stop` returns when every request has ended. Cancelling without force (end_gently) drains
+ * first, too, but is force while the disk is still being copied, and refused when the target has
+ * failed. (A failed job does not end by itself because of on-target-error=stop, in mirror.c.)
  */
 static void end_jobs(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, struct tv_err *e)
 {
-	int64_t until = tv_now_ns() + HV_CMD_MS * TV_NS_PER_MS;
 	struct tv_err ignored;
 	int r = stop_running(q, stopped, *rc ? &ignored : e), c;
 
-	if (r >= 0 && has_jobs(q, true, rc, e))
-		while (has_jobs(q, false, rc, e) && tv_now_ns() < until)
-			poll(NULL, 0, 1);
+	if (r >= 0 && has_jobs(q, ALL, true, rc, e))
+		await_end(q, ALL, HV_CMD_MS, rc, e);
 	if (*stopped && r && r != TV_E_MONITOR) {
 		/* Also after a stop that was not answered: QEMU takes them in order. */
 		c = hv_qmp_cmd(q, "cont", NULL, NULL, HV_CMD_MS, *rc || r < 0 ? &ignored : e);
@@ -169,7 +203,7 @@ void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, st
 	json_t *list, *v;
 	size_t i;
 
-	if (has_jobs(q, false, rc, e))
+	if (!end_gently(q, rc, e))
 		end_jobs(q, stopped ? stopped : &unwatched, rc, e);
 	/* After its job, which uses it. */
 	list = ask_list(q, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), rc, e);

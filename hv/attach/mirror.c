@@ -123,8 +123,18 @@ int hv_disk_connect(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e)
 	return rc ? tv_fail_prefix(e, rc, "mirroring disk %s", vm->disks[disk].name) : 0;
 }
 
+bool hv_disks_need_pause(struct hv_vm *vm)
+{
+	json_t *list = NULL;
+	int rc = hv_qmp_cmd(vm->qmp, "query-iothreads", NULL, &list, HV_CMD_MS, NULL);
+	bool none = !rc && json_is_array(list) && !json_array_size(list);
+
+	json_decref(list);
+	return !none;
+}
+
 /*
- * Why the VM is stopped: a write that the guest makes when the filter is in its place, and the
+ * Why a VM with I/O threads is stopped: a write that the guest makes when the filter is in its place, and the
  * job's coroutine has not come to mirror_run's in_flight_bitmap yet, looks through that bitmap
  * (active_write_prepare, mirror_wait_on_conflicts), which is NULL then. Where the disk is in the
  * main loop nothing comes between; with an I/O thread the guest's next request may. The job's first

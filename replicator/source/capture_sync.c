@@ -53,21 +53,34 @@ static int end_pause(struct cap *c, int pause_rc)
 	return rc;
 }
 
-/*
- * All jobs in one pause, which ends when each has come to its first request (hv_disk_mirror says
- * why). A job that does not is ended before the VM runs again: better no protection than no VM.
- */
-static int begin_mirrors(struct cap *c, unsigned n, struct tv_err *e)
+static int begin_all(struct cap *c, unsigned n, struct tv_err *e)
 {
-	int paused = begin_pause(c), rc = paused == -EALREADY ? 0 : paused, r;
 	struct tv_err ignored = {0};
+	int rc = 0;
 
 	for (unsigned i = 0; i < n && !rc; i++)
 		rc = hv_disk_mirror(c->vm, i, e);
 	if (!rc && (rc = c->conf.disks_begun(c->conf.arg, MIRROR_BEGINS_MS)))
 		tv_fail(e, rc, "a disk's mirror job does not begin: %s", tv_strerror(rc));
-	if (rc && (!paused || paused == -EALREADY))
+	if (rc)
 		(void)!hv_disks_unmirror(c->vm, &ignored);
+	return rc;
+}
+
+/*
+ * All jobs in one pause, which ends when each has come to its first request (hv_disk_mirror says
+ * why). A job that does not is ended before the VM runs again: better no protection than no VM.
+ * Where no I/O thread can come between there is no pause: another monitor's `stop` in it would be
+ * answered, and undone by its end.
+ */
+static int begin_mirrors(struct cap *c, unsigned n, struct tv_err *e)
+{
+	int paused, rc, r;
+
+	if (!hv_disks_need_pause(c->vm))
+		return begin_all(c, n, e);
+	paused = begin_pause(c);
+	rc = !paused || paused == -EALREADY ? begin_all(c, n, e) : paused;
 	r = end_pause(c, paused);
 	return rc ? rc : r;
 }

@@ -143,7 +143,7 @@ static int on_disks_begun(void *arg, int timeout_ms)
 {
 	(void)arg;
 	assert_true(timeout_ms > 0);
-	if (READ_VM(running) || !READ_VM(mirrors))
+	if (READ_VM(running) == READ_VM(iothreads) || !READ_VM(mirrors))
 		abort();
 	return begun_rc;
 }

@@ -24,6 +24,7 @@ static struct {
 	enum call held;	   /* this call waits */
 	enum call waiting; /* it does now */
 	bool running, attached;
+	bool iothreads;	 /* has it any? */
 	bool paused;	 /* and hv_resume is due */
 	bool one;	 /* an epoch of one command is under way */
 	unsigned ran_on; /* after such an epoch, by itself */
@@ -386,14 +387,20 @@ int hv_disk_connect(struct hv_vm *v, unsigned disk, int fd, struct tv_err *e)
 	return 0;
 }
 
-/* QEMU dies of a write that comes while a mirror begins: the VM must stand still. */
+bool hv_disks_need_pause(struct hv_vm *v)
+{
+	(void)v;
+	return vm.iothreads;
+}
+
+/* With I/O threads, QEMU dies of a write that comes while a mirror begins: the VM must stand still. */
 int hv_disk_mirror(struct hv_vm *v, unsigned disk, struct tv_err *e)
 {
 	(void)v;
 	(void)disk;
 	(void)e;
 	pthread_mutex_lock(&vm.lock);
-	if (vm.running)
+	if (vm.running == vm.iothreads)
 		abort();
 	vm.mirrors++;
 	pthread_mutex_unlock(&vm.lock);
@@ -405,7 +412,7 @@ int hv_disks_unmirror(struct hv_vm *v, struct tv_err *e)
 	(void)v;
 	(void)e;
 	pthread_mutex_lock(&vm.lock);
-	if (vm.running)
+	if (vm.running == vm.iothreads)
 		abort();
 	vm.mirrors = 0;
 	pthread_mutex_unlock(&vm.lock);
@@ -454,6 +461,7 @@ static void fake_hv_init(void)
 	vm.held = vm.waiting = CALL_NONE;
 	vm.running = true;
 	vm.attached = false;
+	vm.iothreads = false;
 	vm.pauses = vm.resumes = vm.states = vm.barriers = vm.events = 0;
 	vm.disks = vm.mirrors = vm.ran_on = 0;
 	vm.paused = vm.one = vm.rounds_without_end = false;
