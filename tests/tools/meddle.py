@@ -3,13 +3,15 @@
 """meddle.py QMP COUNT SEED run|stop [resets] [devices] [torn]: somebody else at a monitor of a protected VM.
 
 COUNT random commands; the last of `stop` and `cont` is the given word. After each answer their last word must hold:
-query-status says running or not, until the next word. resets: `system_reset` too. devices: a device is
-plugged into the bus rp0 and unplugged, the drive cd0 is opened. torn: mostly `cont`, and nobody asks whether a word
-holds. Prints what it did. Exit status 1: a word did not hold; 3: the monitor has gone, as in a power cut."""
+query-status says running or not, until the next word. resets: `system_reset` too. devices: devices are plugged
+into the buses rp0 and xhci.0 and unplugged, the drive cd0 is opened, emptied and given a file of QMP.0, QMP.1; at the
+end what was to be unplugged is gone. torn: mostly `cont`, and nobody asks whether a word holds. Prints what it did.
+Exit status 1: a word did not hold; 3: the monitor has gone, as in a power cut."""
 import json
 import random
 import socket
 import sys
+import time
 
 path, count, seed, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 options = sys.argv[5:]
@@ -55,6 +57,40 @@ def say(run):
     look(rnd.choice((1, 3, 40)))
 
 
+DEVICES = {"meddle-rng": ("virtio-rng-pci", "rp0"), "meddle-usb": ("usb-tablet", "xhci.0")}
+leaving = set()
+
+
+def change_devices():
+    name = rnd.choice(list(DEVICES))
+    driver, bus = DEVICES[name]
+    dice = rnd.random()
+    if dice < 0.3:
+        if command("device_add", driver=driver, id=name, bus=bus) is not None:
+            leaving.discard(name)
+    elif dice < 0.6:
+        if command("device_del", id=name) is not None:
+            leaving.add(name)
+    elif dice < 0.7:
+        command("eject", id="cd0")
+    elif dice < 0.8:
+        command("blockdev-open-tray", id="cd0")
+    else:
+        command("blockdev-change-medium", id="cd0", filename=f"{path}.{rnd.randrange(2)}", format="raw")
+
+
+def settle_devices():
+    """The guest lets go of a PCI device when it runs. A request that came before it had seen the device is lost."""
+    end = time.monotonic() + 60
+    while leaving & {d["name"] for d in command("qom-list", path="/machine/peripheral")}:
+        if time.monotonic() > end:
+            print("the guest does not let go of", leaving, done)
+            sys.exit(1)
+        for name in leaving:
+            command("device_del", id=name)
+        time.sleep(0.05)
+
+
 QUERIES = ("query-block", "query-chardev", "query-cpus-fast", "query-block-jobs", "query-version", "query-migrate", "query-pci")
 
 s = socket.socket(socket.AF_UNIX)
@@ -82,15 +118,13 @@ while sum(done.values()) < count:
         command(rnd.choice(QUERIES))
     elif dice < 0.505 and "resets" in options:
         command("system_reset")
-    elif dice < 0.515 and "devices" in options:
-        if rnd.random() < 0.5:
-            command("device_add", driver="virtio-rng-pci", id="meddle", bus="rp0")
-        else:
-            command("device_del", id="meddle")
-    elif dice < 0.52 and "devices" in options:
-        command("eject", id="cd0")
+    elif dice < 0.53 and "devices" in options:
+        change_devices()
     else:
         look(1)
+if leaving:
+    say(True)
+    settle_devices()
 say(last == "run")
 look(200)
 print(sum(done.values()), "commands:", done)
