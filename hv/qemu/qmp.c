@@ -18,9 +18,18 @@
 
 #define IN_LIMIT_BYTES (64u << 20)
 
+/* Through libvirt a command may wait for another client's job on the domain, and for a libvirtd that
+ * hangs: QEMU owes nothing before that is over. */
+#define NOT_QEMUS_NS (45 * TV_NS_PER_S)
+
 int64_t hv_qmp_asked_ns(const struct hv_qmp *q)
 {
-	return atomic_load(&q->asked_ns);
+	int64_t ns = atomic_load(&q->asked_ns);
+
+	if (!ns || !q->late)
+		return ns;
+	ns += NOT_QEMUS_NS;
+	return ns < tv_now_ns() ? ns : 0;
 }
 
 int hv_qmp_fd(const struct hv_qmp *q)

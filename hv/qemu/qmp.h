@@ -41,7 +41,8 @@ int hv_qmp_fd(const struct hv_qmp *q);
  * has answered after it is.
  */
 bool hv_qmp_is_late(const struct hv_qmp *q);
-/* Since when a command waits for its answer; 0: none does. Any thread. */
+/* Since when QEMU owes the answer to a command; 0: it does not. Through libvirt that begins when no
+ * one else can be what it waits for. Any thread. */
 int64_t hv_qmp_asked_ns(const struct hv_qmp *q);
 /* args is stolen (NULL: none); *ret (NULL: not wanted) is the caller's. TV_E_QMP with QEMU's words,
  * -ETIMEDOUT, TV_E_MONITOR at end of file, which is not QEMU's end. Events that come meanwhile are

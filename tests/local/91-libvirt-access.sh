@@ -73,7 +73,11 @@ lv_stop hostA KILL
 goes_on "libvirtd is dead"
 lv_start hostA
 again "libvirtd was killed"
-step "libvirtd restarted and killed: the VM runs on, protected again"
+lv_hang hostA
+goes_on "libvirtd hangs"
+lv_wake hostA
+again "libvirtd hung"
+step "libvirtd restarted, killed and hung: the VM runs on, protected again"
 
 for ((n = 0; n < KILLS; n++)); do
 	pid=$(bridges | head -n 1)
