@@ -20,6 +20,7 @@
 #   host_unstick hostA hostB         until now
 #   host_narrow hostA BYTES          its replication link drops packets that are larger, both ways, without a message
 #   host_widen hostA                 until now
+#   host_far hostA MS                each frame on its replication link takes that long, both ways, from now on
 #   host_freeze hostA, host_thaw     it hangs, and comes back
 #   host_path hostA PATH             where this machine sees a file of a host, e.g. of its /var/lib
 #   hosts_down                       called at exit; TEST_KEEP=1 in the environment keeps a failed script's folders
@@ -289,6 +290,18 @@ host_narrow() {
 	nsenter -t "${HOST_INIT[$1]}" -n tc qdisc replace dev repl0 "${what[@]}"
 }
 host_widen() { host_shape "$1" off; }
+# Between its cable and the switch's bridge.
+host_far() {
+	local no=${HOST_NO[$1]} log=$HOSTS_DIR/far-$1
+	_host_ip switch <<-END
+		link set r-$no nomaster
+		link add d-$no type veth peer name e-$no
+		link set d-$no up
+		link set e-$no master brr up
+	END
+	host_spawn switch "$log" python3 "$HOSTS_ROOT/tests/tools/delay.py" "$2" "r-$no" "d-$no"
+	await "$AWAIT_S" "frames to pass" grep -q passes "$log"
+}
 host_join() {
 	_host_init "$1"
 	_host_init "$2"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# VMs as managers start them (tests/shapes): each is protected, survives a power cut, and is protected again by its
-# former host. SHAPES=all: all eight; or names of files in tests/shapes.
+# VMs as managers start them (tests/shapes): each is protected, survives a power cut, is protected again by its former host,
+# and is switched back to it as planned. SHAPES=all: all eight; or names of files in tests/shapes. SHAPES_FIRST=switch: the
+# planned switch first, and the power cut on the way back.
 # time limit: 900
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -44,28 +45,44 @@ for shape in $SHAPES; do
 	shape_works "$shape"
 done
 
-for shape in $SHAPES; do
-	shape_cut "$shape"
-done
-host_power_cut hostA
-for shape in $SHAPES; do
-	await_state "$AWAIT_S" hostB "${SHAPE_NAME[$shape]}" alone
-	shape_goes_on hostB "$shape" "after the power cut"
-	step "$shape runs on hostB"
-done
+# cut FROM TO, switch FROM TO: every VM moves, and its client continues
+cut() {
+	for shape in $SHAPES; do
+		shape_cut "$shape"
+	done
+	host_power_cut "$1"
+	for shape in $SHAPES; do
+		await_state "$AWAIT_S" "$2" "${SHAPE_NAME[$shape]}" alone
+		shape_goes_on "$2" "$shape" "after the power cut"
+		step "$shape runs on $2 after a power cut"
+	done
+}
+switch() {
+	for shape in $SHAPES; do
+		tw_must "$1" failover "${SHAPE_NAME[$shape]}"
+		await_primary "$2" "${SHAPE_NAME[$shape]}"
+		shape_goes_on "$2" "$shape" "after the planned switch"
+		step "$shape runs on $2 after a planned switch"
+	done
+}
+there=cut back=switch
+[[ ${SHAPES_FIRST:-cut} = cut ]] || there=switch back=cut
 
+$there hostA hostB
 if [[ $SHAPES = *vagrant* ]]; then
 	says 'UP' host_run hostB ip -o link show master br1
 fi
-
-host_boot hostA
-shapes_bridges hostA
-daemon_start hostA
+[[ $there = switch ]] || {
+	host_boot hostA
+	shapes_bridges hostA
+	daemon_start hostA
+}
 for shape in $SHAPES; do
 	await_pair hostB hostA "${SHAPE_NAME[$shape]}"
 	shape_goes_on hostB "$shape" "protected again"
 	step "$shape is protected by hostA"
 done
+$back hostB hostA
 for shape in $SHAPES; do
 	shape_ends "$shape"
 done

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """fdrun.py WHAT... -- PROGRAM ARGS...: runs a program with descriptors that it finds open, as libvirt does it.
 
-WHAT is FD:tap:NAME, FD:listen:PATH or FD:file:PATH. A tap that is named more than once has a queue each time.
+WHAT is FD:tap:NAME, FD:macvtap:NAME, FD:listen:PATH or FD:file:PATH. A tap that is named more than once has a queue
+each time.
 """
 import fcntl
 import os
 import socket
+import stat
 import struct
 import sys
 
@@ -18,6 +20,17 @@ def tap(name, queues):
     f = os.open("/dev/net/tun", os.O_RDWR)
     flags = TAP | NO_PI | VNET_HDR | (MULTI_QUEUE if queues > 1 else 0)
     fcntl.ioctl(f, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+    return f
+
+
+def macvtap(name):
+    index = socket.if_nametoindex(name)
+    with open(f"/sys/class/net/{name}/macvtap/tap{index}/dev") as f:
+        major, minor = map(int, f.read().split(":"))
+    node = f"/dev/fdrun-{os.getpid()}"  # the kernel makes nodes in its own /dev only
+    os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(major, minor))
+    f = os.open(node, os.O_RDWR)
+    os.unlink(node)
     return f
 
 
@@ -33,6 +46,8 @@ what = [w.split(":", 2) for w in sys.argv[1:at]]
 for number, kind, name in what:
     if kind == "tap":
         f = tap(name, sum(1 for w in what if w[1:] == [kind, name]))
+    elif kind == "macvtap":
+        f = macvtap(name)
     elif kind == "listen":
         f = listen(name)
     else:
