@@ -281,6 +281,8 @@ static virDomainPtr start(struct work *w, int *status)
 
 	if (!stored) {
 		*status = lv_say_virt("libvirt does not take the domain %s", w->made.name);
+		if (!w->before)
+			lv_folder_remove(w->made.name);
 		return NULL;
 	}
 	d = virDomainCreateXML(w->c, w->made.live, VIR_DOMAIN_START_PAUSED);

@@ -50,8 +50,9 @@ static int find_user(struct hv_host_user *u, struct tv_err *e)
 	struct passwd *pw;
 	json_t *j;
 
+	/* One that hangs is as good as none, as long as it has been asked for nothing else. */
 	if (rc)
-		return rc;
+		return rc == -ETIMEDOUT ? -ENOTCONN : rc;
 	j = json_loads(text, 0, NULL);
 	pw = getpwuid((uid_t)json_integer_value(json_object_get(j, "uid")));
 	rc = pw ? hv_host_user_find(pw->pw_name, u, e)
