@@ -8,31 +8,20 @@
  * XML of its own, which waits for a state: libvirt keeps both.
  */
 #include "lv/domains.h"
+#include "lv/question.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define ASK_BYTES (2u << 20)
-#define MAX_FILES 64
-#define MAX_DISKS 64
-#define MAX_NICS 64
 #define PID_DIR "/run/libvirt/qemu"
 #define LOG_DIR "/var/log/libvirt/qemu"
 
 struct work {
-	json_t *j, *ask; /* ours, and in it the peer's */
-	struct lv_xml_ask xml;
+	struct lv_question q;
 	struct lv_xml_made made;
-	struct lv_xml_disk disks[MAX_DISKS];
-	struct lv_xml_file files[MAX_FILES];
-	char here[MAX_FILES][PATH_MAX];
-	const char *bridges[MAX_NICS];
 	char qmp[108], owner[64];
 	char *before;
 	uid_t uid;
@@ -40,139 +29,19 @@ struct work {
 	virConnectPtr c;
 };
 
-static const char *text(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
-/* ---- what is asked for ---- */
-
-static bool read_ask(struct work *w)
+static int read_question(struct work *w)
 {
 	struct tv_buf b;
 	char part[16384];
-	size_t n;
 	int rc = 0;
+	size_t n;
 
-	tv_buf_init(&b, ASK_BYTES);
+	tv_buf_init(&b, LV_QUESTION_BYTES);
 	while (!rc && (n = fread(part, 1, sizeof(part), stdin)))
 		rc = tv_buf_add(&b, part, n);
-	w->j = rc ? NULL : json_loadb((const char *)b.data, b.bytes, 0, NULL);
+	rc = rc ? lv_say(LV_EXIT_USAGE, "the question is too long")
+		: lv_question_take((const char *)b.data, b.bytes, &w->q);
 	tv_buf_dispose(&b);
-	w->ask = json_loads(text(w->j, "ask"), 0, NULL);
-	return w->j && w->ask;
-}
-
-/* Below one of the folders ("/a:/b") that this host's operator named for such files? */
-static bool is_below(const char *path, const char *folders)
-{
-	char folder[PATH_MAX], real[PATH_MAX];
-
-	for (const char *p = folders; *p; p += *p == ':') {
-		size_t n = strcspn(p, ":"), bytes;
-
-		if (n && tv_copy_n(folder, sizeof(folder), p, n) && realpath(folder, real)) {
-			bytes = strlen(real);
-			if (!strncmp(path, real, bytes) && path[bytes] == '/')
-				return true;
-		}
-		p += n;
-	}
-	return false;
-}
-
-/* A copy that this host made, by its name: NAME-file-SHA256. */
-static bool is_copy(struct work *w, const char *name)
-{
-	const char *id = text(w->j, "id"), *mark = "-file-", *hash;
-	size_t n = strlen(id);
-
-	if (!n || strncmp(name, id, n) != 0 || strncmp(name + n, mark, strlen(mark)) != 0)
-		return false;
-	hash = name + n + strlen(mark);
-	return strlen(hash) == 64 && strspn(hash, "0123456789abcdef") == 64;
-}
-
-/* What the peer's file is here: a copy, or a file below the folders for such. */
-static bool take_file(struct work *w, const json_t *o, char here[PATH_MAX])
-{
-	const char *copy = text(o, "copy"), *path = text(o, "path");
-
-	if (*copy)
-		return is_copy(w, copy) &&
-		       snprintf(here, PATH_MAX, "%s/%s", text(w->j, "folder"), copy) < PATH_MAX;
-	return *path == '/' && realpath(path, here) && is_below(here, text(w->j, "media"));
-}
-
-static int take_files(struct work *w)
-{
-	json_t *list = json_object_get(w->ask, "files"), *o;
-	size_t i;
-
-	json_array_foreach(list, i, o) {
-		struct lv_xml_file *f = &w->files[w->xml.n_files];
-
-		if (i == MAX_FILES)
-			return lv_say(LV_EXIT_REFUSED, "the VM reads more than %d files",
-				      MAX_FILES);
-		if (!take_file(w, o, w->here[i]))
-			continue; /* refused where it is named */
-		*f = (struct lv_xml_file){text(o, "path"), w->here[i]};
-		w->xml.n_files++;
-	}
-	return LV_EXIT_OK;
-}
-
-static int take_disks(struct work *w)
-{
-	json_t *theirs = json_object_get(w->ask, "disks"), *ours = json_object_get(w->j, "images");
-	size_t n = json_array_size(theirs);
-
-	if (n != json_array_size(ours) || n > MAX_DISKS)
-		return lv_say(LV_EXIT_REFUSED, "the VM has %zu disks, and %zu replicas", n,
-			      json_array_size(ours));
-	for (size_t i = 0; i < n; i++) {
-		json_t *d = json_array_get(theirs, i);
-
-		w->disks[i] = (struct lv_xml_disk){
-			.node = text(d, "node"),
-			.file = text(d, "file"),
-			.image = json_string_value(json_array_get(ours, i)),
-		};
-	}
-	w->xml.n_disks = (unsigned)n;
-	return LV_EXIT_OK;
-}
-
-static int take_bridges(struct work *w)
-{
-	json_t *list = json_object_get(w->j, "bridges");
-
-	w->xml.n_bridges = (unsigned)json_array_size(list);
-	if (w->xml.n_bridges > MAX_NICS)
-		return lv_say(LV_EXIT_REFUSED, "the VM has more than %d NICs", MAX_NICS);
-	for (unsigned i = 0; i < w->xml.n_bridges; i++)
-		w->bridges[i] = json_string_value(json_array_get(list, i));
-	return LV_EXIT_OK;
-}
-
-static int take(struct work *w)
-{
-	int rc = read_ask(w) ? take_disks(w) : lv_say(LV_EXIT_USAGE, "no question came");
-
-	if (!rc)
-		rc = take_files(w);
-	if (!rc)
-		rc = take_bridges(w);
-	w->xml.xml = text(w->ask, "xml");
-	w->xml.bytes = strlen(w->xml.xml);
-	w->xml.emulator = text(w->j, "emulator");
-	w->xml.disks = w->disks;
-	w->xml.files = w->files;
-	w->xml.bridges = w->bridges;
-	w->xml.vm_id = text(w->j, "vm_id");
 	return rc;
 }
 
@@ -190,7 +59,7 @@ static int look_at(struct work *w, virDomainPtr d)
 			      "libvirt has the domain %s (%s) here already, which is not the VM %s "
 			      "(%s); rename it or undefine it",
 			      name, uuid, w->made.name, w->made.uuid);
-	ours = lv_domain_is_ours(d, w->xml.vm_id, &w->before);
+	ours = lv_domain_is_ours(d, w->q.xml.vm_id, &w->before);
 	if (virDomainIsActive(d) == 1) {
 		if (!ours || lv_domain_has_run(d))
 			return lv_say(
@@ -237,7 +106,7 @@ static int rewrite(struct work *w)
 	struct tv_err e;
 
 	lv_xml_free(&w->made);
-	if (lv_xml_make(&w->xml, &w->made, &e))
+	if (lv_xml_make(&w->q.xml, &w->made, &e))
 		return lv_say(LV_EXIT_FAILED, "%s", e.text);
 	lv_folder(w->made.name, folder, sizeof(folder));
 	snprintf(w->qmp, sizeof(w->qmp), "%s/monitor.sock", folder);
@@ -250,13 +119,13 @@ static int make_xml(struct work *w)
 
 	if (lv_owner(w->c, &w->uid, &w->gid)) {
 		snprintf(w->owner, sizeof(w->owner), "+%u:+%u", (unsigned)w->uid, (unsigned)w->gid);
-		w->xml.owner = w->owner;
+		w->q.xml.owner = w->owner;
 	}
-	w->xml.qmp_path = w->qmp;
+	w->q.xml.qmp_path = w->qmp;
 	rc = rewrite(w);
 	if (!rc)
 		rc = look(w);
-	w->xml.before = w->before;
+	w->q.xml.before = w->before;
 	return rc ? rc : rewrite(w);
 }
 
@@ -265,12 +134,13 @@ static int write_note(struct work *w)
 	struct lv_note n;
 	int rc;
 
-	tv_copy(n.nonce, sizeof(n.nonce), text(w->j, "nonce"));
-	tv_copy(n.vm_id, sizeof(n.vm_id), w->xml.vm_id);
+	tv_copy(n.nonce, sizeof(n.nonce), lv_question_text(w->q.j, "nonce"));
+	tv_copy(n.vm_id, sizeof(n.vm_id), w->q.xml.vm_id);
 	memcpy(n.name, w->made.name, sizeof(n.name));
 	memcpy(n.uuid, w->made.uuid, sizeof(n.uuid));
-	rc = lv_note_write(text(w->j, "note"), &n);
-	return rc ? lv_say(LV_EXIT_FAILED, "%s: %s", text(w->j, "note"), tv_strerror(rc))
+	rc = lv_note_write(lv_question_text(w->q.j, "note"), &n);
+	return rc ? lv_say(LV_EXIT_FAILED, "%s: %s", lv_question_text(w->q.j, "note"),
+			   tv_strerror(rc))
 		  : LV_EXIT_OK;
 }
 
@@ -344,12 +214,12 @@ static int answer(struct work *w, virDomainPtr d)
 static int run(struct work *w)
 {
 	virDomainPtr d;
-	int status = take(w);
+	int status = read_question(w);
 
 	if (!status)
 		w->c = lv_connect(&status);
 	if (!status)
-		status = lv_lock(text(w->j, "note"));
+		status = lv_lock(lv_question_text(w->q.j, "note"));
 	if (status)
 		return status;
 	status = make_xml(w);
