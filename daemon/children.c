@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Starts processes: replicators, and short-lived helpers for what may block. */
 #include "daemon/daemon.h"
+#include "hv/proxy/proxy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define RETRY_NS (500 * TV_NS_PER_MS)
 
@@ -65,19 +68,60 @@ static char *job_of(const struct vm *vm)
 	return job_to_text(&j);
 }
 
+/*
+ * Where the VM's tools need the only monitor that it has. *report is the pipe's end to be waited at
+ * (hv_proxy_await), -1: there is no need to, as one serves already or there is to be none.
+ */
+static int start_proxy(struct vm *vm, int *report, struct tv_err *e)
+{
+	TV_FREE char *job = job_of(vm);
+	int fds[2], rc;
+	pid_t pid;
+
+	*report = -1;
+	if (proxies_has(vm->d, vm->id) ||
+	    !hv_proxy_wants(&vm->saved.qemu, vm->d->conf.share_monitors))
+		return 0;
+	if (!job || pipe2(fds, O_CLOEXEC))
+		return tv_fail(e, -ENOMEM, "no pipe for the proxy of the monitor");
+	rc = spawn("proxy", job, (int[]){fds[1], fds[1]}, &pid, e);
+	close(fds[1]);
+	if (rc) {
+		close(fds[0]);
+		return rc;
+	}
+	proxies_add(vm->d, vm->id, pid);
+	*report = fds[0];
+	return 0;
+}
+
+static int spawn_source(struct vm *vm, int report, struct tv_err *e)
+{
+	TV_FREE char *text = NULL;
+	struct job j;
+
+	vm_job(vm, &j);
+	j.waits_for_proxy = report >= 0;
+	text = job_to_text(&j);
+	if (!text)
+		return tv_fail(e, -ENOMEM, "no memory");
+	return spawn("source", text, report < 0 ? NULL : (int[]){report, report}, &vm->now.child,
+		     e);
+}
+
 int vm_start_source(struct vm *vm, struct tv_err *e)
 {
-	TV_FREE char *job = NULL;
+	TV_CLOSE int report = -1;
 	int rc;
 
 	tv_random_hex(vm->saved.session, 16);
-	job = job_of(vm);
 	vm->now = (struct vm_session){.awaited = vm->now.awaited};
 	/* The session is on disk before anything can be recorded in its name, or protected. */
 	rc = vm_save(vm, e);
 	if (!rc)
-		rc = job ? spawn("source", job, NULL, &vm->now.child, e)
-			 : tv_fail(e, -ENOMEM, "no memory");
+		rc = start_proxy(vm, &report, e);
+	if (!rc)
+		rc = spawn_source(vm, report, e);
 	if (rc)
 		return rc;
 	vm->phase = VM_RUNNING;

@@ -6,7 +6,8 @@
  *
  *   durable.c        files of state_dir, also when it is full
  *   folders.c        folders and socket, as processes without rights need them
- *   generations.c kept_cost.c kept.c stash.c waiting.c fence_command.c answer.c   what a VM's entry needs
+ *   generations.c kept_cost.c kept.c stash.c waiting.c fence_command.c answer.c proxies.c   what a VM's
+ *                    entry needs
  *   asked.c          a suspend or resume that is not answered yet
  *   registry.c       the VMs, in memory and on disk (vm.h)
  *   children.c       starts replicators and helper processes (recover.c)
@@ -42,6 +43,16 @@ struct kept {
 };
 struct kept_cost {
 	uint64_t memory_bytes, image_bytes;
+};
+
+/* A process that shares a VM's monitor: see proxies.c. */
+struct proxied {
+	TAILQ_ENTRY(proxied) link;
+	struct daemon *d;
+	char id[33];
+	int pidfd;
+	struct event *ended;
+	bool ending; /* it was asked to */
 };
 
 /* A backup session that waits for the end of an older one, or of this host's own instance. */
@@ -90,6 +101,7 @@ struct daemon {
 	bool watchdog_doubt;
 	TAILQ_HEAD(vm_list, vm) vms;
 	TAILQ_HEAD(kept_list, kept) kept;
+	TAILQ_HEAD(proxied_list, proxied) proxies;
 	TAILQ_HEAD(waiting_list, waiting) waiting;
 	TAILQ_HEAD(looking_list, looking) looking;
 	TAILQ_HEAD(asked_list, asked) asked;
@@ -210,6 +222,16 @@ void vm_progress(struct vm *vm, const char *state, double progress);
 void vm_answer(struct vm *vm, int rc, const char *text);
 /* The last line as a whole; msg is stolen. */
 void vm_answer_with(struct vm *vm, json_t *msg);
+
+/* ---- proxies.c: processes that share a VM's monitor (hv/proxy) ---- */
+/* One serves, or is about to. */
+bool proxies_has(struct daemon *d, const char *vm_id);
+/* It was started: whenever it ends QEMU's socket is put back. */
+void proxies_add(struct daemon *d, const char *vm_id, pid_t pid);
+/* The VM is forgotten: its proxy is to end, if it has one. */
+void proxies_end(struct daemon *d, const char *vm_id);
+/* After registry_load: what was left is put back, what still serves is watched. */
+void proxies_load(struct daemon *d);
 
 /* ---- children.c: processes started by this daemon ---- */
 /* What a replicator or helper process for this VM is to know. */
@@ -334,6 +356,7 @@ int settle_main(const char *job_text, bool remove);
 int suspend_main(const char *job_text, bool suspend, int fd);
 #define SUSPEND_REFUSED 3
 int look_main(const char *job_text, int fd);
+int proxy_main(const char *job_text, int report_fd);
 #define LOOK_NONE 7 /* the arbiter has no record; 0: it is in the file */
 #define RECOVER_FENCED 3
 #define RECOVER_TAKEN_BACK 6 /* as 0; the VM had been taken back: two generations higher */

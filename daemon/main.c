@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
 	"usage: twinvmd --config FILE\n"
@@ -42,6 +43,10 @@ static int replicate(int argc, char **argv)
 		return settle_main(argv[3], true);
 	if (argc == 4 && (!strcmp(argv[2], "suspend") || !strcmp(argv[2], "resume")))
 		return suspend_main(argv[3], !strcmp(argv[2], "suspend"), 3);
+	if (argc == 4 && !strcmp(argv[2], "proxy")) {
+		close(4); /* the same pipe */
+		return proxy_main(argv[3], 3);
+	}
 	if (argc == 4 && !strcmp(argv[2], "look"))
 		return look_main(argv[3], 3);
 	fputs(usage, stderr);

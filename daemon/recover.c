@@ -21,10 +21,13 @@
  *
  * suspend_main, for an operator: stops a VM that nobody is attached to, or lets it run.
  *
+ * proxy_main, while a VM is protected whose tools need its only monitor: lives as long as that.
+ *
  * look_main, when another host offers a VM: what the arbiter has on record of it.
  */
 #include "daemon/daemon.h"
 #include "failover/arbiter/arbiter.h"
+#include "hv/proxy/proxy.h"
 #include "replicator/session/session.h"
 #include "netbuffer/netbuffer.h"
 
@@ -221,6 +224,26 @@ int fence_main(const char *job_text)
 	if (rc)
 		tv_log(TV_WARN, "%s: clean-up of the stopped VM: %s", vm.name, e.text);
 	return 0;
+}
+
+int proxy_main(const char *job_text, int report_fd)
+{
+	char note[HV_PROXY_PATH], tag[80];
+	struct tv_err e = {0};
+	struct hv_vm_id vm;
+	struct job j;
+
+	if (job_from_text(job_text, &j, &e)) {
+		tv_log(TV_ERROR, "%s", e.text);
+		return 1;
+	}
+	snprintf(tag, sizeof(tag), "%s proxy %.20s", j.conf.host, j.vm_name);
+	tv_log_init(tag);
+	/* Its clients have a patience of seconds, and guests take what CPU there is. */
+	job_raise_priority();
+	vm = id_of(&j);
+	hv_proxy_note(j.conf.run_dir, j.vm_id, note);
+	return hv_proxy_run(&vm, note, report_fd);
 }
 
 /*

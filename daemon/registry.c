@@ -155,6 +155,7 @@ void vm_drop(struct vm *vm)
 	TAILQ_REMOVE(&vm->d->vms, vm, link);
 	stash_close(vm);
 	fence_command_drop(vm);
+	proxies_end(vm->d, vm->id);
 	if (vm->timer)
 		event_free(vm->timer);
 	waiting_release(vm);

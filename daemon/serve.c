@@ -208,6 +208,7 @@ int daemon_main(const char *config_path)
 	signal(SIGPIPE, SIG_IGN);
 	TAILQ_INIT(&d->vms);
 	TAILQ_INIT(&d->kept);
+	TAILQ_INIT(&d->proxies);
 	TAILQ_INIT(&d->waiting);
 	TAILQ_INIT(&d->looking);
 	TAILQ_INIT(&d->asked);
@@ -229,6 +230,7 @@ int daemon_main(const char *config_path)
 		tv_log(TV_WARN, "no thread to announce this host: other hosts do not find it");
 	registry_load(d);
 	kept_load(d);
+	proxies_load(d);
 	supervise_loaded(d);
 	watchdog_start(d);
 	hung_start(d);

@@ -31,6 +31,7 @@
 
 #define GREETING_MS 2000
 #define CLEAN_AGAIN_MS 500
+#define REFUSED_AGAIN 10
 #define MAX_NICS_LOOKED_AT (HV_MAX_NICS + 1)
 
 static bool still_the_same(const struct hv_vm_id *id)
@@ -273,6 +274,7 @@ static int clean_anew(struct hv_vm *vm)
 	volatile uint32_t unwatched = 0, *stopped = vm->stopped ? vm->stopped : &unwatched;
 	struct tv_err e = {0};
 	bool reported = false;
+	unsigned refused = 0;
 	int rc;
 
 	*stopped = *stopped || vm->paused;
@@ -284,7 +286,9 @@ static int clean_anew(struct hv_vm *vm)
 			       "the VM is still in it: %s",
 			       vm->id.name, e.text);
 		reported = true;
-		if (rc != -EBUSY || hv_pidfd_ended(vm->pidfd, CLEAN_AGAIN_MS))
+		/* Of a proxy that has died the socket is put back in a moment (daemon/proxies.c). */
+		if ((rc != -EBUSY && (rc != -ECONNREFUSED || ++refused > REFUSED_AGAIN)) ||
+		    hv_pidfd_ended(vm->pidfd, CLEAN_AGAIN_MS))
 			return rc == TV_E_GONE ? 0 : rc;
 	}
 }

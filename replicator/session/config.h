@@ -12,6 +12,7 @@
 #define CONFIG_DEFAULT_MEDIA                                         \
 	"/usr/share:/usr/local/share:/usr/lib:/var/lib/libvirt/boot" \
 	":/var/lib/vz/template:/var/lib/twinvm/media"
+#define CONFIG_DEFAULT_SHARE_MONITORS "/run/qemu-server" /* Proxmox VE's */
 #define CONFIG_DEFAULT_QEMU_PATH "/usr/local/bin:/usr/bin:/usr/libexec"
 
 /* What begins an epoch: a timer, held output, or both (replicator/source/pace.c). */
@@ -48,16 +49,17 @@ struct config {
 	int epoch_ms;	    /* default of protect --epoch */
 	char mode[16];	    /* default of protect --mode */
 	char watchdog[256]; /* device that resets this host unless it is written to; "": none */
-	char fence_command[256]; /* "": none */
-	bool fence_required;	 /* without an arbiter its success promotes */
-	char libvirt[8];	 /* auto or no: may standbys be domains of libvirt */
-	char hung_qemu[16];	 /* wait or failover */
-	char media[1024];	 /* folders of the files that a standby may read */
-	char qemu_path[512];	 /* folders in which its QEMU is looked for */
-	char sink_user[32];	 /* whose rights a sink has */
-	char standby_user[64];	 /* that standbys run as */
-	char vm_users[256];	 /* whose QEMUs are VMs besides root's and libvirt's */
-	bool replica_plaintext;	 /* an encrypted disk's replica may be plain text */
+	char fence_command[256];  /* "": none */
+	bool fence_required;	  /* without an arbiter its success promotes */
+	char libvirt[8];	  /* auto or no: may standbys be domains of libvirt */
+	char hung_qemu[16];	  /* wait or failover */
+	char media[1024];	  /* folders of the files that a standby may read */
+	char qemu_path[512];	  /* folders in which its QEMU is looked for */
+	char sink_user[32];	  /* whose rights a sink has */
+	char standby_user[64];	  /* that standbys run as */
+	char share_monitors[512]; /* folders of sockets that a proxy shares */
+	char vm_users[256];	  /* whose QEMUs are VMs besides root's and libvirt's */
+	bool replica_plaintext;	  /* an encrypted disk's replica may be plain text */
 	bool reprotect; /* find a new backup automatically, after a failover or for a lost one */
 	uint64_t staging_bytes;
 	uint64_t cache_bytes;

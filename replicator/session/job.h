@@ -24,6 +24,7 @@ struct job {
 	uint64_t generation;
 	char session[33];
 	bool had_record;      /* the arbiter has a record of this VM, or has lost it */
+	bool waits_for_proxy; /* of the source: its descriptor 3 reports when the monitor is shared */
 	char last_backup[64]; /* without an arbiter: the VM's backup in this generation; "": none */
 };
 /* JSON, the caller's to free; NULL: no memory. Of the configuration only its path. */

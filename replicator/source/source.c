@@ -23,12 +23,17 @@
  */
 #include "replicator/source/source.h"
 #include "replicator/source/source_int.h"
+#include "hv/proxy/proxy.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#define PROXY_FD 3     /* and the next one: daemon/children.c */
+#define PROXY_MS 15000 /* it waits for whoever holds the monitor */
 
 /* ---- the daemon's orders ---- */
 static void order_switch(struct source *s)
@@ -148,6 +153,18 @@ static int start_capture(struct source *s)
 	return cap_new(s->base, &cc, s->en, &s->cap);
 }
 
+/* The VM's monitor is shared with its tools: once that is so, this is one more client of it. */
+static int await_proxy(struct source *s, struct tv_err *e)
+{
+	int rc = s->job.waits_for_proxy ? hv_proxy_await(PROXY_FD, PROXY_MS, e) : 0;
+
+	if (s->job.waits_for_proxy) {
+		close(PROXY_FD);
+		close(PROXY_FD + 1);
+	}
+	return rc;
+}
+
 /* What captures, encodes and streams. */
 static int set_up_stream(struct source *s, struct tv_err *e)
 {
@@ -194,7 +211,9 @@ static int set_up(struct source *s, struct tv_err *e)
 	rc = report_new(s->base, s->job.conf.socket, &rops, &s->report);
 	if (rc)
 		return tv_fail(e, rc, "no memory");
-	rc = set_up_stream(s, e);
+	rc = await_proxy(s, e);
+	if (!rc)
+		rc = set_up_stream(s, e);
 	if (!rc)
 		rc = set_up_engine(s, e);
 	if (!rc)
