@@ -10,7 +10,6 @@
  * nothing. Both leave QEMU's second name.
  */
 #include "hv/proxy/proxy_int.h"
-#include "hv/qemu/find.h"
 
 #include <errno.h>
 #include <fcntl.h>

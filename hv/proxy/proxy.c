@@ -12,7 +12,7 @@
  * take turns, and an answer belongs to who has asked. A replicator's command is the next. Commands
  * of others are not looked at: a `stop`, `cont` or `quit` does what it does at any monitor. Events go
  * to all that have negotiated, in one order with the answers. STOP and RESUME of epochs are passed
- * as well: so does QEMU at each of its monitors, and what looks like an epoch's may be a person's.
+ * as well: so does QEMU at each of its monitors, and what looks like an epoch's may be an operator's.
  *
  * While an epoch has QEMU, nobody is answered, which lasts as long as the pause; the events that it
  * sent before are passed meanwhile.

@@ -5,7 +5,6 @@
 
 #include "hv/proxy/proxy.h"
 #include "hv/qemu/qemu.h"
-#include "hv/qemu/qmp_frame.h"
 
 #include <event2/buffer.h>
 #include <event2/event.h>
@@ -33,7 +32,7 @@ struct proxy_ask {
 int proxy_ask_parse(const char *obj, size_t n, unsigned number, struct proxy_ask *out,
 		    struct tv_err *e) TV_MUST_CHECK;
 void proxy_ask_dispose(struct proxy_ask *a);
-/* An answer of our own, with a line's end: the caller's. desc NULL: it is empty, not an error. */
+/* An answer made here, with a line's end: the caller's. desc NULL: it is empty, not an error. */
 char *proxy_answer(const char *class_name, const char *desc, const char *id);
 /* QEMU's answer with the client's id (NULL: none) in the place of ours; the caller's. */
 char *proxy_with_id(const char *obj, size_t n, const char *our_id, size_t our_bytes, const char *id,

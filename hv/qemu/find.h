@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hv_find and hv_list over a folder other than /proc, for tests. Private to hv/qemu. */
+/* hv_find and hv_list over a folder other than /proc, for tests. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_FIND_H
 #define HV_QEMU_FIND_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Cutting QMP's byte stream into JSON objects, and telling answers from events, without parsing
- * them: the hot path may not allocate. Pure. Private to hv/qemu. */
+ * them: the hot path may not allocate. Pure. Private to hv/: see qemu.h. */
 #ifndef HV_QEMU_QMP_FRAME_H
 #define HV_QEMU_QMP_FRAME_H
 

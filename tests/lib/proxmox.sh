@@ -5,6 +5,7 @@
 #   pve_up                   hostA as a node: its folder, and qmeventd, to which every VM connects
 #   pve_start ID NAME [ARG]...  a VM with the test guest in it, as `qm showcmd` shows one (without what only Proxmox VE's QEMU
 #                            has: -id, pc+pve0), and with ARGs as from `args:`; waits until the guest answers
+#   pve_start_bare ID NAME [ARG]...  the same without a guest
 #   pve_qm ID COMMAND [JSON] one command as qm gives it
 #   pve_tools_start ID       a client that asks as qm does, ten times a second, from now on
 #   pve_asked N              waits until it has asked N times more
@@ -30,10 +31,10 @@ pve_up() {
 	await "$AWAIT_S" "qmeventd" test -S "$(host_path hostA /run/qmeventd.sock)"
 }
 
-pve_start() {
+pve_start_bare() {
 	local id=$1 name=$2 run=/run/qemu-server
 	shift 2
-	host_tap hostA "tap${id}i0"
+	host_run hostA ip link show "tap${id}i0" >/dev/null 2>&1 || host_tap hostA "tap${id}i0"
 	qemu-img create -q -f raw "$PAIR_DIR/vm-$id-disk-0.raw" 64M
 	host_spawn hostA "$PAIR_DIR/$name-qemu.log" qemu-system-x86_64 -name "$name,debug-threads=on" -no-shutdown \
 		-chardev "socket,id=qmp,path=/var$run/$id.qmp,server=on,wait=off" -mon chardev=qmp,mode=control \
@@ -52,9 +53,13 @@ pve_start() {
 		-device scsi-hd,bus=virtioscsi0.0,channel=0,scsi-id=0,lun=0,drive=drive-scsi0,id=scsi0,bootindex=100 \
 		-netdev "type=tap,id=net0,ifname=tap${id}i0,script=no,downscript=no" \
 		-device virtio-net-pci,mac=52:54:00:77:00:02,netdev=net0,bus=pci.0,addr=0x12,id=net0,rx_queue_size=1024,tx_queue_size=256 \
-		-machine type=pc -kernel "$PAIR_ROOT/$GUEST_KERNEL" -initrd "$PAIR_ROOT/$GUEST_INITRD" -append "$(guest_append)" "$@"
+		-machine type=pc "$@"
 	GUEST_PID[$name]=$SPAWNED_PID
-	GUEST_QMP[$name]=$(host_path hostA "$run/$id.qmp")
+	await "$AWAIT_S" "QMP of $name" test -S "$(host_path hostA "$run/$id.qmp")"
+}
+pve_start() {
+	local name=$2
+	pve_start_bare "$@" -kernel "$PAIR_ROOT/$GUEST_KERNEL" -initrd "$PAIR_ROOT/$GUEST_INITRD" -append "$(guest_append)"
 	await 120 "the guest $name to boot: $(tail -n 1 "$PAIR_DIR/$name-qemu.log")" guest_answers
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# A VM as Proxmox VE starts it, with one monitor for all: its number is its name, and its tools go on working while it is
+# A VM as Proxmox VE starts it, with one monitor for all: its number is its name, and its tools work as before while it is
 # protected, by a proxy in the place of ID.qmp. A client that asks as `qm` does, ten times a second all the while, meets no
 # time-out, whatever is killed; what hostile clients do to the proxy harms nobody. Put back at every end.
 set -euo pipefail
@@ -11,8 +11,49 @@ PAIR_ARBITER="file"
 
 pair_up
 pve_up
-pve_start 100 web
 dir=$(host_path hostA /run/qemu-server)
+
+step "README's recipe"
+mapfile -t recipe < <(sed -n '/^### Proxmox VE/,/^A VM/s/^    //p' README.md)
+((${#recipe[@]} == 6)) || fail "README has not six lines about Proxmox VE: ${recipe[*]}"
+args=''
+is_dead() { ! kill -0 "$1" 2>/dev/null; }
+twinvm() { tw_must hostA "$@" && echo "$PRINTED"; }
+qm() {
+	case $1 in
+	set) args=$4 ;;
+	shutdown)
+		pve_qm "$2" quit >/dev/null
+		await "$AWAIT_S" "the VM to end" is_dead "${GUEST_PID[bare]}"
+		;;
+	# shellcheck disable=SC2086 # words, as Proxmox VE splits them
+	start) pve_start_bare "$2" bare $args ;;
+	status) pve_qm "$2" query-status ;;
+	*) fail "README: qm $*" ;;
+	esac
+}
+pve_start_bare 100 bare
+for line in "${recipe[@]}"; do
+	echo "+ $line"
+	eval "$line"
+	[[ $line != *protect*--to* ]] || {
+		await_pair hostA hostB bare
+		no_procs hostA "replicate proxy" || fail "a proxy, although the VM has a socket for twinvm"
+	}
+done
+
+step "QEMU is killed while its monitor is shared"
+args=''
+qm shutdown 100 && qm start 100
+protect 100
+await_pair hostA hostB bare
+has_procs hostA "replicate proxy" || fail "no proxy"
+kill -9 "${GUEST_PID[bare]}"
+await "$AWAIT_S" "nothing to be left of 100.qmp" pve_nothing_left "$dir"
+await_state "$AWAIT_S" hostB bare none
+await_state "$AWAIT_S" hostA bare none
+
+pve_start 100 web
 before=$(stat -c '%i %U %a' "$dir/100.qmp")
 
 step "nobody protects it"

@@ -13,11 +13,14 @@ NEGOTIATE = b'{"execute":"qmp_capabilities"}'
 
 
 def connect():
-    s = socket.socket(socket.AF_UNIX)
-    s.settimeout(10)
-    s.connect(sys.argv[1])
-    s.setblocking(False)
-    return s
+    while True:
+        s = socket.socket(socket.AF_UNIX)
+        try:
+            s.connect(sys.argv[1])
+            s.setblocking(False)
+            return s
+        except BlockingIOError:  # more of them wait than there is room for
+            s.close()
 
 
 class Bad:
