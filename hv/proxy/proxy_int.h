@@ -34,7 +34,7 @@ int proxy_ask_parse(const char *obj, size_t n, unsigned number, struct proxy_ask
 void proxy_ask_dispose(struct proxy_ask *a);
 /* An answer made here, with a line's end: the caller's. desc NULL: it is empty, not an error. */
 char *proxy_answer(const char *class_name, const char *desc, const char *id);
-/* QEMU's answer with the client's id (NULL: none) in the place of ours; the caller's. */
+/* QEMU's answer with the client's id (NULL: none) instead of the proxy's; the caller's. */
 char *proxy_with_id(const char *obj, size_t n, const char *our_id, size_t our_bytes, const char *id,
 		    size_t *bytes);
 /* The greeting for clients, from query-version's answer: without out-of-band execution, which
