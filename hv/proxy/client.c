@@ -144,13 +144,15 @@ static bool is_open(const struct client *c)
 
 static void take_objects(struct client *c)
 {
-	size_t n;
+	size_t n, at = 0;
 
-	while (is_open(c) && (n = hv_qmp_frame_end(&c->frame, c->in, c->in_bytes))) {
-		on_object(c, c->in, n);
-		c->in_bytes -= n;
-		memmove(c->in, c->in + n, c->in_bytes);
+	while (is_open(c) && (n = hv_qmp_frame_end(&c->frame, c->in + at, c->in_bytes - at))) {
+		on_object(c, c->in + at, n);
+		at += n;
 	}
+	c->in_bytes -= at;
+	if (at)
+		memmove(c->in, c->in + at, c->in_bytes);
 	if (!c->dead && is_open(c) && c->in_bytes >= PROXY_COMMAND_BYTES)
 		die(c);
 	if (c->dead)
