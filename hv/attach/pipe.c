@@ -23,7 +23,7 @@
  * stopped, the epoch is whole all the same, and the event is kept as theirs. What others say while
  * the command runs, QEMU does after it: their word is the last one.
  *
- * Through libvirt (hv_qmp_is_late) no event comes before the answer. That the pipe was opened says
+ * Through libvirt or a proxy (hv_qmp_is_late) no event need come before the answer. That the pipe was opened says
  * that the VM stands, as ever; that it ran is what the last event before the command reported. If
  * that was overtaken by somebody's `stop`, their STOP comes before the answer and reads as above: the
  * VM stood, and the epoch is whole.

@@ -96,6 +96,10 @@ int hv_qmp_open_any(const char *path, pid_t pid, int timeout_ms, struct hv_qmp *
 	if (got < 0)
 		return all_held(&a, e);
 	rc = hv_qmp_open_fd(a.p[got].fd, a.path[got], timeout_ms, out, e);
+	if (!rc && (rc = hv_qmp_notice_proxy(*out, pid, e))) {
+		hv_qmp_close(*out);
+		*out = NULL;
+	}
 	if (!rc && got)
 		tv_log(TV_INFO, "the QMP socket %s is held by another program: using %s", path,
 		       a.path[got]);

@@ -29,19 +29,6 @@ int hv_libvirt_remedy(const char *name, int rc, struct tv_err *e)
 		first.text, *name ? name : "NAME");
 }
 
-/* It runs, or it does not: from here on events report it. */
-static int learn_runs(struct hv_qmp *q, struct tv_err *e)
-{
-	json_t *ret = NULL;
-	int rc = hv_qmp_cmd(q, "query-status", NULL, &ret, HV_CMD_MS, e);
-
-	/* An event that has come meanwhile may be later than the answer. */
-	if (!rc && !q->runs.stops && !q->runs.resumes)
-		q->runs.stop_last = !json_is_true(json_object_get(ret, "running"));
-	json_decref(ret);
-	return rc;
-}
-
 int hv_qmp_open_libvirt(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out,
 			struct tv_err *e)
 {
@@ -55,8 +42,7 @@ int hv_qmp_open_libvirt(const char *path, pid_t pid, int timeout_ms, struct hv_q
 	rc = hv_qmp_open_fd(fd, path, timeout_ms, out, e);
 	if (rc)
 		return rc;
-	(*out)->late = true;
-	rc = learn_runs(*out, e);
+	rc = hv_qmp_come_late(*out, e);
 	if (rc) {
 		hv_qmp_close(*out);
 		*out = NULL;

@@ -35,7 +35,7 @@ int hv_qmp_open_fd(int fd, const char *name, int timeout_ms, struct hv_qmp **out
 void hv_qmp_close(struct hv_qmp *q);
 int hv_qmp_fd(const struct hv_qmp *q);
 /*
- * HOT. Does an event come later than QEMU sends it? Through libvirt it does: while a command is under
+ * HOT. Does an event come later than QEMU sends it? Through libvirt or a proxy it does: while a command is under
  * way none comes, and before its answer all come that QEMU sent before it, and perhaps some that it
  * sent after it. So what hv_qmp_drain has taken in is not all that has happened, what a command
  * has answered after it is.

@@ -45,4 +45,10 @@ int hv_qmp_open_libvirt(const char *path, pid_t pid, int timeout_ms, struct hv_q
 /* HOT. Takes n bytes off the front of q->in. */
 void hv_qmp_consume(struct hv_qmp *q, size_t n);
 
+/* From now on hv_qmp_is_late: that the VM runs, or does not, is asked here, and reported by events
+ * later on. Errors of hv_qmp_cmd. */
+int hv_qmp_come_late(struct hv_qmp *q, struct tv_err *e) TV_MUST_CHECK;
+/* The same, if it is not that QEMU which listens at the other end, but a proxy (hv/proxy). */
+int hv_qmp_notice_proxy(struct hv_qmp *q, pid_t pid, struct tv_err *e) TV_MUST_CHECK;
+
 #endif

@@ -124,6 +124,29 @@ int hv_qmp_connect(const char *path, pid_t pid, struct tv_err *e)
 	return fd;
 }
 
+int hv_qmp_come_late(struct hv_qmp *q, struct tv_err *e)
+{
+	json_t *ret = NULL;
+	int rc = hv_qmp_cmd(q, "query-status", NULL, &ret, HV_CMD_MS, e);
+
+	q->late = true;
+	/* An event that has come meanwhile may be later than the answer. */
+	if (!rc && !q->runs.stops && !q->runs.resumes)
+		q->runs.stop_last = !json_is_true(json_object_get(ret, "running"));
+	json_decref(ret);
+	return rc;
+}
+
+int hv_qmp_notice_proxy(struct hv_qmp *q, pid_t pid, struct tv_err *e)
+{
+	struct ucred c = {.pid = pid};
+	socklen_t n = sizeof(c);
+
+	if (getsockopt(q->fd, SOL_SOCKET, SO_PEERCRED, &c, &n) || c.pid == pid)
+		return 0;
+	return hv_qmp_come_late(q, e);
+}
+
 int hv_qmp_open(const char *path, pid_t pid, int timeout_ms, struct hv_qmp **out, struct tv_err *e)
 {
 	int fd = hv_qmp_connect(path, pid, e);
