@@ -26,10 +26,8 @@ qm() {
 		pve_qm "$2" quit >/dev/null
 		await "$AWAIT_S" "the VM to end" is_dead "${GUEST_PID[bare]}"
 		;;
-	start)
-		# shellcheck disable=SC2086 # words, as Proxmox VE splits them
-		pve_start_bare "$2" bare $args
-		;;
+	# shellcheck disable=SC2086 # words, as Proxmox VE splits them
+	start) pve_start_bare "$2" bare $args ;;
 	status) pve_qm "$2" query-status ;;
 	*) fail "README: qm $*" ;;
 	esac
@@ -52,7 +50,10 @@ await_pair hostA hostB bare
 has_procs hostA "replicate proxy" || fail "no proxy"
 kill -9 "${GUEST_PID[bare]}"
 await "$AWAIT_S" "nothing to be left of 100.qmp" pve_nothing_left "$dir"
-await_state "$AWAIT_S" hostB bare none
+await_state "$AWAIT_S" hostB bare "@(alone|syncing|protected)" # as with any QEMU that dies
+tw_must hostB unprotect bare
+# shellcheck disable=SC2046 # pids are words
+kill -9 $(procs_of hostB qemu-system)
 await_state "$AWAIT_S" hostA bare none
 
 pve_start 100 web
@@ -72,29 +73,24 @@ is_put_back() { [[ $(stat -c '%i %U %a' "$dir/100.qmp") = "$before" && $(cd "$di
 client_start
 pve_asked 100
 pve_count "protected"
+says '"running"' pve_qm 100 query-status
 tw_must hostA status 100
 
-step "what the tools do"
-says '"running"' pve_qm 100 query-status
-says '^\{\}$' pve_qm 100 stop # qm suspend
-says '"paused"' pve_qm 100 query-status
-says '^\{\}$' pve_qm 100 cont
-goes_on "after it was suspended and resumed"
-says '^\{\}$' pve_qm 100 system_powerdown # qm shutdown; nothing in this guest listens to it
-says 'is busy.*mirror' pve_qm 100 drive-backup "{\"device\":\"drive-scsi0\",\"target\":\"$PAIR_DIR/backup\",\"sync\":\"full\"}"
-await_epochs hostA web 3
-
 step "hostile clients"
-host_spawn hostA "$PAIR_DIR/bad.log" python3 tests/tools/bad_clients.py /run/qemu-server/100.qmp "$PAIR_DIR/bad"
-bad=$SPAWNED_PID
-await "$AWAIT_S" "all hostile clients" grep -q "all there" "$PAIR_DIR/bad"
+bad=()
+for kind in wrong many; do
+	host_spawn hostA "$PAIR_DIR/bad.log" python3 tests/tools/bad_clients.py /run/qemu-server/100.qmp "$kind" "$PAIR_DIR/$kind"
+	bad+=("$SPAWNED_PID")
+	await "$AWAIT_S" "hostile clients: $kind" grep -qs "all there" "$PAIR_DIR/$kind"
+done
 await_epochs hostA web 10
 pve_asked 20
-for what in "huge line" "no object" "reads nothing" "one of many"; do
-	await "$AWAIT_S" "'$what' to be ended" grep -q "ended: $what" "$PAIR_DIR/bad"
+for what in "huge line" "no object"; do
+	await "$AWAIT_S" "'$what' to be ended" grep -q "ended: $what" "$PAIR_DIR/wrong"
 done
+await "$AWAIT_S" "one of too many to be ended" grep -q "ended: one of many" "$PAIR_DIR/many"
 pve_count "beside hostile clients"
-kill -9 "$bad"
+kill -9 "${bad[@]}"
 
 step "the replicator is killed"
 proxy=$(procs_of hostA "replicate proxy")
@@ -113,7 +109,7 @@ await "$AWAIT_S" "another proxy" has_procs hostA "replicate proxy"
 await_pair hostA hostB web
 goes_on "after the proxy was killed"
 # Who was connected at that moment has lost its connection.
-PVE_MAY_FAIL=2 pve_count "while the proxy was killed"
+PVE_MAY_FAIL=5 pve_count "while the proxy was killed"
 
 step "unprotected"
 tw_must hostA unprotect 100
@@ -127,10 +123,11 @@ tw_must hostA protect 100 --to hostB
 await_pair hostA hostB web
 # shellcheck disable=SC2046 # pids are words
 kill -9 "${DAEMON_PID[hostA]}" $(procs_of hostA "twinvmd replicate")
-await "$AWAIT_S" "all of it to be dead" no_procs hostA "twinvmd"
+wait "${DAEMON_JOB[hostA]}" 2>/dev/null || true
+await "$AWAIT_S" "all of it to be dead" no_procs hostA "twinvmd replicate"
 daemon_start hostA
 await_pair hostA hostB web
-pve_asked 20 || true
+pve_asked 20
 says '"running"' pve_qm 100 query-status
 PVE_MAY_FAIL=1000 pve_count "while all of twinvm was dead"
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""bad_clients.py SOCKET FILE: connections to a shared monitor by somebody who does all that can be done wrong there, at
-once and until it is killed; a line of FILE for each that was ended by the other side. "all there" when all have begun."""
+"""bad_clients.py SOCKET KIND FILE: connections to a shared monitor by somebody who does all that can be done wrong there, at
+once and until it is killed; a line of FILE for each that was ended by the other side. "all there" when all have begun. KIND: wrong, each of
+them in another way; or many."""
 import json
 import select
 import socket
@@ -42,8 +43,8 @@ class Bad:
         return self.s.recv(1 << 16)
 
 
-log = open(sys.argv[2], "w", buffering=1)
-bad = [
+log = open(sys.argv[3], "w", buffering=1)
+bad = [Bad("one of many", b"") for _ in range(CONNECTIONS)] if sys.argv[2] == "many" else [
     Bad("huge line", b'{"execute":"' + b"x" * HUGE),
     Bad("no object", b"no json at all " * (HUGE // 15)),
     Bad("half a line", NEGOTIATE + b'{"execute":"query-st'),
@@ -54,9 +55,9 @@ bad = [
     Bad("no such command", NEGOTIATE + json.dumps({"execute": "x" * 5000, "id": {"a": ["b"] * 99}}).encode()),
     Bad("overtakes", b'{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}{"exec-oob":"migrate-pause"}'),
 ]
-bad += [Bad("one of many", b"") for _ in range(CONNECTIONS)]
 log.write("all there\n")
 while bad:
+    select.select([], [], [], 0.005)
     readable, writable, _ = select.select([b for b in bad if b.reads], [b for b in bad if b.left or b.again], [], 1)
     for b in list(bad):
         try:
