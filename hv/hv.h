@@ -353,8 +353,8 @@ int hv_disk_connect(struct hv_vm *vm, unsigned disk, int fd, struct tv_err *e) T
  * (mirror.c).
  */
 int hv_disk_mirror(struct hv_vm *vm, unsigned disk, struct tv_err *e) TV_MUST_CHECK;
-/* Must the VM be stopped for that? Only where it has I/O threads, which a mirror may meet with a
- * request in its first moment. Also when QEMU does not answer. */
+/* Must the VM be stopped for that? Only where a request of the guest may meet a mirror in its first
+ * moment: with I/O threads, or in some versions of QEMU. Also when QEMU does not answer. */
 bool hv_disks_need_pause(struct hv_vm *vm);
 /* Are all mirrors ready, that is, is every disk copied and every write since then mirrored? 1, 0,
  * or negative when one has failed. */

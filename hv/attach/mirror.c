@@ -130,15 +130,17 @@ bool hv_disks_need_pause(struct hv_vm *vm)
 	bool none = !rc && json_is_array(list) && !json_array_size(list);
 
 	json_decref(list);
-	return !none;
+	return !none || vm->qemu.mirror_start_serves;
 }
 
 /*
- * Why a VM with I/O threads is stopped: a write that the guest makes when the filter is in its place, and the
- * job's coroutine has not come to mirror_run's in_flight_bitmap yet, looks through that bitmap
- * (active_write_prepare, mirror_wait_on_conflicts), which is NULL then. Where the disk is in the
- * main loop nothing comes between; with an I/O thread the guest's next request may. The job's first
- * request to its target comes after that allocation.
+ * Why a VM is stopped for it: a write that the guest makes when the filter is in its place and knows
+ * its job, and the job's coroutine has not come to mirror_run's in_flight_bitmap yet, looks through
+ * that bitmap (active_write_prepare, mirror_wait_on_conflicts), which is NULL then. With an I/O thread
+ * the guest's next request may come between. Where the disk is in the main loop nothing does, but for
+ * QEMU 8.0 to 9.1: there mirror_start_job takes the graph's write lock in between, and giving that
+ * back runs what waits in the main loop (bdrv_graph_wrunlock). Later ones tell the filter of its job
+ * when all is made. The job's first request to its target comes after that allocation.
  */
 int hv_disk_mirror(struct hv_vm *vm, unsigned disk, struct tv_err *e)
 {

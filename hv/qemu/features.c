@@ -28,6 +28,7 @@
 
 #define RUN_MS 20000
 #define MISSES_FROM 9002 /* the field mirror_start_misses */
+#define SERVES_FROM 8000 /* the field mirror_start_serves; it ends at MISSES_FROM */
 #define NO_FILES_FROM 11000
 
 /* ---- the answers ---- */
@@ -49,6 +50,7 @@ int hv_qemu_take_version(struct hv_qemu *m, json_t *ret, struct tv_err *e)
 		return tv_fail(e, TV_E_PROTOCOL, "QEMU reports no version");
 	m->fd_files = number(m) < NO_FILES_FROM;
 	m->mirror_start_misses = number(m) >= MISSES_FROM;
+	m->mirror_start_serves = number(m) >= SERVES_FROM && number(m) < MISSES_FROM;
 	m->vm_number = strstr(m->package, "pve-qemu") != NULL;
 	return 0;
 }

@@ -34,6 +34,8 @@ struct hv_qemu {
 	bool vm_number;		  /* -id N: Proxmox VE's own QEMU, by its package */
 	bool mirror_start_misses; /* a mirror that starts with what is allocated can miss a write
 				     that comes meanwhile: from 9.2 on, by version (mirror.c) */
+	bool mirror_start_serves; /* between a mirror's filter and its job QEMU serves the guest: 8.0
+				     to 9.1, by version (mirror.c) */
 };
 
 /* Asks a QEMU, of a VM or run for that (hv_qemu_run), all of the above but ram_way. */

@@ -49,7 +49,7 @@ static void test_version(void **state)
 
 	(void)state;
 	assert_true(m.major == 7 && m.minor == 2 && m.micro == 22);
-	assert_true(m.fd_files && !m.mirror_start_misses);
+	assert_true(m.fd_files && !m.mirror_start_misses && !m.mirror_start_serves);
 	hv_qemu_version(&m, text, sizeof(text));
 	assert_string_equal(text, "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)");
 	m.ram_way = HV_RAM_LIST;
@@ -61,9 +61,9 @@ static void test_version(void **state)
 	assert_string_equal(text, "10.0.2");
 	assert_true(m.fd_files && m.mirror_start_misses);
 	m = version("{\"qemu\": {\"major\": 9, \"minor\": 1, \"micro\": 3}}");
-	assert_false(m.mirror_start_misses);
+	assert_true(!m.mirror_start_misses && m.mirror_start_serves);
 	m = version("{\"qemu\": {\"major\": 9, \"minor\": 2, \"micro\": 0}}");
-	assert_true(m.mirror_start_misses);
+	assert_true(m.mirror_start_misses && !m.mirror_start_serves);
 	assert_false(m.vm_number);
 	m = version("{\"qemu\": {\"major\": 9, \"minor\": 2, \"micro\": 0}, "
 		    "\"package\": \"pve-qemu-kvm_9.2.0-5\"}");
