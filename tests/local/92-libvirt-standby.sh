@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The standby of a domain is a domain of the backup's libvirt, and becomes an ordinary one: unprotected without a trace; a
-# power cut while the backup's libvirtd is dead; suspend, resume and a cold start there; protected back onto the old host, where
-# the domain is still defined; a planned switch home.
+# The standby of a domain is a domain of the backup's libvirt, and becomes an ordinary one: beside no other of its name; gone
+# with its sink, and without a trace in the end; a power cut while the backup's libvirtd is dead; suspend and resume there; protected back onto the old host, where the domain is still defined; a planned switch home, and a cold
+# start.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER="file"
 . tests/lib/pair.sh
 . tests/lib/libvirt.sh
 
-says_domain() { vsh "$1" dumpxml "$2"; }
 is_paused() { lv_is "$1" web "paused (*)"; }
 is_running() { lv_is "$1" web "running (*)"; }
 taps_of() { host_run "$1" sh -c 'ls /sys/class/net' | grep -E '^(vnet|tv)' || true; }
@@ -31,12 +30,24 @@ lv_up hostA
 lv_up hostB
 lv_qmp_dir hostA web
 lv_domain hostA web "$LV_QMP"
+
+vsh hostA dumpxml --inactive web | sed "s#<uuid>........#<uuid>00000000#; s#52:54:00#52:54:01#" >"$PAIR_DIR/other.xml"
+vsh_must hostB define "$PAIR_DIR/other.xml"
+tw_refuses hostA 3 "hostB.*is not the VM web.*rename it or undefine it" protect web --to hostB
+vsh_must hostB undefine web
 protect web
 await_pair hostA hostB web
 is_paused hostB || fail "the standby on hostB: $(vsh hostB list --all); $(grep -i libvirt "$PAIR_DIR/hostB.log" | tail -n 3)"
 must_be_down hostB
 [[ $(ps -o user:20= -p "$(lv_pid hostB web)") = libvirt-qemu ]] || fail "the standby's user"
 vsh_must hostB dumpxml web
+old=$(lv_pid hostB web)
+# shellcheck disable=SC2046 # pids
+kill -9 $(procs_of hostB "twinvmd replicate sink")
+is_another() { [[ -n $(lv_pid hostB web) && $(lv_pid hostB web) != "$old" ]]; }
+await "$AWAIT_S" "another standby" is_another
+await_pair hostA hostB web
+is_paused hostB || fail "the second standby on hostB: $(vsh hostB list --all)"
 tw_must hostA unprotect web
 await "$AWAIT_S" "nothing to be left on hostB" is_clean hostB
 step "the standby is a domain, and goes without a trace"
@@ -68,7 +79,7 @@ must_be_down hostA
 tw_must hostB failover web
 goes_on "at home"
 await_pair hostA hostB web
-is_running hostA || fail "at home libvirt says: $(lv_state hostA web)"
+await "$AWAIT_S" "libvirt to call it running at home" is_running hostA # between two epochs
 is_paused hostB || fail "the standby on hostB, once more: $(vsh hostB list --all)"
 client_ends
 step "protected back onto the old host, and a planned switch home"
