@@ -169,7 +169,7 @@ bool hv_is_kvm(const struct hv_vm *vm);
  *  "nics":[{"netdev":"n0","type":"tap","mac":"..","driver":"e1000","hub":bool,
  *          "bridge":"br0","mtu":1500,"vlans":[{"id":2,"pvid":bool,"untagged":bool}]}],
  *  "disks":[{"name":..,"device":..,"node":..,"file":..,"bytes":N}], "cwd":"/folder/of/qemu",
- * "kvm":bool}. nics[].hub: the backend is reached through a hub; from
+ * "kvm":bool, "oom_score_adj":N, "nice":N}. nics[].hub: the backend is reached through a hub; from
  * bridge on only of a tap that is a port of one.
  * "copies":[{"path":..,"bytes":N,"sha256":..}]: files that the VM reads, of which the backup may want
  * copies; "drives":[{"device":..,"qdev":..,"node":..,"format":..,"file":..}]: what is in the drives

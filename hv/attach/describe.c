@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define MAX_NICS_TOLD HV_MAX_NICS
@@ -322,14 +323,20 @@ static int read_argv(struct hv_vm *vm, struct hv_words *out, char *cwd, size_t r
 	return rc;
 }
 
-static void add_oom_score(const struct hv_vm *vm, json_t *desc)
+/* How the kernel treats it. */
+static void add_process(const struct hv_vm *vm, json_t *desc)
 {
+	int nice;
 	TV_FREE char *text = NULL;
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)vm->id.pid);
 	if (!tv_read_file(path, 64, &text, NULL))
 		json_object_set_new(desc, "oom_score_adj", json_integer(atoi(text)));
+	errno = 0;
+	nice = getpriority(PRIO_PROCESS, (id_t)vm->id.pid);
+	if (!errno)
+		json_object_set_new(desc, "nice", json_integer(nice));
 }
 
 /* So that the standby can be a domain of the backup's libvirt. Without it it is a plain QEMU. */
@@ -365,7 +372,7 @@ json_t *hv_describe(struct hv_vm *vm, struct tv_err *e)
 		json_sprintf("%u.%u.%u", vm->qemu.major, vm->qemu.minor, vm->qemu.micro));
 	add_blocks(vm, desc);
 	add_disks(vm, desc);
-	add_oom_score(vm, desc);
+	add_process(vm, desc);
 	add_domain(vm, argv.w, desc);
 	if (add_machine(vm, desc, e) || add_nics(vm, argv.w, desc, e) ||
 	    add_media(vm, argv.w, cwd, desc, e)) {

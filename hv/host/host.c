@@ -8,6 +8,8 @@
 #include "hv/host/tpm.h"
 
 #include <errno.h>
+#include <sys/resource.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -157,8 +159,33 @@ static int send_signal(void *arg, int sig)
 	return 0;
 }
 
+/* Of each thread: those that are made later have it from the one that makes them, and the first is listed
+ * first. */
+static void set_nice(const struct hv_host *h)
+{
+	char path[64];
+	struct dirent *de;
+	bool failed = false;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)h->pid);
+	d = opendir(path);
+	while (d && (de = readdir(d))) {
+		id_t thread = (id_t)atoi(de->d_name);
+
+		/* It may have ended. */
+		failed = (thread && setpriority(PRIO_PROCESS, thread, h->nice) && errno != ESRCH) ||
+			 failed;
+	}
+	if (d)
+		closedir(d);
+	if (failed)
+		tv_log(TV_WARN, "the VM (pid %d) does not get the nice value %d", (int)h->pid,
+		       h->nice);
+}
+
 /* As the primary's had it. Less than this process began with needs a right that it may not have. */
-static void be_a_vm(const struct hv_host *h)
+static void set_oom_score(const struct hv_host *h)
 {
 	char path[64], text[16];
 
@@ -180,7 +207,8 @@ static int attach_taps(void *arg, struct tv_err *e)
 
 	if (h->pidfd < 0 || hv_pidfd_ended(h->pidfd, 0))
 		return tv_fail(e, TV_E_GONE, "the VM's process has ended");
-	be_a_vm(h); /* it is promoted */
+	set_oom_score(h); /* it is promoted */
+	set_nice(h);
 	hv_host_domain_keep(h->dir);
 	return hv_host_taps_up(h->taps, h->n_taps, e);
 }

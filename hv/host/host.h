@@ -25,6 +25,8 @@
 
 #define HV_HOST_OOM_MIN (-900) /* a peer's VM can always be ended */
 #define HV_HOST_OOM_MAX 1000
+#define HV_HOST_NICE_MIN 0 /* a peer's VM never gets ahead of this host's own programs */
+#define HV_HOST_NICE_MAX 19
 #define HV_HOST_MAX_TAPS HV_MAX_NICS
 #define HV_HOST_MAX_QUEUES 48 /* of all taps together */
 /* What QEMU has open when it starts, besides 0 to 2. */
@@ -76,6 +78,7 @@ struct hv_host_start {
 	bool again; /* after an earlier one: its log is kept until then */
 	bool kvm;
 	int oom_score_adj;     /* of the VM from its promotion on; a standby dies first */
+	int nice;	       /* of the VM, likewise */
 	bool tpm;	       /* it has a TPM (2), emulated by a swtpm that is started with it */
 	uint64_t ram_bytes;    /* of main memory; again: the same memory as before */
 	uint64_t memory_bytes; /* of the guest, all of it */

@@ -19,8 +19,8 @@ struct hv_host {
 	bool libvirt;
 	char nonce[33]; /* of its domain */
 	struct hv_host_user user;
-	int oom_score_adj; /* of the QEMU started last, from its promotion on */
-	pid_t pid;	   /* of the QEMU started last */
+	int oom_score_adj, nice; /* of the QEMU started last, from its promotion on */
+	pid_t pid;		 /* of the QEMU started last */
 	int pidfd;
 	int tpm_pidfd;				    /* its swtpm; -1: none */
 	int ram_fd;				    /* its main memory; stays for the next one */

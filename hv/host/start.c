@@ -289,6 +289,7 @@ int hv_host_start(void *arg, const struct hv_host_start *what, struct hv_host_qe
 	}
 	tv_close_fd(&h->pidfd);
 	h->oom_score_adj = what->oom_score_adj;
+	h->nice = what->nice;
 	snprintf(h->qmp_path, sizeof(h->qmp_path), "%s/" HV_HOST_QMP, h->dir);
 	if (!what->again) /* of an earlier life of this host or VM */
 		hv_host_domain_end(h->dir, true);

@@ -182,6 +182,15 @@ int hv_standby_oom(json_t *desc)
 				     : (int)n;
 }
 
+int hv_standby_nice(json_t *desc)
+{
+	json_int_t n = json_integer_value(json_object_get(desc, "nice"));
+
+	return n < HV_HOST_NICE_MIN   ? HV_HOST_NICE_MIN
+	       : n > HV_HOST_NICE_MAX ? HV_HOST_NICE_MAX
+				      : (int)n;
+}
+
 bool hv_standby_has_file(const struct hv_standby_conf *conf, const char *path, uint64_t bytes,
 			 const char *sha256)
 {

@@ -186,6 +186,7 @@ static int make_line(struct hv_standby *sb, json_t *desc, const struct hv_standb
 	sb->what.kvm = json_is_true(json_object_get(desc, "kvm"));
 	sb->what.oom_score_adj = hv_standby_oom(desc);
 	sb->what.domain = sb->domain = hv_standby_domain(desc, conf);
+	sb->what.nice = hv_standby_nice(desc);
 	if (!rc)
 		rc = hv_standby_argv(desc, conf, &sb->qemu, files, &sb->what, &argv, e);
 	sb->what.argv = argv;

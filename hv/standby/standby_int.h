@@ -106,5 +106,7 @@ void hv_standby_last_words(int log_fd, char *out, size_t room);
 
 /* The primary's oom_score_adj, within what a peer's VM may have; 0 of an older host. (check_host.c) */
 int hv_standby_oom(json_t *desc);
+/* Its nice value, likewise. */
+int hv_standby_nice(json_t *desc);
 
 #endif

@@ -270,6 +270,7 @@ static int start(void *arg, const struct hv_host_start *what, struct hv_host_qem
 	struct mon_start b = {.again = what->again,
 			      .kvm = what->kvm,
 			      .oom_score_adj = what->oom_score_adj,
+			      .nice = what->nice,
 			      .tpm = what->tpm,
 			      .ram_bytes = what->ram_bytes,
 			      .memory_bytes = what->memory_bytes,

@@ -49,7 +49,8 @@ static bool is_valid(const struct mon_start *b)
 {
 	if (b->again > 1 || b->kvm > 1 || b->tpm > 1 || b->n_taps > HV_HOST_MAX_TAPS ||
 	    b->n_images > HV_MAX_DISKS || b->oom_score_adj < HV_HOST_OOM_MIN ||
-	    b->oom_score_adj > HV_HOST_OOM_MAX)
+	    b->oom_score_adj > HV_HOST_OOM_MAX || b->nice < HV_HOST_NICE_MIN ||
+	    b->nice > HV_HOST_NICE_MAX)
 		return false;
 	for (unsigned i = 0; i < b->n_images; i++)
 		if (!mon_is_text(b->images[i], sizeof(b->images[i])))
@@ -206,6 +207,7 @@ static int start(struct mon_state *s, struct mon_request *q, char **words,
 				     .again = b->again,
 				     .kvm = b->kvm,
 				     .oom_score_adj = b->oom_score_adj,
+				     .nice = b->nice,
 				     .tpm = b->tpm,
 				     .ram_bytes = b->ram_bytes,
 				     .memory_bytes = b->memory_bytes,

@@ -49,7 +49,7 @@ struct mon_promoted {
 struct mon_start {
 	char binary[96]; /* a name without a folder */
 	uint32_t again, kvm, tpm;
-	int32_t oom_score_adj;
+	int32_t oom_score_adj, nice;
 	uint64_t ram_bytes, memory_bytes;
 	uint32_t n_taps, n_images;
 	struct hv_host_tap taps[HV_HOST_MAX_TAPS];

@@ -56,6 +56,9 @@ qemu_start hostA disks -M q35 -m 64 -display none -vga none -net none -bios "$IS
 	-device scsi-cd,id=cd2 -device isa-fdc,id=fdc -device floppy,id=fl \
 	-drive "file=$PAIR_DIR/v.raw,format=raw,if=none,id=dv" -device virtio-blk-pci,drive=dv
 rm "$ISO/installer.iso" # long gone; QEMU has it open
+for thread in "/proc/${GUEST_PID[disks]}/task"/*; do
+	renice -n 7 -p "${thread##*/}" >/dev/null
+done
 protect disks
 await_commit
 ID=$(vm_field hostA disks "['id']")
@@ -89,6 +92,9 @@ host_power_cut hostA
 await_state 20 hostB disks alone
 drives_are hostB "$(host_path hostB /)" "$NOW" "after the power cut"
 await 10 "old copies to be gone" test "$(copies hostB)" = 5
+# The nice values of all threads of the host's only QEMU.
+nices() { ps -L -o ni= -p "$(procs_of "$1" qemu-system)" | sort -u | tr -d ' \n'; }
+[[ $(nices hostB) = 7 ]] || fail "a running VM's nice values are $(nices hostB), on the primary 7"
 [[ $(score hostB) = "$was" ]] || fail "a running VM's oom_score_adj is $(score hostB), on the primary it was $was"
 echo "power cut: each drive holds what it held"
 

@@ -152,10 +152,32 @@ static void a_peers_vm_can_always_be_ended(void **state)
 	}
 }
 
+static void a_peers_vm_gets_no_priority(void **state)
+{
+	static const struct {
+		const char *desc;
+		int nice;
+	} cases[] = {{"{}", 0},
+		     {"{\"nice\":-1}", 0},
+		     {"{\"nice\":-9223372036854775807}", 0},
+		     {"{\"nice\":5}", 5},
+		     {"{\"nice\":4294967295}", 19},
+		     {"{\"nice\":[5]}", 0}};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		json_t *desc = json_loads(cases[i].desc, 0, NULL);
+
+		assert_int_equal(hv_standby_nice(desc), cases[i].nice);
+		json_decref(desc);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_peers_vm_can_always_be_ended),
+		cmocka_unit_test(a_peers_vm_gets_no_priority),
 		cmocka_unit_test(test_keyval),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_words),

@@ -2,6 +2,7 @@
 /* A monitor whose sink was taken over: what becomes of it when it is sent nonsense. */
 #include "monitor_kit.h"
 
+#include <errno.h>
 #include <poll.h>
 
 /* ---- nonsense ---- */
@@ -203,6 +204,15 @@ static void nobodys_qemu_is_ended(void **state)
 	assert_int_equal(r.rc, 0);
 	assert_int_equal(mon_call(raw.fds[MON_LOOP], MON_V_SLOT, &slot, NULL, 0, &r, fds), 0);
 	assert_int_equal(r.rc, 0);
+	/* Words of a sink that was taken over: a priority that no peer's VM has. */
+	for (unsigned i = 0; i < 2; i++) {
+		struct mon_start bad = b;
+
+		bad.nice = i ? HV_HOST_NICE_MAX + 1 : HV_HOST_NICE_MIN - 1;
+		assert_int_equal(
+			mon_call(raw.fds[MON_APPLY], MON_V_START, &bad, "qemu", 5, &r, fds), 0);
+		assert_int_equal(r.rc, -EINVAL);
+	}
 	raw_send(&raw, MON_APPLY, packet, sizeof(packet));
 	close(raw.fds[MON_APPLY]);
 	assert_int_equal(waitpid(raw.pid, &status, 0), raw.pid);
