@@ -110,10 +110,11 @@ static void on_state(struct source *s, const struct hv_run_state *state)
 	} else {
 		stands_still(s);
 	}
-	if (state != before && state->why[0])
-		tv_log(TV_INFO, "%s: %s (%s)", s->job.vm_name, state->why, state->name);
-	if (state != before)
+	if (state != before) {
+		if (state->why[0])
+			src_log_state(s, tv_now_ns());
 		src_send_stats(s);
+	}
 	if (state->protection == HV_ENDS && state != before) {
 		src_set_why(s, TV_E_REFUSED, state->why);
 		src_event(s, FO_PE_LEAVE);

@@ -17,10 +17,32 @@
 #include <stdio.h>
 
 #define GONE_NS TV_NS_PER_S
+#define LOG_NS TV_NS_PER_S
 #define LOOK_NS (200 * TV_NS_PER_MS) /* QEMU does not report every change of its run state */
+
+/* One line a second at most: somebody may stop the VM and let it run a thousand times. */
+void src_log_state(struct source *s, int64_t now_ns)
+{
+	const struct hv_run_state *state = s->vm.state;
+
+	if (now_ns - s->vm.logged_ns < LOG_NS) {
+		s->vm.unlogged++;
+		return;
+	}
+	if (s->vm.unlogged)
+		tv_log(TV_INFO,
+		       "%s: it stood still %u times more since then; its run state now: %s",
+		       s->job.vm_name, s->vm.unlogged, state->name);
+	else
+		tv_log(TV_INFO, "%s: %s (%s)", s->job.vm_name, state->why, state->name);
+	s->vm.unlogged = 0;
+	s->vm.logged_ns = now_ns;
+}
 
 void src_look(struct source *s, int64_t now_ns)
 {
+	if (s->vm.unlogged)
+		src_log_state(s, now_ns);
 	if (!s->vm.stopped || s->vm.looking || s->end.leaving || now_ns - s->vm.looked_ns < LOOK_NS)
 		return;
 	s->vm.looked_ns = now_ns;

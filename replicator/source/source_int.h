@@ -93,6 +93,8 @@ struct src_vm { /* captured.c; end.c, when it is detached */
 	bool stopped; /* not by us: no epoch is begun */
 	bool looking; /* CAP_LOOK is open */
 	int64_t stopped_ns, looked_ns;
+	int64_t logged_ns;  /* that it stands still */
+	unsigned unlogged;  /* of those since */
 	struct tv_err hung; /* "", or that and how long it has not answered */
 	int64_t killed_ns;  /* for that; 0: it was not */
 	bool kill_failed;
@@ -256,6 +258,8 @@ int src_barrier(void *arg, uint64_t epoch);
 /* ---- hung.c: a VM that stands still, and a QEMU that does not answer ---- */
 /* With every tick: a VM that stands still is looked at again and again. */
 void src_look(struct source *s, int64_t now_ns);
+/* The run state is another one, in which the VM stands still. */
+void src_log_state(struct source *s, int64_t now_ns);
 /* With every tick. */
 void src_watch_qemu(struct source *s, int64_t now_ns);
 

@@ -50,6 +50,28 @@ await_field "$AWAIT_S" hostA vm1 "['reason']" ""
 goes_on "after a stop and a cont"
 step "an operator's stop holds, and their cont"
 
+# ---- hundreds of stops ----
+lines() { times_logged hostA 'paused by an operator\|it stood still'; }
+before=$(lines)
+begin=$EPOCHSECONDS
+host_run hostA python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+def prompt():
+    seen = b""
+    while not seen.endswith(b"(qemu) "):
+        seen += s.recv(4096)
+prompt()
+for i in range(300):
+    for word in b"stop\n", b"cont\n":
+        s.sendall(word)
+        prompt()' "$PAIR_DIR/vm1.hmp"
+await "$AWAIT_S" "the log to tell how often" logged hostA "it stood still .* times more since then"
+((lines=$(lines) - before, most=EPOCHSECONDS - begin + 2))
+((lines <= most)) || fail "300 stops made $lines lines in the log, more than one a second ($most)"
+wakes_up "after 300 stops"
+step "300 stops made $lines lines in the log"
+
 # ---- loadvm ----
 hmp "loadvm before"
 grep -q "does not support snapshots" "$PAIR_DIR/hmp" || fail "loadvm was not refused: $(<"$PAIR_DIR/hmp")"
