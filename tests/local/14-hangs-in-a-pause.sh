@@ -66,7 +66,7 @@ kill -9 "${DAEMON_PID[hostA]}"
 wait "${DAEMON_JOB[hostA]}" 2>/dev/null || true
 daemon_start hostA
 wait "$hang" || fail "no pause was met, or the VM does not run after it: $(cat "$PAIR_DIR/hang.ms")"
-logged hostA "its replicator (pid .*) hangs, it does not register" || fail "the new daemon has not seen it"
+await "$AWAIT_S" "the new daemon to see it" logged hostA "its replicator (pid .*) hangs, it does not register"
 await "$AWAIT_S" "a new replicator after that" new_source "$pid"
 tw hostA protect vm1 --to hostB >/dev/null || true
 await_state "$AWAIT_S" hostA vm1 protected
