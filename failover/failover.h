@@ -407,6 +407,8 @@ bool fo_primary_may_capture(const struct fo_primary *p);
 bool fo_primary_last_epoch(const struct fo_primary *p);
 /* Begins a capture; only when it may. Returns the epoch's number. */
 uint64_t fo_primary_capture(struct fo_primary *p);
+/* The owner, whose release() has refused, could release now. */
+void fo_primary_try_release(struct fo_primary *p, int64_t now_ns);
 /* The capture is over; false: nothing was captured (the VM is paused by its operator). */
 void fo_primary_captured(struct fo_primary *p, bool captured);
 /* The end of the next epoch has been given to the connection. */

@@ -174,6 +174,12 @@ void fo_primary_sent(struct fo_primary *p, uint64_t epoch)
 		fo_p_try_release(p, p->last_tick_ns);
 }
 
+void fo_primary_try_release(struct fo_primary *p, int64_t now_ns)
+{
+	if (!p->ended)
+		fo_p_try_release(p, now_ns);
+}
+
 static int on_committed(struct fo_primary *p, int64_t now_ns, uint64_t epoch)
 {
 	if (epoch != p->epoch_committed + 1 || epoch > p->epoch_sent)

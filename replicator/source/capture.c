@@ -255,6 +255,10 @@ static void deliver(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (!atomic_load(&c->pausing) && atomic_exchange(&c->release_waits, false)) {
+		ev = (struct cap_event){.kind = CAP_EV_UNPAUSED};
+		c->conf.event(&ev, c->conf.arg);
+	}
 	while (tv_box_take(&c->events, &ev))
 		c->conf.event(&ev, c->conf.arg);
 }
@@ -292,6 +296,15 @@ void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n)
 	/* Open at once are the steps up to the first copy, one epoch, and the end. */
 	if (tv_box_put(&c->orders, &o))
 		abort();
+}
+
+/* The thread looks at release_waits after it has cleared pausing: one of the two sees the other. */
+bool cap_holds_up(struct cap *c)
+{
+	if (!atomic_load(&c->pausing))
+		return false;
+	atomic_store(&c->release_waits, true);
+	return atomic_load(&c->pausing);
 }
 
 int64_t cap_asked_ns(const struct cap *c)

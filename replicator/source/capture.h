@@ -40,6 +40,7 @@ enum cap_event_kind {
 	CAP_EV_OVERTAKEN,   /* instead of CAPTURED: there is a wish since the order */
 	CAP_EV_STOPPED,	    /* a wish for that was carried out; there may be a newer one */
 	CAP_EV_SUSPENDED,   /* cap_want_suspended was carried out, or not: rc */
+	CAP_EV_UNPAUSED,    /* after cap_holds_up */
 	CAP_EV_VM,
 	CAP_EV_STATE, /* the run state, after an event of QEMU's or CAP_LOOK */
 	CAP_EV_VM_GONE,
@@ -107,6 +108,11 @@ void cap_want_stopped(struct cap *c, bool stopped);
  * as well runs again when both allow it. One at a time: -> CAP_EV_SUSPENDED.
  */
 void cap_want_suspended(struct cap *c, bool suspended);
+/*
+ * Loop. Does QEMU stand in a pause, or is it about to? It reads nothing then, so what is written to it
+ * waits there. CAP_EV_UNPAUSED follows.
+ */
+bool cap_holds_up(struct cap *c);
 /* Loop, while the VM is attached. Since when QEMU owes an answer (0: it does not), and what its
  * process waits for. */
 int64_t cap_asked_ns(const struct cap *c);

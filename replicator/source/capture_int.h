@@ -30,6 +30,8 @@ struct cap {
 	struct event *ev;
 	atomic_uint_fast64_t wish;     /* the loop's; odd: the VM is to be stopped */
 	atomic_uint_fast64_t operator; /* the loop's; odd: an operator wants it suspended */
+	atomic_bool pausing;	       /* the thread's: see cap_holds_up */
+	atomic_bool release_waits;     /* the loop's, for the end of that */
 	/* the thread's: */
 	uint64_t operator_obeyed;
 	uint64_t obeyed; /* the wish that was carried out last */

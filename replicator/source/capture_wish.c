@@ -64,11 +64,17 @@ bool cap_is_overtaken(const struct cap *c, const struct cap_order *o)
 
 void cap_pausing(struct cap *c, bool on)
 {
-	if (on)
+	if (on) {
+		atomic_store(&c->pausing, true);
 		c->conf.page->pauses++;
+	}
 	c->conf.pausing(c->conf.arg, on);
-	if (!on)
+	if (!on) {
 		c->conf.page->pauses++;
+		atomic_store(&c->pausing, false);
+		if (atomic_load(&c->release_waits))
+			tv_box_wake(&c->events);
+	}
 }
 
 int cap_end_pause(struct cap *c, int pause_rc, bool stay)

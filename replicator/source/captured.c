@@ -207,6 +207,9 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		fo_primary_captured(&s->p, false);
 		src_schedule(s);
 		break;
+	case CAP_EV_UNPAUSED:
+		fo_primary_try_release(&s->p, tv_now_ns());
+		break;
 	case CAP_EV_VM:
 		on_vm_event(s, ev->vm_event);
 		break;

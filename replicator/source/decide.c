@@ -17,10 +17,18 @@ static void ask(void *arg, enum fo_question q)
 	fo_ask_start(s->ask, q, &c);
 }
 
+/*
+ * Frames that QEMU's filters hold leave through a socket that QEMU reads, and in a pause it does not. What
+ * is written there then could leave much later: after this host was frozen, say, and the backup has
+ * taken over. So it is not released before the pause is over, and then by the engine anew, with the lease
+ * of that moment; nothing leaves earlier than it did, and QEMU would have sent nothing before.
+ */
 static bool release(void *arg, uint64_t generation, uint64_t epoch, int64_t until_ns)
 {
 	struct source *s = arg;
 
+	if (s->hold.by_qemu && cap_holds_up(s->cap))
+		return false;
 	/* Read here and not at the turn's beginning: we may have been frozen since. */
 	if (tv_now_ns() >= until_ns)
 		return false;

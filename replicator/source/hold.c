@@ -86,6 +86,7 @@ static void hold_ports(struct source *s, const struct cap_event *ev)
 	if (s->hold.stash_n)
 		report_send_fds(s->report, session_message(SESSION_OP_STASH, NULL), s->hold.stash,
 				s->hold.stash_n);
+	s->hold.by_qemu = true;
 	rc = nb_relay_new(s->base, ports, ev->nports, &conf, &s->hold.nb, &e);
 	if (rc)
 		src_end(s, SESSION_FAILED, rc, e.text, SRC_DETACH_RUNNING);

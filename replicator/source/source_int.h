@@ -82,6 +82,7 @@ struct src_part { /* decide.c: a part that failed, until the session ends for it
 
 struct src_hold { /* hold.c; freed by end.c, with the VM */
 	struct nb *nb;
+	bool by_qemu;		 /* and not in the kernel */
 	bool held;		 /* sockets or taps are found; the first copy has begun */
 	struct tv_err not_below; /* why output is not held below QEMU */
 	int stash[2 * HV_MAX_NICS];

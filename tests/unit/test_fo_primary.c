@@ -33,6 +33,33 @@ static void output_follows_commits_and_lease(void **state)
 	assert_int_equal(x.v.released, 4);
 }
 
+/* QEMU stands in a pause: the owner refuses, and says when that is over. */
+static void an_owner_that_cannot_release_now_is_asked_again(void **state)
+{
+	struct primary x;
+
+	(void)state;
+	p_protect(&x, true);
+	p_epoch(&x);
+	x.v.clock = INT64_MAX;
+	assert_int_equal(p_commit(&x, 2), 0);
+	assert_int_equal(x.v.released, 1);
+	x.v.clock = x.now;
+	fo_primary_try_release(&x.p, x.now);
+	assert_int_equal(x.v.released, 2);
+	x.v.released = 0;
+	fo_primary_try_release(&x.p, x.now); /* once */
+	assert_int_equal(x.v.released, 0);
+	/* The lease of that moment counts: the host was frozen in the pause. */
+	p_epoch(&x);
+	x.v.clock = INT64_MAX;
+	assert_int_equal(p_commit(&x, 3), 0);
+	x.now += x.t.lease_ns;
+	x.v.clock = x.now;
+	fo_primary_try_release(&x.p, x.now);
+	assert_int_equal(x.v.released, 0);
+}
+
 static void commits_out_of_order_are_violations(void **state)
 {
 	struct primary x;
@@ -424,6 +451,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(output_follows_commits_and_lease),
+		cmocka_unit_test(an_owner_that_cannot_release_now_is_asked_again),
 		cmocka_unit_test(commits_out_of_order_are_violations),
 		cmocka_unit_test(the_vm_stops_with_its_lease),
 		cmocka_unit_test(forged_echoes_are_no_lease),

@@ -273,6 +273,37 @@ static void test_mirror_does_not_begin(void **state)
 	assert_int_equal(READ_VM(mirrors), 0);
 	assert_true(READ_VM(running));
 }
+/* What is written to a QEMU that stands in a pause waits there: the loop can put it off until then. */
+static void test_output_waits_for_the_end_of_a_pause(void **state)
+{
+	(void)state;
+	assert_false(cap_holds_up(cap));
+	hold(CALL_PAUSE);
+	cap_post(cap, CAP_EPOCH, 1);
+	await_waiting(CALL_PAUSE);
+	assert_true(cap_holds_up(cap));
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(seen[CAP_EV_UNPAUSED], 0);
+	hold(CALL_NONE);
+	await_event(CAP_EV_UNPAUSED, 1);
+	assert_false(cap_holds_up(cap));
+	assert_true(READ_VM(running));
+	await_event(CAP_EV_CAPTURED, 1);
+	capture(2); /* nobody has asked in this one */
+	assert_int_equal(seen[CAP_EV_UNPAUSED], 1);
+	/* Any number of times, at any moment of a pause: each refusal has its event. */
+	for (unsigned i = 3; i < 200; i++) {
+		unsigned before = seen[CAP_EV_UNPAUSED];
+		bool held = false;
+
+		cap_post(cap, CAP_EPOCH, i);
+		while (seen[CAP_EV_CAPTURED] < i && !held)
+			held = cap_holds_up(cap) || event_base_loop(base, EVLOOP_NONBLOCK) < 0;
+		if (held)
+			await_event(CAP_EV_UNPAUSED, before + 1);
+		await_event(CAP_EV_CAPTURED, i);
+	}
+}
 
 int main(void)
 {
@@ -291,6 +322,7 @@ int main(void)
 		TEST(test_mirror_begins_paused),
 		TEST(test_mirror_begins_running),
 		TEST(test_mirror_does_not_begin),
+		TEST(test_output_waits_for_the_end_of_a_pause),
 		TEST(test_monitor_ends),
 		TEST(test_look),
 	};
