@@ -8,14 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static void print_answers(FILE *f)
+static void print_answers(FILE *f, struct hv_qmp *q)
 {
 	static const char *const queries[] = {"query-chardev", "query-fdsets", "query-status"};
 	struct tv_err e = {0};
-	struct hv_qmp *q;
 	json_t *ret;
 
-	MUST(!hv_qmp_open(bed.qmp_path, 0, BED_MS, &q, &e), "%s", e.text);
 	for (int i = 0; i < 4; i++) {
 		char *text;
 
@@ -28,7 +26,6 @@ static void print_answers(FILE *f)
 		free(text);
 		json_decref(ret);
 	}
-	hv_qmp_close(q);
 }
 
 /* The guest's own drivers make QEMU open eventfds: those do not count. */
@@ -56,7 +53,7 @@ static unsigned count_descriptors(void)
 	return n;
 }
 
-/* QEMU closes a connection's descriptor a moment after we did. */
+/* QEMU closes some a moment after it has answered. */
 static unsigned settled_descriptors(void)
 {
 	unsigned n = count_descriptors(), before = n + 1;
@@ -93,13 +90,19 @@ static void must_run_freely(void)
 
 char *bed_traces(void)
 {
+	struct tv_err e = {0};
+	struct hv_qmp *q;
 	char *text;
 	size_t bytes;
 	FILE *f = open_memstream(&text, &bytes);
 
 	MUST(f, "no memory");
-	print_answers(f);
+	/* Counted while connected: QEMU greets one connection when it has closed the one before, and a
+	 * busy machine makes the moment until then a long one. */
+	MUST(!hv_qmp_open(bed.qmp_path, 0, BED_MS, &q, &e), "%s", e.text);
+	print_answers(f, q);
 	fprintf(f, "descriptors %u\n", settled_descriptors());
+	hv_qmp_close(q);
 	must_run_freely();
 	fclose(f);
 	return text;
