@@ -15,8 +15,9 @@
 #   lv_disk HOST NAME          makes its disk, 64 MiB with an ext4 file system: qcow2, $LV_IMAGES/NAME.qcow2
 #   lv_xml NAME [WORD]...      prints a domain; WORDs as in tools/libvirt_xml.py. Kernel and disk are set
 #   lv_qmp_dir HOST NAME       makes the folder of its second monitor; LV_QMP then is a WORD for lv_xml
-#   lv_domain HOST NAME [WORD]...   all of these: defines it, starts it, waits until its Redis answers; GUEST_PID[NAME],
-#                              and GUEST_QMP[NAME] when a word is qmp=PATH. GUEST_EXTRA, GUEST_NO as in guest.sh
+#   lv_define HOST NAME [WORD]...   makes disk and kernel, and defines it. GUEST_EXTRA, GUEST_NO as in guest.sh
+#   lv_domain HOST NAME [WORD]...   defines it, starts it, waits until its Redis answers; GUEST_PID[NAME], and
+#                              GUEST_QMP[NAME] when a word is qmp=PATH
 #
 # Each host has its own /etc/libvirt, /var/lib/libvirt, /run/libvirt, /var/log/libvirt and /var/cache/libvirt: nothing of
 # this machine's libvirt is read or touched. No control groups (theirs are the machine's), no AppArmor profiles (they
@@ -133,15 +134,18 @@ lv_xml() {
 		cmdline="$(guest_append twinvm.disk=/dev/vda ${GUEST_EXTRA:-})" disk="$LV_IMAGES/$1.qcow2" \
 		mac="$(printf '52:54:00:77:00:%02x' "${GUEST_NO:-2}")" "${@:2}"
 }
+lv_define() {
+	_lv_kernel "$1"
+	[[ -e $(host_path "$1" "$LV_IMAGES/$2.qcow2") ]] || lv_disk "$1" "$2"
+	lv_xml "${@:2}" >"$PAIR_DIR/$2.xml"
+	vsh_must "$1" define "$PAIR_DIR/$2.xml"
+}
 lv_domain() {
 	local host=$1 name=$2 word
-	_lv_kernel "$host"
-	[[ -e $(host_path "$host" "$LV_IMAGES/$name.qcow2") ]] || lv_disk "$host" "$name"
 	for word in "${@:3}"; do
 		[[ $word != qmp=* ]] || GUEST_QMP["$name"]=$(host_path "$host" "${word#qmp=}")
 	done
-	lv_xml "${@:2}" >"$PAIR_DIR/$name.xml"
-	vsh_must "$host" define "$PAIR_DIR/$name.xml"
+	lv_define "$@"
 	vsh_must "$host" start "$name"
 	GUEST_PID["$name"]=$(lv_pid "$host" "$name")
 	await 120 "the guest $name to answer" guest_answers
