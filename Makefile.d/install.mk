@@ -14,3 +14,5 @@ install: all ## PREFIX=/usr/local DESTDIR=
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|' docs/twinvmd.service >$(B)/twinvmd.service
 	install -D -m 644 $(B)/twinvmd.service $(DESTDIR)$(UNITDIR)/twinvmd.service
 	install -D -m 644 docs/twinvm.sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/twinvm.conf
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|' docs/libvirt-hook.sh >$(B)/libvirt-hook.sh
+	install -D -m 755 $(B)/libvirt-hook.sh $(DESTDIR)$(SYSCONFDIR)/libvirt/hooks/qemu.d/twinvm

@@ -114,16 +114,21 @@ int vm_start_source(struct vm *vm, struct tv_err *e)
 	TV_CLOSE int report = -1;
 	int rc;
 
+	hv_vm_uuid(vm->saved.qemu.pid, vm->saved.uuid);
 	tv_random_hex(vm->saved.session, 16);
 	vm->now = (struct vm_session){.awaited = vm->now.awaited};
 	/* The session is on disk before anything can be recorded in its name, or protected. */
 	rc = vm_save(vm, e);
 	if (!rc)
+		rc = elsewhere_note(vm, false, e);
+	if (!rc)
 		rc = start_proxy(vm, &report, e);
 	if (!rc)
 		rc = spawn_source(vm, report, e);
-	if (rc)
+	if (rc) {
+		elsewhere_forget(vm->d, vm->id);
 		return rc;
+	}
 	vm->phase = VM_RUNNING;
 	vm->now.stats_ns = tv_now_ns();
 	vm->now.replicator = vm->now.child;
@@ -151,6 +156,22 @@ int spawn_look(struct daemon *d, const struct session_register *as, int fd, pid_
 	tv_copy(j.arbiter, sizeof(j.arbiter), as->arbiter);
 	text = job_to_text(&j);
 	return text ? spawn("look", text, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
+}
+
+int spawn_may_start(struct daemon *d, const struct elsewhere *x, int fd, pid_t *pid,
+		    struct tv_err *e)
+{
+	const int fds[2] = {fd, fd};
+	struct job j = {.conf = d->conf, .generation = x->generation, .had_record = true};
+	TV_FREE char *text = NULL;
+
+	tv_copy(j.vm_id, sizeof(j.vm_id), x->id);
+	tv_copy(j.vm_name, sizeof(j.vm_name), x->name);
+	tv_copy(j.arbiter, sizeof(j.arbiter), x->arbiter);
+	tv_copy(j.session, sizeof(j.session), x->session);
+	tv_copy(j.peer.name, sizeof(j.peer.name), x->host);
+	text = job_to_text(&j);
+	return text ? spawn("may-start", text, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }
 
 int spawn_suspend(struct daemon *d, const struct hv_vm_id *qemu, bool suspend, int fd, pid_t *pid,

@@ -29,15 +29,29 @@ static bool is_kept_wanted(struct daemon *d, const struct kept *k, const char *w
 	       (!what || kept_find(d, what) == k || !strcmp(k->id, what));
 }
 
+/* One of which nothing else is here. */
+static bool is_elsewhere_wanted(struct daemon *d, const struct elsewhere *x, const char *what)
+{
+	struct kept *k;
+
+	TAILQ_FOREACH(k, &d->kept, link)
+		if (!strcmp(k->id, x->id))
+			return false;
+	return !vm_by_id(d, x->id) &&
+	       (!what || !strcmp(x->name, what) || !strcmp(x->id, what) || !strcmp(x->uuid, what));
+}
+
 void command_status(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	const char *what = command_text(msg, "vm", NULL);
 	json_t *list;
+	struct elsewhere *x;
 	struct kept *k;
 	struct vm *vm;
 	bool several;
 
-	if (what && !vm_find(d, what, &several) && !kept_find(d, what)) {
+	if (what && !vm_find(d, what, &several) && !kept_find(d, what) &&
+	    !elsewhere_find(d, what)) {
 		command_vm(d, c, msg);
 		return;
 	}
@@ -49,6 +63,9 @@ void command_status(struct daemon *d, struct ctl *c, json_t *msg)
 	TAILQ_FOREACH(k, &d->kept, link)
 		if (is_kept_wanted(d, k, what))
 			json_array_append_new(list, kept_status(d, k));
+	TAILQ_FOREACH(x, &d->elsewhere, link)
+		if (is_elsewhere_wanted(d, x, what))
+			json_array_append_new(list, elsewhere_status(d, x));
 	ctl_send(c, json_pack("{sb si so}", "done", 1, "rc", 0, "vms", list));
 	ctl_close_when_sent(c);
 }

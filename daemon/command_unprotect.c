@@ -10,7 +10,17 @@ static bool forget_kept(struct daemon *d, struct ctl *c, json_t *msg)
 	const char *what = command_text(msg, "vm", "");
 	bool several, only = json_is_true(json_object_get(msg, "kept"));
 	struct kept *k = kept_find(d, what);
+	struct elsewhere *x = only ? elsewhere_find(d, what) : NULL;
 
+	/* An operator's word: it may be started here. Not while this host is part of a pair. */
+	if (x && !vm_by_id(d, x->id)) {
+		tv_log(TV_WARN, "%s is forgotten by order: it may be started here", x->name);
+		if (k && !strcmp(k->id, x->id))
+			kept_forget(d, k->id);
+		elsewhere_forget(d, x->id);
+		command_end(c, 0, "%s", "");
+		return true;
+	}
 	if (!only && vm_find(d, what, &several))
 		return false;
 	if (k) {

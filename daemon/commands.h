@@ -23,6 +23,7 @@ void command_unprotect(struct daemon *d, struct ctl *c, json_t *msg);
 void command_failover(struct daemon *d, struct ctl *c, json_t *msg);
 void command_suspend(struct daemon *d, struct ctl *c, json_t *msg);
 void command_resume(struct daemon *d, struct ctl *c, json_t *msg);
+void command_may_start(struct daemon *d, struct ctl *c, json_t *msg); /* may_start.c */
 void command_status(struct daemon *d, struct ctl *c, json_t *msg);
 void command_doctor(struct daemon *d, struct ctl *c, json_t *msg);
 

@@ -8,6 +8,7 @@
  *   folders.c        folders and socket, as processes without rights need them
  *   generations.c kept_cost.c kept.c stash.c waiting.c fence_command.c answer.c proxies.c   what a VM's
  *                    entry needs
+ *   elsewhere.c      VMs that another host runs, or may run
  *   asked.c          a suspend or resume that is not answered yet
  *   registry.c       the VMs, in memory and on disk (vm.h)
  *   children.c       starts replicators and helper processes (recover.c)
@@ -78,6 +79,26 @@ struct looking {
 	int fd;
 };
 
+/* A VM that another host runs, or may run: see elsewhere.c. */
+struct elsewhere {
+	TAILQ_ENTRY(elsewhere) link;
+	char id[33], name[128], uuid[37];
+	char host[128], arbiter[256], session[33];
+	bool runs; /* there; false: it may, as that host is, or was, the backup of this one */
+	uint64_t generation;
+	char refused[512]; /* why a start was refused last; not in the file */
+};
+
+/* A start that waits for the arbiter: see may_start.c. */
+struct may_start {
+	TAILQ_ENTRY(may_start) link;
+	struct daemon *d;
+	struct ctl *c; /* NULL: nobody waits any more */
+	char id[33];
+	pid_t pid;
+	int fd; /* for the process's sentence */
+};
+
 /* A suspend or resume that is not answered yet: see asked.c. */
 struct asked {
 	TAILQ_ENTRY(asked) link;
@@ -105,6 +126,8 @@ struct daemon {
 	TAILQ_HEAD(waiting_list, waiting) waiting;
 	TAILQ_HEAD(looking_list, looking) looking;
 	TAILQ_HEAD(asked_list, asked) asked;
+	TAILQ_HEAD(elsewhere_list, elsewhere) elsewhere;
+	TAILQ_HEAD(may_start_list, may_start) may_start;
 	struct event *admit;				/* one of them need not wait any more */
 	LIST_HEAD(unwritten_list, unwritten) unwritten; /* durable.c, with the next one */
 	struct event *write_again;
@@ -206,6 +229,28 @@ bool fence_command_exit(struct daemon *d, pid_t pid, int status);
 /* The VM is forgotten. */
 void fence_command_drop(struct vm *vm);
 
+/* ---- elsewhere.c: VMs that another host runs, or may run ---- */
+/* As libvirt writes it: 36 characters, small letters. */
+bool elsewhere_is_uuid(const char *text);
+void elsewhere_load(struct daemon *d);
+/* All notes of a state_dir; also without a daemon. */
+void elsewhere_each(const char *state_dir, void (*cb)(const struct elsewhere *x, void *arg),
+		    void *arg);
+struct elsewhere *elsewhere_of(struct daemon *d, const char *vm_id); /* NULL: none */
+/* By UUID, name or id; the newest. */
+struct elsewhere *elsewhere_find(struct daemon *d, const char *what);
+/* The VM's other host runs it, or may from now on. e: durable when it returns 0; NULL: it has happened
+ * already, written as soon as that is possible. Nothing is noted of a VM without a UUID. */
+int elsewhere_note(const struct vm *vm, bool runs, struct tv_err *e);
+/* It is this host's alone, or nobody's. */
+void elsewhere_forget(struct daemon *d, const char *vm_id);
+/* Why it may not be started on `self`, when nobody else can be asked. */
+void elsewhere_why(const struct elsewhere *x, const char *self, struct tv_err *e);
+
+/* ---- may_start.c: may a manager start a VM here? (the command: commands.h) ---- */
+/* False: it was not such a process. */
+bool may_start_exit(struct daemon *d, pid_t pid, int status);
+
 /* ---- asked.c: a suspend or resume that is not answered yet ---- */
 /* vm_id: "": of a VM that twinvm does not know. */
 struct asked *asked_add(struct daemon *d, struct ctl *c, const struct hv_vm_id *qemu,
@@ -246,6 +291,9 @@ int spawn_look(struct daemon *d, const struct session_register *as, int fd, pid_
 /* The process that suspends a VM, or lets it run, and writes a sentence to fd. */
 int spawn_suspend(struct daemon *d, const struct hv_vm_id *qemu, bool suspend, int fd, pid_t *pid,
 		  struct tv_err *e) TV_MUST_CHECK;
+/* The process that has it recorded that this host runs the VM alone, and writes why not to fd. */
+int spawn_may_start(struct daemon *d, const struct elsewhere *x, int fd, pid_t *pid,
+		    struct tv_err *e) TV_MUST_CHECK;
 /* After a dead replicator: the record, then the VM is released. Its exit comes to vm_recovered. */
 void vm_start_recovery(struct vm *vm);
 /* Stops the VM for good and takes out of it what twinvm added. Its exit comes to vm_fence_done. */
@@ -330,6 +378,8 @@ extern const struct fields status_vm_fields; /* of struct vm; the others are its
 json_t *vm_status(struct vm *vm);
 /* A VM of which only a stopped QEMU is here. */
 json_t *kept_status(struct daemon *d, const struct kept *k);
+/* A VM of which only is known here that another host runs it, or may. */
+json_t *elsewhere_status(struct daemon *d, const struct elsewhere *x);
 
 /* ---- commands.c ---- */
 /* The first message of a connection was a command. */
@@ -346,12 +396,16 @@ void watchdog_start(struct daemon *d);
 /* The daemon ends in good order: nothing is reset. */
 void watchdog_stop(struct daemon *d);
 
+/* ---- start_hook.c: what libvirt runs before it starts a domain ---- */
+int hook_main(int argc, char **argv);
+
 /* ---- serve.c ---- */
 int daemon_main(const char *config_path);
 /* ---- recover.c: helper processes ---- */
 int recover_main(const char *job_text);
 int fence_main(const char *job_text);
 int settle_main(const char *job_text, bool remove);
+int may_start_main(const char *job_text, int fd);
 /* Writes a sentence to fd when it fails. */
 int suspend_main(const char *job_text, bool suspend, int fd);
 #define SUSPEND_REFUSED 3

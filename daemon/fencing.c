@@ -16,11 +16,13 @@ void fencing_note_stale(struct vm *vm)
 	if (vm->highest <= vm->saved.generation)
 		vm->highest = vm->saved.generation + 1;
 	generation_note_later(vm->d, vm->id, vm->highest, vm->saved.peer.name, "");
+	(void)!elsewhere_note(vm, true, NULL);
 }
 
 void fencing_begin(struct vm *vm)
 {
 	fo_reprotect_stop(&vm->reprotect);
+	(void)!elsewhere_note(vm, true, NULL);
 	vm_save_later(vm);
 	stash_drain(vm);
 	vm_start_fence(vm);

@@ -62,7 +62,7 @@ static void warn_if_closed(const struct config *c, const char *path, const struc
 
 int folders_make(const struct config *c, struct tv_err *e)
 {
-	static const char *const roots[] = {"vms", "kept", "generations"};
+	static const char *const roots[] = {"vms", "kept", "generations", "elsewhere"};
 	char path[256];
 	int rc = make_passable(c->state_dir, e);
 

@@ -47,6 +47,8 @@ static int replicate(int argc, char **argv)
 		close(4); /* the same pipe */
 		return proxy_main(argv[3], 3);
 	}
+	if (argc == 4 && !strcmp(argv[2], "may-start"))
+		return may_start_main(argv[3], 3);
 	if (argc == 4 && !strcmp(argv[2], "look"))
 		return look_main(argv[3], 3);
 	fputs(usage, stderr);
@@ -63,6 +65,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "replicate"))
 		return replicate(argc, argv);
+	if (argc > 1 && !strcmp(argv[1], "hook"))
+		return hook_main(argc - 1, argv + 1);
 	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(usage, stdout);

@@ -19,6 +19,9 @@
  * settle_main, after the end of protection: the record states that no other host may run the VM, or
  * is removed.
  *
+ * may_start_main, when libvirt is to start a VM that another host may have: the record states that this
+ * host runs it alone, or why it does not.
+ *
  * suspend_main, for an operator: stops a VM that nobody is attached to, or lets it run.
  *
  * proxy_main, while a VM is protected whose tools need its only monitor: lives as long as that.
@@ -272,6 +275,50 @@ int settle_main(const char *job_text, bool remove)
 		return 0; /* another host's by now, or gone */
 	if (rc)
 		tv_log(TV_WARN, "%s", e.text);
+	return rc ? 1 : 0;
+}
+
+/* The arbiter's words for people; where the record names another host, it is read to say which. */
+static void why_not(const struct job *j, struct fo_arbiter *a, const struct fo_claim *c, int rc,
+		    struct tv_err *e)
+{
+	struct fo_record rec = {0};
+	struct tv_err was = *e;
+
+	if (rc == TV_E_LOST && !fo_claim(a, FO_ASK_LOOK, c, &rec, NULL))
+		tv_fail(e, rc,
+			"%s runs on %s (generation %llu, by the arbiter's record); 'twinvm failover "
+			"%s' there brings it home",
+			j->vm_name, rec.primary, (unsigned long long)rec.generation, j->vm_name);
+	else
+		tv_fail(e, rc,
+			"%s was protected by %s, and it cannot be asked whether it runs there: "
+			"%.300s",
+			j->vm_name, j->peer.name, was.text);
+}
+
+/* No other host can promote it when this returns 0. */
+int may_start_main(const char *job_text, int fd)
+{
+	struct fo_arbiter *a = NULL;
+	struct fo_record rec = {0};
+	struct tv_err e = {0};
+	struct fo_claim c = {0};
+	struct job j;
+	int rc = job_from_text(job_text, &j, &e);
+
+	tv_log_init("may-start");
+	if (!rc)
+		rc = open_arbiter(&j, &a, &e);
+	if (!rc) {
+		job_claim(&j, &c);
+		rc = fo_claim(a, FO_ASK_ALONE, &c, &rec, &e);
+	}
+	if (rc)
+		why_not(&j, a, &c, rc, &e);
+	fo_arbiter_close(a);
+	if (rc)
+		(void)!tv_write_all(fd, e.text, strlen(e.text));
 	return rc ? 1 : 0;
 }
 

@@ -162,6 +162,9 @@ static void admit(struct daemon *d, struct ctl *c, const struct session_register
 	learn(vm, as);
 	vm->saved.slot = go.slot;
 	vm->highest = generation_seen(d, as->vm_id);
+	if (elsewhere_is_uuid(as->uuid))
+		tv_copy(vm->saved.uuid, sizeof(vm->saved.uuid), as->uuid);
+	(void)!elsewhere_note(vm, true, NULL);
 	snprintf(vm->saved.dir, sizeof(vm->saved.dir), "%s/%s", d->conf.run_dir, names.id);
 	if (vm_save(vm, &e)) {
 		refuse(c, e.text);

@@ -42,6 +42,7 @@ static const struct field list[] = {
 	OPTIONAL("epoch_ms", saved.epoch_ms, INT),
 	OPTIONAL("wanted", reprotect.on, BOOL),
 	OPTIONAL("was_protected", saved.was_protected, BOOL),
+	OPTIONAL("uuid", saved.uuid, TEXT),
 	OPTIONAL("suspended", saved.suspended, BOOL),
 	OPTIONAL("leaving", saved.leaving, BOOL),
 	OPTIONAL("reason", saved.reason, TEXT),

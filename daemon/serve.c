@@ -212,6 +212,8 @@ int daemon_main(const char *config_path)
 	TAILQ_INIT(&d->waiting);
 	TAILQ_INIT(&d->looking);
 	TAILQ_INIT(&d->asked);
+	TAILQ_INIT(&d->elsewhere);
+	TAILQ_INIT(&d->may_start);
 	TAILQ_INIT(&d->callers);
 	if (set_up(d, config_path, &e)) {
 		fprintf(stderr, "twinvmd: %s\n", e.text);
@@ -231,6 +233,7 @@ int daemon_main(const char *config_path)
 	registry_load(d);
 	kept_load(d);
 	proxies_load(d);
+	elsewhere_load(d);
 	supervise_loaded(d);
 	watchdog_start(d);
 	hung_start(d);

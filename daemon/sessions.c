@@ -97,6 +97,7 @@ static bool is_refusal(int rc)
 static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 {
 	vm->phase = VM_IDLE;
+	elsewhere_forget(vm->d, vm->id);
 	if (vm->refused_rc) {
 		rc = vm->refused_rc;
 		text = vm->refused.text;
@@ -214,6 +215,7 @@ static void becomes_primary(struct vm *vm)
 	vm->role = SESSION_PRIMARY;
 	vm->phase = VM_IDLE;
 	s->was_protected = true;
+	elsewhere_forget(vm->d, vm->id);
 	s->suspended = end->suspended;
 	s->generation = promoted_generation(vm);
 	if (vm->highest < s->generation)
@@ -273,6 +275,9 @@ static void forget_source(struct vm *vm, const struct session_rule *r)
 	 * record then. To no record at all it would ask for ever. */
 	if (r->forget_record)
 		vm_settle_at_arbiter(vm, vm->now.end.parted);
+	/* One that may still ask is told so by the record: then a start here asks it first. */
+	if (r->forget_record && (vm->now.end.parted || !vm_has_arbiter(vm)))
+		elsewhere_forget(vm->d, vm->id);
 	vm_drop(vm);
 }
 
@@ -286,6 +291,8 @@ static void forget_sink(struct vm *vm, const struct session_rule *r)
 		       r->reap ? "died" : "left it");
 		hv_standby_reap(qemu->pid, qemu->start_ticks, vm->saved.dir);
 	}
+	if (vm->now.done && vm->now.end.over)
+		elsewhere_forget(vm->d, vm->id);
 	vm_answer(vm, r->rc, "the standby has ended");
 	vm_drop(vm);
 }

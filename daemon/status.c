@@ -93,6 +93,18 @@ static void add_suspended(const struct vm *vm, struct session_stats *s)
 		add_warning(s->reason, sizeof(s->reason), vm->saved.reason);
 }
 
+/* A start of it here was refused, as another host has it. */
+static void add_refused(struct vm *vm)
+{
+	const struct elsewhere *x = vm->role == SESSION_BACKUP ? elsewhere_of(vm->d, vm->id) : NULL;
+	struct tv_err e;
+
+	if (!x || !x->refused[0])
+		return;
+	tv_fail(&e, 0, "a start here was refused: %s", x->refused);
+	add_warning(vm->warning.text, sizeof(vm->warning.text), e.text);
+}
+
 json_t *vm_status(struct vm *vm)
 {
 	/* The last session's counters stay; its state only while it lives. */
@@ -112,6 +124,7 @@ json_t *vm_status(struct vm *vm)
 	if (vm->role == SESSION_PRIMARY && (vm->phase != VM_RUNNING || !s.qemu[0]))
 		add_suspended(vm, &s);
 	durable_warning(vm->d, vm->warning.text, sizeof(vm->warning.text));
+	add_refused(vm);
 	if (vm->phase == VM_RUNNING)
 		add_warning(vm->warning.text, sizeof(vm->warning.text), s.warning);
 	return show(vm, &s, kept_json(vm->d, vm->id));
@@ -128,4 +141,20 @@ json_t *kept_status(struct daemon *d, const struct kept *k)
 	durable_warning(d, vm.warning.text, sizeof(vm.warning.text));
 	set_state(&s, "stopped", k->why);
 	return show(&vm, &s, kept_json(d, k->id));
+}
+
+json_t *elsewhere_status(struct daemon *d, const struct elsewhere *x)
+{
+	struct vm vm = {.role = SESSION_PRIMARY, .saved = {.generation = x->generation}};
+	struct session_stats s = {0};
+	struct tv_err e;
+
+	tv_copy(vm.id, sizeof(vm.id), x->id);
+	tv_copy(vm.name, sizeof(vm.name), x->name);
+	tv_copy(vm.saved.peer.name, sizeof(vm.saved.peer.name), x->host);
+	tv_copy(vm.saved.arbiter, sizeof(vm.saved.arbiter), x->arbiter);
+	durable_warning(d, vm.warning.text, sizeof(vm.warning.text));
+	elsewhere_why(x, d->conf.host, &e);
+	set_state(&s, "stopped", x->refused[0] ? x->refused : e.text);
+	return show(&vm, &s, kept_json(d, x->id));
 }

@@ -57,7 +57,7 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 	struct vm *vm;
 
 	if (fence_command_exit(d, pid, status) || looking_exit(d, pid, status) ||
-	    suspend_exit(d, pid, status))
+	    suspend_exit(d, pid, status) || may_start_exit(d, pid, status))
 		return;
 	door_child_exit(d, pid);
 	TAILQ_FOREACH(vm, &d->vms, link)

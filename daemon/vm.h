@@ -33,6 +33,7 @@ struct vm_saved {
 	uint64_t generation;
 	struct fo_candidate last; /* the host that reprotect.last names */
 	bool was_protected;	  /* ever since protect was given */
+	char uuid[37];		  /* as QEMU's -uuid has it; "": none */
 	bool suspended;		  /* an operator has suspended it, as far as this daemon knows */
 	bool leaving;	  /* unprotect was given: forgotten as soon as nothing is attached */
 	char reason[512]; /* why it is not protected */

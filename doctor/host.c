@@ -88,9 +88,27 @@ static void check_bridge(const struct config *c, json_t *checks)
 		doctor_add(checks, "bridge", DOCTOR_OK, "%s is there", c->bridge);
 }
 
+#define LIBVIRT_HOOK "/etc/libvirt/hooks/qemu.d/twinvm"
+
+/* Without it libvirt starts, after a boot, what another host runs by then. */
+static void check_libvirt(json_t *checks)
+{
+	if (access("/etc/libvirt/qemu.conf", F_OK))
+		return;
+	if (access(LIBVIRT_HOOK, X_OK))
+		doctor_add(
+			checks, "libvirt", DOCTOR_PROBLEM,
+			"its hook %s is missing: libvirt would start a VM here that another host "
+			"runs; 'make install' puts it there, then restart libvirtd",
+			LIBVIRT_HOOK);
+	else
+		doctor_add(checks, "libvirt", DOCTOR_OK, "its hook asks twinvmd before each start");
+}
+
 void doctor_check_host(const struct config *c, json_t *checks)
 {
 	check_kernel(checks);
 	check_output(checks);
 	check_bridge(c, checks);
+	check_libvirt(checks);
 }

@@ -53,6 +53,8 @@ struct hv_vm_id {
  */
 int hv_find(const char *what, const char *users, bool (*skip)(pid_t pid, void *arg), void *arg,
 	    struct hv_vm_id *out, struct tv_err *e) TV_MUST_CHECK;
+/* The UUID that a QEMU was started with (-uuid), in small letters; "": none. */
+void hv_vm_uuid(pid_t pid, char out[37]);
 /* All QEMU processes of this host, at most max; returns how many there are in *n. */
 int hv_list(struct hv_vm_id *out, unsigned max, unsigned *n) TV_MUST_CHECK;
 

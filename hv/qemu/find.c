@@ -11,6 +11,7 @@
 #include "hv/qemu/proc.h"
 #include "hv/qemu/readconfig.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -342,4 +343,16 @@ int hv_find(const char *what, const char *users, bool (*skip)(pid_t pid, void *a
 int hv_list(struct hv_vm_id *out, unsigned max, unsigned *n)
 {
 	return hv_list_at("/proc", out, max, n);
+}
+
+void hv_vm_uuid(pid_t pid, char out[37])
+{
+	TV_FREE char **argv = hv_proc_args("/proc", pid);
+
+	*out = '\0';
+	for (unsigned i = 1; argv && argv[i] && argv[i + 1]; i++)
+		if (hv_arg_is(argv[i], "uuid"))
+			snprintf(out, 37, "%.36s", argv[++i]);
+	for (char *p = out; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
 }

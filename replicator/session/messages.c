@@ -56,6 +56,7 @@ static const struct field register_list[] = {
 	R(peer, TEXT, "", "backup: the primary's host"),
 	R(arbiter, TEXT, "", "backup: URL of the arbiter"),
 	R(mode, TEXT, "", "backup: what begins an epoch"),
+	NEW(struct session_register, uuid, TEXT, "backup: the VM's, as its QEMU has it"),
 	R(peer_port, PORT, "", "backup: port of the primary's twinvmd"),
 	R(epoch_ms, INT, "ms", "backup: the primary's --epoch"),
 };
@@ -111,6 +112,7 @@ static const struct field end_list[] = {
 	E(rc, INT, "", "0, or what failed"),
 	E(text, TEXT, "", "why, for people; may be empty"),
 	E(generation, U64, "", "of the VM; higher than before when it changed hosts"),
+	NEW(struct session_end, over, BOOL, "backup: the primary ended protection for good"),
 	NEW(struct session_end, suspended, BOOL,
 	    "promoted: an operator had suspended it, it stands still"),
 	E(parted, BOOL, "", "primary: the backup does not ask for the VM any more"),

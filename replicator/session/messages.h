@@ -24,6 +24,7 @@ struct session_register {
 	char session[33];
 	/* the backup's only, "" and 0 otherwise: */
 	char name[128], peer[64], arbiter[256], mode[16];
+	char uuid[37];
 	uint16_t peer_port;
 	int epoch_ms;
 };
@@ -66,6 +67,7 @@ struct session_end {
 	int rc;
 	char text[640];
 	uint64_t generation; /* of the VM: a promotion, or taking it back, makes it higher */
+	bool over;	     /* backup: the primary ended protection for good */
 	bool suspended;	     /* promoted: as an operator had suspended it, it stands still */
 	bool parted; /* primary: the backup has closed its side, or has nothing to run: it does not
 			ask for the VM */

@@ -84,6 +84,41 @@ uint64_t promotion_noted(const char *dir)
 	return get(dir, "promoted", text) ? strtoull(text, NULL, 10) : 0;
 }
 
+static void start_path(const char *run_dir, const char *uuid, char out[300])
+{
+	snprintf(out, 300, "%.200s/start-%.36s", run_dir, uuid);
+}
+
+int start_note(const char *run_dir, const char *uuid)
+{
+	char path[300], text[NOTE_BYTES];
+
+	start_path(run_dir, uuid, path);
+	snprintf(text, sizeof(text), "%d %" PRIu64 "\n", (int)getpid(),
+		 tv_pid_start_ticks(getpid()));
+	return put(path, "note", text);
+}
+
+void start_note_end(const char *run_dir, const char *uuid)
+{
+	char dir[300], path[300];
+
+	start_path(run_dir, uuid, dir);
+	path_of(dir, "note", path);
+	unlink(path);
+}
+
+bool start_noted(const char *run_dir, const char *uuid)
+{
+	char path[300], text[NOTE_BYTES];
+	uint64_t start_ticks;
+	int pid;
+
+	start_path(run_dir, uuid, path);
+	return get(path, "note", text) && sscanf(text, "%d %" SCNu64, &pid, &start_ticks) == 2 &&
+	       pid > 0 && tv_pid_start_ticks(pid) == start_ticks;
+}
+
 void notes_forget(const char *dir)
 {
 	char path[300];

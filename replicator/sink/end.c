@@ -28,6 +28,7 @@ static void report_done(struct sink *s)
 	struct session_end end = {.outcome = s->outcome,
 				  .rc = s->exit_rc,
 				  .generation = s->job.generation,
+				  .over = s->forget_disks,
 				  .suspended = s->outcome == SESSION_PROMOTED && s->suspended};
 
 	tv_copy(end.text, sizeof(end.text), s->why.text);

@@ -2,6 +2,7 @@
 /* The sink: what it reports to its daemon while it runs. */
 #include "replicator/sink/sink_int.h"
 
+#include <string.h>
 #include <unistd.h>
 
 static const char *public_state(const struct sink *s)
@@ -40,6 +41,22 @@ void sink_send_stats(struct sink *s)
 	report_send(s->report, session_message(SESSION_OP_STATS, &st));
 }
 
+/* The VM's, from the command line that its primary describes; a claim as all of that. */
+static void take_uuid(const char *description, char out[37])
+{
+	json_t *desc = json_loads(description ? description : "", 0, NULL), *word;
+	const char *before = "", *text;
+	size_t i;
+
+	json_array_foreach(json_object_get(desc, "argv"), i, word) {
+		text = json_string_value(word);
+		if (text && !strcmp(before, "-uuid") && strlen(text) == 36)
+			tv_copy(out, 37, text);
+		before = text ? text : "";
+	}
+	json_decref(desc);
+}
+
 void sink_introduce(struct report *r, void *arg)
 {
 	struct sink *s = arg;
@@ -56,6 +73,7 @@ void sink_introduce(struct report *r, void *arg)
 	tv_copy(reg.name, sizeof(reg.name), s->job.vm_name);
 	tv_copy(reg.peer, sizeof(reg.peer), s->job.peer.name);
 	tv_copy(reg.arbiter, sizeof(reg.arbiter), s->job.arbiter);
+	take_uuid(s->description, reg.uuid);
 	tv_copy(reg.mode, sizeof(reg.mode), s->job.mode);
 	report_send(r, session_message(SESSION_OP_REGISTER, &reg));
 	sink_send_stats(s);

@@ -41,7 +41,7 @@ static void on_admit(evutil_socket_t fd, short what, void *arg)
 
 KIT int kit_set_up(void **state)
 {
-	static const char *const folders[] = {"vms", "kept", "generations", "run"};
+	static const char *const folders[] = {"vms", "kept", "generations", "elsewhere", "run"};
 	char path[300];
 
 	(void)state;
@@ -57,6 +57,8 @@ KIT int kit_set_up(void **state)
 	TAILQ_INIT(&d.waiting);
 	TAILQ_INIT(&d.looking);
 	TAILQ_INIT(&d.asked);
+	TAILQ_INIT(&d.elsewhere);
+	TAILQ_INIT(&d.may_start);
 	TAILQ_INIT(&d.callers);
 	if (!mkdtemp(d.conf.state_dir))
 		return -1;

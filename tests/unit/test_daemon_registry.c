@@ -16,6 +16,8 @@ static struct vm *start_anew(void)
 {
 	TAILQ_INIT(&d.vms);
 	TAILQ_INIT(&d.asked);
+	TAILQ_INIT(&d.elsewhere);
+	TAILQ_INIT(&d.may_start);
 	registry_load(&d);
 	return vm_by_id(&d, ID);
 }
