@@ -164,10 +164,10 @@ int hook_main(int argc, char **argv)
 	xml = read_input();
 	if (!xml || !uuid_of(xml, uuid))
 		return 0;
-	rc = config_load(path, &c, &e);
-	if (rc == -ENOENT) /* installed, and not used */
+	if (access(path, F_OK)) /* installed, and not used */
 		return 0;
-	if (!c.state_dir[0] || !c.run_dir[0]) {
+	rc = config_load(path, &c, &e);
+	if (rc && (!c.state_dir[0] || !c.run_dir[0])) {
 		fprintf(stderr, "twinvm: %s\n", e.text);
 		return 0;
 	}
