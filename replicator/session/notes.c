@@ -93,6 +93,8 @@ int start_note(const char *run_dir, const char *uuid)
 {
 	char path[300], text[NOTE_BYTES];
 
+	if (strlen(uuid) != 36 || strspn(uuid, "0123456789abcdef-") != 36)
+		return -EINVAL;
 	start_path(run_dir, uuid, path);
 	snprintf(text, sizeof(text), "%d %" PRIu64 "\n", (int)getpid(),
 		 tv_pid_start_ticks(getpid()));

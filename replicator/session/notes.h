@@ -31,7 +31,7 @@ uint64_t promotion_noted(const char *dir); /* 0: there is none */
 /*
  * This host's libvirt is about to start a domain with that UUID for twinvm: a standby. Its hook lets this
  * start pass, and no other (daemon/start_hook.c): while this process lives, and until start_note_end.
- * -errno: the note cannot be written.
+ * -EINVAL: it is no UUID; -errno: the note cannot be written.
  */
 int start_note(const char *run_dir, const char *uuid) TV_MUST_CHECK;
 void start_note_end(const char *run_dir, const char *uuid);
