@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * VMs that another host runs, or may run: what is on disk of them, who may be started here, and what
+ * libvirt's hook says where no daemon answers. The process that asks the arbiter is this test, started
+ * again, which exits with TEST_EXIT.
+ */
+#include "daemon_session_kit.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+#define UUID "11111111-2222-3333-4444-55555555abcd"
+#define OTHER_UUID "11111111-2222-3333-4444-55555555abce"
+
+static struct vm *with_uuid(enum session_role role)
+{
+	struct vm *vm = kit_vm(role);
+
+	strcpy(vm->saved.uuid, UUID);
+	strcpy(vm->saved.arbiter, "none");
+	vm->saved.generation = 3;
+	return vm;
+}
+
+static void ask(struct end *e, const char *uuid)
+{
+	kit_connect(e);
+	ctl_send(e->there, json_pack("{ss ss}", "op", "may-start", "uuid", uuid));
+	kit_settle();
+}
+
+static void answered(struct end *e, int rc, const char *words)
+{
+	const char *error;
+
+	kit_settle();
+	assert_true(json_is_true(json_object_get(kit_last(e), "done")));
+	assert_int_equal(json_integer_value(json_object_get(kit_last(e), "rc")), rc);
+	error = json_string_value(json_object_get(kit_last(e), "error"));
+	if (!strstr(error, words))
+		fail_msg("'%s' does not contain '%s'", error, words);
+	kit_hang_up(e);
+	kit_settle();
+}
+
+/* The daemon ends, and another one begins. */
+static void next_daemon(void)
+{
+	struct elsewhere *x;
+
+	while ((x = TAILQ_FIRST(&d.elsewhere))) {
+		TAILQ_REMOVE(&d.elsewhere, x, link);
+		free(x);
+	}
+	elsewhere_load(&d);
+}
+
+static int forget_all(void **state)
+{
+	while (TAILQ_FIRST(&d.elsewhere))
+		elsewhere_forget(&d, TAILQ_FIRST(&d.elsewhere)->id);
+	return kit_tear_down(state);
+}
+
+static void uuids(void **state)
+{
+	(void)state;
+	assert_true(elsewhere_is_uuid(UUID));
+	assert_false(elsewhere_is_uuid(""));
+	assert_false(elsewhere_is_uuid(UUID "0"));
+	assert_false(elsewhere_is_uuid("../../../etc/passwd"));
+	assert_false(elsewhere_is_uuid("11111111-2222-3333-4444-55555555ABCD"));
+	assert_false(elsewhere_is_uuid("11111111-2222-3333-4444_55555555abcd"));
+}
+
+static void unknown_vms_may_start(void **state)
+{
+	struct end e;
+
+	(void)state;
+	ask(&e, UUID);
+	answered(&e, 0, "");
+	ask(&e, "vm1");
+	answered(&e, -EINVAL, "no UUID");
+	vm_drop(with_uuid(SESSION_BACKUP));
+	kit_vm(SESSION_BACKUP); /* one of that name, and without a UUID */
+	assert_int_equal(elsewhere_note(vm_by_id(&d, ID), true, NULL), 0);
+	ask(&e, UUID);
+	answered(&e, 0, "");
+}
+
+static void not_beside_the_one_that_is_known(void **state)
+{
+	struct end e;
+	struct vm *vm;
+
+	(void)state;
+	vm = with_uuid(SESSION_BACKUP);
+	ask(&e, UUID);
+	answered(&e, TV_E_REFUSED, "vm1 runs on hostA (generation 3)");
+	vm->role = SESSION_PRIMARY;
+	ask(&e, UUID);
+	answered(&e, TV_E_REFUSED, "runs on hostB already");
+	vm->saved.qemu.pid = 0;
+	vm->phase = VM_RUNNING;
+	ask(&e, UUID);
+	answered(&e, TV_E_REFUSED, "has just ended");
+	vm->phase = VM_IDLE;
+	ask(&e, UUID);
+	answered(&e, 0, "");
+	ask(&e, OTHER_UUID);
+	answered(&e, 0, "");
+}
+
+/* The host was off: only the note is left. */
+static void without_an_arbiter_nobody_knows(void **state)
+{
+	struct tv_err e = {0};
+	struct end end;
+	struct vm *vm;
+	json_t *o;
+
+	(void)state;
+	vm = with_uuid(SESSION_PRIMARY);
+	assert_int_equal(elsewhere_note(vm, false, &e), 0);
+	vm_drop(vm);
+	next_daemon();
+	ask(&end, UUID);
+	answered(&end, TV_E_REFUSED, "nobody can say whether it runs there");
+	o = elsewhere_status(&d, TAILQ_FIRST(&d.elsewhere));
+	assert_string_equal(json_string_value(json_object_get(o, "state")), "stopped");
+	assert_non_null(strstr(json_string_value(json_object_get(o, "reason")), "hostA"));
+	json_decref(o);
+	kit_connect(&end);
+	ctl_send(end.there, json_pack("{ss ss sb}", "op", "unprotect", "vm", "vm1", "kept", 1));
+	answered(&end, 0, "");
+	ask(&end, UUID);
+	answered(&end, 0, "");
+	next_daemon();
+	assert_null(TAILQ_FIRST(&d.elsewhere));
+}
+
+static void the_arbiter_is_asked(void **state)
+{
+	struct end e;
+	struct vm *vm;
+	pid_t pid;
+	int status;
+
+	(void)state;
+	vm = with_uuid(SESSION_PRIMARY);
+	strcpy(vm->saved.arbiter, "file:///srv/arbiter");
+	assert_int_equal(elsewhere_note(vm, false, NULL), 0);
+	vm_drop(vm);
+	for (int code = 1; code >= 0; code--) {
+		setenv("TEST_EXIT", code ? "1" : "0", 1);
+		ask(&e, UUID);
+		assert_int_equal(json_array_size(e.got), 0);
+		pid = TAILQ_FIRST(&d.may_start)->pid;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		supervise_child_exit(&d, pid, status);
+		answered(&e, code ? TV_E_REFUSED : 0, code ? "exit 1" : "");
+		next_daemon();
+		assert_int_equal(TAILQ_FIRST(&d.elsewhere) != NULL, code);
+	}
+}
+
+/* From before a host can get it until it is this one's alone. */
+static void notes_follow_the_sessions(void **state)
+{
+	struct session_register r = offer(3, "s1");
+	struct session_end end = {.outcome = SESSION_DISCARDED, .over = true};
+	struct end e;
+	struct vm *vm;
+
+	(void)state;
+	strcpy(r.uuid, UUID);
+	kit_connect(&e);
+	send_register(&e, &r);
+	next_daemon();
+	assert_true(elsewhere_find(&d, UUID) && elsewhere_find(&d, UUID)->runs);
+	ctl_send(e.there, session_message(SESSION_OP_DONE, &end));
+	kit_settle();
+	kit_hang_up(&e);
+	kit_settle();
+	assert_null(elsewhere_find(&d, UUID)); /* protection has ended for good */
+	kit_connect(&e);
+	send_register(&e, &r);
+	send_end(&e, SESSION_DISCARDED, 0, "");
+	kit_hang_up(&e);
+	assert_non_null(elsewhere_find(&d, UUID)); /* its primary runs on, alone */
+	elsewhere_forget(&d, ID);
+	vm = with_uuid(SESSION_PRIMARY);
+	fencing_note_stale(vm);
+	assert_true(elsewhere_find(&d, UUID)->runs && elsewhere_find(&d, UUID)->generation == 4);
+}
+
+/* ---- the hook ---- */
+/* Its exit status; what it says goes to said. */
+static int hook(const char *uuid, const char *operation, char *said, size_t room)
+{
+	char *argv[] = {"hook",	 "--config", d.conf.path, "vm1", (char *)operation,
+			"begin", "-",	     NULL};
+	int in[2], err[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe(in) | pipe(err), 0);
+	pid = fork();
+	if (!pid) {
+		dup2(in[0], STDIN_FILENO);
+		dup2(err[1], STDERR_FILENO);
+		close(in[1]);
+		_exit(hook_main(7, argv));
+	}
+	close(in[0]);
+	close(err[1]);
+	dprintf(in[1], "<domain type='qemu'>\n<name>vm1</name>\n<uuid>%s</uuid></domain>", uuid);
+	close(in[1]);
+	n = read(err[0], said, room - 1);
+	said[n > 0 ? n : 0] = '\0';
+	close(err[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void the_hook_without_a_daemon(void **state)
+{
+	char said[1000], text[2000];
+	struct vm *vm;
+
+	(void)state;
+	assert_int_equal(hook(UUID, "prepare", said, sizeof(said)), 0); /* not configured */
+	snprintf(text, sizeof(text),
+		 "host = hostB\nca = a\ncert = b\nkey = /dev/null\nstate_dir = %s\nrun_dir = %s\n"
+		 "socket = %s/none.sock\n",
+		 d.conf.state_dir, d.conf.run_dir, d.conf.run_dir);
+	assert_int_equal(tv_write_file(d.conf.path, text, strlen(text)), 0);
+	assert_int_equal(hook(UUID, "prepare", said, sizeof(said)), 0);
+	vm = with_uuid(SESSION_PRIMARY);
+	assert_int_equal(elsewhere_note(vm, true, NULL), 0);
+	assert_int_equal(hook(UUID, "prepare", said, sizeof(said)), 1);
+	assert_non_null(strstr(said, "twinvm: twinvmd does not answer: vm1 runs on hostA"));
+	assert_int_equal(hook(OTHER_UUID, "prepare", said, sizeof(said)), 0);
+	assert_int_equal(hook("", "prepare", said, sizeof(said)), 0);
+	assert_int_equal(hook(UUID, "release", said, sizeof(said)), 0);
+	/* The standby that twinvm starts. */
+	assert_int_equal(start_note(d.conf.run_dir, "../../../../../../../tmp/somewhere/x"),
+			 -EINVAL);
+	assert_int_equal(start_note(d.conf.run_dir, UUID), 0);
+	assert_int_equal(hook(UUID, "prepare", said, sizeof(said)), 0);
+	start_note_end(d.conf.run_dir, UUID);
+	assert_int_equal(hook(UUID, "prepare", said, sizeof(said)), 1);
+}
+
+static int replicate(void)
+{
+	const char *code = getenv("TEST_EXIT");
+
+	dprintf(3, "exit %s", code ? code : "");
+	return code ? atoi(code) : 0;
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, kit_set_up, forget_all)
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		T(uuids),
+		T(unknown_vms_may_start),
+		T(not_beside_the_one_that_is_known),
+		T(without_an_arbiter_nobody_knows),
+		T(the_arbiter_is_asked),
+		T(notes_follow_the_sessions),
+		T(the_hook_without_a_daemon),
+	};
+
+	if (argc > 1 && !strcmp(argv[1], "replicate"))
+		return replicate();
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests_name("daemon_elsewhere", tests, NULL, NULL);
+}
