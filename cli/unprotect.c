@@ -44,7 +44,8 @@ const struct subcommand cmd_unprotect = {
 	"Removes what twinvm added to the VM; the VM is not restarted.\n\n"
 	"  VM      its name, id (from twinvm status), pid, or QMP socket\n"
 	"  --kept  only forget a QEMU process of this host that was stopped because another host runs\n"
-	"          the VM: the process stays, the names of its files and taps may be used again\n"
+	"          the VM: the process stays, the names of its files and taps may be used again; and\n"
+	"          that another host may run it: libvirt may start it here again\n"
 	"  --json  one JSON object on stdout\n",
 	run,
 };

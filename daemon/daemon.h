@@ -242,7 +242,7 @@ struct elsewhere *elsewhere_find(struct daemon *d, const char *what);
 /* The VM's other host runs it, or may from now on. e: durable when it returns 0; NULL: it has happened
  * already, written as soon as that is possible. Nothing is noted of a VM without a UUID. */
 int elsewhere_note(const struct vm *vm, bool runs, struct tv_err *e);
-/* It is this host's alone, or nobody's. */
+/* No other host can have it any more. */
 void elsewhere_forget(struct daemon *d, const char *vm_id);
 /* Why it may not be started on `self`, when nobody else can be asked. */
 void elsewhere_why(const struct elsewhere *x, const char *self, struct tv_err *e);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * May a manager of this host start a VM? libvirt's hook asks (start_hook.c), with the UUID of the
- * domain, before every start: a person's, an autostart after a boot, a restore, a migration that comes
+ * domain, before every start: an operator's, an autostart after a boot, a restore, a migration that comes
  * in. A VM that twinvm does not know may. One that another host runs, or may run, may not:
  *
  *   it runs here, under twinvm    no

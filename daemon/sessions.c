@@ -275,7 +275,7 @@ static void forget_source(struct vm *vm, const struct session_rule *r)
 	 * record then. To no record at all it would ask for ever. */
 	if (r->forget_record)
 		vm_settle_at_arbiter(vm, vm->now.end.parted);
-	/* One that may still ask is told so by the record: then a start here asks it first. */
+	/* The record has the answer for a backup that may still ask: a start here asks it first. */
 	if (r->forget_record && (vm->now.end.parted || !vm_has_arbiter(vm)))
 		elsewhere_forget(vm->d, vm->id);
 	vm_drop(vm);

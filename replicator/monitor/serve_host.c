@@ -234,7 +234,7 @@ static int start(struct mon_state *s, struct mon_request *q, char **words,
 	memcpy(what.images, b->images, sizeof(what.images));
 	uuid_of(what.domain, uuid);
 	if (uuid[0] && start_note(s->conf.run_dir, uuid))
-		tv_log(TV_WARN, "libvirt's hook cannot be told of this start");
+		tv_log(TV_WARN, "the note for libvirt's hook cannot be written");
 	rc = hv_host_ops.start(s->host, &what, qemu, e);
 	if (uuid[0])
 		start_note_end(s->conf.run_dir, uuid);

@@ -196,8 +196,8 @@ static void notes_follow_the_sessions(void **state)
 }
 
 /* ---- the hook ---- */
-/* Its exit status; what it says goes to said. */
-static int hook(const char *uuid, const char *operation, char *said, size_t room)
+/* Its exit status; what it says goes to words. */
+static int hook(const char *uuid, const char *operation, char *words, size_t room)
 {
 	char *argv[] = {"hook",	 "--config", d.conf.path, "vm1", (char *)operation,
 			"begin", "-",	     NULL};
@@ -217,8 +217,8 @@ static int hook(const char *uuid, const char *operation, char *said, size_t room
 	close(err[1]);
 	dprintf(in[1], "<domain type='qemu'>\n<name>vm1</name>\n<uuid>%s</uuid></domain>", uuid);
 	close(in[1]);
-	n = read(err[0], said, room - 1);
-	said[n > 0 ? n : 0] = '\0';
+	n = read(err[0], words, room - 1);
+	words[n > 0 ? n : 0] = '\0';
 	close(err[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -226,31 +226,31 @@ static int hook(const char *uuid, const char *operation, char *said, size_t room
 
 static void the_hook_without_a_daemon(void **state)
 {
-	char said[1000], text[2000];
+	char words[1000], text[2000];
 	struct vm *vm;
 
 	(void)state;
-	assert_int_equal(hook(UUID, "prepare", said, sizeof(said)), 0); /* not configured */
+	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 0); /* not configured */
 	snprintf(text, sizeof(text),
 		 "host = hostB\nca = a\ncert = b\nkey = /dev/null\nstate_dir = %s\nrun_dir = %s\n"
 		 "socket = %s/none.sock\n",
 		 d.conf.state_dir, d.conf.run_dir, d.conf.run_dir);
 	assert_int_equal(tv_write_file(d.conf.path, text, strlen(text)), 0);
-	assert_int_equal(hook(UUID, "prepare", said, sizeof(said)), 0);
+	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 0);
 	vm = with_uuid(SESSION_PRIMARY);
 	assert_int_equal(elsewhere_note(vm, true, NULL), 0);
-	assert_int_equal(hook(UUID, "prepare", said, sizeof(said)), 1);
-	assert_non_null(strstr(said, "twinvm: twinvmd does not answer: vm1 runs on hostA"));
-	assert_int_equal(hook(OTHER_UUID, "prepare", said, sizeof(said)), 0);
-	assert_int_equal(hook("", "prepare", said, sizeof(said)), 0);
-	assert_int_equal(hook(UUID, "release", said, sizeof(said)), 0);
+	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 1);
+	assert_non_null(strstr(words, "twinvm: twinvmd does not answer: vm1 runs on hostA"));
+	assert_int_equal(hook(OTHER_UUID, "prepare", words, sizeof(words)), 0);
+	assert_int_equal(hook("", "prepare", words, sizeof(words)), 0);
+	assert_int_equal(hook(UUID, "release", words, sizeof(words)), 0);
 	/* The standby that twinvm starts. */
 	assert_int_equal(start_note(d.conf.run_dir, "../../../../../../../tmp/somewhere/x"),
 			 -EINVAL);
 	assert_int_equal(start_note(d.conf.run_dir, UUID), 0);
-	assert_int_equal(hook(UUID, "prepare", said, sizeof(said)), 0);
+	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 0);
 	start_note_end(d.conf.run_dir, UUID);
-	assert_int_equal(hook(UUID, "prepare", said, sizeof(said)), 1);
+	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 1);
 }
 
 static int replicate(void)
