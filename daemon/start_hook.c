@@ -32,7 +32,7 @@ struct known {
 	struct elsewhere x;
 };
 
-static char no_time[800]; /* what is said when LIMIT_S is over; "": it may start */
+static char no_time[800]; /* the answer when LIMIT_S is over; "": it may start */
 
 static void on_alarm(int sig)
 {
