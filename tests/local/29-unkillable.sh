@@ -28,7 +28,7 @@ at_exit() {
 threads() {
 	local states
 	states=$(cat "/proc/$1/task"/*/stat 2>/dev/null | sed 's/.*) \(.\) .*/\1/' | sort -u)
-	echo $states
+	echo "${states//$'\n'/ }"
 }
 waits_in_a_write() { [[ $(threads "$1") = *D* ]]; }
 is_gone() { [[ ! -e /proc/$1 ]]; }
