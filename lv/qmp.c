@@ -25,6 +25,7 @@
 #include <libvirt/virterror.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,11 @@
 
 #define OUR_FD 3
 #define MOST_COMMAND_BYTES (1u << 20)
-/* A libvirtd that hangs holds up a VM's output: its connection ends after 8 s. */
+/* A libvirtd that hangs holds up a VM's output: its connection ends. libvirt's own keepalive was not
+ * seen to end a call that is under way, so a thread makes one that does nothing all the time. */
+#define PING_MS 2000
+#define LOOK_MS 1000
+#define HUNG_LOOKS 9
 #define KEEPALIVE_S 2
 #define KEEPALIVES 3
 /* The other end is a program that reads: a hanging one is ended by its daemon. */
@@ -50,14 +55,34 @@ struct relay {
 	int timer;
 };
 
+static atomic_bool pinged;
+static atomic_uint looks; /* of watch_end since the last answer */
+
 static void *watch_end(void *arg)
 {
 	struct pollfd p = {OUR_FD, POLLRDHUP, 0};
 
 	(void)arg;
-	while (poll(&p, 1, -1) < 0 || !p.revents)
-		;
+	while (poll(&p, 1, LOOK_MS) <= 0)
+		if (pinged && ++looks > HUNG_LOOKS) {
+			tv_log(TV_WARN, "libvirtd hangs: the connection ends");
+			break;
+		}
 	_exit(LV_EXIT_OK);
+}
+
+/* Looks are counted, not seconds: a process that was itself held up counts one. */
+static void *ping(void *arg)
+{
+	unsigned long version;
+
+	for (;;) {
+		(void)virConnectGetLibVersion(arg, &version);
+		looks = 0;
+		pinged = true;
+		poll(NULL, 0, PING_MS);
+	}
+	return NULL;
 }
 
 static void put(const char *text)
@@ -284,7 +309,7 @@ int lv_qmp_main(int argc, char **argv)
 {
 	struct timeval most = {SEND_S, 0};
 	struct relay r = {.pidfd = -1, .fd = -1};
-	pthread_t watcher;
+	pthread_t watcher, pinger;
 	pid_t child;
 
 	if (argc != 3)
@@ -299,6 +324,8 @@ int lv_qmp_main(int argc, char **argv)
 		return lv_say(LV_EXIT_FAILED, "a process for QMP: %s", strerror(errno));
 	if (begin(&r, argv[1], (pid_t)atoi(argv[2])))
 		return LV_EXIT_FAILED; /* what the caller gets is the line */
+	if (pthread_create(&pinger, NULL, ping, r.c))
+		return lv_say(LV_EXIT_FAILED, "a thread for libvirt: %s", strerror(errno));
 	put("0\n{\"QMP\":{\"version\":{},\"capabilities\":[]}}\n");
 	for (;;) {
 		r.readable = false;
