@@ -85,13 +85,19 @@ static int give_images(struct launch *l, struct tv_err *e)
 	return rc;
 }
 
-/* They were checked before (host.c). */
-static void open_copies(struct launch *l)
+/* They were checked before (host.c); libvirt's user may have them since (domain.c). */
+static int open_copies(struct launch *l, struct tv_err *e)
 {
 	const struct hv_host *h = l->h;
+	int rc = 0;
 
-	for (unsigned i = 0; i < h->n_copies; i++)
-		snprintf(l->open[l->n_open++], PATH_BYTES, "%s/%s", h->replica_dir, h->copies[i]);
+	for (unsigned i = 0; i < h->n_copies && !rc; i++) {
+		char *path = l->open[l->n_open++];
+
+		snprintf(path, PATH_BYTES, "%s/%s", h->replica_dir, h->copies[i]);
+		rc = hv_host_give_copy(path, &l->user, e);
+	}
+	return rc;
 }
 
 /* Media that lie inside one of the folders that are closed otherwise. */
@@ -114,12 +120,15 @@ static int make_cage(struct launch *l, struct tv_err *e)
 	const struct hv_host *h = l->h;
 	const char *open[MAX_OPEN];
 	struct hv_host_cage c = {.open = open};
+	int rc;
 
 	c.closed[0] = h->run_dir;
 	c.closed[1] = h->state_dir[0] ? h->state_dir : NULL;
 	c.closed[2] = h->replica_dir[0] ? h->replica_dir : NULL;
 	snprintf(l->open[l->n_open++], PATH_BYTES, "%s/" HV_HOST_FOLDER_NAME, h->dir);
-	open_copies(l);
+	rc = open_copies(l, e);
+	if (rc)
+		return rc;
 	open_media(l);
 	for (c.n_open = 0; c.n_open < l->n_open; c.n_open++)
 		open[c.n_open] = l->open[c.n_open];
