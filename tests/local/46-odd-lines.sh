@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What managers seldom write and people do: a daemonized QEMU with relative paths, its monitor in a configuration file, 20 disks,
-# 10 NICs, two NUMA nodes with a back end each, a random generation id. Protected, through a power cut, the same VM.
+# 10 NICs, two NUMA nodes with a back end each, a random generation id. Protected, through a power cut and a planned
+# switch, the same VM.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
@@ -49,12 +50,19 @@ step "protected"
 
 host_power_cut hostA
 await_state "$AWAIT_S" hostB odd alone
-qmp=$(echo "$(host_path hostB /run/twinvm)"/*/standby.qmp)
-now() { [[ $(python3 tests/tools/qmp.py "$qmp" query-vm-generation-id) = "$id" ]]; }
-await "$AWAIT_S" "the generation id $id on hostB" now
-says '"running": true' python3 tests/tools/qmp.py "$qmp" query-status
-step "the same VM runs on hostB"
+qmp() { python3 tests/tools/qmp.py "$(host_path "$1" /run/twinvm)"/*/standby.qmp "$2"; }
+has_id() { [[ $(qmp "$1" query-vm-generation-id) = "$id" ]]; }
+same_on() { # HOST
+	await "$AWAIT_S" "the generation id $id on $1" has_id "$1"
+	says '"running": true' qmp "$1" query-status
+	step "the same VM runs on $1"
+}
+same_on hostB
 
 host_back hostA
 await_pair hostB hostA odd
 step "protected by hostA"
+tw_must hostB failover odd
+await_primary hostA odd
+tw_must hostA unprotect odd # its monitor is free
+same_on hostA

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Two NICs on two bridges, one with large frames: after a power cut each is where it was, with its MTU. Before, what the backup's
-# configuration does not allow, and a NIC in the place of a bridge, are refused by name.
+# Two NICs on two bridges, one with large frames: after a power cut and a planned switch each is where it was, with its MTU. Before,
+# what the backup's configuration does not allow, and a NIC in the place of a bridge, are refused by name. A bridge with STP
+# is named in status.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
@@ -36,9 +37,29 @@ step "what cannot be is refused"
 
 protect vm1
 await_pair hostA hostB vm1
+where_they_were() { # HOST WHAT
+	says 'mtu 9000 .*state (UP|UNKNOWN)' host_run "$1" ip -o link show master br1
+	says 'mtu 9000 ' host_run "$1" ip -o link show br1
+	ports=$(host_run "$1" ip -o -d link show master br0 | grep -c " tun ")
+	((ports == 1)) || fail "$2: $ports taps on br0"
+	step "each NIC is where it was, $2"
+}
 host_power_cut hostA
 await_state "$AWAIT_S" hostB vm1 alone
-says 'mtu 9000 .*state (UP|UNKNOWN)' host_run hostB ip -o link show master br1
-says 'mtu 9000 ' host_run hostB ip -o link show br1
-ports=$(host_run hostB ip -o -d link show master br0 | grep -c " tun ")
-((ports == 1)) || fail "$ports taps on br0"
+where_they_were hostB "after the power cut"
+
+host_boot hostA
+host_run hostA ip link add br1 type bridge stp_state 0 forward_delay 0
+host_run hostA ip link set br1 up
+# The least delay that the kernel has is 2 s, twice: for listening and for learning.
+host_run hostA ip link set br0 type bridge stp_state 1
+echo "bridges = br1" >>"$PAIR_DIR/hostA.conf"
+daemon_start hostA
+await_pair hostB hostA vm1
+await_field "$AWAIT_S" hostB vm1 "['reason']" "*bridge br0 on hostA has STP*no network for 4 s*stp_state 0*"
+host_run hostA ip link set br0 type bridge stp_state 0
+await_field "$AWAIT_S" hostB vm1 "['reason']" ""
+step "STP is named, while it is there"
+tw_must hostB failover vm1
+await_primary hostA vm1
+where_they_were hostA "after the planned switch"
