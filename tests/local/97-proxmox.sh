@@ -26,8 +26,10 @@ qm() {
 		pve_qm "$2" quit >/dev/null
 		await "$AWAIT_S" "the VM to end" is_dead "${GUEST_PID[bare]}"
 		;;
-	# shellcheck disable=SC2086 # words, as Proxmox VE splits them
-	start) pve_start_bare "$2" bare $args ;;
+	start)
+		# shellcheck disable=SC2086 # words, as Proxmox VE splits them
+		pve_start_bare "$2" bare $args
+		;;
 	status) pve_qm "$2" query-status ;;
 	*) fail "README: qm $*" ;;
 	esac
