@@ -75,8 +75,17 @@ is_put_back() { [[ $(stat -c '%i %U %a' "$dir/100.qmp") = "$before" && $(cd "$di
 client_start
 pve_asked 100
 pve_count "protected"
-says '"running"' pve_qm 100 query-status
 tw_must hostA status 100
+
+step "what the tools do"
+says '"running"' pve_qm 100 query-status
+says '^\{\}$' pve_qm 100 stop # qm suspend
+says '"paused"' pve_qm 100 query-status
+says '^\{\}$' pve_qm 100 cont
+goes_on "after it was suspended and resumed"
+says '^\{\}$' pve_qm 100 system_powerdown # qm shutdown; nothing in this guest listens to it
+says 'is busy.*mirror' pve_qm 100 drive-backup "{\"device\":\"drive-scsi0\",\"target\":\"$PAIR_DIR/backup\",\"sync\":\"full\"}"
+await_epochs hostA web 3
 
 step "hostile clients"
 bad=()
