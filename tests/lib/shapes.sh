@@ -138,14 +138,13 @@ shape_start() {
 _shape_ticks() { grep -ac tick "$1" 2>/dev/null || true; }
 _shape_ticked() { (($(_shape_ticks "$1") > $2)); }
 _shape_log() { # HOST SHAPE: its serial port's file there
-	if [[ -e $(host_path "$1" /run/twinvm) ]]; then
-		find "$(host_path "$1" /run/twinvm)" -path '*/vm/serial.log' -newer "${SHAPE_DIR[$2]}/began" 2>/dev/null | head -n 1
-	fi
+	local file
+	file=$(host_path "$1" "/run/twinvm/$(vm_field "$1" "${SHAPE_NAME[$2]}" "['id']")/vm/serial.log")
+	[[ ! -e $file ]] || echo "$file"
 }
 
 shape_boots() {
 	local log=${SHAPE_SERIAL[$1]}
-	touch "${SHAPE_DIR[$1]}/began"
 	if _shape_net "$1"; then
 		_shape_client "$1" await 180 "the guest of $1 to answer" _shape_client "$1" guest_answers
 	else
