@@ -23,7 +23,7 @@ again() {
 	[[ $(lv_pid hostA vm1) = "${GUEST_PID[vm1]}" ]] || fail "$1: QEMU is another one"
 }
 
-PAIR_ARBITER=file pair_up
+PAIR_ARBITER="file" pair_up
 lv_up hostA
 
 # Events through libvirt, in order with the answers, while libvirtd has much to do; epochs with another program's commands.

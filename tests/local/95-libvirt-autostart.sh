@@ -21,7 +21,7 @@ start_fails() { # HOST PATTERN
 	grep -qE -- "$2" <<<"$words" || fail "$1: '$words' does not match '$2'"
 }
 
-PAIR_ARBITER=file pair_up
+PAIR_ARBITER="file" pair_up
 lv_up hostA
 lv_up hostB
 hook_install hostA
