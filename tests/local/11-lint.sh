@@ -35,11 +35,13 @@ restore() { cp -r "$original/." . && rm -rf "$original"; }
 step "the tree as it is"
 lint format includes build circles sizes words docs numbers sleeps || fail "lint does not pass on the tree"
 
-# Two arrows in a row, a -> b -> c, to be closed into a ring by hand; a and c do not know each other.
+# Two arrows in a row, a -> b -> c, to be closed into a ring by hand; a and c do not know each other. b and c
+# are not part of twinvm-libvirt, which is linked with little else: it would need what a needs.
 read -r a b c < <(tests/lint/circles.py --graph | tr -d : | awk '
 	{ to[$1] = to[$1] " " $3; uses[$1, $3] = 1 }
 	END { for (a in to) { n = split(to[a], bs, " "); for (i = 1; i <= n; i++) { m = split(to[bs[i]], cs, " ")
-		for (j = 1; j <= m; j++) if (!((a, cs[j]) in uses) && a !~ /main/) { print a, bs[i], cs[j]; exit } } } }')
+		for (j = 1; j <= m; j++) if (!((a, cs[j]) in uses) && bs[i] " " cs[j] !~ /(common|lv)\// && a !~ /main/) {
+			print a, bs[i], cs[j]; exit } } } }')
 save "$a" "$b" "$c"
 printf 'void probe_of_a(void);\nvoid probe_of_a(void)\n{\n}\n' >>"$a"
 printf 'void probe_of_a(void);\nvoid probe_of_b(void);\nvoid probe_of_b(void)\n{\n\tprobe_of_a();\n}\n' >>"$b"
