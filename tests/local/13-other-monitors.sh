@@ -100,6 +100,7 @@ for ((round = ${MEDDLE_FIRST:-1}; round <= ${MEDDLE_ROUNDS:-50}; round++)); do
 		[[ $word = stop ]] || await_epochs hostA "vm$round" 2
 		cut_and_check "vm$round" "round $round, cut after $word"
 	else
+		rm -f "$PAIR_DIR/meddle" # the round before has begun, too
 		meddle "vm$round" "$word" $options >"$PAIR_DIR/meddle" &
 		job=$!
 		await "$AWAIT_S" "the other monitor" grep -q begun "$PAIR_DIR/meddle"
