@@ -13,7 +13,7 @@ in_guest() { host_run client bash -c "echo '$1' >/dev/tcp/$GUEST_IP/7002" || fai
 trim() { sed -E 's/^ *//; s/ *$//' <<<"$1"; }
 ends_logged() { times_logged hostA "session ends: "; }
 ended_by() { sed -n 's/.*session ends: //p' "$PAIR_DIR/hostA.log" | tail -n +$((ends + 1)) | grep -qF -- "$because"; }
-replicas() { find "$(host_path hostB /var/lib/twinvm/disks)" -name '*.raw' 2>/dev/null | wc -l; }
+replicas() { find "$(host_path hostB /var/lib/twinvm/disks)" -name '*-0.raw' 2>/dev/null | wc -l; }
 no_more_replicas() { (($(replicas) == stayed)); }
 runs_on_hostB() { [[ $(vm_field hostB web "['role']") = primary ]]; }
 
@@ -99,10 +99,14 @@ works() {
 	[[ $role = primary ]] || fail "$row: $(tw hostA status)"
 	{ ! runs_on_hostB && lv_is hostB web "paused*"; } || fail "$row: hostB runs it, too: $(tw hostB status), $(lv_state hostB web)"
 }
+is_silent() { ! guest_answers; }
+is_well() { look && [[ $state = protected && -z $reason ]]; }
 continues_protected() {
+	# What was given may not have begun.
+	[[ $1 != "continues, it boots" ]] || await "$AWAIT_S" "the guest to go down after $row" is_silent
 	works "$1"
+	await "$AWAIT_S" "the VM to be protected after $row, with no reason why not" is_well
 	(($(ends_logged) == ends)) || fail "$row: the session ended: $(grep "session ends: " "$PAIR_DIR/hostA.log" | tail -n 1)"
-	[[ $state = protected && -z $reason ]] || fail "$row: $(tw hostA status)"
 }
 has_reason() { look && [[ $reason = *"$because"* ]]; }
 waits() {
@@ -117,6 +121,10 @@ again() {
 }
 nobody_runs_it() {
 	await_state "$AWAIT_S" hostA web none
+	if [[ $1 = "ends, replicas stay" ]]; then
+		await_state "$AWAIT_S" hostB web stopped # its note of the VM that ran alone
+		tw_must hostB unprotect web --kept
+	fi
 	await_state "$AWAIT_S" hostB web none
 	await "$AWAIT_S" "the standby on hostB to end" no_procs hostB qemu-system
 	[[ $1 != "ends, replicas stay" ]] || stayed=$((stayed + 1))
