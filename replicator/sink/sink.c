@@ -39,7 +39,7 @@
 #define BRIDGE_NS (3 * TV_NS_PER_S)
 #define ATTACH_US 1000000
 #define ATTACH_FOR_NS (600 * TV_NS_PER_S)
-#define HELLO_TIMEOUT_NS (5 * TV_NS_PER_S) /* a peer that connects must introduce itself */
+#define HELLO_TIMEOUT_NS (15 * TV_NS_PER_S) /* a peer that connects must introduce itself */
 
 /* ---- time ---- */
 

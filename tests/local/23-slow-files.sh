@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 
 pair_up
 DISC=$PAIR_DIR/slow.iso
-head -c 13M /dev/urandom >"$DISC"
+head -c 18M /dev/urandom >"$DISC"
 daemon_restart hostA LD_PRELOAD="$PAIR_B/tools/slowread.so" SLOWREAD="$DISC"
 qemu_start hostA vm1 -M q35 -m 64 -display none -vga none -net none -cdrom "$DISC"
 
@@ -18,18 +18,18 @@ mute() { logged hostB "the peer connected and sent no Hello"; }
 host_spawn hostA "$PAIR_DIR/mute-peer.log" bash -c "exec openssl s_client -quiet -connect ${HOST_REPL_ADDR[hostB]}:7890 \
 	-cert $PAIR_DIR/certs/hostA.crt -key $PAIR_DIR/certs/hostA.key -CAfile $PAIR_DIR/certs/ca.crt < <(exec tail -f /dev/null)"
 MUTE=$SPAWNED_PID
-await 12 "the mute peer to be sent away" mute
+await "$AWAIT_S" "the mute peer to be sent away" mute
 kill "$MUTE" 2>/dev/null || true
 
 is_old() { (($(date +%s) - $(stat -c %Z "$DISC") > 3)); }
 await 10 "the disc to be some seconds old" is_old
 tw hostA protect vm1 --to hostB >"$PAIR_DIR/protect.out" &
-await_field 10 hostA vm1 "['reason']" "files that the VM reads are hashed: @(?|??) of 13 MiB"
+await_field 10 hostA vm1 "['reason']" "files that the VM reads are hashed: @(?|??) of 18 MiB"
 no_procs hostB "twinvmd replicate sink" || fail "there is a connection while the disc is read"
 wait $! || fail "protect: $(cat "$PAIR_DIR/protect.out")"
 await_state "$AWAIT_S" hostA vm1 protected
 reads=$(stat -c %s "$DISC.count")
-((reads == 13)) || fail "the disc was read in $reads pieces, not once in 13"
+((reads == 18)) || fail "the disc was read in $reads pieces, not once in 18"
 echo "protected, the disc was read once"
 
 ended() { logged hostA "session ends" 1; }

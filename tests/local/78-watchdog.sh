@@ -47,7 +47,10 @@ await_state 20 hostA vm1 protected
 await 20 "pets of the new daemon" pets 5
 
 # ---- the replicator hangs: nobody can tell what the VM says; the backup takes over ----
-kill -STOP "$(procs_of hostA "twinvmd replicate source")"
+# Between two epochs: one that hangs in a pause is ended (14-hangs-in-a-pause).
+page=$(host_path hostA /run/twinvm)
+page=$(echo "$page"/*.page)
+python3 tests/tools/stop_in_pause.py "$(procs_of hostA "twinvmd replicate source")" "$page" || fail "no time between two epochs"
 await 20 "the doubt to be logged" logged hostA "vm1: its replicator reports nothing"
 listen
 pets=

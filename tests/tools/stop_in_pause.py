@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""stop_in_pause.py PID PAGE QMP: SIGSTOP for a replicator while its VM stands still, as its page (page.h) shows. Prints in ms
-how long QEMU did not answer from then on. Exit status 1: no pause was met; 2: it does not run then."""
+"""stop_in_pause.py PID PAGE [QMP]: SIGSTOP for a replicator while its VM stands still, as its page (page.h) shows. Prints
+in ms how long QEMU did not answer from then on. Without QMP: SIGSTOP between two pauses. Exit status 1: that was not met;
+2: the VM does not run then."""
 import json
 import mmap
 import os
@@ -39,18 +40,22 @@ def pauses():
     return struct.unpack_from("I", m, PAUSES)[0]
 
 
-s, lines = connect()
+want = int(len(sys.argv) > 3)
+if want:
+    s, lines = connect()
 for _ in range(20000):
-    while pauses() % 2 == 0:
+    while pauses() % 2 != want:
         pass
     os.kill(pid, signal.SIGSTOP)
     while not is_stopped():
         pass
-    if pauses() % 2:
+    if pauses() % 2 == want:
         break
     os.kill(pid, signal.SIGCONT)
 else:
     sys.exit(1)
+if not want:
+    sys.exit(0)
 start = time.monotonic()
 s.sendall(b'{"execute":"query-status"}')
 while True:
