@@ -90,10 +90,13 @@ static void check_bridge(const struct config *c, json_t *checks)
 
 #define LIBVIRT_HOOK "/etc/libvirt/hooks/qemu.d/twinvm"
 
-/* Without it libvirt starts, after a boot, what another host runs by then. */
+/*
+ * Without it libvirt starts, after a boot, what another host runs by then. A host on which libvirt is only
+ * installed has no folder of a daemon, or of the sockets by which systemd starts one.
+ */
 static void check_libvirt(json_t *checks)
 {
-	if (access("/etc/libvirt/qemu.conf", F_OK))
+	if (access("/etc/libvirt/qemu.conf", F_OK) || access("/run/libvirt", F_OK))
 		return;
 	if (access(LIBVIRT_HOOK, X_OK))
 		doctor_add(
