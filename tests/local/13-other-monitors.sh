@@ -101,9 +101,10 @@ for ((round = ${MEDDLE_FIRST:-1}; round <= ${MEDDLE_ROUNDS:-50}; round++)); do
 		cut_and_check "vm$round" "round $round, cut after $word"
 	else
 		rm -f "$PAIR_DIR/meddle" # the round before has begun, too
+		((round % 5)) || options+=" switch"
 		meddle "vm$round" "$word" $options >"$PAIR_DIR/meddle" &
 		job=$!
-		await "$AWAIT_S" "the other monitor" grep -q begun "$PAIR_DIR/meddle"
+		await "$AWAIT_S" "the other monitor" grep -qs begun "$PAIR_DIR/meddle"
 		moment 1000
 		if ((round % 5)); then
 			cut_in_between "vm$round" "round $round, cut in between"

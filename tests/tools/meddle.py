@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""meddle.py QMP COUNT SEED run|stop [resets] [devices] [torn]: somebody else at a monitor of a protected VM.
+"""meddle.py QMP COUNT SEED run|stop [resets] [devices] [torn] [switch]: somebody else at a monitor of a protected VM.
 
 COUNT random commands; the last of `stop` and `cont` is the given word. After each answer their last word must hold:
 query-status says running or not, until the next word. resets: `system_reset` too. devices: devices are plugged
 into the buses rp0 and xhci.0 and unplugged, the drive cd0 is opened, emptied and given a file of QMP.0, QMP.1; at the
-end what was to be unplugged is gone. torn: mostly `cont`, and nobody asks whether a word holds. Prints what it did.
+end what was to be unplugged is gone. torn: mostly `cont`, and nobody asks whether a word holds. switch: a planned switch
+comes, for which the VM is stopped here: it runs again, or its QEMU ends. Prints what it did.
 Exit status 1: a word did not hold; 3: the monitor has gone, as in a power cut."""
 import json
 import random
@@ -45,6 +46,9 @@ def look(times):
         return
     for _ in range(times):
         status = command("query-status")
+        until = time.monotonic() + 60
+        while "switch" in options and says_run and not status["running"] and time.monotonic() < until:
+            status = command("query-status")
         if status["running"] != says_run:
             print("LOST: the last word was", "cont" if says_run else "stop", "and the VM is", status["status"], done)
             sys.exit(1)
