@@ -11,7 +11,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export B=${B:-build}
 # 13-other-monitors: 50 when it is run by itself; 14-hangs-in-a-pause: 500 and 20
-export MEDDLE_ROUNDS=${MEDDLE_ROUNDS:-3} PAUSE_KILLS=${PAUSE_KILLS:-4} PAUSE_HANGS=${PAUSE_HANGS:-2}
+export MEDDLE_ROUNDS=${MEDDLE_ROUNDS:-3} PAUSE_KILLS=${PAUSE_KILLS:-4} PAUSE_HANGS=${PAUSE_HANGS:-2} SUSPEND_ROUNDS=${SUSPEND_ROUNDS:-10}
 export EPOCH_ROUNDS=${EPOCH_ROUNDS:-4} # 62-same-epoch: 200 when it is run by itself
 logs=$B/test-logs
 unit_limit=120

@@ -3,12 +3,12 @@
 # `twinvm suspend` and `resume` at random moments of epochs: none is lost, where a manager that keeps the run state by QEMU's events
 # loses some (printed, not asserted). Another monitor's word counts when it is the last. After a power cut the backup has the VM
 # suspended, and lets it run when it is resumed there; nothing that was acknowledged is lost. Also of a VM that is not protected,
-# and of one that runs alone. SUSPEND_ROUNDS (25).
+# and of one that runs alone. SUSPEND_ROUNDS (50; 10 in make test).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
 
-rounds=${SUSPEND_ROUNDS:-25}
+rounds=${SUSPEND_ROUNDS:-50}
 run_state() { # RUNNING: as QEMU says, in the other monitor
 	local now
 	now=$(python3 tests/tools/qmp.py "$PAIR_DIR/vm1-2.qmp" query-status) || fail "the other monitor: $now"
