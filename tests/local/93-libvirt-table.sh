@@ -60,7 +60,11 @@ give() {
 	"\`suspend web\`") suspend_until_it_holds ;;
 	\`*\`*)
 		eval "words=(${cell%\`*})"
-		reply=$(cd "$PAIR_DIR" && vsh $host "${words[@]}") || rc=$?
+		for _ in {1..20}; do
+			rc=0
+			reply=$(cd "$PAIR_DIR" && vsh $host "${words[@]}") || rc=$?
+			[[ $reply = *"domain is not running"* ]] || break # it came in a pause
+		done
 		case ${1##*\`} in
 		"" | ", on the backup") ;;
 		", the guest powers off") in_guest "poweroff -f" ;;
