@@ -113,6 +113,8 @@ wait "$protect" && fail "protected by a backup that was killed: $(cat "$PAIR_DIR
 await 10 "the source to end" no_procs hostA "twinvmd replicate source"
 vm_traces vm1 >"$PAIR_DIR/traces" || fail "a backup killed while the source attached: $(cat "$PAIR_DIR/traces")"
 step "a backup killed while the source attached: nothing is left in the VM"
+# The killed one had an image of the disk; the VM gets another name on the backup when it is protected anew.
+rm -f "$(replica_of hostB)"
 
 must_survive vm1 10.77.0.2 hostA hostB
 logged hostA "vm1: QEMU $new.*actively-synced yes" || fail "no word of QEMU $new in hostA's log"
