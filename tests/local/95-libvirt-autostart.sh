@@ -70,7 +70,8 @@ await_state "$AWAIT_S" hostB vm1 none
 # shellcheck disable=SC2046 # pids are words
 kill -9 $(procs_of hostA qemu-system)
 await "$AWAIT_S" "the VM's end" no_procs hostA qemu-system
-may_start() { vsh hostA start vm1 >"$PAIR_DIR/words" || grep -q "already active" "$PAIR_DIR/words"; }
+await "$AWAIT_S" "libvirt to see that" lv_is hostA vm1 "shut off*"
+may_start() { vsh hostA start vm1 >"$PAIR_DIR/words"; }
 await "$AWAIT_S" "vm1 to be started" may_start
 await "$AWAIT_S" "vm1 to run" lv_is hostA vm1 "running*"
 step "after the end of protection it may"
