@@ -11,15 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
-{
-	(void)c;
-	(void)msg;
-	(void)arg;
-	for (unsigned i = 0; i < n; i++)
-		close(fds[i]);
-}
-
 static void on_closed(struct ctl *c, void *arg)
 {
 	struct asked *a = arg;
@@ -28,16 +19,10 @@ static void on_closed(struct ctl *c, void *arg)
 	a->c = NULL;
 }
 
-static void on_answered_closed(struct ctl *c, void *arg)
-{
-	(void)arg;
-	ctl_free(c);
-}
-
 struct asked *asked_add(struct daemon *d, struct ctl *c, const struct hv_vm_id *qemu,
 			const char *vm_id, bool suspend)
 {
-	static const struct ctl_ops ops = {on_message, on_closed};
+	static const struct ctl_ops ops = {ctl_deaf_message, on_closed};
 	struct asked *a = calloc(1, sizeof(*a));
 
 	if (!a)
@@ -61,10 +46,8 @@ struct asked *asked_of(struct daemon *d, const char *vm_id)
 
 void asked_answer(struct asked *a, int rc, const char *text)
 {
-	static const struct ctl_ops answered = {on_message, on_answered_closed};
-
 	if (a->c) {
-		ctl_set_arg(a->c, &answered, NULL);
+		ctl_set_arg(a->c, &ctl_deaf, NULL);
 		ctl_send(a->c,
 			 json_pack("{sb si so}", "done", 1, "rc", rc, "error", fields_text(text)));
 		ctl_close_when_sent(a->c);

@@ -24,16 +24,7 @@ static void drop(struct looking *l)
 	free(l);
 }
 
-/* Until its offer is judged, a session has only its state to report. */
-static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
-{
-	(void)c;
-	(void)msg;
-	(void)arg;
-	for (unsigned i = 0; i < n; i++)
-		close(fds[i]);
-}
-
+/* Until its offer is judged, a session has only its state to report, which nobody reads. */
 static void on_closed(struct ctl *c, void *arg)
 {
 	struct looking *l = arg;
@@ -45,7 +36,7 @@ static void on_closed(struct ctl *c, void *arg)
 int looking_begin(struct daemon *d, struct ctl *c, const struct session_register *as, looked_cb cb,
 		  struct tv_err *e)
 {
-	static const struct ctl_ops ops = {on_message, on_closed};
+	static const struct ctl_ops ops = {ctl_deaf_message, on_closed};
 	struct looking *l;
 	unsigned n = 0;
 	int rc;

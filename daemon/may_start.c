@@ -24,15 +24,6 @@
 
 #define MAX_ASKING 32
 
-static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
-{
-	(void)c;
-	(void)msg;
-	(void)arg;
-	for (unsigned i = 0; i < n; i++)
-		close(fds[i]);
-}
-
 static void on_closed(struct ctl *c, void *arg)
 {
 	struct may_start *m = arg;
@@ -84,7 +75,7 @@ static bool is_here(struct daemon *d, struct ctl *c, const char *uuid)
 
 static int ask(struct daemon *d, struct ctl *c, const struct elsewhere *x, struct tv_err *e)
 {
-	static const struct ctl_ops ops = {on_message, on_closed};
+	static const struct ctl_ops ops = {ctl_deaf_message, on_closed};
 	struct may_start *m;
 	unsigned n = 0;
 	int rc;

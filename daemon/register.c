@@ -16,27 +16,10 @@
 
 #define REPLACED "replaced by a newer synchronisation"
 
-/* Turned away: until it has ended, what it reports does not matter. */
-static void deaf_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
-{
-	(void)c;
-	(void)msg;
-	(void)arg;
-	for (unsigned i = 0; i < n; i++)
-		close(fds[i]);
-}
-
-static void deaf_closed(struct ctl *c, void *arg)
-{
-	(void)arg;
-	ctl_free(c);
-}
-
+/* Until it has ended, what it reports does not matter. */
 static void turn_away(struct ctl *c, enum session_op op, const void *body)
 {
-	static const struct ctl_ops deaf = {deaf_message, deaf_closed};
-
-	ctl_set_arg(c, &deaf, NULL);
+	ctl_set_arg(c, &ctl_deaf, NULL);
 	ctl_send(c, session_message(op, body));
 }
 

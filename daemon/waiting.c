@@ -20,17 +20,7 @@ static struct ctl *take(struct waiting *w)
 	return c;
 }
 
-/* Until it is admitted, a session has only its state to report. */
-static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
-{
-	(void)c;
-	(void)msg;
-	(void)arg;
-	for (unsigned i = 0; i < n; i++)
-		close(fds[i]);
-}
-
-/* It gave up while it waited. */
+/* Until it is admitted, a session has only its state to report, which nobody reads. It gave up while it waited. */
 static void on_closed(struct ctl *c, void *arg)
 {
 	take(arg);
@@ -39,7 +29,7 @@ static void on_closed(struct ctl *c, void *arg)
 
 struct ctl *waiting_add(struct vm *vm, struct ctl *c, const struct session_register *as)
 {
-	static const struct ctl_ops ops = {on_message, on_closed};
+	static const struct ctl_ops ops = {ctl_deaf_message, on_closed};
 	struct ctl *older = NULL;
 	struct waiting *w;
 

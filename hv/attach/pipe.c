@@ -23,10 +23,10 @@
  * stopped, the epoch is whole all the same, and the event is kept as theirs. What others say while
  * the command runs, QEMU does after it: their word is the last one.
  *
- * Through libvirt or a proxy (hv_qmp_is_late) no event need come before the answer. That the pipe was opened says
- * that the VM stands, as ever; that it ran is what the last event before the command reported. If
- * that was overtaken by somebody's `stop`, their STOP comes before the answer and reads as above: the
- * VM stood, and the epoch is whole.
+ * Through libvirt or a proxy (hv_qmp_is_late) our STOP need not be here when the pipe is opened. The
+ * opening itself says that the VM stands; that it ran before is what the last event says that came
+ * before the command. If somebody's `stop` has overtaken that event, their STOP comes before the
+ * answer and reads as above: the VM stood, and the epoch is whole.
  *
  * The name: QEMU opens a file, and a descriptor of an fd set would be truncated first, which a pipe
  * refuses. /proc/self/fd/N opens the same pipe anew. The mode lets any user open it, as QEMU may

@@ -154,8 +154,8 @@ static int is_loaded(struct load *l)
 }
 
 /*
- * Returns 0 when the VM runs, or stands loaded. A broken socket is no news: QEMU reads no further than the stream's
- * end, and if the load failed the reason comes with QEMU's own end.
+ * Returns 0 when the VM runs, or stands loaded. A broken socket is no news: QEMU reads no further
+ * than the stream's end, and if the load failed the reason comes with QEMU's own end.
  */
 static int pump(struct load *l)
 {

@@ -285,6 +285,23 @@ int ctl_connect(struct event_base *base, const char *path, const struct ctl_ops 
 	return ctl_new(base, fd, ops, arg, out);
 }
 
+void ctl_deaf_message(struct ctl *c, json_t *msg, const int *fds, unsigned nfds, void *arg)
+{
+	(void)c;
+	(void)msg;
+	(void)arg;
+	for (unsigned i = 0; i < nfds; i++)
+		close(fds[i]);
+}
+
+static void deaf_closed(struct ctl *c, void *arg)
+{
+	(void)arg;
+	ctl_free(c);
+}
+
+const struct ctl_ops ctl_deaf = {ctl_deaf_message, deaf_closed};
+
 void ctl_set_arg(struct ctl *c, const struct ctl_ops *ops, void *arg)
 {
 	c->ops = *ops;

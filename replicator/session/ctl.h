@@ -21,6 +21,10 @@ struct ctl_ops {
 	 * which is allowed inside any callback. */
 	void (*closed)(struct ctl *c, void *arg);
 };
+/* Takes no notice of a message: closes its descriptors. For ops of an owner that only awaits the end. */
+void ctl_deaf_message(struct ctl *c, json_t *msg, const int *fds, unsigned nfds, void *arg);
+/* For a connection that nobody owns any more: the same, and its end frees it. arg: NULL. */
+extern const struct ctl_ops ctl_deaf;
 /* Takes over fd, also on failure. -ENOMEM. */
 int ctl_new(struct event_base *base, int fd, const struct ctl_ops *ops, void *arg,
 	    struct ctl **out) TV_MUST_CHECK;

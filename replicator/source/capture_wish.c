@@ -27,12 +27,14 @@
  * operator's resume leaves the VM stopped by us. A VM that he has suspended is not c->stopped: nothing
  * here resumes it but his next wish.
  *
- * Rule 3: a primary whose lease is over stops its VM. There are five places where this process
- * lets a VM run again: let_run() below, which reads the newest wish before; the end of an epoch of one command, which was ordered while it was to run;
- * resume() below, for an even wish; cap_end_pause(), which reads the newest wish immediately before;
- * and hv_detach(), which is ordered when the record says that the VM runs here alone, or that
- * protection had not begun. So no order that was posted before a wish for
- * stopping lets the VM run after it was carried out. A wish that is made between that reading and
+ * Rule 3: a primary whose lease is over stops its VM. This process lets a VM run again in five places:
+ *   - let_run(), which reads the newest wish before;
+ *   - the end of an epoch of one command, which was ordered while the VM was to run;
+ *   - resume(), for an even wish;
+ *   - cap_end_pause(), which reads the newest wish immediately before;
+ *   - hv_detach(), which is ordered when the record says that the VM runs here alone, or that
+ *     protection had not begun.
+ * So no order that was posted before a wish for stopping lets the VM run after it was carried out. A wish that is made between that reading and
  * QEMU's `cont` is carried out next, as if it had been made a moment later.
  *
  * Limits: a QMP call takes as long as QEMU takes (at most QMP_TIMEOUT_MS), and a wish waits for

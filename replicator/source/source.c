@@ -2,9 +2,9 @@
 /*
  * Theory of operation: the replicator on the primary
  *
- * One process, one VM, one session. A session reads what its VM only reads (CD images), as far as that
- * is not known from an earlier session, then connects to the backup, attaches, offers the VM's description, copies the VM while it
- * runs, and then streams epochs until the session ends: the user's unprotect, the backup lost, the
+ * One process, one VM, one session. A session hashes the files that its VM only reads (CD images), as
+ * far as they are not known from an earlier session. Then it connects to the backup, attaches, offers
+ * the VM's description, copies the VM while it runs, and streams epochs until the session ends: the user's unprotect, the backup lost, the
  * VM gone, or a higher generation somewhere else. The VM runs on untouched after every end but the
  * last. A lost backup is not waited for in here: for a new try the daemon starts a new process.
  *

@@ -9,21 +9,7 @@ PAIR_ARBITER='file'
 PAIR_CONF='hung_qemu = failover'
 . tests/lib/pair.sh
 
-FROZEN=
-freeze() {
-	host_run hostA fsfreeze -f "$PAIR_DIR/store"
-	FROZEN=1
-}
-thaw() {
-	host_run hostA fsfreeze -u "$PAIR_DIR/store"
-	FROZEN=
-}
-# Nothing in a host ends while it waits for a frozen file system.
-eval "$(declare -f at_exit | sed '1s/at_exit/pair_at_exit/')"
-at_exit() {
-	[[ -z $FROZEN ]] || thaw
-	pair_at_exit "$1"
-}
+. tests/lib/freeze.sh
 # The states of a process's threads, "D Z": one letter for each kind.
 threads() {
 	local states
@@ -48,7 +34,7 @@ await_pair hostA hostB vm1
 client_start
 await_epochs hostA vm1 5
 
-freeze
+fs_freeze hostA "$PAIR_DIR/store"
 await "$AWAIT_S" "a write of the guest's to wait in the kernel" waits_in_a_write "$old"
 GUEST_PID[vm1]=
 await_primary hostB vm1

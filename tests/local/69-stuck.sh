@@ -12,23 +12,9 @@ H_MS=100
 . tests/lib/pair.sh
 
 DISKS=/var/lib/twinvm/disks # of hostB: a file system of its own
-FROZEN=
+. tests/lib/freeze.sh
 
-freeze() {
-	host_run hostB fsfreeze -f "$DISKS"
-	FROZEN=1
-}
-thaw() {
-	host_run hostB fsfreeze -u "$DISKS"
-	FROZEN=
-}
-# Nothing in a host ends while it waits for a frozen file system.
-eval "$(declare -f at_exit | sed '1s/at_exit/pair_at_exit/')"
-at_exit() {
-	[[ -z $FROZEN ]] || thaw
-	pair_at_exit "$1"
-}
-
+freeze() { fs_freeze hostB "$DISKS"; }
 stream() { to_backup && from_backup; }
 stream_again() { to_backup_again && from_backup_again; }
 large() { host_narrow hostB 1280; }
