@@ -198,17 +198,6 @@ static int open_ram(pid_t pid, uint64_t bytes)
 	return fd < 0 ? -ENOENT : fd;
 }
 
-static void be_first_victim(pid_t pid)
-{
-	char path[64];
-	TV_CLOSE int fd = -1;
-
-	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0)
-		(void)!write(fd, HV_HOST_STANDBY_OOM, strlen(HV_HOST_STANDBY_OOM));
-}
-
 static int take_process(struct hv_host *h, const json_t *answer, uint64_t ram_bytes,
 			struct hv_host_qemu *out, struct tv_err *e)
 {
@@ -227,7 +216,7 @@ static int take_process(struct hv_host *h, const json_t *answer, uint64_t ram_by
 	h->ram_fd = open_ram(h->pid, ram_bytes);
 	if (h->ram_fd < 0)
 		return tv_fail(e, h->ram_fd, "the domain has no main memory in a file");
-	be_first_victim(h->pid);
+	hv_host_first_victim(h->pid);
 	rc = hv_proc_open(h->pid, &out->fds);
 	if (rc)
 		return tv_fail(e, rc, "cannot open the memory of the domain (pid %d): %s",

@@ -184,30 +184,13 @@ static void set_nice(const struct hv_host *h)
 		       h->nice);
 }
 
-/* As the primary's had it. Less than this process began with needs a right that it may not have. */
-static void set_oom_score(const struct hv_host *h)
-{
-	char path[64], text[16];
-
-	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)h->pid);
-	for (unsigned i = 0; i < 2; i++) {
-		TV_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
-		int n = snprintf(text, sizeof(text), "%d", i ? 0 : h->oom_score_adj);
-
-		if (fd >= 0 && write(fd, text, (size_t)n) == n)
-			return;
-	}
-	tv_log(TV_WARN, "the VM (pid %d) stays the first victim when memory is short: %s: %m",
-	       (int)h->pid, path);
-}
-
 static int attach_taps(void *arg, struct tv_err *e)
 {
 	struct hv_host *h = arg;
 
 	if (h->pidfd < 0 || hv_pidfd_ended(h->pidfd, 0))
 		return tv_fail(e, TV_E_GONE, "the VM's process has ended");
-	set_oom_score(h); /* it is promoted */
+	hv_host_promoted(h);
 	set_nice(h);
 	hv_host_domain_keep(h->dir);
 	return hv_host_taps_up(h->taps, h->n_taps, e);

@@ -136,6 +136,16 @@ extern const struct hv_host_ops hv_host_ops;
 /* Ends the QEMU with that pid, if it is that one by its start time, and removes what lies in dir. */
 void hv_host_reap(pid_t pid, uint64_t start_ticks, const char *dir);
 
+/* ---- a host that is short of memory ---- */
+/* From now on the kernel ends that process before others, until it is spared. */
+void hv_host_first_victim(pid_t pid);
+/* This process's oom_score_adj. */
+int hv_host_score(void);
+/* The process gets that oom_score_adj; 0 where we may not set that. What fails is logged. */
+void hv_host_spare(pid_t pid, int adj);
+/* The QEMU started last becomes the VM: it gets the score that the primary's had. */
+void hv_host_promoted(const struct hv_host *h);
+
 /* ---- programs ---- */
 /* The path without its folders. */
 const char *hv_host_base_name(const char *path);

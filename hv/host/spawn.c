@@ -6,6 +6,7 @@
  */
 #include "hv/host/spawn.h"
 #include "hv/host/cage.h"
+#include "hv/host/host.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,17 +39,6 @@ static const char *const steps[] = {
 	[IN_CAGE] = "what it may open (Landlock)",
 	[IN_EXEC] = "the program",
 };
-
-/* Short of memory, the kernel is to end a copy, and not a VM that runs. */
-static void be_first_victim(void)
-{
-	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		(void)!write(fd, HV_HOST_STANDBY_OOM, strlen(HV_HOST_STANDBY_OOM));
-		close(fd);
-	}
-}
 
 static void reset_signals(void)
 {
@@ -103,7 +93,7 @@ static void run(const struct plan *p)
 	if (tv_read_all(p->go[0], &go, 1))
 		_exit(127);
 	setsid();
-	be_first_victim();
+	hv_host_first_victim(getpid());
 	reset_signals();
 	(void)!chdir("/");
 	(void)setrlimit(RLIMIT_MEMLOCK, &no_limit); /* for -overcommit mem-lock=on */

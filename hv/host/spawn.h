@@ -6,8 +6,6 @@
 #include "hv/host/cgroup.h"
 #include "hv/host/user.h"
 
-#define HV_HOST_STANDBY_OOM "900" /* oom_score_adj, until it is promoted */
-
 struct hv_host_spawn {
 	const char *path;
 	char *const *argv;

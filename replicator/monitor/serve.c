@@ -85,6 +85,7 @@ void mon_serve(const struct config *c, const int fds[MON_CHANNELS])
 	if (!s)
 		_exit(1);
 	s->conf = *c;
+	s->sink = getppid();
 	s->slot = -1;
 	s->frame_fd = s->pidfd = -1;
 	pthread_mutex_init(&s->lock, NULL);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FRAME_MIN_BYTES (NB_VNET_HDR_BYTES + 14)
 
@@ -74,10 +75,27 @@ static bool may_promote(const struct mon_state *s, uint64_t generation)
 	return s->has_arbiter ? generation == s->granted : generation > s->generation;
 }
 
+/*
+ * Before the VM runs here: from now on the kernel, short of memory, is to end neither its QEMU nor the
+ * sink that makes it run. The sink, whose process began this one, gets this one's score.
+ */
+static void spare(struct mon_state *s)
+{
+	pid_t sink = getppid();
+
+	pthread_mutex_lock(&s->starting); /* a sink that was taken over may do both at a time */
+	if (s->host)
+		hv_host_promoted(s->host);
+	pthread_mutex_unlock(&s->starting);
+	if (sink == s->sink)
+		hv_host_spare(sink, hv_host_score());
+}
+
 void mon_on_promoted(struct mon_state *s, struct mon_request *q, struct mon_reply *r,
 		     int fds[MON_MAX_FDS])
 {
 	uint64_t generation = q->body.promoted.generation;
+	bool promoted;
 
 	(void)fds;
 	pthread_mutex_lock(&s->lock);
@@ -87,7 +105,10 @@ void mon_on_promoted(struct mon_state *s, struct mon_request *q, struct mon_repl
 	} else {
 		mon_fail(r, -EPERM, "the VM is not this host's with that generation");
 	}
+	promoted = s->promoted;
 	pthread_mutex_unlock(&s->lock);
+	if (promoted)
+		spare(s);
 }
 
 /* A promoted VM's, on its bridge: see netbuffer/recent.c. */

@@ -155,6 +155,7 @@ void mon_serve(const struct config *c, const int fds[MON_CHANNELS]) __attribute_
 
 /* ---- what the monitor knows; serve_*.c ---- */
 struct mon_state {
+	pid_t sink; /* whose monitor this is */
 	struct config conf;
 	pthread_mutex_t lock; /* of all up to `dir` */
 	char vm_id[33];	      /* "": not yet */

@@ -294,6 +294,8 @@ static int give_up_rights(struct sink *s)
 	 * there. What is wrong with it is found when the replica is made. */
 	if (config_give_replicas(c, &e))
 		tv_log(TV_WARN, "%s", e.text);
+	hv_host_first_victim(
+		getpid()); /* it holds the standby's memory; its monitor began before */
 	rc = monitor_drop(c, &s->no_rights);
 	if (rc == -ENOENT) {
 		tv_log(TV_ERROR, "%s", s->no_rights.text);

@@ -41,6 +41,11 @@ protect vm1
 await_epochs hostA vm1 3
 (($(kills) == 0)) || fail "memory was short before"
 standby=$(procs_of hostB "qemu-system.*vm1")
+# Both hold the guest's memory, which is free only when neither runs.
+sink=$(procs_of hostB "twinvmd replicate sink")
+for pid in $standby $sink; do
+	(($(cat "/proc/$pid/oom_score_adj") == 900)) || fail "process $pid of a copy is no first victim"
+done
 
 # What needs the memory is not to be chosen itself. It stops at the first process that the kernel ends. It is in no host: they do
 # not see groups.

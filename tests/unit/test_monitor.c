@@ -76,6 +76,7 @@ static void only_this_vm_is_claimed_and_only_by_a_backup(void **state)
 	struct fo_record rec;
 	struct tv_err e = {0};
 	char dir[300];
+	int score;
 
 	(void)state;
 	pair(ID);
@@ -104,7 +105,13 @@ static void only_this_vm_is_claimed_and_only_by_a_backup(void **state)
 	/* The note is of the generation that was granted, and no other. */
 	assert_int_equal(monitor_promoted(m, 5, &e), -EPERM);
 	assert_int_equal(promotion_noted(dir), 0);
+	score = hv_host_score();
+	hv_host_first_victim(getpid()); /* as a sink, which this test stands for */
+	assert_int_equal(hv_host_score(), 900);
+	assert_int_equal(monitor_promoted(m, 5, &e), -EPERM);
+	assert_int_equal(hv_host_score(), 900);
 	assert_int_equal(monitor_promoted(m, 4, &e), 0);
+	assert_int_equal(hv_host_score(), score);
 	assert_int_equal(promotion_noted(dir), 4);
 }
 
