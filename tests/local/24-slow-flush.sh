@@ -10,9 +10,10 @@ PAIR_ARBITER='file'
 . tests/lib/verify.sh
 
 slow() { echo "$1" >"$PAIR_DIR/slow"; }
-# Half of the time at least: the medians of pauses and of the times from one to the next.
+# Half of the time, by the mean of the last pauses; seen by the medians of pauses and of the times from one to the next, which differ a
+# little from means. Without spacing the second is the first and a millisecond.
 runs_half() {
-	tw hostA status vm1 --json | jq -e '.pause_ms.p50 > 40 and .epoch_ms.p50 >= 2 * .pause_ms.p50' >/dev/null
+	tw hostA status vm1 --json | jq -e '.pause_ms.p50 > 40 and .epoch_ms.p50 >= 1.7 * .pause_ms.p50' >/dev/null
 }
 names_it() { [[ $(vm_field hostA vm1 "['warning']") = *"disks take "*" ms to flush"* ]]; }
 names_nothing() { [[ $(vm_field hostA vm1 "['warning']") != *flush* ]]; }
