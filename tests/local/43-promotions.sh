@@ -11,6 +11,9 @@ no_bridge() { host_run "$1" ip link set br0 down name gone0; }
 bridge_back() { host_run "$1" ip link set gone0 name br0 up; }
 
 pair_up
+cp "$GUEST_KERNEL" "$GUEST_INITRD" "$PAIR_DIR/" # where nobody can read them, wherever this tree lies
+GUEST_KERNEL=$PAIR_DIR/${GUEST_KERNEL##*/}
+GUEST_INITRD=$PAIR_DIR/${GUEST_INITRD##*/}
 guest_start hostA vm1 -runas nobody
 [[ $(stat -c %U "/proc/${GUEST_PID[vm1]}") = nobody ]] || fail "QEMU did not give up its rights"
 client_start
