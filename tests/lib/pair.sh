@@ -251,6 +251,13 @@ await_pair() {
 	field_is "$1" "$3" "['peer']" "$2" || fail "$2 is not the backup of $3: $(tw "$1" status)"
 	field_is "$2" "$3" "['role']" backup || fail "$2 is not the backup of $3: $(tw "$2" status)"
 }
+# The host that lost its power comes back, becomes the backup, and gets the VM by a planned switch.
+planned_back() { # LOST OTHER VM
+	host_back "$1"
+	await_pair "$2" "$1" "$3"
+	tw_must "$2" failover "$3"
+	await_primary "$1" "$3"
+}
 epochs_past() {
 	local n
 	n=$(vm_field "$1" "$2" "['epoch_committed']")

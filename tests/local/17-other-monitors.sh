@@ -121,5 +121,8 @@ host_power_cut hostA
 GUEST_PID[vm1]=
 await_primary hostB vm1
 goes_on "on hostB, hostA was cut off while the VM was paused"
-client_ends
 step "a power cut while it is paused: the backup runs it"
+planned_back hostA hostB vm1
+goes_on "on hostA, by a planned switch"
+client_ends
+step "a planned switch back"

@@ -81,4 +81,6 @@ field_is hostA vm1 "['state']" protected || fail "after a reset: $(tw hostA stat
 host_power_cut hostA
 await_primary hostB vm1
 await "$AWAIT_S" "the guest to answer on hostB" guest_answers
-step "a reset, and a power cut after it"
+planned_back hostA hostB vm1
+await "$AWAIT_S" "the guest to answer on hostA" guest_answers
+step "a reset, and a power cut after it; a planned switch back"

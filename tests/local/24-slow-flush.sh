@@ -51,4 +51,7 @@ slow 30
 host_power_cut hostA
 goes_on "on hostB"
 verify_check "after a power cut with a slow disk"
+planned_back hostA hostB vm1
+goes_on "on hostA"
+verify_check "after a planned switch from a slow disk"
 client_ends

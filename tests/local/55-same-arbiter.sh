@@ -92,3 +92,12 @@ share hostB
 await "$AWAIT_S" "the guest to answer" guest_answers
 await_primary hostB vm1
 echo "the backup kept its copy, and runs it: $(tw hostB status)"
+host_boot hostA
+host_run hostA mkdir -p /run/share
+share hostA
+daemon_start hostA
+await_pair hostB hostA vm1
+tw_must hostB failover vm1
+await_primary hostA vm1
+await "$AWAIT_S" "the guest to answer on hostA" guest_answers
+echo "planned back to hostA"

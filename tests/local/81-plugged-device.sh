@@ -49,4 +49,6 @@ host_power_cut hostA
 client_cut
 await_primary hostB vm1
 goes_on "failed over"
+planned_back hostA hostB vm1
+goes_on "switched back"
 client_ends

@@ -84,10 +84,15 @@ kill -9 "${GUEST_PID[vm1]}"
 await_primary hostB vm1
 await "$AWAIT_S" "the guest to answer on hostB" guest_answers
 step "a crash long after a power-off: the VM moved"
-tw_must hostB unprotect vm1
+await_pair hostB hostA vm1
+tw_must hostB failover vm1
+await_primary hostA vm1
+await "$AWAIT_S" "the guest to answer on hostA" guest_answers
+step "and back, by a planned switch"
+tw_must hostA unprotect vm1
 # shellcheck disable=SC2046 # pids are words
-kill -9 $(procs_of hostB qemu-system)
-await "$AWAIT_S" "QEMU on hostB to end" no_procs hostB qemu-system
+kill -9 $(procs_of hostA qemu-system)
+await "$AWAIT_S" "QEMU on hostA to end" no_procs hostA qemu-system
 
 # ---- with -no-shutdown: power-off, and its manager ends the process by a signal ----
 find "$(host_path hostB /var/lib/twinvm/disks)" -type f -delete
