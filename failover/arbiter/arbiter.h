@@ -67,16 +67,28 @@ int fo_arbiter_members(struct fo_arbiter *a, struct fo_host *out, unsigned n,
 		       struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- watch.c: is the record still there while all is well? ---- */
-struct fo_watch { /* zero-initialise it */
+enum fo_arbiter_seen {
+	FO_ARBITER_UNKNOWN,
+	FO_ARBITER_REACHABLE,
+	FO_ARBITER_UNREACHABLE,
+	FO_ARBITER_NO_RECORD, /* it answers, and has not the record of this session */
+};
+const char *fo_arbiter_seen_name(enum fo_arbiter_seen s); /* UNKNOWN: "" */
+struct fo_watch {					  /* zero-initialise it */
 	bool open;
 	int64_t due_ns;
-	struct tv_err warning; /* "": nothing is wrong, or it is not known yet */
+	enum fo_arbiter_seen seen; /* by the last answer to any question */
+	int64_t since_ns;	   /* that it is so */
+	struct tv_err warning;	   /* "": nothing is wrong, or it is not known yet */
 };
 /* It is time to ask FO_ASK_LOOK, with had_record; the answer is due to fo_watch_answer. */
 bool fo_watch_due(struct fo_watch *w, const struct fo_times *t, int64_t now_ns);
 /* host: this one, for the sentence. True: the warning has changed. */
 bool fo_watch_answer(struct fo_watch *w, const char *host, const struct fo_claim *c, int rc,
 		     const struct fo_record *rec, const char *why);
+
+/* The answer to another question. */
+void fo_watch_seen(struct fo_watch *w, int rc, int64_t now_ns);
 
 /* ---- fo_claim off the loop: in a thread of its own, answers in the loop ---- */
 /* fo_claim, or what has it done in another process. */

@@ -18,6 +18,34 @@ bool fo_watch_due(struct fo_watch *w, const struct fo_times *t, int64_t now_ns)
 	return true;
 }
 
+const char *fo_arbiter_seen_name(enum fo_arbiter_seen s)
+{
+	static const char *const names[] = {[FO_ARBITER_UNKNOWN] = "",
+					    [FO_ARBITER_REACHABLE] = "reachable",
+					    [FO_ARBITER_UNREACHABLE] = "unreachable",
+					    [FO_ARBITER_NO_RECORD] = "no record"};
+
+	return names[s];
+}
+
+static void note(struct fo_watch *w, enum fo_arbiter_seen seen, int64_t now_ns)
+{
+	if (seen != w->seen)
+		w->since_ns = now_ns;
+	w->seen = seen;
+}
+
+void fo_watch_seen(struct fo_watch *w, int rc, int64_t now_ns)
+{
+	if (rc == -EAGAIN) /* it was not asked */
+		return;
+	if (rc == -ENODATA || rc == -ENOENT)
+		note(w, FO_ARBITER_NO_RECORD, now_ns);
+	else
+		note(w, !rc || rc == TV_E_LOST ? FO_ARBITER_REACHABLE : FO_ARBITER_UNREACHABLE,
+		     now_ns);
+}
+
 bool fo_watch_answer(struct fo_watch *w, const char *host, const struct fo_claim *c, int rc,
 		     const struct fo_record *rec, const char *why)
 {
@@ -25,6 +53,7 @@ bool fo_watch_answer(struct fo_watch *w, const char *host, const struct fo_claim
 
 	w->open = false;
 	w->warning.text[0] = 0;
+	fo_watch_seen(w, !rc && strcmp(rec->session, c->session) != 0 ? -ENODATA : rc, tv_now_ns());
 	if (rc)
 		tv_fail(&w->warning, rc, "as %s sees it, %s", host, why);
 	else if (strcmp(rec->session, c->session) != 0)

@@ -228,14 +228,27 @@ uint64_t repl_acked_bytes(struct repl_conn *c)
 	return c->acked_bytes;
 }
 
+static bool read_info(struct repl_conn *c, struct tcp_info *info)
+{
+	socklen_t n = sizeof(*info);
+
+	memset(info, 0, sizeof(*info));
+	return c->bev && !getsockopt(bufferevent_getfd(c->bev), IPPROTO_TCP, TCP_INFO, info, &n) &&
+	       n >= offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info->tcpi_min_rtt);
+}
+
 int64_t repl_min_rtt_ns(struct repl_conn *c)
 {
-	struct tcp_info info = {0};
-	socklen_t n = sizeof(info);
+	struct tcp_info info;
 
-	if (!c->bev || getsockopt(bufferevent_getfd(c->bev), IPPROTO_TCP, TCP_INFO, &info, &n) ||
-	    n < offsetof(struct tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt) ||
-	    info.tcpi_min_rtt == UINT32_MAX)
+	if (!read_info(c, &info) || info.tcpi_min_rtt == UINT32_MAX)
 		return 0;
 	return (int64_t)info.tcpi_min_rtt * 1000;
+}
+
+int64_t repl_rtt_ns(struct repl_conn *c)
+{
+	struct tcp_info info;
+
+	return read_info(c, &info) ? (int64_t)info.tcpi_rtt * 1000 : 0;
 }

@@ -111,6 +111,8 @@ uint64_t repl_sent_bytes(const struct repl_conn *c);
 uint64_t repl_acked_bytes(struct repl_conn *c);
 /* The shortest round trip that the kernel has seen on the connection; 0: not known. */
 int64_t repl_min_rtt_ns(struct repl_conn *c);
+/* The kernel's running mean of it; 0: not known. */
+int64_t repl_rtt_ns(struct repl_conn *c);
 /* Common name once opened, host:port before. */
 const char *repl_peer(const struct repl_conn *c);
 

@@ -62,11 +62,24 @@ static json_t *value_of(const struct field *f, const void *from)
 	return NULL;
 }
 
+static bool is_known(const struct field *f, const void *from)
+{
+	const void *p = (const char *)from + f->offset;
+
+	if (f->kind == FIELD_F64)
+		return !isnan(*(const double *)p);
+	if (f->kind == FIELD_U64)
+		return *(const uint64_t *)p != UINT64_MAX;
+	return f->kind != FIELD_TEXT || *(const char *)p;
+}
+
 static int add(const struct field *f, const void *from, json_t *to)
 {
 	char object[NAME_BYTES];
 	const char *name = split(f->name, object);
 
+	if (f->sparse && !is_known(f, from))
+		return 0;
 	if (object[0]) {
 		json_t *inner = json_object_get(to, object);
 

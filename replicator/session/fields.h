@@ -44,6 +44,7 @@ struct field {
 	const char *meaning;
 	const struct field_words *words; /* FIELD_WORD */
 	bool optional;			 /* may be absent when read: stays as it is then */
+	bool sparse; /* is not written while it is not known: NAN, UINT64_MAX, "" */
 };
 struct fields {
 	const char *what; /* for error sentences: "job", … */
@@ -63,6 +64,13 @@ struct fields {
 		.name = (field_name), .kind = FIELD_##field_kind,                            \
 		.offset = offsetof(type, member), .room_bytes = sizeof(((type *)0)->member), \
 		.unit = (field_unit), .meaning = (field_meaning)                             \
+	}
+/* As FIELD; left out while it is not known. */
+#define FIELD_SPARSE(type, member, field_kind, field_unit, field_meaning)                      \
+	{                                                                                      \
+		.name = #member, .kind = FIELD_##field_kind, .offset = offsetof(type, member), \
+		.room_bytes = sizeof(((type *)0)->member), .unit = (field_unit),               \
+		.meaning = (field_meaning), .sparse = true                                     \
 	}
 /* An enum, with its words. */
 #define FIELD_ENUM(type, member, field_words, field_meaning)                                       \

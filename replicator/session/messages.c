@@ -40,12 +40,14 @@ const struct field_words session_outcome_words = {outcome_word, outcome_value};
 /* ---- bodies ---- */
 #define R(member, kind, unit, meaning) FIELD(struct session_register, member, kind, unit, meaning)
 /* A replicator of an older version, which registers with this daemon again, has not got it. */
-#define NEW(type, field, field_kind, field_meaning)                                               \
-	{                                                                                         \
-		.name = #field, .kind = FIELD_##field_kind, .offset = offsetof(type, field),      \
-		.room_bytes = sizeof(((type *)0)->field), .unit = "", .meaning = (field_meaning), \
-		.optional = true                                                                  \
+#define NEW_IN(type, field, field_kind, field_unit, field_meaning)                           \
+	{                                                                                    \
+		.name = #field, .kind = FIELD_##field_kind, .offset = offsetof(type, field), \
+		.room_bytes = sizeof(((type *)0)->field), .unit = (field_unit),              \
+		.meaning = (field_meaning), .optional = true                                 \
 	}
+#define NEW(type, field, field_kind, field_meaning) \
+	NEW_IN(type, field, field_kind, "", field_meaning)
 static const struct field register_list[] = {
 	FIELD_ENUM(struct session_register, role, &session_role_words, "primary or backup"),
 	R(vm_id, TEXT, "", "the VM's id"),
@@ -102,6 +104,14 @@ static const struct field stats_list[] = {
 	S(asked_to_run, BOOL, "", "backup: the primary itself asked it to promote"),
 	NEW(struct session_stats, warning, TEXT,
 	    "what is wrong although the VM may be protected; empty: nothing"),
+	NEW_IN(struct session_stats, state_for_ms, F64, "ms", "for how long `state` has been so"),
+	NEW_IN(struct session_stats, rtt_ms, F64, "ms", "round trip to the peer; 0: not known"),
+	NEW_IN(struct session_stats, epoch_target_ms, F64, "ms",
+	       "primary: how long an epoch is while nothing waits; 0: not known"),
+	NEW(struct session_stats, epoch_why, TEXT, "primary: what sets that"),
+	NEW(struct session_stats, arbiter_state, TEXT,
+	    "reachable, unreachable, no record; empty: not known"),
+	NEW_IN(struct session_stats, arbiter_for_ms, F64, "ms", "for how long it has been so"),
 };
 const struct fields session_stats_public = FIELDS("status", public_list);
 static const struct fields session_stats_fields = FIELDS("stats", stats_list);

@@ -52,9 +52,15 @@ struct session_stats {
 	char output_held_by[16], qemu[32], run_state[24];
 	bool suspended;
 	/* between replicator and daemon only: */
-	bool lease;	   /* primary: a recent heartbeat came back */
-	bool asked_to_run; /* backup: the primary itself asked it to promote */
-	char warning[640]; /* what is wrong although the VM may be protected; "": nothing */
+	bool lease;		/* primary: a recent heartbeat came back */
+	bool asked_to_run;	/* backup: the primary itself asked it to promote */
+	char warning[640];	/* what is wrong although the VM may be protected; "": nothing */
+	double state_for_ms;	/* for how long `state` has been so */
+	double rtt_ms;		/* 0: not known */
+	double epoch_target_ms; /* primary; 0: not known */
+	char epoch_why[24];
+	char arbiter_state[16]; /* fo_arbiter_seen_name */
+	double arbiter_for_ms;	/* for how long it has been so */
 };
 
 #define SESSION_SUSPENDED                                                                           \

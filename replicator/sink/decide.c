@@ -73,6 +73,8 @@ void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, con
 		sink_watch_answer(s, rc, rec, why);
 		return;
 	}
+	if (s->has_arbiter)
+		fo_watch_seen(&s->watch, rc, tv_now_ns());
 	if (sink_is_ending(s))
 		return;
 	if (rc)

@@ -58,6 +58,8 @@ struct sink {
 	uint64_t file_bytes; /* of a file, asked for and still to come */
 	uint64_t rx_bytes;
 	int64_t last_stats_ns, started_ns, bridge_ns;
+	const char *state; /* that was reported last, */
+	int64_t state_ns;  /* and when for the first time */
 	struct fo_watch watch;
 	struct tv_err warning; /* what a failover would meet here; "": nothing */
 

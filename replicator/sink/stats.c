@@ -24,6 +24,29 @@ static const char *public_state(const struct sink *s)
 	}
 }
 
+static void note_state(struct sink *s, struct session_stats *st)
+{
+	const char *state = public_state(s);
+	int64_t now_ns = tv_now_ns(), for_ms;
+
+	if (!s->state || strcmp(s->state, state) != 0)
+		s->state_ns = now_ns;
+	s->state = state;
+	for_ms = (now_ns - s->state_ns) / TV_NS_PER_MS;
+	st->state_for_ms = (double)for_ms;
+}
+
+static void add_surroundings(const struct sink *s, struct session_stats *st)
+{
+	const struct fo_watch *w = &s->watch;
+	int64_t rtt_us = s->conn ? repl_rtt_ns(s->conn) / 1000 : 0;
+	int64_t for_ms = w->seen ? (tv_now_ns() - w->since_ns) / TV_NS_PER_MS : 0;
+
+	st->rtt_ms = (double)rtt_us / 1e3;
+	st->arbiter_for_ms = (double)for_ms;
+	tv_copy(st->arbiter_state, sizeof(st->arbiter_state), fo_arbiter_seen_name(w->seen));
+}
+
 void sink_send_stats(struct sink *s)
 {
 	struct session_stats st = {.progress = s->b.state == FO_B_SYNCING ? 0.0 : 1.0,
@@ -38,6 +61,8 @@ void sink_send_stats(struct sink *s)
 	tv_copy(st.reason, sizeof(st.reason), s->why.text[0] ? s->why.text : s->warning.text);
 	if (s->b.state == FO_B_STANDBY)
 		tv_copy(st.warning, sizeof(st.warning), s->watch.warning.text);
+	add_surroundings(s, &st);
+	note_state(s, &st);
 	report_send(s->report, session_message(SESSION_OP_STATS, &st));
 }
 

@@ -186,6 +186,8 @@ void src_on_answer(enum fo_question q, int rc, const struct fo_record *rec, cons
 		src_watch_answer(s, rc, rec, why);
 		return;
 	}
+	if (s->arbiter)
+		fo_watch_seen(&s->watch, rc, tv_now_ns());
 	if (s->end.leaving)
 		return;
 	if (q == FO_ASK_BACK && !rc) {

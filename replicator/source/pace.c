@@ -63,3 +63,18 @@ int64_t pace_due_ns(const struct pace *p, int64_t oldest_held_ns)
 		return max64(oldest_held_ns, earliest);
 	return max64(p->last_start_ns + ADAPTIVE_IDLE_EPOCHS * p->epoch_ns, earliest);
 }
+
+static int64_t wished_ns(const struct pace *p)
+{
+	if (p->mode == PACE_REMUS)
+		return p->epoch_ns;
+	return p->mode == PACE_KEMARI ? KEMARI_IDLE_NS : ADAPTIVE_IDLE_EPOCHS * p->epoch_ns;
+}
+
+int64_t pace_target_ns(const struct pace *p, const char **why)
+{
+	int64_t ns = pace_due_ns(p, 0) - p->last_start_ns;
+
+	*why = ns > wished_ns(p) ? "pause budget" : p->mode == PACE_REMUS ? "timer" : "idle";
+	return ns;
+}

@@ -50,6 +50,8 @@ struct src_numbers { /* stats.c */
 	int64_t last_pause_ns;	    /* when the last epoch's pause began */
 	int64_t committed_state_ns; /* when the state of the last committed epoch was taken */
 	int64_t reported_ns;	    /* the last of the regular reports */
+	const char *state;	    /* that was reported last, */
+	int64_t state_ns;	    /* and when for the first time */
 	double progress;
 };
 

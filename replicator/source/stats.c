@@ -188,6 +188,30 @@ static void add_session(struct source *s, struct session_stats *st, int64_t now_
 	st->dirty_pages.p99 = (uint64_t)percentile(&n->dirty, 99);
 }
 
+static void note_state(struct source *s, struct session_stats *st, int64_t now_ns)
+{
+	struct src_numbers *n = &s->numbers;
+	const char *state = public_state(s);
+
+	if (!n->state || strcmp(n->state, state) != 0)
+		n->state_ns = now_ns;
+	n->state = state;
+	st->state_for_ms = ms(now_ns - n->state_ns);
+}
+
+static void add_surroundings(const struct source *s, struct session_stats *st, int64_t now_ns)
+{
+	const char *why;
+
+	st->rtt_ms = s->link.conn ? ms(repl_rtt_ns(s->link.conn)) : 0.0;
+	if (s->epochs.pace.last_start_ns) {
+		st->epoch_target_ms = ms(pace_target_ns(&s->epochs.pace, &why));
+		tv_copy(st->epoch_why, sizeof(st->epoch_why), why);
+	}
+	tv_copy(st->arbiter_state, sizeof(st->arbiter_state), fo_arbiter_seen_name(s->watch.seen));
+	st->arbiter_for_ms = s->watch.seen ? ms(now_ns - s->watch.since_ns) : 0.0;
+}
+
 static void add_bytes(struct source *s, struct session_stats *st)
 {
 	struct ckpt_stats cs = {0};
@@ -223,6 +247,8 @@ void src_send_stats(struct source *s)
 	int64_t now = tv_now_ns();
 
 	add_session(s, &st, now);
+	add_surroundings(s, &st, now);
+	note_state(s, &st, now);
 	add_bytes(s, &st);
 	add_output(s, &st, now);
 	report_send(s->report, session_message(SESSION_OP_STATS, &st));

@@ -45,11 +45,35 @@ static void what_is_wrong_is_a_warning(void **state)
 	assert_false(fo_watch_answer(&w, "B", &claim, 0, &ours, ""));
 }
 
+static void whether_it_answers(void **state)
+{
+	struct fo_watch w = {0};
+
+	(void)state;
+	assert_string_equal(fo_arbiter_seen_name(w.seen), "");
+	fo_watch_seen(&w, -ETIMEDOUT, 5);
+	fo_watch_seen(&w, -EIO, 7);
+	assert_string_equal(fo_arbiter_seen_name(w.seen), "unreachable");
+	assert_int_equal(w.since_ns, 5);
+	fo_watch_seen(&w, -EAGAIN, 8); /* it was not asked */
+	assert_int_equal(w.seen, FO_ARBITER_UNREACHABLE);
+	fo_watch_seen(&w, TV_E_LOST, 9); /* an answer */
+	assert_int_equal(w.seen, FO_ARBITER_REACHABLE);
+	assert_int_equal(w.since_ns, 9);
+	fo_watch_answer(&w, "B", &claim, 0, &other, "");
+	assert_string_equal(fo_arbiter_seen_name(w.seen), "no record");
+	fo_watch_answer(&w, "B", &claim, 0, &ours, "");
+	assert_string_equal(fo_arbiter_seen_name(w.seen), "reachable");
+	fo_watch_answer(&w, "B", &claim, -ENODATA, NULL, "none");
+	assert_string_equal(fo_arbiter_seen_name(w.seen), "no record");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_look_at_a_time),
 		cmocka_unit_test(what_is_wrong_is_a_warning),
+		cmocka_unit_test(whether_it_answers),
 	};
 
 	return cmocka_run_group_tests_name("fo_watch", tests, NULL, NULL);

@@ -68,12 +68,39 @@ static void pace_leaves_half(void **state)
 	assert_int_equal(pace_due_ns(&p, 1081 * MS), 1081 * MS);
 }
 
+static void expect_target(const struct pace *p, int64_t ns, const char *why)
+{
+	const char *got;
+
+	assert_int_equal(pace_target_ns(p, &got), ns);
+	assert_string_equal(got, why);
+}
+
+/* What status shows of it. */
+static void pace_target_has_a_reason(void **state)
+{
+	struct pace p = {.mode = PACE_REMUS, .epoch_ns = 25 * MS, .pause_ns = 4 * MS};
+
+	(void)state;
+	pace_captured(&p, 1000 * MS, 4 * MS);
+	expect_target(&p, 25 * MS, "timer");
+	p.mode = PACE_ADAPTIVE;
+	expect_target(&p, 100 * MS, "idle");
+	p.mode = PACE_KEMARI;
+	expect_target(&p, 1000 * MS, "idle");
+	p.mode = PACE_ADAPTIVE;
+	p.pause_ns = 80 * MS;
+	p.last_end_ns = 1080 * MS;
+	expect_target(&p, 320 * MS, "pause budget");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pace_follows_its_mode),
 		cmocka_unit_test(pace_mean_forgets),
 		cmocka_unit_test(pace_leaves_half),
+		cmocka_unit_test(pace_target_has_a_reason),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
