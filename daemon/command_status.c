@@ -66,6 +66,7 @@ void command_status(struct daemon *d, struct ctl *c, json_t *msg)
 	TAILQ_FOREACH(x, &d->elsewhere, link)
 		if (is_elsewhere_wanted(d, x, what))
 			json_array_append_new(list, elsewhere_status(d, x));
-	ctl_send(c, json_pack("{sb si so}", "done", 1, "rc", 0, "vms", list));
+	ctl_send(c, json_pack("{sb si ss sf so}", "done", 1, "rc", 0, "host", d->conf.host, "time",
+			      shown_wall_s(tv_now_ns()), "vms", list));
 	ctl_close_when_sent(c);
 }

@@ -11,6 +11,7 @@
  *   elsewhere.c      VMs that another host runs, or may run
  *   asked.c          a suspend or resume that is not answered yet
  *   registry.c       the VMs, in memory and on disk (vm.h)
+ *   shown.c vitals.c outlook.c   a VM as people see it
  *   children.c       starts replicators and helper processes (recover.c)
  *   looking.c        what the arbiter has on record of an offered VM
  *   fencing.c        stops an instance that is stale
@@ -117,7 +118,7 @@ struct daemon {
 	struct event_base *base;
 	int listen_fd, socket_fd, lock_fd;
 	struct event *accept_peer, *accept_ctl, *chld, *term, *intr, *hup;
-	struct event *pet, *hung;
+	struct event *pet, *hung, *vitals;
 	int watchdog_fd; /* -1: not armed */
 	bool watchdog_doubt;
 	TAILQ_HEAD(vm_list, vm) vms;
@@ -247,6 +248,36 @@ void elsewhere_forget(struct daemon *d, const char *vm_id);
 /* Why it may not be started on `self`, when nobody else can be asked. */
 void elsewhere_why(const struct elsewhere *x, const char *self, struct tv_err *e);
 
+/* ---- shown.c: a VM's state as status shows it ---- */
+/* A moment of this host's clock (tv_now_ns) in s since 1970. */
+double shown_wall_s(int64_t ns);
+void shown_set(struct session_stats *s, const char *state, const char *reason);
+/* Its session's counters, with the state and the reason that count now. */
+void shown_stats(const struct vm *vm, struct session_stats *s);
+/* Something may have changed: a report has come, or a second has passed. */
+void shown_note(struct vm *vm);
+/* In s since 1970; NAN: not known. */
+double shown_since(const struct vm *vm);
+double shown_commit(const struct vm *vm);
+
+/* ---- vitals.c: what the kernel counts of a VM's processes ---- */
+extern const struct fields vitals_fields; /* of struct vm_vitals */
+/* Adds what is known to a JSON object. -ENOMEM. */
+int vitals_add(const struct vm *vm, json_t *to) TV_MUST_CHECK;
+/* Reads it now; rates need two samples. */
+void vitals_sample(struct vm *vm);
+void vitals_start(struct daemon *d);
+
+/* ---- outlook.c: what would happen, and what is done next ---- */
+struct outlook {
+	bool failover_allowed;
+	char failover_reason[640], wanted[16], next_action[256];
+	double next_action_time;
+};
+extern const struct fields outlook_fields;
+/* shown: of shown_stats. */
+void outlook_of(const struct vm *vm, const struct session_stats *shown, struct outlook *o);
+
 /* ---- may_start.c: may a manager start a VM here? (the command: commands.h) ---- */
 /* False: it was not such a process. */
 bool may_start_exit(struct daemon *d, pid_t pid, int status);
@@ -375,6 +406,7 @@ void register_waiting(struct daemon *d);
 
 /* ---- status.c: what `twinvm status` shows ---- */
 extern const struct fields status_vm_fields; /* of struct vm; the others are its session's */
+extern const struct fields status_times_fields;
 json_t *vm_status(struct vm *vm);
 /* A VM of which only a stopped QEMU is here. */
 json_t *kept_status(struct daemon *d, const struct kept *k);

@@ -46,6 +46,8 @@ static const struct field list[] = {
 	OPTIONAL("suspended", saved.suspended, BOOL),
 	OPTIONAL("leaving", saved.leaving, BOOL),
 	OPTIONAL("reason", saved.reason, TEXT),
+	OPTIONAL("state", saved.state, TEXT),
+	OPTIONAL("state_since", saved.state_since, F64),
 	OPTIONAL("last.name", saved.last.name, TEXT),
 	OPTIONAL("last.address", saved.last.address, TEXT),
 	OPTIONAL("last.port", saved.last.port, PORT),

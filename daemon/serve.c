@@ -237,6 +237,7 @@ int daemon_main(const char *config_path)
 	supervise_loaded(d);
 	watchdog_start(d);
 	hung_start(d);
+	vitals_start(d);
 	tv_log(TV_INFO, "ready: %s, peers on %s:%u, commands on %s", d->conf.host,
 	       d->conf.listen_host, d->conf.listen_port, d->conf.socket);
 	event_base_dispatch(d->base);

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +27,52 @@ static const struct field list[] = {
 		 "what is wrong on this host although the VM may be protected; empty: nothing"),
 };
 const struct fields status_vm_fields = FIELDS("status", list);
+
+/* What is known of some VMs only, or at some times. */
+struct times {
+	double state_since, last_commit_time, rtt_ms, epoch_target_ms, arbiter_since;
+	char epoch_why[24], arbiter_state[16];
+};
+#define T(member, kind, unit, meaning) FIELD_SPARSE(struct times, member, kind, unit, meaning)
+static const struct field times_list[] = {
+	T(state_since, F64, "s since 1970", "when `state` became what it is"),
+	T(last_commit_time, F64, "s since 1970",
+	  "of the session's last committed epoch: when its state was taken, so that the lag is "
+	  "the time since then (it moves on while the VM stands still); on the backup: when it "
+	  "was committed, to a tenth of a second"),
+	T(rtt_ms, F64, "ms", "round trip to the peer"),
+	T(epoch_target_ms, F64, "ms", "primary: how long an epoch is now while nothing waits"),
+	T(epoch_why, TEXT, "",
+	  "primary: what sets that: timer, idle (longer, as nothing waits), pause budget"),
+	T(arbiter_state, TEXT, "",
+	  "by its last answer in this session: reachable, unreachable, no record (of this "
+	  "session)"),
+	T(arbiter_since, F64, "s since 1970", "when `arbiter_state` became what it is"),
+};
+const struct fields status_times_fields = FIELDS("status", times_list);
+
+static double or_unknown(double v)
+{
+	return v > 0 ? v : NAN;
+}
+
+static void times_of(const struct vm *vm, const struct session_stats *s, struct times *t)
+{
+	bool runs = vm->phase == VM_RUNNING && s->state[0];
+
+	*t = (struct times){.state_since = shown_since(vm),
+			    .last_commit_time = shown_commit(vm),
+			    .rtt_ms = runs ? or_unknown(s->rtt_ms) : NAN,
+			    .epoch_target_ms = runs ? or_unknown(s->epoch_target_ms) : NAN,
+			    .arbiter_since = NAN};
+	if (!runs)
+		return;
+	tv_copy(t->epoch_why, sizeof(t->epoch_why), s->epoch_why);
+	tv_copy(t->arbiter_state, sizeof(t->arbiter_state), s->arbiter_state);
+	if (s->arbiter_state[0])
+		t->arbiter_since = shown_wall_s(
+			vm->now.stats_ns - (int64_t)(s->arbiter_for_ms * (double)TV_NS_PER_MS));
+}
 
 #define MAX_SOCKETS 64
 
@@ -69,10 +116,20 @@ static json_t *show(const struct vm *vm, const struct session_stats *s, json_t *
 	return o;
 }
 
-static void set_state(struct session_stats *s, const char *state, const char *reason)
+/* What only a VM has that this host has a part in. */
+static json_t *add_more(const struct vm *vm, const struct session_stats *s, json_t *o)
 {
-	tv_copy(s->state, sizeof(s->state), state);
-	tv_copy(s->reason, sizeof(s->reason), reason);
+	struct times t;
+	struct outlook look;
+
+	times_of(vm, s, &t);
+	outlook_of(vm, s, &look);
+	if (fields_add(&status_times_fields, &t, o) || fields_add(&outlook_fields, &look, o) ||
+	    vitals_add(vm, o)) {
+		json_decref(o);
+		return NULL;
+	}
+	return o;
 }
 
 static void add_warning(char *to, size_t room, const char *text)
@@ -107,19 +164,10 @@ static void add_refused(struct vm *vm)
 
 json_t *vm_status(struct vm *vm)
 {
-	/* The last session's counters stay; its state only while it lives. */
-	struct session_stats s = vm->now.stats;
+	struct session_stats s;
 
-	if (vm->phase != VM_RUNNING || !s.state[0]) {
-		set_state(&s, vm->phase == VM_FENCING ? "stopped" : "alone", vm->saved.reason);
-		s.progress = 0;
-	} else if (vm->role == SESSION_PRIMARY && vm->saved.was_protected) {
-		/* It is to be protected again: alone, until something is copied; and why. */
-		if (!strcmp(s.state, "syncing") && s.progress <= 0)
-			tv_copy(s.state, sizeof(s.state), "alone");
-		if (strcmp(s.state, "protected") != 0 && !s.reason[0])
-			tv_copy(s.reason, sizeof(s.reason), vm->saved.reason);
-	}
+	shown_note(vm);
+	shown_stats(vm, &s);
 	/* Nobody is attached who would know more than this daemon. */
 	if (vm->role == SESSION_PRIMARY && (vm->phase != VM_RUNNING || !s.qemu[0]))
 		add_suspended(vm, &s);
@@ -127,7 +175,7 @@ json_t *vm_status(struct vm *vm)
 	add_refused(vm);
 	if (vm->phase == VM_RUNNING)
 		add_warning(vm->warning.text, sizeof(vm->warning.text), s.warning);
-	return show(vm, &s, kept_json(vm->d, vm->id));
+	return add_more(vm, &s, show(vm, &s, kept_json(vm->d, vm->id)));
 }
 
 json_t *kept_status(struct daemon *d, const struct kept *k)
@@ -139,7 +187,7 @@ json_t *kept_status(struct daemon *d, const struct kept *k)
 	tv_copy(vm.id, sizeof(vm.id), k->id);
 	tv_copy(vm.name, sizeof(vm.name), k->name);
 	durable_warning(d, vm.warning.text, sizeof(vm.warning.text));
-	set_state(&s, "stopped", k->why);
+	shown_set(&s, "stopped", k->why);
 	return show(&vm, &s, kept_json(d, k->id));
 }
 
@@ -155,6 +203,6 @@ json_t *elsewhere_status(struct daemon *d, const struct elsewhere *x)
 	tv_copy(vm.saved.arbiter, sizeof(vm.saved.arbiter), x->arbiter);
 	durable_warning(d, vm.warning.text, sizeof(vm.warning.text));
 	elsewhere_why(x, d->conf.host, &e);
-	set_state(&s, "stopped", x->refused[0] ? x->refused : e.text);
+	shown_set(&s, "stopped", x->refused[0] ? x->refused : e.text);
 	return show(&vm, &s, kept_json(d, x->id));
 }

@@ -174,6 +174,7 @@ static void on_stats(struct vm *vm, const json_t *msg)
 		vm->now.promoting = false;
 		vm_answer(vm, -EIO, stats.reason);
 	}
+	shown_note(vm);
 	vm_progress(vm, stats.state, stats.progress);
 }
 

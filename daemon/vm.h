@@ -35,8 +35,10 @@ struct vm_saved {
 	bool was_protected;	  /* ever since protect was given */
 	char uuid[37];		  /* as QEMU's -uuid has it; "": none */
 	bool suspended;		  /* an operator has suspended it, as far as this daemon knows */
-	bool leaving;	  /* unprotect was given: forgotten as soon as nothing is attached */
-	char reason[512]; /* why it is not protected */
+	bool leaving;	    /* unprotect was given: forgotten as soon as nothing is attached */
+	char reason[512];   /* why it is not protected */
+	char state[16];	    /* as status shows it (shown.c), */
+	double state_since; /* and since when, in s since 1970; 0: not known */
 };
 
 /* A replicator process, and what it reported. */
@@ -51,9 +53,11 @@ struct vm_session {
 	int64_t hung_stats_ns;
 	uint32_t hung_pause;
 	unsigned hung_looks;
-	bool malformed; /* a message of it could not be read: logged once */
-	bool promoting; /* by the command that waits */
-	bool done;	/* it reported its end: */
+	uint64_t commit_seen;	/* the last committed epoch, */
+	int64_t commit_seen_ns; /* and when it was reported first */
+	bool malformed;		/* a message of it could not be read: logged once */
+	bool promoting;		/* by the command that waits */
+	bool done;		/* it reported its end: */
 	struct session_end end;
 };
 
@@ -71,6 +75,23 @@ struct vm_stash {
 	unsigned n;
 };
 
+/* vitals.c. UINT64_MAX: not known. */
+struct vm_counts {
+	int64_t at_ns;
+	pid_t pid, other; /* other: backup: its sink */
+	uint64_t cpu_ticks, other_ticks, disk_read, disk_write, net_rx, net_tx, wire;
+};
+/* NAN, UINT64_MAX: not known. */
+struct vm_vitals {
+	double cpu_percent, disk_read_bytes_s, disk_write_bytes_s, net_rx_bytes_s, net_tx_bytes_s,
+		wire_bytes_s, standby_cpu_percent;
+	uint64_t memory_bytes, standby_memory_bytes;
+	struct vm_counts before;
+	enum session_role role; /* that it had */
+	unsigned samples, taps_n;
+	char taps[8][16];
+};
+
 struct vm {
 	TAILQ_ENTRY(vm) link;
 	struct daemon *d;
@@ -85,6 +106,7 @@ struct vm {
 	struct vm_session now;
 	struct vm_fencer fencer;
 	struct vm_stash stash;
+	struct vm_vitals vitals;
 	/* twinvm protect, unprotect or failover that waits */
 	struct ctl *waiter;
 	bool waiter_leaves; /* it waits for the end of protection */

@@ -65,17 +65,23 @@ static void head(void)
 static void status(void)
 {
 	printf("# What `twinvm status --json` shows\n\n"
-	       "<!-- made by `make docs` from the tables in daemon/status.c, daemon/kept.c and\n"
-	       "     replicator/session/messages.c -->\n\n");
+	       "<!-- made by `make docs` from the tables in daemon/status.c, vitals.c, outlook.c,\n"
+	       "     kept.c and replicator/session/messages.c -->\n\n");
 	prose("`twinvm status --json` prints an array with one object per VM that this host has a "
 	      "part in; `twinvm status VM --json` prints that VM's object. Scripts may rely on "
 	      "names, types and meanings: fields may be added, none changes. A name with a dot is "
 	      "a field of an object: `pause_ms.p50` is `p50` in the object `pause_ms`.");
 	prose("Counters are those of the running session, or of the last one when none runs; they "
 	      "are 0 or empty where this host does not measure them.");
+	prose("What is not known is left out from `state_since` on, and never 0. Times are of the "
+	      "clock of the host that answers. A VM of which only a stopped QEMU is here, or that "
+	      "another host runs, has none of these fields.");
 	head();
 	rows(&status_vm_fields);
 	rows(&session_stats_public);
+	rows(&status_times_fields);
+	rows(&outlook_fields);
+	rows(&vitals_fields);
 	printf("| `kept` | array | | QEMUs of this VM that were stopped here, see below |\n");
 	printf("| `sockets` | array | | sockets of a VM that failed over to this host: objects with "
 	       "`name` (as the socket was called on the former host, or the id of its chardev) and "
