@@ -5,6 +5,7 @@
 
 #include "common/common.h"
 #include <jansson.h>
+#include <stdio.h>
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
 
@@ -18,7 +19,7 @@ struct subcommand {
 	int (*run)(struct cli *c, int argc, char **argv);
 };
 extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failover, cmd_suspend,
-	cmd_resume, cmd_doctor;
+	cmd_resume, cmd_doctor, cmd_events;
 
 /*
  * Sends request (stolen) to twinvmd and reads answers until the last one, calling progress (may be
@@ -30,6 +31,9 @@ int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, jso
 /* One request with one answer, where a daemon that does not run is no failure: NULL then, or when
  * the daemon refuses. Prints nothing. */
 json_t *cli_ask(struct cli *c, json_t *request);
+/* Sends request (stolen): what the daemon answers is to be read from the stream, one JSON value after the
+ * other (JSON_DISABLE_EOF_CHECK), until it ends. NULL: the daemon does not run; nothing is printed. */
+FILE *cli_open(struct cli *c, json_t *request);
 /* "twinvm: sentence" on stderr, or the JSON object {"error": ..} with --json; returns status. */
 int cli_fail(struct cli *c, int status, const char *fmt, ...) TV_PRINTF(3, 4);
 /* Wrong usage of a subcommand. */

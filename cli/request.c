@@ -130,19 +130,28 @@ int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, jso
 	return EXIT_OK;
 }
 
-json_t *cli_ask(struct cli *c, json_t *request)
+FILE *cli_open(struct cli *c, json_t *request)
 {
 	int fd = connect_daemon(c);
 	TV_FREE char *text = json_dumps(request, JSON_COMPACT);
-	json_t *msg = NULL;
 	FILE *in;
 
 	json_decref(request);
 	if (fd < 0)
 		return NULL;
-	in = fdopen(fd, "r");
-	if (in && text && !tv_write_all(fd, text, strlen(text)) && !tv_write_all(fd, "\n", 1))
-		msg = json_loadf(in, JSON_DISABLE_EOF_CHECK, NULL);
+	if (!text || tv_write_all(fd, text, strlen(text)) || tv_write_all(fd, "\n", 1) ||
+	    !(in = fdopen(fd, "r"))) {
+		close(fd);
+		return NULL;
+	}
+	return in;
+}
+
+json_t *cli_ask(struct cli *c, json_t *request)
+{
+	FILE *in = cli_open(c, request);
+	json_t *msg = in ? json_loadf(in, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+
 	if (in)
 		fclose(in);
 	if (json_integer_value(json_object_get(msg, "rc"))) {

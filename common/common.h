@@ -58,6 +58,12 @@ const char *tv_strerror(int rc);
 /* Monotonic time of this host in ns, suspension included (CLOCK_BOOTTIME); never compared with
  * another host's. */
 int64_t tv_now_ns(void);
+/*
+ * A moment as an operator writes it, in ms since 1970: "10m" ago (s, m, h, d, w), "now", "today",
+ * "yesterday", "14:05", "2026-11-26", "2026-11-26T14:05:30Z"; without a zone by the local clock. now_ms:
+ * the time now. -EINVAL.
+ */
+int tv_when(const char *text, int64_t now_ms, int64_t *out_ms) TV_MUST_CHECK;
 /* A stretch of time as libevent and select want it, rounded up to whole microseconds; 0 if past. */
 struct timeval tv_timeval(int64_t ns);
 

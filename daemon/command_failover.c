@@ -48,6 +48,8 @@ static void change_roles(struct ctl *c, struct vm *vm)
 			    vm->name);
 		return;
 	}
+	events_vm(vm, EVENTS_SWITCH_ASKED, NULL, "%s: a planned switch to %s was asked for",
+		  vm->name, vm->saved.peer.name);
 	command_waits(c, vm, false);
 	ctl_send(vm->now.rep, session_message(SESSION_OP_SWITCH, NULL));
 }

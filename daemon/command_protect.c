@@ -197,8 +197,12 @@ void command_protect(struct daemon *d, struct ctl *c, json_t *msg)
 	vm->fresh = fresh;
 	set_up(vm, &w);
 	reprotect_begun(vm);
+	events_vm(vm, EVENTS_PROTECT_ASKED, NULL, "%s is to be protected by %s", vm->name,
+		  command_text(msg, "to", ""));
 	rc = vm_start_source(vm, &e);
 	if (rc) {
+		events_vm(vm, EVENTS_PROTECT_FAILED, NULL, "%s is not protected: %s", vm->name,
+			  e.text);
 		command_end(c, rc, "%s", e.text);
 		if (fresh)
 			vm_drop(vm);

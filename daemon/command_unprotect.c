@@ -58,8 +58,10 @@ void command_unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 		return;
 	}
 	fo_reprotect_stop(&vm->reprotect);
+	events_vm(vm, EVENTS_UNPROTECT_ASKED, NULL, "%s is to be protected no more", vm->name);
 	if (vm->phase == VM_IDLE) { /* alone: nothing is attached */
 		rc = vm_unsave(vm, &e);
+		events_vm(vm, EVENTS_UNPROTECTED, NULL, "%s: not protected any more", vm->name);
 		command_end(c, rc, "%s", e.text);
 		vm_drop(vm);
 		return;

@@ -26,5 +26,7 @@ void command_resume(struct daemon *d, struct ctl *c, json_t *msg);
 void command_may_start(struct daemon *d, struct ctl *c, json_t *msg); /* may_start.c */
 void command_status(struct daemon *d, struct ctl *c, json_t *msg);
 void command_doctor(struct daemon *d, struct ctl *c, json_t *msg);
+void command_events(struct daemon *d, struct ctl *c, json_t *msg);
+void command_events_ack(struct daemon *d, struct ctl *c, json_t *msg);
 
 #endif

@@ -4,6 +4,7 @@
  * Private to daemon/, no room is above it. Each file below calls only files further up, serve.c
  * all of them (`make lint` finds circles):
  *
+ *   events*.c        what happened, for people: made by all the others (events.h)
  *   durable.c        files of state_dir, also when it is full
  *   folders.c        folders and socket, as processes without rights need them
  *   generations.c kept_cost.c kept.c stash.c waiting.c fence_command.c answer.c proxies.c   what a VM's
@@ -27,6 +28,7 @@
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
 
+#include "daemon/events.h"
 #include "daemon/vm.h"
 
 /* A QEMU of this host that was stopped because another host runs its VM: see kept.c. */
@@ -121,6 +123,7 @@ struct daemon {
 	struct event *pet, *hung, *vitals;
 	int watchdog_fd; /* -1: not armed */
 	bool watchdog_doubt;
+	struct events *events; /* events_store.h; NULL: none are kept */
 	TAILQ_HEAD(vm_list, vm) vms;
 	TAILQ_HEAD(kept_list, kept) kept;
 	TAILQ_HEAD(proxied_list, proxied) proxies;

@@ -35,9 +35,10 @@ static struct unwritten *find(const struct daemon *d, const char *path)
 }
 
 /* Done at last. */
-static void drop(struct unwritten *u, const char *what)
+static void drop(struct daemon *d, struct unwritten *u, const char *what)
 {
-	tv_log(TV_INFO, "%s is %s now", u->path, what);
+	events_add(d, EVENTS_STATE_WRITTEN, NULL, json_pack("{so}", "path", events_text(u->path)),
+		   "%s is %s now", u->path, what);
 	LIST_REMOVE(u, link);
 	free(u->text);
 	free(u);
@@ -68,7 +69,7 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 		next = LIST_NEXT(u, link);
 		u->rc = carry_out(u->path, u->text);
 		if (!u->rc)
-			drop(u, u->text ? "written" : "removed");
+			drop(d, u, u->text ? "written" : "removed");
 	}
 	if (!LIST_EMPTY(&d->unwritten))
 		arm(d);
@@ -93,10 +94,11 @@ static void remember(struct daemon *d, const char *path, const char *text, int r
 			abort(); /* as vm_new */
 		tv_copy(u->path, sizeof(u->path), path);
 		LIST_INSERT_HEAD(&d->unwritten, u, link);
-		tv_log(TV_ERROR,
-		       "%s cannot be %s: %s; tried again until it can: a restart of twinvmd before "
-		       "would not know of it",
-		       path, text ? "written" : "removed", tv_strerror(rc));
+		events_add(d, EVENTS_STATE_UNWRITTEN, NULL,
+			   json_pack("{so si}", "path", events_text(path), "rc", rc),
+			   "%s cannot be %s: %s; tried again until it can: a restart of twinvmd "
+			   "before would not know of it",
+			   path, text ? "written" : "removed", tv_strerror(rc));
 	}
 	free(u->text);
 	u->text = text ? strdup(text) : NULL;
@@ -117,7 +119,7 @@ int durable_write(struct daemon *d, const char *path, const char *text, struct t
 			       "writable",
 			       path, d->conf.host, tv_strerror(rc));
 	if (u)
-		drop(u, "written");
+		drop(d, u, "written");
 	return 0;
 }
 
@@ -141,7 +143,7 @@ int durable_remove(struct daemon *d, const char *path, struct tv_err *e)
 			       tv_strerror(rc));
 	}
 	if (u)
-		drop(u, "removed");
+		drop(d, u, "removed");
 	return 0;
 }
 

@@ -63,13 +63,14 @@ static void run(struct vm *vm)
 
 	if (rc) {
 		vm->fencer.pid = 0;
-		tv_log(TV_ERROR, "fence_command %s: %s", vm->d->conf.fence_command,
-		       tv_strerror(rc));
+		events_vm(vm, EVENTS_FENCE_FAILED, NULL, "fence_command %s: %s",
+			  vm->d->conf.fence_command, tv_strerror(rc));
 		if (vm->fencer.decides)
 			arm(vm, t.reprotect_last_ns);
 		return;
 	}
-	tv_log(TV_WARN, "%s: running fence_command against %s", vm->name, vm->saved.peer.name);
+	events_vm(vm, EVENTS_FENCE_BEGUN, NULL, "%s: running fence_command against %s", vm->name,
+		  vm->saved.peer.name);
 	arm(vm, t.fence_ns);
 }
 
@@ -130,12 +131,13 @@ bool fence_command_exit(struct daemon *d, pid_t pid, int status)
 	vm->fencer.pid = 0;
 	event_del(vm->fencer.timer);
 	if (off)
-		tv_log(TV_WARN, "%s: fence_command reports that %s is off", vm->name,
-		       vm->saved.peer.name);
+		events_vm(vm, EVENTS_FENCE_DONE, NULL, "%s: fence_command reports that %s is off",
+			  vm->name, vm->saved.peer.name);
 	else
-		tv_log(TV_ERROR, "%s: fence_command against %s failed (%s %d)", vm->name,
-		       vm->saved.peer.name, WIFEXITED(status) ? "exit status" : "signal",
-		       WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+		events_vm(vm, EVENTS_FENCE_FAILED, NULL,
+			  "%s: fence_command against %s failed (%s %d)", vm->name,
+			  vm->saved.peer.name, WIFEXITED(status) ? "exit status" : "signal",
+			  WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 	if (!vm->fencer.decides)
 		return true;
 	if (off && vm->now.rep)

@@ -32,9 +32,10 @@ void fencing_yield(struct vm *vm)
 {
 	struct session_text why = {"another host offers a higher generation of this VM"};
 
-	tv_log(TV_WARN,
-	       "%s runs on another host with generation %llu: the one here (%llu) is stopped",
-	       vm->name, (unsigned long long)vm->highest, (unsigned long long)vm->saved.generation);
+	events_vm(vm, EVENTS_STALE, json_pack("{sI}", "highest", (json_int_t)vm->highest),
+		  "%s runs on another host with generation %llu: the one here (%llu) is stopped",
+		  vm->name, (unsigned long long)vm->highest,
+		  (unsigned long long)vm->saved.generation);
 	fo_reprotect_stop(&vm->reprotect);
 	if (vm->phase == VM_IDLE) {
 		fencing_begin(vm);

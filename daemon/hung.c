@@ -52,8 +52,8 @@ static void look(struct vm *vm)
 	}
 	if (++s->hung_looks != HUNG_LOOKS)
 		return;
-	tv_log(TV_ERROR, "%s: its replicator hangs, and the VM waits for it: it is ended",
-	       vm->name);
+	events_vm(vm, EVENTS_REPLICATOR_HUNG, json_pack("{si}", "pid", (int)s->replicator),
+		  "%s: its replicator hangs, and the VM waits for it: it is ended", vm->name);
 	kill(s->replicator, SIGKILL);
 }
 
@@ -73,9 +73,9 @@ void hung_end_unregistered(const struct vm *vm)
 	if (page->pid > 0 && page->pid != getpid())
 		fd = (int)syscall(SYS_pidfd_open, page->pid, 0);
 	if (fd >= 0 && tv_pid_start_ticks(page->pid) == page->start_ticks) {
-		tv_log(TV_ERROR,
-		       "%s: its replicator (pid %d) hangs, it does not register: it is ended",
-		       vm->name, (int)page->pid);
+		events_vm(vm, EVENTS_REPLICATOR_HUNG, json_pack("{si}", "pid", (int)page->pid),
+			  "%s: its replicator (pid %d) hangs, it does not register: it is ended",
+			  vm->name, (int)page->pid);
 		syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
 	}
 	cap_page_unmap(page);

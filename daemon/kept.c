@@ -89,10 +89,19 @@ static bool lives(const struct kept *k)
 }
 
 /* ---- the end of one ---- */
+static void note_ended(const struct kept *k, const char *more)
+{
+	const struct events_about about = {
+		.vm = k->name, .vm_id = k->id, .generation = k->generation};
+
+	events_add(k->d, EVENTS_KEPT_ENDED, &about, NULL,
+		   "the stopped QEMU of %s (pid %d) has ended%s", k->name, (int)k->qemu.pid, more);
+}
+
 static void ended(struct kept *k)
 {
 	kept_remove_images(k);
-	tv_log(TV_INFO, "the stopped QEMU of %s (pid %d) has ended", k->name, (int)k->qemu.pid);
+	note_ended(k, "");
 	drop(k->d, k);
 }
 
@@ -220,8 +229,7 @@ void kept_prune(struct daemon *d)
 			ended(k);
 			continue;
 		}
-		tv_log(TV_INFO, "the stopped QEMU of %s (pid %d) has ended: its note goes", k->name,
-		       (int)k->qemu.pid);
+		note_ended(k, ": its note goes");
 		drop(d, k);
 	}
 }

@@ -39,7 +39,9 @@ static void refuse(struct daemon *d, struct ctl *c, const char *vm_id, const cha
 
 	if (x)
 		tv_copy(x->refused, sizeof(x->refused), why);
-	tv_log(TV_WARN, "a start is refused: %s", why);
+	events_add(d, EVENTS_START_REFUSED,
+		   &(struct events_about){.vm_id = vm_id, .vm = x ? x->name : NULL}, NULL,
+		   "a start is refused: %s", why);
 	if (c)
 		command_end(c, TV_E_REFUSED, "%s", why);
 }

@@ -31,20 +31,33 @@ static void refuse(struct ctl *c, const char *text)
 	turn_away(c, SESSION_OP_REFUSE, &body);
 }
 
-static void refuse_stale(struct ctl *c, const struct session_register *as, uint64_t highest)
+static struct events_about about(const struct session_register *as)
+{
+	return (struct events_about){.vm = as->name,
+				     .vm_id = as->vm_id,
+				     .role = session_role_name(SESSION_BACKUP),
+				     .peer = as->peer,
+				     .generation = as->generation};
+}
+
+static void refuse_stale(struct daemon *d, struct ctl *c, const struct session_register *as,
+			 uint64_t highest)
 {
 	struct session_fenced body = {highest};
+	struct events_about of = about(as);
 
-	tv_log(TV_WARN, "%s offers %s with generation %llu, which is lower than %llu: it is stale",
-	       as->peer, as->name, (unsigned long long)as->generation, (unsigned long long)highest);
+	events_add(d, EVENTS_REFUSED, &of, json_pack("{sI}", "highest", (json_int_t)highest),
+		   "%s offers %s with generation %llu, which is lower than %llu: it is stale",
+		   as->peer, as->name, (unsigned long long)as->generation,
+		   (unsigned long long)highest);
 	turn_away(c, SESSION_OP_FENCED, &body);
 }
 
 /* Nothing confirms that the VM is the peer's. */
-static void refuse_stranger(const struct daemon *d, struct ctl *c,
-			    const struct session_register *as, const struct fo_own *own,
-			    const struct fo_offer *o)
+static void refuse_stranger(struct daemon *d, struct ctl *c, const struct session_register *as,
+			    const struct fo_own *own, const struct fo_offer *o)
 {
+	struct events_about of = about(as);
 	const char *self = d->conf.host;
 	struct tv_err e;
 
@@ -66,7 +79,7 @@ static void refuse_stranger(const struct daemon *d, struct ctl *c,
 			self, own->host[0] ? own->host : "another host",
 			(unsigned long long)own->highest, as->peer,
 			(unsigned long long)o->generation, d->conf.state_dir, as->vm_id, self);
-	tv_log(TV_WARN, "%s is refused: %s", as->name, e.text);
+	events_add(d, EVENTS_REFUSED, &of, NULL, "%s is refused: %s", as->name, e.text);
 	refuse(c, e.text);
 }
 
@@ -154,6 +167,8 @@ static void admit(struct daemon *d, struct ctl *c, const struct session_register
 		vm_drop(vm);
 		return;
 	}
+	events_vm(vm, EVENTS_STANDBY_BEGUN, NULL, "%s is the backup of %s, which runs on %s",
+		  d->conf.host, vm->name, vm->saved.peer.name);
 	ctl_send(c, session_message(SESSION_OP_GO, &go));
 }
 
@@ -237,7 +252,7 @@ static void judge(struct daemon *d, struct ctl *c, const struct session_register
 	generation_read(d, as->vm_id, &own);
 	switch (fo_judge(&own, &offer)) {
 	case FO_STALE:
-		refuse_stale(c, as, fo_fenced_by(&own, &offer));
+		refuse_stale(d, c, as, fo_fenced_by(&own, &offer));
 		return;
 	case FO_NOT_OWNER:
 		refuse_stranger(d, c, as, &own, &offer);

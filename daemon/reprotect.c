@@ -195,6 +195,22 @@ void reprotect_ended(struct vm *vm, enum fo_reprotect_end how)
 	arm(vm);
 }
 
+/* The first try of a row is an event; the others, every few seconds, are lines of the log. */
+static void sought(struct vm *vm)
+{
+	const struct fo_candidate *p = &vm->saved.peer;
+	const char *name = p->name[0] ? p->name : "a host";
+	unsigned n = vm->reprotect.tries;
+
+	if (n > 1)
+		tv_log(TV_INFO, "%s: looking for a backup: %s at %s:%u (try %u)", vm->name, name,
+		       p->address, p->port, n);
+	else
+		events_vm(vm, EVENTS_BACKUP_SOUGHT, NULL,
+			  "%s: looking for a backup: %s at %s:%u (try %u)", vm->name, name,
+			  p->address, p->port, n);
+}
+
 void reprotect_try(struct vm *vm)
 {
 	struct fo_candidate hosts[MAX_HOSTS];
@@ -202,7 +218,8 @@ void reprotect_try(struct vm *vm)
 	int at;
 
 	if (!vm_lives(vm)) {
-		tv_log(TV_INFO, "%s has ended while it ran alone: forgotten", vm->name);
+		events_vm(vm, EVENTS_VM_ENDED, NULL, "%s has ended while it ran alone: forgotten",
+			  vm->name);
 		vm_drop(vm);
 		return;
 	}
@@ -222,8 +239,6 @@ void reprotect_try(struct vm *vm)
 		return;
 	}
 	vm->saved.peer = hosts[at];
-	tv_log(TV_INFO, "%s: looking for a backup: %s at %s:%u (try %u)", vm->name,
-	       vm->saved.peer.name[0] ? vm->saved.peer.name : "a host", vm->saved.peer.address,
-	       vm->saved.peer.port, vm->reprotect.tries);
+	sought(vm);
 	begin(vm);
 }

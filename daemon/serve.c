@@ -90,7 +90,8 @@ static void on_term(evutil_socket_t sig, short what, void *arg)
 
 	(void)sig;
 	(void)what;
-	tv_log(TV_INFO, "stopping; protected VMs and their replicators keep running");
+	events_add(d, EVENTS_DAEMON_STOPPED, NULL, NULL,
+		   "twinvmd stops; protected VMs and their replicators keep running");
 	event_base_loopbreak(d->base);
 }
 
@@ -104,13 +105,14 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 	(void)sig;
 	(void)what;
 	if (config_load(d->conf.path, &fresh, &e) || config_check_tls(&fresh, &e)) {
-		tv_log(TV_ERROR, "%s; the old configuration stays in use", e.text);
+		events_add(d, EVENTS_CONFIG_REFUSED, NULL, NULL,
+			   "%s; the old configuration stays in use", e.text);
 		return;
 	}
 	d->conf = fresh;
 	members_conf(&d->conf);
 	folders_give(&d->conf);
-	tv_log(TV_INFO, "configuration read again");
+	events_add(d, EVENTS_CONFIG_RELOADED, NULL, NULL, "configuration read again");
 }
 
 static int listen_ctl(struct daemon *d, struct tv_err *e)
@@ -222,6 +224,7 @@ int daemon_main(const char *config_path)
 	snprintf(tag, sizeof(tag), "%s twinvmd", d->conf.host);
 	tv_log_init(tag);
 	d->base = event_base_new();
+	events_start(d);
 	watch(d);
 	/* Not the end: the VMs that are known still need this daemon. */
 	if (config_check_tls(&d->conf, &e))
@@ -238,10 +241,12 @@ int daemon_main(const char *config_path)
 	watchdog_start(d);
 	hung_start(d);
 	vitals_start(d);
-	tv_log(TV_INFO, "ready: %s, peers on %s:%u, commands on %s", d->conf.host,
-	       d->conf.listen_host, d->conf.listen_port, d->conf.socket);
+	events_add(d, EVENTS_DAEMON_STARTED, NULL, json_pack("{si}", "pid", (int)getpid()),
+		   "twinvmd is ready: %s, peers on %s:%u, commands on %s", d->conf.host,
+		   d->conf.listen_host, d->conf.listen_port, d->conf.socket);
 	event_base_dispatch(d->base);
 	watchdog_stop(d);
 	unlink(d->conf.socket);
+	events_stop(d);
 	return 0;
 }

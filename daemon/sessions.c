@@ -94,6 +94,22 @@ static bool is_refusal(int rc)
 	return rc == TV_E_REFUSED || rc == TV_E_VERSION || rc == -ENOMEM || rc == -ENOTSUP;
 }
 
+/* Of tries in a row only the first one that fails. */
+static void note_alone(const struct vm *vm, bool lost, int rc, const char *text)
+{
+	if (vm->now.done && vm->now.end.outcome == SESSION_SWITCH_FAILED)
+		events_vm(vm, EVENTS_SWITCH_FAILED, NULL,
+			  "%s: the planned switch to %s was called off: %s", vm->name,
+			  vm->saved.peer.name, text);
+	if (lost || rc == TV_E_CHANGED)
+		events_vm(vm, EVENTS_ALONE, json_pack("{so}", "reason", events_text(text)),
+			  "%s runs on here alone: %s", vm->name, text);
+	else if (vm->reprotect.tries <= 1)
+		events_vm(vm, EVENTS_TRY_FAILED, NULL, "%s is not protected by %s: %s", vm->name,
+			  vm->saved.peer.name[0] ? vm->saved.peer.name : vm->saved.peer.address,
+			  text);
+}
+
 static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 {
 	vm->phase = VM_IDLE;
@@ -103,6 +119,13 @@ static void runs_alone(struct vm *vm, bool lost, int rc, const char *text)
 		text = vm->refused.text;
 	}
 	tv_copy(vm->saved.reason, sizeof(vm->saved.reason), text);
+	if (!vm->saved.was_protected && !vm->refused_rc)
+		events_vm(vm, EVENTS_PROTECT_FAILED, NULL, "%s is not protected: %s", vm->name,
+			  text);
+	else if (vm->saved.leaving)
+		events_vm(vm, EVENTS_UNPROTECTED, NULL, "%s: not protected any more", vm->name);
+	else if (!vm->refused_rc)
+		note_alone(vm, lost, rc, text);
 	if (!vm->saved.was_protected) { /* protect itself failed: as if it had never been given */
 		vm_answer(vm, rc ? rc : -EIO, text);
 		if (vm->fresh) {
@@ -162,9 +185,13 @@ void vm_fence_done(struct vm *vm, int status)
 			 "inspection",
 			 code == FENCE_FROZEN ? " (its process, as QEMU did not answer)" : "");
 		kept_add(vm, text);
-		tv_log(TV_WARN, "%s: %s (pid %d)", vm->name, text, (int)vm->saved.qemu.pid);
+		events_vm(vm, EVENTS_FENCED, json_pack("{sI}", "highest", (json_int_t)vm->highest),
+			  "%s: %s (pid %d)", vm->name, text, (int)vm->saved.qemu.pid);
 		vm_answer(vm, vm->waiter_leaves ? 0 : TV_E_REFUSED, text);
 	} else {
+		events_vm(vm, EVENTS_VM_ENDED, NULL,
+			  "%s has ended here; another host has a higher generation of it",
+			  vm->name);
 		vm_answer(vm, vm->waiter_leaves ? 0 : TV_E_GONE, "the VM has ended");
 	}
 	vm_drop(vm);
@@ -191,6 +218,8 @@ void vm_recovered(struct vm *vm, int status)
 	}
 	stash_close(vm);
 	if (!vm_lives(vm)) {
+		events_vm(vm, EVENTS_VM_ENDED, NULL, "%s has ended, and its replicator before",
+			  vm->name);
 		vm_answer(vm, TV_E_GONE, "the VM has ended");
 		vm_drop(vm);
 		return;
@@ -207,6 +236,13 @@ static uint64_t promoted_generation(const struct vm *vm)
 	return noted ? noted : vm->saved.generation + 1;
 }
 
+static void note_failover(struct vm *vm)
+{
+	events_vm(vm, EVENTS_FAILOVER, NULL,
+		  "%s failed over from %s: it runs here now, alone (generation %llu)", vm->name,
+		  vm->saved.peer.name, (unsigned long long)vm->saved.generation);
+}
+
 static void becomes_primary(struct vm *vm)
 {
 	const struct session_end *end = &vm->now.end;
@@ -221,8 +257,7 @@ static void becomes_primary(struct vm *vm)
 	if (vm->highest < s->generation)
 		vm->highest = s->generation;
 	generation_note_later(vm->d, vm->id, s->generation, vm->d->conf.host, "");
-	tv_log(TV_WARN, "%s failed over from %s: it runs here now, alone (generation %llu)",
-	       vm->name, s->peer.name, (unsigned long long)s->generation);
+	note_failover(vm);
 	vm_answer(vm, 0, "");
 	snprintf(s->reason, sizeof(s->reason), "failed over from %s; %s", s->peer.name,
 		 vm->d->conf.reprotect ? "a new backup is looked for"
@@ -258,12 +293,23 @@ static bool promoted_unreported(struct vm *vm)
 }
 
 /* ---- the entry goes ---- */
+static void note_forgotten(const struct vm *vm, const struct session_rule *r)
+{
+	if (r->switched) /* noted before */
+		return;
+	if (vm->refused_rc)
+		tv_log(TV_INFO, "%s: not protected any more", vm->name);
+	else if (r->rc)
+		events_vm(vm, EVENTS_VM_ENDED, NULL, "%s: %s", vm->name, vm->now.end.text);
+	else
+		events_vm(vm, EVENTS_UNPROTECTED, NULL, "%s: not protected any more", vm->name);
+}
+
 static void forget_source(struct vm *vm, const struct session_rule *r)
 {
 	const char *text = r->rc ? vm->now.end.text : "";
 
-	if (!r->switched)
-		tv_log(TV_INFO, "%s: %s", vm->name, r->rc ? text : "not protected any more");
+	note_forgotten(vm, r);
 	stash_close(vm);
 	if (vm->refused_rc)
 		vm_answer(vm, vm->refused_rc, vm->refused.text);
@@ -284,7 +330,13 @@ static void forget_source(struct vm *vm, const struct session_rule *r)
 static void forget_sink(struct vm *vm, const struct session_rule *r)
 {
 	const struct hv_vm_id *qemu = &vm->saved.qemu;
+	const char *why = !vm->now.done	      ? "its replicator died"
+			  : vm->now.end.over  ? "its protection was ended"
+			  : *vm->now.end.text ? vm->now.end.text
+					      : session_outcome_why(vm->now.end.outcome);
 
+	events_vm(vm, r->reap ? EVENTS_REPLICATOR_DIED : EVENTS_STANDBY_ENDED, NULL,
+		  "%s: the standby here ends: %s", vm->name, why);
 	/* Also where its replicator could not end it. */
 	if (qemu->pid && (r->reap || vm_lives(vm))) {
 		tv_log(TV_ERROR, "replicator of the standby of %s %s: ending the standby", vm->name,
@@ -300,7 +352,7 @@ static void forget_sink(struct vm *vm, const struct session_rule *r)
 /* ---- the end of a session ---- */
 static void report_switched(struct vm *vm)
 {
-	tv_log(TV_INFO, "%s runs on %s now", vm->name, vm->saved.peer.name);
+	events_vm(vm, EVENTS_SWITCHED, NULL, "%s runs on %s now", vm->name, vm->saved.peer.name);
 	vm_answer_with(vm, json_pack("{sb si so}", "done", 1, "rc", 0, "host",
 				     fields_text(vm->saved.peer.name)));
 }
@@ -330,7 +382,8 @@ void session_ended(struct vm *vm)
 	if (r->stale)
 		fencing_note_stale(vm);
 	if (r->next == NEXT_RECOVER) {
-		tv_log(TV_ERROR, "replicator of %s died, cleaning up", vm->name);
+		events_vm(vm, EVENTS_REPLICATOR_DIED, NULL, "replicator of %s died, cleaning up",
+			  vm->name);
 		stash_drain(vm);
 	}
 	switch (session_next(vm->role, how, vm->highest > vm->saved.generation, vm_lives(vm))) {

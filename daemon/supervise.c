@@ -118,7 +118,8 @@ static void refuse_protection(struct vm *vm, int rc, const struct tv_err *e)
 	vm->refused_rc = rc;
 	vm->refused = *e;
 	fo_reprotect_stop(&vm->reprotect);
-	tv_log(TV_ERROR, "%s: protection is ended again: %s", vm->name, e->text);
+	events_vm(vm, EVENTS_PROTECT_FAILED, NULL, "%s: protection is ended again: %s", vm->name,
+		  e->text);
 	ctl_send(vm->now.rep, session_message(SESSION_OP_LEAVE, NULL));
 }
 
@@ -147,7 +148,7 @@ static void on_protected(struct vm *vm, const json_t *msg)
 		return;
 	}
 	vm->fresh = false;
-	tv_log(TV_INFO, "%s is protected by %s", vm->name, s->peer.name);
+	events_vm(vm, EVENTS_PROTECTED, NULL, "%s is protected by %s", vm->name, s->peer.name);
 	if (!vm->waiter_leaves)
 		vm_answer_with(vm, json_pack("{sb si s{so ss so}}", "done", 1, "rc", 0, "vm",
 					     "name", fields_text(vm->name), "id", vm->id, "peer",
@@ -161,6 +162,7 @@ static void on_stats(struct vm *vm, const json_t *msg)
 	vm->now.stats_ns = tv_now_ns();
 	if (!read_body(vm, SESSION_OP_STATS, msg, &stats, sizeof(stats)))
 		return;
+	events_stats(vm, &stats);
 	vm->now.stats = stats;
 	/* Before it has attached to the VM, it does not know. */
 	if (vm->role == SESSION_PRIMARY && (stats.suspended || stats.qemu[0]))
@@ -276,15 +278,16 @@ static void not_registered(struct vm *vm)
 	if (vm->role == SESSION_BACKUP) {
 		session_ended(vm);
 	} else if (!vm_lives(vm)) {
-		tv_log(TV_INFO, "%s has ended: forgotten", vm->name);
+		events_vm(vm, EVENTS_VM_ENDED, NULL, "%s has ended: forgotten", vm->name);
 		vm_drop(vm);
 	} else if (vm->highest > vm->saved.generation) {
 		fencing_yield(vm);
 	} else if (vm->reprotect.on || vm->saved.leaving || needs_recovery(vm)) {
-		tv_log(TV_WARN, "%s has no replicator: cleaning up and %s", vm->name,
-		       vm->saved.leaving  ? "forgetting it, as it was being unprotected"
-		       : vm->reprotect.on ? "starting over"
-					  : "leaving it alone");
+		events_vm(vm, EVENTS_REPLICATOR_DIED, NULL,
+			  "%s has no replicator: cleaning up and %s", vm->name,
+			  vm->saved.leaving  ? "forgetting it, as it was being unprotected"
+			  : vm->reprotect.on ? "starting over"
+					     : "leaving it alone");
 		vm_start_recovery(vm);
 	} else {
 		suspend_next(vm);

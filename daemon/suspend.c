@@ -65,6 +65,8 @@ void suspend_learn(struct vm *vm, bool suspended)
 	if (vm->saved.suspended == suspended)
 		return;
 	vm->saved.suspended = suspended;
+	events_vm(vm, suspended ? EVENTS_SUSPENDED : EVENTS_RESUMED, NULL,
+		  suspended ? "%s is suspended" : "%s runs again, it was suspended", vm->name);
 	vm_save_later(vm);
 }
 

@@ -56,6 +56,7 @@ struct vm_session {
 	uint64_t commit_seen;	/* the last committed epoch, */
 	int64_t commit_seen_ns; /* and when it was reported first */
 	bool malformed;		/* a message of it could not be read: logged once */
+	bool copies;		/* its first copy has begun: events_stats.c */
 	bool promoting;		/* by the command that waits */
 	bool done;		/* it reported its end: */
 	struct session_end end;
