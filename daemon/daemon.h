@@ -23,6 +23,7 @@
  *   supervise.c      messages and ends of replicators, timers
  *   register.c       admits replicators
  *   commands.c, command_*.c, status.c   what twinvm asks for
+ *   cluster.c view.c onlookers.c    what this host knows, for other hosts and for pages
  *   serve.c watchdog.c hung.c main.c         the loop, listening sockets, signals
  */
 #ifndef DAEMON_DAEMON_H
@@ -132,6 +133,9 @@ struct daemon {
 	TAILQ_HEAD(asked_list, asked) asked;
 	TAILQ_HEAD(elsewhere_list, elsewhere) elsewhere;
 	TAILQ_HEAD(may_start_list, may_start) may_start;
+	LIST_HEAD(onlooker_list, onlooker) onlookers;
+	struct cluster *cluster;			/* cluster.c; NULL: it has not begun */
+	int64_t began_ms;				/* real time */
 	struct event *admit;				/* one of them need not wait any more */
 	LIST_HEAD(unwritten_list, unwritten) unwritten; /* durable.c, with the next one */
 	struct event *write_again;
@@ -322,6 +326,8 @@ int spawn_sink(struct daemon *d, int fd, int latch, pid_t *pid, struct tv_err *e
 /* The process that looks at the record of an offered VM, and writes it to fd. */
 int spawn_look(struct daemon *d, const struct session_register *as, int fd, pid_t *pid,
 	       struct tv_err *e) TV_MUST_CHECK;
+/* The process that asks other hosts what they know, over fd (replicator/watch). */
+int spawn_watch(struct daemon *d, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
 /* The process that suspends a VM, or lets it run, and writes a sentence to fd. */
 int spawn_suspend(struct daemon *d, const struct hv_vm_id *qemu, bool suspend, int fd, pid_t *pid,
 		  struct tv_err *e) TV_MUST_CHECK;
@@ -358,6 +364,14 @@ int members_start(const struct config *c) TV_MUST_CHECK;
 void members_conf(const struct config *c);
 /* The hosts that were there at the last look. Never waits for the arbiter. */
 unsigned members_seen(struct fo_host out[FO_MAX_HOSTS]);
+
+struct members_state {
+	bool asked;	  /* false: there is no arbiter, or it was not asked yet */
+	bool answers;	  /* it did when it was asked last */
+	int64_t asked_ns; /* when that was */
+	char why[256];	  /* it does not */
+};
+void members_state(struct members_state *out);
 
 /* ---- reprotect.c: a VM that runs here is protected again by itself ---- */
 struct fo_candidate reprotect_candidate(const struct config_peer *p);
@@ -415,6 +429,23 @@ json_t *vm_status(struct vm *vm);
 json_t *kept_status(struct daemon *d, const struct kept *k);
 /* A VM of which only is known here that another host runs it, or may. */
 json_t *elsewhere_status(struct daemon *d, const struct elsewhere *x);
+
+/* ---- cluster.c: what other hosts know ---- */
+/* Real time. */
+int64_t cluster_now_ms(void);
+void cluster_start(struct daemon *d);
+/* The configuration has changed: all are asked anew. */
+void cluster_conf(struct daemon *d);
+/* Who of them answers; with what they know. New arrays. */
+json_t *cluster_sees(const struct daemon *d);
+json_t *cluster_json(const struct daemon *d);
+
+/* ---- view.c: what this host knows (docs/WIRE.md); NULL: no memory ---- */
+json_t *view_json(struct daemon *d);
+
+/* ---- onlookers.c ---- */
+/* The first message of a connection was "look". */
+void onlookers_admit(struct daemon *d, struct ctl *c, json_t *msg);
 
 /* ---- commands.c ---- */
 /* The first message of a connection was a command. */

@@ -2,6 +2,7 @@
 #include "daemon/daemon.h"
 #include "replicator/sink/sink.h"
 #include "replicator/source/source.h"
+#include "replicator/watch/watch.h"
 
 #include <getopt.h>
 #include <malloc.h>
@@ -51,6 +52,10 @@ static int replicate(int argc, char **argv)
 		return may_start_main(argv[3], 3);
 	if (argc == 4 && !strcmp(argv[2], "look"))
 		return look_main(argv[3], 3);
+	if (argc == 4 && !strcmp(argv[2], "watch")) {
+		close(4); /* the same socket */
+		return watch_main(argv[3], 3);
+	}
 	fputs(usage, stderr);
 	return 2;
 }

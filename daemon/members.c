@@ -24,6 +24,7 @@ static struct members { /* one a process */
 	bool reopen;
 	struct fo_host seen[FO_MAX_HOSTS];
 	unsigned n;
+	struct members_state state;
 } m = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static uint64_t free_mib(void)
@@ -62,6 +63,10 @@ static void look(struct fo_arbiter *a, const struct config *c, bool *troubled)
 		tv_log(TV_INFO, "this host is announced at the arbiter again");
 	*troubled = n < 0;
 	pthread_mutex_lock(&m.lock);
+	m.state = (struct members_state){.asked = strcmp(c->arbiter, "none") != 0,
+					 .answers = n >= 0,
+					 .asked_ns = tv_now_ns()};
+	tv_copy(m.state.why, sizeof(m.state.why), e.text);
 	/* What was known last still counts while the arbiter is away: a host that has died since
 	 * costs a try. */
 	if (n >= 0) {
@@ -155,4 +160,11 @@ unsigned members_seen(struct fo_host out[FO_MAX_HOSTS])
 	memcpy(out, m.seen, n * sizeof(*out));
 	pthread_mutex_unlock(&m.lock);
 	return n;
+}
+
+void members_state(struct members_state *out)
+{
+	pthread_mutex_lock(&m.lock);
+	*out = m.state;
+	pthread_mutex_unlock(&m.lock);
 }

@@ -32,6 +32,8 @@ static void first_message(struct ctl *c, json_t *msg, const int *fds, unsigned n
 		close(fds[i]);
 	if (session_op_of(msg) == SESSION_OP_REGISTER)
 		register_replicator(d, c, msg);
+	else if (session_op_of(msg) == SESSION_OP_LOOK)
+		onlookers_admit(d, c, msg);
 	else if (may_command(c))
 		command_run(d, c, msg);
 	else
@@ -111,6 +113,7 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 	}
 	d->conf = fresh;
 	members_conf(&d->conf);
+	cluster_conf(d);
 	folders_give(&d->conf);
 	events_add(d, EVENTS_CONFIG_RELOADED, NULL, NULL, "configuration read again");
 }
@@ -225,6 +228,7 @@ int daemon_main(const char *config_path)
 	tv_log_init(tag);
 	d->base = event_base_new();
 	events_start(d);
+	d->began_ms = cluster_now_ms();
 	watch(d);
 	/* Not the end: the VMs that are known still need this daemon. */
 	if (config_check_tls(&d->conf, &e))
@@ -241,6 +245,7 @@ int daemon_main(const char *config_path)
 	watchdog_start(d);
 	hung_start(d);
 	vitals_start(d);
+	cluster_start(d);
 	events_add(d, EVENTS_DAEMON_STARTED, NULL, json_pack("{si}", "pid", (int)getpid()),
 		   "twinvmd is ready: %s, peers on %s:%u, commands on %s", d->conf.host,
 		   d->conf.listen_host, d->conf.listen_port, d->conf.socket);

@@ -155,6 +155,12 @@ static const struct field go_list[] = {
 };
 static const struct fields session_go_fields = FIELDS("go", go_list);
 
+static const struct field look_list[] = {
+	FIELD(struct session_look, pid, PID, "", "of the replicator"),
+	FIELD(struct session_look, host, TEXT, "", "the peer that asks, as its certificate has it"),
+};
+static const struct fields session_look_fields = FIELDS("look", look_list);
+
 /* ---- messages ---- */
 static const struct session_op_info ops[] = {
 #define ROW(name, word, sender, fields, meaning) \

@@ -96,6 +96,11 @@ struct session_go {
 	int slot;
 };
 
+struct session_look {
+	pid_t pid; /* of the replicator */
+	char host[64];
+};
+
 extern const struct fields session_stats_public; /* what `twinvm status` shows of it */
 extern const struct field_words session_outcome_words, session_role_words;
 
@@ -117,6 +122,9 @@ extern const struct field_words session_outcome_words, session_role_words;
 	  "a suspend or resume is done, and safe with the backup if there is one")            \
 	X(DONE, "done", "replicator", &session_end_fields,                                    \
 	  "how the session ended; the process exits")                                         \
+	X(LOOK, "look", "replicator", &session_look_fields,                                   \
+	  "a peer asks what twinvmd knows; the first message of its connection, and again")   \
+	X(VIEW, "view", "twinvmd", NULL, "the answer, in `view`: docs/WIRE.md")               \
 	X(GO, "go", "twinvmd", &session_go_fields,                                            \
 	  "the backup may start a standby, with the names of that slot")                      \
 	X(REFUSE, "refuse", "twinvmd", &session_text_fields,                                  \

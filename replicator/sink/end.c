@@ -40,8 +40,8 @@ static void finish(struct sink *s)
 	if (s->step == SINK_ENDED)
 		return;
 	s->step = SINK_ENDED;
-	tv_log(TV_INFO, "session ends: %s%s%s", session_outcome_name(s->outcome),
-	       s->why.text[0] ? ": " : "", s->why.text);
+	tv_log(s->looked ? TV_DEBUG : TV_INFO, "session ends: %s%s%s",
+	       session_outcome_name(s->outcome), s->why.text[0] ? ": " : "", s->why.text);
 	if (s->hello)
 		report_done(s);
 	report_flush(s->report);

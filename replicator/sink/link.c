@@ -78,7 +78,10 @@ static void on_file_data(struct sink *s, const Twinvm__FileData *f)
 /* Before the Welcome a Hello is due, or what was asked for; a Bye may come at any time. */
 static bool is_too_early(const struct sink *s, const Twinvm__Control *m)
 {
+	if (s->looked)
+		return m->msg_case != TWINVM__CONTROL__MSG_LOOK;
 	return !s->b.welcomed && m->msg_case != TWINVM__CONTROL__MSG_HELLO &&
+	       m->msg_case != TWINVM__CONTROL__MSG_LOOK &&
 	       m->msg_case != TWINVM__CONTROL__MSG_BYE &&
 	       !(s->file_bytes && m->msg_case == TWINVM__CONTROL__MSG_FILE_DATA);
 }
@@ -92,7 +95,8 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 	if (sink_is_ending(s))
 		return;
 	if (is_too_early(s, m)) {
-		sink_violation(s, "unexpected message %s before the Welcome", wire_name(m));
+		sink_violation(s, "unexpected message %s %s", wire_name(m),
+			       s->looked ? "after a Look" : "before the Welcome");
 		return;
 	}
 	if (wire_read(m, &fm)) {
@@ -106,6 +110,9 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 	switch (m->msg_case) {
 	case TWINVM__CONTROL__MSG_HELLO:
 		sink_on_hello(s, m->hello);
+		return;
+	case TWINVM__CONTROL__MSG_LOOK:
+		sink_on_look(s, m->look, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_SYNC_END:
 		on_sync_end(s, m->sync_end);
@@ -190,7 +197,8 @@ static void on_closed(struct repl_conn *c, int rc, const char *why, void *arg)
 	}
 	if (!s->hello) {
 		sink_set_why(s, rc, why);
-		tv_log(TV_WARN, "connection refused or broken: %s", why);
+		if (!s->looked)
+			tv_log(TV_WARN, "connection refused or broken: %s", why);
 		sink_end(s, SESSION_FAILED, 0);
 		return;
 	}

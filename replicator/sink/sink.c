@@ -135,7 +135,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (sink_is_ending(s))
 		return;
 	if (!s->hello) {
-		if (now - s->started_ns > HELLO_TIMEOUT_NS) {
+		if (now - newest(s->started_ns, s->looked_ns) > HELLO_TIMEOUT_NS) {
 			sink_set_why(s, -ETIMEDOUT, "the peer connected and sent no Hello");
 			sink_end(s, SESSION_FAILED, 0);
 		}
@@ -241,6 +241,9 @@ static void on_message(struct report *r, json_t *msg, void *arg)
 	case SESSION_OP_FENCED:
 		if (read_body(s, op, msg, &fenced, sizeof(fenced)))
 			sink_turn_away(s, fenced.generation);
+		return;
+	case SESSION_OP_VIEW:
+		sink_on_view(s, msg);
 		return;
 	case SESSION_OP_PROMOTE:
 		on_promote(s);

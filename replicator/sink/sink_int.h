@@ -48,6 +48,9 @@ struct sink {
 	bool has_hash_key;
 	bool hashes_due;   /* the next DiskHashes are to be made */
 	bool hello;	   /* received: this process has registered, or will as soon as it can */
+	bool looked;	   /* the peer only asks what this host knows (look.c): no Hello follows */
+	int64_t looked_ns; /* when it asked last */
+	uint64_t look_seq;
 	bool let_in;	   /* the daemon answered go: a standby is started, once */
 	bool forget_disks; /* the primary ended protection: the images go with the standby */
 	bool suspended;	   /* an operator had suspended the VM: in the last committed epoch */
@@ -155,6 +158,11 @@ extern const struct fo_backup_ops sink_engine_ops;
 /* fo_answer_cb; arg is the sink. */
 void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, const char *why,
 		    void *arg);
+
+/* ---- look.c: a peer that only asks what this host knows ---- */
+void sink_on_look(struct sink *s, const Twinvm__Look *m, int64_t now_ns);
+/* The daemon's answer. */
+void sink_on_view(struct sink *s, const json_t *msg);
 
 /* ---- hello.c: the first message ---- */
 /* The name of a field whose value is invalid; NULL: all are valid. The protocol is not looked at. */

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What this host knows, for the dashboard here and for the other hosts (docs/WIRE.md): itself, who it
+ * sees, and its VMs as status has them and with more. It says nothing that is not known here and now:
+ * a number that is not measured is not there. Its size is bounded: VMs that have no room are counted.
+ */
+#include "daemon/daemon.h"
+#include "daemon/events.h"
+#include "replicator/watch/watch.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EVENTS 40
+#define EVENTS_BYTES (20u << 10)
+#define ROOM_BYTES (WATCH_MAX_BYTES - (16u << 10) - EVENTS_BYTES) /* for the VMs */
+
+static void set(json_t *to, const char *name, json_t *value)
+{
+	(void)!json_object_set_new(to, name, value);
+}
+
+/* ---- a VM ---- */
+static json_t *vm_json(struct vm *vm)
+{
+	json_t *to = vm_status(vm);
+
+	if (!to)
+		return NULL;
+	json_object_del(to, "sockets");
+	set(to, "kept", json_integer((json_int_t)json_array_size(json_object_get(to, "kept"))));
+	set(to, "live", json_boolean(vm->now.rep && vm->phase == VM_RUNNING));
+	if (vm->now.stats_ns && vm->now.stats.state[0])
+		set(to, "report_age_ms",
+		    json_integer((tv_now_ns() - vm->now.stats_ns) / TV_NS_PER_MS));
+	return to;
+}
+
+/* ---- the host ---- */
+static uint64_t meminfo_mib(const char *text, const char *word)
+{
+	const char *p = text ? strstr(text, word) : NULL;
+
+	return p ? strtoull(p + strlen(word), NULL, 10) >> 10 : 0;
+}
+
+static json_t *machine(void)
+{
+	TV_FREE char *text = NULL;
+	json_t *to = json_object();
+	double load[1];
+
+	if (!tv_read_file("/proc/meminfo", 1 << 16, &text, NULL)) {
+		set(to, "memory_mib", json_integer((json_int_t)meminfo_mib(text, "MemTotal:")));
+		set(to, "memory_free_mib",
+		    json_integer((json_int_t)meminfo_mib(text, "MemAvailable:")));
+	}
+	if (getloadavg(load, 1) == 1)
+		set(to, "load", json_real(load[0]));
+	set(to, "cpus", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
+	return to;
+}
+
+static json_t *arbiter(const struct daemon *d)
+{
+	json_t *to = json_pack("{so}", "url", fields_text(d->conf.arbiter)), *names;
+	struct fo_host seen[FO_MAX_HOSTS];
+	struct members_state m;
+	unsigned n = members_seen(seen);
+
+	members_state(&m);
+	if (!m.asked)
+		return to;
+	names = json_array();
+	for (unsigned i = 0; i < n; i++)
+		(void)!json_array_append_new(names, fields_text(seen[i].name));
+	set(to, "answers", json_boolean(m.answers));
+	set(to, "why", fields_text(m.why));
+	set(to, "asked_ms_ago", json_integer((tv_now_ns() - m.asked_ns) / TV_NS_PER_MS));
+	set(to, "hosts", names);
+	return to;
+}
+
+static size_t bytes_of(const json_t *v)
+{
+	return json_dumpb(v, NULL, 0, JSON_COMPACT);
+}
+
+static void add_vms(struct daemon *d, json_t *to)
+{
+	size_t room = ROOM_BYTES, bytes;
+	json_t *list = json_array(), *one;
+	unsigned left_out = 0;
+	struct vm *vm;
+
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		one = vm_json(vm);
+		bytes = one ? bytes_of(one) + 1 : 0;
+		if (!one || bytes > room || json_array_size(list) == WATCH_MAX_VMS) {
+			json_decref(one);
+			left_out++;
+			continue;
+		}
+		room -= bytes;
+		(void)!json_array_append_new(list, one);
+	}
+	set(to, "vms", list);
+	set(to, "vms_left_out", json_integer(left_out));
+}
+
+/* The newest that have room, oldest first. */
+static json_t *events(const struct daemon *d)
+{
+	const struct events_query last = {.limit = EVENTS, .newest = true};
+	json_t *list = events_read(d, &last, NULL);
+
+	while (json_array_size(list) && bytes_of(list) > EVENTS_BYTES)
+		json_array_remove(list, 0);
+	return list;
+}
+
+json_t *view_json(struct daemon *d)
+{
+	json_t *to = json_pack("{so sI}", "host", fields_text(d->conf.host), "time_ms",
+			       (json_int_t)cluster_now_ms());
+
+	if (!to)
+		return NULL;
+	set(to, "began_ms", json_integer(d->began_ms));
+	set(to, "machine", machine());
+	set(to, "arbiter", arbiter(d));
+	set(to, "sees", cluster_sees(d));
+	set(to, "events", events(d));
+	add_vms(d, to);
+	return to;
+}

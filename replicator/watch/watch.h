@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * watch: the process that asks other hosts what they know, once a second, and passes it to its
+ * twinvmd. One per host, started by the daemon, without rights. The door of this room; the messages
+ * between the two are in watch.c.
+ */
+#ifndef REPLICATOR_WATCH_WATCH_H
+#define REPLICATOR_WATCH_WATCH_H
+
+#include "common/common.h"
+
+#include <jansson.h>
+
+#define WATCH_MAX_BYTES (192u << 10)
+#define WATCH_MAX_VMS 512
+
+/* Runs until the daemon closes its end of fd. Returns the process's exit status. */
+int watch_main(const char *job_text, int fd);
+
+/*
+ * What host `name` says it knows, n bytes that may be anything. 0: *out is a tree of bounded size and
+ * depth, the caller's, whose texts have no control characters; it is that host's, and each of its VMs
+ * has an id and a name. What its other fields mean is not looked at. TV_E_PROTOCOL with a sentence.
+ */
+int watch_check(const char *name, const void *p, size_t n, json_t **out,
+		struct tv_err *e) TV_MUST_CHECK;
+
+#endif
