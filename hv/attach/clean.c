@@ -4,6 +4,7 @@
  * that it serves hv_detach, a failed hv_attach, and a process that cleans up after a dead one.
  */
 #include "hv/attach/attach_int.h"
+#include "hv/attach/detached.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -197,10 +198,39 @@ static void end_jobs(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, stru
 		*rc = r;
 }
 
+/* An older QEMU without that command, or one that refuses: nothing is known, nothing is deleted. */
+static json_t *find_detached(struct hv_qmp *q)
+{
+	json_t *graph = NULL, *names = NULL;
+
+	if (!hv_qmp_cmd(q, "x-debug-query-block-graph", NULL, &graph, HV_CMD_MS, NULL))
+		names = hv_detached_nodes(graph);
+	json_decref(graph);
+	return names;
+}
+
+/* In order. One that something else uses is refused, and libvirt may have been first. */
+static void remove_detached(struct hv_qmp *q, json_t *names)
+{
+	json_t *name;
+	size_t i;
+
+	json_array_foreach(names, i, name) {
+		int rc = hv_qmp_cmd(q, "blockdev-del", json_pack("{s:O}", "node-name", name), NULL,
+				    HV_CMD_MS, NULL);
+
+		if (!rc)
+			tv_log(TV_INFO, "the node %s of a disk that was detached is deleted",
+			       json_string_value(name));
+		else if (rc == -ETIMEDOUT || rc == TV_E_MONITOR)
+			return;
+	}
+}
+
 void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, struct tv_err *e)
 {
 	volatile uint32_t unwatched = 0;
-	json_t *list, *v;
+	json_t *list, *v, *detached = find_detached(q);
 	size_t i;
 
 	if (!end_gently(q, rc, e))
@@ -214,6 +244,8 @@ void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, st
 			remove_one(q, "blockdev-del", json_pack("{s:s}", "node-name", name), rc, e);
 	}
 	json_decref(list);
+	remove_detached(q, detached);
+	json_decref(detached);
 }
 
 int hv_remove_traces(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_err *e)

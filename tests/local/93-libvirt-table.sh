@@ -118,9 +118,25 @@ waits() {
 	[[ $state = protected ]] || fail "$row: $(tw hostA status)"
 	lv_is hostA web "paused*" || fail "$row: libvirt says $(lv_state hostA web)"
 }
+# What QEMU has beside devices, one a line.
+belongings() {
+	local ask out=
+	for ask in '"query-named-block-nodes"' '"query-chardev"' '"query-iothreads"' '"qom-list", "arguments": {"path": "/objects"}'; do
+		says '"return"' vsh hostA qemu-monitor-command web "{\"execute\": $ask}"
+		out+=$(jq -r '.return[] | .["node-name"] // .label // .id // .name' <<<"$PRINTED")$'\n'
+	done
+	vsh_must hostA qemu-monitor-command web --hmp "info network"
+	out+=$(grep -o 'hostnet[0-9]*' <<<"$PRINTED")
+	grep -vE '^(twinvm|#block|type$)' <<<"$out" | sort -u
+}
+as_before() {
+	now=$(belongings)
+	[[ $now = "$had" ]]
+}
 again() {
 	await "$AWAIT_S" "the session to end by '$because' after $row" ended_by
 	await_pair hostA hostB web
+	[[ $row != \`detach-* ]] || as_before || fail "$row leaves in QEMU: $(diff <(echo "$had") <(echo "$now"))"
 	works ""
 }
 nobody_runs_it() {
@@ -183,6 +199,7 @@ for line in "${rows[@]}"; do
 	IFS='|' read -r _ command answer protection _ <<<"$line"
 	row=$(trim "$command")
 	ends=$(ends_logged)
+	[[ $row != \`attach-* ]] || had=$(belongings)
 	give "$row"
 	answered "$(trim "$answer")"
 	follows "$(trim "$protection")"
