@@ -89,6 +89,7 @@ struct elsewhere {
 	char id[33], name[128], uuid[37];
 	char host[128], arbiter[256], session[33];
 	bool runs; /* there; false: it may, as that host is, or was, the backup of this one */
+	bool own;  /* it has run here under this UUID: known of its QEMU, not by a peer's word */
 	uint64_t generation;
 	char refused[512]; /* why a start was refused last; not in the file */
 };

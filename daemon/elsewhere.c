@@ -7,7 +7,9 @@
  * not run (start_hook.c).
  *
  * A VM is known by its UUID, which libvirt gives every domain. One that a peer offers has the UUID that
- * the peer says: of one host's notes the newest KEEP_PER_HOST stay.
+ * the peer says: of one host's notes the newest KEEP_PER_HOST stay. Only a VM that has run here is marked
+ * as this host's own: what a peer offers may take the place of such a domain's definition, and of no
+ * other (own_noted in replicator/session/notes.c, lv/standby.c).
  */
 #include "daemon/daemon.h"
 
@@ -21,10 +23,21 @@
 
 #define E(name, member, kind) FIELD_AS(name, struct elsewhere, member, kind, "", "")
 static const struct field list[] = {
-	E("id", id, TEXT),	     E("name", name, TEXT),
-	E("uuid", uuid, TEXT),	     E("host", host, TEXT),
-	E("arbiter", arbiter, TEXT), E("session", session, TEXT),
-	E("runs", runs, BOOL),	     E("generation", generation, U64),
+	E("id", id, TEXT),
+	E("name", name, TEXT),
+	E("uuid", uuid, TEXT),
+	E("host", host, TEXT),
+	E("arbiter", arbiter, TEXT),
+	E("session", session, TEXT),
+	E("runs", runs, BOOL),
+	E("generation", generation, U64),
+	{.name = "own", /* not in files of older daemons */
+	 .kind = FIELD_BOOL,
+	 .unit = "",
+	 .offset = offsetof(struct elsewhere, own),
+	 .room_bytes = sizeof(bool),
+	 .meaning = "",
+	 .optional = true},
 };
 static const struct fields file_fields = FIELDS("a note of a VM elsewhere", list);
 
@@ -165,12 +178,13 @@ int elsewhere_note(const struct vm *vm, bool runs, struct tv_err *e)
 	tv_copy(now.host, sizeof(now.host), s->peer.name[0] ? s->peer.name : s->peer.address);
 	tv_copy(now.arbiter, sizeof(now.arbiter), s->arbiter);
 	tv_copy(now.session, sizeof(now.session), s->session);
+	x = elsewhere_of(d, vm->id);
+	now.own = vm->role == SESSION_PRIMARY || (x && x->own && !strcmp(x->uuid, now.uuid));
 	o = fields_write(&file_fields, &now);
 	text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 	json_decref(o);
 	if (!text)
 		abort();
-	x = elsewhere_of(d, vm->id);
 	if (x) {
 		TAILQ_REMOVE(&d->elsewhere, x, link);
 		free(x);

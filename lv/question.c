@@ -129,5 +129,6 @@ int lv_question_take(const char *text, size_t bytes, struct lv_question *w)
 	w->xml.files = w->files;
 	w->xml.bridges = w->bridges;
 	w->xml.vm_id = lv_question_text(w->j, "vm_id");
+	w->own_uuid = lv_question_text(w->j, "own_uuid");
 	return rc;
 }

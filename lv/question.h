@@ -26,6 +26,7 @@ struct lv_question {
 	struct lv_xml_file files[LV_MAX_FILES];
 	char here[LV_MAX_FILES][PATH_MAX];
 	const char *bridges[LV_MAX_NICS];
+	const char *own_uuid; /* of a VM that has run here, by twinvmd's notes; "": none */
 };
 /*
  * Fills all of xml but owner, qmp_path and before; it points into the question, and into j and ask,

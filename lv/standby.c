@@ -47,6 +47,24 @@ static int read_question(struct work *w)
 
 /* ---- what is there ---- */
 
+/* A domain that is shut off, of the VM's name and UUID: the VM's own, from when it ran here? A peer says
+ * which name and UUID its VM has. */
+static int take_place(struct work *w, virDomainPtr d)
+{
+	const char *name = virDomainGetName(d);
+
+	w->before = lv_domain_definition(d);
+	if (!w->before)
+		return lv_say_virt("the definition of the domain %s", name);
+	if (lv_xml_may_replace(w->before, w->made.uuid, w->q.own_uuid))
+		return LV_EXIT_OK;
+	return lv_say(LV_EXIT_REFUSED,
+		      "libvirt has a domain %s (%s) here, shut off, and this host does not know it "
+		      "as a VM of twinvm's: it is not replaced. If it is the same VM, remove its "
+		      "definition there (virsh undefine %s)",
+		      name, w->made.uuid, name);
+}
+
 static int look_at(struct work *w, virDomainPtr d)
 {
 	const char *name = virDomainGetName(d);
@@ -75,10 +93,7 @@ static int look_at(struct work *w, virDomainPtr d)
 			      "libvirt has a saved state of the domain %s, which is older than the "
 			      "VM; remove it (virsh managedsave-remove %s)",
 			      name, name);
-	/* The VM's own, from when it ran here. */
-	if (!ours)
-		w->before = lv_domain_definition(d);
-	return LV_EXIT_OK;
+	return ours ? LV_EXIT_OK : take_place(w, d);
 }
 
 static int look(struct work *w)

@@ -388,6 +388,18 @@ static xmlNode *mark_in(xmlNode *metadata)
 	return NULL;
 }
 
+bool lv_xml_may_replace(const char *definition, const char *uuid, const char *own_uuid)
+{
+	xmlDoc *doc = parse(definition, strlen(definition), NULL);
+	bool marked;
+
+	if (!doc)
+		return false;
+	marked = mark_in(lv_xml_child(xmlDocGetRootElement(doc), "metadata")) != NULL;
+	xmlFreeDoc(doc);
+	return marked || (*own_uuid && !strcasecmp(own_uuid, uuid));
+}
+
 bool lv_xml_is_ours(const char *definition, const char *vm_id, char **before)
 {
 	xmlDoc *doc = parse(definition, strlen(definition), NULL);

@@ -60,4 +60,11 @@ void lv_xml_free(struct lv_xml_made *m);
  */
 bool lv_xml_is_ours(const char *definition, const char *vm_id, char **before);
 
+/*
+ * May a standby take the place of that definition, of the same name and UUID? Only of one that this
+ * host knows as a VM of twinvm's: it was made here, for whichever VM, or own_uuid ("": none), that of a
+ * VM which has run here by twinvmd's notes, is its UUID.
+ */
+bool lv_xml_may_replace(const char *definition, const char *uuid, const char *own_uuid);
+
 #endif

@@ -104,8 +104,9 @@ static char *question(struct hv_host *h, const struct hv_host_start *what, json_
 
 	note_path(h->dir, note);
 	tv_random_hex(h->nonce, 16);
-	j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:o}", "ask", what->domain,
-		      "emulator", what->binary, "folder", h->replica_dir, "media", h->media, "id",
+	j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:o}", "ask",
+		      what->domain, "own_uuid", what->own_uuid ? what->own_uuid : "", "emulator",
+		      what->binary, "folder", h->replica_dir, "media", h->media, "id",
 		      hv_host_name(h->dir), "vm_id", h->vm_id, "note", note, "nonce", h->nonce,
 		      "images", images, "bridges", bridges_of(h, what->n_taps));
 	text = j ? json_dumps(j, JSON_COMPACT) : NULL;

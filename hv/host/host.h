@@ -75,7 +75,9 @@ struct hv_host_start {
 	/* What a domain of libvirt is made of here: a text of the peer's, which lv/ reads. NULL: the
 	 * VM is none. */
 	const char *domain;
-	bool again; /* after an earlier one: its log is kept until then */
+	const char *own_uuid; /* of a VM that has run on this host, by its notes: a domain that is
+			       * defined here may have it; "": none */
+	bool again;	      /* after an earlier one: its log is kept until then */
 	bool kvm;
 	int oom_score_adj;     /* of the VM from its promotion on; a standby dies first */
 	int nice;	       /* of the VM, likewise */

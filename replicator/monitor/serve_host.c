@@ -198,7 +198,8 @@ static void give(struct hv_host_qemu *qemu, struct mon_reply *r, int fds[MON_MAX
 	}
 }
 
-/* Which start libvirt's hook lets pass meanwhile; "": none. domain: as the peer sent it, or NULL. */
+/* What the peer says of the domain; "": nothing. Only that UUID's start does libvirt's hook let pass
+ * meanwhile, and only that UUID can be this host's own. domain: as the peer sent it, or NULL. */
 static void uuid_of(const char *domain, char out[37])
 {
 	const char *p = domain ? strstr(domain, "<uuid>") : NULL;
@@ -233,6 +234,7 @@ static int start(struct mon_state *s, struct mon_request *q, char **words,
 	memcpy(what.taps, b->taps, sizeof(what.taps));
 	memcpy(what.images, b->images, sizeof(what.images));
 	uuid_of(what.domain, uuid);
+	what.own_uuid = uuid[0] && own_noted(s->conf.state_dir, uuid) ? uuid : "";
 	if (uuid[0] && start_note(s->conf.run_dir, uuid))
 		tv_log(TV_WARN, "the note for libvirt's hook cannot be written");
 	rc = hv_host_ops.start(s->host, &what, qemu, e);

@@ -2,9 +2,11 @@
 /* What twinvmd believes about a standby: see notes.h. */
 #include "replicator/session/notes.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +121,36 @@ bool start_noted(const char *run_dir, const char *uuid)
 	start_path(run_dir, uuid, path);
 	return get(path, "note", text) && sscanf(text, "%d %" SCNu64, &pid, &start_ticks) == 2 &&
 	       pid > 0 && tv_pid_start_ticks(pid) == start_ticks;
+}
+
+static bool is_own(const char *path, const char *uuid)
+{
+	json_t *o = json_load_file(path, 0, NULL);
+	const char *its = json_string_value(json_object_get(o, "uuid"));
+	bool own = json_is_true(json_object_get(o, "own")) && its && !strcmp(its, uuid);
+
+	json_decref(o);
+	return own;
+}
+
+bool own_noted(const char *state_dir, const char *uuid)
+{
+	char folder[256], path[600];
+	struct dirent *de;
+	bool own = false;
+	DIR *dir;
+
+	snprintf(folder, sizeof(folder), "%.200s/elsewhere", state_dir);
+	dir = opendir(folder);
+	while (!own && dir && (de = readdir(dir))) {
+		size_t n = strlen(de->d_name);
+
+		snprintf(path, sizeof(path), "%s/%s", folder, de->d_name);
+		own = n == 37 && !strcmp(de->d_name + 32, ".json") && is_own(path, uuid);
+	}
+	if (dir)
+		closedir(dir);
+	return own;
 }
 
 void notes_forget(const char *dir)

@@ -36,6 +36,12 @@ uint64_t promotion_noted(const char *dir); /* 0: there is none */
 int start_note(const char *run_dir, const char *uuid) TV_MUST_CHECK;
 void start_note_end(const char *run_dir, const char *uuid);
 bool start_noted(const char *run_dir, const char *uuid);
+/*
+ * Is there a note of twinvmd's (daemon/elsewhere.c) that the VM with that UUID has run here and may be
+ * another host's now? Then its definition in this host's libvirt is that VM's. A peer's word makes no
+ * such note.
+ */
+bool own_noted(const char *state_dir, const char *uuid);
 /* Both go. */
 void notes_forget(const char *dir);
 

@@ -35,6 +35,12 @@ vsh hostA dumpxml --inactive web | sed "s#<uuid>........#<uuid>00000000#; s#52:5
 vsh_must hostB define "$PAIR_DIR/other.xml"
 tw_refuses hostA 3 "hostB.*is not the VM web.*rename it or undefine it" protect web --to hostB
 vsh_must hostB undefine web
+# The same name and UUID, and nothing on hostB shows that this is the VM: a peer's word is not enough.
+vsh hostA dumpxml --inactive web >"$PAIR_DIR/same.xml"
+vsh_must hostB define "$PAIR_DIR/same.xml"
+tw_refuses hostA 3 "hostB.*does not know it as a VM of twinvm's.*virsh undefine web" protect web --to hostB
+[[ $(vsh hostB dumpxml --inactive web) != *urn:twinvm* ]] || fail "the definition on hostB was replaced"
+vsh_must hostB undefine web
 protect web
 await_pair hostA hostB web
 is_paused hostB || fail "the standby on hostB: $(vsh hostB list --all); $(grep -i libvirt "$PAIR_DIR/hostB.log" | tail -n 3)"

@@ -195,6 +195,44 @@ static void notes_follow_the_sessions(void **state)
 	assert_true(elsewhere_find(&d, UUID)->runs && elsewhere_find(&d, UUID)->generation == 4);
 }
 
+/* A definition in libvirt may be replaced for a VM that has run here, never by a peer's word. */
+static void own_is_what_has_run_here(void **state)
+{
+	struct session_register r = offer(3, "s1");
+	struct end e;
+	struct vm *vm;
+
+	(void)state;
+	assert_false(own_noted(d.conf.state_dir, UUID));
+	strcpy(r.uuid, UUID);
+	kit_connect(&e);
+	send_register(&e, &r);
+	assert_non_null(elsewhere_find(&d, UUID));
+	assert_false(own_noted(d.conf.state_dir, UUID));
+	send_end(&e, SESSION_DISCARDED, 0, "");
+	kit_hang_up(&e);
+	kit_settle();
+	elsewhere_forget(&d, ID);
+
+	vm = with_uuid(SESSION_PRIMARY);
+	assert_int_equal(elsewhere_note(vm, false, NULL), 0);
+	assert_true(own_noted(d.conf.state_dir, UUID));
+	assert_false(own_noted(d.conf.state_dir, OTHER_UUID));
+	assert_false(own_noted(d.conf.state_dir, ""));
+	vm_drop(vm);
+	next_daemon();
+	/* The other host offers it, as itself, and then as another domain. */
+	vm = with_uuid(SESSION_BACKUP);
+	assert_int_equal(elsewhere_note(vm, true, NULL), 0);
+	assert_true(own_noted(d.conf.state_dir, UUID));
+	strcpy(vm->saved.uuid, OTHER_UUID);
+	assert_int_equal(elsewhere_note(vm, true, NULL), 0);
+	assert_false(own_noted(d.conf.state_dir, OTHER_UUID));
+	assert_false(own_noted(d.conf.state_dir, UUID));
+	elsewhere_forget(&d, ID);
+	assert_false(own_noted("/nonexistent", UUID));
+}
+
 /* ---- the hook ---- */
 /* Its exit status; what it says goes to words. */
 static int hook(const char *uuid, const char *operation, char *words, size_t room)
@@ -271,6 +309,7 @@ int main(int argc, char **argv)
 		T(without_an_arbiter_nobody_knows),
 		T(the_arbiter_is_asked),
 		T(notes_follow_the_sessions),
+		T(own_is_what_has_run_here),
 		T(the_hook_without_a_daemon),
 	};
 

@@ -133,6 +133,35 @@ static void test_mark(void **state)
 	lv_xml_free(&m);
 }
 
+/* A peer's name and UUID may be those of a domain that has nothing to do with it. */
+static void test_whose_place(void **state)
+{
+	static const char uuid[] = "08400e35-b57a-56b2-840b-9634320a6802";
+	static const char mark[] = "<domain><name>vm1</name><metadata><%s:standby xmlns:%s='%s' "
+				   "vm='%s'/></metadata><description>%s</description></domain>";
+	struct lv_xml_ask ask = ask_for(managers, false);
+	struct lv_xml_made m;
+	char text[500];
+	struct tv_err e;
+
+	(void)state;
+	assert_false(lv_xml_may_replace(managers, uuid, ""));
+	assert_false(lv_xml_may_replace(managers, uuid, "08400e35-b57a-56b2-840b-9634320a6803"));
+	assert_false(lv_xml_may_replace(managers, "", ""));
+	assert_true(lv_xml_may_replace(managers, uuid, uuid));
+	assert_true(lv_xml_may_replace(managers, "08400E35-B57A-56B2-840B-9634320A6802", uuid));
+	assert_int_equal(lv_xml_make(&ask, &m, &e), 0);
+	assert_true(lv_xml_may_replace(m.clean, uuid, ""));
+	lv_xml_free(&m);
+	/* Only an element of ours, in its place, is our mark. */
+	snprintf(text, sizeof(text), mark, "t", "t", LV_METADATA_URI, "x", "");
+	assert_true(lv_xml_may_replace(text, uuid, ""));
+	snprintf(text, sizeof(text), mark, "t", "t", "urn:other", "x", LV_METADATA_URI);
+	assert_false(lv_xml_may_replace(text, uuid, ""));
+	assert_false(lv_xml_may_replace("no XML", uuid, uuid));
+	assert_false(lv_xml_may_replace("", uuid, uuid));
+}
+
 /* ---- what a peer may try ---- */
 
 static const struct {
@@ -465,9 +494,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_manager),	      cmocka_unit_test(test_nova),
 		cmocka_unit_test(test_own_arguments), cmocka_unit_test(test_mark),
-		cmocka_unit_test(test_attacks),	      cmocka_unit_test(test_every_value),
-		cmocka_unit_test(test_table),	      cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_encoding),
+		cmocka_unit_test(test_whose_place),   cmocka_unit_test(test_attacks),
+		cmocka_unit_test(test_every_value),   cmocka_unit_test(test_table),
+		cmocka_unit_test(test_sizes),	      cmocka_unit_test(test_encoding),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
