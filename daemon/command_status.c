@@ -37,7 +37,7 @@ static bool is_elsewhere_wanted(struct daemon *d, const struct elsewhere *x, con
 	TAILQ_FOREACH(k, &d->kept, link)
 		if (!strcmp(k->id, x->id))
 			return false;
-	return !vm_by_id(d, x->id) &&
+	return !x->released && !vm_by_id(d, x->id) &&
 	       (!what || !strcmp(x->name, what) || !strcmp(x->id, what) || !strcmp(x->uuid, what));
 }
 

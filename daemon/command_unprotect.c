@@ -17,7 +17,7 @@ static bool forget_kept(struct daemon *d, struct ctl *c, json_t *msg)
 		tv_log(TV_WARN, "%s is forgotten by order: it may be started here", x->name);
 		if (k && !strcmp(k->id, x->id))
 			kept_forget(d, k->id);
-		elsewhere_forget(d, x->id);
+		elsewhere_release(d, x);
 		command_end(c, 0, "%s", "");
 		return true;
 	}

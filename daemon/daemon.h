@@ -88,8 +88,10 @@ struct elsewhere {
 	TAILQ_ENTRY(elsewhere) link;
 	char id[33], name[128], uuid[37];
 	char host[128], arbiter[256], session[33];
-	bool runs; /* there; false: it may, as that host is, or was, the backup of this one */
-	bool own;  /* it has run here under this UUID: known of its QEMU, not by a peer's word */
+	bool runs;     /* there; false: it may, as that host is, or was, the backup of this one */
+	bool released; /* an operator's word: it may be started here. Not a note any more, but for
+			* a definition that twinvm made here */
+	bool own; /* it has run here under this UUID: known of its QEMU, not by a peer's word */
 	uint64_t generation;
 	char refused[512]; /* why a start was refused last; not in the file */
 };
@@ -176,6 +178,8 @@ void folders_give(const struct config *c);
 /* ---- generations.c: whose a VM is, on disk ---- */
 /* Fills what is noted: highest (0: nothing), ran, host, backup. */
 void generation_read(const struct daemon *d, const char *vm_id, struct fo_own *own);
+/* The same where no daemon runs; what is damaged counts as unknown. */
+void generation_on_disk(const char *state_dir, const char *vm_id, struct fo_own *own);
 uint64_t generation_seen(const struct daemon *d, const char *vm_id); /* its highest */
 /*
  * That host has the VM with that generation, which is sure; backup: "", or without an arbiter this
@@ -253,6 +257,15 @@ struct elsewhere *elsewhere_find(struct daemon *d, const char *what);
 int elsewhere_note(const struct vm *vm, bool runs, struct tv_err *e);
 /* No other host can have it any more. */
 void elsewhere_forget(struct daemon *d, const char *vm_id);
+/* An operator's word: it may be started here, until it is offered again or protected. */
+void elsewhere_release(struct daemon *d, struct elsewhere *x);
+/*
+ * A definition that twinvm made on `self` for a VM of which there is no note any more: is it a copy that
+ * never became the VM? x: a released note of it, or NULL; own: whose the VM is as far as is known. True:
+ * it must not be started, and e says why and what to do.
+ */
+bool elsewhere_is_left(const char *vm_id, const char *name, const struct elsewhere *x,
+		       const struct fo_own *own, const char *self, struct tv_err *e);
 /* Why it may not be started on `self`, when nobody else can be asked. */
 void elsewhere_why(const struct elsewhere *x, const char *self, struct tv_err *e);
 

@@ -31,6 +31,13 @@ static const struct field list[] = {
 	E("session", session, TEXT),
 	E("runs", runs, BOOL),
 	E("generation", generation, U64),
+	{.name = "released", /* like the next one */
+	 .kind = FIELD_BOOL,
+	 .unit = "",
+	 .offset = offsetof(struct elsewhere, released),
+	 .room_bytes = sizeof(bool),
+	 .meaning = "",
+	 .optional = true},
 	{.name = "own", /* not in files of older daemons */
 	 .kind = FIELD_BOOL,
 	 .unit = "",
@@ -125,7 +132,8 @@ struct elsewhere *elsewhere_find(struct daemon *d, const char *what)
 	struct elsewhere *x;
 
 	TAILQ_FOREACH(x, &d->elsewhere, link)
-		if (!strcmp(x->uuid, what) || !strcmp(x->name, what) || !strcmp(x->id, what))
+		if (!x->released &&
+		    (!strcmp(x->uuid, what) || !strcmp(x->name, what) || !strcmp(x->id, what)))
 			return x;
 	return NULL;
 }
@@ -159,6 +167,28 @@ static void make_room(struct daemon *d, const char *host)
 		elsewhere_forget(d, oldest->id);
 }
 
+static char *text_of(const struct elsewhere *x)
+{
+	json_t *o = fields_write(&file_fields, x);
+	char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
+
+	json_decref(o);
+	if (!text)
+		abort(); /* as vm_new */
+	return text;
+}
+
+void elsewhere_release(struct daemon *d, struct elsewhere *x)
+{
+	TV_FREE char *text = NULL;
+	char path[300];
+
+	x->released = true;
+	text = text_of(x);
+	file_of(d, x->id, path, sizeof(path));
+	durable_write_later(d, path, text);
+}
+
 int elsewhere_note(const struct vm *vm, bool runs, struct tv_err *e)
 {
 	const struct vm_saved *s = &vm->saved;
@@ -166,7 +196,6 @@ int elsewhere_note(const struct vm *vm, bool runs, struct tv_err *e)
 	struct elsewhere now = {.runs = runs, .generation = s->generation}, *x;
 	TV_FREE char *text = NULL;
 	char path[300];
-	json_t *o;
 
 	if (!elsewhere_is_uuid(s->uuid)) /* not libvirt's: nobody asks for it */
 		return 0;
@@ -180,11 +209,7 @@ int elsewhere_note(const struct vm *vm, bool runs, struct tv_err *e)
 	tv_copy(now.session, sizeof(now.session), s->session);
 	x = elsewhere_of(d, vm->id);
 	now.own = vm->role == SESSION_PRIMARY || (x && x->own && !strcmp(x->uuid, now.uuid));
-	o = fields_write(&file_fields, &now);
-	text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
-	json_decref(o);
-	if (!text)
-		abort();
+	text = text_of(&now);
 	if (x) {
 		TAILQ_REMOVE(&d->elsewhere, x, link);
 		free(x);
@@ -197,6 +222,26 @@ int elsewhere_note(const struct vm *vm, bool runs, struct tv_err *e)
 		return durable_write(d, path, text, e);
 	durable_write_later(d, path, text);
 	return 0;
+}
+
+bool elsewhere_is_left(const char *vm_id, const char *name, const struct elsewhere *x,
+		       const struct fo_own *own, const char *self, struct tv_err *e)
+{
+	char whose[300] = "; whether that took over is not known any more";
+
+	if (!vm_id[0] || (x && x->released) || !strcmp(own->host, self))
+		return false;
+	if (own->host[0])
+		snprintf(whose, sizeof(whose),
+			 ", which never took over: %.120s ran the VM (generation %llu). Start it "
+			 "there",
+			 own->host, (unsigned long long)own->highest);
+	tv_fail(e, TV_E_REFUSED,
+		"this definition of %.80s is the copy that twinvm made on %.80s for its standby%s. "
+		"Remove it ('virsh undefine %.80s'); to run the copy all the same, take the element "
+		"with vm=%.32s out of its <metadata> ('virsh edit')",
+		name, self, whose, name, vm_id);
+	return true;
 }
 
 void elsewhere_why(const struct elsewhere *x, const char *self, struct tv_err *e)

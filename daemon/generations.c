@@ -41,23 +41,39 @@ static void path_of(const struct daemon *d, const char *vm_id, char *out, size_t
 	snprintf(out, room, "%s/generations/%s", d->conf.state_dir, vm_id);
 }
 
-/* -ENOENT: nothing is known. */
-static int load(const struct daemon *d, const char *path, struct fo_own *own, struct tv_err *e)
+static int parse(const char *text, struct fo_own *own, struct tv_err *e)
 {
-	const char *unwritten = durable_unwritten(d, path);
-	TV_FREE char *text = NULL;
-	int rc = unwritten ? 0 : tv_read_file(path, MAX_BYTES, &text, NULL);
-	json_t *o;
+	json_t *o = json_loads(text, JSON_DECODE_ANY, NULL);
+	int rc = 0;
 
-	if (rc)
-		return tv_fail(e, rc, "%s", tv_strerror(rc));
-	o = json_loads(unwritten ? unwritten : text, JSON_DECODE_ANY, NULL);
 	if (json_is_integer(o) && json_integer_value(o) > 0)
 		own->highest = (uint64_t)json_integer_value(o);
 	else
 		rc = fields_read(&note_fields, o, own, e);
 	json_decref(o);
 	return rc;
+}
+
+/* -ENOENT: nothing is known. */
+static int load(const struct daemon *d, const char *path, struct fo_own *own, struct tv_err *e)
+{
+	const char *unwritten = durable_unwritten(d, path);
+	TV_FREE char *text = NULL;
+	int rc = unwritten ? 0 : tv_read_file(path, MAX_BYTES, &text, NULL);
+
+	return rc ? tv_fail(e, rc, "%s", tv_strerror(rc))
+		  : parse(unwritten ? unwritten : text, own, e);
+}
+
+void generation_on_disk(const char *state_dir, const char *vm_id, struct fo_own *own)
+{
+	TV_FREE char *text = NULL;
+	char path[300];
+
+	*own = (struct fo_own){0};
+	snprintf(path, sizeof(path), "%.200s/generations/%s", state_dir, vm_id);
+	if (!is_id(vm_id) || tv_read_file(path, MAX_BYTES, &text, NULL) || parse(text, own, NULL))
+		*own = (struct fo_own){0};
 }
 
 void generation_read(const struct daemon *d, const char *vm_id, struct fo_own *own)

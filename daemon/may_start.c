@@ -9,6 +9,7 @@
  *   another host may have it      with an arbiter: a process has it recorded that this host runs it
  *                                 alone (recover.c: may_start_main). Where the record names another
  *                                 host, or cannot be asked: no. Without an arbiter: no
+ *   the definition was made here  by twinvm, for the standby of a VM that never was promoted here: no
  *
  * So no host can promote it any more when it starts here. Whoever asks does not wait for long; the
  * process may, at its arbiter.
@@ -103,6 +104,20 @@ static int ask(struct daemon *d, struct ctl *c, const struct elsewhere *x, struc
 	return 0;
 }
 
+static bool is_left(struct daemon *d, struct ctl *c, json_t *msg)
+{
+	const char *mark = command_text(msg, "mark", "");
+	struct fo_own own = {0};
+	struct tv_err e;
+
+	generation_read(d, mark, &own);
+	if (!elsewhere_is_left(mark, command_text(msg, "name", ""), elsewhere_of(d, mark), &own,
+			       d->conf.host, &e))
+		return false;
+	refuse(d, c, mark, e.text);
+	return true;
+}
+
 void command_may_start(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	const char *uuid = command_text(msg, "uuid", "");
@@ -116,6 +131,8 @@ void command_may_start(struct daemon *d, struct ctl *c, json_t *msg)
 	if (is_here(d, c, uuid))
 		return;
 	x = elsewhere_find(d, uuid);
+	if (!x && is_left(d, c, msg))
+		return;
 	if (!x) {
 		command_end(c, 0, "%s", "");
 	} else if (!x->arbiter[0] || !strcmp(x->arbiter, "none")) {

@@ -9,6 +9,7 @@
  * and a VM without a note starts. libvirt waits for us: LIMIT_S at most.
  */
 #include "daemon/daemon.h"
+#include "lv/lv.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -26,9 +27,14 @@
 #define AGAIN_MS 100
 #define XML_BYTES (4u << 20)
 
+struct domain {
+	const char *name;
+	char uuid[LV_UUID_ROOM];
+	char mark[LV_VM_ID_ROOM]; /* the VM as whose standby twinvm made it; "": it did not */
+};
 struct known {
-	const char *uuid;
-	bool found;
+	const struct domain *domain;
+	bool found, released;
 	struct elsewhere x;
 };
 
@@ -47,20 +53,24 @@ static void note(const struct elsewhere *x, void *arg)
 {
 	struct known *k = arg;
 
-	if (strcmp(x->uuid, k->uuid) != 0)
+	if (x->released) {
+		k->released = k->released || !strcmp(x->id, k->domain->mark);
+		return;
+	}
+	if (strcmp(x->uuid, k->domain->uuid) != 0)
 		return;
 	k->found = true;
 	k->x = *x;
 }
 
 /* The first <uuid> of a domain's XML is its own. */
-static bool uuid_of(const char *xml, char out[37])
+static bool uuid_of(const char *xml, char out[LV_UUID_ROOM])
 {
 	const char *p = strstr(xml, "<uuid>");
 
 	if (!p)
 		return false;
-	snprintf(out, 37, "%s", p + strlen("<uuid>"));
+	snprintf(out, LV_UUID_ROOM, "%s", p + strlen("<uuid>"));
 	return elsewhere_is_uuid(out);
 }
 
@@ -90,7 +100,7 @@ static int connect_to(const char *path)
 }
 
 /* Its last line; NULL: it does not answer. */
-static json_t *ask(const char *socket_path, const char *name, const char *uuid, bool wait)
+static json_t *ask(const char *socket_path, const struct domain *domain, bool wait)
 {
 	int64_t until_ns = tv_now_ns() + CONNECT_MS * TV_NS_PER_MS;
 	int fd = connect_to(socket_path);
@@ -104,7 +114,8 @@ static json_t *ask(const char *socket_path, const char *name, const char *uuid, 
 	}
 	if (fd < 0)
 		return NULL;
-	o = json_pack("{ss so ss}", "op", "may-start", "name", fields_text(name), "uuid", uuid);
+	o = json_pack("{ss so ss ss}", "op", "may-start", "name", fields_text(domain->name), "uuid",
+		      domain->uuid, "mark", domain->mark);
 	text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	in = fdopen(fd, "r");
@@ -115,22 +126,35 @@ static json_t *ask(const char *socket_path, const char *name, const char *uuid, 
 	return answer;
 }
 
-static int decide(const struct config *c, const char *name, const char *uuid)
+/* What the files of state_dir say against it; true: something. */
+static bool is_noted(const struct config *c, const struct domain *domain, struct tv_err *e)
 {
-	struct known k = {.uuid = uuid};
+	const char *self = c->host[0] ? c->host : "this host";
+	struct known k = {.domain = domain};
+	struct fo_own own;
+
+	elsewhere_each(c->state_dir, note, &k);
+	if (k.found)
+		elsewhere_why(&k.x, self, e);
+	if (k.found || k.released || !domain->mark[0])
+		return k.found;
+	generation_on_disk(c->state_dir, domain->mark, &own);
+	return elsewhere_is_left(domain->mark, domain->name, NULL, &own, self, e);
+}
+
+static int decide(const struct config *c, const struct domain *domain)
+{
 	struct tv_err e = {0};
+	bool noted = is_noted(c, domain, &e);
 	json_t *answer;
 	const char *why;
 	int rc;
 
-	elsewhere_each(c->state_dir, note, &k);
-	if (k.found) {
-		elsewhere_why(&k.x, c->host[0] ? c->host : "this host", &e);
+	if (noted)
 		snprintf(no_time, sizeof(no_time), "twinvm: twinvmd does not answer: %s\n", e.text);
-	}
 	signal(SIGALRM, on_alarm);
 	alarm(LIMIT_S);
-	answer = ask(c->socket, name, uuid, k.found);
+	answer = ask(c->socket, domain, noted);
 	if (!answer)
 		on_alarm(0);
 	rc = (int)json_integer_value(json_object_get(answer, "rc"));
@@ -152,7 +176,7 @@ int hook_main(int argc, char **argv)
 	const char *path = "/etc/twinvm/twinvmd.conf";
 	TV_FREE char *xml = NULL;
 	struct tv_err e = {0};
-	char uuid[37];
+	struct domain domain = {0};
 	int opt, rc;
 
 	while ((opt = getopt_long(argc, argv, "+c:", options, NULL)) != -1)
@@ -162,7 +186,7 @@ int hook_main(int argc, char **argv)
 	if (argc - optind < 2 || strcmp(argv[optind + 1], "prepare") != 0)
 		return 0;
 	xml = read_input();
-	if (!xml || !uuid_of(xml, uuid))
+	if (!xml || !uuid_of(xml, domain.uuid))
 		return 0;
 	if (access(path, F_OK)) /* installed, and not used */
 		return 0;
@@ -171,7 +195,10 @@ int hook_main(int argc, char **argv)
 		fprintf(stderr, "twinvm: %s\n", e.text);
 		return 0;
 	}
-	if (start_noted(c.run_dir, uuid)) /* by twinvm itself: the VM's standby */
+	if (start_noted(c.run_dir, domain.uuid)) /* by twinvm itself: the VM's standby */
 		return 0;
-	return decide(&c, argv[optind], uuid);
+	domain.name = argv[optind];
+	if (!lv_mark_of(xml, domain.mark))
+		domain.mark[0] = '\0';
+	return decide(&c, &domain);
 }

@@ -13,6 +13,9 @@
 #define LV_PROGRAM "twinvm-libvirt"
 /* A UUID as libvirt prints it, with its NUL. */
 #define LV_UUID_ROOM 37
+/* The name space of twinvm's part of a domain's metadata. */
+#define LV_METADATA_URI "urn:twinvm:libvirt:1"
+#define LV_VM_ID_ROOM 33
 
 /* How the program ends; its last line on stderr is the sentence. */
 enum lv_exit {
@@ -56,5 +59,8 @@ int lv_ask(const struct lv_ask *ask, char **out, size_t *out_bytes, struct tv_er
  * Other errors: those of lv_exit_code, -ETIMEDOUT.
  */
 int lv_qmp(const char *uuid, pid_t pid, int timeout_ms, int *fd, struct tv_err *e) TV_MUST_CHECK;
+
+/* The VM as whose standby twinvm made that domain, of its XML as libvirt writes it. False: it did not. */
+bool lv_mark_of(const char *xml, char vm_id[LV_VM_ID_ROOM]);
 
 #endif

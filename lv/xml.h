@@ -14,7 +14,6 @@
 
 #define LV_XML_BYTES (1u << 20)
 #define LV_NAME_ROOM 61 /* with its NUL: a socket's path has to hold it */
-#define LV_METADATA_URI "urn:twinvm:libvirt:1"
 
 struct lv_xml_disk {
 	const char *node, *file; /* of the primary's QEMU, and there */

@@ -6,7 +6,7 @@
  * back, so that QEMU cannot open it again when it must, after `virsh dump`. So whoever ends the mirror
  * deletes them.
  *
- * Such a node is told by the graph, before the mirror ends: our filter is on it, nothing but the
+ * The graph shows such a node, before the mirror ends: our filter is on it, nothing but the
  * mirror's job is above that, and its name is one of libvirt's. libvirt keeps no writable node without
  * a device (it attaches the node just before the device, and the mirror began when there was one), and
  * uses no name twice. A node of anybody else's is left alone: who asked QEMU to delete it was told that

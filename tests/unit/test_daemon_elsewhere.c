@@ -6,6 +6,8 @@
  */
 #include "daemon_session_kit.h"
 
+#include "lv/lv.h"
+
 #include <fcntl.h>
 #include <signal.h>
 
@@ -137,7 +139,7 @@ static void without_an_arbiter_nobody_knows(void **state)
 	ask(&end, UUID);
 	answered(&end, 0, "");
 	next_daemon();
-	assert_null(TAILQ_FIRST(&d.elsewhere));
+	assert_null(elsewhere_find(&d, UUID));
 }
 
 static void the_arbiter_is_asked(void **state)
@@ -234,6 +236,19 @@ static void own_is_what_has_run_here(void **state)
 }
 
 /* ---- the hook ---- */
+static void configure(void)
+{
+	char text[2000];
+
+	snprintf(text, sizeof(text),
+		 "host = hostB\nca = a\ncert = b\nkey = /dev/null\nstate_dir = %s\nrun_dir = %s\n"
+		 "socket = %s/none.sock\n",
+		 d.conf.state_dir, d.conf.run_dir, d.conf.run_dir);
+	assert_int_equal(tv_write_file(d.conf.path, text, strlen(text)), 0);
+}
+
+static const char *metadata = ""; /* of the domain that is started */
+
 /* Its exit status; what it says goes to words. */
 static int hook(const char *uuid, const char *operation, char *words, size_t room)
 {
@@ -253,7 +268,8 @@ static int hook(const char *uuid, const char *operation, char *words, size_t roo
 	}
 	close(in[0]);
 	close(err[1]);
-	dprintf(in[1], "<domain type='qemu'>\n<name>vm1</name>\n<uuid>%s</uuid></domain>", uuid);
+	dprintf(in[1], "<domain type='qemu'>\n<name>vm1</name>\n<uuid>%s</uuid>%s</domain>", uuid,
+		metadata);
 	close(in[1]);
 	n = read(err[0], words, room - 1);
 	words[n > 0 ? n : 0] = '\0';
@@ -264,16 +280,12 @@ static int hook(const char *uuid, const char *operation, char *words, size_t roo
 
 static void the_hook_without_a_daemon(void **state)
 {
-	char words[1000], text[2000];
+	char words[1000];
 	struct vm *vm;
 
 	(void)state;
 	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 0); /* not configured */
-	snprintf(text, sizeof(text),
-		 "host = hostB\nca = a\ncert = b\nkey = /dev/null\nstate_dir = %s\nrun_dir = %s\n"
-		 "socket = %s/none.sock\n",
-		 d.conf.state_dir, d.conf.run_dir, d.conf.run_dir);
-	assert_int_equal(tv_write_file(d.conf.path, text, strlen(text)), 0);
+	configure();
 	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 0);
 	vm = with_uuid(SESSION_PRIMARY);
 	assert_int_equal(elsewhere_note(vm, true, NULL), 0);
@@ -289,6 +301,121 @@ static void the_hook_without_a_daemon(void **state)
 	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 0);
 	start_note_end(d.conf.run_dir, UUID);
 	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 1);
+}
+
+/* As libvirt prints what lv/xml.c makes. */
+#define MADE_HERE                                                                     \
+	"<metadata>\n  <twinvm:standby xmlns:twinvm=\"" LV_METADATA_URI "\" vm=\"" ID \
+	"\">\n<twinvm:before>&lt;domain/&gt;</twinvm:before></twinvm:standby>\n"      \
+	"</metadata>"
+
+static void ask_of_copy(struct end *e)
+{
+	kit_connect(e);
+	ctl_send(e->there, json_pack("{ss ss ss ss}", "op", "may-start", "uuid", UUID, "name",
+				     "vm1", "mark", ID));
+	kit_settle();
+}
+
+/* Protection has ended, and libvirtd was away: the standby's definition is still there. */
+static void a_copy_that_is_left(void **state)
+{
+	struct tv_err e = {0};
+	char words[1000];
+	struct end end;
+	struct vm *vm;
+
+	(void)state;
+	strcpy(d.conf.host, "hostB");
+	configure();
+	metadata = MADE_HERE;
+	assert_int_equal(generation_note(&d, ID, 3, "hostA", "", &e), 0);
+	ask_of_copy(&end);
+	answered(&end, TV_E_REFUSED, "hostA ran the VM (generation 3). Start it there");
+	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 1);
+	assert_non_null(
+		strstr(words, "twinvmd does not answer: this definition of vm1 is the copy"));
+	assert_non_null(strstr(words, "virsh undefine vm1"));
+	metadata = "";
+	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 0);
+	ask(&end, UUID);
+	answered(&end, 0, "");
+
+	/* Promoted here, and shut down: its definition has the mark, and is the VM's. */
+	metadata = MADE_HERE;
+	assert_int_equal(generation_note(&d, ID, 4, "hostB", "", &e), 0);
+	ask_of_copy(&end);
+	answered(&end, 0, "");
+	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 0);
+	/* Home again. */
+	assert_int_equal(generation_note(&d, ID, 5, "hostA", "", &e), 0);
+	ask_of_copy(&end);
+	answered(&end, TV_E_REFUSED, "hostA ran the VM");
+
+	/* hostA is gone for good: an operator's word. */
+	vm = with_uuid(SESSION_BACKUP);
+	assert_int_equal(elsewhere_note(vm, true, NULL), 0);
+	vm_drop(vm);
+	kit_connect(&end);
+	ctl_send(end.there, json_pack("{ss ss sb}", "op", "unprotect", "vm", "vm1", "kept", 1));
+	answered(&end, 0, "");
+	ask_of_copy(&end);
+	answered(&end, 0, "");
+	assert_int_equal(hook(UUID, "prepare", words, sizeof(words)), 0);
+	/* It is offered anew: the word has had its time. */
+	vm = with_uuid(SESSION_BACKUP);
+	assert_int_equal(elsewhere_note(vm, true, NULL), 0);
+	vm_drop(vm);
+	assert_false(elsewhere_of(&d, ID)->released);
+	metadata = "";
+}
+
+static void a_copy_of_which_nothing_is_known(void **state)
+{
+	struct end end;
+
+	(void)state;
+	ask_of_copy(&end);
+	answered(&end, TV_E_REFUSED, "not known any more");
+	kit_connect(&end);
+	ctl_send(end.there, json_pack("{ss ss ss}", "op", "may-start", "uuid", UUID, "mark",
+				      "../../../etc/passwd"));
+	answered(&end, TV_E_REFUSED, "not known any more");
+}
+
+static void marks(void **state)
+{
+	static const char other[] = "0123456789abcdef0123456789abcdef";
+	static const char *const none[] = {
+		"",
+		LV_METADATA_URI,
+		"<",
+		"<a:standby xmlns:a='" LV_METADATA_URI "'",
+		"<a:standby xmlns:a='" LV_METADATA_URI "'/>",
+		"<a:standby xmlns:a='" LV_METADATA_URI "' vm='x'/>",
+		"<a:standby xmlns:a='" LV_METADATA_URI "' vm='0123456789abcdef0123456789abcdeg'/>",
+		"<a:standby xmlns:a='" LV_METADATA_URI "' vm='0123456789abcdef0123456789abcdef0'/>",
+		"<a:standby xmlns:a='" LV_METADATA_URI
+		"'/><a vm='0123456789abcdef0123456789abcdef'/>",
+		"<a:other xmlns:a='" LV_METADATA_URI "' vm='0123456789abcdef0123456789abcdef'/>",
+		/* texts of a guest's owner, as libvirt prints them */
+		"<description>&lt;a:standby xmlns:a='" LV_METADATA_URI
+		"' vm='0123456789abcdef0123456789abcdef'/&gt;</description>",
+		"<entry name='a:standby xmlns=&quot;" LV_METADATA_URI
+		"&quot; vm=&quot;0123456789abcdef0123456789abcdef&quot;'/>",
+	};
+	char id[LV_VM_ID_ROOM];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++)
+		if (lv_mark_of(none[i], id))
+			fail_msg("%s: %s", none[i], id);
+	assert_true(lv_mark_of(MADE_HERE, id));
+	assert_string_equal(id, ID);
+	assert_true(lv_mark_of(
+		"<x/><standby vm='0123456789abcdef0123456789abcdef' xmlns='" LV_METADATA_URI "'/>",
+		id));
+	assert_string_equal(id, other);
 }
 
 static int replicate(void)
@@ -311,6 +438,9 @@ int main(int argc, char **argv)
 		T(notes_follow_the_sessions),
 		T(own_is_what_has_run_here),
 		T(the_hook_without_a_daemon),
+		T(a_copy_that_is_left),
+		T(a_copy_of_which_nothing_is_known),
+		T(marks),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "replicate"))

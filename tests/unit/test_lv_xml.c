@@ -153,7 +153,7 @@ static void test_whose_place(void **state)
 	assert_int_equal(lv_xml_make(&ask, &m, &e), 0);
 	assert_true(lv_xml_may_replace(m.clean, uuid, ""));
 	lv_xml_free(&m);
-	/* Only an element of ours, in its place, is our mark. */
+	/* Only an element in twinvm's name space, in its place, is the mark. */
 	snprintf(text, sizeof(text), mark, "t", "t", LV_METADATA_URI, "x", "");
 	assert_true(lv_xml_may_replace(text, uuid, ""));
 	snprintf(text, sizeof(text), mark, "t", "t", "urn:other", "x", LV_METADATA_URI);
