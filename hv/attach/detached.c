@@ -9,11 +9,11 @@
  * The graph shows such a node, before the mirror ends: our filter is on it, nothing but the
  * mirror's job is above that, and its name is one of libvirt's. libvirt keeps no writable node without
  * a device (it attaches the node just before the device, and the mirror began when there was one), and
- * uses no name twice. A node of anybody else's is left alone: who asked QEMU to delete it was told that
+ * uses no name twice. A node of anybody else's is left alone: who asked QEMU to delete it knows that
  * it is in use, and may want it for another device.
  */
 #include "hv/attach/detached.h"
-#include "hv/qemu/qmp.h"
+#include "hv/qemu/qemu.h"
 
 #include <string.h>
 

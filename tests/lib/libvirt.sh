@@ -8,6 +8,7 @@
 #   lv_stop HOST [SIGNAL]      ends libvirtd (TERM); its QEMUs live on
 #   lv_start HOST              starts it again, and waits until it answers; lv_restart HOST: both
 #   lv_hang HOST, lv_wake HOST it is stopped (SIGSTOP), and continues
+#   lv_hook HOST               installs twinvm's start hook there, as `make install` does; libvirtd is restarted
 #   vsh HOST ARGS...           virsh there, stdout and stderr as one
 #   vsh_must HOST ARGS...      fails with its output unless it succeeds; sets PRINTED
 #   lv_state HOST NAME         one line: "running (booted)"; lv_is HOST NAME PATTERN: does it match, as == of bash does?
@@ -95,6 +96,14 @@ lv_restart() {
 }
 lv_hang() { kill -STOP "${LV_PID[$1]}"; }
 lv_wake() { kill -CONT "${LV_PID[$1]}"; }
+
+lv_hook() {
+	local to=$PAIR_DIR/lv-$1/etc/hooks/qemu.d
+	mkdir -p "$to"
+	sed "s|@SBINDIR@|$PAIR_B|; s|/etc/twinvm/twinvmd.conf|$PAIR_DIR/$1.conf|" docs/libvirt-hook.sh >"$to/twinvm"
+	chmod 755 "$to/twinvm"
+	lv_restart "$1"
+}
 
 vsh() {
 	local host=$1

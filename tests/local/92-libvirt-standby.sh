@@ -54,9 +54,12 @@ is_another() { [[ -n $(lv_pid hostB web) && $(lv_pid hostB web) != "$old" ]]; }
 await "$AWAIT_S" "another standby" is_another
 await_pair hostA hostB web
 is_paused hostB || fail "the second standby on hostB: $(vsh hostB list --all)"
+lv_stop hostB
 tw_must hostA unprotect web
+await_state "$AWAIT_S" hostB web none
+lv_start hostB
 await "$AWAIT_S" "nothing to be left on hostB" is_clean hostB
-step "the standby is a domain, and goes without a trace"
+step "the standby is a domain, and goes without a trace, also while libvirtd is away"
 
 protect web
 await_pair hostA hostB web

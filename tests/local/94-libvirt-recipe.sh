@@ -18,6 +18,7 @@ is_off() { lv_is hostB web "shut off*"; }
 PAIR_ARBITER='file' pair_up
 lv_up hostA
 lv_up hostB
+lv_hook hostB # the cold start in the end is allowed by it
 export GUEST_EXTRA=twinvm.shell=1
 lv_define hostA web
 

@@ -1,20 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # libvirt's start hook. A protected domain with autostart; its host loses power and comes back: libvirt does not start what the
-# other host runs, with twinvmd up or not, and says why, as status does. Nor on the backup while the primary runs it. After a
-# planned switch home, and the end of protection, it may be started; a domain that twinvm does not know always may.
+# other host runs, with twinvmd up or not, and says why, as status does. Nor on the backup while the primary runs it, nor a
+# standby's definition that was left there. After a planned switch home, and the end of protection, it may be started; a domain
+# that twinvm does not know always may.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
 . tests/lib/libvirt.sh
 
-hook_install() { # HOST: as `make install` does, for that host's configuration
-	local to=$PAIR_DIR/lv-$1/etc/hooks/qemu.d
-	mkdir -p "$to"
-	sed "s|@SBINDIR@|$PAIR_B|; s|/etc/twinvm/twinvmd.conf|$PAIR_DIR/$1.conf|" docs/libvirt-hook.sh >"$to/twinvm"
-	chmod 755 "$to/twinvm"
-	lv_restart "$1"
-}
 start_fails() { # HOST PATTERN
 	local words
 	! words=$(vsh "$1" start vm1) || fail "vm1 was started on $1"
@@ -24,8 +18,8 @@ start_fails() { # HOST PATTERN
 PAIR_ARBITER="file" pair_up
 lv_up hostA
 lv_up hostB
-hook_install hostA
-hook_install hostB
+lv_hook hostA
+lv_hook hostB
 
 # ---- a domain that twinvm does not know ----
 lv_xml other mac=none disk= memory=64 >"$PAIR_DIR/other.xml"
@@ -65,8 +59,23 @@ await_pair hostA hostB vm1
 goes_on "home again"
 start_fails hostA "vm1 runs on hostA already|already active"
 client_ends
+# hostB's libvirtd is away until whoever waits for it has given up: the standby's definition is left.
+lv_stop hostB
 tw_must hostA unprotect vm1
 await_state "$AWAIT_S" hostB vm1 none
+waits_for_libvirtd() { procs_of hostB "twinvm-libvirt end " | grep -q .; }
+await "$AWAIT_S" "a process to wait for hostB's libvirtd" waits_for_libvirtd
+# shellcheck disable=SC2046 # pids are words
+kill -9 $(procs_of hostB "twinvm-libvirt end ")
+lv_start hostB
+vsh_must hostB dumpxml --inactive vm1
+[[ $PRINTED = *urn:twinvm:libvirt:1* ]] || fail "no definition of the standby is left on hostB"
+start_fails hostB "copy that twinvm made on hostB .*never took over: hostA ran the VM .*virsh undefine vm1"
+daemon_stop hostB
+start_fails hostB "twinvmd does not answer: .*copy that twinvm made on hostB"
+daemon_start hostB
+vsh_must hostB undefine vm1
+step "nor does the definition of a standby that was left"
 # shellcheck disable=SC2046 # pids are words
 kill -9 $(procs_of hostA qemu-system)
 await "$AWAIT_S" "the VM's end" no_procs hostA qemu-system
