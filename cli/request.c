@@ -27,7 +27,8 @@ int cli_fail(struct cli *c, int status, const char *fmt, ...)
 void cli_print(struct cli *c, json_t *j)
 {
 	if (c->json) {
-		json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+		/* A time in s since 1970, to the millisecond, needs 13 digits. */
+		json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
 		putchar('\n');
 	}
 	json_decref(j);
