@@ -158,7 +158,7 @@ static double rate(uint64_t before, uint64_t now, double seconds)
 {
 	if (before == UINT64_MAX || now == UINT64_MAX || now < before)
 		return NAN;
-	return round((double)(now - before) / seconds * 10) / 10;
+	return (double)(int64_t)((double)(now - before) / seconds * 10 + 0.5) / 10;
 }
 
 static struct vm_counts count(const struct vm *vm)
