@@ -10,6 +10,8 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl libnl-3.0 libnl-route-3.0 libseccomp
+# Of twinvm alone.
+CLI_PKGS := ncursesw
 # Of twinvm-libvirt alone: no other program may need them on a host.
 LV_PKGS := libvirt libvirt-qemu libxml-2.0
 
@@ -17,7 +19,7 @@ LV_PKGS := libvirt libvirt-qemu libxml-2.0
 NOBUILD := help deps clean demo test test-lab tags
 BUILDS := $(filter-out $(NOBUILD),$(or $(MAKECMDGOALS),all))
 ifneq ($(BUILDS),)
-MISSING := $(strip $(foreach p,$(PKGS) $(LV_PKGS),$(shell pkg-config --exists $(p) || echo $(p))))
+MISSING := $(strip $(foreach p,$(PKGS) $(CLI_PKGS) $(LV_PKGS),$(shell pkg-config --exists $(p) || echo $(p))))
 ifneq ($(MISSING),)
 $(error missing libraries: $(MISSING); run 'make deps' (as root on Debian) to install them)
 endif
@@ -28,6 +30,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wimplicit-fallthrough -Wmissing-prototypes
 CFLAGS ?= -O2 -g
 CFLAGS_ALL := -std=gnu11 $(WARN) -D_GNU_SOURCE -I. -I$(B)/gen $(CFLAGS) $(shell pkg-config --cflags $(PKGS) $(LV_PKGS) 2>/dev/null) -pthread
 LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
+CLI_LDLIBS := $(shell pkg-config --libs $(CLI_PKGS) 2>/dev/null)
 LV_LDLIBS := $(shell pkg-config --libs $(LV_PKGS) jansson 2>/dev/null) -pthread
 ifdef SAN
 CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer
@@ -79,9 +82,14 @@ $(B)/libtwinvm.a: $(LIB_OBJ) $(B)/objects
 $(B)/twinvmd: $(B)/obj/daemon/main.o $(B)/libtwinvm.a
 	$(CC) -o $@ $^ $(LDLIBS)
 $(B)/twinvm: $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c)) $(B)/libtwinvm.a
-	$(CC) -o $@ $^ $(LDLIBS)
+	$(CC) -o $@ $^ $(LDLIBS) $(CLI_LDLIBS)
 $(B)/twinvm-libvirt: $(B)/obj/lv/main.o $(B)/libtwinvm.a
 	$(CC) -o $@ $^ $(LV_LDLIBS)
+# cli/ is no part of the library: what a test of it needs is named here.
+TOP_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out cli/top_poll.c,$(wildcard cli/top_*.c)))
+$(B)/tests/test_top $(B)/tests/test_top_text: $(B)/tests/%: $(B)/obj/tests/unit/%.o $(TOP_OBJ) $(B)/libtwinvm.a
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(LDLIBS) -lcmocka
 $(B)/tests/test_lv_%: LDLIBS += $(LV_LDLIBS)
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libtwinvm.a
 	@mkdir -p $(@D)

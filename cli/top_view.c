@@ -13,9 +13,10 @@
 #define MOST_LINES 2
 
 /* The text over at most MOST_LINES lines, between words. */
-static void wrapped(struct top_page *page, enum top_style style, const char *text, bool utf8)
+static void wrap(struct top_page *page, enum top_style style, unsigned indent, const char *text,
+		 bool utf8)
 {
-	unsigned room = page->width > INDENT + 8 ? page->width - INDENT : 8;
+	unsigned room = page->width > indent + 8 ? page->width - indent : 8;
 	char part[TOP_MAX_COLUMNS * 4 + 1];
 
 	for (unsigned i = 0; i < MOST_LINES && *text; i++) {
@@ -33,11 +34,16 @@ static void wrapped(struct top_page *page, enum top_style style, const char *tex
 			top_cut(part, sizeof(part), text, room, utf8);
 			end = i + 1 == MOST_LINES ? n : strlen(part);
 		}
-		top_tab(l, INDENT);
+		top_tab(l, indent);
 		top_put(l, style, part);
 		text += end;
 		text += strspn(text, " ");
 	}
+}
+
+static void wrapped(struct top_page *page, enum top_style style, const char *text, bool utf8)
+{
+	wrap(page, style, INDENT, text, utf8);
 }
 
 static void progress_line(const struct top *t, const struct top_screen *s, const struct top_vm *vm,
@@ -167,8 +173,7 @@ static void banner(const struct top *t, const struct top_screen *s, struct top_p
 	top_printf(top_line(page), TOP_BAD, "%s %s", t->utf8 ? "✘" : "X",
 		   t->away[0] ? t->away : "twinvmd does not answer");
 	top_printf(top_line(page), TOP_DIM, "  for %s%s; asking again every %.3g s", since,
-		   isnan(t->data_s) ? "" : ": what is shown is old, and may not be so any more",
-		   s->interval_s);
+		   isnan(t->data_s) ? "" : ": what is shown is old", s->interval_s);
 }
 
 /* ---- the screen ---- */
@@ -293,6 +298,7 @@ void top_view(const struct top *t, struct top_screen *s, struct top_page *out)
 {
 	struct top_page all = {.width = s->width};
 	const struct top_vm *selected = NULL;
+	const unsigned below = 3; /* the sentence and the keys */
 	unsigned room, from, to;
 	char text[1024];
 
@@ -308,15 +314,15 @@ void top_view(const struct top *t, struct top_screen *s, struct top_page *out)
 		list(t, s, out, &selected, &from, &to);
 		return;
 	}
-	room = s->height > out->n + 2 ? s->height - out->n - 2 : 1;
+	room = s->height > out->n + below ? s->height - out->n - below : 1;
 	body(t, s, &all, &selected, room);
 	window(out, &all, s->first, room);
+	text[0] = 0;
 	if (selected && !s->help)
 		top_sentence(t, selected, s->now_s, text, sizeof(text));
-	else
-		text[0] = 0;
-	top_cell(top_line(out), top_is_stale(t, s->now_s) ? TOP_DIM : TOP_BOLD, s->width, false,
-		 text, t->utf8);
+	wrap(out, top_is_stale(t, s->now_s) ? TOP_DIM : TOP_BOLD, 0, text, t->utf8);
+	while (out->n < s->height - 1)
+		top_line(out);
 	keys(s, all.n > room ? all.n - room : 0, out);
 	top_page_dispose(&all);
 }

@@ -12,13 +12,15 @@ packages=(
 	gcc make pkg-config libc6-dev
 	protobuf-c-compiler libprotobuf-c-dev libevent-dev libssl-dev liblz4-dev
 	libnl-3-dev libnl-route-3-dev libjansson-dev libxxhash-dev libcmocka-dev
-	libcurl4-openssl-dev libseccomp-dev libvirt-dev libxml2-dev
+	libcurl4-openssl-dev libseccomp-dev libvirt-dev libxml2-dev libncurses-dev
 	# running VMs; UEFI firmware for those of tests/shapes that have it
 	qemu-system-x86 ovmf
 	# the guest, and the lab's kernels: packages that are only unpacked, never installed (guest/mkguest.sh, lab/mklab.sh)
 	cpio gzip xz-utils kmod binutils ca-certificates
 	# hosts in namespaces, the demo, the tests
 	iproute2 util-linux procps openssl jq python3 e2fsprogs qemu-utils
+	# twinvm top, looked at
+	tmux
 	# the TPM of a VM, and of its standby
 	swtpm
 	# the arbiter of some tests, started by them in hosts of their own
