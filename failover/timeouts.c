@@ -66,6 +66,9 @@
  *   come back with a new replicator, and only then asks the arbiter to promote. The primary asks to
  *   run alone at once, and stops its VM only if the answer does not come before the lease is over.
  *
+ * A primary connects, and then attaches to its VM: a second, or many through a slow libvirtd. A peer
+ * with a good certificate may be mute for hello_ns (150 H, but 15 to 120 s); then it is refused.
+ *
  * A VM that runs alone: tries to have it protected again come after 3H, doubled each time up to 50H
  * (refusals in a row: up to 300H). Losses add up until the VM was protected for 600H without one, so
  * that a loose cable does not cost a copy of the VM each time it moves. Who is tried when is in
@@ -133,6 +136,7 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.backup_lost_ns = 6 * h,
 		.commit_deadline_ns = 10 * h,
 		.hung_ns = within(30 * h, 3 * TV_NS_PER_S, 60 * TV_NS_PER_S),
+		.hello_ns = within(150 * h, 15 * TV_NS_PER_S, 120 * TV_NS_PER_S),
 		.stream_stuck_ns = 100 * h < 5 * TV_NS_PER_S ? 5 * TV_NS_PER_S : 100 * h,
 		.reconnect_grace_ns = 20 * h,
 		.switch_ns = 30 * h,

@@ -39,7 +39,6 @@
 #define BRIDGE_NS (3 * TV_NS_PER_S)
 #define ATTACH_US 1000000
 #define ATTACH_FOR_NS (600 * TV_NS_PER_S)
-#define HELLO_TIMEOUT_NS (15 * TV_NS_PER_S) /* a peer that connects must introduce itself */
 
 /* ---- time ---- */
 
@@ -124,6 +123,24 @@ static void turn_engine(struct sink *s, int64_t now)
 	sink_allow_echoes(s);
 }
 
+/* A primary is connected before it attaches to its VM, which may take long through a slow libvirtd. */
+static void await_hello(struct sink *s, int64_t now_ns)
+{
+	char why[120];
+
+	if (now_ns - newest(s->started_ns, s->looked_ns) <= s->times.hello_ns)
+		return;
+	if (s->looked) {
+		sink_set_why(s, -ETIMEDOUT, "the peer has stopped asking");
+		sink_end(s, SESSION_FAILED, 0);
+		return;
+	}
+	snprintf(why, sizeof(why),
+		 "the peer connected and sent no Hello in %lld s, in which it attaches to the VM",
+		 (long long)(s->times.hello_ns / TV_NS_PER_S));
+	sink_refuse(s, -ETIMEDOUT, why);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sink *s = arg;
@@ -135,10 +152,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (sink_is_ending(s))
 		return;
 	if (!s->hello) {
-		if (now - newest(s->started_ns, s->looked_ns) > HELLO_TIMEOUT_NS) {
-			sink_set_why(s, -ETIMEDOUT, "the peer connected and sent no Hello");
-			sink_end(s, SESSION_FAILED, 0);
-		}
+		await_hello(s, now);
 		return;
 	}
 	turn_engine(s, now);
