@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/cli.h"
+#include "cli/top.h"
 
 #include <getopt.h>
+#include <locale.h>
 #include <stdio.h>
+#include <string.h>
 
 static const char *text(json_t *o, const char *key)
 {
@@ -16,31 +19,71 @@ static double number(json_t *o, const char *key)
 	return json_number_value(json_object_get(o, key));
 }
 
-static void line(json_t *vm)
+/* A text of another host or a guest's owner controls no terminal. */
+static const char *clean(json_t *o, const char *key, char *out, size_t room)
 {
-	const char *reason = text(vm, "reason");
-	json_t *pause = json_object_get(vm, "pause_ms"), *k;
+	top_clean(out, room, text(o, key), true);
+	return out;
+}
+
+/* copies: a session runs, whose numbers these are. */
+static void numbers(json_t *vm, bool backup, bool copies)
+{
+	json_t *pause = json_object_get(vm, "pause_ms");
+	bool whole = number(vm, "progress") >= 1;
+	char lag[TOP_WORD];
+
+	if (!whole && !*text(vm, "reason"))
+		printf(", %.0f %% copied", number(vm, "progress") * 100);
+	top_duration(lag, number(vm, "lag_ms") / 1e3);
+	if (!backup && copies && whole && number(pause, "p50") > 0)
+		printf(", lag %s, pause %.1f ms (p99 %.1f)", lag, number(pause, "p50"),
+		       number(pause, "p99"));
+	if (copies)
+		printf(", epoch %.0f", number(vm, "epoch_committed"));
+	printf(", generation %.0f", number(vm, "generation"));
+}
+
+static void more(json_t *vm)
+{
+	char buf[700];
+	json_t *k;
 	size_t i;
 
-	printf("%-16s %-8s %-10s %-12s gen %-3.0f epoch %-8.0f", text(vm, "name"), text(vm, "role"),
-	       text(vm, "state"), text(vm, "peer"), number(vm, "generation"),
-	       number(vm, "epoch_committed"));
-	if (number(vm, "progress") < 1 && json_string_length(json_object_get(vm, "reason")) == 0)
-		printf(" %3.0f %% copied", number(vm, "progress") * 100);
-	else if (number(pause, "p50") > 0)
-		printf(" lag %.0f ms, pause %.1f/%.1f ms", number(vm, "lag_ms"),
-		       number(pause, "p50"), number(pause, "p99"));
-	if (*reason)
-		printf("  (%s)", reason);
-	putchar('\n');
 	if (*text(vm, "warning"))
-		printf("  warning: %s\n", text(vm, "warning"));
+		printf("  warning: %s\n", clean(vm, "warning", buf, sizeof(buf)));
+	if (!strcmp(text(vm, "state"), "protected") && *text(vm, "failover_reason"))
+		printf("  no automatic failover: %s\n",
+		       clean(vm, "failover_reason", buf, sizeof(buf)));
+	if (*text(vm, "next_action"))
+		printf("  next: %s\n", clean(vm, "next_action", buf, sizeof(buf)));
 	json_array_foreach(json_object_get(vm, "kept"), i, k)
 		printf("  kept: QEMU pid %.0f, generation %.0f, %.0f MiB of memory, %.0f MiB of "
 		       "images: %s\n",
 		       number(k, "pid"), number(k, "generation"),
 		       number(k, "memory_bytes") / (1 << 20), number(k, "image_bytes") / (1 << 20),
-		       text(k, "reason"));
+		       clean(k, "reason", buf, sizeof(buf)));
+}
+
+static void line(json_t *vm, double now_s)
+{
+	bool backup = !strcmp(text(vm, "role"), "backup");
+	bool copies =
+		!strcmp(text(vm, "state"), "protected") || !strcmp(text(vm, "state"), "syncing");
+	char name[200], peer[200], state[40], since[TOP_WORD], reason[700];
+
+	top_duration(since, now_s - number(vm, "state_since"));
+	printf("%-16s %-7s ", clean(vm, "name", name, sizeof(name)), text(vm, "role"));
+	if (*text(vm, "peer") && (backup || copies))
+		printf("%s %-10s ", backup ? "<-" : "->", clean(vm, "peer", peer, sizeof(peer)));
+	printf("%s", clean(vm, "state", state, sizeof(state)));
+	if (number(vm, "state_since") > 0)
+		printf(" for %s", since);
+	numbers(vm, backup, copies);
+	if (*text(vm, "reason"))
+		printf("  (%s)", clean(vm, "reason", reason, sizeof(reason)));
+	putchar('\n');
+	more(vm);
 }
 
 static int run(struct cli *c, int argc, char **argv)
@@ -57,6 +100,7 @@ static int run(struct cli *c, int argc, char **argv)
 	}
 	if (optind < argc - 1)
 		return cli_usage(&cmd_status);
+	setlocale(LC_CTYPE, ""); /* which characters can be printed */
 	req = json_pack("{ss}", "op", "status");
 	if (optind < argc)
 		json_object_set_new(req, "vm", json_string(argv[optind]));
@@ -69,7 +113,7 @@ static int run(struct cli *c, int argc, char **argv)
 		if (!json_array_size(vms))
 			puts("this host has no protected VMs and no standbys");
 		json_array_foreach(vms, i, vm)
-			line(vm);
+			line(vm, number(last, "time"));
 	}
 	json_decref(last);
 	return rc;

@@ -52,10 +52,15 @@ static const char *selected_id(struct ui *u, char id[40])
 
 static void away(struct ui *u, int rc)
 {
+	/* -EAGAIN: too many questions wait already. */
+	bool hangs = rc == -ETIMEDOUT || rc == -EAGAIN;
 	char why[400];
 
-	snprintf(why, sizeof(why), "twinvmd at %s %s (%s)", u->c->socket,
-		 rc == -ETIMEDOUT ? "does not answer" : "is away", tv_strerror(rc));
+	if (hangs)
+		snprintf(why, sizeof(why), "twinvmd does not answer at %s", u->c->socket);
+	else
+		snprintf(why, sizeof(why), "twinvmd is away: %s: %s", u->c->socket,
+			 tv_strerror(rc));
 	top_away(&u->t, why, now_s());
 	top_poll_end(&u->poll);
 }

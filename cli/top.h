@@ -125,6 +125,8 @@ double top_wall(const struct top *t, double now_s);
 double top_lag(const struct top *t, const struct top_vm *vm, double now_s);
 /* 0 all is well, 1 something to know, 2 a copy is made or the copy may not count, 3 not protected. */
 unsigned top_severity(const struct top *t, const struct top_vm *vm, double now_s);
+/* Another host has a copy, gets one, or is this VM's primary. */
+bool top_has_peer(const struct top_vm *vm);
 /* Seconds left of the first copy; NAN: not known. */
 double top_left(const struct top_vm *vm, double wall_s);
 /* No answer for long enough that what is shown may be wrong. */

@@ -104,7 +104,7 @@ static void who(const struct top *t, const struct top_vm *vm, const struct top_s
 
 	top_printf(l, TOP_BOLD, "%s %s", top_shape(vm, t->utf8), vm->name);
 	top_printf(l, TOP_PLAIN, "  %s on %s", vm->backup ? "backup" : "primary", t->host);
-	if (vm->peer[0])
+	if (top_has_peer(vm))
 		top_printf(l, TOP_PLAIN, " %s %s", top_arrow(vm, t->utf8), vm->peer);
 	if (!isnan(vm->generation))
 		top_printf(l, TOP_PLAIN, ", generation %.0f", vm->generation);

@@ -256,6 +256,11 @@ unsigned top_severity(const struct top *t, const struct top_vm *vm, double now_s
 	return vm->knows_failover && !vm->failover_allowed;
 }
 
+bool top_has_peer(const struct top_vm *vm)
+{
+	return vm->peer[0] && (vm->backup || in_session(vm));
+}
+
 double top_left(const struct top_vm *vm, double wall_s)
 {
 	double done = vm->progress - vm->progress_first, took = wall_s - vm->progress_first_s;

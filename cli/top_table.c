@@ -130,7 +130,7 @@ static void role_text(const struct top *t, const struct top_vm *vm, unsigned roo
 {
 	if (room == 1)
 		snprintf(out, bytes, "%s", top_shape(vm, t->utf8));
-	else if (!vm->peer[0])
+	else if (!top_has_peer(vm))
 		snprintf(out, bytes, "%s %s", top_shape(vm, t->utf8),
 			 vm->backup ? "backup" : "primary");
 	else

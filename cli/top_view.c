@@ -149,7 +149,7 @@ static void header(const struct top *t, const struct top_screen *s, struct top_p
 	top_printf(l, TOP_BOLD, "%s  ", t->host[0] ? t->host : "twinvm");
 	snprintf(text, sizeof(text), "%s%u of %u %sprotected", stale ? "? " : "", sum.protected,
 		 sum.runs, page->width >= 100 ? "VMs " : "");
-	top_put(l, style, text);
+	top_put(l, style, sum.runs ? text : stale ? "? no VMs" : "no VMs");
 	if (sum.standbys)
 		top_printf(l, stale ? TOP_DIM : TOP_PLAIN, ", %u standby%s", sum.standbys,
 			   sum.standbys == 1 ? "" : "s");
@@ -165,15 +165,18 @@ static void header(const struct top *t, const struct top_screen *s, struct top_p
 
 static void banner(const struct top *t, const struct top_screen *s, struct top_page *page)
 {
-	char since[TOP_WORD];
+	double from_s = t->away[0] ? t->away_s : t->got_s;
+	char since[TOP_WORD], text[600];
 
 	if (!t->away[0] && (isnan(t->data_s) || !top_is_stale(t, s->now_s)))
 		return;
-	top_duration(since, s->now_s - (t->away[0] ? t->away_s : t->got_s));
-	top_printf(top_line(page), TOP_BAD, "%s %s", t->utf8 ? "✘" : "X",
-		   t->away[0] ? t->away : "twinvmd does not answer");
-	top_printf(top_line(page), TOP_DIM, "  for %s%s; asking again every %.3g s", since,
-		   isnan(t->data_s) ? "" : ": what is shown is old", s->interval_s);
+	top_duration(since, s->now_s > from_s ? s->now_s - from_s : 0);
+	snprintf(text, sizeof(text), "%s %s", t->utf8 ? "✘" : "X",
+		 t->away[0] ? t->away : "twinvmd does not answer");
+	wrap(page, TOP_BAD, 0, text, t->utf8);
+	snprintf(text, sizeof(text), "for %s%s; asking again every %.3g s", since,
+		 isnan(t->data_s) ? "" : ": what is shown is old", s->interval_s);
+	wrap(page, TOP_DIM, 2, text, t->utf8);
 }
 
 /* ---- the screen ---- */
@@ -227,10 +230,11 @@ static void list(const struct top *t, const struct top_screen *s, struct top_pag
 			*to = out->n;
 	}
 	if (!n && !isnan(t->data_s))
-		top_put(top_line(out), TOP_DIM,
-			t->n ? "no problems: every VM is protected (p shows them)"
-			     : "this host has no protected VMs and no standbys: 'twinvm protect VM "
-			       "--to HOST' protects one");
+		wrap(out, TOP_DIM, 0,
+		     t->n ? "no problems: every VM is protected (p shows them)"
+			  : "this host has no protected VMs and no standbys: 'twinvm protect VM "
+			    "--to HOST' protects one",
+		     t->utf8);
 	free(order);
 }
 
