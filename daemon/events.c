@@ -96,7 +96,8 @@ static json_t *make(const struct daemon *d, enum events_kind kind, const struct 
 	int64_t ms = now_ms();
 	json_t *o = json_object();
 
-	json_object_set_new(o, "id", json_integer((json_int_t)d->events->next_id));
+	if (d->events)
+		json_object_set_new(o, "id", json_integer((json_int_t)d->events->next_id));
 	json_object_set_new(o, "time", time_text(ms));
 	json_object_set_new(o, "unix_ms", json_integer(ms));
 	json_object_set_new(o, "host", events_text(d->conf.host));
@@ -148,11 +149,14 @@ static void show_acknowledged(json_t *o, enum events_kind kind, int64_t ms)
 		json_object_set_new(o, "acknowledged", ms ? time_text(ms) : json_string(""));
 }
 
-/* The line of the log, as every other one: unless it is the journal's already. */
-static void put_in_log(enum events_kind kind, const char *text)
+/* To the journal, if there is one; and the line of the log as every other one, unless that would be a
+ * second line of the journal. */
+static void put_in_log(const json_t *o, enum events_kind kind, const char *text)
 {
 	enum events_priority p = events_kind_info(kind)->priority;
 
+	if (events_journal_send(EVENTS_JOURNAL, o, kind) && events_journal_has_stderr())
+		return;
 	tv_log(p <= EVENTS_ERR ? TV_ERROR : p == EVENTS_WARN ? TV_WARN : TV_INFO, "%s", text);
 }
 
@@ -182,18 +186,22 @@ static void add(struct daemon *d, enum events_kind kind, const struct events_abo
 {
 	struct events *s = d->events;
 	char text[TEXT_BYTES];
+	bool kept;
 	json_t *o;
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	make_plain(text);
-	put_in_log(kind, text);
-	o = s && !is_too_much(s, kind, about, text) ? make(d, kind, about, text, data) : NULL;
+	kept = s && !is_too_much(s, kind, about, text);
+	o = make(d, kind, about, text, data);
 	json_decref(data);
-	if (!o)
-		return;
-	keep(s, o);
-	show_acknowledged(o, kind, 0);
-	for (unsigned i = 0; i < s->listener_count; i++)
+	if (!kept)
+		json_object_del(o, "id");
+	put_in_log(o, kind, text);
+	if (kept) {
+		keep(s, o);
+		show_acknowledged(o, kind, 0);
+	}
+	for (unsigned i = 0; kept && i < s->listener_count; i++)
 		s->listeners[i].cb(o, s->listeners[i].arg);
 	json_decref(o);
 }
