@@ -190,6 +190,10 @@ int events_acknowledge(struct daemon *d, uint64_t id, struct tv_err *e) TV_MUST_
 /* Of vm->now.stats (state "": none yet) and what comes in its place. */
 void events_stats(struct vm *vm, const struct session_stats *fresh);
 
+/* ---- events_failover.c: a VM has changed hosts; vm->now.end has the outage ---- */
+void events_failover(const struct vm *vm); /* this host runs it now */
+void events_switched(const struct vm *vm); /* the other one does, by plan */
+
 /* ---- events_store.c: the start and the end ---- */
 /*
  * state_dir/events: what is there is read, what follows is kept there by a thread of its own. What it

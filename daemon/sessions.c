@@ -236,13 +236,6 @@ static uint64_t promoted_generation(const struct vm *vm)
 	return noted ? noted : vm->saved.generation + 1;
 }
 
-static void note_failover(struct vm *vm)
-{
-	events_vm(vm, EVENTS_FAILOVER, NULL,
-		  "%s failed over from %s: it runs here now, alone (generation %llu)", vm->name,
-		  vm->saved.peer.name, (unsigned long long)vm->saved.generation);
-}
-
 static void becomes_primary(struct vm *vm)
 {
 	const struct session_end *end = &vm->now.end;
@@ -257,7 +250,7 @@ static void becomes_primary(struct vm *vm)
 	if (vm->highest < s->generation)
 		vm->highest = s->generation;
 	generation_note_later(vm->d, vm->id, s->generation, vm->d->conf.host, "");
-	note_failover(vm);
+	events_failover(vm);
 	vm_answer(vm, 0, "");
 	snprintf(s->reason, sizeof(s->reason), "failed over from %s; %s", s->peer.name,
 		 vm->d->conf.reprotect ? "a new backup is looked for"
@@ -352,7 +345,7 @@ static void forget_sink(struct vm *vm, const struct session_rule *r)
 /* ---- the end of a session ---- */
 static void report_switched(struct vm *vm)
 {
-	events_vm(vm, EVENTS_SWITCHED, NULL, "%s runs on %s now", vm->name, vm->saved.peer.name);
+	events_switched(vm);
 	vm_answer_with(vm, json_pack("{sb si so}", "done", 1, "rc", 0, "host",
 				     fields_text(vm->saved.peer.name)));
 }

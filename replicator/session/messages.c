@@ -117,6 +117,13 @@ const struct fields session_stats_public = FIELDS("status", public_list);
 static const struct fields session_stats_fields = FIELDS("stats", stats_list);
 
 #define E(member, kind, unit, meaning) FIELD(struct session_end, member, kind, unit, meaning)
+#define OUTAGE(member, field_meaning)                                                   \
+	{                                                                               \
+		.name = "outage." #member, .kind = FIELD_F64,                           \
+		.offset = offsetof(struct session_end, outage.member),                  \
+		.room_bytes = sizeof(double), .unit = "ms", .meaning = (field_meaning), \
+		.optional = true                                                        \
+	}
 static const struct field end_list[] = {
 	FIELD_ENUM(struct session_end, outcome, &session_outcome_words, "see outcomes"),
 	E(rc, INT, "", "0, or what failed"),
@@ -126,6 +133,12 @@ static const struct field end_list[] = {
 	NEW(struct session_end, suspended, BOOL,
 	    "promoted: an operator had suspended it, it stands still"),
 	E(parted, BOOL, "", "primary: the backup does not ask for the VM any more"),
+	NEW(struct session_end, outage.cause, TEXT, "of a failover; empty: nothing was measured"),
+	OUTAGE(outage_ms, "from the primary's last sign of life until the VM runs"),
+	OUTAGE(silence_ms, "until the arbiter was asked, or an operator waited for"),
+	OUTAGE(record_ms, "until the VM was this host's"),
+	OUTAGE(apply_ms, "until what was committed was applied"),
+	OUTAGE(load_ms, "until QEMU had loaded the VM and ran it"),
 };
 static const struct fields session_end_fields = FIELDS("done", end_list);
 

@@ -67,6 +67,12 @@ struct session_stats {
 	"the VM was suspended with 'twinvm suspend': it stays stopped until 'twinvm resume', here " \
 	"or, after a failover, where it is then"
 
+/* How long nobody ran the VM, in phases that follow each other (docs/EVENTS.md). */
+struct session_outage {
+	char cause[16]; /* "": nothing was measured */
+	double outage_ms, silence_ms, record_ms, apply_ms, load_ms;
+};
+
 /* The last message. */
 struct session_end {
 	enum session_outcome outcome;
@@ -77,6 +83,7 @@ struct session_end {
 	bool suspended;	     /* promoted: as an operator had suspended it, it stands still */
 	bool parted; /* primary: the backup has closed its side, or has nothing to run: it does not
 			ask for the VM */
+	struct session_outage outage; /* promoted; switched: cause and outage_ms only */
 };
 
 struct session_peer { /* protected */

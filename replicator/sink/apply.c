@@ -330,9 +330,11 @@ static int promote(struct apply *a, const struct apply_work *w, struct apply_ans
 		ckpt_rep_hand_over(a->rep);
 	ans->suspended = a->suspended;
 	hv_standby_stay(a->sb, a->suspended);
+	ans->load_ns = tv_now_ns();
 	rc = load(a, state, n, w->epoch, &ans->e);
 	if (rc)
 		return rc;
+	ans->ran_ns = tv_now_ns();
 	tv_copy(ans->e.text, sizeof(ans->e.text), hv_standby_taps_why(a->sb));
 	hv_standby_id(a->sb, &ans->vm);
 	hv_standby_release(a->sb);

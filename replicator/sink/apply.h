@@ -46,7 +46,8 @@ struct apply_answer {
 	struct hv_vm_id vm; /* START, PROMOTE */
 	bool has_old;	    /* START: APPLY_HASH makes sense */
 	bool suspended;	    /* END, PROMOTE: an operator had suspended the VM: it stands still */
-	int pidfd;	    /* START: readable when the standby's process has ended; not the
+	int64_t load_ns, ran_ns; /* PROMOTE that succeeded: when it began to load, and ran */
+	int pidfd;		 /* START: readable when the standby's process has ended; not the
 			     * receiver's to close */
 	/* HASH: allocated, the receiver frees them; blocks of one disk from first on */
 	uint8_t *hashes;

@@ -49,10 +49,25 @@ static void act(void *arg, enum fo_action a, uint64_t generation)
 	}
 }
 
+/* When the primary's last message came; a request of it has just done so. */
+static int64_t last_sign_ns(struct sink *s, enum fo_backup_event ev, int64_t now_ns)
+{
+	int64_t ns = s->sign_ns;
+
+	if (ev == FO_BE_TAKE_OVER)
+		return now_ns;
+	if (s->conn && repl_last_rx_ns(s->conn) > ns)
+		ns = repl_last_rx_ns(s->conn);
+	return repl_beat_rx_ns(s->beats) > ns ? repl_beat_rx_ns(s->beats) : ns;
+}
+
 static void changed(void *arg, enum fo_backup_event ev, enum fo_backup_state from)
 {
 	struct sink *s = arg;
+	int64_t now_ns = tv_now_ns();
 
+	outage_changed(&s->outage, ev, s->b.state, s->b.planned, last_sign_ns(s, ev, now_ns),
+		       now_ns);
 	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_backup_event_name(ev),
 	       fo_backup_state_name(from), fo_backup_state_name(s->b.state),
 	       (unsigned long long)s->b.generation, (unsigned long long)s->b.epoch_committed);

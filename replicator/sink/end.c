@@ -31,6 +31,8 @@ static void report_done(struct sink *s)
 				  .over = s->forget_disks,
 				  .suspended = s->outcome == SESSION_PROMOTED && s->suspended};
 
+	if (s->outcome == SESSION_PROMOTED)
+		outage_report(&s->outage, &end.outage);
 	tv_copy(end.text, sizeof(end.text), s->why.text);
 	report_send(s->report, session_message(SESSION_OP_DONE, &end));
 }

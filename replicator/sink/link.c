@@ -189,6 +189,8 @@ static void on_closed(struct repl_conn *c, int rc, const char *why, void *arg)
 {
 	struct sink *s = arg;
 
+	if (repl_last_rx_ns(c) > s->sign_ns)
+		s->sign_ns = repl_last_rx_ns(c);
 	repl_free(c);
 	s->conn = NULL;
 	if (sink_is_ending(s)) {

@@ -119,7 +119,8 @@ static void turn_engine(struct sink *s, int64_t now)
 	if (s->applier)
 		fo_backup_moved(&s->b, now, moved, applier_has_work(s->applier));
 	repl_beat_moved(s->beats, moved);
-	fo_backup_tick(&s->b, now, last_sign_of_life_ns(s, now));
+	s->sign_ns = last_sign_of_life_ns(s, now);
+	fo_backup_tick(&s->b, now, s->sign_ns);
 	sink_allow_echoes(s);
 }
 

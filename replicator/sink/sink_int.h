@@ -12,6 +12,7 @@
 #include "replicator/monitor/monitor.h"
 #include "replicator/session/session.h"
 #include "replicator/sink/applier.h"
+#include "replicator/sink/outage.h"
 #include "replicator/sink/replay.h"
 
 /* How far the end of the session has come (end.c); it only goes forward. */
@@ -63,6 +64,8 @@ struct sink {
 	int64_t last_stats_ns, started_ns, bridge_ns;
 	const char *state; /* that was reported last, */
 	int64_t state_ns;  /* and when for the first time */
+	struct outage outage;
+	int64_t sign_ns; /* of the primary's life, the last that was looked at */
 	struct fo_watch watch;
 	struct tv_err warning; /* what a failover would meet here; "": nothing */
 

@@ -126,6 +126,8 @@ static void on_promoted(struct sink *s, const struct apply_answer *a)
 	} else {
 		s->vm = a->vm;
 		s->suspended = a->suspended;
+		s->outage.load_ns = a->load_ns;
+		s->outage.ran_ns = a->ran_ns;
 		tv_copy(s->why.text, sizeof(s->why.text), a->e.text);
 		s->no_network = a->e.text[0];
 		tv_log(TV_INFO, "replayed %u recent frames",

@@ -118,6 +118,8 @@ static void changed(void *arg, enum fo_primary_event ev, enum fo_primary_state f
 	       fo_primary_state_name(from), fo_primary_state_name(to),
 	       (unsigned long long)s->p.generation, (unsigned long long)s->p.epoch_committed);
 	src_allow_beats(s);
+	if (ev == FO_PE_PEER_RUNS)
+		s->numbers.peer_runs_ns = tv_now_ns();
 	if ((ev == FO_PE_PEER_LOST || ev == FO_PE_COMMIT_OVERDUE) && !s->end.why.text[0])
 		src_set_why(s, -ETIMEDOUT, why_lost(ev));
 	if ((to == FO_P_ASKING || to == FO_P_HELD || to == FO_P_DOUBTING) && from != FO_P_ASKING &&

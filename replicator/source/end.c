@@ -32,6 +32,17 @@ static bool has_nothing(const struct source *s)
 	return s->p.recorded && !s->p.epoch_sent;
 }
 
+/* Of a planned switch, by one clock: from the stop for the last epoch to the backup's report. */
+static void add_outage(const struct source *s, struct session_outage *out)
+{
+	const struct src_numbers *n = &s->numbers;
+
+	if (s->end.outcome != SESSION_SWITCHED || !n->last_pause_ns || !n->peer_runs_ns)
+		return;
+	tv_copy(out->cause, sizeof(out->cause), "planned");
+	out->outage_ms = (double)((n->peer_runs_ns - n->last_pause_ns) / 1000) / 1e3;
+}
+
 void src_finish(struct source *s)
 {
 	struct session_end done = {.outcome = s->end.outcome,
@@ -40,6 +51,7 @@ void src_finish(struct source *s)
 				   .parted = s->end.parted || has_nothing(s)};
 
 	src_operator_end(s);
+	add_outage(s, &done.outage);
 	tv_copy(done.text, sizeof(done.text), s->end.why.text);
 	tv_log(TV_INFO, "session ends: %s%s%s", session_outcome_name(done.outcome),
 	       done.text[0] ? ": " : "", done.text);

@@ -48,6 +48,7 @@ struct src_numbers { /* stats.c */
 	int64_t captured_at_ns[SRC_EPOCHS];
 	uint64_t flight_bytes[SRC_EPOCHS];
 	int64_t last_pause_ns;	    /* when the last epoch's pause began */
+	int64_t peer_runs_ns;	    /* when the backup reported that it runs the VM */
 	int64_t committed_state_ns; /* when the state of the last committed epoch was taken */
 	int64_t reported_ns;	    /* the last of the regular reports */
 	const char *state;	    /* that was reported last, */
