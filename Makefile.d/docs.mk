@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 .PHONY: docs
-docs: $(B)/tools/fo_tables $(B)/tools/session_tables $(B)/tools/hv_runstates ## docs/FAILOVER.md, STATUS.md, CONTROL.md and RUNSTATES.md
+docs: $(B)/tools/fo_tables $(B)/tools/session_tables $(B)/tools/hv_runstates $(B)/tools/event_tables ## docs/FAILOVER.md, STATUS.md, CONTROL.md, RUNSTATES.md, the kinds of EVENTS.md
 	$(B)/tools/fo_tables >docs/FAILOVER.md
 	$(B)/tools/session_tables status >docs/STATUS.md
 	$(B)/tools/session_tables control >docs/CONTROL.md
 	$(B)/tools/hv_runstates >docs/RUNSTATES.md
+	$(B)/tools/event_tables catalog >docs/twinvm.catalog
+	$(B)/tools/event_tables kinds >$(B)/kinds.md
+	sed -i -e '/^| kind | priority /,/^$$/d' -e '/^<!-- the kinds/r $(B)/kinds.md' docs/EVENTS.md

@@ -5,6 +5,7 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
 SYSUSERSDIR ?= /usr/lib/sysusers.d
+CATALOGDIR ?= /usr/lib/systemd/catalog
 .PHONY: install
 install: all ## PREFIX=/usr/local DESTDIR=
 	install -D -m 755 $(B)/twinvmd $(DESTDIR)$(PREFIX)/sbin/twinvmd
@@ -14,5 +15,6 @@ install: all ## PREFIX=/usr/local DESTDIR=
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|' docs/twinvmd.service >$(B)/twinvmd.service
 	install -D -m 644 $(B)/twinvmd.service $(DESTDIR)$(UNITDIR)/twinvmd.service
 	install -D -m 644 docs/twinvm.sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/twinvm.conf
+	install -D -m 644 docs/twinvm.catalog $(DESTDIR)$(CATALOGDIR)/twinvm.catalog
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|' docs/libvirt-hook.sh >$(B)/libvirt-hook.sh
 	install -D -m 755 $(B)/libvirt-hook.sh $(DESTDIR)$(SYSCONFDIR)/libvirt/hooks/qemu.d/twinvm
