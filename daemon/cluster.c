@@ -22,15 +22,16 @@ struct other {
 	uint16_t port;
 	json_t *view; /* NULL: it has never answered */
 	double rtt_ms;
-	bool answers;
-	int64_t since_ms; /* it answers, or does not */
-	int64_t seen_ns;  /* when the view came */
+	bool answers, noted; /* noted: what the last event says */
+	int64_t since_ms;    /* it answers, or does not */
+	int64_t seen_ns;     /* when the view came */
 };
 struct cluster {
 	struct daemon *d;
 	struct ctl *c; /* NULL: the process does not run */
 	pid_t pid;
 	struct event *tick;
+	bool arbiter_away; /* the last event says */
 	LIST_HEAD(, other) others;
 };
 
@@ -54,16 +55,42 @@ static struct other *other_of(struct cluster *k, const char *name)
 
 static void set_answers(struct other *o, bool answers, const char *why)
 {
-	if (o->answers != answers) {
+	if (o->answers != answers)
 		o->since_ms = cluster_now_ms();
-		tv_log(answers ? TV_INFO : TV_WARN, "%s %s%s%s", o->name,
-		       answers ? "shows what it knows" : "does not show what it knows",
-		       why[0] ? ": " : "", why);
-	}
 	o->answers = answers;
 	tv_copy(o->why, sizeof(o->why), why);
 }
 
+static void note_answer(struct cluster *k, struct other *o)
+{
+	const struct events_about about = {.peer = o->name};
+
+	if (o->noted == o->answers)
+		return;
+	o->noted = o->answers;
+	events_add(k->d, o->answers ? EVENTS_PEER_SEEN : EVENTS_PEER_LOST, &about, NULL,
+		   "%s %s%s%s", o->name,
+		   o->answers ? "shows what it knows" : "does not show what it knows",
+		   o->why[0] ? ": " : "", o->why);
+}
+
+/* Whether members.c reaches it. */
+static void note_arbiter(struct cluster *k)
+{
+	struct members_state m;
+	bool away;
+
+	members_state(&m);
+	away = m.asked && !m.answers;
+	if (away == k->arbiter_away)
+		return;
+	k->arbiter_away = away;
+	events_add(k->d, away ? EVENTS_ARBITER_UNREACHABLE : EVENTS_ARBITER_BACK, NULL, NULL,
+		   "the arbiter %s %s%s", k->d->conf.arbiter,
+		   away ? "cannot be asked: " : "answers again", away ? m.why : "");
+}
+
+/* That says nothing of them: no event. */
 static void none_answers(struct cluster *k, const char *why)
 {
 	struct other *o;
@@ -135,6 +162,7 @@ static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, v
 		return;
 	if (!json_is_object(view)) {
 		set_answers(o, false, why ? why : "");
+		note_answer(k, o);
 		return;
 	}
 	json_decref(o->view);
@@ -142,6 +170,7 @@ static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, v
 	o->seen_ns = tv_now_ns();
 	o->rtt_ms = json_number_value(json_object_get(msg, "rtt_ms"));
 	set_answers(o, true, "");
+	note_answer(k, o);
 }
 
 static void on_closed(struct ctl *c, void *arg)
@@ -181,6 +210,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	event_add(k->tick, &tv);
+	note_arbiter(k);
 	know_all(k);
 	if (!k->c && !LIST_EMPTY(&k->others))
 		start(k);

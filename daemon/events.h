@@ -39,10 +39,10 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "A failover would wait for it. VMs that are protected run on.") \
 	X(ARBITER_BACK, "arbiter-back", INFO, 0, "eaa5ea88f9ed4a91aab65fb060708416", "the arbiter answers this host again", \
 	  "What arbiter-unreachable reported is over.") \
-	X(PEER_SEEN, "peer-seen", INFO, 0, "56a2d51371534305a578a02cff06a797", "another host is announced at the arbiter", \
-	  "It may become a backup.") \
-	X(PEER_LOST, "peer-lost", WARN, 0, "ba34fb262be84d7db66313006b8180b3", "another host is not announced at the arbiter any more", \
-	  "It is down, or cut off from the arbiter.") \
+	X(PEER_SEEN, "peer-seen", INFO, 0, "56a2d51371534305a578a02cff06a797", "another host answers this one", \
+	  "It shows what it knows of its VMs.") \
+	X(PEER_LOST, "peer-lost", WARN, 0, "ba34fb262be84d7db66313006b8180b3", "another host does not answer this one any more", \
+	  "It is down, cut off, or its twinvmd is.") \
 	X(PROTECT_ASKED, "protect-asked", INFO, 0, "e4dce6d06030468b89b050cbea461e6f", "an operator asked for protection", \
 	  "The first copy follows, or protect-failed.") \
 	X(PROTECT_FAILED, "protect-failed", WARN, 0, "f88f36d6d08c416dad9e44d3979f8999", "protection has not begun", \

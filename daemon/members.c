@@ -47,8 +47,8 @@ static void describe(const struct config *c, struct fo_host *out)
 	tv_copy(out->address, sizeof(out->address), c->address);
 }
 
-/* One turn. A failure is logged when it begins and when it is over. */
-static void look(struct fo_arbiter *a, const struct config *c, bool *troubled)
+/* One turn. That it fails, or is over, is an event of the loop's (cluster.c). */
+static void look(struct fo_arbiter *a, const struct config *c)
 {
 	struct fo_host self, seen[FO_MAX_HOSTS];
 	struct tv_err e = {0};
@@ -57,11 +57,6 @@ static void look(struct fo_arbiter *a, const struct config *c, bool *troubled)
 	describe(c, &self);
 	rc = fo_arbiter_announce(a, &self, &e);
 	n = rc ? rc : fo_arbiter_members(a, seen, FO_MAX_HOSTS, &e);
-	if (n < 0 && !*troubled)
-		tv_log(TV_WARN, "announcing this host at the arbiter: %s", e.text);
-	else if (n >= 0 && *troubled)
-		tv_log(TV_INFO, "this host is announced at the arbiter again");
-	*troubled = n < 0;
 	pthread_mutex_lock(&m.lock);
 	m.state = (struct members_state){.asked = strcmp(c->arbiter, "none") != 0,
 					 .answers = n >= 0,
@@ -97,7 +92,7 @@ static void *announce_thread(void *arg)
 		struct fo_times times;
 		struct config c;
 		struct tv_err e = {0};
-		bool troubled = false, again;
+		bool again;
 
 		pthread_mutex_lock(&m.lock);
 		m.reopen = false;
@@ -109,7 +104,7 @@ static void *announce_thread(void *arg)
 			tv_log(TV_WARN, "%s: this host is not announced to others", e.text);
 		do {
 			if (a)
-				look(a, &c, &troubled);
+				look(a, &c);
 			await(times.announce_ns);
 			pthread_mutex_lock(&m.lock);
 			again = m.reopen;
