@@ -19,7 +19,7 @@
 
 static void add_bytes(struct tv_buf *b, const void *p, size_t n)
 {
-	(void)!tv_buf_add(b, p, n); /* more than LIMIT_BYTES is none of ours: cut */
+	(void)!tv_buf_add(b, p, n); /* an event has less than LIMIT_BYTES */
 }
 
 static void add_field(struct tv_buf *b, const char *name, const char *value)

@@ -6,8 +6,7 @@
 #ifndef REPLICATOR_SINK_OUTAGE_H
 #define REPLICATOR_SINK_OUTAGE_H
 
-#include "failover/failover.h"
-#include "replicator/session/messages.h"
+#include "replicator/session/session.h"
 
 struct outage {		  /* moments; 0: not yet */
 	int64_t sign_ns;  /* the last sign of life of the primary */

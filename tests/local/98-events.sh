@@ -17,7 +17,7 @@ in_order() {
 	all=$(jq -rs 'add | sort_by(.unix_ms) | .[] | .host + ":" + .kind' <(tw hostA events vm1 --json) <(tw hostB events vm1 --json))
 	want=$(tr ' ' '\n' <<<"$*")
 	awk 'NR == FNR { want[++n] = $0; next } at < n && $0 == want[at + 1] { at++ }
-		END { if (at < n) { print "not there, or not in order: " want[at + 1]; exit 1 } }' <(echo "$want") <(echo "$all") || {
+		END { if (at < n) { print "not there, or too early: " want[at + 1]; exit 1 } }' <(echo "$want") <(echo "$all") || {
 		echo "$all"
 		fail "events of both hosts"
 	}
@@ -46,19 +46,19 @@ qemu_start hostA vm1 -M q35 -m 64 -nodefaults -display none
 protect vm1
 await_pair hostA hostB vm1
 await "$AWAIT_S" "hostB's copy" has_kind hostB standby-ready
-in_order hostA:protect-asked hostB:standby-begun hostA:copy-begun hostB:standby-ready hostA:protected
+in_order hostA:protect-asked hostA:copy-begun hostA:copy-finished hostA:protected
+in_order hostA:protect-asked hostB:standby-begun hostB:standby-ready hostA:protected
 step "protected: $(kinds hostA)/ $(kinds hostB)"
 
 daemon_restart hostB
 await_pair hostA hostB vm1
 host_power_cut hostA
 await_primary hostB vm1
-in_order hostA:protected hostB:primary-lost hostB:promoting hostB:failover
 [[ $(field hostB failover .data.cause) = @(silence|closed) ]] || fail "cause: $(field hostB failover .data)"
 outage_adds_up hostB failover
 host_back hostA
 await_pair hostB hostA vm1
-in_order hostA:copy-finished hostB:failover hostB:backup-sought hostA:standby-begun hostA:standby-ready hostB:protected
+in_order hostA:protected hostB:primary-lost hostB:promoting hostB:failover hostB:backup-sought hostA:standby-begun hostA:standby-ready hostB:protected
 has_kind hostA vm-ended || fail "hostA lost its VM: $(kinds hostA)"
 step "a power cut: $(field hostB failover .text)"
 
@@ -93,7 +93,6 @@ tw_refuses hostB 1 "is no failover" events --ack "$(field hostB switched .id)"
 await_pair hostA hostB vm1
 
 # ---- the journal ----
-host_run hostB true
 journal() { grep -aq "^$1\$" "$PAIR_DIR/journal"; }
 for line in MESSAGE_ID=546f8f1b70624c4ca2329cb21a5b054d TWINVM_EVENT=failover TWINVM_VM=vm1 "TWINVM_GENERATION=2" \
 	"TWINVM_CAUSE=\(silence\|closed\)" 'TWINVM_OUTAGE_MS=[0-9.]*' "MESSAGE=vm1 failed over from hostA: .*"; do
