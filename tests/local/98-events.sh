@@ -4,7 +4,7 @@
 # cause, effect and measured outage; over restarts of a daemon, also for one who follows; by --since; acknowledged; and in the journal.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-PAIR_ARBITER=file
+PAIR_ARBITER="file"
 . tests/lib/pair.sh
 
 kinds() { tw "$1" events vm1 --json | jq -r '.[].kind' | tr '\n' ' '; }
