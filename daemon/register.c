@@ -210,6 +210,9 @@ static void accept_backup(struct daemon *d, struct vm *vm, struct ctl *c,
 	/* What an earlier life of this host, or of this daemon, left. */
 	if (vm && vm->role == SESSION_BACKUP && vm->saved.qemu.pid)
 		hv_standby_reap(vm->saved.qemu.pid, vm->saved.qemu.start_ticks, vm->saved.dir);
+	if (vm && vm->role == SESSION_PRIMARY)
+		events_vm(vm, EVENTS_VM_ENDED, NULL, "%s has ended here; it runs on %s", vm->name,
+			  as->peer);
 	if (vm)
 		vm_drop(vm);
 	admit(d, c, as);
