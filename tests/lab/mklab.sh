@@ -4,9 +4,10 @@
 #   BUILD/lab/vmlinuz-6.12, initrd-6.12.gz, and the same for 6.1 (Debian 12's default kernel)
 #   BUILD/lab/root.ext4, one read-only image for all hosts and both kernels
 #   BUILD/lab/tiny.bin, the smallest guest
+#   BUILD/lab/libvirt.ext4, when asked for: what libvirt needs besides, for the hosts of tests that say LAB_MORE=libvirt
 # Kernel packages are only unpacked, never installed; they stay in BUILD/cache/lab. Nothing is done when no
 # input has changed. twinvm itself is not in the image: hosts see the build folder (lib/lab.sh).
-# usage: mklab.sh [BUILD]
+# usage: mklab.sh [BUILD [libvirt]]
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -21,7 +22,13 @@ host_modules=(virtio_net 9p 9pnet_virtio tun bridge veth sch_plug ifb act_mirred
 	sch_netem kvm-amd vhost_net mce-inject hwpoison-inject)
 programs=(bash qemu-system-x86_64 qemu-img ip tc bridge kmod setpriv nbdkit gdb strace)
 optional=(nbdkit gdb strace) # taken along where they are installed
-data=(/usr/share/qemu /usr/share/seabios /usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so)
+arch_lib=/usr/lib/x86_64-linux-gnu
+data=(/usr/share/qemu /usr/share/seabios "$arch_lib"/qemu/accel-tcg-x86_64.so)
+# The display modules are for the domain of tests/tools/libvirt_xml.py.
+libvirt_programs=(libvirtd virtlogd virsh install pgrep)
+libvirt_data=(/usr/share/libvirt/cpu_map "$arch_lib"/libvirt/connection-driver/libvirt_driver_qemu.so
+	"$arch_lib"/libvirt/storage-file/libvirt_storage_file_fs.so
+	"$arch_lib"/qemu/hw-display-virtio-{gpu,gpu-pci,vga}.so)
 
 die() {
 	echo "mklab: $*" >&2
@@ -48,14 +55,26 @@ fetch() {
 	done
 }
 
+stat_programs() {
+	local p
+	for p; do
+		! command -v "$p" >/dev/null || stat -L -c '%n %s %Y' "$(command -v "$p")"
+	done
+}
 inputs_hash() {
 	{
 		cat "$here"/{mklab.sh,init,rc,tiny.S} "$cache"/kernel-*
 		# Which libraries our own programs need; where they are loaded to differs each time.
 		ldd "$build"/twinvmd "$build"/twinvm "$build"/tools/labagent | sed 's/ (0x.*//'
-		for p in "${programs[@]}"; do
-			! command -v "$p" >/dev/null || stat -L -c '%n %s %Y' "$(command -v "$p")"
-		done
+		stat_programs "${programs[@]}"
+	} 2>/dev/null | sha256sum
+}
+libvirt_hash() {
+	{
+		cat "$here"/mklab.sh
+		ldd "$build"/twinvm-libvirt | sed 's/ (0x.*//'
+		stat_programs "${libvirt_programs[@]}"
+		stat -L -c '%n %s %Y' "${libvirt_data[@]}"
 	} 2>/dev/null | sha256sum
 }
 
@@ -97,7 +116,7 @@ copy_module() { # FILE TARGET_FOLDER: uncompressed
 make_initrd() { # VERSION
 	local t=$lab/initrd-tree file
 	rm -rf "$t"
-	mkdir -p "$t"/{bin,modules,proc,sys,dev,lower,overlay}
+	mkdir -p "$t"/{bin,modules,proc,sys,dev,lower,more,overlay}
 	install -m 755 "$busybox" "$t/bin/busybox"
 	install -m 755 "$here/init" "$t/init"
 	while read -r file; do
@@ -124,13 +143,33 @@ make_kernel() { # VERSION
 	rm -rf "$dir"
 }
 
-make_tree() {
-	local applet p lib
+empty_tree() {
+	local p
 	rm -rf "$tree"
-	mkdir -p "$tree"/{usr/{bin,sbin,lib,lib64},etc,proc,sys,dev,run,tmp,root,var/lib,mnt}
+	mkdir -p "$tree"/{usr/{bin,sbin,lib,lib64},etc}
 	for p in bin sbin lib lib64; do
 		ln -s "usr/$p" "$tree/$p"
 	done
+}
+copy_data() { # FILE_OR_FOLDER...
+	local p
+	for p; do
+		[[ -e $p ]] || continue
+		mkdir -p "$tree${p%/*}"
+		cp -rL "$p" "$tree$p"
+		[[ $p != *.so ]] || copy_libraries "$p"
+	done
+}
+# Users and groups: kvm's, which /dev/kvm belongs to; more lines of each.
+write_users() { # PASSWD_LINES GROUP_LINES KVM_MEMBERS
+	printf '%s\n' root:x:0:0:root:/root:/bin/bash twinvm:x:991:991::/nonexistent:/bin/false \
+		twinvm-vm:x:992:992::/nonexistent:/bin/false ${1:+"$1"} >"$tree/etc/passwd"
+	printf '%s\n' root:x:0: twinvm:x:991: twinvm-vm:x:992:twinvm "kvm:x:993:${3:-}" ${2:+"$2"} >"$tree/etc/group"
+}
+make_tree() {
+	local applet p
+	empty_tree
+	mkdir -p "$tree"/{proc,sys,dev,run,tmp,root,var/lib,mnt}
 	for p in "${programs[@]}"; do
 		copy_program "$p"
 	done
@@ -142,28 +181,53 @@ make_tree() {
 		[[ -e $tree/usr/bin/$applet || -e $tree/usr/sbin/$applet || -L $tree/usr/sbin/$applet ]] ||
 			ln -s busybox "$tree/usr/bin/$applet"
 	done < <("$busybox" --list)
-	for p in "${data[@]}"; do
-		[[ -e $p ]] || continue
-		mkdir -p "$tree${p%/*}"
-		cp -rL "$p" "$tree$p"
-	done
-	for lib in "${data[@]}"; do
-		[[ $lib != *.so ]] || copy_libraries "$lib"
-	done
+	copy_data "${data[@]}"
 	# What our own programs link to (tests/deps.sh installs it for building).
 	for p in "$build"/twinvmd "$build"/twinvm "$build"/tools/labagent; do
 		copy_libraries "$p"
 	done
 	install -m 755 "$here/rc" "$tree/etc/lab-rc"
 	printf '%s\n' "${host_modules[@]}" >"$tree/etc/lab-modules"
-	printf '%s\n' root:x:0:0:root:/root:/bin/bash twinvm:x:991:991::/nonexistent:/bin/false \
-		twinvm-vm:x:992:992::/nonexistent:/bin/false >"$tree/etc/passwd"
-	printf '%s\n' root:x:0: twinvm:x:991: twinvm-vm:x:992:twinvm kvm:x:993: >"$tree/etc/group"
+	write_users
+}
+# Laid over the other tree by the hosts' init. Its users are the packages' own.
+make_libvirt_tree() {
+	local p
+	empty_tree
+	mkdir -p "$tree"/{etc/libvirt,var/{log,cache}/libvirt}
+	for p in "${libvirt_programs[@]}"; do
+		copy_program "$p"
+	done
+	copy_libraries "$build/twinvm-libvirt"
+	copy_data "${libvirt_data[@]}"
+	write_users libvirt-qemu:x:64055:993::/var/lib/libvirt:/bin/false \
+		"$(printf '%s\n' libvirt-qemu:x:64055:libvirt-qemu libvirt:x:994:)" libvirt-qemu
+	echo "hosts: files" >"$tree/etc/nsswitch.conf"
+	touch "$tree/etc/hosts"
+	ln -s ../run "$tree/var/run"
+}
+make_image() { # FILE: of the tree
+	rm -f "$lab/image.tmp"
+	mkfs.ext4 -q -F -O ^has_journal -m 0 -d "$tree" "$lab/image.tmp" "$(($(du -sm "$tree" | cut -f1) * 12 / 10 + 32))M"
+	mv "$lab/image.tmp" "$1"
+	rm -rf "$tree"
+}
+libvirt_image() {
+	local hash
+	hash=$(libvirt_hash)
+	[[ ! -e $lab/libvirt.ext4 || $(cat "$lab/libvirt.inputs" 2>/dev/null) != "$hash" ]] || return 0
+	[[ -x $build/twinvm-libvirt ]] || die "no $build/twinvm-libvirt: run 'make all'"
+	rm -f "$lab/libvirt.inputs"
+	make_libvirt_tree
+	make_image "$lab/libvirt.ext4"
+	echo "$hash" >"$lab/libvirt.inputs"
+	echo "mklab: $lab/libvirt.ext4 ($(du -h "$lab/libvirt.ext4" | cut -f1))"
 }
 
 mkdir -p "$lab"
 exec 9>"$lab/lock"
 flock 9
+[[ ${2:-} != libvirt ]] || libvirt_image
 fetch
 hash=$(inputs_hash)
 if [[ -e $lab/root.ext4 && $(cat "$lab/inputs" 2>/dev/null) = "$hash" ]]; then
@@ -179,9 +243,6 @@ for v in "${!kernel_meta[@]}"; do
 done
 as --32 -o "$lab/tiny.o" "$here/tiny.S"
 ld -m elf_i386 -Ttext 0 --oformat binary -o "$lab/tiny.bin" "$lab/tiny.o"
-rm -f "$lab/root.tmp"
-mkfs.ext4 -q -F -O ^has_journal -m 0 -d "$tree" "$lab/root.tmp" "$(($(du -sm "$tree" | cut -f1) * 12 / 10 + 32))M"
-mv "$lab/root.tmp" "$lab/root.ext4"
-rm -rf "$tree"
+make_image "$lab/root.ext4"
 echo "$hash" >"$lab/inputs"
 echo "mklab: $lab/root.ext4 ($(du -h "$lab/root.ext4" | cut -f1)), kernels ${!kernel_meta[*]}"

@@ -20,7 +20,8 @@
 #   host_hmp hostA COMMAND...        anything else for the human monitor of the host's QEMU
 #   host_shell hostA                 an interactive shell there
 #
-# Environment, read by lab_up: LAB_KERNEL 6.12 or 6.1; LAB_MEM MiB and LAB_CPUS (1) of a host.
+# Environment, read by lab_up: LAB_KERNEL 6.12 or 6.1; LAB_MEM MiB and LAB_CPUS (1) of a host; LAB_MORE=libvirt: that
+# image besides (mklab.sh), made here when it is not there.
 # Networks, as in hosts.sh: client 10.77.0.0/24 on br0, replication 10.78.0.0/24 on repl0; besides them a
 # management network 10.79.0.0/24 that carries only the harness' commands and is never cut.
 # $HOSTS_DIR (logs, consoles: NAME.console) is a folder that all lab hosts see at the same path, and so is
@@ -48,6 +49,7 @@ _lab_is_ns() { [[ $1 = client || $1 = arbiter ]]; }
 lab_up() {
 	local name no ns=() kernel=${LAB_KERNEL:-6.12}
 	[[ -e $LAB_B/lab/root.ext4 ]] || _hosts_die "no $LAB_B/lab/root.ext4: run 'make lab-image'"
+	[[ -z ${LAB_MORE:-} ]] || "$LAB_ROOT/tests/lab/mklab.sh" "$LAB_B" "$LAB_MORE" || _hosts_die "no image $LAB_MORE"
 	for name; do
 		! _lab_is_ns "$name" || ns+=("$name")
 	done
@@ -101,7 +103,7 @@ host_boot() { # NAME [KERNEL]
 	words="console=ttyS0 quiet panic=0 tsc=reliable tsc_early_khz=$("$LAB_AGENT" tsc) no_timer_check nowatchdog"
 	words+=" mitigations=off nokaslr"
 	words+=" rcupdate.rcu_cpu_stall_suppress=1 lab.name=$name lab.no=$no lab.agent=$LAB_AGENT"
-	words+=" lab.share=ro0:$LAB_ROOT lab.share=rw0:$HOSTS_DIR ${LAB_APPEND:-}"
+	words+=" lab.share=ro0:$LAB_ROOT lab.share=rw0:$HOSTS_DIR ${LAB_MORE:+lab.more} ${LAB_APPEND:-}"
 	# shellcheck disable=SC2054 # commas are QEMU's
 	LAB_ARGS=(qemu-system-x86_64 -name "lab-$name" -M q35 -accel tcg,thread=multi -cpu max
 		-smp "${LAB_CPUS:-1}" -m "${LAB_MEM:-3072}" -nodefaults -display none -no-reboot
@@ -111,6 +113,9 @@ host_boot() { # NAME [KERNEL]
 		-drive "if=none,id=own,file=$HOSTS_DIR/$name.disk,format=raw" -device virtio-blk-pci,drive=own,addr=5
 		-chardev "file,id=console,path=$HOSTS_DIR/$name.console,append=on" -serial chardev:console
 		-monitor "unix:$HOSTS_DIR/$name.mon,server=on,wait=off")
+	[[ -z ${LAB_MORE:-} ]] ||
+		LAB_ARGS+=(-drive "if=none,id=more,file=$LAB_B/lab/$LAB_MORE.ext4,format=raw,readonly=on,file.locking=off"
+			-device "virtio-blk-pci,drive=more,addr=6")
 	_lab_share ro0 "$LAB_ROOT"
 	_lab_share rw0 "$HOSTS_DIR"
 	_lab_nic client "c-$no" "52:54:77:$mac"

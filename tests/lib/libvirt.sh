@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# libvirt in the hosts of pair.sh, real libvirtd and virtlogd, and domains on them. Source it after pair.sh.
+# libvirt in the hosts of pair.sh, real libvirtd and virtlogd, and domains on them. Source it after pair.sh; or after
+# labpair.sh, for lab hosts that have LAB_MORE=libvirt (pids are then the lab host's).
 #
 #   lv_up HOST [LINE]...       after pair_up or host_boot: both daemons run there. LINE: of qemu.conf, the first time. Other
 #                              hosts reach it as qemu+tcp://HOST/system.
@@ -21,13 +22,16 @@
 #                              GUEST_QMP[NAME] when a word is qmp=PATH
 #
 # Each host has its own /etc/libvirt, /var/lib/libvirt, /run/libvirt, /var/log/libvirt and /var/cache/libvirt: nothing of
-# this machine's libvirt is read or touched. No control groups (theirs are the machine's), no AppArmor profiles (they
-# would be loaded into the machine's kernel). Logs: $PAIR_DIR/libvirtd-HOST.log, $PAIR_DIR/lv-HOST/log/qemu/NAME.log.
+# this machine's libvirt is read or touched. No control groups (theirs are the machine's; a lab host has its own), no
+# AppArmor profiles (they would be loaded into the machine's kernel). Logs: $PAIR_DIR/libvirtd-HOST.log, $PAIR_DIR/lv-HOST/log/qemu/NAME.log.
 
 # shellcheck disable=SC2034 # for the scripts
 LV_IMAGES=/var/lib/libvirt/images
 LV_QMP=
 declare -A LV_PID=() LV_JOB=()
+
+_lv_lab() { declare -F is_lab >/dev/null && is_lab "$1"; }
+_lv_accel() { echo "${GUEST_ACCEL:-$(guest_accel)}"; }
 
 # What a host has before its first start. Names are there since each start of a domain asks for the host's own.
 _lv_files() {
@@ -70,12 +74,16 @@ lv_up() {
 	for what in etc:/etc/libvirt log:/var/log/libvirt cache:/var/cache/libvirt hosts:/etc/hosts; do
 		host_run "$host" mount --bind "$d/${what%%:*}" "${what#*:}"
 	done
-	[[ ! -e /dev/kvm || $(guest_accel) = kvm ]] || _lv_no_kvm "$host"
+	if _lv_lab "$host"; then
+		host_run "$host" mount -t cgroup2 cgroup2 /sys/fs/cgroup
+	else
+		[[ ! -e /dev/kvm || $(_lv_accel) = kvm ]] || _lv_no_kvm "$host"
+		host_run "$host" sh -c 'umount /sys
+			umount -R /sys/fs/cgroup 2>/dev/null
+			mount -t sysfs -o nosuid,nodev,noexec sysfs /sys' || fail "/sys on $host"
+	fi
 	# shellcheck disable=SC2016 # for that shell
-	host_run "$host" sh -c 'umount /sys
-		umount -R /sys/fs/cgroup 2>/dev/null
-		mount -t sysfs -o nosuid,nodev,noexec sysfs /sys || exit 1
-		install -d -m 711 /var/lib/libvirt "$0" && install -d -m 750 -o libvirt-qemu -g libvirt-qemu /var/lib/libvirt/qemu' \
+	host_run "$host" sh -c 'install -d -m 711 /var/lib/libvirt "$0" && install -d -m 750 -o libvirt-qemu -g libvirt-qemu /var/lib/libvirt/qemu' \
 		"$LV_IMAGES" || fail "libvirt's folders on $host"
 	host_spawn "$host" "$PAIR_DIR/virtlogd-$host.log" /usr/sbin/virtlogd
 	lv_start "$host"
@@ -86,16 +94,28 @@ lv_start() {
 	await "$AWAIT_S" "libvirtd on $1" _lv_answers "$1"
 }
 _lv_answers() { vsh "$1" list >/dev/null; }
+lv_kill() {
+	if _lv_lab "$1"; then
+		host_kill "$1" "$2" "${LV_PID[$1]}"
+	else
+		kill "-$2" "${LV_PID[$1]}"
+	fi
+}
+_lv_has_ended() { ! lv_kill "$1" 0 2>/dev/null; }
 lv_stop() {
-	kill "-${2:-TERM}" "${LV_PID[$1]}"
-	wait "${LV_JOB[$1]}" 2>/dev/null || true
+	lv_kill "$1" "${2:-TERM}"
+	if _lv_lab "$1"; then
+		await "$AWAIT_S" "libvirtd on $1 to end" _lv_has_ended "$1"
+	else
+		wait "${LV_JOB[$1]}" 2>/dev/null || true
+	fi
 }
 lv_restart() {
 	lv_stop "$1"
 	lv_start "$1"
 }
-lv_hang() { kill -STOP "${LV_PID[$1]}"; }
-lv_wake() { kill -CONT "${LV_PID[$1]}"; }
+lv_hang() { lv_kill "$1" STOP; }
+lv_wake() { lv_kill "$1" CONT; }
 
 lv_hook() {
 	local to=$PAIR_DIR/lv-$1/etc/hooks/qemu.d
@@ -116,19 +136,26 @@ vsh_must() {
 lv_state() { vsh "$1" domstate --reason "$2"; }
 # shellcheck disable=SC2053 # a pattern
 lv_is() { [[ $(lv_state "$1" "$2") = $3 ]]; }
-lv_pid() { procs_of "$1" "^/usr/bin/qemu-system-x86_64 -name guest=$2,"; }
+lv_pid() {
+	local line="^/usr/bin/qemu-system-x86_64 -name guest=$2,"
+	if _lv_lab "$1"; then
+		host_run "$1" pgrep -f "$line" || true
+	else
+		procs_of "$1" "$line"
+	fi
+}
 
 # Kernel and disk of a guest, readable for libvirt's QEMU.
 _lv_kernel() {
-	local d
-	d=$(host_path "$1" "$LV_IMAGES")
-	[[ -e $d/vmlinuz ]] || cp "$GUEST_KERNEL" "$GUEST_INITRD" "$d/"
+	host_run "$1" test -e "$LV_IMAGES/vmlinuz" ||
+		host_run "$1" cp "$PAIR_ROOT/$GUEST_KERNEL" "$PAIR_ROOT/$GUEST_INITRD" "$LV_IMAGES/" || fail "the guest's kernel on $1"
 }
 lv_disk() {
-	local raw=$PAIR_DIR/lv-$2.raw
-	guest_disk "$raw" 64
-	qemu-img convert -f raw -O qcow2 "$raw" "$(host_path "$1" "$LV_IMAGES/$2.qcow2")"
-	rm "$raw"
+	local image=$PAIR_DIR/lv-$2
+	guest_disk "$image.raw" 64
+	qemu-img convert -f raw -O qcow2 "$image.raw" "$image.qcow2"
+	host_run "$1" cp "$image.qcow2" "$LV_IMAGES/$2.qcow2" || fail "the disk of $2 on $1"
+	rm "$image".{raw,qcow2}
 }
 lv_qmp_dir() {
 	# shellcheck disable=SC2034 # for the scripts
@@ -137,7 +164,7 @@ lv_qmp_dir() {
 }
 lv_xml() {
 	local type=qemu
-	[[ $(guest_accel) != kvm ]] || type=kvm
+	[[ $(_lv_accel) != kvm ]] || type=kvm
 	# shellcheck disable=SC2086 # GUEST_EXTRA is words
 	python3 "$HOSTS_ROOT/tests/tools/libvirt_xml.py" "$1" type=$type kernel="$LV_IMAGES/vmlinuz" initrd="$LV_IMAGES/initramfs.gz" \
 		cmdline="$(guest_append twinvm.disk=/dev/vda ${GUEST_EXTRA:-})" disk="$LV_IMAGES/$1.qcow2" \
@@ -145,17 +172,19 @@ lv_xml() {
 }
 lv_define() {
 	_lv_kernel "$1"
-	[[ -e $(host_path "$1" "$LV_IMAGES/$2.qcow2") ]] || lv_disk "$1" "$2"
+	host_run "$1" test -e "$LV_IMAGES/$2.qcow2" || lv_disk "$1" "$2"
 	lv_xml "${@:2}" >"$PAIR_DIR/$2.xml"
 	vsh_must "$1" define "$PAIR_DIR/$2.xml"
 }
 lv_domain() {
 	local host=$1 name=$2 word
 	for word in "${@:3}"; do
-		[[ $word != qmp=* ]] || GUEST_QMP["$name"]=$(host_path "$host" "${word#qmp=}")
+		[[ $word = qmp=* ]] || continue
+		GUEST_QMP["$name"]=${word#qmp=}
+		_lv_lab "$host" || GUEST_QMP["$name"]=$(host_path "$host" "${word#qmp=}")
 	done
 	lv_define "$@"
 	vsh_must "$host" start "$name"
 	GUEST_PID["$name"]=$(lv_pid "$host" "$name")
-	await 120 "the guest $name to answer" guest_answers
+	await 240 "the guest $name to answer" guest_answers
 }
