@@ -2,12 +2,13 @@
 /*
  * A list of what is denied (EPERM), not of what is allowed: openssl, libevent, glibc and the
  * sanitizers use system calls of their own choice, and a newer one must not end the only copy of a
- * VM. Denied is what a sink never does and an attacker would: to run programs, to look into or act
+ * VM. Denied is what such a process never does and an attacker would: to run programs, to look into or act
  * on other processes (those of other sinks have the same user), namespaces and mounts, the kernel's
  * large interfaces, other users, sockets that are not of this host or the Internet, and to wait for
  * connections.
  */
-#include "replicator/monitor/filter.h"
+#include "sandbox/filter.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -109,11 +110,10 @@ static const int denied[] = {
 	SCMP_SYS(capset),
 	SCMP_SYS(mknod),
 	SCMP_SYS(mknodat),
-	/* to wait for connections */
-	SCMP_SYS(listen),
-	SCMP_SYS(accept),
-	SCMP_SYS(accept4),
 };
+
+/* To wait for connections. */
+static const int denied_servers[] = {SCMP_SYS(listen), SCMP_SYS(accept), SCMP_SYS(accept4)};
 
 /* Only these: messages of this host's processes, the other host, and names of interfaces. */
 static int deny_sockets(scmp_filter_ctx f)
@@ -165,13 +165,24 @@ static int deny_arguments(scmp_filter_ctx f)
 	return rc;
 }
 
-int mon_filter(void)
+static int deny(scmp_filter_ctx f, const int *calls, size_t n)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < n && !rc; i++)
+		rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), calls[i], 0);
+	return rc;
+}
+
+int sandbox_filter(unsigned keeps)
 {
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
 	int rc = f ? deny_sockets(f) : -ENOMEM;
 
-	for (unsigned i = 0; i < sizeof(denied) / sizeof(*denied) && !rc; i++)
-		rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
+	if (!rc)
+		rc = deny(f, denied, sizeof(denied) / sizeof(*denied));
+	if (!rc && !(keeps & SANDBOX_SERVES))
+		rc = deny(f, denied_servers, sizeof(denied_servers) / sizeof(*denied_servers));
 	if (!rc)
 		rc = deny_arguments(f);
 	if (!rc)
