@@ -18,6 +18,8 @@
 #include <sys/time.h>
 #include <sys/types.h>
 
+#define TV_VERSION "0.9"
+
 #define TV_MUST_CHECK __attribute__((warn_unused_result))
 #define TV_PRINTF(a, b) __attribute__((format(printf, a, b)))
 

@@ -15,10 +15,9 @@
 
 extern char **environ;
 
-/* Starts this program as `replicate KIND JOB`; fds, NULL or two of them, become its 3 and 4. */
-static int spawn(const char *kind, const char *job, const int *fds, pid_t *pid, struct tv_err *e)
+/* Starts this program with these arguments; fds, NULL or two of them, become its 3 and 4. */
+static int spawn_as(const char *const *argv, const int *fds, pid_t *pid, struct tv_err *e)
 {
-	const char *const argv[] = {"twinvmd", "replicate", kind, job, NULL};
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
 	sigset_t none;
@@ -35,7 +34,14 @@ static int spawn(const char *kind, const char *job, const int *fds, pid_t *pid, 
 	r = posix_spawn(pid, "/proc/self/exe", &fa, &at, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&fa);
 	posix_spawnattr_destroy(&at);
-	return r ? tv_fail(e, -r, "cannot start a replicator: %s", strerror(r)) : 0;
+	return r ? tv_fail(e, -r, "cannot start %s: %s", argv[1], strerror(r)) : 0;
+}
+
+static int spawn(const char *kind, const char *job, const int *fds, pid_t *pid, struct tv_err *e)
+{
+	const char *const argv[] = {"twinvmd", "replicate", kind, job, NULL};
+
+	return spawn_as(argv, fds, pid, e);
 }
 
 void vm_job(const struct vm *vm, struct job *out)
@@ -195,6 +201,16 @@ int spawn_suspend(struct daemon *d, const struct hv_vm_id *qemu, bool suspend, i
 	text = job_to_text(&j);
 	return text ? spawn(suspend ? "suspend" : "resume", text, fds, pid, e)
 		    : tv_fail(e, -ENOMEM, "no memory");
+}
+
+int spawn_web(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
+{
+	const int fds[2] = {fd, fd};
+	struct job j = {.conf = d->conf};
+	TV_FREE char *text = job_to_text(&j);
+	const char *const argv[] = {"twinvmd", "web", text, NULL};
+
+	return text ? spawn_as(argv, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }
 
 static void helper(struct vm *vm, const char *kind, enum vm_phase phase)

@@ -41,21 +41,13 @@ static bool is_elsewhere_wanted(struct daemon *d, const struct elsewhere *x, con
 	       (!what || !strcmp(x->name, what) || !strcmp(x->id, what) || !strcmp(x->uuid, what));
 }
 
-void command_status(struct daemon *d, struct ctl *c, json_t *msg)
+json_t *status_json(struct daemon *d, const char *what)
 {
-	const char *what = command_text(msg, "vm", NULL);
-	json_t *list;
+	json_t *list = json_array();
 	struct elsewhere *x;
 	struct kept *k;
 	struct vm *vm;
-	bool several;
 
-	if (what && !vm_find(d, what, &several) && !kept_find(d, what) &&
-	    !elsewhere_find(d, what)) {
-		command_vm(d, c, msg);
-		return;
-	}
-	list = json_array();
 	TAILQ_FOREACH(vm, &d->vms, link)
 		if (is_wanted(d, vm, what))
 			json_array_append_new(list, vm_status(vm));
@@ -66,7 +58,20 @@ void command_status(struct daemon *d, struct ctl *c, json_t *msg)
 	TAILQ_FOREACH(x, &d->elsewhere, link)
 		if (is_elsewhere_wanted(d, x, what))
 			json_array_append_new(list, elsewhere_status(d, x));
+	return list;
+}
+
+void command_status(struct daemon *d, struct ctl *c, json_t *msg)
+{
+	const char *what = command_text(msg, "vm", NULL);
+	bool several;
+
+	if (what && !vm_find(d, what, &several) && !kept_find(d, what) &&
+	    !elsewhere_find(d, what)) {
+		command_vm(d, c, msg);
+		return;
+	}
 	ctl_send(c, json_pack("{sb si ss sf so}", "done", 1, "rc", 0, "host", d->conf.host, "time",
-			      shown_wall_s(tv_now_ns()), "vms", list));
+			      shown_wall_s(tv_now_ns()), "vms", status_json(d, what)));
 	ctl_close_when_sent(c);
 }

@@ -24,6 +24,7 @@
  *   register.c       admits replicators
  *   commands.c, command_*.c, status.c   what twinvm asks for
  *   cluster.c view.c onlookers.c    what this host knows, for other hosts and for pages
+ *   web.c            the process that serves the dashboard
  *   serve.c watchdog.c hung.c main.c         the loop, listening sockets, signals
  */
 #ifndef DAEMON_DAEMON_H
@@ -348,6 +349,8 @@ int spawn_suspend(struct daemon *d, const struct hv_vm_id *qemu, bool suspend, i
 /* The process that has it recorded that this host runs the VM alone, and writes why not to fd. */
 int spawn_may_start(struct daemon *d, const struct elsewhere *x, int fd, pid_t *pid,
 		    struct tv_err *e) TV_MUST_CHECK;
+/* The process that serves the dashboard; fd is its end of the feed. */
+int spawn_web(struct daemon *d, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
 /* After a dead replicator: the record, then the VM is released. Its exit comes to vm_recovered. */
 void vm_start_recovery(struct vm *vm);
 /* Stops the VM for good and takes out of it what twinvm added. Its exit comes to vm_fence_done. */
@@ -443,6 +446,8 @@ json_t *vm_status(struct vm *vm);
 json_t *kept_status(struct daemon *d, const struct kept *k);
 /* A VM of which only is known here that another host runs it, or may. */
 json_t *elsewhere_status(struct daemon *d, const struct elsewhere *x);
+/* (command_status.c) All VMs, or those that are called so, as an array; what: NULL all. */
+json_t *status_json(struct daemon *d, const char *what);
 
 /* ---- cluster.c: what other hosts know ---- */
 /* Real time. */
@@ -464,6 +469,14 @@ void onlookers_admit(struct daemon *d, struct ctl *c, json_t *msg);
 /* ---- commands.c ---- */
 /* The first message of a connection was a command. */
 void command_run(struct daemon *d, struct ctl *c, json_t *msg);
+
+/* ---- web.c: the process that serves the dashboard and metrics ---- */
+/* From now on it is started, and gets what this daemon knows, twice a second. */
+void web_start(struct daemon *d);
+/* The configuration has changed. */
+void web_conf(void);
+/* False: it was not that process. */
+bool web_exit(pid_t pid, int status);
 
 /* ---- hung.c ---- */
 /* From now on a replicator that hangs while its VM waits for it is ended. */

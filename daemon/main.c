@@ -3,6 +3,7 @@
 #include "replicator/sink/sink.h"
 #include "replicator/source/source.h"
 #include "replicator/watch/watch.h"
+#include "web/web.h"
 
 #include <getopt.h>
 #include <malloc.h>
@@ -72,6 +73,10 @@ int main(int argc, char **argv)
 		return replicate(argc, argv);
 	if (argc > 1 && !strcmp(argv[1], "hook"))
 		return hook_main(argc - 1, argv + 1);
+	if (argc == 3 && !strcmp(argv[1], "web")) {
+		close(4); /* the same socket */
+		return web_main(argv[2], 3);
+	}
 	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(usage, stdout);

@@ -83,7 +83,8 @@ static void on_chld(evutil_socket_t sig, short what, void *arg)
 	(void)sig;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		supervise_child_exit(arg, pid, status);
+		if (!web_exit(pid, status))
+			supervise_child_exit(arg, pid, status);
 }
 
 static void on_term(evutil_socket_t sig, short what, void *arg)
@@ -115,6 +116,7 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 	members_conf(&d->conf);
 	cluster_conf(d);
 	folders_give(&d->conf);
+	web_conf();
 	events_add(d, EVENTS_CONFIG_RELOADED, NULL, NULL, "configuration read again");
 }
 
@@ -246,6 +248,7 @@ int daemon_main(const char *config_path)
 	hung_start(d);
 	vitals_start(d);
 	cluster_start(d);
+	web_start(d);
 	events_add(d, EVENTS_DAEMON_STARTED, NULL, json_pack("{si}", "pid", (int)getpid()),
 		   "twinvmd is ready: %s, peers on %s:%u, commands on %s", d->conf.host,
 		   d->conf.listen_host, d->conf.listen_port, d->conf.socket);

@@ -127,5 +127,9 @@ int config_check_secrets(const struct config *c, struct tv_err *e)
 {
 	int rc = check_secret("key", c->key, e);
 
-	return rc ? rc : check_secret("arbiter_key", c->arbiter_key, e);
+	if (!rc)
+		rc = check_secret("arbiter_key", c->arbiter_key, e);
+	if (!rc)
+		rc = check_secret("dashboard_key", c->dashboard_key, e);
+	return rc ? rc : check_secret("dashboard_token_file", c->dashboard_token, e);
 }

@@ -58,6 +58,12 @@ static const struct key keys[] = {
 	T("vm_users", vm_users),
 	T("share_monitors", share_monitors),
 	Y("replica_plaintext", replica_plaintext),
+	T("dashboard", dashboard),
+	T("dashboard_token_file", dashboard_token),
+	T("dashboard_names", dashboard_names),
+	Y("dashboard_tls", dashboard_tls),
+	T("dashboard_cert", dashboard_cert),
+	T("dashboard_key", dashboard_key),
 	N("heartbeat_ms", heartbeat_ms, 20, 60000),
 	N("epoch_ms", epoch_ms, 1, 60000),
 	M("staging_mib", staging_bytes, 2, 65536),
@@ -66,44 +72,6 @@ static const struct key keys[] = {
 	M("spool_mib", spool_bytes, 1, 1 << 24),
 	M("reserve_mib", reserve_bytes, 0, 1 << 24),
 };
-
-/* ---- addresses ---- */
-
-static int parse_port(const char *text, uint16_t *port)
-{
-	char *rest;
-	long p = strtol(text, &rest, 10);
-
-	if (*rest || rest == text || p < 1 || p > 65535)
-		return -EINVAL;
-	*port = (uint16_t)p;
-	return 0;
-}
-
-int config_address(const char *text, char *host, size_t room, uint16_t *port)
-{
-	const char *colon = strrchr(text, ':'), *end = text + strlen(text);
-	uint16_t p = CONFIG_DEFAULT_PORT;
-
-	if (*text == '[') {
-		end = strchr(++text, ']');
-		if (!end || (end[1] && end[1] != ':'))
-			return -EINVAL;
-		colon = end[1] ? end + 1 : NULL;
-	} else if (colon && strchr(text, ':') == colon) {
-		end = colon;
-	} else {
-		colon = NULL; /* a bare IPv6 address has many colons and no port */
-	}
-	if (colon && parse_port(colon + 1, &p))
-		return -EINVAL;
-	if (end == text || (size_t)(end - text) >= room)
-		return -EINVAL;
-	memcpy(host, text, (size_t)(end - text));
-	host[end - text] = 0;
-	*port = p;
-	return 0;
-}
 
 /* ---- one line ---- */
 
@@ -228,6 +196,7 @@ static void set_defaults(struct config *c, const char *path)
 			     .heartbeat_ms = 100,
 			     .epoch_ms = 25,
 			     .mode = "adaptive",
+			     .dashboard = CONFIG_DEFAULT_DASHBOARD,
 			     .hung_qemu = "wait",
 			     .libvirt = "auto",
 			     .reprotect = true,
@@ -281,6 +250,7 @@ bool config_has_libvirt(const struct config *c)
 
 static int check(const struct config *c, struct tv_err *e)
 {
+	struct config_dashboard at;
 	enum pace_mode mode;
 
 	if (pace_mode_parse(c->mode, &mode))
@@ -307,7 +277,7 @@ static int check(const struct config *c, struct tv_err *e)
 			       c->path);
 	if (c->fence_required && !c->fence_command[0])
 		return tv_fail(e, -EINVAL, "%s: fence_required needs a fence_command", c->path);
-	return 0;
+	return config_dashboard(c, &at, e);
 }
 
 int config_load(const char *path, struct config *out, struct tv_err *e)

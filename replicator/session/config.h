@@ -9,6 +9,7 @@
 
 #define CONFIG_MAX_PEERS 64
 #define CONFIG_DEFAULT_PORT 7890
+#define CONFIG_DEFAULT_DASHBOARD "127.0.0.1:7891"
 #define CONFIG_DEFAULT_MEDIA                                         \
 	"/usr/share:/usr/local/share:/usr/lib:/var/lib/libvirt/boot" \
 	":/var/lib/vz/template:/var/lib/twinvm/media"
@@ -66,6 +67,11 @@ struct config {
 	uint64_t files_bytes; /* copies of files that one VM only reads, on the backup */
 	uint64_t spool_bytes;
 	uint64_t reserve_bytes;
+	char dashboard[80];	   /* ADDRESS:PORT of the web server, or no */
+	char dashboard_token[256]; /* file with the token; "": nothing can be changed there */
+	char dashboard_names[512]; /* other names that browsers may call it; blanks between them */
+	char dashboard_cert[256], dashboard_key[256]; /* "": this host's */
+	bool dashboard_tls;
 	struct config_peer peers[CONFIG_MAX_PEERS];
 	unsigned peer_count;
 };
@@ -76,9 +82,20 @@ int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_
 bool config_has_libvirt(const struct config *c);
 /* Is a QEMU that hangs to be killed, so that the backup runs its VM? */
 bool config_fails_over_hung(const struct config *c);
+/* Where the web server listens. */
+struct config_dashboard {
+	bool on;
+	char host[64]; /* a number */
+	uint16_t port;
+	bool loopback;		/* only this host's processes reach it */
+	const char *cert, *key; /* points into the configuration; "": no TLS */
+};
+/* -EINVAL for what must not be: no address, or one of the network without TLS and a token. */
+int config_dashboard(const struct config *c, struct config_dashboard *out,
+		     struct tv_err *e) TV_MUST_CHECK;
 /* For fo_arbiter_open; points into c and t. */
 struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t);
-/* HOST:PORT, [V6]:PORT, V6 or HOST; without a port CONFIG_DEFAULT_PORT. -EINVAL. */
+/* (address.c) HOST:PORT, [V6]:PORT, V6 or HOST; without a port CONFIG_DEFAULT_PORT. -EINVAL. */
 int config_address(const char *text, char *host, size_t room, uint16_t *port) TV_MUST_CHECK;
 /* A configured peer by its name; else name is taken for HOST[:PORT], and out->name is "": any
  * configured peer. -EINVAL. */

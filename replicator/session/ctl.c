@@ -345,6 +345,11 @@ void ctl_send(struct ctl *c, json_t *msg)
 	ctl_send_fds(c, msg, NULL, 0);
 }
 
+size_t ctl_queued_bytes(const struct ctl *c)
+{
+	return c->queued_bytes;
+}
+
 void ctl_flush(struct ctl *c, int timeout_ms)
 {
 	int64_t end = tv_now_ns() + timeout_ms * TV_NS_PER_MS;

@@ -43,6 +43,8 @@ void ctl_free(struct ctl *c);
  */
 void ctl_send(struct ctl *c, json_t *msg);
 void ctl_send_fds(struct ctl *c, json_t *msg, const int *fds, unsigned n);
+/* What the kernel has not taken yet. */
+size_t ctl_queued_bytes(const struct ctl *c);
 /* Writes what is queued, at most timeout_ms. */
 void ctl_flush(struct ctl *c, int timeout_ms);
 /* Closes after everything queued is written. */

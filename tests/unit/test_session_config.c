@@ -281,6 +281,52 @@ static void addresses(void **state)
 	}
 }
 
+static void dashboard_is_for_this_host_unless_it_is_guarded(void **state)
+{
+	static const char *const refused[] = {
+		"dashboard = 0.0.0.0:7891\n",
+		"dashboard = 0.0.0.0:7891\ndashboard_tls = yes\n",
+		"dashboard = 10.0.0.1:7891\ndashboard_token_file = /t\n",
+		"dashboard = [::]:7891\ndashboard_tls = yes\n",
+		"dashboard = localhost:7891\n",
+		"dashboard = 127.0.0.1\n", /* twinvmd's own port */
+		"dashboard = 127.0.0.1:7891\ndashboard_cert = /c\n",
+		"dashboard = yes\n",
+	};
+	struct config_dashboard at;
+	struct tv_err e = {0};
+	struct config c;
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
+		snprintf(text, sizeof(text), CERTS "%s", refused[i]);
+		assert_int_equal(load(text, &c, &e), -EINVAL);
+		assert_non_null(strstr(e.text, "dashboard"));
+	}
+	assert_int_equal(load(CERTS, &c, &e), 0);
+	assert_int_equal(config_dashboard(&c, &at, &e), 0);
+	assert_true(at.on && at.loopback && at.port == 7891 && !at.cert[0]);
+	assert_string_equal(at.host, "127.0.0.1");
+	assert_int_equal(load(CERTS "dashboard = no\n", &c, &e), 0);
+	assert_int_equal(config_dashboard(&c, &at, &e), 0);
+	assert_false(at.on);
+	assert_int_equal(load(CERTS "dashboard = [::]:443\ndashboard_tls = yes\n"
+				    "dashboard_token_file = /t\n",
+			      &c, &e),
+			 0);
+	assert_int_equal(config_dashboard(&c, &at, &e), 0);
+	assert_true(at.on && !at.loopback);
+	assert_string_equal(at.cert, "b");
+	assert_int_equal(load(CERTS "dashboard = [::1]:443\ndashboard_tls = yes\n"
+				    "dashboard_cert = x\ndashboard_key = y\n",
+			      &c, &e),
+			 0);
+	assert_int_equal(config_dashboard(&c, &at, &e), 0);
+	assert_true(at.on && at.loopback);
+	assert_string_equal(at.key, "y");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,6 +339,7 @@ int main(void)
 		cmocka_unit_test(config_defaults_follow_other_keys),
 		cmocka_unit_test(config_lists_are_bounded),
 		cmocka_unit_test(addresses),
+		cmocka_unit_test(dashboard_is_for_this_host_unless_it_is_guarded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

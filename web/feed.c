@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the daemon says. A snapshot comes in pieces: "snapshot" with all but the VMs, "vm" for each
+ * of them, "end"; only a whole one takes the place of the last. Each piece is a line, which bounds
+ * it.
+ */
+#include "web/feed.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_VMS 4096
+
+struct feed {
+	struct ctl *c;
+	struct feed_ops ops;
+	void *arg;
+	json_t *whole, *coming;
+	int64_t whole_ns;
+};
+
+static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
+{
+	const char *op = json_string_value(json_object_get(msg, "op"));
+	struct feed *f = arg;
+	json_t *vms;
+
+	(void)c;
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+	if (!op)
+		return;
+	if (!strcmp(op, "snapshot")) {
+		json_decref(f->coming);
+		f->coming = json_copy(msg);
+		json_object_del(f->coming, "op");
+		json_object_set_new(f->coming, "vms", json_array());
+	} else if (!strcmp(op, "vm") && f->coming) {
+		vms = json_object_get(f->coming, "vms");
+		if (json_array_size(vms) < MAX_VMS)
+			json_array_append(vms, json_object_get(msg, "vm"));
+	} else if (!strcmp(op, "end") && f->coming) {
+		json_decref(f->whole);
+		f->whole = f->coming;
+		f->coming = NULL;
+		f->whole_ns = tv_now_ns();
+		if (f->ops.snapshot)
+			f->ops.snapshot(f->arg);
+	} else if (!strcmp(op, "event") && f->ops.event) {
+		f->ops.event(json_object_get(msg, "event"), f->arg);
+	}
+}
+
+static void on_closed(struct ctl *c, void *arg)
+{
+	struct feed *f = arg;
+
+	(void)c;
+	f->ops.closed(f->arg);
+}
+
+int feed_new(struct event_base *base, int fd, const struct feed_ops *ops, void *arg,
+	     struct feed **out)
+{
+	static const struct ctl_ops ctl = {on_message, on_closed};
+	struct feed *f = calloc(1, sizeof(*f));
+
+	if (!f) {
+		close(fd);
+		return -ENOMEM;
+	}
+	*f = (struct feed){.ops = *ops, .arg = arg};
+	*out = f;
+	return ctl_new(base, fd, &ctl, f, &f->c);
+}
+
+json_t *feed_snapshot(const struct feed *f)
+{
+	return f->whole;
+}
+
+int64_t feed_age_ns(const struct feed *f)
+{
+	return f->whole ? tv_now_ns() - f->whole_ns : INT64_MAX;
+}
+
+bool feed_is_stale(const struct feed *f)
+{
+	return feed_age_ns(f) > FEED_STALE_NS;
+}
+
+void feed_hand_over(struct feed *f, int fd)
+{
+	ctl_send_fds(f->c, json_pack("{ss}", "op", "command"), &fd, 1);
+}
+
+void feed_free(struct feed *f)
+{
+	if (!f)
+		return;
+	ctl_free(f->c);
+	json_decref(f->whole);
+	json_decref(f->coming);
+	free(f);
+}
