@@ -4,7 +4,7 @@
  * here. Nothing is decided by it: it is shown. A host that has been known since this daemon began, or
  * since the configuration was read, stays listed; when it does not answer, since when and why.
  */
-#include "daemon/daemon.h"
+#include "daemon/cluster.h"
 
 #include <errno.h>
 #include <signal.h>

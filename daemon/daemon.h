@@ -449,23 +449,6 @@ json_t *elsewhere_status(struct daemon *d, const struct elsewhere *x);
 /* (command_status.c) All VMs, or those that are called so, as an array; what: NULL all. */
 json_t *status_json(struct daemon *d, const char *what);
 
-/* ---- cluster.c: what other hosts know ---- */
-/* Real time. */
-int64_t cluster_now_ms(void);
-void cluster_start(struct daemon *d);
-/* The configuration has changed: all are asked anew. */
-void cluster_conf(struct daemon *d);
-/* Who of them answers; with what they know. New arrays. */
-json_t *cluster_sees(const struct daemon *d);
-json_t *cluster_json(const struct daemon *d);
-
-/* ---- view.c: what this host knows (docs/WIRE.md); NULL: no memory ---- */
-json_t *view_json(struct daemon *d);
-
-/* ---- onlookers.c ---- */
-/* The first message of a connection was "look". */
-void onlookers_admit(struct daemon *d, struct ctl *c, json_t *msg);
-
 /* ---- commands.c ---- */
 /* The first message of a connection was a command. */
 void command_run(struct daemon *d, struct ctl *c, json_t *msg);

@@ -4,7 +4,7 @@
  * "look" for each question and gets the view. One for each peer: a newer one ends the older. They cost
  * a view each MIN_NS at most, whatever they send.
  */
-#include "daemon/daemon.h"
+#include "daemon/cluster.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's loop: two listening sockets, signals, and the end. */
 #include "daemon/daemon.h"
+#include "daemon/cluster.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  * sees, and its VMs as status has them and with more. It says nothing that is not known here and now:
  * a number that is not measured is not there. Its size is bounded: VMs that have no room are counted.
  */
-#include "daemon/daemon.h"
+#include "daemon/cluster.h"
 #include "daemon/events.h"
 #include "replicator/watch/watch.h"
 

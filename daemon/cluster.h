@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What this host knows, and what the others do: for pages, and for those hosts. */
+#ifndef DAEMON_CLUSTER_H
+#define DAEMON_CLUSTER_H
+
+#include "daemon/daemon.h"
+
+/* ---- cluster.c: what other hosts know ---- */
+/* Real time. */
+int64_t cluster_now_ms(void);
+void cluster_start(struct daemon *d);
+/* The configuration has changed: all are asked anew. */
+void cluster_conf(struct daemon *d);
+/* Who of them answers; with what they know. New arrays. */
+json_t *cluster_sees(const struct daemon *d);
+json_t *cluster_json(const struct daemon *d);
+
+/* ---- view.c: what this host knows (docs/WIRE.md); NULL: no memory ---- */
+json_t *view_json(struct daemon *d);
+
+/* ---- onlookers.c ---- */
+/* The first message of a connection was "look". */
+void onlookers_admit(struct daemon *d, struct ctl *c, json_t *msg);
+
+#endif
