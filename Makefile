@@ -76,6 +76,8 @@ $(B)/obj/tests/%.o: CFLAGS_HERE := $(CFLAGS_TESTS)
 $(B)/obj/%.o: %.c $(B)/flags | $(GEN_C)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(CFLAGS_HERE) -MMD -MP -c -o $@ $<
+# The assembler takes the page's files in.
+$(B)/obj/web/files.o: $(wildcard web/ui/* web/ui/uplot/*)
 $(B)/libtwinvm.a: $(LIB_OBJ) $(B)/objects
 	@rm -f $@
 	ar rcs $@ $(LIB_OBJ)

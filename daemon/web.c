@@ -7,6 +7,7 @@
  * send, so what it asks for is one of a few commands.
  */
 #include "daemon/commands.h"
+#include "daemon/cluster.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -125,14 +126,18 @@ static json_t *head(struct daemon *d)
 
 static void send_snapshot(struct daemon *d)
 {
-	json_t *vms = status_json(d, NULL), *vm;
+	json_t *vms = status_json(d, NULL), *others = cluster_json(d), *vm, *other;
 	size_t i;
 
 	ctl_send(child.c, head(d));
 	json_array_foreach(vms, i, vm)
 		ctl_send(child.c, json_pack("{ss sO}", "op", "vm", "vm", vm));
+	ctl_send(child.c, json_pack("{ss so}", "op", "self", "view", view_json(d)));
+	json_array_foreach(others, i, other)
+		ctl_send(child.c, json_pack("{ss sO}", "op", "other", "other", other));
 	ctl_send(child.c, json_pack("{ss}", "op", "end"));
 	json_decref(vms);
+	json_decref(others);
 }
 
 static void on_event(const json_t *event, void *arg)

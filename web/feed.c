@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the daemon says. A snapshot comes in pieces: "snapshot" with all but the VMs, "vm" for each
- * of them, "end"; only a whole one takes the place of the last. Each piece is a line, which bounds
+ * of them, "self" and "other" with what this host and the others know, "end"; only a whole one takes the place of the last. Each piece is a line, which bounds
  * it.
  */
 #include "web/feed.h"
@@ -37,10 +37,16 @@ static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, v
 		f->coming = json_copy(msg);
 		json_object_del(f->coming, "op");
 		json_object_set_new(f->coming, "vms", json_array());
+		json_object_set_new(f->coming, "others", json_array());
 	} else if (!strcmp(op, "vm") && f->coming) {
 		vms = json_object_get(f->coming, "vms");
 		if (json_array_size(vms) < MAX_VMS)
 			json_array_append(vms, json_object_get(msg, "vm"));
+	} else if (!strcmp(op, "self") && f->coming) {
+		json_object_set(f->coming, "self", json_object_get(msg, "view"));
+	} else if (!strcmp(op, "other") && f->coming) {
+		json_array_append(json_object_get(f->coming, "others"),
+				  json_object_get(msg, "other"));
 	} else if (!strcmp(op, "end") && f->coming) {
 		json_decref(f->whole);
 		f->whole = f->coming;

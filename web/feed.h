@@ -4,7 +4,8 @@
  *
  * A snapshot is a JSON object: host, version, protocol, wall_s (seconds since 1970 when it was
  * taken), uptime_s, arbiter, process {...}, members [...], vms [...] (each as `twinvm status --json`
- * has it).
+ * has it), self (this host's view, docs/WIRE.md), others [...] (other hosts: host, answers, since_ms, why,
+ * and once they have answered age_ms, rtt_ms, view).
  */
 #ifndef WEB_FEED_H
 #define WEB_FEED_H

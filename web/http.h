@@ -5,6 +5,8 @@
 
 #include "web/auth.h"
 #include "web/feed.h"
+#include "web/history.h"
+#include "web/stream.h"
 #include "web/visitors.h"
 
 #include <event2/buffer.h>
@@ -23,6 +25,8 @@ struct web {
 	struct feed *feed;
 	struct auth *auth;
 	struct visitors *visitors;
+	struct stream *stream;
+	struct history *history;
 	int listen_fd;
 };
 
@@ -68,6 +72,12 @@ void health_run(struct web *w, struct evhttp_request *req, const char *rest);
 void login_page(struct web *w, struct evhttp_request *req, const char *rest);
 void login_run(struct web *w, struct evhttp_request *req, const char *rest);
 void logout_run(struct web *w, struct evhttp_request *req, const char *rest);
+/* "" is the page itself. */
+void files_run(struct web *w, struct evhttp_request *req, const char *rest);
+void favicon_run(struct web *w, struct evhttp_request *req, const char *rest);
+void stream_run(struct web *w, struct evhttp_request *req, const char *rest);
+void history_run(struct web *w, struct evhttp_request *req, const char *rest);
+void act_run(struct web *w, struct evhttp_request *req, const char *rest);
 void snapshot_run(struct web *w, struct evhttp_request *req, const char *rest);
 
 #endif

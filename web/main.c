@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NOBODY 65534
@@ -21,6 +22,14 @@ static void on_daemon_gone(void *arg)
 	struct web *w = arg;
 
 	event_base_loopbreak(w->base);
+}
+
+static void on_snapshot(void *arg)
+{
+	struct web *w = arg;
+
+	history_add(w->history, feed_snapshot(w->feed), (double)time(NULL));
+	stream_snapshot(w->stream);
 }
 
 /* When memory is short: this process, before any VM. */
@@ -59,7 +68,7 @@ static int set_up(struct web *w, const char *job_text, struct tv_err *e)
 
 int web_main(const char *job_text, int feed_fd)
 {
-	static const struct feed_ops ops = {.closed = on_daemon_gone};
+	static const struct feed_ops ops = {.snapshot = on_snapshot, .closed = on_daemon_gone};
 	static struct web web; /* outlives every callback */
 	struct web *w = &web;
 	struct tv_err e = {0};
@@ -75,7 +84,8 @@ int web_main(const char *job_text, int feed_fd)
 	/* A daemon that ended before this is found by the end of its socket. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	w->base = event_base_new();
-	if (!w->base || feed_new(w->base, feed_fd, &ops, w, &w->feed) || http_start(w)) {
+	if (!w->base || stream_new(w, &w->stream) || history_new(&w->history) ||
+	    feed_new(w->base, feed_fd, &ops, w, &w->feed) || http_start(w)) {
 		tv_log(TV_ERROR, "no memory for the dashboard");
 		return 1;
 	}

@@ -10,6 +10,12 @@ static const struct web_route table[] = {
 	{EVHTTP_REQ_POST, "/login", ROUTE_CHANGES | ROUTE_LOGIN, login_run},
 	{EVHTTP_REQ_POST, "/logout", ROUTE_CHANGES, logout_run},
 	{EVHTTP_REQ_GET, "/api/snapshot", 0, snapshot_run},
+	{EVHTTP_REQ_GET, "/api/stream", 0, stream_run},
+	{EVHTTP_REQ_GET, "/api/history/", ROUTE_BELOW, history_run},
+	{EVHTTP_REQ_POST, "/api/act", ROUTE_CHANGES, act_run},
+	{EVHTTP_REQ_GET, "/", ROUTE_PAGE, files_run},
+	{EVHTTP_REQ_GET, "/favicon.ico", ROUTE_OPEN, favicon_run},
+	{EVHTTP_REQ_GET, "/ui/", ROUTE_BELOW, files_run},
 };
 
 const struct web_route *route_find(enum evhttp_cmd_type method, const char *path, const char **rest,

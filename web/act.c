@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a page changes: a planned failover, the end of protection. The name of the VM must have been
+ * typed. That the request is a page's of this host, with the token, was checked before (http.c); a form
+ * of another page cannot send this content type.
+ */
+#include "web/ask.h"
+#include "web/http.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct act {
+	struct evhttp_request *req; /* NULL: its connection has closed */
+};
+
+static void on_closed(struct evhttp_connection *con, void *arg)
+{
+	struct act *a = arg;
+
+	(void)con;
+	a->req = NULL;
+}
+
+static void answered(json_t *answer, void *arg)
+{
+	struct act *a = arg;
+	const char *why = json_string_value(json_object_get(answer, "error"));
+	json_t *rc = json_object_get(answer, "rc");
+	struct evhttp_request *req = a->req;
+
+	free(a);
+	if (!req)
+		return;
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+	if (!json_is_integer(rc))
+		web_reply_text(req, 504, "twinvmd has not answered: see the events\n");
+	else if (json_integer_value(rc))
+		web_reply_text(req, 409, "%s\n", why ? why : "it was refused");
+	else
+		web_reply_text(req, 200, "done\n");
+}
+
+static json_t *body_of(struct evhttp_request *req)
+{
+	struct evbuffer *in = evhttp_request_get_input_buffer(req);
+	size_t n = evbuffer_get_length(in);
+
+	if (strcmp(web_header(req, "Content-Type"), "application/json") != 0)
+		return NULL;
+	return json_loadb((const char *)evbuffer_pullup(in, -1), n, JSON_REJECT_DUPLICATES, NULL);
+}
+
+/* The command, or NULL: the request is none. */
+static json_t *command_of(const json_t *body)
+{
+	const char *op = json_string_value(json_object_get(body, "op"));
+	const char *vm = json_string_value(json_object_get(body, "vm"));
+	const char *typed = json_string_value(json_object_get(body, "typed"));
+
+	if (!op || !vm || !typed || !*vm || strcmp(vm, typed) != 0 ||
+	    (strcmp(op, "failover") != 0 && strcmp(op, "unprotect") != 0))
+		return NULL;
+	return json_pack("{ss ss}", "op", op, "vm", vm);
+}
+
+void act_run(struct web *w, struct evhttp_request *req, const char *rest)
+{
+	json_t *body = body_of(req), *command = command_of(body);
+	struct act *a = command ? calloc(1, sizeof(*a)) : NULL;
+	int rc;
+
+	(void)rest;
+	json_decref(body);
+	if (!a) {
+		json_decref(command);
+		web_reply_text(req, 400,
+			       "op, vm, and the VM's name in typed, as application/json\n");
+		return;
+	}
+	a->req = req;
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), on_closed, a);
+	bufferevent_set_timeouts(
+		evhttp_connection_get_bufferevent(evhttp_request_get_connection(req)), NULL, NULL);
+	rc = ask(w->feed, w->base, command, answered, a);
+	if (!rc)
+		return;
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+	free(a);
+	web_reply_text(req, 503, "%s\n",
+		       rc == -EBUSY ? "other commands wait for their answers" : tv_strerror(rc));
+}

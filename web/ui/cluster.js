@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The page of the whole cluster.
+import { badge, h, icon } from "./dom.js";
+import { NONE, bytes, clock, duration, known, percent, rate } from "./format.js";
+
+const view = { problems: false, events: "" };
+
+function summary(m) {
+	const n = m.vms.length, bad = n - m.good;
+	const level = m.stale ? "unknown" : !n ? "unknown" : bad === 0 ? "good"
+		: m.vms[0].level === "warn" ? "warn" : m.vms[0].level;
+	const shape = m.stale || !n ? "ask" : bad ? "bang" : "check";
+	const words = !n ? "No VM is known here" : `${m.good} of ${n} VM${n > 1 ? "s" : ""} protected`;
+	return h("section", { class: `summary ${level}`, "aria-label": "Summary" },
+		icon(shape), h("div", null, h("p", { class: "big", id: "summary" }, words),
+			h("p", { class: "dim" }, m.stale ? "No new data: what is shown may have changed."
+				: m.lag !== null ? `Oldest state on a backup: ${duration(m.lag)}` : n ? ""
+					: "Protect one with: twinvm protect VM --to HOST")));
+}
+
+function where(vm) {
+	const p = vm.primary, b = vm.backup;
+	const alone = p && !b && !["protected", "syncing"].includes(p.vm.state);
+	const to = b ? b.host.name : p && p.vm.peer;
+	return h("span", { class: "where" },
+		p ? [icon("main", "runs on"), h("span", null, p.host.name)] : h("span", null, "?"),
+		alone ? h("span", null, "no backup")
+			: to && [h("span", { class: "arrow", "aria-hidden": "true" }, "→"), icon("copy", "backup"), h("span", null, to)]);
+}
+
+function both(a, b, format) {
+	return known(a) || known(b) ? h("span", { class: "both" }, h("span", null, `↓ ${format(a)}`), " ", h("span", null, `↑ ${format(b)}`)) : NONE;
+}
+
+function row(vm) {
+	const v = vm.primary ? vm.primary.vm : {};
+	const note = [vm.reason, vm.warning].filter(Boolean).join("; ");
+	return [h("tr", { class: `vm ${vm.level}`, "data-key": vm.id, "data-vm": vm.name },
+		h("td", { "data-label": "State" }, badge(vm.level, vm.shape, vm.word)),
+		h("th", { scope: "row" }, h("a", { href: `#/vm/${vm.id}` }, vm.name), where(vm)),
+		h("td", { "data-label": "Lag", class: "num lag" }, duration(vm.lag)),
+		h("td", { "data-label": "CPU", class: "num" }, percent(v.cpu_percent)),
+		h("td", { "data-label": "Memory", class: "num" }, bytes(v.memory_bytes)),
+		h("td", { "data-label": "Disk (read, written)", class: "num" },
+			both(v.disk_read_bytes_s, v.disk_write_bytes_s, rate)),
+		h("td", { "data-label": "Network (in, out)", class: "num" },
+			both(v.net_rx_bytes_s, v.net_tx_bytes_s, rate))),
+	h("tr", { class: `more ${vm.level}`, "data-key": `${vm.id}+` },
+		h("td", { colspan: "7" }, note && h("p", { class: "reason" }, note),
+			vm.kind !== "protected" && vm.since && h("p", { class: "dim" }, `Since ${clock(vm.since)}`,
+				vm.action && `. Now: ${vm.action}`, vm.actionAt && ` (${clock(vm.actionAt)})`),
+			h("p", { class: "fate" }, vm.fate.text)))];
+}
+
+function list(m, redraw) {
+	const shown = view.problems ? m.vms.filter((v) => v.level !== "good") : m.vms;
+	const head = ["State", "Name", "Lag", "CPU", "Memory", "Disk", "Network"];
+	return h("section", { "aria-labelledby": "vms" },
+		h("div", { class: "bar" }, h("h2", { id: "vms" }, "Virtual machines"),
+			h("button", { type: "button", class: "toggle", "aria-pressed": String(view.problems),
+				onclick: () => {
+					view.problems = !view.problems;
+					redraw();
+				} }, "Only problems")),
+		h("table", { class: "vms" }, h("thead", null, h("tr", null,
+			head.map((t, i) => h("th", { scope: "col", class: i > 1 ? "num" : null }, t)))),
+		h("tbody", null, shown.map(row))),
+		!shown.length && h("p", { class: "dim" }, m.vms.length ? "No problems." : ""));
+}
+
+function seen(m, host) {
+	if (!host.view)
+		return NONE;
+	return (host.view.sees || []).map((o) => h("li", { "data-key": o.host },
+		icon(o.answers ? "check" : "ask"),
+		o.answers ? `sees ${o.host}, ${duration(o.rtt_ms)}`
+			: `does not see ${o.host} since ${clock(o.since_ms)}`));
+}
+
+function arbiter(host) {
+	const a = host.view && host.view.arbiter;
+	if (!a || a.url === "none")
+		return a ? [icon("ask"), "no arbiter: only an operator promotes"] : NONE;
+	if (!("answers" in a))
+		return [icon("ask"), "the arbiter was not asked yet"];
+	return a.answers ? [icon("check"), "reaches the arbiter"]
+		: [icon("cross"), `does not reach the arbiter: ${a.why}`];
+}
+
+function duties(host) {
+	const vms = host.view ? host.view.vms : [];
+	const runs = vms.filter((v) => v.role === "primary" && v.state !== "stopped").length;
+	const backs = vms.filter((v) => v.role === "backup");
+	const could = backs.filter((v) => v.failover_allowed).length;
+	return { runs, backs: backs.length, could };
+}
+
+function hostFacts(host) {
+	const d = duties(host), machine = (host.view && host.view.machine) || {};
+	if (!host.view)
+		return [];
+	if (!host.fresh)
+		return [["Last known", `${duration(host.ageMs)} ago: it ran ${d.runs} VM${d.runs === 1 ? "" : "s"}, was the backup of ${d.backs}`]];
+	return [
+		["Runs", `${d.runs} VM${d.runs === 1 ? "" : "s"}`],
+		["Backup of", d.backs ? `${d.backs}; a failover to it is allowed for ${d.could}` : "none"],
+		["Memory free", known(machine.memory_free_mib)
+			? `${bytes(machine.memory_free_mib * 1048576)} of ${bytes(machine.memory_mib * 1048576)}` : NONE],
+		["Load", known(machine.load) ? `${machine.load.toFixed(2)} on ${machine.cpus} CPUs` : NONE],
+	];
+}
+
+function hostCard(m, host) {
+	const word = host.fresh ? "Answers" : host.here ? "No new data" : "Unknown";
+	return h("article", { class: `card host ${host.fresh ? "" : "stale"}`, "data-key": host.name, "data-host": host.name },
+		h("div", { class: "bar" }, h("h3", null, host.name, host.here && h("span", { class: "dim" }, " (this page)")),
+			badge(host.fresh ? "good" : "unknown", host.fresh ? "check" : "ask", word)),
+		!host.fresh && !host.here && h("p", { class: "reason" }, `Unknown since ${clock(host.since)}: ${host.why || "no answer"}`),
+		h("dl", null, hostFacts(host).map(([k, v]) => [h("dt", { "data-key": k }, k), h("dd", { "data-key": `${k}=` }, v)])),
+		host.fresh && h("ul", { class: "plain" }, seen(m, host), h("li", { "data-key": "arbiter" }, arbiter(host))));
+}
+
+export function phases(data) {
+	const order = Object.entries((data && data.phases_ms) || (data && data.phases) || {}).filter(([, v]) => known(v));
+	return order.map(([k, v]) => `${k.replace(/_ms$/, "").replace(/_/g, " ")} ${duration(v)}`).join(", ");
+}
+
+function outage(e) {
+	const d = e.data || {};
+	return known(d.outage_ms) ? duration(d.outage_ms) : NONE;
+}
+
+export function failovers(list_, title) {
+	if (!list_.length)
+		return h("section", null, h("h2", null, title), h("p", { class: "dim" }, "None that is still remembered."));
+	return h("section", null, h("h2", null, title), h("table", { class: "log" },
+		h("thead", null, h("tr", null, ["When", "VM", "To", "Outage", "What happened"].map((t) => h("th", { scope: "col" }, t)))),
+		h("tbody", null, list_.slice(0, 20).map((e) => h("tr", { "data-key": `${e.host}${e.id}` },
+			h("td", { "data-label": "When" }, clock(e.unix_ms)), h("td", { "data-label": "VM" }, e.vm || ""),
+			h("td", { "data-label": "To" }, e.host), h("td", { class: "num", "data-label": "Outage" }, outage(e)),
+			h("td", { "data-label": "What" }, e.text, phases(e.data) && h("span", { class: "dim" }, ` (${phases(e.data)})`)))))));
+}
+
+export function events(list_, title, filter) {
+	return h("section", null, h("div", { class: "bar" }, h("h2", null, title), filter),
+		list_.length ? h("ol", { class: "events", tabindex: "0", "aria-label": title }, list_.map((e) =>
+			h("li", { "data-key": `${e.host}${e.id}` }, h("time", null, clock(e.unix_ms)),
+				h("span", { class: "who" }, e.host), h("span", { class: "kind" }, e.kind),
+				h("span", null, e.vm && !e.text.includes(e.vm) && h("b", null, `${e.vm}: `), e.text))))
+			: h("p", { class: "dim" }, "Nothing that is still remembered."));
+}
+
+function choice(m, redraw) {
+	const names = [...new Set(m.events.map((e) => e.vm).filter(Boolean))].sort();
+	return h("label", null, "Of ", h("select", { onchange: (e) => {
+		view.events = e.target.value;
+		redraw();
+	} }, h("option", { value: "" }, "all"), names.map((n) => h("option", { value: n, "data-key": n }, n))));
+}
+
+export function clusterPage(m, redraw) {
+	const mine = m.events.filter((e) => !view.events || e.vm === view.events);
+	return [summary(m), list(m, redraw),
+		h("section", { "aria-labelledby": "hosts" }, h("h2", { id: "hosts" }, "Hosts"),
+			h("div", { class: "cards" }, m.hosts.map((x) => hostCard(m, x)))),
+		failovers(m.failovers, "Failovers"),
+		events(mine.slice(-40).reverse(), "Events", choice(m, redraw))];
+}
