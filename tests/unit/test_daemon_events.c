@@ -94,8 +94,11 @@ static void disk_and_memory_are_bounded(void **state)
 	memset(filler, 'x', sizeof(filler) - 1);
 	filler[sizeof(filler) - 1] = '\0';
 	/* failovers: of other kinds there are at most 200 in ten minutes */
-	for (int i = 0; i < 4000; i++)
+	for (int i = 0; i < 4000; i++) {
 		events_add(&d, EVENTS_FAILOVER, NULL, NULL, "%d %s", i, filler);
+		if (i % 500 == 499) /* what is not written yet is bounded as well: it is now */
+			restart();
+	}
 	n = d.events->bytes;
 	assert_true(n <= 2 * EVENTS_SEGMENT_BYTES && n > EVENTS_SEGMENT_BYTES);
 	restart();
