@@ -32,7 +32,7 @@ static void wrap(struct top_page *page, enum top_style style, unsigned indent, c
 		}
 		if (!end || i + 1 == MOST_LINES) {
 			top_cut(part, sizeof(part), text, room, utf8);
-			end = i + 1 == MOST_LINES ? n : strlen(part);
+			end = n; /* the rest has no room, or is one long word */
 		}
 		top_tab(l, indent);
 		top_put(l, style, part);

@@ -216,6 +216,24 @@ static void problems_come_first(void **state)
 	assert_true(has_style(TOP_BAD) && has_style(TOP_WARN));
 }
 
+/* A word that is a column too long for its line is cut, and nothing behind it is read. */
+static void a_long_word_is_cut(void **state)
+{
+	json_t *o = vm("web1", "alone");
+	char word[78];
+
+	(void)state;
+	memset(word, 'w', sizeof(word) - 1);
+	word[sizeof(word) - 1] = 0;
+	set(o, "reason", json_string(word));
+	answer(1000);
+	tv_copy(t.vms[0].reason + sizeof(word), 20, "behind it");
+	s.height = 0;
+	show();
+	line("www…");
+	assert_null(find("ehind"));
+}
+
 static void the_selected_one_is_seen(void **state)
 {
 	char name[20];
@@ -434,6 +452,7 @@ int main(void)
 					   T(a_table_is_printed_once),
 					   T(problems_come_first),
 					   T(the_selected_one_is_seen),
+					   T(a_long_word_is_cut),
 					   T(the_lag_grows_when_commits_stop),
 					   T(old_data_are_grey),
 					   T(what_is_not_known_is_no_number),
