@@ -15,27 +15,6 @@ struct wish {
 	struct hv_vm_id qemu;
 };
 
-/* Not what a VM's name means: a standby, and one that was stopped for good. */
-static bool is_no_vm(pid_t pid, void *arg)
-{
-	struct daemon *d = arg;
-	struct vm *vm;
-
-	TAILQ_FOREACH(vm, &d->vms, link)
-		if (vm->role == SESSION_BACKUP && vm->saved.qemu.pid == pid)
-			return true;
-	return kept_is(d, pid);
-}
-
-int command_find(struct daemon *d, const char *what, struct hv_vm_id *out, struct tv_err *e)
-{
-	/* A VM that came here by a failover has the user of standbys. */
-	char users[sizeof(d->conf.vm_users) + sizeof(d->conf.standby_user) + 1];
-
-	snprintf(users, sizeof(users), "%s:%s", d->conf.standby_user, d->conf.vm_users);
-	return hv_find(what, users, is_no_vm, d, out, e);
-}
-
 static struct vm *by_process(struct daemon *d, const struct hv_vm_id *id)
 {
 	struct vm *vm;
@@ -133,7 +112,11 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish 
 		rc = config_peer(&d->conf, command_text(msg, "to", ""), &w->peer, e);
 	if (rc)
 		return rc;
-	rc = command_find(d, *vm ? (*vm)->saved.qemu.qmp_path : what, &w->qemu, e);
+	rc = find_qemu(d,
+		       !*vm	      ? what
+		       : away_is(*vm) ? (*vm)->saved.uuid
+				      : (*vm)->saved.qemu.qmp_path,
+		       &w->qemu, e);
 	if (rc == -ENOENT && !*vm && kept_find(d, what))
 		return tv_fail(e, TV_E_REFUSED,
 			       "%s was stopped here because another host runs it: see 'twinvm "
@@ -195,6 +178,8 @@ void command_protect(struct daemon *d, struct ctl *c, json_t *msg)
 	fresh = !vm;
 	vm = vm ? vm : entry_for(d, &w.qemu);
 	vm->fresh = fresh;
+	if (away_is(vm))
+		away_back(vm, &w.qemu);
 	set_up(vm, &w);
 	reprotect_begun(vm);
 	events_vm(vm, EVENTS_PROTECT_ASKED, NULL, "%s is to be protected by %s", vm->name,

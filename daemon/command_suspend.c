@@ -20,7 +20,7 @@ static void not_known(struct daemon *d, struct ctl *c, const char *what, bool su
 			k->name);
 		return;
 	}
-	rc = command_find(d, what, &qemu, &e);
+	rc = find_qemu(d, what, &qemu, &e);
 	if (rc) {
 		command_end(c, rc, "%s", e.text);
 		return;

@@ -11,10 +11,6 @@ const char *command_text(json_t *msg, const char *key, const char *otherwise);
 void command_end(struct ctl *c, int rc, const char *fmt, ...) TV_PRINTF(3, 4);
 /* The VM that the request names; NULL: there is none, and the command has been answered. */
 struct vm *command_vm(struct daemon *d, struct ctl *c, json_t *msg);
-/* A VM that runs on this host, protected or not; no standby, and none that was stopped for good: as
- * hv_find. (command_protect.c) */
-int command_find(struct daemon *d, const char *what, struct hv_vm_id *out,
-		 struct tv_err *e) TV_MUST_CHECK;
 /* The command is answered by vm_answer; leaves: it waits for the end of protection. */
 void command_waits(struct ctl *c, struct vm *vm, bool leaves);
 

@@ -10,6 +10,7 @@
  *   generations.c kept_cost.c kept.c stash.c waiting.c fence_command.c answer.c proxies.c   what a VM's
  *                    entry needs
  *   elsewhere.c      VMs that another host runs, or may run
+ *   away.c           VMs that were written to a file, and come again
  *   asked.c          a suspend or resume that is not answered yet
  *   registry.c       the VMs, in memory and on disk (vm.h)
  *   shown.c vitals.c outlook.c   a VM as people see it
@@ -299,6 +300,21 @@ struct outlook {
 extern const struct fields outlook_fields;
 /* shown: of shown_stats. */
 void outlook_of(const struct vm *vm, const struct session_stats *shown, struct outlook *o);
+
+/* ---- away.c: VMs that were written to a file or migrated by another program ---- */
+/* The QEMU that a name, UUID or the like stands for, as hv_find: no standby, and none that is kept. */
+int find_qemu(struct daemon *d, const char *what, struct hv_vm_id *out,
+	      struct tv_err *e) TV_MUST_CHECK;
+/* A session has ended: was it because of that? */
+void away_learn(struct vm *vm);
+/* It is such a VM, and its QEMU has ended: it waits for the next one. */
+bool away_is(const struct vm *vm);
+/* Its QEMU has ended. True: it is one, and stays; the caller has nothing more to do with it. */
+bool away_begin(struct vm *vm);
+/* A VM that is away, at its timer. True: it runs here again. */
+bool away_look(struct vm *vm);
+/* That QEMU is the VM now. */
+void away_back(struct vm *vm, const struct hv_vm_id *now);
 
 /* ---- may_start.c: may a manager start a VM here? (the command: commands.h) ---- */
 /* False: it was not such a process. */

@@ -139,6 +139,10 @@ static void next_action(const struct vm *vm, const struct session_stats *s, stru
 		snprintf(out, room, "the instance on this host is stopped");
 		break;
 	case VM_IDLE:
+		if (away_is(vm)) {
+			snprintf(out, room, "waits until the VM is started here");
+			break;
+		}
 		if (vm->role != SESSION_PRIMARY || !vm->reprotect.on || due_ns == INT64_MAX)
 			break;
 		snprintf(out, room, "a backup is looked for");

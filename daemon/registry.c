@@ -45,6 +45,7 @@ static const struct field list[] = {
 	OPTIONAL("uuid", saved.uuid, TEXT),
 	OPTIONAL("suspended", saved.suspended, BOOL),
 	OPTIONAL("leaving", saved.leaving, BOOL),
+	OPTIONAL("away", saved.away, BOOL),
 	OPTIONAL("reason", saved.reason, TEXT),
 	OPTIONAL("state", saved.state, TEXT),
 	OPTIONAL("state_since", saved.state_since, F64),

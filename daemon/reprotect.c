@@ -218,9 +218,13 @@ void reprotect_try(struct vm *vm)
 	int at;
 
 	if (!vm_lives(vm)) {
-		events_vm(vm, EVENTS_VM_ENDED, NULL, "%s has ended while it ran alone: forgotten",
-			  vm->name);
-		vm_drop(vm);
+		if (away_look(vm)) {
+			reprotect_start(vm);
+		} else if (!away_begin(vm)) {
+			events_vm(vm, EVENTS_VM_ENDED, NULL,
+				  "%s has ended while it ran alone: forgotten", vm->name);
+			vm_drop(vm);
+		}
 		return;
 	}
 	if (fo_reprotect_due(&vm->reprotect) >

@@ -218,9 +218,11 @@ void vm_recovered(struct vm *vm, int status)
 	}
 	stash_close(vm);
 	if (!vm_lives(vm)) {
+		vm_answer(vm, TV_E_GONE, "the VM has ended");
+		if (away_begin(vm))
+			return;
 		events_vm(vm, EVENTS_VM_ENDED, NULL, "%s has ended, and its replicator before",
 			  vm->name);
-		vm_answer(vm, TV_E_GONE, "the VM has ended");
 		vm_drop(vm);
 		return;
 	}
@@ -301,8 +303,10 @@ static void note_forgotten(const struct vm *vm, const struct session_rule *r)
 static void forget_source(struct vm *vm, const struct session_rule *r)
 {
 	const char *text = r->rc ? vm->now.end.text : "";
+	bool comes_back = r->rc && r->forget_record && away_is(vm);
 
-	note_forgotten(vm, r);
+	if (!comes_back)
+		note_forgotten(vm, r);
 	stash_close(vm);
 	if (vm->refused_rc)
 		vm_answer(vm, vm->refused_rc, vm->refused.text);
@@ -313,11 +317,12 @@ static void forget_source(struct vm *vm, const struct session_rule *r)
 	/* A backup that was not reached may ask for the VM later: that it is not to run is on
 	 * record then. To no record at all it would ask for ever. */
 	if (r->forget_record)
-		vm_settle_at_arbiter(vm, vm->now.end.parted);
+		vm_settle_at_arbiter(vm, vm->now.end.parted && !comes_back);
 	/* The record has the answer for a backup that may still ask: a start here asks it first. */
 	if (r->forget_record && (vm->now.end.parted || !vm_has_arbiter(vm)))
 		elsewhere_forget(vm->d, vm->id);
-	vm_drop(vm);
+	if (!comes_back || !away_begin(vm))
+		vm_drop(vm);
 }
 
 static void forget_sink(struct vm *vm, const struct session_rule *r)
@@ -368,6 +373,8 @@ void session_ended(struct vm *vm)
 	how = outcome_of(vm);
 	r = session_rule(vm->role, how);
 	vm->now.replicator = 0;
+	if (vm->role == SESSION_PRIMARY)
+		away_learn(vm);
 	if (vm->role == SESSION_PRIMARY && vm->now.done)
 		take_back(vm, vm->now.end.generation);
 	if (r->switched)

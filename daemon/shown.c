@@ -25,7 +25,8 @@ void shown_stats(const struct vm *vm, struct session_stats *s)
 	/* The last session's counters stay; its state only while it lives. */
 	*s = vm->now.stats;
 	if (vm->phase != VM_RUNNING || !s->state[0]) {
-		shown_set(s, vm->phase == VM_FENCING ? "stopped" : "alone", vm->saved.reason);
+		shown_set(s, vm->phase == VM_FENCING || away_is(vm) ? "stopped" : "alone",
+			  vm->saved.reason);
 		s->progress = 0;
 	} else if (vm->role == SESSION_PRIMARY && vm->saved.was_protected) {
 		/* It is to be protected again: alone, until something is copied; and why. */

@@ -131,6 +131,7 @@ static void on_protected(struct vm *vm, const json_t *msg)
 	int rc = 0;
 
 	s->was_protected = true;
+	s->away = false;
 	s->reason[0] = 0;
 	/* `protect --to HOST:PORT` learns the name here. */
 	if (read_body(vm, SESSION_OP_PROTECTED, msg, &body, sizeof(body)))
@@ -277,6 +278,8 @@ static void not_registered(struct vm *vm)
 		hung_end_unregistered(vm);
 	if (vm->role == SESSION_BACKUP) {
 		session_ended(vm);
+	} else if (away_begin(vm)) {
+		/* looked for from time to time */
 	} else if (!vm_lives(vm)) {
 		events_vm(vm, EVENTS_VM_ENDED, NULL, "%s has ended: forgotten", vm->name);
 		vm_drop(vm);

@@ -35,6 +35,8 @@ struct vm_saved {
 	bool was_protected;	  /* ever since protect was given */
 	char uuid[37];		  /* as QEMU's -uuid has it; "": none */
 	bool suspended;		  /* an operator has suspended it, as far as this daemon knows */
+	bool away;	    /* another program has written it to a file or migrated it, since it was
+		    * protected last: its QEMU may end and come again (away.c) */
 	bool leaving;	    /* unprotect was given: forgotten as soon as nothing is attached */
 	char reason[512];   /* why it is not protected */
 	char state[16];	    /* as status shows it (shown.c), */

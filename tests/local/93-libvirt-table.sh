@@ -14,7 +14,7 @@ trim() { sed -E 's/^ *//; s/ *$//' <<<"$1"; }
 ends_logged() { times_logged hostA "session ends: "; }
 ended_by() { sed -n 's/.*session ends: //p' "$PAIR_DIR/hostA.log" | tail -n +$((ends + 1)) | grep -qF -- "$because"; }
 replicas() { find "$(host_path hostB /var/lib/twinvm/disks)" -name '*-0.raw' 2>/dev/null | wc -l; }
-no_more_replicas() { (($(replicas) == stayed)); }
+no_replicas() { (($(replicas) == 0)); }
 runs_on_hostB() { [[ $(vm_field hostB web "['role']") = primary ]]; }
 
 # libvirt took one of our pauses for the domain's own: it left it, or will start it, paused.
@@ -139,29 +139,41 @@ again() {
 	[[ $row != \`detach-* ]] || as_before || fail "$row leaves in QEMU: $(diff <(echo "$had") <(echo "$now"))"
 	works ""
 }
+no_qemu() {
+	await "$AWAIT_S" "the standby on hostB to end" no_procs hostB qemu-system
+	no_procs hostA qemu-system || fail "$row: a QEMU is left on hostA"
+}
 nobody_runs_it() {
 	await_state "$AWAIT_S" hostA web none
-	if [[ $1 = "ends, replicas stay" ]]; then
-		await_state "$AWAIT_S" hostB web stopped # its note of the VM that ran alone
-		tw_must hostB unprotect web --kept
-	fi
 	await_state "$AWAIT_S" hostB web none
-	await "$AWAIT_S" "the standby on hostB to end" no_procs hostB qemu-system
-	[[ $1 != "ends, replicas stay" ]] || stayed=$((stayed + 1))
-	await "$AWAIT_S" "$stayed replicas on hostB" no_more_replicas
-	no_procs hostA qemu-system || fail "$row: a QEMU is left on hostA"
+	no_qemu
+	await "$AWAIT_S" "no replica on hostB" no_replicas
+}
+# Both hosts know of it, and neither runs it.
+saved() {
+	await_state "$AWAIT_S" hostA web stopped
+	says "written it to a file .*protected again when it is started here" vm_field hostA web "['reason']"
+	await_state "$AWAIT_S" hostB web stopped
+	no_qemu
+	(($(replicas) > 0)) || fail "$row: hostB has no replica any more"
+}
+back() {
+	await_pair hostA hostB web
+	works ""
 }
 follows() {
 	[[ ${MONITOR:-own} = own || $row != "libvirtd is"* ]] || set -- again # the connection to its monitor has ended
 	because=
-	[[ $1 =~ ^([a-z]+)(\ \((.*)\))?$ || $1 = @(continues|none)", it boots" || $1 = "ends, replicas stay" ]] ||
+	[[ $1 =~ ^([a-z]+)(\ \((.*)\))?$ || $1 = @(continues|none)", it boots" ]] ||
 		fail "what is '$1'?"
 	because=${BASH_REMATCH[3]:-}
 	case $1 in
 	continues*) continues_protected "$1" ;;
 	waits*) waits ;;
 	again*) again ;;
-	ends*) nobody_runs_it "$1" ;;
+	ends) nobody_runs_it ;;
+	saved) saved ;;
+	back) back ;;
 	none*)
 		[[ $1 = "none, it boots" ]] || await 200 "the guest to answer after $row" guest_answers
 		[[ $(vm_state hostA web) = none ]] || fail "$row: $(tw hostA status)"
@@ -191,7 +203,6 @@ echo "<input type='keyboard' bus='usb'/>" >"$PAIR_DIR/usb.xml"
 GUEST_EXTRA="twinvm.shell=1 twinvm.plug=1" lv_domain hostA web "${monitor[@]}" max_vcpus=2 ${SERIAL_LOG:+log="$SERIAL_LOG"}
 protect web
 step "$(host_run hostA env PATH="$PAIR_B:$PATH" python3 tests/tools/libvirt_cost.py web 3)"
-stayed=0
 mapfile -t rows < <(sed -n '/^| virsh command /,/^$/p' docs/LIBVIRT.md | tail -n +3 | grep '^|')
 ((${#rows[@]} >= 30)) || fail "docs/LIBVIRT.md has only ${#rows[@]} rows"
 for line in "${rows[@]}"; do

@@ -13,6 +13,9 @@ counter() {
 	host_run client bash -c "exec 3<>/dev/tcp/$GUEST_IP/6379 && printf 'GET twinvm:counter\r\n' >&3 && read -r _ <&3 && read -r x <&3 && echo \"\${x%%\$'\r'}\""
 }
 shows() { grep -qE "$1" <<<"$out" || fail "$line: $out"; }
+lists_running() { # it says paused when an epoch is taken at that moment
+	out=$(vsh hostB list) && grep -qE "web +running" <<<"$out"
+}
 is_off() { lv_is hostB web "shut off*"; }
 
 PAIR_ARBITER='file' pair_up
@@ -37,7 +40,7 @@ for line in "${lines[@]}"; do
 	"twinvm status"*) shows "web .*protected.*hostB" ;;
 	"virsh list --all") shows "web +paused" ;;
 	"twinvm failover"*) await_pair hostB hostA web ;;
-	"virsh list") shows "web +running" ;;
+	"virsh list") await "$AWAIT_S" "virsh list to say running" lists_running ;;
 	*) fail "what is to be seen after '$line'?" ;;
 	esac
 done
