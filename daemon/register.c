@@ -160,6 +160,7 @@ static void admit(struct daemon *d, struct ctl *c, const struct session_register
 	vm->highest = generation_seen(d, as->vm_id);
 	if (elsewhere_is_uuid(as->uuid))
 		tv_copy(vm->saved.uuid, sizeof(vm->saved.uuid), as->uuid);
+	vm->now.first_note = !elsewhere_of(d, as->vm_id);
 	(void)!elsewhere_note(vm, true, NULL);
 	snprintf(vm->saved.dir, sizeof(vm->saved.dir), "%s/%s", d->conf.run_dir, names.id);
 	if (vm_save(vm, &e)) {

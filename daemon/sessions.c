@@ -325,6 +325,16 @@ static void forget_source(struct vm *vm, const struct session_rule *r)
 		vm_drop(vm);
 }
 
+/* An offer that this host has refused, or whose standby could not be made: the VM is the other host's
+ * alone, as before, and of its UUID this host may have a domain of its own. */
+static bool came_to_nothing(const struct vm *vm)
+{
+	unsigned how = vm->now.end.outcome;
+
+	return vm->now.first_note && !vm->now.stats.epoch_committed &&
+	       (how == SESSION_FAILED || how == SESSION_REFUSED);
+}
+
 static void forget_sink(struct vm *vm, const struct session_rule *r)
 {
 	const struct hv_vm_id *qemu = &vm->saved.qemu;
@@ -341,7 +351,7 @@ static void forget_sink(struct vm *vm, const struct session_rule *r)
 		       r->reap ? "died" : "left it");
 		hv_standby_reap(qemu->pid, qemu->start_ticks, vm->saved.dir);
 	}
-	if (vm->now.done && vm->now.end.over)
+	if (vm->now.done && (vm->now.end.over || came_to_nothing(vm)))
 		elsewhere_forget(vm->d, vm->id);
 	vm_answer(vm, r->rc, "the standby has ended");
 	vm_drop(vm);

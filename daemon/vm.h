@@ -59,6 +59,7 @@ struct vm_session {
 	int64_t commit_seen_ns; /* and when it was reported first */
 	bool malformed;		/* a message of it could not be read: logged once */
 	bool copies;		/* its first copy has begun: events_stats.c */
+	bool first_note;	/* backup: elsewhere.c knew nothing of the VM before this session */
 	bool promoting;		/* by the command that waits */
 	bool done;		/* it reported its end: */
 	struct session_end end;

@@ -191,6 +191,16 @@ static void notes_follow_the_sessions(void **state)
 	send_end(&e, SESSION_DISCARDED, 0, "");
 	kit_hang_up(&e);
 	assert_non_null(elsewhere_find(&d, UUID)); /* its primary runs on, alone */
+	/* Another try of it fails here, and then the first one of a VM that is not known yet. */
+	for (int known = 1; known >= 0; known--) {
+		kit_connect(&e);
+		send_register(&e, &r);
+		assert_non_null(elsewhere_find(&d, UUID));
+		send_end(&e, SESSION_FAILED, TV_E_REFUSED, "");
+		kit_hang_up(&e);
+		assert_int_equal(elsewhere_find(&d, UUID) != NULL, known);
+		elsewhere_forget(&d, ID);
+	}
 	elsewhere_forget(&d, ID);
 	vm = with_uuid(SESSION_PRIMARY);
 	fencing_note_stale(vm);
