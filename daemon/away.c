@@ -9,7 +9,7 @@
  * Which it was, a file or another host, QEMU does not say. The entry of one that does not come back stays
  * until `twinvm unprotect`.
  */
-#include "daemon/daemon.h"
+#include "daemon/away.h"
 #include "hv/hv_runstate.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* twinvm protect: which VM, which backup, what is in the way; then a replicator is started. */
+#include "daemon/away.h"
 #include "daemon/commands.h"
 #include "failover/arbiter/arbiter.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* twinvm suspend and resume: whose VM it is, and who carries it out (suspend.c). */
+#include "daemon/away.h"
 #include "daemon/commands.h"
 
 #include <errno.h>

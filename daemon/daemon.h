@@ -91,8 +91,7 @@ struct elsewhere {
 	char id[33], name[128], uuid[37];
 	char host[128], arbiter[256], session[33];
 	bool runs;     /* there; false: it may, as that host is, or was, the backup of this one */
-	bool released; /* an operator's word: it may be started here. Not a note any more, but for
-			* a definition that twinvm made here */
+	bool released; /* by an operator: it may be started here. Counts for elsewhere_is_left alone */
 	bool own; /* it has run here under this UUID: known of its QEMU, not by a peer's word */
 	uint64_t generation;
 	char refused[512]; /* why a start was refused last; not in the file */
@@ -300,21 +299,6 @@ struct outlook {
 extern const struct fields outlook_fields;
 /* shown: of shown_stats. */
 void outlook_of(const struct vm *vm, const struct session_stats *shown, struct outlook *o);
-
-/* ---- away.c: VMs that were written to a file or migrated by another program ---- */
-/* The QEMU that a name, UUID or the like stands for, as hv_find: no standby, and none that is kept. */
-int find_qemu(struct daemon *d, const char *what, struct hv_vm_id *out,
-	      struct tv_err *e) TV_MUST_CHECK;
-/* A session has ended: was it because of that? */
-void away_learn(struct vm *vm);
-/* It is such a VM, and its QEMU has ended: it waits for the next one. */
-bool away_is(const struct vm *vm);
-/* Its QEMU has ended. True: it is one, and stays; the caller has nothing more to do with it. */
-bool away_begin(struct vm *vm);
-/* A VM that is away, at its timer. True: it runs here again. */
-bool away_look(struct vm *vm);
-/* That QEMU is the VM now. */
-void away_back(struct vm *vm, const struct hv_vm_id *now);
 
 /* ---- may_start.c: may a manager start a VM here? (the command: commands.h) ---- */
 /* False: it was not such a process. */

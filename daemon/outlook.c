@@ -3,6 +3,7 @@
  * What would happen to a VM if its host died now, what this daemon tries to reach, and what it does
  * next: for people, derived from what was reported within the last moment. Nothing is decided by it.
  */
+#include "daemon/away.h"
 #include "daemon/daemon.h"
 
 #include <math.h>

@@ -9,6 +9,7 @@
  * line, which may leave the address to the arbiter. With `reprotect = no` only
  * the backup that it had is waited for.
  */
+#include "daemon/away.h"
 #include "daemon/daemon.h"
 
 #include <stdio.h>

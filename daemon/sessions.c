@@ -13,6 +13,7 @@
  * taken out of it, and it is kept for inspection (kept.c). Only then a backup session that waits is
  * admitted.
  */
+#include "daemon/away.h"
 #include "daemon/sessions.h"
 #include "daemon/daemon.h"
 #include "hv/hv_standby.h"

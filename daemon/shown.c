@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A VM's state and reason as status shows them, and since when they are so. */
+#include "daemon/away.h"
 #include "daemon/daemon.h"
 
 #include <math.h>

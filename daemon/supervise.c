@@ -8,6 +8,7 @@
  * If the daemon dies, replicators keep running and register with the next daemon. After a daemon's
  * start, a replicator that does not register within a moment is taken for dead, and ended if it is not.
  */
+#include "daemon/away.h"
 #include "daemon/daemon.h"
 
 #include <errno.h>
