@@ -10,10 +10,10 @@ function summary(m) {
 	const level = m.stale ? "unknown" : !n ? "unknown" : bad === 0 ? "good"
 		: m.vms[0].level === "warn" ? "warn" : m.vms[0].level;
 	const shape = m.stale || !n ? "ask" : bad ? "bang" : "check";
-	const words = !n ? "No VM is known here" : `${m.good} of ${n} VM${n > 1 ? "s" : ""} protected`;
+	const words = m.stale ? "No new data" : !n ? "No VM is known here" : `${m.good} of ${n} VM${n > 1 ? "s" : ""} protected`;
 	return h("section", { class: `summary ${level}`, "aria-label": "Summary" },
 		icon(shape), h("div", null, h("p", { class: "big", id: "summary" }, words),
-			h("p", { class: "dim" }, m.stale ? "No new data: what is shown may have changed."
+			h("p", { class: "dim" }, m.stale ? `What is known is as of ${clock(m.asOf)}, and may have changed.`
 				: m.lag !== null ? `Oldest state on a backup: ${duration(m.lag)}` : n ? ""
 					: "Protect one with: twinvm protect VM --to HOST")));
 }
@@ -120,11 +120,6 @@ function hostCard(m, host) {
 		host.fresh && h("ul", { class: "plain" }, seen(m, host), h("li", { "data-key": "arbiter" }, arbiter(host))));
 }
 
-export function phases(data) {
-	const order = Object.entries((data && data.phases_ms) || (data && data.phases) || {}).filter(([, v]) => known(v));
-	return order.map(([k, v]) => `${k.replace(/_ms$/, "").replace(/_/g, " ")} ${duration(v)}`).join(", ");
-}
-
 function outage(e) {
 	const d = e.data || {};
 	return known(d.outage_ms) ? duration(d.outage_ms) : NONE;
@@ -138,7 +133,7 @@ export function failovers(list_, title) {
 		h("tbody", null, list_.slice(0, 20).map((e) => h("tr", { "data-key": `${e.host}${e.id}` },
 			h("td", { "data-label": "When" }, clock(e.unix_ms)), h("td", { "data-label": "VM" }, e.vm || ""),
 			h("td", { "data-label": "To" }, e.host), h("td", { class: "num", "data-label": "Outage" }, outage(e)),
-			h("td", { "data-label": "What" }, e.text, phases(e.data) && h("span", { class: "dim" }, ` (${phases(e.data)})`)))))));
+			h("td", { "data-label": "What" }, e.text))))));
 }
 
 export function events(list_, title, filter) {

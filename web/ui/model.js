@@ -31,8 +31,11 @@ function hostsOf(state, elapsed) {
 		ageMs: o.view ? o.age_ms + age : Infinity }));
 	others.sort((a, b) => a.name.localeCompare(b.name));
 	const all = [here, ...others];
-	for (const h of all)
+	for (const h of all) {
 		h.fresh = h.answers && h.ageMs < FRESH_MS;
+		if (h.answers && !h.fresh) // nobody has told this page since then
+			h.since = Date.now() - h.ageMs;
+	}
 	return all;
 }
 
