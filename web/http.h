@@ -78,6 +78,7 @@ void favicon_run(struct web *w, struct evhttp_request *req, const char *rest);
 void stream_run(struct web *w, struct evhttp_request *req, const char *rest);
 void history_run(struct web *w, struct evhttp_request *req, const char *rest);
 void act_run(struct web *w, struct evhttp_request *req, const char *rest);
+void metrics_run(struct web *w, struct evhttp_request *req, const char *rest);
 void snapshot_run(struct web *w, struct evhttp_request *req, const char *rest);
 
 #endif

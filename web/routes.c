@@ -9,6 +9,7 @@ static const struct web_route table[] = {
 	{EVHTTP_REQ_GET, "/login", ROUTE_OPEN, login_page},
 	{EVHTTP_REQ_POST, "/login", ROUTE_CHANGES | ROUTE_LOGIN, login_run},
 	{EVHTTP_REQ_POST, "/logout", ROUTE_CHANGES, logout_run},
+	{EVHTTP_REQ_GET, "/metrics", 0, metrics_run},
 	{EVHTTP_REQ_GET, "/api/snapshot", 0, snapshot_run},
 	{EVHTTP_REQ_GET, "/api/stream", 0, stream_run},
 	{EVHTTP_REQ_GET, "/api/history/", ROUTE_BELOW, history_run},

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The web server's parts: names and origins, tokens, routes, metrics. */
+#include "web/http.h"
+#include "web/metrics.h"
+#include "web/origin.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define TOKEN "0123456789abcdef0123"
+
+static void a_request_names_this_host(void **state)
+{
+	(void)state;
+	assert_true(origin_host_is_ours("127.0.0.1:7891", "hostA", "", true));
+	assert_true(origin_host_is_ours("[::1]:7891", "hostA", "", true));
+	assert_true(origin_host_is_ours("localhost", "hostA", "", true));
+	assert_true(origin_host_is_ours("HOSTA:443", "hostA", "", false));
+	assert_true(origin_host_is_ours("twin.example", "hostA", "a.b twin.example", false));
+	assert_false(origin_host_is_ours("localhost", "hostA", "", false));
+	assert_false(origin_host_is_ours("", "hostA", "", true));
+	assert_false(origin_host_is_ours("evil.example", "hostA", "twin.example", true));
+	assert_false(origin_host_is_ours("127.0.0.1.evil.example", "hostA", "", true));
+	assert_false(origin_host_is_ours("hostA:80x", "hostA", "", true));
+	assert_false(origin_host_is_ours("hostA:", "hostA", "", true));
+	assert_false(origin_host_is_ours("[hostA]", "hostA", "", true));
+	assert_false(origin_host_is_ours("[::1", "hostA", "", true));
+	assert_false(origin_host_is_ours("twin", "hostA", "twin.example", true));
+}
+
+static void an_origin_is_the_same(void **state)
+{
+	(void)state;
+	assert_true(origin_is_same("http://hostA:7891", "hostA:7891", false));
+	assert_true(origin_is_same("https://hosta", "hostA", true));
+	assert_false(origin_is_same("http://hostA:7891", "hostA:7891", true));
+	assert_false(origin_is_same("http://hostA:7892", "hostA:7891", false));
+	assert_false(origin_is_same("null", "hostA:7891", false));
+	assert_false(origin_is_same("http://hostA:7891.evil", "hostA:7891", false));
+	assert_false(origin_is_same("", "", false));
+}
+
+static struct auth *auth_of(const char *text, int want)
+{
+	char path[] = "/tmp/twinvm-token-XXXXXX";
+	int fd = mkstemp(path);
+	struct auth *a;
+	struct tv_err e = {0};
+
+	assert_int_equal(tv_write_all(fd, text, strlen(text)), 0);
+	close(fd);
+	assert_int_equal(auth_new(path, &a, &e), want);
+	unlink(path);
+	return a;
+}
+
+static void a_token_has_a_length(void **state)
+{
+	(void)state;
+	assert_null(auth_of("short\n", -22));
+	assert_null(auth_of("0123456789 abcdef\n", -22));
+	assert_null(auth_of("", -22));
+	auth_free(auth_of(TOKEN "\n", 0));
+}
+
+static void a_token_or_its_cookie_is_needed(void **state)
+{
+	struct auth *a = auth_of(TOKEN "\n", 0), *b = auth_of(TOKEN "4\n", 0);
+	char cookie[AUTH_COOKIE_ROOM], header[256];
+
+	(void)state;
+	assert_int_equal(auth_headers(a, "", "", "h", 0, 1000), AUTH_NONE);
+	assert_int_equal(auth_headers(a, "Bearer " TOKEN, "", "h", 0, 1000), AUTH_GOOD);
+	assert_int_equal(auth_headers(a, "Bearer " TOKEN "x", "", "h", 0, 1000), AUTH_WRONG);
+	assert_int_equal(auth_headers(a, "Bearer ", "", "h", 0, 1000), AUTH_WRONG);
+	assert_int_equal(auth_headers(a, "Basic " TOKEN, "", "h", 0, 1000), AUTH_NONE);
+	auth_cookie(a, 1000, cookie);
+	snprintf(header, sizeof(header), "x=1; twinvm=%s; y=2", cookie);
+	assert_int_equal(auth_headers(a, "", header, "h", 0, 1001), AUTH_COOKIE);
+	assert_int_equal(auth_headers(a, "", header, "h", 0, 1001 + AUTH_COOKIE_S), AUTH_NONE);
+	assert_int_equal(auth_headers(a, "", header, "h", 0, 0), AUTH_NONE);
+	assert_int_equal(auth_headers(b, "", header, "h", 0, 1001), AUTH_NONE);
+	header[11]++; /* its time */
+	assert_int_equal(auth_headers(a, "", header, "h", 0, 1001), AUTH_NONE);
+	assert_int_equal(auth_headers(a, "", "twinvm=99999.", "h", 0, 1001), AUTH_NONE);
+	assert_int_equal(auth_headers(a, "", "twinvm=", "h", 0, 1001), AUTH_NONE);
+	auth_free(a);
+	auth_free(b);
+}
+
+static void wrong_tokens_are_limited_by_address(void **state)
+{
+	struct auth *a = auth_of(TOKEN "\n", 0);
+	int64_t now = 1000 * TV_NS_PER_S;
+
+	(void)state;
+	for (int i = 0; i < AUTH_TRIES; i++)
+		assert_int_equal(auth_token(a, "wrong", "bad", now), AUTH_WRONG);
+	assert_int_equal(auth_token(a, "wrong", "bad", now), AUTH_LIMITED);
+	assert_int_equal(auth_token(a, TOKEN, "bad", now), AUTH_LIMITED);
+	assert_int_equal(auth_token(a, TOKEN, "good", now), AUTH_GOOD);
+	assert_int_equal(auth_token(a, TOKEN, "bad", now + 2 * TV_NS_PER_S), AUTH_GOOD);
+	auth_free(a);
+}
+
+static void routes_have_methods(void **state)
+{
+	const char *rest;
+	bool other;
+
+	(void)state;
+	assert_non_null(route_find(EVHTTP_REQ_HEAD, "/metrics", &rest, &other));
+	assert_null(route_find(EVHTTP_REQ_POST, "/metrics", &rest, &other));
+	assert_true(other);
+	assert_null(route_find(EVHTTP_REQ_GET, "/metricsx", &rest, &other));
+	assert_false(other);
+}
+
+static char *metrics_of(const char *vms, bool stale, bool open)
+{
+	json_t *s = json_pack("{ss si sf so}", "version", "1", "protocol", 4, "wall_s", 5.5, "vms",
+			      json_loads(vms, 0, NULL));
+	struct evbuffer *b = evbuffer_new();
+	size_t n;
+	char *text;
+
+	metrics_write(b, s, stale, open);
+	n = evbuffer_get_length(b);
+	text = calloc(1, n + 1);
+	evbuffer_remove(b, text, n);
+	evbuffer_free(b);
+	json_decref(s);
+	return text;
+}
+
+static void metrics_are_silent_where_nothing_is_known(void **state)
+{
+	TV_FREE char *alone =
+		metrics_of("[{\"name\":\"a\\\"b\\\\\\n\",\"role\":\"primary\",\"state\":"
+			   "\"alone\",\"last_commit_time\":5,\"uncommitted_bytes\":0}]",
+			   false, false);
+	TV_FREE char *good = metrics_of("[{\"name\":\"v\",\"role\":\"primary\",\"state\":"
+					"\"protected\",\"last_commit_time\":5.25,"
+					"\"failover_allowed\":true,\"epoch_committed\":7,"
+					"\"oldest_held_frame_ms\":20}]",
+					false, true);
+	TV_FREE char *old = metrics_of("[{\"name\":\"v\",\"state\":\"protected\"}]", true, false);
+
+	(void)state;
+	assert_non_null(strstr(alone, "twinvm_vm_protected{vm=\"a\\\"b\\\\\\n\"} 0\n"));
+	assert_non_null(strstr(alone, "state=\"alone\"} 1\n"));
+	assert_null(strstr(alone, "\ntwinvm_last_commit_timestamp_seconds{"));
+	assert_null(strstr(alone, "\ntwinvm_uncommitted_bytes{"));
+	assert_null(strstr(alone, "# EOF"));
+	assert_non_null(strstr(good, "\ntwinvm_last_commit_timestamp_seconds{vm=\"v\"} 5.25\n"));
+	assert_non_null(strstr(good, "\ntwinvm_failover_allowed{vm=\"v\"} 1\n"));
+	assert_non_null(strstr(good, "# TYPE twinvm_epochs_committed counter\n"
+				     "twinvm_epochs_committed_total{vm=\"v\"} 7\n"));
+	assert_non_null(strstr(good, "twinvm_oldest_held_frame_seconds{vm=\"v\"} 0.02\n"));
+	assert_string_equal(good + strlen(good) - 6, "# EOF\n");
+	/* A daemon that reports nothing has no green VM. */
+	assert_non_null(strstr(old, "twinvm_daemon_up 0\n"));
+	assert_null(strstr(old, "twinvm_vm_protected"));
+	assert_true(metrics_wants_open("application/openmetrics-text;version=1.0.0,*/*;q=0.1"));
+	assert_false(metrics_wants_open("text/plain"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_request_names_this_host),
+		cmocka_unit_test(an_origin_is_the_same),
+		cmocka_unit_test(a_token_has_a_length),
+		cmocka_unit_test(a_token_or_its_cookie_is_needed),
+		cmocka_unit_test(wrong_tokens_are_limited_by_address),
+		cmocka_unit_test(routes_have_methods),
+		cmocka_unit_test(metrics_are_silent_where_nothing_is_known),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
