@@ -26,7 +26,7 @@
  *   commands.c, command_*.c, status.c   what twinvm asks for
  *   cluster.c view.c onlookers.c    what this host knows, for other hosts and for pages
  *   web.c            the process that serves the dashboard
- *   serve.c watchdog.c hung.c main.c         the loop, listening sockets, signals
+ *   serve.c notify.c watchdog.c hung.c main.c         the loop, listening sockets, signals
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
@@ -471,6 +471,11 @@ void hung_end_unregistered(const struct vm *vm);
 void watchdog_start(struct daemon *d);
 /* The daemon ends in good order: nothing is reset. */
 void watchdog_stop(struct daemon *d);
+
+/* ---- notify.c: what systemd is sent ---- */
+/* Ready, and from now on that the loop turns. Before other processes are started by the loop. */
+void notify_start(struct daemon *d);
+void notify_stop(void);
 
 /* ---- start_hook.c: what libvirt runs before it starts a domain ---- */
 int hook_main(int argc, char **argv);

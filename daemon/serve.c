@@ -249,11 +249,13 @@ int daemon_main(const char *config_path)
 	hung_start(d);
 	vitals_start(d);
 	cluster_start(d);
+	notify_start(d);
 	web_start(d);
 	events_add(d, EVENTS_DAEMON_STARTED, NULL, json_pack("{si}", "pid", (int)getpid()),
 		   "twinvmd is ready: %s, peers on %s:%u, commands on %s", d->conf.host,
 		   d->conf.listen_host, d->conf.listen_port, d->conf.socket);
 	event_base_dispatch(d->base);
+	notify_stop();
 	watchdog_stop(d);
 	unlink(d->conf.socket);
 	events_stop(d);
