@@ -472,8 +472,7 @@ void watchdog_start(struct daemon *d);
 /* The daemon ends in good order: nothing is reset. */
 void watchdog_stop(struct daemon *d);
 
-/* ---- notify.c: what systemd is sent ---- */
-/* Ready, and from now on that the loop turns. Before other processes are started by the loop. */
+/* ---- notify.c: systemd is sent that this daemon is ready, and that its loop turns ---- */
 void notify_start(struct daemon *d);
 void notify_stop(void);
 
