@@ -164,13 +164,15 @@ int spawn_look(struct daemon *d, const struct session_register *as, int fd, pid_
 	return text ? spawn("look", text, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }
 
+/* No replicator: it is of no session, and lives as long as the daemon. */
 int spawn_watch(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
 {
 	const int fds[2] = {fd, fd};
 	struct job j = {.conf = d->conf};
 	TV_FREE char *text = job_to_text(&j);
+	const char *const argv[] = {"twinvmd", "watch", text, NULL};
 
-	return text ? spawn("watch", text, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
+	return text ? spawn_as(argv, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }
 
 int spawn_may_start(struct daemon *d, const struct elsewhere *x, int fd, pid_t *pid,

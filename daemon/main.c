@@ -53,10 +53,6 @@ static int replicate(int argc, char **argv)
 		return may_start_main(argv[3], 3);
 	if (argc == 4 && !strcmp(argv[2], "look"))
 		return look_main(argv[3], 3);
-	if (argc == 4 && !strcmp(argv[2], "watch")) {
-		close(4); /* the same socket */
-		return watch_main(argv[3], 3);
-	}
 	fputs(usage, stderr);
 	return 2;
 }
@@ -73,6 +69,11 @@ int main(int argc, char **argv)
 		return replicate(argc, argv);
 	if (argc > 1 && !strcmp(argv[1], "hook"))
 		return hook_main(argc - 1, argv + 1);
+	if (argc == 3 && !strcmp(argv[1], "watch")) {
+		signal(SIGPIPE, SIG_IGN);
+		close(4); /* the same socket */
+		return watch_main(argv[2], 3);
+	}
 	if (argc == 3 && !strcmp(argv[1], "web")) {
 		close(4); /* the same socket */
 		return web_main(argv[2], 3);
