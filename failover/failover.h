@@ -31,6 +31,8 @@ struct fo_times {
 	int64_t hung_ns; /* a QEMU that owes an answer so long is killed, if hung_qemu says it */
 	int64_t stream_stuck_ns;    /* the kernel ends a connection on which nothing that was sent
 				       is acknowledged for this long (TCP_USER_TIMEOUT) */
+	int64_t handshake_ns;	    /* a peer that has connected proves who it is within this */
+	int64_t look_ns;	    /* a host asks another what it knows this often */
 	int64_t hello_ns;	    /* a primary that has connected offers its VM within this */
 	int64_t reconnect_grace_ns; /* the connection closed, so the peer's kernel lives: wait this
 				       long for its daemon to record or to reconnect */

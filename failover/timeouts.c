@@ -66,6 +66,9 @@
  *   come back with a new replicator, and only then asks the arbiter to promote. The primary asks to
  *   run alone at once, and stops its VM only if the answer does not come before the lease is over.
  *
+ * On a slow host a handshake costs seconds of its CPU: one that is given up and tried again, both
+ * ways, would take all of it. So these times grow with H, too (handshake_ns, look_ns).
+ *
  * A primary connects, and then attaches to its VM: a second, or many through a slow libvirtd. A peer
  * with a good certificate may be mute for hello_ns (150 H, but 15 to 120 s); then it is refused.
  *
@@ -136,6 +139,8 @@ void fo_times_init(struct fo_times *t, int64_t heartbeat_ns)
 		.backup_lost_ns = 6 * h,
 		.commit_deadline_ns = 10 * h,
 		.hung_ns = within(30 * h, 3 * TV_NS_PER_S, 60 * TV_NS_PER_S),
+		.handshake_ns = within(30 * h, 3 * TV_NS_PER_S, 60 * TV_NS_PER_S),
+		.look_ns = within(10 * h, TV_NS_PER_S, 10 * TV_NS_PER_S),
 		.hello_ns = within(150 * h, 15 * TV_NS_PER_S, 120 * TV_NS_PER_S),
 		.stream_stuck_ns = 100 * h < 5 * TV_NS_PER_S ? 5 * TV_NS_PER_S : 100 * h,
 		.reconnect_grace_ns = 20 * h,

@@ -35,7 +35,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define HANDSHAKE_TIMEOUT_MS 3000 /* until then anybody may have connected */
 #define BRIDGE_NS (3 * TV_NS_PER_S)
 #define ATTACH_US 1000000
 #define ATTACH_FOR_NS (600 * TV_NS_PER_S)
@@ -328,7 +327,7 @@ static int start(struct sink *s, int conn_fd)
 {
 	const struct config *c = &s->job.conf;
 	struct report_ops rops = {sink_introduce, on_message, s};
-	struct repl_opts opts = {.handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS};
+	struct repl_opts opts = {0};
 	int rc = give_up_rights(s);
 
 	if (rc)
@@ -342,6 +341,7 @@ static int start(struct sink *s, int conn_fd)
 	if (!s->tick || !s->replay || !s->monitor_end || event_add(s->monitor_end, NULL))
 		return tv_fail(&s->why, -ENOMEM, "no memory");
 	fo_times_init(&s->times, c->heartbeat_ms * TV_NS_PER_MS);
+	opts.handshake_timeout_ms = (int)(s->times.handshake_ns / TV_NS_PER_MS);
 	opts.stuck_timeout_ms = (int)(s->times.stream_stuck_ns / TV_NS_PER_MS);
 	rc = report_new(s->base, c->socket, &rops, &s->report);
 	if (!rc)

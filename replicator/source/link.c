@@ -312,9 +312,11 @@ static const struct repl_ops link_ops = {.opened = on_opened,
 
 int src_connect(struct source *s, struct tv_err *e)
 {
-	struct repl_opts opts = {.expect_peer = s->job.peer.name[0] ? s->job.peer.name : NULL,
-				 .stuck_timeout_ms =
-					 (int)(s->times.stream_stuck_ns / TV_NS_PER_MS)};
+	struct repl_opts opts = {
+		.expect_peer = s->job.peer.name[0] ? s->job.peer.name : NULL,
+		/* longer than the backup's own, which knows more */
+		.handshake_timeout_ms = (int)(s->times.handshake_ns * 5 / 3 / TV_NS_PER_MS),
+		.stuck_timeout_ms = (int)(s->times.stream_stuck_ns / TV_NS_PER_MS)};
 
 	return repl_connect(s->base, s->link.tls, s->job.peer.address, s->job.peer.port, &opts,
 			    &link_ops, s, &s->link.conn, e);

@@ -2,9 +2,10 @@
 /*
  * Theory of operation: asking other hosts what they know
  *
- * A connection to each host, TLS as for a VM's session, on which a Look goes out once a second and a
- * View comes back (docs/WIRE.md). What other hosts send is parsed here and not in the daemon: this
- * process has the rights of a sink (monitor_drop), and the key, which it has read before.
+ * A connection to each host, TLS as for a VM's session, on which a Look goes out every look_ns (once a
+ * second, failover/timeouts.c) and a View comes back (docs/WIRE.md). What other hosts send is parsed
+ * here and not in the daemon: this process has the rights of a sink (monitor_drop), and the key, which
+ * it has read before.
  *
  * The daemon, over the pair of sockets fd:
  *   {"op":"hosts","hosts":[{"name","address","port"}]}   which hosts to ask, whenever it may have changed
@@ -12,7 +13,7 @@
  *   {"op":"lost","host","why"}                           to it: no answer, again and again while that lasts
  *
  * Limits: MAX_HOSTS hosts, one question under way for each, WATCH_MAX_BYTES for an answer. A host that
- * does not answer within ANSWER_NS is lost; it is tried again every RETRY_NS.
+ * does not answer within ANSWER_LOOKS times look_ns is lost, and tried again after RETRY_LOOKS times.
  */
 #include "replicator/watch/watch.h"
 #include "replicator/link/link.h"
@@ -27,9 +28,8 @@
 #include <string.h>
 
 #define MAX_HOSTS FO_MAX_HOSTS
-#define EVERY_NS TV_NS_PER_S
-#define ANSWER_NS (3 * TV_NS_PER_S)
-#define RETRY_NS (2 * TV_NS_PER_S)
+#define ANSWER_LOOKS 3
+#define RETRY_LOOKS 2
 
 struct watch;
 struct host {
@@ -43,6 +43,7 @@ struct host {
 };
 struct watch {
 	struct config conf;
+	struct fo_times times;
 	struct event_base *base;
 	struct repl_tls *tls;
 	struct ctl *daemon;
@@ -64,7 +65,7 @@ static void lose(struct host *h, const char *why)
 	h->conn = NULL;
 	h->open = false;
 	h->asked_ns = 0;
-	h->retry_ns = tv_now_ns() + RETRY_NS;
+	h->retry_ns = tv_now_ns() + RETRY_LOOKS * h->w->times.look_ns;
 	tell_lost(h, why);
 }
 
@@ -147,7 +148,8 @@ static const struct repl_ops link_ops = {
 static void dial(struct host *h)
 {
 	struct repl_opts opts = {.expect_peer = h->at.name,
-				 .handshake_timeout_ms = (int)(ANSWER_NS / TV_NS_PER_MS)};
+				 .handshake_timeout_ms =
+					 (int)(h->w->times.handshake_ns / TV_NS_PER_MS)};
 	struct tv_err e = {0};
 
 	if (repl_connect(h->w->base, h->w->tls, h->at.address, h->at.port, &opts, &link_ops, h,
@@ -164,7 +166,7 @@ static void turn(struct host *h, int64_t now_ns)
 			dial(h);
 	} else if (h->open && !h->asked_ns) {
 		ask(h);
-	} else if (h->open && now_ns - h->asked_ns > ANSWER_NS) {
+	} else if (h->open && now_ns - h->asked_ns > ANSWER_LOOKS * h->w->times.look_ns) {
 		lose(h, "it does not answer: its twinvmd hangs or is not there");
 	}
 }
@@ -172,7 +174,7 @@ static void turn(struct host *h, int64_t now_ns)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct watch *w = arg;
-	struct timeval tv = tv_timeval(EVERY_NS);
+	struct timeval tv = tv_timeval(w->times.look_ns);
 
 	(void)fd;
 	(void)what;
@@ -260,6 +262,7 @@ int watch_main(const char *job_text, int fd)
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	w.conf = j.conf;
+	fo_times_init(&w.times, j.conf.heartbeat_ms * TV_NS_PER_MS);
 	snprintf(tag, sizeof(tag), "%s watch", w.conf.host);
 	tv_log_init(tag);
 	if (!rc)
