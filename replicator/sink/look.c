@@ -29,7 +29,7 @@ static void set_title(const char *title)
 static void begin(struct sink *s)
 {
 	s->looked = true;
-	set_title("twinvmd replicate look");
+	set_title("twinvmd onlooker"); /* no replicator: it is of no session */
 	event_free(s->monitor_end);
 	s->monitor_end = NULL;
 	monitor_free(s->monitor);
