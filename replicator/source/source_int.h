@@ -44,7 +44,8 @@ struct src_samples { /* the last ones, for percentiles */
 };
 struct src_numbers { /* stats.c */
 	struct src_samples pause, dirty, interval;
-	int64_t stop_ns; /* how long it takes to stop the VM: a mean over about eight epochs */
+	int64_t stop_ns;   /* how long it takes to stop the VM: a mean over about eight epochs */
+	bool stops_slowly; /* so slowly that status warns of it */
 	int64_t captured_at_ns[SRC_EPOCHS];
 	uint64_t flight_bytes[SRC_EPOCHS];
 	int64_t last_pause_ns;	    /* when the last epoch's pause began */

@@ -51,6 +51,8 @@ void src_count_captured(struct source *s, const struct cap_event *ev)
 	n->last_pause_ns = ev->pause_start_ns;
 	sample(&n->pause, ev->pause_ns);
 	n->stop_ns += (ev->stop_ns - n->stop_ns) / 8;
+	/* Left at half of what it is entered at: a disk that is as slow as that is one warning. */
+	n->stops_slowly = n->stop_ns >= (n->stops_slowly ? SLOW_STOP_NS / 2 : SLOW_STOP_NS);
 	sample(&n->dirty, (int64_t)ev->pages);
 }
 
@@ -149,7 +151,7 @@ static int64_t aged_until_ns(const struct source *s, int64_t now_ns)
 static void warn(const struct source *s, char *out, size_t room)
 {
 	tv_copy(out, room, s->watch.warning.text);
-	if (out[0] || !s->disks || s->numbers.stop_ns < SLOW_STOP_NS)
+	if (out[0] || !s->disks || !s->numbers.stops_slowly)
 		return;
 	snprintf(out, room,
 		 "the VM's disks take %.0f ms to flush, at each epoch: the VM is paused for that "
