@@ -168,6 +168,8 @@ static void *write_thread(void *arg)
 		last = f->ending;
 		pthread_mutex_unlock(&f->lock);
 		rc = append(f, p);
+		if (rc)
+			tv_close_fd(&f->fd);
 		note_trouble(f, rc, lost, &troubled);
 		pthread_mutex_lock(&f->lock);
 		if (!rc) {
@@ -176,6 +178,7 @@ static void *write_thread(void *arg)
 			if (STAILQ_EMPTY(&f->queue) && f->fd >= 0) {
 				pthread_mutex_unlock(&f->lock);
 				(void)!fdatasync(f->fd);
+				tv_close_fd(&f->fd); /* an operator may remount its disk */
 				pthread_mutex_lock(&f->lock);
 			}
 			continue;
