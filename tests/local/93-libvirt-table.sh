@@ -152,7 +152,7 @@ nobody_runs_it() {
 # Both hosts know of it, and neither runs it.
 saved() {
 	await_state "$AWAIT_S" hostA web stopped
-	says "written it to a file .*protected again when it is started here" vm_field hostA web "['reason']"
+	await_field "$AWAIT_S" hostA web "['reason']" "*written it to a file *protected again when it is started here*"
 	await_state "$AWAIT_S" hostB web stopped
 	no_qemu
 	(($(replicas) > 0)) || fail "$row: hostB has no replica any more"

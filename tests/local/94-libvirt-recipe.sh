@@ -37,7 +37,7 @@ for line in "${lines[@]}"; do
 		client_start --pause-us 5000
 		;;
 	"twinvm protect"*) await_pair hostA hostB web ;;
-	"twinvm status"*) shows "web .*protected.*hostB" ;;
+	"twinvm status"*) shows "web .*hostB .*protected" ;;
 	"virsh list --all") shows "web +paused" ;;
 	"twinvm failover"*) await_pair hostB hostA web ;;
 	"virsh list") await "$AWAIT_S" "virsh list to say running" lists_running ;;
