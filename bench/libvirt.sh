@@ -13,6 +13,7 @@ PAIR_HOSTS=hostA
 ROUNDS=${ROUNDS:-3}
 EPOCHS=${EPOCHS:-120}
 tool=$PAIR_B/bench/libvirt_tool
+ln -sfn ../twinvm-libvirt "$PAIR_B/bench/twinvm-libvirt" # it is looked for beside the program
 
 median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 column() { awk -v n="$2" '{print $n}' "$PAIR_DIR/$1" | median; }
