@@ -31,6 +31,8 @@ int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, jso
 /* One request with one answer, where a daemon that does not run is no failure: NULL then, or when
  * the daemon refuses. Prints nothing. */
 json_t *cli_ask(struct cli *c, json_t *request);
+/* A connection to twinvmd; flags of socket(2), 0 or SOCK_NONBLOCK. -errno. */
+int cli_connect(const char *socket_path, int flags);
 /* Sends request (stolen): what the daemon answers is to be read from the stream, one JSON value after the
  * other (JSON_DISABLE_EOF_CHECK), until it ends. NULL: the daemon does not run; nothing is printed. */
 FILE *cli_open(struct cli *c, json_t *request);

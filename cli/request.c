@@ -54,15 +54,15 @@ int cli_common_option(struct cli *c, const struct subcommand *cmd, int opt)
 	return cli_usage(cmd);
 }
 
-static int connect_daemon(struct cli *c)
+int cli_connect(const char *socket_path, int flags)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd;
 
-	if (strlen(c->socket) >= sizeof(a.sun_path))
+	if (strlen(socket_path) >= sizeof(a.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(a.sun_path, c->socket);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	strcpy(a.sun_path, socket_path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (fd < 0)
 		return -errno;
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
@@ -85,7 +85,7 @@ static int exit_status(int rc)
 int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, json_t *msg),
 	     json_t **last)
 {
-	int fd = connect_daemon(c), status;
+	int fd = cli_connect(c->socket, 0), status;
 	TV_FREE char *text = NULL;
 	json_t *msg = NULL;
 	FILE *in;
@@ -133,7 +133,7 @@ int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, jso
 
 FILE *cli_open(struct cli *c, json_t *request)
 {
-	int fd = connect_daemon(c);
+	int fd = cli_connect(c->socket, 0);
 	TV_FREE char *text = json_dumps(request, JSON_COMPACT);
 	FILE *in;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* twinvm top: a question to twinvmd and its answer, without waiting: one that hangs must be seen. */
+#include "cli/cli.h"
 #include "cli/top.h"
 
 #include <errno.h>
@@ -7,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define MAX_ANSWER (64u << 20)
@@ -19,26 +19,6 @@ void top_poll_end(struct top_poll *p)
 		close(p->fd);
 	p->fd = -1;
 	tv_buf_dispose(&p->got);
-}
-
-static int connect_to(const char *socket_path)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int fd;
-
-	if (strlen(socket_path) >= sizeof(a.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(a.sun_path, socket_path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
-		int rc = -errno;
-
-		close(fd);
-		return rc;
-	}
-	return fd;
 }
 
 static json_t *request(const char *events_of)
@@ -59,7 +39,7 @@ int top_ask(struct top_poll *p, const char *socket_path, const char *events_of, 
 	json_decref(o);
 	if (!text || asprintf(&line, "%s\n", text) < 0)
 		return -ENOMEM;
-	fd = connect_to(socket_path);
+	fd = cli_connect(socket_path, SOCK_NONBLOCK);
 	if (fd < 0)
 		return fd;
 	/* A fresh socket has room for a short line. */

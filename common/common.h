@@ -152,6 +152,9 @@ int tv_write_all(int fd, const void *p, size_t n) TV_MUST_CHECK;
 int tv_read_all(int fd, void *p, size_t n) TV_MUST_CHECK;
 /* Reads a file up to limit_bytes; *out is NUL-terminated and the caller's to free. */
 int tv_read_file(const char *path, size_t limit_bytes, char **out, size_t *bytes) TV_MUST_CHECK;
+/* What `ps` shows of this process, where its arguments were: a title that is no longer than they. The
+ * process must have them still, as it has after a fork. */
+void tv_set_title(const char *title);
 /* Replaces a file atomically and durably: temporary file, fsync, rename, fsync of the folder. */
 int tv_write_file(const char *path, const void *p, size_t n) TV_MUST_CHECK;
 /* fsync of the folder that a file is in: its name is durable. */

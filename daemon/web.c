@@ -37,8 +37,7 @@ static struct web_child { /* one a daemon */
 /* ---- what it asks for ---- */
 static void command_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
 {
-	static const char *const allowed[] = {"status", "events", "failover", "unprotect",
-					      "test-failover"};
+	static const char *const allowed[] = {"status", "events", "failover", "unprotect"};
 	const char *op = command_text(msg, "op", "");
 
 	for (unsigned i = 0; i < n; i++)

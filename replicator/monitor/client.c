@@ -22,23 +22,6 @@ struct monitor {
 
 /* ---- start and end ---- */
 
-/*
- * In the child: `ps` shows which of the two it is. The kernel shows what lies where the arguments
- * were, one after the other, from argv[0] on.
- */
-static void set_title(const char *title)
-{
-	TV_FREE char *text = NULL;
-	size_t n;
-
-	prctl(PR_SET_NAME, "twinvm-monitor");
-	if (tv_read_file("/proc/self/cmdline", 1u << 20, &text, &n) || strlen(title) >= n ||
-	    strcmp(program_invocation_name, text) != 0)
-		return;
-	memset(program_invocation_name, 0, n);
-	memcpy(program_invocation_name, title, strlen(title));
-}
-
 /* In the child: what is not its own is closed, the connection to the other host above all. */
 static void become_monitor(const struct config *c, const int fds[MON_CHANNELS])
 {
@@ -54,7 +37,8 @@ static void become_monitor(const struct config *c, const int fds[MON_CHANNELS])
 		_exit(1);
 	for (unsigned i = 0; i < MON_CHANNELS; i++)
 		own[i] = 3 + (int)i;
-	set_title("twinvmd monitor");
+	prctl(PR_SET_NAME, "twinvm-monitor");
+	tv_set_title("twinvmd monitor");
 	mon_serve(c, own);
 }
 

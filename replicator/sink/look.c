@@ -13,23 +13,10 @@
 #define MIN_NS (200 * TV_NS_PER_MS) /* a Look that comes earlier is not answered */
 #define MAX_BYTES (192u << 10)
 
-/* `ps` shows that it is no VM's. The kernel shows what lies where the arguments were. */
-static void set_title(const char *title)
-{
-	TV_FREE char *text = NULL;
-	size_t n;
-
-	if (tv_read_file("/proc/self/cmdline", 1u << 20, &text, &n) || strlen(title) >= n ||
-	    strcmp(program_invocation_name, text) != 0)
-		return;
-	memset(program_invocation_name, 0, n);
-	memcpy(program_invocation_name, title, strlen(title));
-}
-
 static void begin(struct sink *s)
 {
 	s->looked = true;
-	set_title("twinvmd onlooker"); /* no replicator: it is of no session */
+	tv_set_title("twinvmd onlooker"); /* no replicator: it is of no session */
 	event_free(s->monitor_end);
 	s->monitor_end = NULL;
 	monitor_free(s->monitor);
