@@ -11,7 +11,10 @@
  * Bounded twice (rule 6). The queue: full means that answers wait until the loop has sent some.
  * What the backup has to keep: more than hold_bytes since the last commit means that answers wait
  * for a commit, except while a pause is under way, which cannot come about before the disks are
- * drained.
+ * drained. A monitor command of somebody else's may drain them as well, and keep QEMU from the
+ * question that the capture thread has just asked, which would wait for the commit of an epoch that
+ * it never comes to. So nothing waits for a commit while QEMU owes us an answer, up to half of what
+ * the backup may have to keep.
  *
  * If the backup still has images of these disks it sends hashes of their blocks first, and the
  * first copy leaves out what it has (checkpoint/sieve.c). The disks are added after the last hash.

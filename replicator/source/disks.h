@@ -50,6 +50,8 @@ int disks_await_begun(struct disks *d, int timeout_ms) TV_MUST_CHECK;
 /* HOT, any thread. A pause is about to be asked for, or is over: answers do not wait for
  * commits. */
 void disks_pausing(struct disks *d, bool on);
+/* Any thread. QEMU owes an answer, or no more: its main loop may be in one of the writes that wait. */
+void disks_owed(struct disks *d, bool on);
 /* HOT, any thread, VM paused (epoch 0: running). What comes from now on is epoch + 1's. */
 void disks_barrier(struct disks *d, uint64_t epoch);
 /* Loop. The oldest bytes; false when there are none. They stay until disks_sent. */

@@ -62,7 +62,7 @@ struct disks {
 	struct epoch_sum sums[DISKS_EPOCHS];
 	uint64_t uncommitted_bytes;
 	unsigned waiting; /* server threads */
-	bool pausing, discard, head_taken;
+	bool pausing, owed, discard, head_taken;
 	struct disks_stats stats;
 	/* the servers: disks_serve.c */
 	struct maker makers[NBD_MAX_DISKS];

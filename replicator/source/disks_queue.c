@@ -13,6 +13,7 @@
 #define COPIED_BYTES (32u << 10) /* a record up to this long joins others by copy */
 #define SPARES 16		 /* chunks kept for reuse: fresh memory costs page faults */
 #define PAUSING_ROOM 8
+#define OWED_ROOM 4 /* times hold_bytes, an eighth of what the backup may have to keep */
 
 static struct epoch_sum *sum_of(struct disks *d, uint64_t epoch)
 {
@@ -32,10 +33,11 @@ static bool must_wait(const struct disks *d, size_t n)
 	/* What QEMU has to drain before it can pause the VM comes through: there is only so much of
 	 * it. */
 	size_t limit = d->pausing ? PAUSING_ROOM * d->conf.queue_bytes : d->conf.queue_bytes;
+	uint64_t hold = d->owed ? OWED_ROOM * d->conf.hold_bytes : d->conf.hold_bytes;
 
 	if (d->queued_bytes && d->queued_bytes + n > limit)
 		return true;
-	return d->epoch && !d->pausing && d->uncommitted_bytes >= d->conf.hold_bytes;
+	return d->epoch && !d->pausing && d->uncommitted_bytes >= hold;
 }
 
 static void chunk_free(struct disks *d, struct chunk *c)
@@ -114,6 +116,15 @@ void disks_pausing(struct disks *d, bool on)
 {
 	pthread_mutex_lock(&d->lock);
 	d->pausing = on;
+	if (on)
+		pthread_cond_broadcast(&d->room);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void disks_owed(struct disks *d, bool on)
+{
+	pthread_mutex_lock(&d->lock);
+	d->owed = on;
 	if (on)
 		pthread_cond_broadcast(&d->room);
 	pthread_mutex_unlock(&d->lock);

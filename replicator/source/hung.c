@@ -18,6 +18,7 @@
 
 #define GONE_NS TV_NS_PER_S
 #define LOG_NS TV_NS_PER_S
+#define OWED_NS (10 * TV_NS_PER_MS)  /* most answers come within one */
 #define LOOK_NS (200 * TV_NS_PER_MS) /* QEMU does not report every change of its run state */
 
 /* One line a second at most: somebody may stop the VM and let it run a thousand times. */
@@ -86,12 +87,22 @@ static void take_over(struct source *s, int64_t now_ns)
 	       s->vm.hung.text);
 }
 
+/* See disks.c: a write that waits for a commit must not be what keeps QEMU from answering. */
+static void let_answer(struct source *s, int64_t now_ns)
+{
+	int64_t asked_ns = s->vm.attached && s->disks ? cap_asked_ns(s->cap) : 0;
+
+	if (s->disks)
+		disks_owed(s->disks, asked_ns && now_ns - asked_ns > OWED_NS);
+}
+
 void src_watch_qemu(struct source *s, int64_t now_ns)
 {
 	bool was = s->vm.hung.text[0];
 	int64_t for_ns;
 	const char *why;
 
+	let_answer(s, now_ns);
 	if (!is_hung(s, now_ns, &for_ns)) {
 		if (was)
 			tv_log(TV_INFO, "%s: QEMU answers again", s->job.vm_name);

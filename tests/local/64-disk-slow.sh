@@ -31,7 +31,14 @@ peak_kib=$(awk '/VmHWM/ { print $2 }' "/proc/$(procs_of hostA "twinvmd replicate
 echo "30 MiB over 50 Mbit/s: written in $took_ms ms, the source's peak is $((peak_kib >> 10)) MiB"
 ((peak_kib < 200 << 10)) || fail "the source took $peak_kib KiB"
 
-writes 30 20 &
+# Slower still, so that QEMU is in a write that waits whenever the source asks it something.
+host_shape hostA 10mbit
+writes 30 8
+[[ $(vm_state hostA disks) = protected ]] || fail "not protected any more: $(tw hostA status)"
+await_commit
+same "$PAIR_DIR/v.raw" raw "$(replica_of hostB)" "over a slower link"
+
+writes 38 20 &
 writer=$!
 host_link hostA down
 wait "$writer" || fail "writes while the link was cut"

@@ -207,6 +207,44 @@ static void test_pause_lets_through(void **state)
 	answered();
 }
 
+/* QEMU owes an answer: it may be one of these writes that it waits for. There is an end to that. */
+static void test_owed_lets_through(void **state)
+{
+	unsigned answers = 0;
+
+	(void)state;
+	disks_barrier(d, 0);
+	for (int i = 0; i < 2; i++) {
+		send_write();
+		answered();
+	}
+	send_write();
+	while (!disks_waiting(d))
+		poll(NULL, 0, 1);
+	assert_false(is_answered());
+	disks_owed(d, true);
+	answered();
+	send_write();
+	answered();
+	disks_owed(d, false);
+	send_write();
+	while (!disks_waiting(d))
+		poll(NULL, 0, 1);
+	assert_false(is_answered());
+	disks_owed(d, true);
+	for (answered(); answers < 100; answers++) {
+		send_write();
+		while (!is_answered() && !disks_waiting(d))
+			poll(NULL, 0, 1);
+		if (!is_answered())
+			break;
+		answered();
+	}
+	assert_in_range(answers, 1, 20);
+	disks_discard(d);
+	answered();
+}
+
 /* A full queue waits for the loop; the end of the session for nothing. */
 static void test_full_queue(void **state)
 {
@@ -289,6 +327,7 @@ int main(void)
 					   T(test_epochs),
 					   T(test_waits_for_commit),
 					   T(test_pause_lets_through),
+					   T(test_owed_lets_through),
 					   T(test_full_queue),
 					   T(test_mirror_ends),
 					   T(test_hashes)};
