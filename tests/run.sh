@@ -34,6 +34,10 @@ report() {
 show() {
 	sed 's/^/      | /' "$1" | tail -n "${2:-60}"
 }
+# What failed, in a line; what follows it in the log, of processes that end, is long.
+reason() {
+	grep -m 1 -E '^(FAIL:|stopped after)' "$1" || sed -n '$p' "$1"
+}
 # timed LIMIT LOG COMMAND...: sets status and seconds
 timed() {
 	local limit=$1 log=$2 begin=${EPOCHREALTIME/./}
@@ -87,7 +91,7 @@ count_local() {
 		;;
 	*)
 		failed=$((failed + 1))
-		report FAIL "$name" "$seconds" "exit status $status"
+		report FAIL "$name" "$seconds" "exit status $status: $(reason "$log")"
 		show "$log"
 		;;
 	esac
