@@ -31,6 +31,7 @@ const struct fields status_vm_fields = FIELDS("status", list);
 /* What is known of some VMs only, or at some times. */
 struct times {
 	double state_since, last_commit_time, rtt_ms, epoch_target_ms, arbiter_since;
+	double link_bytes_s, link_headroom;
 	char epoch_why[24], arbiter_state[16];
 };
 #define T(member, kind, unit, meaning) FIELD_SPARSE(struct times, member, kind, unit, meaning)
@@ -48,12 +49,25 @@ static const struct field times_list[] = {
 	  "by its last answer in this session: reachable, unreachable, no record (of this "
 	  "session)"),
 	T(arbiter_since, F64, "s since 1970", "when `arbiter_state` became what it is"),
+	T(link_bytes_s, F64, "bytes/s",
+	  "primary: what the link to the backup carried when sending waited for nothing else: in "
+	  "the newest half second or more of this session during which data waited all the time "
+	  "(in the first copy, usually)"),
+	T(link_headroom, F64, "0 to 1", "primary: the share of that which `wire_bytes_s` leaves"),
 };
 const struct fields status_times_fields = FIELDS("status", times_list);
 
 static double or_unknown(double v)
 {
 	return v > 0 ? v : NAN;
+}
+
+/* NAN when one of them is not known. */
+static double headroom(double wire_bytes_s, double link_bytes_s)
+{
+	double free = 1 - wire_bytes_s / link_bytes_s;
+
+	return free < 0 ? 0 : free;
 }
 
 static void times_of(const struct vm *vm, const struct session_stats *s, struct times *t)
@@ -64,7 +78,10 @@ static void times_of(const struct vm *vm, const struct session_stats *s, struct 
 			    .last_commit_time = shown_commit(vm),
 			    .rtt_ms = runs ? or_unknown(s->rtt_ms) : NAN,
 			    .epoch_target_ms = runs ? or_unknown(s->epoch_target_ms) : NAN,
+			    .link_bytes_s = runs ? or_unknown(s->link_bytes_s) : NAN,
 			    .arbiter_since = NAN};
+	t->link_headroom =
+		headroom(vm->vitals.before.at_ns ? vm->vitals.wire_bytes_s : NAN, t->link_bytes_s);
 	if (!runs)
 		return;
 	tv_copy(t->epoch_why, sizeof(t->epoch_why), s->epoch_why);

@@ -10,10 +10,22 @@
 #define FRESH_MS 4000 /* older views of other hosts are none */
 #define ID_BYTES 32
 
-enum series { LAG, PAUSE50, PAUSE99, UNCOMMITTED, HELD, DIRTY50, DIRTY99, RAW, WIRE, SERIES };
+enum series {
+	LAG,
+	PAUSE50,
+	PAUSE99,
+	UNCOMMITTED,
+	HELD,
+	DIRTY50,
+	DIRTY99,
+	RAW,
+	WIRE,
+	HEADROOM,
+	SERIES
+};
 static const char *const names[SERIES] = {
 	"lag_ms",    "pause_p50_ms", "pause_p99_ms", "uncommitted_bytes", "held_ms",
-	"dirty_p50", "dirty_p99",    "raw_bytes_s",  "wire_bytes_s"};
+	"dirty_p50", "dirty_p99",    "raw_bytes_s",  "wire_bytes_s",	  "link_headroom"};
 
 struct sample {
 	double wall_s;
@@ -104,6 +116,7 @@ static void sample_vm(struct ring *r, const json_t *vm, double time_ms, double a
 	if (!live)
 		return;
 	s->v[WIRE] = (float)number(vm, "wire_bytes_s", NULL);
+	s->v[HEADROOM] = (float)number(vm, "link_headroom", NULL);
 	if (!state || strcmp(state, "protected") != 0)
 		return;
 	lag_ms = time_ms - number(vm, "last_commit_time", NULL) * 1000 + age_ms;

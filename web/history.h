@@ -12,7 +12,7 @@
 
 #define HISTORY_STEP_S 2
 #define HISTORY_SAMPLES 1800 /* an hour */
-#define HISTORY_VMS 128	     /* 78 KiB each; the one that was seen longest ago is dropped */
+#define HISTORY_VMS 128	     /* 85 KiB each; the one that was seen longest ago is dropped */
 
 struct history;
 /* -ENOMEM. */

@@ -57,6 +57,7 @@ struct repl_conn {
 	uint64_t fed_bytes;   /* given to libevent so far */
 	uint64_t ordered_end; /* of the newest frame that is not urgent, in fed_bytes */
 	uint64_t acked_bytes;
+	uint64_t idles; /* how often nothing more waited to be sent */
 
 	struct evbuffer *in; /* taken from libevent, not yet parsed */
 	struct frame_rx rx;

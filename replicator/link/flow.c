@@ -126,8 +126,10 @@ static void on_flush_room(evutil_socket_t fd, short what, void *arg)
 void flow_written(struct repl_conn *c)
 {
 	flow_pump(c);
-	if (c->bev && !unwritten(c))
+	if (c->bev && !unwritten(c)) {
+		c->idles++;
 		flush(c);
+	}
 	if (c->state == CONN_OPEN && send_take_drained(&c->out) && c->ops.drained)
 		c->ops.drained(c, c->arg);
 	flow_check_finished(c);
@@ -209,6 +211,11 @@ size_t repl_queued_bytes(const struct repl_conn *c)
 uint64_t repl_sent_bytes(const struct repl_conn *c)
 {
 	return c->fed_bytes - unwritten(c);
+}
+
+uint64_t repl_idles(const struct repl_conn *c)
+{
+	return c->idles;
 }
 
 uint64_t repl_acked_bytes(struct repl_conn *c)

@@ -109,6 +109,9 @@ uint64_t repl_sent_bytes(const struct repl_conn *c);
 /* What the peer's TCP has acknowledged, of all but urgent messages: grows as long as the stream
  * moves, but not by heartbeats alone. Exact to a TLS record; one system call. */
 uint64_t repl_acked_bytes(struct repl_conn *c);
+/* How often nothing more has waited to be sent. While it stays the same and repl_queued_bytes is not 0,
+ * the network or the peer is what sending waits for. */
+uint64_t repl_idles(const struct repl_conn *c);
 /* The shortest round trip that the kernel has seen on the connection; 0: not known. */
 int64_t repl_min_rtt_ns(struct repl_conn *c);
 /* The kernel's running mean of it; 0: not known. */

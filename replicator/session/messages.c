@@ -112,6 +112,8 @@ static const struct field stats_list[] = {
 	NEW(struct session_stats, arbiter_state, TEXT,
 	    "reachable, unreachable, no record; empty: not known"),
 	NEW_IN(struct session_stats, arbiter_for_ms, F64, "ms", "for how long it has been so"),
+	NEW_IN(struct session_stats, link_bytes_s, F64, "bytes/s",
+	       "primary: what the link was measured to carry; 0: not known"),
 };
 const struct fields session_stats_public = FIELDS("status", public_list);
 static const struct fields session_stats_fields = FIELDS("stats", stats_list);

@@ -61,6 +61,7 @@ struct session_stats {
 	char epoch_why[24];
 	char arbiter_state[16]; /* fo_arbiter_seen_name */
 	double arbiter_for_ms;	/* for how long it has been so */
+	double link_bytes_s;	/* primary: what the link was measured to carry; 0: not known */
 };
 
 #define SESSION_SUSPENDED                                                                           \

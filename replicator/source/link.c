@@ -58,6 +58,9 @@ static void look_for_progress(struct source *s, int64_t now_ns)
 {
 	uint64_t acked = s->link.conn ? repl_acked_bytes(s->link.conn) : 0;
 
+	if (s->link.conn)
+		link_rate_look(&s->link.rate, repl_queued_bytes(s->link.conn) > 0,
+			       repl_idles(s->link.conn), acked, now_ns);
 	if (acked > s->link.acked_bytes) {
 		s->link.acked_bytes = acked;
 		fo_primary_progress(&s->p, now_ns);

@@ -16,6 +16,7 @@
 #include "replicator/source/capture.h"
 #include "replicator/source/disks.h"
 #include "replicator/source/encoder.h"
+#include "replicator/source/link_rate.h"
 #include "replicator/source/pace.h"
 #include "replicator/source/vm_end.h"
 
@@ -27,6 +28,7 @@ struct src_link { /* link.c; taken down by send.c */
 	struct repl_conn *conn; /* NULL: closed */
 	struct repl_beat *beats;
 	uint64_t acked_bytes;
+	struct link_rate rate;
 	char warning[256]; /* of the backup: what a failover would meet there; "": nothing */
 	bool connected;
 };

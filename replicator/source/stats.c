@@ -206,6 +206,7 @@ static void add_surroundings(const struct source *s, struct session_stats *st, i
 	const char *why;
 
 	st->rtt_ms = s->link.conn ? ms(repl_rtt_ns(s->link.conn)) : 0.0;
+	st->link_bytes_s = s->link.rate.bytes_s;
 	if (s->epochs.pace.last_start_ns) {
 		st->epoch_target_ms = ms(pace_target_ns(&s->epochs.pace, &why));
 		tv_copy(st->epoch_why, sizeof(st->epoch_why), why);

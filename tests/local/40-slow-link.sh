@@ -47,6 +47,10 @@ await 200 "four epochs over the slow link" _beyond $((at + 4))
 slow=$(((${EPOCHREALTIME/./} - begin_us) / 4000))
 ((slow > 2 * ${fast%.*})) || fail "epochs of $slow ms over the slow link, $fast ms before: was it slow?"
 [[ $(procs_of hostA "twinvmd replicate source") = "$pid" ]] || fail "another session was begun"
+carries=$(vm_field hostA vm1 "['link_bytes_s']")
+free=$(vm_field hostA vm1 "['link_headroom']")
+((${carries%.*} > 400000 && ${carries%.*} < 1500000)) || fail "the link carries 1250000 bytes/s, and status has link_bytes_s $carries"
+[[ $free = 0.[0-4]* ]] || fail "the link is full, and status has link_headroom $free"
 host_shape hostA off
 await 60 "epochs at full speed again" _beyond $(($(epoch) + 50))
 [[ $(procs_of hostA "twinvmd replicate source") = "$pid" ]] || fail "another session was begun"

@@ -65,6 +65,30 @@ static void refused(struct vm *vm, const char *why)
 	expect("failover_reason", why);
 }
 
+static void headroom_is_of_what_was_measured(void **state)
+{
+	struct vm *vm = session(SESSION_PRIMARY, "protected", "PROTECTED");
+
+	(void)state;
+	vm->vitals.before.at_ns = 1;
+	vm->vitals.wire_bytes_s = 300;
+	show(vm);
+	expect_none("link_bytes_s");
+	expect_none("link_headroom");
+	vm->now.stats.link_bytes_s = 400;
+	show(vm);
+	assert_true(number("link_bytes_s") == 400 && number("link_headroom") == 0.25);
+	vm->vitals.wire_bytes_s = 500;
+	show(vm);
+	assert_true(number("link_headroom") == 0);
+	vm->vitals.wire_bytes_s = NAN;
+	show(vm);
+	expect_none("link_headroom");
+	vm->phase = VM_IDLE;
+	show(vm);
+	expect_none("link_bytes_s");
+}
+
 static void a_failover_needs_evidence(void **state)
 {
 	struct vm *vm = session(SESSION_PRIMARY, "protected", "PROTECTED");
@@ -246,10 +270,13 @@ static int clear(void **state)
 #define T(f) cmocka_unit_test_setup_teardown(f, kit_set_up, clear)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		T(a_failover_needs_evidence),	      T(as_the_backup_sees_it),
-		T(what_is_wanted_and_done),	      T(since_when),
-		T(the_lag_is_computed_by_the_reader), T(the_kernels_numbers)};
+	const struct CMUnitTest tests[] = {T(headroom_is_of_what_was_measured),
+					   T(a_failover_needs_evidence),
+					   T(as_the_backup_sees_it),
+					   T(what_is_wanted_and_done),
+					   T(since_when),
+					   T(the_lag_is_computed_by_the_reader),
+					   T(the_kernels_numbers)};
 
 	return cmocka_run_group_tests_name("daemon_outlook", tests, NULL, NULL);
 }
