@@ -12,8 +12,15 @@
 #include <string.h>
 
 struct act {
+	struct web *w;
 	struct evhttp_request *req; /* NULL: its connection has closed */
 };
+
+static int fd_of(struct evhttp_request *req)
+{
+	return bufferevent_getfd(
+		evhttp_connection_get_bufferevent(evhttp_request_get_connection(req)));
+}
 
 static void on_closed(struct evhttp_connection *con, void *arg)
 {
@@ -30,10 +37,13 @@ static void answered(json_t *answer, void *arg)
 	json_t *rc = json_object_get(answer, "rc");
 	struct evhttp_request *req = a->req;
 
-	free(a);
-	if (!req)
+	if (!req) {
+		free(a);
 		return;
+	}
 	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+	visitors_asked(a->w->visitors, fd_of(req));
+	free(a);
 	if (!json_is_integer(rc))
 		web_reply_text(req, 504, "twinvmd has not answered: see the events\n");
 	else if (json_integer_value(rc))
@@ -79,7 +89,8 @@ void act_run(struct web *w, struct evhttp_request *req, const char *rest)
 			       "op, vm, and the VM's name in typed, as application/json\n");
 		return;
 	}
-	a->req = req;
+	*a = (struct act){w, req};
+	visitors_stays(w->visitors, fd_of(req)); /* ask.c has a limit for the answer */
 	evhttp_connection_set_closecb(evhttp_request_get_connection(req), on_closed, a);
 	bufferevent_set_timeouts(
 		evhttp_connection_get_bufferevent(evhttp_request_get_connection(req)), NULL, NULL);
@@ -87,6 +98,7 @@ void act_run(struct web *w, struct evhttp_request *req, const char *rest)
 	if (!rc)
 		return;
 	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+	visitors_asked(w->visitors, fd_of(req));
 	free(a);
 	web_reply_text(req, 503, "%s\n",
 		       rc == -EBUSY ? "other commands wait for their answers" : tv_strerror(rc));

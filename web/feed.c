@@ -54,6 +54,7 @@ static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, v
 		f->whole_ns = tv_now_ns();
 		if (f->ops.snapshot)
 			f->ops.snapshot(f->arg);
+		ctl_send(f->c, json_pack("{ss}", "op", "seen"));
 	} else if (!strcmp(op, "event") && f->ops.event) {
 		f->ops.event(json_object_get(msg, "event"), f->arg);
 	}

@@ -70,8 +70,11 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
 			  : NULL;
 	else
 		bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-	if (bev)
-		visitors_come(w->visitors, bev);
+	if (!bev)
+		return NULL;
+	/* While a request waits for its answer evhttp reads on, to see the end, and drops nothing. */
+	bufferevent_setwatermark(bev, EV_READ, 0, WEB_MAX_UNPARSED_BYTES);
+	visitors_come(w->visitors, bev);
 	return bev;
 }
 

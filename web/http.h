@@ -14,6 +14,7 @@
 
 #define WEB_MAX_HEADER_BYTES 8192
 #define WEB_MAX_BODY_BYTES 16384
+#define WEB_MAX_UNPARSED_BYTES 65536 /* more than a header and a body */
 
 struct ssl_ctx_st;
 struct web {

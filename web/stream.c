@@ -156,9 +156,14 @@ static void begin(struct page *p)
 void stream_run(struct web *w, struct evhttp_request *req, const char *rest)
 {
 	struct stream *s = w->stream;
-	struct page *p = s->n < MAX_STREAMS ? calloc(1, sizeof(*p)) : NULL;
+	struct page *p;
 
 	(void)rest;
+	if (evhttp_request_get_command(req) != EVHTTP_REQ_GET) { /* HEAD: it would never end */
+		web_reply_text(req, 405, "a stream has no head alone\n");
+		return;
+	}
+	p = s->n < MAX_STREAMS ? calloc(1, sizeof(*p)) : NULL;
 	if (!p) {
 		web_reply_text(req, 503, "too many pages are open\n");
 		return;
@@ -186,4 +191,12 @@ int stream_new(struct web *w, struct stream **out)
 	}
 	*out = s;
 	return 0;
+}
+
+void stream_free(struct stream *s)
+{
+	if (!s)
+		return;
+	event_free(s->tick);
+	free(s);
 }

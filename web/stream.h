@@ -9,6 +9,8 @@ struct web;
 struct stream;
 /* -ENOMEM. */
 int stream_new(struct web *w, struct stream **out) TV_MUST_CHECK;
+/* After the server has ended all connections. NULL is allowed. */
+void stream_free(struct stream *s);
 /* There is a new snapshot: all pages get it. */
 void stream_snapshot(struct stream *s);
 

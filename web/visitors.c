@@ -166,8 +166,10 @@ void visitors_asked(struct visitors *v, int fd)
 {
 	struct visitor *x = find(v, fd);
 
-	if (x)
-		x->since_ns = tv_now_ns();
+	if (!x)
+		return;
+	x->since_ns = tv_now_ns();
+	x->stays = false;
 }
 
 void visitors_stays(struct visitors *v, int fd)

@@ -24,9 +24,9 @@ void visitors_free(struct visitors *v);
 /* A connection was accepted, and will have its socket in the loop's next turn; one too many is
  * closed then. */
 void visitors_come(struct visitors *v, struct bufferevent *bev);
-/* A whole request has come: the time for the next one begins. */
+/* A whole request has come, or is answered: the time for the next one begins. */
 void visitors_asked(struct visitors *v, int fd);
-/* It is answered without an end: no time limit any more. */
+/* It waits, or is answered without an end: no time limit until visitors_asked. */
 void visitors_stays(struct visitors *v, int fd);
 unsigned visitors_count(const struct visitors *v);
 
