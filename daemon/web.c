@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The process that serves the dashboard and metrics (web/): started, started again, and sent what
- * this daemon knows. The daemon never waits for it. A snapshot goes out only when the one before has
- * been taken by the kernel, whose socket holds a bounded amount; an event for which there is no room
- * is left out, and can be had later by its id. That process has no rights and reads what strangers
+ * this daemon knows. The daemon never waits for it. A snapshot goes out only when that process has
+ * said that it has the one before, so that it never reads old ones; an event for which there is no
+ * room is left out, and can be had later by its id. One that says nothing for HUNG_TICKS is killed. That process has no rights and reads what strangers
  * send, so what it asks for is one of a few commands.
  */
 #include "daemon/commands.h"
@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define EVERY_MS 500
+#define HUNG_TICKS 20 /* turns of this loop, not time: this daemon may have stood still itself */
 #define FIRST_PAUSE_NS TV_NS_PER_S
 #define LONGEST_PAUSE_NS (60 * TV_NS_PER_S)
 #define LIVES_NS (30 * TV_NS_PER_S) /* one that has lived so long may die at once again */
@@ -30,6 +31,7 @@ static struct web_child { /* one a daemon */
 	pid_t pid; /* 0: none */
 	struct ctl *c;
 	struct event *tick;
+	unsigned unseen; /* ticks since it was sent a snapshot that it has not taken; 0: it has */
 	int64_t started_ns, next_ns, pause_ns;
 	bool restart; /* the configuration has changed */
 } child;
@@ -65,6 +67,8 @@ static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, v
 	struct ctl *asks;
 
 	(void)c;
+	if (!strcmp(op, "seen"))
+		child.unseen = 0;
 	for (unsigned i = 0; i < n; i++) {
 		if (i || strcmp(op, "command") != 0) {
 			close(fds[i]);
@@ -153,6 +157,7 @@ static void start(struct daemon *d)
 	struct tv_err e = {0};
 	int fds[2], rc;
 
+	child.unseen = 0;
 	child.started_ns = tv_now_ns();
 	child.next_ns = child.started_ns + child.pause_ns;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)) {
@@ -169,6 +174,20 @@ static void start(struct daemon *d)
 		tv_log(TV_ERROR, "%s", e.text);
 }
 
+/* A process that does not turn its loop shows people old data, or nothing. */
+static void feed_child(struct daemon *d)
+{
+	if (!child.unseen) {
+		child.unseen = 1;
+		send_snapshot(d);
+	} else if (child.unseen++ == HUNG_TICKS && child.pid > 0) {
+		tv_log(TV_WARN,
+		       "the dashboard's process has taken no snapshot for %d s: it is killed",
+		       HUNG_TICKS * EVERY_MS / 1000);
+		kill(child.pid, SIGKILL);
+	}
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct config_dashboard at;
@@ -177,8 +196,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (child.c && !ctl_queued_bytes(child.c))
-		send_snapshot(d);
+	if (child.c)
+		feed_child(d);
 	if (!child.pid && !child.c && tv_now_ns() >= child.next_ns &&
 	    !config_dashboard(&d->conf, &at, &e) && at.on)
 		start(d);
