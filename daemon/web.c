@@ -2,7 +2,7 @@
 /*
  * The process that serves the dashboard and metrics (web/): started, started again, and sent what
  * this daemon knows. The daemon never waits for it. A snapshot goes out only when that process has
- * said that it has the one before, so that it never reads old ones; an event for which there is no
+ * reported that it has the one before, so that it never reads old ones; an event for which there is no
  * room is left out, and can be had later by its id. One that says nothing for HUNG_TICKS is killed. That process has no rights and reads what strangers
  * send, so what it asks for is one of a few commands.
  */

@@ -174,7 +174,7 @@ static void what_comes_of_it_is_told(void **state)
 	struct client *refused = asks(), *lost = asks(), *gone = asks();
 
 	(void)state;
-	ctl_send(kit.commands[0], json_pack("{ss}", "text", "it goes on"));
+	ctl_send(kit.commands[0], json_pack("{ss}", "text", "copying"));
 	ctl_send(kit.commands[0],
 		 json_pack("{sb si ss}", "done", 1, "rc", 3, "error", "vm1 runs alone"));
 	client_await(refused, "vm1 runs alone\n");
@@ -227,7 +227,7 @@ static void a_slow_request_is_cut_off_and_a_slow_command_is_not(void **state)
 		client_say(s[i], slow[i]);
 	}
 	for (unsigned i = 0; i < 4; i++) {
-		while (!s[i]->closed) { /* it goes on, byte by byte */
+		while (!s[i]->closed) { /* byte by byte */
 			if (slow[i][0] && i < 3)
 				(void)!send(s[i]->fd, "x", 1, MSG_NOSIGNAL);
 			event_base_loop(w.base, EVLOOP_ONCE);

@@ -35,7 +35,7 @@ static struct {
 	struct ctl *commands[MAX_COMMANDS]; /* what was handed over to it */
 	json_t *asked;			    /* array of what came on them */
 	unsigned handed, ended;
-	unsigned seen; /* snapshots that the server has said it has */
+	unsigned seen; /* snapshots that the server reports it has */
 } kit;
 
 /* ---- the daemon ---- */
