@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 .PHONY: docs
-docs: $(B)/tools/fo_tables $(B)/tools/session_tables $(B)/tools/hv_runstates $(B)/tools/event_tables ## docs/FAILOVER.md, STATUS.md, CONTROL.md, RUNSTATES.md, the kinds of EVENTS.md
+docs: $(B)/tools/fo_tables $(B)/tools/session_tables $(B)/tools/hv_runstates $(B)/tools/event_tables $(B)/tools/metric_tables ## docs/FAILOVER.md, STATUS.md, CONTROL.md, RUNSTATES.md, the tables of EVENTS.md and METRICS.md
 	$(B)/tools/fo_tables >docs/FAILOVER.md
 	$(B)/tools/session_tables status >docs/STATUS.md
 	$(B)/tools/session_tables control >docs/CONTROL.md
@@ -8,3 +8,5 @@ docs: $(B)/tools/fo_tables $(B)/tools/session_tables $(B)/tools/hv_runstates $(B
 	$(B)/tools/event_tables catalog >docs/twinvm.catalog
 	$(B)/tools/event_tables kinds >$(B)/kinds.md
 	sed -i -e '/^| kind | priority /,/^$$/d' -e '/^<!-- the kinds/r $(B)/kinds.md' docs/EVENTS.md
+	$(B)/tools/metric_tables >$(B)/metrics.md
+	sed -i -e '/^<!-- the tables/,/^<!-- end/{//!d}' -e '/^<!-- the tables/r $(B)/metrics.md' docs/METRICS.md

@@ -191,6 +191,8 @@ int events_acknowledge(struct daemon *d, uint64_t id, struct tv_err *e) TV_MUST_
 void events_stats(struct vm *vm, const struct session_stats *fresh);
 
 /* ---- events_failover.c: a VM has changed hosts; vm->now.end has the outage ---- */
+/* Of the promotion that vm->now.end reports: docs/EVENTS.md; "unknown". */
+const char *events_cause(const struct vm *vm);
 void events_failover(const struct vm *vm); /* this host runs it now */
 void events_switched(const struct vm *vm); /* the other one does, by plan */
 

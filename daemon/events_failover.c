@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* An operator's word may have been a program's: fence_command's. */
-static const char *cause_of(const struct vm *vm)
+const char *events_cause(const struct vm *vm)
 {
 	const char *cause = vm->now.end.outage.cause;
 
@@ -42,7 +42,7 @@ static void explain(const char *cause, const char *peer, char *out, size_t room)
 void events_failover(const struct vm *vm)
 {
 	const struct session_outage *o = &vm->now.end.outage;
-	const char *cause = cause_of(vm);
+	const char *cause = events_cause(vm);
 	char why[200], took[200] = "";
 	json_t *data = json_pack("{ss}", "cause", cause);
 

@@ -15,6 +15,7 @@
  */
 #include "daemon/away.h"
 #include "daemon/sessions.h"
+#include "daemon/tally.h"
 #include "daemon/daemon.h"
 #include "hv/hv_standby.h"
 
@@ -254,6 +255,7 @@ static void becomes_primary(struct vm *vm)
 		vm->highest = s->generation;
 	generation_note_later(vm->d, vm->id, s->generation, vm->d->conf.host, "");
 	events_failover(vm);
+	tally_failover(vm, events_cause(vm));
 	vm_answer(vm, 0, "");
 	snprintf(s->reason, sizeof(s->reason), "failed over from %s; %s", s->peer.name,
 		 vm->d->conf.reprotect ? "a new backup is looked for"
@@ -382,6 +384,7 @@ void session_ended(struct vm *vm)
 		vm_learn_standby(vm);
 	suspend_cut(vm);
 	how = outcome_of(vm);
+	tally_session_ended(vm, how);
 	r = session_rule(vm->role, how);
 	vm->now.replicator = 0;
 	if (vm->role == SESSION_PRIMARY)

@@ -5,9 +5,6 @@
 
 #include "replicator/session/session.h"
 
-/* The replicator ended without an outcome. */
-#define SESSION_DIED SESSION_OUTCOME_COUNT
-
 /* name, what it means */
 #define SESSION_NEXT(X)                                                                        \
 	X(RECOVER, "a process records that the VM runs alone and releases it; output is "      \

@@ -30,7 +30,8 @@ const struct fields status_vm_fields = FIELDS("status", list);
 
 /* What is known of some VMs only, or at some times. */
 struct times {
-	double state_since, last_commit_time, rtt_ms, epoch_target_ms, arbiter_since;
+	double state_since, last_commit_time, last_contact_time, rtt_ms, epoch_target_ms,
+		arbiter_since;
 	double link_bytes_s, link_headroom;
 	char epoch_why[24], arbiter_state[16];
 };
@@ -41,6 +42,7 @@ static const struct field times_list[] = {
 	  "of the session's last committed epoch: when its state was taken, so that the lag is "
 	  "the time since then (it moves on while the VM stands still); on the backup: when it "
 	  "was committed, to a tenth of a second"),
+	T(last_contact_time, F64, "s since 1970", "the peer's last sign of life in this session"),
 	T(rtt_ms, F64, "ms", "round trip to the peer"),
 	T(epoch_target_ms, F64, "ms", "primary: how long an epoch is now while nothing waits"),
 	T(epoch_why, TEXT, "",
@@ -70,12 +72,21 @@ static double headroom(double wire_bytes_s, double link_bytes_s)
 	return free < 0 ? 0 : free;
 }
 
+/* So long before the last report, in s since 1970. */
+static double ago_s(const struct vm *vm, double ago_ms)
+{
+	return shown_wall_s(vm->now.stats_ns - (int64_t)(ago_ms * (double)TV_NS_PER_MS));
+}
+
 static void times_of(const struct vm *vm, const struct session_stats *s, struct times *t)
 {
 	bool runs = vm->phase == VM_RUNNING && s->state[0];
 
 	*t = (struct times){.state_since = shown_since(vm),
 			    .last_commit_time = shown_commit(vm),
+			    .last_contact_time = runs && s->contact_for_ms > 0
+							 ? ago_s(vm, s->contact_for_ms)
+							 : NAN,
 			    .rtt_ms = runs ? or_unknown(s->rtt_ms) : NAN,
 			    .epoch_target_ms = runs ? or_unknown(s->epoch_target_ms) : NAN,
 			    .link_bytes_s = runs ? or_unknown(s->link_bytes_s) : NAN,
@@ -87,8 +98,7 @@ static void times_of(const struct vm *vm, const struct session_stats *s, struct 
 	tv_copy(t->epoch_why, sizeof(t->epoch_why), s->epoch_why);
 	tv_copy(t->arbiter_state, sizeof(t->arbiter_state), s->arbiter_state);
 	if (s->arbiter_state[0])
-		t->arbiter_since = shown_wall_s(
-			vm->now.stats_ns - (int64_t)(s->arbiter_for_ms * (double)TV_NS_PER_MS));
+		t->arbiter_since = ago_s(vm, s->arbiter_for_ms);
 }
 
 #define MAX_SOCKETS 64

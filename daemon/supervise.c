@@ -10,6 +10,7 @@
  */
 #include "daemon/away.h"
 #include "daemon/daemon.h"
+#include "daemon/tally.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -182,6 +183,14 @@ static void on_stats(struct vm *vm, const json_t *msg)
 	vm_progress(vm, stats.state, stats.progress);
 }
 
+static void on_counts(struct vm *vm, const json_t *msg)
+{
+	struct session_counts counts;
+
+	if (read_body(vm, SESSION_OP_COUNTS, msg, &counts, sizeof(counts)))
+		tally_counts(vm, &counts);
+}
+
 /* One that cannot be read counts as none: the session died, and is cleaned up after. */
 static void on_done(struct vm *vm, const json_t *msg)
 {
@@ -230,6 +239,9 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 	switch (op) {
 	case SESSION_OP_STATS:
 		on_stats(vm, msg);
+		break;
+	case SESSION_OP_COUNTS:
+		on_counts(vm, msg);
 		break;
 	case SESSION_OP_DONE:
 		on_done(vm, msg);

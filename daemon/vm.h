@@ -96,6 +96,14 @@ struct vm_vitals {
 	char taps[8][16];
 };
 
+/* tally.c: counted for metrics, over the VM's sessions */
+#define TALLY_CAUSES 8
+struct vm_tally {
+	struct session_counts past, now; /* of the sessions that ended; of the one that runs */
+	unsigned failovers[TALLY_CAUSES], ended[SESSION_OUTCOME_COUNT + 1];
+	struct histogram outage; /* of failovers; histogram_outage_us */
+};
+
 struct vm {
 	TAILQ_ENTRY(vm) link;
 	struct daemon *d;
@@ -111,6 +119,7 @@ struct vm {
 	struct vm_fencer fencer;
 	struct vm_stash stash;
 	struct vm_vitals vitals;
+	struct vm_tally tally;
 	/* twinvm protect, unprotect or failover that waits */
 	struct ctl *waiter;
 	bool waiter_leaves; /* it waits for the end of protection */

@@ -8,6 +8,7 @@
  */
 #include "daemon/commands.h"
 #include "daemon/cluster.h"
+#include "daemon/tally.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -23,6 +24,7 @@
 #define FIRST_PAUSE_NS TV_NS_PER_S
 #define LONGEST_PAUSE_NS (60 * TV_NS_PER_S)
 #define LIVES_NS (30 * TV_NS_PER_S) /* one that has lived so long may die at once again */
+#define CERTIFICATES_NS (60 * TV_NS_PER_S)
 #define EVENTS_ROOM_BYTES (1u << 20)
 #define MAX_COMMANDS 32
 
@@ -115,31 +117,54 @@ static json_t *peers_json(const struct config *c)
 	return list;
 }
 
+/* Read anew once a minute: somebody renews them in time. */
+static json_t *certificates(const struct config *c)
+{
+	const struct {
+		const char *what, *path;
+	} files[] = {{"host", c->cert}, {"ca", c->ca}, {"dashboard", c->dashboard_cert}};
+	static json_t *list;
+	static int64_t read_ns;
+	double ends_s;
+
+	if (list && tv_now_ns() - read_ns < CERTIFICATES_NS)
+		return json_incref(list);
+	read_ns = tv_now_ns();
+	json_decref(list);
+	list = json_object();
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+		if (!config_expiry(files[i].path, &ends_s))
+			json_object_set_new(list, files[i].what, json_real(ends_s));
+	return json_incref(list);
+}
+
 static json_t *head(struct daemon *d)
 {
 	struct timespec wall;
 
 	clock_gettime(CLOCK_REALTIME, &wall);
-	return json_pack("{ss ss ss si sf sf ss so so}", "op", "snapshot", "host", d->conf.host,
-			 "version", TV_VERSION, "protocol", (int)REPL_PROTOCOL, "wall_s",
-			 (double)wall.tv_sec + (double)wall.tv_nsec / 1e9, "uptime_s",
+	return json_pack("{ss ss ss si sf sf ss so so so so}", "op", "snapshot", "host",
+			 d->conf.host, "version", TV_VERSION, "protocol", (int)REPL_PROTOCOL,
+			 "wall_s", (double)wall.tv_sec + (double)wall.tv_nsec / 1e9, "uptime_s",
 			 (double)tv_now_ns() / 1e9, "arbiter", d->conf.arbiter, "members",
-			 members_json(), "peers", peers_json(&d->conf));
+			 members_json(), "peers", peers_json(&d->conf), "process", tally_process(d),
+			 "certificates", certificates(&d->conf));
 }
 
 static void send_snapshot(struct daemon *d)
 {
-	json_t *vms = status_json(d, NULL), *others = cluster_json(d), *vm, *other;
+	json_t *others = cluster_json(d), *other;
+	struct vm *vm;
 	size_t i;
 
 	ctl_send(child.c, head(d));
-	json_array_foreach(vms, i, vm)
-		ctl_send(child.c, json_pack("{ss sO}", "op", "vm", "vm", vm));
+	TAILQ_FOREACH(vm, &d->vms, link)
+		ctl_send(child.c, json_pack("{ss so* so*}", "op", "vm", "vm", vm_status(vm),
+					    "tally", tally_json(vm)));
 	ctl_send(child.c, json_pack("{ss so}", "op", "self", "view", view_json(d)));
 	json_array_foreach(others, i, other)
 		ctl_send(child.c, json_pack("{ss sO}", "op", "other", "other", other));
 	ctl_send(child.c, json_pack("{ss}", "op", "end"));
-	json_decref(vms);
 	json_decref(others);
 }
 

@@ -25,7 +25,7 @@ static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, v
 {
 	const char *op = json_string_value(json_object_get(msg, "op"));
 	struct feed *f = arg;
-	json_t *vms;
+	json_t *vms, *vm;
 
 	(void)c;
 	for (unsigned i = 0; i < n; i++)
@@ -40,8 +40,9 @@ static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, v
 		json_object_set_new(f->coming, "others", json_array());
 	} else if (!strcmp(op, "vm") && f->coming) {
 		vms = json_object_get(f->coming, "vms");
-		if (json_array_size(vms) < MAX_VMS)
-			json_array_append(vms, json_object_get(msg, "vm"));
+		vm = json_object_get(msg, "vm");
+		if (json_array_size(vms) < MAX_VMS && !json_array_append(vms, vm))
+			json_object_set(vm, "tally", json_object_get(msg, "tally"));
 	} else if (!strcmp(op, "self") && f->coming) {
 		json_object_set(f->coming, "self", json_object_get(msg, "view"));
 	} else if (!strcmp(op, "other") && f->coming) {

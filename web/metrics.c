@@ -6,62 +6,10 @@
  */
 #include "web/metrics.h"
 #include "web/http.h"
+#include "web/metrics_table.h"
 
 #include <stdio.h>
 #include <string.h>
-
-enum type { GAUGE, COUNTER };
-enum when {
-	ALWAYS = 0,
-	PROTECTED = 1, /* only of a VM that is protected and not suspended */
-	PRIMARY = 2,
-	SYNCING = 4,
-};
-struct family {
-	const char *name; /* without _total */
-	enum type type;
-	unsigned when;
-	const char
-		*field; /* of status; a boolean counts 0 or 1; one that is missing has no series */
-	double scale;
-	const char *help;
-};
-
-static const struct family families[] = {
-	{"twinvm_vm_generation", GAUGE, ALWAYS, "generation", 1,
-	 "Grows with every change of primary."},
-	{"twinvm_last_commit_timestamp_seconds", GAUGE, PROTECTED, "last_commit_time", 1,
-	 "When the state of the last committed epoch was taken; the lag is the time since then."},
-	{"twinvm_failover_allowed", GAUGE, ALWAYS, "failover_allowed", 1,
-	 "Would the backup run the VM without being asked if the primary's host died now?"},
-	{"twinvm_uncommitted_bytes", GAUGE, PROTECTED | PRIMARY, "uncommitted_bytes", 1,
-	 "Captured and not committed yet."},
-	{"twinvm_oldest_held_frame_seconds", GAUGE, PROTECTED | PRIMARY, "oldest_held_frame_ms",
-	 1e-3, "Age of the oldest network frame that is held."},
-	{"twinvm_epoch_target_seconds", GAUGE, PROTECTED | PRIMARY, "epoch_target_ms", 1e-3,
-	 "How long an epoch is while nothing waits."},
-	{"twinvm_peer_round_trip_seconds", GAUGE, ALWAYS, "rtt_ms", 1e-3,
-	 "Round trip to the VM's other host."},
-	{"twinvm_sync_progress_ratio", GAUGE, SYNCING, "progress", 1,
-	 "How much of the first copy is done."},
-	{"twinvm_epochs_committed", COUNTER, ALWAYS, "epoch_committed", 1,
-	 "Epochs committed in this session."},
-	{"twinvm_memory_bytes", COUNTER, PRIMARY, "raw_bytes", 1,
-	 "Memory and device state before encoding, in this session."},
-	{"twinvm_wire_bytes", COUNTER, ALWAYS, "wire_bytes", 1,
-	 "Sent to the backup, or received by it, in this session."},
-	{"twinvm_disk_bytes", COUNTER, PRIMARY, "disk_bytes", 1,
-	 "Disk writes before encoding, in this session."},
-	{"twinvm_frames_held", GAUGE, PROTECTED | PRIMARY, "held_frames", 1,
-	 "Network frames that are held now."},
-	{"twinvm_frames_released", COUNTER, PRIMARY, "released_frames", 1,
-	 "Network frames released in this session."},
-	{"twinvm_frames_dropped", COUNTER, PRIMARY, "dropped_frames", 1,
-	 "Network frames dropped in this session, as a queue was full."},
-	{"twinvm_vm_memory_bytes", GAUGE, PRIMARY, "memory_bytes", 1, "Memory of the VM's QEMU."},
-	{"twinvm_standby_memory_bytes", GAUGE, ALWAYS, "standby_memory_bytes", 1,
-	 "Memory of the standby's QEMU and its replicator."},
-};
 
 struct text {
 	struct evbuffer *out;
@@ -74,13 +22,16 @@ bool metrics_wants_open(const char *accept)
 	return strstr(accept, "application/openmetrics-text");
 }
 
-static void head(const struct text *t, const char *name, enum type type, const char *help)
+static void head(const struct text *t, const char *name, enum metrics_type type, const char *help)
 {
 	/* OpenMetrics names the family, the older format the series. */
-	const char *total = type == COUNTER && !t->open ? "_total" : "";
+	const char *total = type == METRICS_COUNTER && !t->open ? "_total" : "";
 
-	evbuffer_add_printf(t->out, "# HELP %s%s %s\n# TYPE %s%s %s\n", name, total, help, name,
-			    total, type == COUNTER ? "counter" : "gauge");
+	evbuffer_add_printf(t->out, "# HELP %s%s ", name, total);
+	for (; *help; help++)
+		if (*help != '`') /* the documents' */
+			evbuffer_add(t->out, help, 1);
+	evbuffer_add_printf(t->out, "\n# TYPE %s%s %s\n", name, total, metrics_type_name(type));
 }
 
 static void add_escaped(struct evbuffer *out, const char *s)
@@ -98,11 +49,11 @@ static void add_escaped(struct evbuffer *out, const char *s)
 	}
 }
 
-/* One line; labels: pairs of name and value, NULL at their end. */
-static void series(const struct text *t, const char *name, enum type type,
+/* One line; end: what the family's name gets; labels: pairs of name and value, NULL at their end. */
+static void series(const struct text *t, const char *name, const char *end,
 		   const char *const *labels, double v)
 {
-	evbuffer_add_printf(t->out, "%s%s", name, type == COUNTER ? "_total" : "");
+	evbuffer_add_printf(t->out, "%s%s", name, end);
 	for (unsigned i = 0; labels[i]; i += 2) {
 		evbuffer_add_printf(t->out, "%s%s=\"", i ? "," : "{", labels[i]);
 		add_escaped(t->out, labels[i + 1]);
@@ -111,117 +62,170 @@ static void series(const struct text *t, const char *name, enum type type,
 	evbuffer_add_printf(t->out, "%s %.15g\n", labels[0] ? "}" : "", v);
 }
 
-static void one(const struct text *t, const char *name, const char *help, double v)
-{
-	static const char *const none[] = {NULL};
+/* ---- a family of one thing: of a VM, or of the host ---- */
+struct thing {
+	const json_t *json;
+	const char *labels[12]; /* what all of its series have; room for what some have */
+	unsigned n;
+};
 
-	head(t, name, GAUGE, help);
-	series(t, name, GAUGE, none, v);
+/* "a.b": b of the object a. */
+static const json_t *get(const json_t *of, const char *field)
+{
+	const char *dot = strchr(field, '.');
+	char outer[32];
+
+	if (dot && tv_copy_n(outer, sizeof(outer), field, (size_t)(dot - field)))
+		return json_object_get(json_object_get(of, outer), dot + 1);
+	return json_object_get(of, field);
 }
 
-/* ---- a VM ---- */
-static const char *word(const json_t *vm, const char *field)
+static const char *word(const json_t *of, const char *field)
 {
-	const char *s = json_string_value(json_object_get(vm, field));
+	const char *s = json_string_value(json_object_get(of, field));
 
 	return s ? s : "";
 }
 
-static bool is_protected(const json_t *vm)
+static void with_label(const struct text *t, const struct family *f, struct thing of,
+		       const char *label, const char *value, double v)
 {
-	return !strcmp(word(vm, "state"), "protected");
+	of.labels[of.n] = label;
+	of.labels[of.n + 1] = value;
+	series(t, f->name, metrics_ending(f), of.labels, v);
 }
 
+static void histogram(const struct text *t, const struct family *f, struct thing of,
+		      const json_t *list)
+{
+	double all = 0;
+	char edge[24];
+
+	if (json_array_size(list) != HISTOGRAM_EDGES + 2)
+		return;
+	for (unsigned i = 0; i <= HISTOGRAM_EDGES; i++) {
+		all += json_number_value(json_array_get(list, i));
+		snprintf(edge, sizeof(edge), "+Inf");
+		if (i < HISTOGRAM_EDGES) /* OpenMetrics wants 1.0, and both know it */
+			snprintf(edge, sizeof(edge), f->edges_us[i] % 1000000 ? "%g" : "%.1f",
+				 (double)f->edges_us[i] / 1e6);
+		of.labels[of.n] = "le";
+		of.labels[of.n + 1] = edge;
+		series(t, f->name, "_bucket", of.labels, all);
+	}
+	of.labels[of.n] = NULL;
+	series(t, f->name, "_sum", of.labels,
+	       json_number_value(json_array_get(list, HISTOGRAM_EDGES + 1)) / 1e6);
+	series(t, f->name, "_count", of.labels, all);
+}
+
+static void info(const struct text *t, const struct family *f, struct thing of)
+{
+	char number[16];
+
+	for (unsigned i = 0; f->words[i]; i++) {
+		const json_t *v = json_object_get(of.json, f->words[i]);
+
+		of.labels[of.n++] = f->words[i];
+		snprintf(number, sizeof(number), "%d", (int)json_integer_value(v));
+		of.labels[of.n++] = json_is_integer(v) ? number : word(of.json, f->words[i]);
+	}
+	series(t, f->name, "", of.labels, 1);
+}
+
+static void of_value(const struct text *t, const struct family *f, struct thing of,
+		     const json_t *value)
+{
+	const char *key;
+	json_t *v;
+
+	if (f->shape == LIST) {
+		histogram(t, f, of, value);
+	} else if (f->shape == WORD && json_is_string(value)) {
+		series(t, f->name, "", of.labels, !strcmp(json_string_value(value), f->words[0]));
+	} else if (f->shape == WORDS) {
+		for (unsigned k = 0; k < METRICS_WORDS && f->words[k]; k++)
+			with_label(t, f, of, f->label, f->words[k],
+				   !strcmp(word(of.json, f->field), f->words[k]));
+	} else if (f->shape == EACH) {
+		json_object_foreach((json_t *)value, key, v)
+			with_label(t, f, of, f->label, key, json_number_value(v));
+	} else if (json_is_number(value) || json_is_boolean(value)) {
+		double n = json_is_number(value) ? json_number_value(value) * f->scale
+						 : json_is_true(value);
+
+		if (f->shape == OF)
+			with_label(t, f, of, f->label, word(of.json, f->words[0]), n);
+		else if (f->shape == NUMBER)
+			series(t, f->name, metrics_ending(f), of.labels, n);
+	}
+}
+
+static void of_thing(const struct text *t, const struct family *f, const struct thing *of)
+{
+	if (f->shape == INFO)
+		info(t, f, *of);
+	else
+		of_value(t, f, *of, get(of->json, f->field));
+}
+
+/* ---- all of them ---- */
 static bool applies(const json_t *vm, unsigned when)
 {
-	if ((when & PROTECTED) &&
-	    (!is_protected(vm) || json_is_true(json_object_get(vm, "suspended"))))
+	if ((when & PROTECTED) && (strcmp(word(vm, "state"), "protected") != 0 ||
+				   json_is_true(json_object_get(vm, "suspended"))))
 		return false;
 	if ((when & SYNCING) && strcmp(word(vm, "state"), "syncing") != 0)
 		return false;
 	return !(when & PRIMARY) || !strcmp(word(vm, "role"), "primary");
 }
 
-static void one_of_words(const struct text *t, const json_t *vms, const char *name,
-			 const char *label, const char *const *words, const char *help)
+/* Two VMs of one name would be the same series, and Prometheus would take neither. */
+static const char *label_of(const json_t *vms, size_t i, char *room, size_t room_bytes)
 {
-	const json_t *vm;
-	size_t i;
+	const char *name = word(json_array_get(vms, i), "name");
 
-	head(t, name, GAUGE, help);
-	json_array_foreach(vms, i, vm)
-		for (unsigned k = 0; words[k]; k++) {
-			const char *const labels[] = {"vm", word(vm, "name"), label, words[k],
-						      NULL};
-
-			series(t, name, GAUGE, labels, !strcmp(word(vm, label), words[k]));
+	for (size_t k = 0; k < i; k++)
+		if (!strcmp(name, word(json_array_get(vms, k), "name"))) {
+			snprintf(room, room_bytes, "%.127s (%.32s)", name,
+				 word(json_array_get(vms, i), "id"));
+			return room;
 		}
+	return name;
 }
 
-static void family(const struct text *t, const json_t *vms, const struct family *f)
+static void vm_family(const struct text *t, const json_t *vms, const struct family *f)
 {
-	const json_t *vm, *v;
+	char name[168];
 	size_t i;
 
 	head(t, f->name, f->type, f->help);
-	json_array_foreach(vms, i, vm) {
-		const char *const labels[] = {"vm", word(vm, "name"), NULL};
+	for (i = 0; i < json_array_size(vms); i++) {
+		struct thing vm = {.json = json_array_get(vms, i)};
 
-		v = json_object_get(vm, f->field);
-		if (!applies(vm, f->when) || (!json_is_number(v) && !json_is_boolean(v)))
+		if (!applies(vm.json, f->when))
 			continue;
-		series(t, f->name, f->type, labels,
-		       json_is_number(v) ? json_number_value(v) * f->scale : json_is_true(v));
+		vm.labels[vm.n++] = "vm";
+		vm.labels[vm.n++] = label_of(vms, i, name, sizeof(name));
+		of_thing(t, f, &vm);
 	}
-}
-
-static void add_vms(const struct text *t, const json_t *vms)
-{
-	static const char *const states[] = {"syncing",	  "protected", "alone",
-					     "promoting", "stopped",   NULL};
-	static const char *const roles[] = {"primary", "backup", NULL};
-	const json_t *vm;
-	size_t i;
-
-	one_of_words(t, vms, "twinvm_vm_state", "state", states,
-		     "Which of its states the VM has here: 1 for one of them.");
-	one_of_words(t, vms, "twinvm_vm_role", "role", roles, "This host's part in the VM.");
-	head(t, "twinvm_vm_protected", GAUGE, "Has the VM a copy that can continue it?");
-	json_array_foreach(vms, i, vm) {
-		const char *const labels[] = {"vm", word(vm, "name"), NULL};
-
-		series(t, "twinvm_vm_protected", GAUGE, labels, is_protected(vm));
-	}
-	for (i = 0; i < sizeof(families) / sizeof(*families); i++)
-		family(t, vms, &families[i]);
-}
-
-static void add_build(const struct text *t, const json_t *snapshot)
-{
-	char protocol[16];
-	const char *const labels[] = {"version", word(snapshot, "version"), "protocol", protocol,
-				      NULL};
-
-	snprintf(protocol, sizeof(protocol), "%d",
-		 (int)json_integer_value(json_object_get(snapshot, "protocol")));
-	head(t, "twinvm_build_info", GAUGE, "Which twinvmd runs here.");
-	series(t, "twinvm_build_info", GAUGE, labels, 1);
 }
 
 void metrics_write(struct evbuffer *out, const json_t *snapshot, bool stale, bool open)
 {
+	const struct thing host = {.json = snapshot};
 	const struct text t = {out, open};
 
-	one(&t, "twinvm_daemon_up",
-	    "Does twinvmd report what it knows? Without it nothing else is here.",
-	    snapshot && !stale);
-	if (snapshot) {
-		add_build(&t, snapshot);
-		one(&t, "twinvm_report_timestamp_seconds", "When twinvmd reported last.",
-		    json_number_value(json_object_get(snapshot, "wall_s")));
+	head(&t, METRICS_UP, METRICS_GAUGE, METRICS_UP_HELP);
+	series(&t, METRICS_UP, "", host.labels, snapshot && !stale);
+	for (const struct family *f = metrics_of_host; snapshot && f->name; f++) {
+		if (stale && f->when == FRESH)
+			continue;
+		head(&t, f->name, f->type, f->help);
+		of_thing(&t, f, &host);
 	}
-	if (snapshot && !stale)
-		add_vms(&t, json_object_get(snapshot, "vms"));
+	for (const struct family *f = metrics_of_vm; snapshot && !stale && f->name; f++)
+		vm_family(&t, json_object_get(snapshot, "vms"), f);
 	if (open)
 		evbuffer_add_printf(out, "# EOF\n");
 }

@@ -107,6 +107,8 @@ int config_peer(const struct config *c, const char *name, struct config_peer *ou
 int config_admit(const char *name, const void *config, struct tv_err *why) TV_MUST_CHECK;
 /* For repl_tls_new; points into c, which must live as long as the connections. */
 struct repl_tls_conf config_tls(const struct config *c);
+/* When the first of a file's certificates ends, in s since 1970. -EINVAL: none can be read. */
+int config_expiry(const char *path, double *out_s) TV_MUST_CHECK;
 /* Whether certificates, key and CRL can be used: what repl_tls_new returns. */
 int config_check_tls(const struct config *c, struct tv_err *e) TV_MUST_CHECK;
 /* A peer's VM may use this host's arbiter, or one that `arbiters` names: never what the peer chose

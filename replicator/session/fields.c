@@ -34,6 +34,23 @@ json_t *fields_text(const char *text)
 	return v ? v : json_string(clean ? clean : "");
 }
 
+static json_t *whole(uint64_t v)
+{
+	return json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v);
+}
+
+static json_t *list_of(const struct field *f, const uint64_t *v)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < f->room_bytes / sizeof(*v); i++)
+		if (json_array_append_new(list, whole(v[i]))) {
+			json_decref(list);
+			return NULL;
+		}
+	return list;
+}
+
 static json_t *value_of(const struct field *f, const void *from)
 {
 	const void *p = (const char *)from + f->offset;
@@ -43,11 +60,8 @@ static json_t *value_of(const struct field *f, const void *from)
 		return fields_text(p);
 	case FIELD_INT:
 		return json_integer(*(const int *)p);
-	case FIELD_U64: {
-		uint64_t v = *(const uint64_t *)p;
-
-		return json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v);
-	}
+	case FIELD_U64:
+		return whole(*(const uint64_t *)p);
 	case FIELD_PORT:
 		return json_integer(*(const uint16_t *)p);
 	case FIELD_PID:
@@ -58,6 +72,8 @@ static json_t *value_of(const struct field *f, const void *from)
 		return json_boolean(*(const bool *)p);
 	case FIELD_WORD:
 		return json_string(f->words->name(*(const int *)p));
+	case FIELD_LIST:
+		return list_of(f, p);
 	}
 	return NULL;
 }
@@ -148,6 +164,22 @@ static int set_number(const struct field *f, const json_t *v, void *p)
 	return 0;
 }
 
+static int set_list(const struct field *f, const json_t *v, uint64_t *p)
+{
+	size_t n = f->room_bytes / sizeof(*p);
+
+	if (!json_is_array(v) || json_array_size(v) != n)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++) {
+		const json_t *one = json_array_get(v, i);
+
+		if (!json_is_integer(one) || json_integer_value(one) < 0)
+			return -EINVAL;
+		p[i] = (uint64_t)json_integer_value(one);
+	}
+	return 0;
+}
+
 static int set(const struct field *f, const json_t *v, void *to)
 {
 	void *p = (char *)to + f->offset;
@@ -165,6 +197,8 @@ static int set(const struct field *f, const json_t *v, void *to)
 			return -EINVAL;
 		*(int *)p = f->words->parse(json_string_value(v));
 		return 0;
+	case FIELD_LIST:
+		return set_list(f, v, p);
 	default:
 		return set_number(f, v, p);
 	}

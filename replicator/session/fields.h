@@ -27,6 +27,7 @@ enum field_kind {
 	FIELD_F64,  /* double; a whole number is read, too */
 	FIELD_BOOL, /* bool */
 	FIELD_WORD, /* an enum (int) by its names in JSON, see struct field_words */
+	FIELD_LIST, /* uint64_t[]; read only from a list of as many numbers */
 };
 
 /* How an enum is written. parse returns the value for a word, never fails: an unknown word gets the

@@ -114,9 +114,29 @@ static const struct field stats_list[] = {
 	NEW_IN(struct session_stats, arbiter_for_ms, F64, "ms", "for how long it has been so"),
 	NEW_IN(struct session_stats, link_bytes_s, F64, "bytes/s",
 	       "primary: what the link was measured to carry; 0: not known"),
+	NEW_IN(struct session_stats, contact_for_ms, F64, "ms",
+	       "since the peer's last sign of life; 0: none yet"),
 };
 const struct fields session_stats_public = FIELDS("status", public_list);
 static const struct fields session_stats_fields = FIELDS("stats", stats_list);
+
+#define C(member, kind, unit, meaning) FIELD(struct session_counts, member, kind, unit, meaning)
+static const struct field counts_list[] = {
+	C(pause, LIST, "", "how many pauses were not longer than each edge; longer; all in us"),
+	C(epoch, LIST, "", "the same of the times from pause to pause"),
+	C(commit, LIST, "", "of the times from an epoch's pause to its commit"),
+	C(hold, LIST, "", "of how long the oldest frame of those that were released was held"),
+	C(epochs_committed, U64, "", "in this session, as all of these"),
+	C(epochs_aborted, U64, "", "begun and never committed"),
+	C(dirty_pages, U64, "pages", "captured"),
+	C(memory_bytes, U64, "bytes", "of memory and device state before encoding"),
+	C(wire_bytes, U64, "bytes", "sent to the backup (on the backup: received)"),
+	C(disk_bytes, U64, "bytes", "of disk writes before encoding"),
+	C(frames_held, U64, "", "network frames that were held, or are"),
+	C(frames_released, U64, "", "of those and of others that left"),
+	C(frames_dropped, U64, "", "dropped, because a queue was full"),
+};
+static const struct fields session_counts_fields = FIELDS("counts", counts_list);
 
 #define E(member, kind, unit, meaning) FIELD(struct session_end, member, kind, unit, meaning)
 #define OUTAGE(member, field_meaning)                                                   \

@@ -8,6 +8,7 @@
 #define REPLICATOR_SESSION_MESSAGES_H
 
 #include "replicator/session/fields.h"
+#include "replicator/session/histogram.h"
 #include "replicator/session/outcome.h"
 
 enum session_role { SESSION_PRIMARY, SESSION_BACKUP };
@@ -62,6 +63,15 @@ struct session_stats {
 	char arbiter_state[16]; /* fo_arbiter_seen_name */
 	double arbiter_for_ms;	/* for how long it has been so */
 	double link_bytes_s;	/* primary: what the link was measured to carry; 0: not known */
+	double contact_for_ms;	/* since the peer's last sign of life; 0: none yet */
+};
+
+/* What a session has counted since it began: all of it is uint64_t, so that sessions add up. */
+struct session_counts {
+	struct histogram pause, epoch, commit, hold; /* of the primary; histogram_epoch_us */
+	uint64_t epochs_committed, epochs_aborted, dirty_pages;
+	uint64_t memory_bytes, wire_bytes, disk_bytes;
+	uint64_t frames_held, frames_released, frames_dropped;
 };
 
 #define SESSION_SUSPENDED                                                                           \
@@ -118,6 +128,8 @@ extern const struct field_words session_outcome_words, session_role_words;
 	X(REGISTER, "register", "replicator", &session_register_fields,                       \
 	  "introduces itself; the backup's again when its standby is started")                \
 	X(STATS, "stats", "replicator", &session_stats_fields, "its state and its counters")  \
+	X(COUNTS, "counts", "replicator", &session_counts_fields,                             \
+	  "what it has counted, for metrics: once a second, and at its end")                  \
 	X(STASH, "stash", "replicator", NULL,                                                 \
 	  "hands over duplicates of the sockets that hold output (descriptors)")              \
 	X(PROTECTED, "protected", "replicator", &session_peer_fields,                         \

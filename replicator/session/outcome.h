@@ -25,6 +25,8 @@
 
 #define SESSION_OUTCOME_ENUM(name, word, sentence) SESSION_##name,
 enum session_outcome { SESSION_OUTCOMES(SESSION_OUTCOME_ENUM) SESSION_OUTCOME_COUNT };
+/* The replicator ended without an outcome. */
+#define SESSION_DIED SESSION_OUTCOME_COUNT
 
 /* The word in JSON; never NULL. */
 const char *session_outcome_name(enum session_outcome o);

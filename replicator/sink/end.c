@@ -34,6 +34,7 @@ static void report_done(struct sink *s)
 	if (s->outcome == SESSION_PROMOTED)
 		outage_report(&s->outage, &end.outage);
 	tv_copy(end.text, sizeof(end.text), s->why.text);
+	sink_send_counts(s);
 	report_send(s->report, session_message(SESSION_OP_DONE, &end));
 }
 

@@ -162,6 +162,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (now - s->last_stats_ns >= s->times.heartbeat_ns && !sink_is_ending(s)) {
 		s->last_stats_ns = now;
 		sink_send_stats(s);
+		if (now - s->last_counts_ns >= TV_NS_PER_S)
+			sink_send_counts(s);
 	}
 }
 

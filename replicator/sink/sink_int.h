@@ -62,6 +62,7 @@ struct sink {
 	uint64_t file_bytes; /* of a file, asked for and still to come */
 	uint64_t rx_bytes;
 	int64_t last_stats_ns, started_ns, bridge_ns;
+	int64_t last_counts_ns;
 	const char *state; /* that was reported last, */
 	int64_t state_ns;  /* and when for the first time */
 	struct outage outage;
@@ -99,6 +100,8 @@ void sink_send_msg(void *arg, const struct fo_msg *m);
 
 /* ---- stats.c: messages to the daemon ---- */
 void sink_send_stats(struct sink *s);
+/* Once a second, and at the end. */
+void sink_send_counts(struct sink *s);
 /* report_ops.connected; before the Hello there is nothing to register. */
 void sink_introduce(struct report *r, void *arg);
 

@@ -43,6 +43,8 @@ static void add_surroundings(const struct sink *s, struct session_stats *st)
 	int64_t for_ms = w->seen ? (tv_now_ns() - w->since_ns) / TV_NS_PER_MS : 0;
 
 	st->rtt_ms = (double)rtt_us / 1e3;
+	if (s->sign_ns)
+		st->contact_for_ms = (double)((tv_now_ns() - s->sign_ns) / 1000 + 1) / 1e3;
 	st->arbiter_for_ms = (double)for_ms;
 	tv_copy(st->arbiter_state, sizeof(st->arbiter_state), fo_arbiter_seen_name(w->seen));
 }
@@ -64,6 +66,15 @@ void sink_send_stats(struct sink *s)
 	add_surroundings(s, &st);
 	note_state(s, &st);
 	report_send(s->report, session_message(SESSION_OP_STATS, &st));
+}
+
+void sink_send_counts(struct sink *s)
+{
+	struct session_counts c = {.epochs_committed = s->b.epoch_committed,
+				   .wire_bytes = s->rx_bytes};
+
+	s->last_counts_ns = tv_now_ns();
+	report_send(s->report, session_message(SESSION_OP_COUNTS, &c));
 }
 
 /* The VM's, from the command line that its primary describes; a claim as all of that. */

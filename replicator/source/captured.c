@@ -201,10 +201,12 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 	case CAP_EV_NOT_RUNNING:
 		/* No output comes from a paused VM; its run state shows why. */
 		fo_primary_captured(&s->p, false);
+		src_count_aborted(s);
 		stands_still(s);
 		break;
 	case CAP_EV_OVERTAKEN:
 		fo_primary_captured(&s->p, false);
+		src_count_aborted(s);
 		src_schedule(s);
 		break;
 	case CAP_EV_UNPAUSED:

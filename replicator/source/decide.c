@@ -26,13 +26,18 @@ static void ask(void *arg, enum fo_question q)
 static bool release(void *arg, uint64_t generation, uint64_t epoch, int64_t until_ns)
 {
 	struct source *s = arg;
+	struct nb_stats held;
 
 	if (s->hold.by_qemu && cap_holds_up(s->cap))
 		return false;
+	/* For metrics. Before the lease is read: nothing is to be between that and the release. It
+	 * reads counters in memory, the kernel's at most once in 50 ms. */
+	nb_stats(s->hold.nb, &held);
 	/* Read here and not at the turn's beginning: we may have been frozen since. */
 	if (tv_now_ns() >= until_ns)
 		return false;
 	nb_release(s->hold.nb, generation, epoch);
+	src_count_released(s, epoch, held.oldest_held_ns);
 	return true;
 }
 

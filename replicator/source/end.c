@@ -135,6 +135,7 @@ void src_on_detached(struct source *s, const struct cap_event *ev)
 	/* Without an outcome: a process of the daemon tries until it runs again. */
 	s->end.died = ev->rc && s->page->in_pause && s->end.outcome == SESSION_ALONE;
 	src_replay_end(s);
+	src_send_last_counts(s);
 	nb_free(s->hold.nb);
 	s->hold.nb = NULL;
 	if (!s->link.connected || !s->link.conn) {

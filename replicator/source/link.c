@@ -77,7 +77,9 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 	src_arm(s->tick, s->times.tick_ns);
 	repl_beat_look(s->link.beats); /* the newest lease, before it is judged */
 	look_for_progress(s, now);
-	fo_primary_tick(&s->p, now, s->link.connected ? last_sign_of_life_ns(s) : now);
+	if (s->link.connected)
+		s->link.heard_ns = last_sign_of_life_ns(s);
+	fo_primary_tick(&s->p, now, s->link.connected ? s->link.heard_ns : now);
 	src_allow_beats(s);
 	src_watch_record(s, now);
 	src_look(s, now);

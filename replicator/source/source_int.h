@@ -29,6 +29,7 @@ struct src_link { /* link.c; taken down by send.c */
 	struct repl_beat *beats;
 	uint64_t acked_bytes;
 	struct link_rate rate;
+	int64_t heard_ns;  /* the backup's last sign of life, as of the last tick; 0: none yet */
 	char warning[256]; /* of the backup: what a failover would meet there; "": nothing */
 	bool connected;
 };
@@ -54,8 +55,11 @@ struct src_numbers { /* stats.c */
 	int64_t peer_runs_ns;	    /* when the backup reported that it runs the VM */
 	int64_t committed_state_ns; /* when the state of the last committed epoch was taken */
 	int64_t reported_ns;	    /* the last of the regular reports */
-	const char *state;	    /* that was reported last, */
-	int64_t state_ns;	    /* and when for the first time */
+	struct session_counts counts;
+	int64_t hold_counted_ns; /* arrival of the frame whose hold was counted last */
+	int64_t counts_sent_ns;
+	const char *state; /* that was reported last, */
+	int64_t state_ns;  /* and when for the first time */
 	double progress;
 };
 
@@ -201,6 +205,13 @@ void src_count_captured(struct source *s, const struct cap_event *ev);
 /* All of an epoch is on its way. bytes: of its pages, state and disk writes. */
 void src_count_sent(struct source *s, uint64_t epoch, int64_t captured_ns, uint64_t bytes);
 void src_count_committed(struct source *s, uint64_t epoch);
+/* An epoch was begun and came to nothing. */
+void src_count_aborted(struct source *s);
+/* Output up to this epoch's has left; oldest_held_ns: arrival of what was held longest before, 0: of
+ * nothing. */
+void src_count_released(struct source *s, uint64_t epoch, int64_t oldest_held_ns);
+/* What the netbuffer has counted goes with it: the last of the reports of counts. */
+void src_send_last_counts(struct source *s);
 void src_send_stats(struct source *s);
 /* Sends them once per heartbeat; whether it was time. */
 bool src_report(struct source *s, int64_t now_ns);

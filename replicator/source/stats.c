@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define COUNTS_EVERY_NS TV_NS_PER_S
 #define SLOW_STOP_NS (20 * TV_NS_PER_MS)
 
 /* ---- counting ---- */
@@ -16,6 +17,11 @@ static void sample(struct src_samples *s, int64_t v)
 	s->v[s->n++ % SRC_SAMPLES] = v;
 	if (v > s->max)
 		s->max = v;
+}
+
+static void count(struct histogram *h, int64_t ns)
+{
+	histogram_add(h, histogram_epoch_us, ns);
 }
 
 static int cmp64(const void *a, const void *b)
@@ -46,10 +52,14 @@ void src_count_captured(struct source *s, const struct cap_event *ev)
 {
 	struct src_numbers *n = &s->numbers;
 
-	if (n->last_pause_ns)
+	if (n->last_pause_ns) {
 		sample(&n->interval, ev->pause_start_ns - n->last_pause_ns);
+		count(&n->counts.epoch, ev->pause_start_ns - n->last_pause_ns);
+	}
 	n->last_pause_ns = ev->pause_start_ns;
 	sample(&n->pause, ev->pause_ns);
+	count(&n->counts.pause, ev->pause_ns);
+	n->counts.dirty_pages += ev->pages;
 	n->stop_ns += (ev->stop_ns - n->stop_ns) / 8;
 	/* Left at half of what it is entered at: a disk that is as slow as that is one warning. */
 	n->stops_slowly = n->stop_ns >= (n->stops_slowly ? SLOW_STOP_NS / 2 : SLOW_STOP_NS);
@@ -64,9 +74,32 @@ void src_count_sent(struct source *s, uint64_t epoch, int64_t captured_ns, uint6
 
 void src_count_committed(struct source *s, uint64_t epoch)
 {
+	struct session_counts *c = &s->numbers.counts;
+	int64_t now_ns = tv_now_ns();
+
+	while (c->epochs_committed < epoch) /* at most FO_MAX_IN_FLIGHT */
+		count(&c->commit,
+		      now_ns - s->numbers.captured_at_ns[++c->epochs_committed % SRC_EPOCHS]);
 	s->numbers.committed_state_ns = s->numbers.captured_at_ns[epoch % SRC_EPOCHS];
 	if (epoch == 1)
 		s->numbers.progress = 1;
+}
+
+void src_count_aborted(struct source *s)
+{
+	s->numbers.counts.epochs_aborted++;
+}
+
+/* What came after the epoch's pause belongs to a later one, and is held on. */
+void src_count_released(struct source *s, uint64_t epoch, int64_t oldest_held_ns)
+{
+	struct src_numbers *n = &s->numbers;
+
+	if (!oldest_held_ns || oldest_held_ns == n->hold_counted_ns ||
+	    oldest_held_ns > n->captured_at_ns[epoch % SRC_EPOCHS])
+		return;
+	n->hold_counted_ns = oldest_held_ns;
+	count(&n->counts.hold, tv_now_ns() - oldest_held_ns);
 }
 
 /* ---- reporting ---- */
@@ -207,6 +240,8 @@ static void add_surroundings(const struct source *s, struct session_stats *st, i
 
 	st->rtt_ms = s->link.conn ? ms(repl_rtt_ns(s->link.conn)) : 0.0;
 	st->link_bytes_s = s->link.rate.bytes_s;
+	if (s->link.heard_ns)
+		st->contact_for_ms = ms(now_ns - s->link.heard_ns) + 1e-3; /* 0: none */
 	if (s->epochs.pace.last_start_ns) {
 		st->epoch_target_ms = ms(pace_target_ns(&s->epochs.pace, &why));
 		tv_copy(st->epoch_why, sizeof(st->epoch_why), why);
@@ -257,12 +292,48 @@ void src_send_stats(struct source *s)
 	report_send(s->report, session_message(SESSION_OP_STATS, &st));
 }
 
+/* Taken from where they are counted, and kept: the netbuffer's are gone before the session's end. */
+static void gather(struct source *s)
+{
+	struct session_counts *c = &s->numbers.counts;
+	struct session_stats bytes = {0};
+	struct nb_stats ns = {0};
+
+	add_bytes(s, &bytes);
+	c->memory_bytes = bytes.raw_bytes;
+	c->wire_bytes = bytes.wire_bytes;
+	c->disk_bytes = bytes.disk_bytes;
+	if (!s->hold.nb)
+		return;
+	nb_stats(s->hold.nb, &ns);
+	if (ns.released_frames + ns.held_frames > c->frames_held)
+		c->frames_held = ns.released_frames + ns.held_frames;
+	c->frames_released = ns.released_frames + ns.passed_frames;
+	c->frames_dropped = ns.dropped_frames;
+}
+
+static void send_counts(struct source *s, int64_t now_ns)
+{
+	s->numbers.counts_sent_ns = now_ns;
+	gather(s);
+	report_send(s->report, session_message(SESSION_OP_COUNTS, &s->numbers.counts));
+}
+
+void src_send_last_counts(struct source *s)
+{
+	if (s->p.epoch_captured > s->p.epoch_committed)
+		s->numbers.counts.epochs_aborted += s->p.epoch_captured - s->p.epoch_committed;
+	send_counts(s, tv_now_ns());
+}
+
 bool src_report(struct source *s, int64_t now_ns)
 {
 	if (now_ns - s->numbers.reported_ns < s->times.heartbeat_ns)
 		return false;
 	s->numbers.reported_ns = now_ns;
 	src_send_stats(s);
+	if (now_ns - s->numbers.counts_sent_ns >= COUNTS_EVERY_NS)
+		send_counts(s, now_ns);
 	return true;
 }
 

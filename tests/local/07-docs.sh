@@ -23,6 +23,8 @@ kinds=$(mktemp)
 trap 'rm -rf "$kinds" "$kinds.root"' EXIT
 sed -n '/^| kind | priority /,/^$/p' docs/EVENTS.md >"$kinds"
 same "$kinds" "daemon/events.h (docs/EVENTS.md)" "$tools/event_tables" kinds
+sed -n '/^<!-- the tables/,/^<!-- end/{//!p}' docs/METRICS.md >"$kinds"
+same "$kinds" "web/metrics_table.c (docs/METRICS.md)" "$tools/metric_tables"
 
 # The catalog is one that systemd reads, with an entry for each kind.
 mkdir -p "$kinds.root/usr/lib/systemd/catalog" "$kinds.root/var/lib/systemd/catalog"

@@ -37,6 +37,8 @@ static const char *type_of(const struct field *f)
 		return "boolean";
 	case FIELD_WORD:
 		return "word";
+	case FIELD_LIST:
+		return "integers";
 	case FIELD_INT:
 	case FIELD_U64:
 	case FIELD_PORT:

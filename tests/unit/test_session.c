@@ -33,12 +33,14 @@ struct thing {
 	} ms;
 	bool yes;
 	enum colour colour;
+	uint64_t list[2];
 };
 #define T(member, kind) FIELD(struct thing, member, kind, "", "")
 static const struct field thing_list[] = {
 	T(text, TEXT),	T(number, INT), T(big, U64),
 	T(port, PORT),	T(pid, PID),	T(ms.p50, F64),
 	T(ms.p99, F64), T(yes, BOOL),	FIELD_ENUM(struct thing, colour, &colours, ""),
+	T(list, LIST),
 };
 static const struct fields thing_fields = FIELDS("thing", thing_list);
 
@@ -51,6 +53,7 @@ static const struct thing example = {
 	.ms = {1.5, 2},
 	.yes = true,
 	.colour = BLUE,
+	.list = {3, INT64_MAX},
 };
 
 static void a_struct_survives_the_trip(void **state)
@@ -88,6 +91,11 @@ static void what_does_not_fit_is_named(void **state)
 		{"{\"ms\":3}", "ms.p50"},
 		{"{\"yes\":1}", "yes"},
 		{"{\"colour\":1}", "colour"},
+		{"{\"list\":[1]}", "list"},
+		{"{\"list\":[1,2,3]}", "list"},
+		{"{\"list\":[1,-2]}", "list"},
+		{"{\"list\":[1,2.5]}", "list"},
+		{"{\"list\":7}", "list"},
 	};
 
 	(void)state;

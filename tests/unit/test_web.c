@@ -146,7 +146,10 @@ static void metrics_are_silent_where_nothing_is_known(void **state)
 			   false, false);
 	TV_FREE char *good = metrics_of("[{\"name\":\"v\",\"role\":\"primary\",\"state\":"
 					"\"protected\",\"last_commit_time\":5.25,"
-					"\"failover_allowed\":true,\"epoch_committed\":7,"
+					"\"failover_allowed\":true,\"tally\":{"
+					"\"epochs_committed\":7,\"failovers\":{\"planned\":2}},"
+					"\"peer\":\"h2\",\"last_contact_time\":4.5,"
+					"\"arbiter_state\":\"no record\","
 					"\"oldest_held_frame_ms\":20}]",
 					false, true);
 	TV_FREE char *old = metrics_of("[{\"name\":\"v\",\"state\":\"protected\"}]", true, false);
@@ -162,12 +165,60 @@ static void metrics_are_silent_where_nothing_is_known(void **state)
 	assert_non_null(strstr(good, "# TYPE twinvm_epochs_committed counter\n"
 				     "twinvm_epochs_committed_total{vm=\"v\"} 7\n"));
 	assert_non_null(strstr(good, "twinvm_oldest_held_frame_seconds{vm=\"v\"} 0.02\n"));
+	assert_non_null(strstr(good, "twinvm_last_peer_contact_timestamp_seconds{vm=\"v\","
+				     "peer=\"h2\"} 4.5\n"));
+	assert_non_null(strstr(good, "twinvm_failovers_total{vm=\"v\",reason=\"planned\"} 2\n"));
+	assert_non_null(strstr(good, "twinvm_arbiter_reachable{vm=\"v\"} 0\n"));
+	assert_non_null(strstr(good, "twinvm_vm_info{vm=\"v\",id=\"\",peer=\"h2\"} 1\n"));
+	assert_null(strstr(alone, "\ntwinvm_arbiter_reachable{")); /* it has none */
 	assert_string_equal(good + strlen(good) - 6, "# EOF\n");
 	/* A daemon that reports nothing has no green VM. */
 	assert_non_null(strstr(old, "twinvm_daemon_up 0\n"));
 	assert_null(strstr(old, "twinvm_vm_protected"));
 	assert_true(metrics_wants_open("application/openmetrics-text;version=1.0.0,*/*;q=0.1"));
 	assert_false(metrics_wants_open("text/plain"));
+}
+
+/* Of a primary's VM, with that histogram. */
+static char *with_pauses(const char *role, const char *list)
+{
+	char vms[300];
+
+	snprintf(vms, sizeof(vms),
+		 "[{\"name\":\"v\",\"role\":\"%s\",\"state\":\"alone\",\"tally\":{\"pause\":%s}}]",
+		 role, list);
+	return metrics_of(vms, false, false);
+}
+
+static void a_histogram_is_cumulative(void **state)
+{
+	const char *list = "[1,2,0,0,0,0,0,0,0,0,0,4,0,0,8,2500000]";
+	TV_FREE char *good = with_pauses("primary", list), *backup = with_pauses("backup", list),
+		     *cut = with_pauses("primary", "[1,2,3]");
+
+	(void)state;
+	assert_non_null(strstr(good, "# TYPE twinvm_pause_seconds histogram\n"
+				     "twinvm_pause_seconds_bucket{vm=\"v\",le=\"0.001\"} 1\n"
+				     "twinvm_pause_seconds_bucket{vm=\"v\",le=\"0.002\"} 3\n"));
+	assert_non_null(strstr(good, "le=\"0.5\"} 3\n"
+				     "twinvm_pause_seconds_bucket{vm=\"v\",le=\"1.0\"} 7\n"));
+	assert_non_null(strstr(good, "le=\"5.0\"} 7\n"
+				     "twinvm_pause_seconds_bucket{vm=\"v\",le=\"+Inf\"} 15\n"
+				     "twinvm_pause_seconds_sum{vm=\"v\"} 2.5\n"
+				     "twinvm_pause_seconds_count{vm=\"v\"} 15\n"));
+	assert_null(strstr(backup, "\ntwinvm_pause_seconds_"));
+	assert_null(strstr(cut, "\ntwinvm_pause_seconds_"));
+}
+
+static void two_vms_of_one_name_are_two(void **state)
+{
+	TV_FREE char *text = metrics_of("[{\"name\":\"v\",\"id\":\"1a\",\"state\":\"alone\"},"
+					"{\"name\":\"v\",\"id\":\"2b\",\"state\":\"alone\"}]",
+					false, false);
+
+	(void)state;
+	assert_non_null(strstr(text, "twinvm_vm_protected{vm=\"v\"} 0\n"
+				     "twinvm_vm_protected{vm=\"v (2b)\"} 0\n"));
 }
 
 int main(void)
@@ -180,6 +231,8 @@ int main(void)
 		cmocka_unit_test(wrong_tokens_are_limited_by_address),
 		cmocka_unit_test(routes_have_methods),
 		cmocka_unit_test(metrics_are_silent_where_nothing_is_known),
+		cmocka_unit_test(a_histogram_is_cumulative),
+		cmocka_unit_test(two_vms_of_one_name_are_two),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
