@@ -26,6 +26,7 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(OPENING, LEAVE, ALONE, DO(LEAVE)),
 	P(OPENING, HIGHER_GENERATION, DOUBTING, 0), /* what it has asked decides */
 	P(OPENING, STALE, FENCED, DO(STOP_VM)),
+	P(OPENING, POISON, ALONE, DO(LEAVE)),
 	P(OPENING, VM_DIED, ALONE, DO(END)),
 
 	P(SYNCING, FIRST_COMMIT, PAIRING, DO(ASK_PAIR)),
@@ -34,6 +35,7 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(SYNCING, LEAVE, ALONE, DO(LEAVE)),
 	P(SYNCING, HIGHER_GENERATION, DOUBTING, DO(ASK_ALONE)),
 	P(SYNCING, STALE, FENCED, DO(STOP_VM)),
+	P(SYNCING, POISON, ALONE, DO(LEAVE)), /* there is nothing to continue from yet */
 	P(SYNCING, VM_DIED, ALONE, DO(END)),
 
 	/* The record has named this host alone since the session began: only this host can change
@@ -63,6 +65,9 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	P(PROTECTED, LEASE_OVER, SUSPENDED, DO(STOP_VM) | DO(ASK_ALONE)),
 	P(PROTECTED, LEAVE, LEAVING, DO(ASK_ALONE)),
 	P(PROTECTED, SWITCH, SWITCHING, DO(LAST_EPOCH)),
+	/* A switch without a last epoch: that would hold the damage. Where the pair may not be on
+	 * record, or the VM is stopped anyway, the event waits for this state (primary.c). */
+	P(PROTECTED, POISON, SWITCHING, DO(STOP_VM)),
 	/* A claim is no proof (the record is), but its sender is no backup any more. */
 	P(PROTECTED, HIGHER_GENERATION, ASKING, DO(ASK_ALONE)),
 	P(PROTECTED, STALE, FENCED, DO(STOP_VM)),
@@ -116,6 +121,7 @@ static const struct row primary_table[FO_P_COUNT][FO_PE_COUNT] = {
 	/* A planned switch. This host may call it off, but only by record: the backup may have
 	 * asked for the VM. */
 	P(SWITCHING, LAST_COMMIT, YIELDING, DO(TAKE_OVER)),
+	P(SWITCHING, POISON, SWITCHING, DO(STOP_VM)),
 	P(SWITCHING, PEER_LOST, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
 	P(SWITCHING, COMMIT_OVERDUE, HELD, DO(STOP_VM) | DO(ASK_ALONE)),
 	P(SWITCHING, LEASE_OVER, HELD, DO(STOP_VM) | DO(ASK_ALONE)),

@@ -190,7 +190,8 @@ int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts
 	X(ASKING, "backup lost: output held until the record states that this host runs alone") \
 	X(HELD, "as ASKING, and the lease has expired: VM stopped") \
 	X(LEAVING, "operator ends protection: otherwise as ASKING") \
-	X(SWITCHING, "planned switch: the last epoch is being sent, the VM is stopped by it") \
+	X(SWITCHING, "planned switch: the last epoch is being sent, the VM is stopped by it; or a " \
+		     "memory error: no epoch is taken, the VM is being stopped") \
 	X(YIELDING, "planned switch: the backup was asked to take over") \
 	X(CHECKING, "planned switch: the backup reports that it has the record, which is asked") \
 	X(YIELDED, "planned switch: the backup has the record, but has not reported that it runs") \
@@ -211,7 +212,8 @@ int fo_reprotect_choose(struct fo_reprotect *k, const struct fo_candidate *hosts
 	X(LEASE_BACK, "a recent heartbeat came back: lease renewed") \
 	X(LEAVE, "operator ends protection") \
 	X(SWITCH, "operator requests a planned switch") \
-	X(LAST_COMMIT, "the epoch that stopped the VM is committed") \
+	X(LAST_COMMIT, "the VM is stopped, and the epoch that the backup is to continue from is committed") \
+	X(POISON, "a memory error in the VM: no epoch that was captured after it counts") \
 	X(SWITCH_OVERDUE, "the backup has not reported that it took over within switch_ns") \
 	X(PEER_RUNS, "the backup reports that it runs the VM") \
 	X(HIGHER_GENERATION, "a host reports a higher generation of this VM: a claim, no proof") \
@@ -362,9 +364,12 @@ struct fo_primary { /* read only for its owner */
 	struct fo_asked pair, alone, back; /* one of them is open at most */
 	bool next; /* when that is answered, next_q is asked: the answer is old */
 	enum fo_question next_q;
-	bool over;		/* ended, and the last action has been carried out */
-	bool excused;		/* the last tick came late, and nothing was concluded */
-	bool last_taken;	/* planned switch: the last epoch's capture has begun */
+	bool over;	 /* ended, and the last action has been carried out */
+	bool excused;	 /* the last tick came late, and nothing was concluded */
+	bool last_taken; /* planned switch: the last epoch's capture has begun */
+	bool poisoned;	 /* no epoch after poison_after is committed any more; */
+	bool halted;	 /* and the VM stands still for it */
+	uint64_t poison_after;
 	uint64_t epoch_running; /* the next to be captured; from 1 */
 	uint64_t epoch_captured, epoch_sent, epoch_committed, epoch_released;
 	uint64_t seq;
@@ -392,6 +397,19 @@ void fo_primary_welcomed(struct fo_primary *p, int64_t now_ns);
  * back, and is looked at with the clock read anew at each release.
  */
 int64_t fo_primary_beats_until(const struct fo_primary *p);
+/*
+ * A memory error in the VM was seen. good: the newest epoch whose capture ended before the first
+ * sign of it. No later epoch counts: one that is being captured does not, none begins, and nothing
+ * more is sent of one that waits (fo_primary_counts). As soon as the backup may be asked to take
+ * over by record, the VM is stopped (STOP_VM), and once fo_primary_halted reports that and epoch
+ * `good` is committed, the backup continues from there. Without a whole copy on a backup nothing
+ * changes: QEMU hands the error to its guest.
+ */
+void fo_primary_poisoned(struct fo_primary *p, int64_t now_ns, uint64_t good);
+/* The VM stands still, by the newest STOP_VM. */
+void fo_primary_halted(struct fo_primary *p, int64_t now_ns);
+/* May anything of this epoch be sent? Asked immediately before. */
+bool fo_primary_counts(const struct fo_primary *p, uint64_t epoch);
 /* Every tick_ns. rx_ns: when the last message of the backup was received. */
 void fo_primary_tick(struct fo_primary *p, int64_t now_ns, int64_t rx_ns);
 /* More of what was sent is acknowledged by the peer's TCP, heartbeats not counted. */

@@ -41,7 +41,10 @@
 	X(unrepaired)              /* rule 4: a lease that is back is enough to be protected */    \
 	X(absence_is_an_answer)    /* an arbiter that has lost its record has decided */           \
 	X(unconfirmed)             /* rule 3: a generation is believed without a record */         \
-	X(deadline_ignored)        /* rule 4: a backup that echoes is good, whatever it commits */
+	X(deadline_ignored)        /* rule 4: a backup that echoes is good, whatever it commits */ \
+	X(poison_ignored)          /* a memory error is the guest's matter only */                 \
+	X(poison_switched)         /* it is a reason for a planned switch, with a last epoch */    \
+	X(poison_sent)             /* an epoch that was being captured then still counts */
 /* clang-format on */
 
 #define FO_ENUM_MUTANT(n) FO_MUTANT_##n,

@@ -77,6 +77,7 @@ void fo_p_check(const struct fo_primary *p)
 	FO_ASSERT(!p->releasing || (p->pair.won && releases_in(p->state)));
 	FO_ASSERT(p->pair.open + p->alone.open + p->back.open <= 1);
 	FO_ASSERT(!p->next || question_open(p));
+	FO_ASSERT(!p->poisoned || p->epoch_sent <= p->poison_after);
 	FO_ASSERT(!p->retry_at_ns || (fo_p_asks_in(p->state, &q) && !question_open(p)));
 	FO_ASSERT(!p->overdue_at_ns || switches_in(p->state));
 	FO_ASSERT(p->ended == ends_in(p->state) && p->over == p->ended);
@@ -222,6 +223,8 @@ void fo_p_event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev)
 		return;
 	if (FO_BROKEN(unconfirmed) && ev == FO_PE_HIGHER_GENERATION)
 		st = (struct fo_step){FO_P_FENCED, FO_A(STOP_VM)};
+	if (FO_BROKEN(poison_switched) && ev == FO_PE_POISON && from == FO_P_PROTECTED)
+		st.actions = FO_A(LAST_EPOCH);
 	if (FO_BROKEN(asks_late) && ev == FO_PE_LEASE_OVER && st.next == FO_P_SUSPENDED)
 		st.actions = FO_A(STOP_VM) | FO_A(ASK_LATER);
 	if (FO_BROKEN(unrepaired) && ev == FO_PE_LEASE_BACK)
@@ -248,6 +251,9 @@ void fo_p_event(struct fo_primary *p, int64_t now_ns, enum fo_primary_event ev)
 	p->over = p->ended;
 	p->ops->changed(p->arg, ev, from);
 	fo_p_check(p);
+	/* It was seen when nobody could take over. */
+	if (p->poisoned && p->state == FO_P_PROTECTED)
+		fo_p_event(p, now_ns, FO_PE_POISON);
 }
 
 void fo_primary_begin(struct fo_primary *p)

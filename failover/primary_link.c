@@ -136,13 +136,14 @@ void fo_primary_synced(struct fo_primary *p)
 
 bool fo_primary_may_capture(const struct fo_primary *p)
 {
-	return p->synced && !p->capturing && streams_in(p->state) &&
+	return p->synced && !p->capturing && !p->poisoned && streams_in(p->state) &&
 	       p->epoch_captured < p->epoch_committed + p->in_flight_max;
 }
 
 bool fo_primary_last_epoch(const struct fo_primary *p)
 {
 	return p->state == FO_P_SWITCHING && !p->last_taken && !p->capturing &&
+	       (!p->poisoned || FO_BROKEN(poison_switched)) &&
 	       p->epoch_captured == p->epoch_committed;
 }
 
@@ -180,6 +181,13 @@ void fo_primary_try_release(struct fo_primary *p, int64_t now_ns)
 		fo_p_try_release(p, now_ns);
 }
 
+/* After a memory error: is all there that the backup is to continue from? */
+static void give_away(struct fo_primary *p, int64_t now_ns)
+{
+	if (p->poisoned && p->halted && p->epoch_committed >= p->poison_after)
+		fo_p_event(p, now_ns, FO_PE_LAST_COMMIT);
+}
+
 static int on_committed(struct fo_primary *p, int64_t now_ns, uint64_t epoch)
 {
 	if (epoch != p->epoch_committed + 1 || epoch > p->epoch_sent)
@@ -190,9 +198,37 @@ static int on_committed(struct fo_primary *p, int64_t now_ns, uint64_t epoch)
 	if (epoch == 1)
 		fo_p_event(p, now_ns, FO_PE_FIRST_COMMIT);
 	fo_p_try_release(p, now_ns);
-	if (p->last_taken && epoch == p->epoch_captured + p->capturing)
+	if (p->last_taken && !p->poisoned && epoch == p->epoch_captured + p->capturing)
 		fo_p_event(p, now_ns, FO_PE_LAST_COMMIT);
+	give_away(p, now_ns);
 	return 0;
+}
+
+/* ---- a memory error ---- */
+void fo_primary_poisoned(struct fo_primary *p, int64_t now_ns, uint64_t good)
+{
+	FO_ASSERT(good <= p->epoch_captured);
+	if (p->poisoned || p->ended || FO_BROKEN(poison_ignored))
+		return;
+	p->poisoned = true;
+	/* What is sent cannot be taken back: who learns of an error so late learns it too late. */
+	p->poison_after = good > p->epoch_sent ? good : p->epoch_sent;
+	fo_p_event(p, now_ns, FO_PE_POISON);
+	fo_p_check(p);
+}
+
+void fo_primary_halted(struct fo_primary *p, int64_t now_ns)
+{
+	if (!p->poisoned || p->state != FO_P_SWITCHING)
+		return;
+	p->halted = true;
+	give_away(p, now_ns);
+}
+
+bool fo_primary_counts(const struct fo_primary *p, uint64_t epoch)
+{
+	return !p->poisoned || epoch <= p->poison_after || FO_BROKEN(poison_sent) ||
+	       FO_BROKEN(poison_switched);
 }
 
 /* ---- a higher generation ---- */

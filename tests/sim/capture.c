@@ -41,6 +41,15 @@ static void job_done(struct source *s)
 		job_begins(s);
 }
 
+/* As a newer wish than that which is carried out. */
+static bool resumes_later(const struct source *s)
+{
+	for (const struct job *j = s->jobs; j; j = j->next)
+		if (j->fn == job_resume)
+			return true;
+	return false;
+}
+
 void job_stop(void *arg, uint64_t n)
 {
 	struct source *s = arg;
@@ -51,6 +60,11 @@ void job_stop(void *arg, uint64_t n)
 	s->vm->fenced = s->e.state == FO_P_FENCED;
 	inst_changed(s->vm);
 	note(s->h, "VM stopped");
+	if (!s->leaving && !resumes_later(s)) {
+		fo_primary_halted(&s->e, turn_now(&s->p));
+		if (!s->p.alive)
+			return;
+	}
 	if (s->e.state == FO_P_FENCED && !s->leaving) {
 		nb_do_drop(s->vm, NB_DRAINS);
 		source_finish(s, END_FENCED);
@@ -84,7 +98,7 @@ static void piece(void *arg, uint64_t n)
 	struct source *s = arg;
 	struct msg *m = (struct msg *)(uintptr_t)n;
 
-	if (!s->conn)
+	if (!s->conn || !fo_primary_counts(&s->e, m->epoch))
 		return;
 	conn_send(s->conn, 0, m);
 	if (m->kind == M_END) {

@@ -25,6 +25,7 @@ static const char *const invariants[] = {
 	"output is held for too long",
 	"a promotion while the primary lives",
 	"a generation is believed that nothing confirms",
+	"what a memory error has touched is committed",
 };
 
 void violation(int invariant, const char *fmt, ...)

@@ -429,7 +429,8 @@ static void one_fault(void *arg, uint64_t n)
 		     {flapping, 8},
 		     {empty_share, 6},
 		     {false_hello, 8},
-		     {false_claim, 8}};
+		     {false_claim, 8},
+		     {memory_error, 10}};
 	unsigned total = 0, pick;
 
 	(void)arg;

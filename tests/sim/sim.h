@@ -218,6 +218,8 @@ struct session { /* what is true of it, for the checks only */
 	bool paired;	    /* on record */
 	bool alone_after;   /* the primary ran alone after it, without an arbiter */
 	bool asked, forced; /* to take over: by the primary, by the operator */
+	bool spoiled;	    /* a memory error was seen in the VM; */
+	uint64_t good;	    /* the newest epoch of before */
 };
 enum source_end {
 	END_ALONE,
@@ -352,6 +354,8 @@ void operator_switches(void);
 void operator_unprotects(void);
 void faults_end(void);
 void fault_at_take_over(struct host *from, struct host *to);
+/* poison.c */
+void memory_error(void);
 /* hostile.c: what a peer that lies, or is mistaken, does */
 void false_hello(void);
 void false_claim(void);
@@ -374,6 +378,7 @@ void check_fenced(const struct host *h);
 void check_believed(const struct host *h, const struct msg *hello, const struct ask *a);
 void check_last_copy(const struct sink *k);
 void check_answer(const struct sink *k, const struct ask *a);
+void check_commit(const struct session *x, uint64_t epoch);
 bool vm_is_lost(void);
 bool all_is_well(char *why, size_t room);
 void violation(int invariant, const char *fmt, ...) TV_PRINTF(2, 3);
@@ -381,7 +386,7 @@ void violation(int invariant, const char *fmt, ...) TV_PRINTF(2, 3);
 struct stats {
 	uint64_t histories, events, promotions, switches, fenced, suspended, commits, released,
 		lost_vms, alone, kept, taken_back, recoveries, sessions, acks, faults,
-		protected_again;
+		protected_again, spoiled;
 	unsigned primary_rows[FO_P_COUNT][FO_PE_COUNT], backup_rows[FO_B_COUNT][FO_BE_COUNT];
 };
 struct sim {

@@ -192,6 +192,7 @@ static void checked(void *arg, uint64_t word)
 			refuse(k, "an epoch does not match its checksum");
 		return;
 	}
+	check_commit(k->session, epoch);
 	k->session->committed = epoch;
 	k->replica = k->checked[epoch % 4];
 	k->replica_epoch = epoch;

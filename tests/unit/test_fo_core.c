@@ -96,6 +96,13 @@ static void check_primary(enum fo_primary_state s, enum fo_primary_event e, bool
 	/* the end of QEMU's process ends every session */
 	if (e == FO_PE_VM_DIED && !over(s))
 		assert_true(next == FO_P_ALONE && a & FO_A(END));
+	/* after a memory error nothing more is captured, and the VM stops before it is given away */
+	if (e == FO_PE_POISON) {
+		assert_true(!(a & (FO_A(LAST_EPOCH) | FO_A(TAKE_OVER) | FO_A(RESUME_VM))));
+		assert_true(!over(s) || !a);
+		assert_int_equal(!!(a & FO_A(STOP_VM)),
+				 s == FO_P_PROTECTED || s == FO_P_SWITCHING);
+	}
 	/* a host that asks the arbiter continues to ask */
 	if (e == FO_PE_ARBITER_UNREACHABLE &&
 	    (s == FO_P_ASKING || s == FO_P_HELD || s == FO_P_LEAVING || s == FO_P_RETURNING ||
