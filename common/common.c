@@ -67,6 +67,8 @@ const char *tv_strerror(int rc)
 		return "the connection to QEMU's monitor has ended";
 	case TV_E_LOST:
 		return "somebody else was first";
+	case TV_E_POISON:
+		return "a page of the VM's memory cannot be read";
 	case TV_E_CHANGED:
 		return "the VM has other devices than its standby";
 	case TV_E_UNTRACKED:

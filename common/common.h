@@ -41,6 +41,7 @@ enum {
 	TV_E_LOST = -10008,	 /* another host won a compare-and-swap */
 	TV_E_UNTRACKED = -10009, /* written pages may have been forgotten by the kernel */
 	TV_E_MONITOR = -10010,	 /* QEMU's monitor connection has ended; QEMU itself may live */
+	TV_E_POISON = -10012,	 /* the kernel lets nobody read a page of the VM's memory */
 	TV_E_CHANGED = -10011,	 /* the VM is not the one that its standby was made for */
 };
 

@@ -24,6 +24,7 @@ static void explain(const char *cause, const char *peer, char *out, size_t room)
 		{"closed", "%s closed the connection and did not come back"},
 		{"asked", "%s asked for it, as the QEMU there had died"},
 		{"planned", "by a planned switch from %s"},
+		{"memory", "%s has seen a memory error in it, and this is the last epoch before"},
 		{"forced", "by order of an operator, as %s did not answer"},
 		{"fenced", "fence_command had switched %s off"},
 		{"retry", "an operator tried again after a promotion had failed, %s was not asked"},
@@ -66,13 +67,14 @@ void events_failover(const struct vm *vm)
 void events_switched(const struct vm *vm)
 {
 	const struct session_outage *o = &vm->now.end.outage;
-	json_t *data = json_pack("{ss}", "cause", "planned");
+	bool memory = !strcmp(o->cause, "memory");
+	json_t *data = json_pack("{ss}", "cause", memory ? "memory" : "planned");
 	char took[80] = "";
 
 	if (*o->cause) {
 		json_object_set_new(data, "outage_ms", json_real(o->outage_ms));
 		snprintf(took, sizeof(took), "; it stood still for %.0f ms", o->outage_ms);
 	}
-	events_vm(vm, EVENTS_SWITCHED, data, "%s runs on %s now%s", vm->name, vm->saved.peer.name,
-		  took);
+	events_vm(vm, EVENTS_SWITCHED, data, "%s runs on %s now%s%s", vm->name, vm->saved.peer.name,
+		  memory ? ", from the last epoch before a memory error of this host" : "", took);
 }

@@ -303,6 +303,7 @@ int fo_backup_message(struct fo_backup *b, int64_t now_ns, const struct fo_msg *
 		if (m->epoch && m->epoch != b->epoch_committed)
 			return TV_E_PROTOCOL;
 		b->planned = m->epoch != 0;
+		b->poisoned = m->poisoned;
 		event(b, now_ns, FO_BE_TAKE_OVER);
 		return 0;
 	case FO_M_BYE:

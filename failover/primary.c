@@ -124,7 +124,10 @@ void fo_primary_init(struct fo_primary *p, const struct fo_times *t,
 /* ---- what leaves ---- */
 void fo_p_tell(struct fo_primary *p, enum fo_msg_kind kind, uint64_t epoch)
 {
-	struct fo_msg m = {.kind = kind, .generation = p->generation, .epoch = epoch};
+	struct fo_msg m = {.kind = kind,
+			   .generation = p->generation,
+			   .epoch = epoch,
+			   .poisoned = kind == FO_M_TAKE_OVER && p->poisoned};
 
 	p->ops->send(p->arg, &m);
 }

@@ -218,8 +218,12 @@ int hv_round_begin(struct hv_vm *vm) TV_MUST_CHECK;
  */
 int hv_harvest(struct hv_vm *vm, struct hv_cursor *cursor, struct hv_run *runs, unsigned max_runs,
 	       uint64_t max_pages) TV_MUST_CHECK;
-/* HOT. Copies the runs' pages one behind the other into dst. */
+/* HOT. Copies the runs' pages one behind the other into dst. TV_E_POISON: there is a page that the
+ * kernel does not read, for us or for anybody; hv_unreadable says which. */
 int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst) TV_MUST_CHECK;
+/* The sentence of hv_copy's TV_E_POISON, not to be asked for in a pause. Returns that, or -EFAULT when
+ * QEMU itself has taken the memory away. */
+int hv_unreadable(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- one epoch; time-outs: timeout_ms each, -ETIMEDOUT ---- */
 /*

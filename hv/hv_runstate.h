@@ -47,9 +47,10 @@ enum hv_event {
 	HV_EV_STOP,
 	HV_EV_RESUME,
 	HV_EV_PANIC,
-	HV_EV_STATE, /* the run state may be another one now */
-	HV_EV_MEDIA, /* a drive was opened or closed: see hv_media_changed */
-	HV_EV_LOST,  /* there were more events than could be kept: any of them may be missing */
+	HV_EV_STATE,  /* the run state may be another one now */
+	HV_EV_MEDIA,  /* a drive was opened or closed: see hv_media_changed */
+	HV_EV_POISON, /* a memory error in the VM's RAM, or in QEMU's own: the guest meets it next */
+	HV_EV_LOST,   /* there were more events than could be kept: any of them may be missing */
 	HV_EV_OTHER,
 };
 struct hv_event_rule {

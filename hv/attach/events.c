@@ -41,10 +41,24 @@ static enum hv_event shutdown_of(json_t *data)
 	return HV_EV_SHUTDOWN_HOST;
 }
 
+/*
+ * qapi/run-state.json: MemoryFailureAction. `inject` and `reset` are the guest's next moments, `fatal`
+ * is QEMU's end; `ignore` is an error that hurts nothing of the guest (of QEMU's own memory, not used;
+ * or the second word on one that the guest has got). An action of a later QEMU is not ignored.
+ */
+static enum hv_event memory_failure_of(json_t *data)
+{
+	const char *action = json_string_value(json_object_get(data, "action"));
+
+	return action && !strcmp(action, "ignore") ? HV_EV_OTHER : HV_EV_POISON;
+}
+
 enum hv_event hv_event_of(const char *name, json_t *ev)
 {
 	if (!strcmp(name, "SHUTDOWN"))
 		return shutdown_of(json_object_get(ev, "data"));
+	if (!strcmp(name, "MEMORY_FAILURE"))
+		return memory_failure_of(json_object_get(ev, "data"));
 	return hv_event_rule_of(name)->ev;
 }
 

@@ -102,7 +102,9 @@ static const struct hv_event_rule events[] = {
 	{"JOB_STATUS_CHANGE", HV_EV_OTHER, false, "likewise"},
 	{"DEVICE_DELETED", HV_EV_OTHER, false, "the set of devices is compared with each epoch"},
 	{"DEVICE_TRAY_MOVED", HV_EV_MEDIA, false, "what is in the drives is compared"},
-	{"MEMORY_FAILURE", HV_EV_OTHER, false, "a hardware fault"},
+	{"MEMORY_FAILURE", HV_EV_POISON, false,
+	 "a memory error: the backup continues from the last epoch before it; with the action "
+	 "`ignore` nothing of the VM is hurt"},
 	{"COLO_EXIT", HV_EV_STATE, true, ""},
 	{"TWINVM_EVENTS_LOST", HV_EV_LOST, true, "our own: more came than could be kept"},
 };

@@ -289,7 +289,7 @@ static int copy_batch(struct hv_vm *vm, unsigned n, uint64_t bytes, uint8_t *dst
 	return (uint64_t)r == bytes ? 0 : -EFAULT;
 }
 
-int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst)
+static int copy_runs(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst)
 {
 	uint64_t bytes = 0;
 	uint8_t *to = dst;
@@ -321,6 +321,14 @@ int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst)
 		bytes += run_bytes;
 	}
 	return k ? copy_batch(vm, k, bytes, to) : 0;
+}
+
+int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst)
+{
+	int rc = copy_runs(vm, runs, n, dst);
+
+	/* EIO: of a memory file that is read as such (witness.c) */
+	return rc == -EFAULT || rc == -EIO ? hv_unreadable_find(vm, runs, n, dst, rc) : rc;
 }
 
 static int register_block(struct hv_vm *vm, const struct hv_block *b, struct tv_err *e)

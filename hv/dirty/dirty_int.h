@@ -23,7 +23,9 @@ struct hv_dirty {
 	int pagemap_fd, uffd;
 	struct page_region *regions;
 	struct iovec *iovs;
-	uint8_t *virgin[HV_MAX_BLOCKS];	 /* per 2 MiB: see dirty.c; NULL: all was reported */
+	uint8_t *virgin[HV_MAX_BLOCKS]; /* per 2 MiB: see dirty.c; NULL: all was reported */
+	unsigned bad_block;		/* of the page that hv_copy could not read: unreadable.c */
+	uint64_t bad_offset;
 	int file_fds[HV_MAX_BLOCKS];	 /* of blocks in a shared memory file, else -1 */
 	uint64_t file_at[HV_MAX_BLOCKS]; /* where the block starts in it */
 
@@ -38,6 +40,12 @@ struct hv_dirty {
 	uint64_t *entries;		  /* of pagemap */
 	uint64_t *pending[HV_MAX_BLOCKS]; /* a bit per page: written, not harvested yet */
 };
+
+/* ---- unreadable.c ---- */
+/* Copying runs has failed with rc: TV_E_POISON when one of their pages cannot be read, noted in
+ * vm->dirty; else rc. page: room for one. */
+int hv_unreadable_find(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *page,
+		       int rc) TV_MUST_CHECK;
 
 /* ---- softdirty.c ---- */
 int hv_soft_setup(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;

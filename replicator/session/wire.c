@@ -39,8 +39,10 @@ int wire_send(struct repl_conn *conn, const char *host, const char *why, const s
 	case FO_M_TAKE_OVER:
 		take.generation = m->generation;
 		take.epoch = m->epoch;
-		take.reason = (char *)(m->epoch ? "planned failover"
-						: "the VM's process on the primary died");
+		take.memory_error = m->poisoned;
+		take.reason = (char *)(m->poisoned ? "a memory error in the VM on the primary"
+				       : m->epoch  ? "planned failover"
+						   : "the VM's process on the primary died");
 		msg.msg_case = TWINVM__CONTROL__MSG_TAKE_OVER;
 		msg.take_over = &take;
 		break;
@@ -84,7 +86,8 @@ bool wire_read(const Twinvm__Control *m, struct fo_msg *out)
 	case TWINVM__CONTROL__MSG_TAKE_OVER:
 		*out = (struct fo_msg){.kind = FO_M_TAKE_OVER,
 				       .generation = m->take_over->generation,
-				       .epoch = m->take_over->epoch};
+				       .epoch = m->take_over->epoch,
+				       .poisoned = m->take_over->memory_error};
 		return true;
 	case TWINVM__CONTROL__MSG_FENCED:
 		*out = (struct fo_msg){.kind = FO_M_FENCED,

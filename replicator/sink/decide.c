@@ -66,8 +66,11 @@ static void changed(void *arg, enum fo_backup_event ev, enum fo_backup_state fro
 	struct sink *s = arg;
 	int64_t now_ns = tv_now_ns();
 
-	outage_changed(&s->outage, ev, s->b.state, s->b.planned, last_sign_ns(s, ev, now_ns),
-		       now_ns);
+	outage_changed(&s->outage, ev, s->b.state,
+		       s->b.poisoned  ? "memory"
+		       : s->b.planned ? "planned"
+				      : NULL,
+		       last_sign_ns(s, ev, now_ns), now_ns);
 	tv_log(TV_INFO, "%s: %s -> %s (generation %llu, epoch %llu)", fo_backup_event_name(ev),
 	       fo_backup_state_name(from), fo_backup_state_name(s->b.state),
 	       (unsigned long long)s->b.generation, (unsigned long long)s->b.epoch_committed);

@@ -8,7 +8,7 @@ static const char *cause_of(enum fo_backup_event ev)
 }
 
 void outage_changed(struct outage *o, enum fo_backup_event ev, enum fo_backup_state to,
-		    bool planned, int64_t sign_ns, int64_t now_ns)
+		    const char *why, int64_t sign_ns, int64_t now_ns)
 {
 	switch (to) {
 	case FO_B_SYNCING:
@@ -25,13 +25,13 @@ void outage_changed(struct outage *o, enum fo_backup_event ev, enum fo_backup_st
 		if (ev == FO_BE_RETRY)
 			o->cause = "retry";
 		else if (!o->cause)
-			o->cause = planned ? "planned" : cause_of(ev);
+			o->cause = why ? why : cause_of(ev);
 		break;
 	case FO_B_PROMOTING:
 		if (!o->cause) { /* without an arbiter, asked by the primary: nobody else is asked */
 			o->sign_ns = sign_ns;
 			o->asked_ns = now_ns;
-			o->cause = planned ? "planned" : cause_of(ev);
+			o->cause = why ? why : cause_of(ev);
 		}
 		if (ev == FO_BE_FORCE)
 			o->cause = "forced";

@@ -16,9 +16,10 @@ struct outage {		  /* moments; 0: not yet */
 	int64_t ran_ns; /* QEMU has reported that the VM runs (or stands, when it was suspended) */
 	const char *cause; /* NULL: none yet */
 };
-/* fo_backup_ops.changed. sign_ns: of the primary's last message; planned: fo_backup's. */
+/* fo_backup_ops.changed. sign_ns: of the primary's last message. why: for which the primary has
+ * stopped its VM; NULL: it has not. */
 void outage_changed(struct outage *o, enum fo_backup_event ev, enum fo_backup_state to,
-		    bool planned, int64_t sign_ns, int64_t now_ns);
+		    const char *why, int64_t sign_ns, int64_t now_ns);
 /* For the daemon. cause "": not measured whole. */
 void outage_report(const struct outage *o, struct session_outage *out);
 

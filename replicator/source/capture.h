@@ -57,14 +57,16 @@ struct cap_event {
 	uint64_t all_bytes; /* HASHING */
 	double progress;    /* PROGRESS */
 	uint64_t epoch, pages;
-	bool still; /* CAPTURED: by CAP_STILL_EPOCH; SUSPENDED: what was wanted */
+	uint64_t wish; /* STOPPED: for cap_is_newest */
+	bool still;    /* CAPTURED: by CAP_STILL_EPOCH; SUSPENDED: what was wanted */
 	int64_t pause_start_ns, pause_ns;
 	int64_t stop_ns; /* of pause_ns, until the VM was stopped and its disks flushed */
 	/* NET_HELD: taps to be held below QEMU, or else ports of filters; text says why not taps */
 	struct hv_tap taps[HV_MAX_NICS];
 	struct hv_net_port ports[HV_MAX_NICS];
 	unsigned ntaps, nports;
-	enum hv_event vm_event;
+	enum hv_event
+		vm_event; /* VM; HV_EV_POISON, once, comes before what is not captured for it: e */
 	const struct hv_run_state *state; /* STATE; NULL: QEMU did not say */
 };
 
@@ -102,6 +104,8 @@ void cap_post(struct cap *c, enum cap_cmd cmd, uint64_t n);
  * copy: encoder_stop brings that about.
  */
 void cap_want_stopped(struct cap *c, bool stopped);
+/* Loop. Has none been made since the one that a CAP_EV_STOPPED is about? */
+bool cap_is_newest(const struct cap *c, uint64_t wish);
 /*
  * Loop. An operator wants the VM suspended, or to run: carried out between epochs, at any time, also
  * during a first copy and before the VM is attached; never lost. A VM that is to be stopped by a wish

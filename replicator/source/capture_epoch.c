@@ -182,13 +182,35 @@ static void note_way(struct cap *c)
 	c->three_commands = why;
 }
 
+/*
+ * A memory error: QEMU's word for it, which was sent before its answer to the epoch's last command and
+ * is read now, or a page that could not be copied. The barrier is set and some of the epoch may be
+ * sent, but its end is not, and no other epoch follows: the VM continues on the backup from an epoch
+ * of before, or without a session. The slot stays taken.
+ */
+static bool is_spoiled(struct cap *c, const struct cap_order *o, int *rc, struct tv_err *e)
+{
+	struct cap_event ev = {.kind = CAP_EV_OVERTAKEN, .epoch = o->n};
+
+	if (*rc == TV_E_POISON)
+		*rc = hv_unreadable(c->vm, e);
+	if (*rc == TV_E_POISON)
+		cap_poison(c, e);
+	if (c->poisoned)
+		cap_emit(c, &ev);
+	return c->poisoned;
+}
+
 void cap_epoch(struct cap *c, const struct cap_order *o)
 {
 	struct cap_event ev = {
 		.kind = CAP_EV_CAPTURED, .epoch = o->n, .still = o->cmd == CAP_STILL_EPOCH};
-	struct paused p = {.slot = get_slot(c, o)};
+	struct paused p = {0};
 	struct tv_err e = {0};
 
+	if (is_spoiled(c, o, &p.rc, &e)) /* ordered before the loop knew */
+		return;
+	p.slot = get_slot(c, o);
 	if (!p.slot)
 		return;
 	ev.pause_start_ns = tv_now_ns();
@@ -210,6 +232,8 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 		p.rc = hv_devices_check(c->vm, p.slot->state, p.state_bytes, &e);
 	if (!p.rc)
 		p.rc = check_disks(c, &e);
+	if (is_spoiled(c, o, &p.rc, &e))
+		return;
 	if (!p.rc && !cap_media_ok(c))
 		return; /* as below */
 	if (p.rc == -ESTALE)

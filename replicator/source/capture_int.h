@@ -42,6 +42,7 @@ struct cap {
 	bool look;	 /* the run state may have changed */
 	bool look_media; /* what is in the drives may have changed */
 	bool changed;	 /* it has: reported, once */
+	bool poisoned;	 /* a memory error was seen: reported, and nothing is captured any more */
 	int64_t looked_ns;
 	bool three_commands; /* an epoch takes them: that was logged */
 	bool only_attached;  /* nothing was done with the VM since */
@@ -53,6 +54,8 @@ struct cap {
 void cap_emit(struct cap *c, const struct cap_event *ev);
 /* A call failed (e may be NULL): FAILED, or GONE when it did because QEMU is ending. */
 void cap_fail(struct cap *c, int rc, const struct tv_err *e, const char *what);
+/* A memory error in the VM, why (may be NULL) says where: the loop gets it, once. */
+void cap_poison(struct cap *c, const struct tv_err *why);
 /* For hv_events. */
 void cap_on_vm_event(enum hv_event what, const char *name, void *arg);
 void cap_vm_gone(struct cap *c);

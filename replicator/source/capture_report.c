@@ -13,6 +13,20 @@ void cap_emit(struct cap *c, const struct cap_event *ev)
 		free(ev->text);
 }
 
+void cap_poison(struct cap *c, const struct tv_err *why)
+{
+	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = HV_EV_POISON};
+
+	if (c->poisoned)
+		return;
+	c->poisoned = true;
+	if (why)
+		ev.e = *why;
+	else
+		tv_fail(&ev.e, TV_E_POISON, "QEMU reports a memory error");
+	cap_emit(c, &ev);
+}
+
 void cap_on_vm_event(enum hv_event what, const char *name, void *arg)
 {
 	struct cap *c = arg;
@@ -26,7 +40,9 @@ void cap_on_vm_event(enum hv_event what, const char *name, void *arg)
 		c->ending = false;
 	if (what == HV_EV_MEDIA || what == HV_EV_LOST)
 		c->look_media = true;
-	if (what != HV_EV_OTHER && what != HV_EV_MEDIA)
+	if (what == HV_EV_POISON)
+		cap_poison(c, NULL);
+	else if (what != HV_EV_OTHER && what != HV_EV_MEDIA)
 		cap_emit(c, &ev);
 }
 

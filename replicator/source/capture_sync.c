@@ -208,12 +208,15 @@ static bool sync_memory(struct cap *c, int *round, bool *first)
 {
 	uint64_t pages = 0, before = UINT64_MAX;
 	int worse = 0, rc;
+	struct tv_err e = {0};
 
 	for (int end = *round + MAX_SYNC_ROUNDS / (cap_has_disks(c) ? 2 : 1);
 	     *round < end && worse < 2; ++*round) {
 		rc = sync_round(c, *round, &pages, first);
 		if (rc) {
-			cap_fail(c, rc, NULL, "copying the VM");
+			if (rc == TV_E_POISON)
+				rc = hv_unreadable(c->vm, &e);
+			cap_fail(c, rc, &e, "copying the VM");
 			return false;
 		}
 		if (pages <= 1024)

@@ -54,6 +54,11 @@ void cap_want_stopped(struct cap *c, bool stopped)
 	encoder_look(c->en);
 }
 
+bool cap_is_newest(const struct cap *c, uint64_t wish)
+{
+	return atomic_load(&c->wish) == wish;
+}
+
 bool cap_wants_stopped(const struct cap *c)
 {
 	return atomic_load(&c->wish) % 2;
@@ -96,7 +101,7 @@ int cap_end_pause(struct cap *c, int pause_rc, bool stay)
  */
 static void stop(struct cap *c)
 {
-	struct cap_event ev = {.kind = CAP_EV_STOPPED};
+	struct cap_event ev = {.kind = CAP_EV_STOPPED, .wish = c->obeyed};
 
 	if (c->stopped) {
 		cap_emit(c, &ev);

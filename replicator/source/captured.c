@@ -67,6 +67,25 @@ static void stands_still(struct source *s)
 	s->vm.stopped = true;
 }
 
+/*
+ * What was captured before is good: the capture thread reports in the order in which it learns. If no
+ * backup can continue from it, the guest gets its error, as without protection.
+ */
+static void on_poison(struct source *s, const char *why)
+{
+	if (s->end.leaving || s->p.poisoned)
+		return;
+	s->numbers.poison_ns = tv_now_ns();
+	tv_log(TV_ERROR, "%s: %s", s->job.vm_name, why);
+	fo_primary_poisoned(&s->p, s->numbers.poison_ns, s->p.epoch_captured);
+	snprintf(s->vm.poison.text, sizeof(s->vm.poison.text), "%s; %s", why,
+		 s->p.state == FO_P_SWITCHING ? "the VM is to continue on its backup, from the "
+						"last epoch before it"
+					      : "no backup can continue the VM from before it");
+	src_set_why(s, TV_E_POISON, s->vm.poison.text);
+	src_send_stats(s);
+}
+
 static void on_vm_event(struct source *s, enum hv_event what)
 {
 	enum vm_end before = s->vm.end;
@@ -123,8 +142,9 @@ static void on_state(struct source *s, const struct hv_run_state *state)
 
 static void on_vm_gone(struct source *s)
 {
-	/* A VM that was switched off must not come back to life on the backup. */
-	if (vm_end_is_for_good(s->vm.end)) {
+	/* A VM that was switched off must not come back to life on the backup. What a guest makes of
+	 * a memory error is not its decision. */
+	if (vm_end_is_for_good(s->vm.end) && !s->p.poisoned) {
 		src_end(s, SESSION_VM_GONE, TV_E_GONE,
 			s->vm.end == VM_END_GUEST ? "the VM was shut down by its guest"
 						  : "the VM was ended by an operator",
@@ -137,8 +157,10 @@ static void on_vm_gone(struct source *s)
 		SRC_DETACH_RUNNING);
 }
 
-static void on_stopped(struct source *s)
+static void on_stopped(struct source *s, const struct cap_event *ev)
 {
+	if (!ev->rc && cap_is_newest(s->cap, ev->wish))
+		fo_primary_halted(&s->p, tv_now_ns());
 	if (s->p.state != FO_P_FENCED || s->end.leaving)
 		return;
 	if (s->hold.nb) /* fenced before anything was held: nothing to drop */
@@ -161,7 +183,8 @@ static void on_suspended(struct source *s, const struct cap_event *ev)
 static void on_failed(struct source *s, const struct cap_event *ev)
 {
 	if (s->end.leaving || s->p.state == FO_P_ASKING || s->p.state == FO_P_HELD ||
-	    s->p.state == FO_P_FENCED || s->p.state == FO_P_DOUBTING)
+	    s->p.state == FO_P_FENCED || s->p.state == FO_P_DOUBTING ||
+	    (s->p.state == FO_P_SWITCHING && s->p.poisoned)) /* it is stopped, not captured */
 		return;
 	src_set_why(s, ev->rc, ev->e.text);
 	/* The VM runs, but cannot be captured: alone, by record if there is one. */
@@ -213,7 +236,10 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		fo_primary_try_release(&s->p, tv_now_ns());
 		break;
 	case CAP_EV_VM:
-		on_vm_event(s, ev->vm_event);
+		if (ev->vm_event == HV_EV_POISON)
+			on_poison(s, ev->e.text);
+		else
+			on_vm_event(s, ev->vm_event);
 		break;
 	case CAP_EV_STATE:
 		on_state(s, ev->state);
@@ -223,7 +249,7 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 			on_vm_gone(s);
 		break;
 	case CAP_EV_STOPPED:
-		on_stopped(s);
+		on_stopped(s, ev);
 		break;
 	case CAP_EV_SUSPENDED:
 		on_suspended(s, ev);

@@ -32,15 +32,18 @@ static bool has_nothing(const struct source *s)
 	return s->p.recorded && !s->p.epoch_sent;
 }
 
-/* Of a planned switch, by one clock: from the stop for the last epoch to the backup's report. */
+/* Of a planned switch, by one clock: from the stop for the last epoch, or from a memory error, to the
+ * backup's report. */
 static void add_outage(const struct source *s, struct session_outage *out)
 {
 	const struct src_numbers *n = &s->numbers;
 
-	if (s->end.outcome != SESSION_SWITCHED || !n->last_pause_ns || !n->peer_runs_ns)
+	int64_t from_ns = s->p.poisoned ? n->poison_ns : n->last_pause_ns;
+
+	if (s->end.outcome != SESSION_SWITCHED || !from_ns || !n->peer_runs_ns)
 		return;
-	tv_copy(out->cause, sizeof(out->cause), "planned");
-	out->outage_ms = (double)((n->peer_runs_ns - n->last_pause_ns) / 1000) / 1e3;
+	tv_copy(out->cause, sizeof(out->cause), s->p.poisoned ? "memory" : "planned");
+	out->outage_ms = (double)((n->peer_runs_ns - from_ns) / 1000) / 1e3;
 }
 
 void src_finish(struct source *s)

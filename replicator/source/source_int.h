@@ -52,6 +52,7 @@ struct src_numbers { /* stats.c */
 	int64_t captured_at_ns[SRC_EPOCHS];
 	uint64_t flight_bytes[SRC_EPOCHS];
 	int64_t last_pause_ns;	    /* when the last epoch's pause began */
+	int64_t poison_ns;	    /* when a memory error was seen */
 	int64_t peer_runs_ns;	    /* when the backup reported that it runs the VM */
 	int64_t committed_state_ns; /* when the state of the last committed epoch was taken */
 	int64_t reported_ns;	    /* the last of the regular reports */
@@ -104,10 +105,11 @@ struct src_vm { /* captured.c; end.c, when it is detached */
 	bool stopped; /* not by us: no epoch is begun */
 	bool looking; /* CAP_LOOK is open */
 	int64_t stopped_ns, looked_ns;
-	int64_t logged_ns;  /* that it stands still */
-	unsigned unlogged;  /* of those since */
-	struct tv_err hung; /* "", or that and how long it has not answered */
-	int64_t killed_ns;  /* for that; 0: it was not */
+	int64_t logged_ns;    /* that it stands still */
+	unsigned unlogged;    /* of those since */
+	struct tv_err hung;   /* "", or that and how long it has not answered */
+	struct tv_err poison; /* "", or what memory error was seen, and what follows */
+	int64_t killed_ns;    /* for that; 0: it was not */
 	bool kill_failed;
 	const struct hv_run_state *state; /* the last that was seen; NULL: none was */
 	enum vm_end end;

@@ -205,6 +205,8 @@ static void add_session(struct source *s, struct session_stats *st, int64_t now_
 	st->suspended = s->operator.suspended;
 	if (s->vm.hung.text[0])
 		tv_copy(st->warning, sizeof(st->warning), s->vm.hung.text);
+	else if (s->vm.poison.text[0])
+		tv_copy(st->warning, sizeof(st->warning), s->vm.poison.text);
 	else if (s->p.state == FO_P_PROTECTED)
 		warn(s, st->warning, sizeof(st->warning));
 	tv_copy(st->qemu, sizeof(st->qemu), s->vm.qemu);

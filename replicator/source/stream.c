@@ -15,7 +15,8 @@ bool src_send_disks(struct source *s)
 	size_t n;
 
 	while (s->link.connected && s->link.conn && disks_peek(s->disks, &epoch, &p, &n)) {
-		if (repl_send_disk(s->link.conn, epoch, p, n) == -EAGAIN) {
+		if (fo_primary_counts(&s->p, epoch) &&
+		    repl_send_disk(s->link.conn, epoch, p, n) == -EAGAIN) {
 			s->stream.blocked = true;
 			return false;
 		}
@@ -86,6 +87,8 @@ bool src_on_piece(const struct piece *p, void *arg)
 
 	if (!s->link.connected || !s->link.conn)
 		return true; /* the session is ending; nobody wants it any more */
+	if (!fo_primary_counts(&s->p, p->epoch))
+		return true;
 	if ((p->kind == PIECE_END || p->kind == PIECE_SYNC_END) &&
 	    (!src_send_disks(s) || !disks_complete(s->disks, p->epoch, &disk)))
 		return false; /* disks_conf.ready has it offered again */

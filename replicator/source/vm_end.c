@@ -19,6 +19,7 @@ enum vm_end vm_end_after(enum vm_end before, enum hv_event ev)
 	case HV_EV_PANIC:
 	case HV_EV_STATE:
 	case HV_EV_MEDIA:
+	case HV_EV_POISON:
 	case HV_EV_OTHER:
 		break;
 	}

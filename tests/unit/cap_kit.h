@@ -89,6 +89,8 @@ static unsigned still_markers;		   /* of one of a suspended VM */
 static uint64_t last_epoch;		   /* CAPTURED or OVERTAKEN */
 static enum cap_event_kind order_of[8];	   /* STOPPED, CAPTURED, OVERTAKEN as they came */
 static unsigned order_n;
+static unsigned poisons;
+static char poison_text[256];
 
 static bool on_piece(const struct piece *p, void *arg)
 {
@@ -105,6 +107,10 @@ static void on_event(const struct cap_event *ev, void *arg)
 	if (ev->kind == CAP_EV_FAILED)
 		assert_int_equal(ev->rc, begun_rc);
 	seen[ev->kind]++;
+	if (ev->kind == CAP_EV_VM && ev->vm_event == HV_EV_POISON) {
+		poisons++;
+		snprintf(poison_text, sizeof(poison_text), "%s", ev->e.text);
+	}
 	if (ev->kind == CAP_EV_CAPTURED || ev->kind == CAP_EV_OVERTAKEN)
 		last_epoch = ev->epoch;
 	if ((ev->kind == CAP_EV_CAPTURED || ev->kind == CAP_EV_OVERTAKEN ||
@@ -180,7 +186,7 @@ static int set_up(void **state)
 	fake_hv_init();
 	memset(&page, 0, sizeof(page));
 	memset(seen, 0, sizeof(seen));
-	order_n = markers = still_markers = 0;
+	poisons = order_n = markers = still_markers = 0;
 	begun_rc = 0;
 	link_stalled = false;
 	base = event_base_new();

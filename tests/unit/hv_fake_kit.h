@@ -40,6 +40,8 @@ static struct {
 	unsigned run_on;
 	int fd, never_fd;
 	int media;
+	bool poison; /* QEMU has reported a memory error, after the next stop */
+	int copy_rc; /* of hv_copy */
 } vm = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* Under lock. */
@@ -305,7 +307,13 @@ int hv_copy(struct hv_vm *v, const struct hv_run *runs, unsigned n, void *dst)
 		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
 		p[i] = x;
 	}
-	return 0;
+	return READ_VM(copy_rc);
+}
+
+int hv_unreadable(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	return tv_fail(e, TV_E_POISON, "the page at 0x1000 of pc.ram cannot be read");
 }
 
 int hv_events(struct hv_vm *v, void (*cb)(enum hv_event ev, const char *name, void *arg), void *arg)
@@ -316,6 +324,8 @@ int hv_events(struct hv_vm *v, void (*cb)(enum hv_event ev, const char *name, vo
 	n = READ_VM(events);
 	for (unsigned i = 0; i < n; i++)
 		cb(HV_EV_RESET, "RESET", arg);
+	if (READ_VM(poison) && READ_VM(pauses))
+		cb(HV_EV_POISON, "MEMORY_FAILURE", arg);
 	return READ_VM(events_rc);
 }
 
@@ -457,7 +467,8 @@ int hv_media_changed(struct hv_vm *v, struct tv_err *e)
 
 static void fake_hv_init(void)
 {
-	vm.media = 0;
+	vm.media = vm.copy_rc = 0;
+	vm.poison = false;
 	vm.held = vm.waiting = CALL_NONE;
 	vm.running = true;
 	vm.attached = false;

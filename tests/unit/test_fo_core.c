@@ -100,8 +100,7 @@ static void check_primary(enum fo_primary_state s, enum fo_primary_event e, bool
 	if (e == FO_PE_POISON) {
 		assert_true(!(a & (FO_A(LAST_EPOCH) | FO_A(TAKE_OVER) | FO_A(RESUME_VM))));
 		assert_true(!over(s) || !a);
-		assert_int_equal(!!(a & FO_A(STOP_VM)),
-				 s == FO_P_PROTECTED || s == FO_P_SWITCHING);
+		assert_int_equal(!!(a & FO_A(STOP_VM)), s == FO_P_PROTECTED || s == FO_P_SWITCHING);
 	}
 	/* a host that asks the arbiter continues to ask */
 	if (e == FO_PE_ARBITER_UNREACHABLE &&

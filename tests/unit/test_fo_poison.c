@@ -175,7 +175,7 @@ static void without_a_copy_the_guest_gets_it(void **state)
 	assert_int_equal(x.v.acted[FO_ACTION_LEAVE], 1);
 }
 
-/* The backup does not take over: this host goes on, by record, and the guest gets its error. */
+/* The backup does not take over: this host continues, by record, and the guest gets its error. */
 static void a_backup_that_does_not_answer(void **state)
 {
 	struct primary x;

@@ -15,7 +15,7 @@ static struct session_outage r;
 
 static void at(int64_t ms, enum fo_backup_event ev, enum fo_backup_state to, int64_t sign_ms)
 {
-	outage_changed(&o, ev, to, false, sign_ms * MS, ms * MS);
+	outage_changed(&o, ev, to, NULL, sign_ms * MS, ms * MS);
 }
 
 static void runs(int64_t load_ms, int64_t ran_ms)
@@ -72,12 +72,12 @@ static void operator_decides(void **state)
 static void by_plan(void **state)
 {
 	(void)state;
-	outage_changed(&o, FO_BE_TAKE_OVER, FO_B_ASKING, true, 1000 * MS, 1000 * MS);
-	outage_changed(&o, FO_BE_WON, FO_B_PROMOTING, true, 1000 * MS, 1010 * MS);
+	outage_changed(&o, FO_BE_TAKE_OVER, FO_B_ASKING, "planned", 1000 * MS, 1000 * MS);
+	outage_changed(&o, FO_BE_WON, FO_B_PROMOTING, "planned", 1000 * MS, 1010 * MS);
 	runs(1010, 1060);
 	check("planned", 60, 0, 10, 0, 50);
 	/* without an arbiter nobody is asked */
-	outage_changed(&o, FO_BE_TAKE_OVER, FO_B_PROMOTING, true, 1000 * MS, 1000 * MS);
+	outage_changed(&o, FO_BE_TAKE_OVER, FO_B_PROMOTING, "planned", 1000 * MS, 1000 * MS);
 	runs(1002, 1050);
 	check("planned", 50, 0, 0, 2, 48);
 	at(1000, FO_BE_TAKE_OVER, FO_B_ASKING, 1000); /* its QEMU died */

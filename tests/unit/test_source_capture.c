@@ -2,6 +2,49 @@
 /* The capture thread's orders and wishes (cap_kit.h). Run it with SAN=thread, too. */
 #include "tests/unit/cap_kit.h"
 
+/* No epoch's end after a memory error, the VM runs on, and it can be stopped. */
+static void is_spoiled(const char *why)
+{
+	cap_post(cap, CAP_EPOCH, 2);
+	await_event(CAP_EV_OVERTAKEN, 1);
+	assert_int_equal(poisons, 1);
+	assert_non_null(strstr(poison_text, why));
+	assert_int_equal(seen[CAP_EV_CAPTURED], 1);
+	assert_int_equal(seen[CAP_EV_FAILED], 0);
+	assert_true(READ_VM(running));
+	cap_post(cap, CAP_EPOCH, 2); /* ordered before the loop knew */
+	await_event(CAP_EV_OVERTAKEN, 2);
+	assert_int_equal(READ_VM(pauses), 2);
+	assert_int_equal(poisons, 1);
+	cap_want_stopped(cap, true);
+	await_event(CAP_EV_STOPPED, 1);
+	assert_false(READ_VM(running));
+	while (!markers)
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+	assert_int_equal(markers, 1);
+}
+
+/* QEMU's word for it comes before its answer to the epoch's last command. */
+static void test_memory_error_in_an_epoch(void **state)
+{
+	(void)state;
+	capture(1);
+	pthread_mutex_lock(&vm.lock);
+	vm.poison = true;
+	pthread_mutex_unlock(&vm.lock);
+	is_spoiled("QEMU reports");
+}
+
+static void test_unreadable_page_in_an_epoch(void **state)
+{
+	(void)state;
+	capture(1);
+	pthread_mutex_lock(&vm.lock);
+	vm.copy_rc = TV_E_POISON;
+	pthread_mutex_unlock(&vm.lock);
+	is_spoiled("0x1000 of pc.ram");
+}
+
 /* The lease ends and comes back a thousand times while QEMU does not answer; the last wish wins. */
 static void test_last_wish_stops(void **state)
 {
@@ -308,6 +351,8 @@ static void test_output_waits_for_the_end_of_a_pause(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_memory_error_in_an_epoch),
+		TEST(test_unreadable_page_in_an_epoch),
 		TEST(test_last_wish_stops),
 		TEST(test_last_wish_runs),
 		TEST(test_wishes_among_epochs),
