@@ -9,8 +9,9 @@
  * reads its keys, gives up its rights (sandbox/), and then serves. What it shows comes over the
  * pair: the daemon writes a snapshot of all that it knows twice a second, and each event when it
  * happens (feed.h). The daemon never waits for this process: a snapshot that finds the last one
- * unread is left out. So whatever is sent to this process, and whatever it does, replication continues;
- * when it dies the daemon starts another, and when the daemon dies it ends.
+ * unread is left out, and a process that takes none for 10 s is replaced. So whatever is sent to
+ * this process, and whatever it does, replication continues; when it dies the daemon starts another,
+ * and when the daemon dies it ends.
  *
  * What changes something (a planned failover) is asked of the daemon as `twinvm` asks it (ask.h),
  * over a connection that this process makes and hands over; the daemon takes the commands of a

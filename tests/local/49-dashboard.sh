@@ -83,6 +83,13 @@ for i in 0 1 2 3 4 5 6 7; do
 done
 browser hostA window 0
 
+step "the web server is killed: the page becomes live again by itself"
+# shellcheck disable=SC2046 # pids
+kill -KILL $(procs_of hostA '^twinvmd web')
+browser hostA js "document.body.dataset.taken"
+browser hostA await 60 "Number(document.body.dataset.taken) > $SHOWN + 3 && !document.body.matches('.stale')"
+browser hostA faults # what it lost just now
+
 step "the backup's link is cut"
 host_link hostB down repl
 browser hostA await 60 "$word === 'Not protected' && $more.length > 60"
