@@ -84,6 +84,9 @@ static const struct fields session_register_fields = FIELDS("register", register
 		S(pause_ms.p99, F64, "ms", "99th percentile"),                                       \
 		S(pause_ms.max, F64, "ms", "longest of the session"),                                \
 		S(epoch_ms.p50, F64, "ms", "from pause to pause: median of the last 512"),           \
+		S(commit_ms.p50, F64, "ms",                                                          \
+		  "from an epoch's state to its commit: median of the last 512"),                    \
+		S(commit_ms.p99, F64, "ms", "99th percentile"),                                      \
 		S(dirty_pages.p50, U64, "pages", "captured per epoch: median of the last 512"),      \
 		S(dirty_pages.p99, U64, "pages", "99th percentile"),                                 \
 		S(raw_bytes, U64, "bytes", "of memory and device state before encoding"),            \

@@ -46,6 +46,9 @@ struct session_stats {
 		double p50;
 	} epoch_ms;
 	struct {
+		double p50, p99;
+	} commit_ms;
+	struct {
 		uint64_t p50, p99;
 	} dirty_pages;
 	uint64_t raw_bytes, wire_bytes, disk_bytes, disk_kept_bytes;

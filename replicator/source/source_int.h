@@ -46,7 +46,7 @@ struct src_samples { /* the last ones, for percentiles */
 	int64_t max;
 };
 struct src_numbers { /* stats.c */
-	struct src_samples pause, dirty, interval;
+	struct src_samples pause, dirty, interval, commit;
 	int64_t stop_ns;   /* how long it takes to stop the VM: a mean over about eight epochs */
 	bool stops_slowly; /* so slowly that status warns of it */
 	int64_t captured_at_ns[SRC_EPOCHS];

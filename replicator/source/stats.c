@@ -77,9 +77,12 @@ void src_count_committed(struct source *s, uint64_t epoch)
 	struct session_counts *c = &s->numbers.counts;
 	int64_t now_ns = tv_now_ns();
 
-	while (c->epochs_committed < epoch) /* at most FO_MAX_IN_FLIGHT */
-		count(&c->commit,
-		      now_ns - s->numbers.captured_at_ns[++c->epochs_committed % SRC_EPOCHS]);
+	while (c->epochs_committed < epoch) { /* at most FO_MAX_IN_FLIGHT */
+		int64_t ns = now_ns - s->numbers.captured_at_ns[++c->epochs_committed % SRC_EPOCHS];
+
+		count(&c->commit, ns);
+		sample(&s->numbers.commit, ns);
+	}
 	s->numbers.committed_state_ns = s->numbers.captured_at_ns[epoch % SRC_EPOCHS];
 	if (epoch == 1)
 		s->numbers.progress = 1;
@@ -221,6 +224,8 @@ static void add_session(struct source *s, struct session_stats *st, int64_t now_
 	st->pause_ms.p99 = ms(percentile(&n->pause, 99));
 	st->pause_ms.max = ms(n->pause.max);
 	st->epoch_ms.p50 = ms(percentile(&n->interval, 50));
+	st->commit_ms.p50 = ms(percentile(&n->commit, 50));
+	st->commit_ms.p99 = ms(percentile(&n->commit, 99));
 	st->dirty_pages.p50 = (uint64_t)percentile(&n->dirty, 50);
 	st->dirty_pages.p99 = (uint64_t)percentile(&n->dirty, 99);
 }

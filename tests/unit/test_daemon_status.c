@@ -41,6 +41,8 @@ static void expect_all(json_t *o, unsigned more)
 	number(o, "pause_ms", "p99");
 	number(o, "pause_ms", "max");
 	number(o, "epoch_ms", "p50");
+	number(o, "commit_ms", "p50");
+	number(o, "commit_ms", "p99");
 	number(o, "dirty_pages", "p50");
 	number(o, "dirty_pages", "p99");
 	assert_true(json_is_array(json_object_get(o, "kept")));
@@ -50,7 +52,7 @@ static void expect_all(json_t *o, unsigned more)
 	assert_null(json_object_get(o, "asked_to_run"));
 	assert_null(json_object_get(o, "op"));
 	assert_true(json_is_boolean(json_object_get(o, "suspended")));
-	assert_int_equal(json_object_size(o), 13 + 15 + 3 + 2 + 1 + more);
+	assert_int_equal(json_object_size(o), 13 + 15 + 4 + 2 + 1 + more);
 }
 
 static void a_vm_without_a_session(void **state)
