@@ -19,6 +19,7 @@ struct feed {
 	void *arg;
 	json_t *whole, *coming;
 	int64_t whole_ns;
+	uint64_t number;
 };
 
 static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
@@ -53,6 +54,7 @@ static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, v
 		f->whole = f->coming;
 		f->coming = NULL;
 		f->whole_ns = tv_now_ns();
+		f->number++;
 		if (f->ops.snapshot)
 			f->ops.snapshot(f->arg);
 		ctl_send(f->c, json_pack("{ss}", "op", "seen"));
@@ -87,6 +89,11 @@ int feed_new(struct event_base *base, int fd, const struct feed_ops *ops, void *
 json_t *feed_snapshot(const struct feed *f)
 {
 	return f->whole;
+}
+
+uint64_t feed_number(const struct feed *f)
+{
+	return f->number;
 }
 
 int64_t feed_age_ns(const struct feed *f)

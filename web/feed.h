@@ -28,6 +28,8 @@ int feed_new(struct event_base *base, int fd, const struct feed_ops *ops, void *
 	     struct feed **out) TV_MUST_CHECK;
 /* Borrowed until the next turn of the loop; NULL: none has come. */
 json_t *feed_snapshot(const struct feed *f);
+/* Which one it is: 0 if none has come. */
+uint64_t feed_number(const struct feed *f);
 /* How old it is, since its last byte came; INT64_MAX: there is none. */
 int64_t feed_age_ns(const struct feed *f);
 /* No snapshot has come for a while: what is known may be wrong. */

@@ -17,6 +17,10 @@
 #define WEB_MAX_UNPARSED_BYTES 65536 /* more than a header and a body */
 
 struct ssl_ctx_st;
+struct web_scrape { /* scrape.c */
+	struct evbuffer *text;
+	uint64_t of; /* which snapshot's it is */
+};
 struct web {
 	struct config conf;
 	struct config_dashboard at;
@@ -28,6 +32,7 @@ struct web {
 	struct visitors *visitors;
 	struct stream *stream;
 	struct history *history;
+	struct web_scrape scrapes[2]; /* of the older format, of OpenMetrics */
 	int listen_fd;
 };
 

@@ -5,7 +5,6 @@
  * timestamps, so that ages grow when reports stop.
  */
 #include "web/metrics.h"
-#include "web/http.h"
 #include "web/metrics_table.h"
 
 #include <stdio.h>
@@ -228,18 +227,4 @@ void metrics_write(struct evbuffer *out, const json_t *snapshot, bool stale, boo
 		vm_family(&t, json_object_get(snapshot, "vms"), f);
 	if (open)
 		evbuffer_add_printf(out, "# EOF\n");
-}
-
-void metrics_run(struct web *w, struct evhttp_request *req, const char *rest)
-{
-	bool open = metrics_wants_open(web_header(req, "Accept"));
-	struct evbuffer *body = evbuffer_new();
-
-	(void)rest;
-	if (!body) {
-		web_reply_text(req, 503, "no memory\n");
-		return;
-	}
-	metrics_write(body, feed_snapshot(w->feed), feed_is_stale(w->feed), open);
-	web_reply(req, 200, open ? METRICS_TYPE_OPEN : METRICS_TYPE, body);
 }

@@ -86,7 +86,8 @@ static void daemon_closed(struct ctl *c, void *arg)
 /* A whole snapshot, with that text in it. */
 KIT void kit_snapshot(const char *text)
 {
-	ctl_send(kit.daemon, json_pack("{ss ss}", "op", "snapshot", "host", "hostA"));
+	ctl_send(kit.daemon,
+		 json_pack("{ss ss ss}", "op", "snapshot", "host", "hostA", "version", text));
 	ctl_send(kit.daemon, json_pack("{ss s{ss}}", "op", "self", "view", "host", text));
 	ctl_send(kit.daemon, json_pack("{ss}", "op", "end"));
 }
@@ -161,6 +162,9 @@ KIT int kit_down(void **state)
 	(void)state;
 	evhttp_free(w.http);
 	visitors_free(w.visitors);
+	for (unsigned i = 0; i < 2; i++)
+		if (w.scrapes[i].text)
+			evbuffer_free(w.scrapes[i].text);
 	stream_free(w.stream);
 	feed_free(w.feed);
 	auth_free(w.auth);
