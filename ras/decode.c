@@ -1,30 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A machine-check record becomes a fault: grade, place, count, and the sentence for the operator. */
 #include "ras/mca.h"
+#include "ras/source.h"
 #include "ras/text.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-#define SEVERITY_TEXT(name, text) text,
-static const char *const severity_texts[] = {RAS_SEVERITIES(SEVERITY_TEXT)};
-static const char *const part_texts[] = {"unknown part", "core", "package", "memory", "device"};
-
-const char *ras_severity_text(enum ras_severity severity)
-{
-	return (unsigned)severity < RAS_SEVERITY_COUNT ? severity_texts[severity] : "unknown";
-}
-
-const char *ras_part_text(enum ras_part part)
-{
-	return (unsigned)part < RAS_PART_COUNT ? part_texts[part] : part_texts[0];
-}
-
-bool ras_uncorrected(enum ras_severity severity)
-{
-	return severity >= RAS_DEFERRED && severity < RAS_SEVERITY_COUNT;
-}
 
 /* Only Intel counts corrected errors in the status itself, and only where it says that it does. */
 static uint32_t count_of(const struct ras_mce *m, const struct ras_fault *f)
@@ -132,4 +114,32 @@ int ras_decode_mce(const struct ras_cpu *cpu, const struct ras_mce *m, struct ra
 	name_place(m, &code, out);
 	put_sentence(m, &code, grade.why, out);
 	return 0;
+}
+
+int ras_decode(const struct ras_cpu *cpu, const struct ras_record *r, struct ras_fault *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->source = r->source;
+	switch (r->source) {
+	case RAS_SRC_MCE:
+		return ras_decode_mce(cpu, &r->mce, out);
+	case RAS_SRC_MC:
+		source_mc_decode(&r->mc, out);
+		return 0;
+	case RAS_SRC_MF:
+		source_mf_decode(&r->mf, out);
+		return 0;
+	case RAS_SRC_AER:
+		source_aer_decode(&r->aer, out);
+		return 0;
+	case RAS_SRC_EXTLOG:
+		source_extlog_decode(&r->extlog, out);
+		return 0;
+	case RAS_SRC_FIRMWARE:
+		source_firmware_decode(&r->firmware, out);
+		return 0;
+	case RAS_SRC_COUNT:
+		break;
+	}
+	return -EINVAL;
 }

@@ -3,7 +3,7 @@
 #ifndef RAS_MCA_H
 #define RAS_MCA_H
 
-#include "ras.h"
+#include "ras/ras.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 

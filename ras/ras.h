@@ -3,7 +3,12 @@
  * ras: what the kernel and the firmware report about failing hardware, read, understood and judged.
  * Pure: no file, socket, thread or clock; what it is given is all that it knows. Nothing here acts.
  *
- * Decoder: ras_decode_mce turns a machine-check record into a struct ras_fault, which has what all
+ * Reader: ras_reader_format takes the format files of the events that this kernel has, in any order,
+ * each may be missing; ras_reader_page takes raw pages of trace data and gives their records one by
+ * one (ras_reader_record: one record that somebody else has taken from a page). What is broken is
+ * counted and does no harm.
+ *
+ * Decoder: ras_decode turns a record of any source into a struct ras_fault, which has what all
  * sources have in common: how bad, which part, which page, and a sentence for the operator.
  *
  * What is model-specific is not guessed: the sentence says that it is unknown. Return codes: see
@@ -90,12 +95,131 @@ struct ras_mce {
 	char fru[RAS_TEXT_ROOM]; /* AMD: what v_data has of readable text, a part's name */
 };
 
+/* ras:mc_event. Layers are -1 where they mean nothing. */
+struct ras_mc {
+	uint32_t
+		error_type; /* 0 corrected, 1 uncorrected, 2 deferred, 3 fatal, 4 for information */
+	uint16_t error_count;
+	uint8_t mc_index, grain_bits; /* the address is exact to 2^grain_bits bytes */
+	int8_t top_layer, middle_layer, lower_layer;
+	uint64_t address; /* of the system; 0: unknown */
+	uint64_t syndrome;
+	char msg[RAS_TEXT_ROOM], label[RAS_TEXT_ROOM], driver_detail[RAS_TEXT_ROOM];
+};
+
+/* memory_failure_event, of the system ras or memory_failure. The texts are the kernel's own: the
+ * numbers of the types are not the same in all kernels. */
+struct ras_mf {
+	uint64_t pfn;
+	int32_t type, result;
+	char type_text[RAS_TEXT_ROOM], result_text[RAS_TEXT_ROOM];
+};
+
+/* ras:aer_event. status: the register's bits; severity: 0 non-fatal, 1 fatal, 2 corrected. */
+struct ras_aer {
+	char dev_name[RAS_TEXT_ROOM];
+	uint32_t status;
+	uint8_t severity;
+};
+
+/* ras:extlog_mem_event. sev: 0 recoverable, 1 fatal, 2 corrected, 3 for information. */
+struct ras_extlog {
+	uint32_t err_seq;
+	uint8_t etype, sev;
+	uint64_t pa;	     /* UINT64_MAX: unknown */
+	uint8_t pa_mask_lsb; /* exact to 2^this bytes; 255: unknown */
+	char fru_text[RAS_TEXT_ROOM];
+	uint8_t data[56]; /* where it is: the kernel's struct cper_mem_err_compact */
+};
+
+/* ras:non_standard_event. sev as in ras_extlog. */
+struct ras_firmware {
+	uint8_t sec_type[16], fru_id[16];
+	char fru_text[RAS_TEXT_ROOM];
+	uint8_t sev;
+	uint32_t len;	  /* of the section */
+	uint8_t head[16]; /* its first bytes, as many as there are */
+};
+
+struct ras_record {
+	enum ras_source source;
+	int64_t time_ns; /* by the clock of the trace; 0 from ras_reader_record */
+	union {
+		struct ras_mce mce;
+		struct ras_mc mc;
+		struct ras_mf mf;
+		struct ras_aer aer;
+		struct ras_extlog extlog;
+		struct ras_firmware firmware;
+	};
+};
+
+/* What a reader has met. All only grow. */
+struct ras_counts {
+	uint64_t pages, broken_pages; /* a broken page is thrown away whole */
+	uint64_t records[RAS_SRC_COUNT];
+	uint64_t malformed; /* records of a wrong length, or that point out of themselves */
+	uint64_t strangers; /* records of events that no format file is known of */
+	uint64_t lost;	    /* times that the kernel reports events to be lost */
+};
+
+struct ras_reader;
+struct ras_reader *ras_reader_new(void); /* NULL: no memory */
+void ras_reader_free(struct ras_reader *r);
+/* A format file has no limit in the kernel; what is longer than this is none. */
+#define RAS_FORMAT_MOST_BYTES (1u << 20)
+/*
+ * The format file of an event, all of it. -ENOENT: it lacks a field that is needed (an event that
+ * lacks another one is read without). -EINVAL: it is no format file, or one of another event; -E2BIG.
+ * What was known of that event is then unchanged.
+ */
+int ras_reader_format(struct ras_reader *r, enum ras_source source, const char *text, size_t bytes,
+		      struct tv_err *e) TV_MUST_CHECK;
+/* Is the format of an event known? unknown (may be NULL): names of fields that this twinvm does not
+ * read, divided by commas. */
+bool ras_reader_knows(const struct ras_reader *r, enum ras_source source, char *unknown,
+		      size_t room);
+/* events/header_page of the same tracefs. -EINVAL. Until it is called the usual layout is assumed. */
+int ras_reader_page_head(struct ras_reader *r, const char *text, size_t bytes,
+			 struct tv_err *e) TV_MUST_CHECK;
+typedef void ras_each_fn(void *arg, const struct ras_record *record);
+/*
+ * A raw page (per_cpu/cpuN/trace_pipe_raw): gives its records to each, in order. lost (may be NULL):
+ * whether events before it were lost. -EBADMSG: the page is broken; none of its records is given.
+ */
+int ras_reader_page(struct ras_reader *r, const uint8_t *page, size_t bytes, ras_each_fn *each,
+		    void *arg, bool *lost) TV_MUST_CHECK;
+/* One record, from its common_type on. -ENOENT: of an event that is not known; -EBADMSG: malformed. */
+int ras_reader_record(struct ras_reader *r, const uint8_t *record, size_t bytes,
+		      struct ras_record *out) TV_MUST_CHECK;
+const struct ras_counts *ras_reader_counts(const struct ras_reader *r);
+
 /*
  * Features of this host's CPUs that no record has (CPUID 0x80000007, /proc/cpuinfo): AMD's recovery
  * of uncorrected errors. known: false where they have not been read.
  */
 struct ras_cpu {
 	bool known, succor, overflow_recov;
+};
+
+/* Whose page is it? Known from a record only where the kernel says it; else whoever acts finds out. */
+enum ras_owner {
+	RAS_OWNER_UNKNOWN,
+	RAS_OWNER_FREE,	   /* free, or clean: the kernel takes it without a loss */
+	RAS_OWNER_VM,	   /* memory of a protected VM */
+	RAS_OWNER_STANDBY, /* memory of a standby */
+	RAS_OWNER_SELF,	   /* memory of a process of twinvm */
+	RAS_OWNER_PROCESS, /* memory of another process */
+	RAS_OWNER_KERNEL,
+	RAS_OWNER_COUNT
+};
+/* What the kernel reports of its try to take a page (memory_failure_event). */
+enum ras_result {
+	RAS_RESULT_NONE,
+	RAS_RESULT_IGNORED,
+	RAS_RESULT_FAILED,
+	RAS_RESULT_DELAYED,
+	RAS_RESULT_RECOVERED
 };
 
 /* What all sources have in common. */
@@ -117,11 +241,20 @@ struct ras_fault {
 	struct ras_pfn page;
 	bool has_addr, normalised;
 	uint64_t addr; /* as reported */
+	enum ras_owner owner;
+	enum ras_result result;
+	bool device_fails; /* a device cannot be used, or has passed on wrong data */
 	/* What is counted as one DIMM or device: a label, else a location, else "". */
 	char where[RAS_TEXT_ROOM];
 	char sentence[320];
 };
 
+/*
+ * Decodes a record of any source. cpu may be NULL. -EINVAL: it says nothing (a machine check without
+ * its valid bit); *out is then all zero.
+ */
+int ras_decode(const struct ras_cpu *cpu, const struct ras_record *r,
+	       struct ras_fault *out) TV_MUST_CHECK;
 /*
  * Decodes a machine-check record. cpu may be NULL: nothing is known. -EINVAL: the record has no
  * valid bit (VAL), so it says nothing; *out is then all zero. A record of an unknown vendor is
