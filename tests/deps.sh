@@ -29,6 +29,8 @@ packages=(
 	chromium chromium-driver
 	# libvirt, the same way
 	libvirt-daemon-system libvirt-clients
+	# promtool, which is part of it: checks what is exported, and the alert rules
+	prometheus
 )
 # What `make lint` uses if it is there; a bare machine in CI gets it too.
 lint_packages=(clang-format shellcheck)
@@ -115,7 +117,7 @@ install=(apt-get -y -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-in
 policy=/usr/sbin/policy-rc.d
 made_policy=''
 with_services=()
-for p in etcd-server libvirt-daemon-system; do
+for p in etcd-server libvirt-daemon-system prometheus; do
 	[[ " ${missing[*]} " != *" $p "* ]] || with_services+=("$p")
 done
 if [[ ! -e $policy ]]; then

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What both hosts export while a VM is copied, protected, failed over and let go: promtool finds nothing wrong with it, histograms move,
+# and every name that docs/grafana uses is among it. Its alert rules are good, and fire and stay silent as their own tests say.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/pair.sh
+
+command -v promtool >/dev/null || skip "no promtool (tests/deps.sh installs the package prometheus)"
+docs=docs/grafana
+promtool check rules $docs/twinvm-alerts.yml || fail "$docs/twinvm-alerts.yml"
+promtool test rules $docs/twinvm-alerts.test.yml || fail "$docs/twinvm-alerts.test.yml"
+for alert in $(sed -n 's/^ *- alert: //p' $docs/twinvm-alerts.yml); do
+	grep -q "alertname: $alert}" $docs/twinvm-alerts.test.yml && grep -q "alertname: $alert\$" $docs/twinvm-alerts.test.yml ||
+		fail "$docs/twinvm-alerts.test.yml: $alert is not tested to be silent, or to fire"
+	grep -q "\`$alert\`" $docs/README.md || fail "$docs/README.md: no $alert"
+done
+step "the rules are good, and do what their tests say"
+
+# scrape HOST [ACCEPT]: sets SHOWN to what it exports
+scrape() {
+	SHOWN=$(host_run "$1" timeout 30 bash -c 'exec 3<>/dev/tcp/127.0.0.1/7891 &&
+		printf "GET /metrics HTTP/1.0\r\nHost: localhost\r\nAccept: %s\r\n\r\n" "$0" >&3 && sed "1,/^\r$/d" <&3' "${2:-*/*}")
+}
+# exported HOST PATTERN: a line of what it exports matches
+exported() {
+	scrape "$1"
+	grep -q -- "$2" <<<"$SHOWN"
+}
+# look HOST: the format is good; its names are remembered
+look() {
+	local problems
+	scrape "$1"
+	problems=$(promtool check metrics <<<"$SHOWN" 2>&1) || fail "metrics of $1: $problems"
+	[[ -z $problems ]] || fail "promtool says of the metrics of $1: $problems"
+	sed -n 's/^\([a-z_]*\)[{ ].*/\1/p' <<<"$SHOWN" >>"$PAIR_DIR/names"
+}
+# value HOST SERIES: prints it
+value() {
+	scrape "$1"
+	awk -v s="$2" 'substr($0, 1, length(s) + 1) == s " " { print $NF }' <<<"$SHOWN"
+}
+grown() { (($(value "$1" "$2") > $3)); }
+both_silent() { ! exported hostA 'vm="vm1"' && ! exported hostB 'vm="vm1"'; }
+
+PAIR_ARBITER="file"
+pair_up
+guest_start hostA vm1
+await "$AWAIT_S" "hostA's daemon to report" exported hostA '^twinvm_daemon_up 1'
+exported hostA 'vm=' && fail "a VM that is not protected has series: $(grep 'vm=' <<<"$SHOWN")"
+host_shape hostA 200mbit # long enough for its copy to be seen, and for the link to be measured
+tw hostA protect vm1 --to hostB >"$PAIR_DIR/protect" &
+job=$!
+await "$AWAIT_S" "progress of the copy" exported hostA '^twinvm_sync_progress_ratio{vm="vm1"}'
+look hostA
+exported hostA '^twinvm_last_commit_timestamp_seconds{' && fail "a lag before the first commit"
+wait "$job" || fail "protect: $(cat "$PAIR_DIR/protect")"
+await_pair hostA hostB vm1
+host_shape hostA off
+step "copied"
+
+for series in pause commit epoch hold; do
+	was=$(value hostA "twinvm_${series}_seconds_count{vm=\"vm1\"}")
+	guest_answers || fail "the guest does not answer"
+	await "$AWAIT_S" "$series to be counted (was $was)" grown hostA "twinvm_${series}_seconds_count{vm=\"vm1\"}" "$was"
+done
+look hostA
+exported hostA '^twinvm_sync_progress_ratio{' && fail "progress of a VM that is protected"
+[[ $(value hostA 'twinvm_vm_protected{vm="vm1"}') = 1 ]] || fail "not protected: $SHOWN"
+for count in dirty_pages memory_bytes wire_bytes frames_held frames_released; do
+	(($(value hostA "twinvm_${count}_total{vm=\"vm1\"}") > 0)) || fail "no $count"
+done
+look hostB
+exported hostB '^twinvm_pause_seconds_count' && fail "a backup counts pauses"
+scrape hostA application/openmetrics-text
+[[ $SHOWN = *'# EOF' ]] || fail "no OpenMetrics"
+step "protected: $(value hostA 'twinvm_pause_seconds_count{vm="vm1"}') pauses are counted"
+
+tw_must hostA failover vm1
+await_pair hostB hostA vm1
+[[ $(value hostB 'twinvm_failovers_total{vm="vm1",reason="planned"}') = 1 ]] || fail "failovers: $(grep failover <<<"$SHOWN")"
+[[ $(value hostB 'twinvm_failover_outage_seconds_count{vm="vm1"}') = 1 ]] || fail "outage: $(grep outage <<<"$SHOWN")"
+look hostA
+look hostB
+step "failed over"
+
+tw_must hostB unprotect vm1
+await "$AWAIT_S" "the VM's series to be gone" both_silent
+look hostA
+
+# What the dashboard and the rules use is what was exported.
+used=$(cat $docs/twinvm-dashboard.json $docs/twinvm-alerts.yml | grep -oE '(^|[^:a-z_])(twinvm|process)_[a-z_]+' | sed 's/^[^a-z]//' | sort -u)
+(($(wc -l <<<"$used") > 20)) || fail "few names are used: $used"
+missing=$(comm -23 <(echo "$used") <(sort -u "$PAIR_DIR/names"))
+[[ -z $missing ]] || fail "used in $docs and never exported: $missing"
+# And what was exported is in docs/METRICS.md.
+missing=$(comm -13 <(sed -n 's/^| `\([a-z_]*\)` |.*/\1/p' docs/METRICS.md | sort -u) \
+	<(sed 's/_seconds_\(bucket\|sum\|count\)$/_seconds/' "$PAIR_DIR/names" | sort -u))
+[[ -z $missing ]] || fail "exported and not in docs/METRICS.md: $missing"
+step "all names fit"
