@@ -135,6 +135,8 @@ extern const struct field_words session_outcome_words, session_role_words;
 	  "what it has counted, for metrics: once a second, and at its end")                  \
 	X(STASH, "stash", "replicator", NULL,                                                 \
 	  "hands over duplicates of the sockets that hold output (descriptors)")              \
+	X(TRACE, "trace", "replicator", NULL,                                                 \
+	  "hands over the ring of its trace (a descriptor), when an epoch is in it")          \
 	X(PROTECTED, "protected", "replicator", &session_peer_fields,                         \
 	  "the record names the backup: protection has begun")                                \
 	X(SWITCH_ANSWER, "switch-answer", "replicator", &session_answer_fields,               \

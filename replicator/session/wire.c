@@ -4,8 +4,38 @@
 
 #include <errno.h>
 
-int wire_send(struct repl_conn *conn, const char *host, const char *why, const struct fo_msg *m)
+void wire_phases_take(struct trace *t, struct wire_phases *out)
 {
+	struct trace_event ev[TRACE_REPORT];
+
+	out->n = trace_unreported(t, ev);
+	for (unsigned i = 0; i < out->n; i++) {
+		out->all[i] = (Twinvm__Phase)TWINVM__PHASE__INIT;
+		out->all[i].phase = ev[i].phase;
+		out->all[i].epoch = ev[i].epoch;
+		out->all[i].start_ns = ev[i].start_ns;
+		out->all[i].length_ns = ev[i].length_ns;
+		out->all[i].value = ev[i].value;
+		out->at[i] = &out->all[i];
+	}
+}
+
+void wire_phases_read(struct trace *t, Twinvm__Phase *const *phases, size_t n)
+{
+	for (size_t i = 0; i < n && i < TRACE_REPORT; i++) {
+		struct trace_event ev = {.phase = phases[i]->phase,
+					 .epoch = phases[i]->epoch,
+					 .start_ns = phases[i]->start_ns,
+					 .length_ns = phases[i]->length_ns,
+					 .value = phases[i]->value};
+
+		trace_add_peers(t, &ev);
+	}
+}
+
+int wire_send(struct repl_conn *conn, const struct wire_extra *x, const struct fo_msg *m)
+{
+	struct wire_phases phases;
 	Twinvm__Heartbeat hb = TWINVM__HEARTBEAT__INIT;
 	Twinvm__HeartbeatEcho echo = TWINVM__HEARTBEAT_ECHO__INIT;
 	Twinvm__Committed committed = TWINVM__COMMITTED__INIT;
@@ -26,13 +56,18 @@ int wire_send(struct repl_conn *conn, const char *host, const char *why, const s
 		echo.sent_ns = m->sent_ns;
 		echo.generation = m->generation;
 		echo.moved = m->moved;
-		echo.warning = (char *)why;
+		echo.warning = (char *)x->why;
+		echo.received_ns = x->received_ns;
+		echo.echoed_ns = x->received_ns ? tv_now_ns() : 0;
 		msg.msg_case = TWINVM__CONTROL__MSG_HEARTBEAT_ECHO;
 		msg.heartbeat_echo = &echo;
 		break;
 	case FO_M_COMMITTED:
 		committed.epoch = m->epoch;
 		committed.generation = m->generation;
+		wire_phases_take(x->trace, &phases);
+		committed.phases = phases.at;
+		committed.n_phases = phases.n;
 		msg.msg_case = TWINVM__CONTROL__MSG_COMMITTED;
 		msg.committed = &committed;
 		break;
@@ -48,11 +83,11 @@ int wire_send(struct repl_conn *conn, const char *host, const char *why, const s
 		break;
 	case FO_M_FENCED:
 		fenced.generation = m->generation;
-		fenced.host = (char *)host;
+		fenced.host = (char *)x->host;
 		fenced.running = m->running;
 		fenced.offered = m->offered;
 		if (m->offered)
-			fenced.reason = (char *)why;
+			fenced.reason = (char *)x->why;
 		msg.msg_case = TWINVM__CONTROL__MSG_FENCED;
 		msg.fenced = &fenced;
 		break;

@@ -40,6 +40,7 @@ struct apply {
 	const char *replicas[CKPT_MAX_DISKS];
 	int pidfd;
 	bool suspended; /* in the epoch that was applied last */
+	struct apply_time applied;
 	bool failed;
 	struct tv_err why;  /* of the first failure */
 	unsigned hash_disk; /* how far APPLY_HASH has come */
@@ -251,25 +252,39 @@ static int check_devices(struct apply *a, struct tv_err *e)
 
 /* Memory and disks of an epoch: both are checked before it is acknowledged, and before either is
  * touched. */
-static int epoch_end(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
+static int verify(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
 {
-	int rc = ckpt_dec_verify(a->dec, w->sums.records, w->sums.checksum, &ans->e);
+	int rc;
 
+	ans->verified.from_ns = tv_now_ns();
+	rc = ckpt_dec_verify(a->dec, w->sums.records, w->sums.checksum, &ans->e);
 	if (!rc && a->rep)
 		rc = ckpt_rep_verify(a->rep, w->epoch, w->sums.disk_records, w->sums.disk_checksum,
 				     &ans->e);
 	if (!rc)
 		rc = check_devices(a, &ans->e);
+	ans->verified.epoch = w->epoch;
+	ans->verified.until_ns = tv_now_ns();
+	return rc;
+}
+
+static int epoch_end(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
+{
+	int rc = verify(a, w, ans);
+
 	if (rc)
 		return rc;
 	ans->suspended = w->sums.suspended;
 	a->answer(ans, a->arg); /* committed */
 	/* A promotion runs this epoch, or, if it cannot be applied, none. */
 	a->suspended = w->sums.suspended;
+	a->applied = (struct apply_time){.epoch = w->epoch, .from_ns = tv_now_ns()};
 	rc = ckpt_dec_apply(a->dec);
 	if (rc)
 		return tv_fail(&ans->e, rc, "applying an epoch: %s", tv_strerror(rc));
-	return a->rep ? ckpt_rep_apply(a->rep, w->epoch, &ans->e) : 0;
+	rc = a->rep ? ckpt_rep_apply(a->rep, w->epoch, &ans->e) : 0;
+	a->applied.until_ns = tv_now_ns();
+	return rc;
 }
 
 /* ---- ends ---- */
@@ -388,7 +403,8 @@ static int run(struct apply *a, const struct apply_work *w, struct apply_answer 
 
 void apply_run(struct apply *a, const struct apply_work *w)
 {
-	struct apply_answer ans = {.kind = w->kind, .epoch = w->epoch, .pidfd = -1};
+	struct apply_answer ans = {
+		.kind = w->kind, .epoch = w->epoch, .pidfd = -1, .applied = a->applied};
 
 	if (a->failed && w->kind != APPLY_KILL && w->kind != APPLY_PROMOTE)
 		return;

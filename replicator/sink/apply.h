@@ -38,6 +38,10 @@ struct apply_work {
 	const uint8_t *data;
 	size_t n;
 };
+struct apply_time {	/* for the trace */
+	uint64_t epoch; /* 0: none */
+	int64_t from_ns, until_ns;
+};
 struct apply_answer {
 	enum apply_kind kind;
 	int rc; /* not 0: nothing is applied any more; only KILL is still answered */
@@ -46,8 +50,10 @@ struct apply_answer {
 	struct hv_vm_id vm; /* START, PROMOTE */
 	bool has_old;	    /* START: APPLY_HASH makes sense */
 	bool suspended;	    /* END, PROMOTE: an operator had suspended the VM: it stands still */
-	int64_t load_ns, ran_ns; /* PROMOTE that succeeded: when it began to load, and ran */
-	int pidfd;		 /* START: readable when the standby's process has ended; not the
+	int64_t load_ns, ran_ns;    /* PROMOTE that succeeded: when it began to load, and ran */
+	struct apply_time verified; /* END */
+	struct apply_time applied;  /* END, PROMOTE: the epoch that was applied last before */
+	int pidfd;		    /* START: readable when the standby's process has ended; not the
 			     * receiver's to close */
 	/* HASH: allocated, the receiver frees them; blocks of one disk from first on */
 	uint8_t *hashes;

@@ -23,22 +23,26 @@ static void on_sync_end(struct sink *s, const Twinvm__SyncEnd *m)
 		sink_post(s, APPLY_SYNC_END, NULL, 0, 0, &sums);
 }
 
-static void on_epoch_begin(struct sink *s, const Twinvm__EpochBegin *m)
+static void on_epoch_begin(struct sink *s, const Twinvm__EpochBegin *m, int64_t now_ns)
 {
 	int rc = fo_backup_epoch_begin(&s->b, m->generation, m->epoch);
 
-	if (is_good(s, rc, "EpochBegin", m->epoch))
-		sink_post(s, APPLY_BEGIN, NULL, 0, m->epoch, NULL);
+	if (!is_good(s, rc, "EpochBegin", m->epoch))
+		return;
+	s->epoch_begin_ns = now_ns;
+	sink_post(s, APPLY_BEGIN, NULL, 0, m->epoch, NULL);
 }
 
-static void on_epoch_end(struct sink *s, const Twinvm__EpochEnd *m)
+static void on_epoch_end(struct sink *s, const Twinvm__EpochEnd *m, int64_t now_ns)
 {
 	struct apply_sums sums = {m->records, m->checksum, m->disk_records, m->disk_checksum,
 				  m->suspended};
 	int rc = fo_backup_epoch_end(&s->b, m->generation, m->epoch);
 
-	if (is_good(s, rc, "EpochEnd", m->epoch))
-		sink_post(s, APPLY_END, NULL, 0, m->epoch, &sums);
+	if (!is_good(s, rc, "EpochEnd", m->epoch))
+		return;
+	sink_post(s, APPLY_END, NULL, 0, m->epoch, &sums);
+	sink_trace_received(s, m, now_ns);
 }
 
 /* ---- messages ---- */
@@ -101,6 +105,7 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 	}
 	if (wire_read(m, &fm)) {
 		note_message(s, m);
+		s->beat_ns = now_ns;
 		if (s->hello)
 			sink_receive(s, wire_name(m), &fm, now_ns);
 		else
@@ -118,10 +123,10 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		on_sync_end(s, m->sync_end);
 		return;
 	case TWINVM__CONTROL__MSG_EPOCH_BEGIN:
-		on_epoch_begin(s, m->epoch_begin);
+		on_epoch_begin(s, m->epoch_begin, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_EPOCH_END:
-		on_epoch_end(s, m->epoch_end);
+		on_epoch_end(s, m->epoch_end, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_FRAME:
 		on_frame(s, m->frame);

@@ -20,9 +20,16 @@ void sink_allow_echoes(struct sink *s)
 void sink_send_msg(void *arg, const struct fo_msg *m)
 {
 	struct sink *s = arg;
-	int rc = s->conn ? wire_send(s->conn, s->job.conf.host,
-				     m->kind == FO_M_ECHO ? sink_warning(s) : s->why.text, m)
-			 : 0;
+	struct wire_extra x = {.host = s->job.conf.host,
+			       .why = m->kind == FO_M_ECHO ? sink_warning(s) : s->why.text,
+			       .received_ns = s->beat_ns,
+			       .trace = s->trace};
+	int rc;
+
+	/* Before it can arrive. */
+	if (m->kind == FO_M_COMMITTED)
+		trace_add(s->trace, TRACE_COMMIT, m->epoch, s->verified_ns, tv_now_ns(), 0);
+	rc = s->conn ? wire_send(s->conn, &x, m) : 0;
 
 	if (rc)
 		tv_log(TV_DEBUG, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));

@@ -14,6 +14,7 @@
 #include "replicator/sink/applier.h"
 #include "replicator/sink/outage.h"
 #include "replicator/sink/replay.h"
+#include "trace/trace.h"
 
 /* How far the end of the session has come (end.c); it only goes forward. */
 enum sink_step {
@@ -66,7 +67,13 @@ struct sink {
 	const char *state; /* that was reported last, */
 	int64_t state_ns;  /* and when for the first time */
 	struct outage outage;
-	int64_t sign_ns; /* of the primary's life, the last that was looked at */
+	int64_t sign_ns;	/* of the primary's life, the last that was looked at */
+	struct trace *trace;	/* NULL: none */
+	bool trace_shown;	/* the daemon has it */
+	int64_t beat_ns;	/* when the heartbeat came that is echoed */
+	int64_t epoch_begin_ns; /* when the first of the open epoch came */
+	int64_t verified_ns;	/* when the epoch was verified that is to be committed */
+	uint64_t applied_epoch; /* the newest whose applying is in the trace */
 	struct fo_watch watch;
 	struct tv_err warning; /* what a failover would meet here; "": nothing */
 
@@ -97,6 +104,15 @@ void sink_send(struct sink *s, Twinvm__Control *msg, bool urgent);
 void sink_allow_echoes(struct sink *s);
 /* fo_backup_ops.send; arg is the sink. */
 void sink_send_msg(void *arg, const struct fo_msg *m);
+
+/* ---- tracing.c: where the time of each epoch goes ---- */
+void sink_trace_begin(struct sink *s);
+/* The daemon gets it, when an epoch is in it. */
+void sink_trace_show(struct sink *s);
+/* The last of an epoch has come at now_ns; what the primary reports with it. */
+void sink_trace_received(struct sink *s, const Twinvm__EpochEnd *m, int64_t now_ns);
+/* Of the apply thread. */
+void sink_trace_answer(struct sink *s, const struct apply_answer *a);
 
 /* ---- stats.c: messages to the daemon ---- */
 void sink_send_stats(struct sink *s);

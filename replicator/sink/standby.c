@@ -152,6 +152,7 @@ static void replica_failed(struct sink *s, const struct apply_answer *a)
 
 static void act_on(struct sink *s, const struct apply_answer *a)
 {
+	sink_trace_answer(s, a);
 	switch (a->kind) {
 	case APPLY_START:
 		on_started(s, a);
@@ -244,6 +245,7 @@ void sink_begin_standby(struct sink *s, int slot)
 		return;
 	}
 	sink_post(s, APPLY_START, s->description, strlen(s->description), 0, NULL);
+	sink_trace_begin(s);
 	/* Only now: the apply thread and the standby it starts keep the ordinary priority. */
 	job_raise_priority();
 }

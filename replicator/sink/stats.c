@@ -112,5 +112,6 @@ void sink_introduce(struct report *r, void *arg)
 	take_uuid(s->description, reg.uuid);
 	tv_copy(reg.mode, sizeof(reg.mode), s->job.mode);
 	report_send(r, session_message(SESSION_OP_REGISTER, &reg));
+	sink_trace_show(s);
 	sink_send_stats(s);
 }

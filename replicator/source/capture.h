@@ -47,6 +47,16 @@ enum cap_event_kind {
 	CAP_EV_FAILED,
 	CAP_EV_DETACHED,
 };
+/*
+ * When each part of an epoch's pause was over, for the trace. Between barrier_ns and taken_ns pages are
+ * found, copied and waited for in turns: of these there are sums.
+ */
+struct cap_stamps {
+	int64_t stopped_ns, barrier_ns, taken_ns, saved_ns, running_ns;
+	int64_t harvest_ns, copy_ns, room_ns; /* how long */
+	int64_t checked_ns;		      /* after the pause: the epoch is whole */
+	uint64_t state_bytes;
+};
 struct cap_event {
 	enum cap_event_kind kind;
 	int rc;
@@ -60,7 +70,8 @@ struct cap_event {
 	uint64_t wish; /* STOPPED: for cap_is_newest */
 	bool still;    /* CAPTURED: by CAP_STILL_EPOCH; SUSPENDED: what was wanted */
 	int64_t pause_start_ns, pause_ns;
-	int64_t stop_ns; /* of pause_ns, until the VM was stopped and its disks flushed */
+	int64_t stop_ns;	  /* of pause_ns, until the VM was stopped and its disks flushed */
+	struct cap_stamps stamps; /* CAPTURED */
 	/* NET_HELD: taps to be held below QEMU, or else ports of filters; text says why not taps */
 	struct hv_tap taps[HV_MAX_NICS];
 	struct hv_net_port ports[HV_MAX_NICS];

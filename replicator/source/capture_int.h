@@ -95,8 +95,9 @@ int cap_end_pause(struct cap *c, int pause_rc, bool stay);
 
 /* ---- capture_epoch.c ---- */
 void cap_epoch(struct cap *c, const struct cap_order *o);
-/* Harvests and copies what has room in s. HOT. */
-int cap_fill(struct cap *c, struct slot *s, struct hv_cursor *cur);
+/* Harvests and copies what has room in s. HOT. t (may be NULL): how long; taken_ns is the end of what was
+ * before. */
+int cap_fill(struct cap *c, struct slot *s, struct hv_cursor *cur, struct cap_stamps *t);
 bool cap_has_disks(struct cap *c);
 
 /* ---- capture_sync.c: the first copy ---- */

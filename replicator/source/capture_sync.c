@@ -185,7 +185,7 @@ static int sync_round(struct cap *c, int round, uint64_t *pages, bool *first)
 		s->epoch = 0;
 		s->first = *first;
 		*first = false;
-		rc = cap_fill(c, s, &cur);
+		rc = cap_fill(c, s, &cur, NULL);
 		if (rc) {
 			s->nruns = 0;
 			encoder_slot_put(c->en, s);

@@ -27,6 +27,7 @@ static bool release(void *arg, uint64_t generation, uint64_t epoch, int64_t unti
 {
 	struct source *s = arg;
 	struct nb_stats held;
+	int64_t now;
 
 	if (s->hold.by_qemu && cap_holds_up(s->cap))
 		return false;
@@ -34,9 +35,11 @@ static bool release(void *arg, uint64_t generation, uint64_t epoch, int64_t unti
 	 * reads counters in memory, the kernel's at most once in 50 ms. */
 	nb_stats(s->hold.nb, &held);
 	/* Read here and not at the turn's beginning: we may have been frozen since. */
-	if (tv_now_ns() >= until_ns)
+	now = tv_now_ns();
+	if (now >= until_ns)
 		return false;
 	nb_release(s->hold.nb, generation, epoch);
+	trace_add(s->trace.ring, TRACE_RELEASE, epoch, now, tv_now_ns(), 0);
 	src_count_released(s, epoch, held.oldest_held_ns);
 	return true;
 }

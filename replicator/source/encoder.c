@@ -57,6 +57,7 @@ struct encoder {
 	struct event *ev;
 	struct tv_buf state_out;
 	uint64_t epoch_records, epoch_pages, epoch_wire_bytes;
+	int64_t epoch_ns;	 /* when it was begun */
 	struct ckpt_stats stats; /* under lock */
 };
 
@@ -175,6 +176,8 @@ static bool marker(struct encoder *en, enum piece_kind kind, const struct slot *
 	p->pages = en->epoch_pages;
 	p->checksum = ckpt_sum_value(en->sum);
 	p->wire_bytes = en->epoch_wire_bytes;
+	p->encode_ns = en->epoch_ns;
+	p->encoded_ns = tv_now_ns();
 	piece_put(en);
 	return true;
 }
@@ -184,6 +187,7 @@ static bool encode_slot(struct encoder *en, const struct slot *s)
 	if (s->first) {
 		ckpt_sum_reset(en->sum);
 		en->epoch_records = en->epoch_pages = en->epoch_wire_bytes = 0;
+		en->epoch_ns = tv_now_ns();
 		if (s->epoch && !marker(en, PIECE_BEGIN, s))
 			return false;
 	}

@@ -31,8 +31,9 @@ struct piece {
 	struct tv_buf buf; /* PIECE_RECORDS */
 	uint64_t records;  /* PIECE_END, PIECE_SYNC_END */
 	uint64_t checksum, wire_bytes, pages;
-	int64_t captured_ns; /* PIECE_END */
-	bool still;	     /* PIECE_END */
+	int64_t captured_ns;	       /* PIECE_END */
+	int64_t encode_ns, encoded_ns; /* PIECE_END: when encoding began, and was done */
+	bool still;		       /* PIECE_END */
 };
 
 struct encoder;

@@ -15,11 +15,17 @@ static int64_t waits_since_ns(struct source *s)
 	return disks_waiting(s->disks) ? begun_ns + 1 : 0;
 }
 
+static void capture(struct source *s, enum cap_cmd cmd)
+{
+	src_trace_asked(s);
+	cap_post(s->cap, cmd, fo_primary_capture(&s->p));
+}
+
 /* One epoch of a VM that an operator has suspended, as soon as the engine agrees. */
 static void schedule_still(struct source *s)
 {
 	if (!s->operator.noted && fo_primary_may_capture(&s->p))
-		cap_post(s->cap, CAP_STILL_EPOCH, fo_primary_capture(&s->p));
+		capture(s, CAP_STILL_EPOCH);
 }
 
 void src_schedule(struct source *s)
@@ -33,7 +39,7 @@ void src_schedule(struct source *s)
 	if (s->operator.suspended || s->vm.stopped)
 		return;
 	if (fo_primary_last_epoch(&s->p)) {
-		cap_post(s->cap, CAP_LAST_EPOCH, fo_primary_capture(&s->p));
+		capture(s, CAP_LAST_EPOCH);
 		return;
 	}
 	if (!fo_primary_may_capture(&s->p))
@@ -47,7 +53,7 @@ void src_schedule(struct source *s)
 		src_arm(s->epochs.due, due - now);
 		return;
 	}
-	cap_post(s->cap, CAP_EPOCH, fo_primary_capture(&s->p));
+	capture(s, CAP_EPOCH);
 }
 
 void src_schedule_now(struct source *s)
@@ -76,6 +82,7 @@ void src_captured(struct source *s, const struct cap_event *ev)
 	src_operator_captured(s, ev);
 	pace_captured(&s->epochs.pace, ev->pause_start_ns, ev->pause_ns);
 	src_count_captured(s, ev);
+	src_trace_captured(s, ev);
 	src_schedule(s);
 }
 

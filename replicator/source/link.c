@@ -27,8 +27,10 @@ static void receive(struct source *s, const struct fo_msg *m, int64_t now_ns)
 		unexpected(s, rc, m->kind == FO_M_COMMITTED ? "Committed" : "HeartbeatEcho");
 		return;
 	}
-	if (s->p.epoch_committed != before)
-		src_committed(s, s->p.epoch_committed);
+	if (s->p.epoch_committed == before)
+		return;
+	src_trace_committed(s, before, now_ns);
+	src_committed(s, s->p.epoch_committed);
 }
 
 static void on_beat_echo(const struct repl_beat_msg *d, void *arg)
@@ -98,6 +100,7 @@ static void on_opened(struct repl_conn *c, const char *peer, void *arg)
 	(void)c;
 	s->link.connected = true;
 	tv_copy(s->job.peer.name, sizeof(s->job.peer.name), peer);
+	src_trace_begin(s);
 	s->p.was_backup = s->job.last_backup[0] && !strcmp(peer, s->job.last_backup);
 	if (!strcmp(peer, s->job.conf.host)) {
 		src_end(s, SESSION_FAILED, -EINVAL,
@@ -273,11 +276,16 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		on_fenced(s, m->fenced, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_COMMITTED:
-	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
-		if (m->msg_case == TWINVM__CONTROL__MSG_HEARTBEAT_ECHO)
-			note_warning(s, m->heartbeat_echo->warning);
 		(void)wire_read(m, &fm);
 		receive(s, &fm, now_ns);
+		/* After the release. */
+		wire_phases_read(s->trace.ring, m->committed->phases, m->committed->n_phases);
+		return;
+	case TWINVM__CONTROL__MSG_HEARTBEAT_ECHO:
+		note_warning(s, m->heartbeat_echo->warning);
+		(void)wire_read(m, &fm);
+		receive(s, &fm, now_ns);
+		src_trace_echo(s, m->heartbeat_echo, now_ns);
 		return;
 	default:
 		break;

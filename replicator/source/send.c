@@ -20,6 +20,7 @@ void src_send(struct source *s, Twinvm__Control *msg, bool urgent)
 void src_send_msg(void *arg, const struct fo_msg *m)
 {
 	struct source *s = arg;
+	struct wire_extra x = {.host = s->job.conf.host, .why = ""};
 	int rc;
 
 	if (!s->link.connected)
@@ -27,7 +28,7 @@ void src_send_msg(void *arg, const struct fo_msg *m)
 	/* Before it can arrive: should we die now, the VM is not ours to resume. */
 	if (m->kind == FO_M_TAKE_OVER)
 		s->page->yielded = m->epoch != 0;
-	rc = wire_send(s->link.conn, s->job.conf.host, "", m);
+	rc = wire_send(s->link.conn, &x, m);
 	if (rc)
 		tv_log(TV_WARN, "sending to %s: %s", s->job.peer.name, tv_strerror(rc));
 }

@@ -4,7 +4,7 @@
  * named after the file that writes it; the others read it. The files lie in layers, and each calls
  * only files of the layers before its own:
  *
- *   send; replay_feed, stats; operator; end, watch; stream, epoch; decide; link, disk_feed, hold; captured; source
+ *   send; tracing; replay_feed, stats; operator; end, watch; stream, epoch; decide; link, disk_feed, hold; captured; source
  */
 #ifndef REPLICATOR_SOURCE_SOURCE_INT_H
 #define REPLICATOR_SOURCE_SOURCE_INT_H
@@ -19,6 +19,7 @@
 #include "replicator/source/link_rate.h"
 #include "replicator/source/pace.h"
 #include "replicator/source/vm_end.h"
+#include "trace/trace.h"
 
 #define SRC_SAMPLES 512
 #define SRC_EPOCHS (FO_MAX_IN_FLIGHT + 2) /* by epoch number, ring */
@@ -124,6 +125,15 @@ struct src_files { /* captured.c: before the connection; file_feed.c: what the b
 	uint64_t done_bytes, all_bytes; /* as the backup counts */
 };
 
+struct src_trace {	    /* tracing.c */
+	struct trace *ring; /* NULL: none */
+	struct trace_clock clock;
+	bool shown;	  /* the daemon has it */
+	int64_t asked_ns; /* for the epoch that is captured next */
+	int64_t send_ns;  /* when the first of an epoch was sent */
+	int64_t sent_ns[SRC_EPOCHS];
+};
+
 struct src_operator {	/* operator.c */
 	bool pending;	/* his order is not answered yet: */
 	bool wants;	/* to be suspended, or to run */
@@ -164,6 +174,7 @@ struct source {
 	struct src_hold hold;
 	struct src_vm vm;
 	struct src_files files;
+	struct src_trace trace;
 	struct src_operator operator;
 	struct src_orders orders;
 };
@@ -189,6 +200,21 @@ void src_send_hello(struct source *s);
 void src_drop_link(struct source *s);
 /* Sends what is queued, and closes; continued in on_conn_closed() of link.c. */
 void src_finish_link(struct source *s);
+
+/* ---- tracing.c: where the time of each epoch goes ---- */
+/* The peer is known. Without memory for it there is no trace. */
+void src_trace_begin(struct source *s);
+/* A new daemon gets it. */
+void src_trace_show(struct source *s);
+/* An epoch is asked for. */
+void src_trace_asked(struct source *s);
+void src_trace_captured(struct source *s, const struct cap_event *ev);
+/* The first of an epoch is about to be sent; and the last, with so many bytes in all. */
+void src_trace_send(struct source *s);
+void src_trace_sent(struct source *s, const struct piece *p, uint64_t bytes);
+/* Of epochs after `before` up to the committed one, at now_ns. */
+void src_trace_committed(struct source *s, uint64_t before, int64_t now_ns);
+void src_trace_echo(struct source *s, const Twinvm__HeartbeatEcho *m, int64_t now_ns);
 
 /* ---- replay_feed.c: frames for the backup to replay ---- */
 #define SRC_REPLAY_FRAME_BYTES 2048

@@ -356,5 +356,6 @@ void src_introduce(struct report *r, void *arg)
 	if (s->hold.stash_n)
 		report_send_fds(r, session_message(SESSION_OP_STASH, NULL), s->hold.stash,
 				s->hold.stash_n);
+	src_trace_show(s);
 	src_send_stats(s);
 }

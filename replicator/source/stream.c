@@ -38,6 +38,7 @@ static void send_begin(struct source *s, const struct piece *p)
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
 	Twinvm__EpochBegin b = TWINVM__EPOCH_BEGIN__INIT;
 
+	src_trace_send(s);
 	b.epoch = p->epoch;
 	b.generation = s->job.generation;
 	msg.msg_case = TWINVM__CONTROL__MSG_EPOCH_BEGIN;
@@ -49,6 +50,7 @@ static void send_end(struct source *s, const struct piece *p, const struct disks
 {
 	Twinvm__Control msg = TWINVM__CONTROL__INIT;
 	Twinvm__EpochEnd end = TWINVM__EPOCH_END__INIT;
+	struct wire_phases phases;
 
 	src_replay_epoch(s, p->epoch);
 	end.epoch = p->epoch;
@@ -59,6 +61,10 @@ static void send_end(struct source *s, const struct piece *p, const struct disks
 	end.disk_records = disk->records;
 	end.disk_checksum = disk->checksum;
 	end.suspended = p->still;
+	src_trace_sent(s, p, p->wire_bytes + disk->bytes);
+	wire_phases_take(s->trace.ring, &phases);
+	end.phases = phases.at;
+	end.n_phases = phases.n;
 	msg.msg_case = TWINVM__CONTROL__MSG_EPOCH_END;
 	msg.epoch_end = &end;
 	fo_primary_sent(&s->p, p->epoch);
