@@ -19,7 +19,7 @@ struct subcommand {
 	int (*run)(struct cli *c, int argc, char **argv);
 };
 extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failover, cmd_suspend,
-	cmd_resume, cmd_doctor, cmd_events, cmd_top;
+	cmd_resume, cmd_doctor, cmd_events, cmd_top, cmd_trace;
 
 /*
  * Sends request (stolen) to twinvmd and reads answers until the last one, calling progress (may be
@@ -28,6 +28,8 @@ extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failo
  */
 int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, json_t *msg),
 	     json_t **last);
+/* The same for a request with one answer that brings a descriptor: *fd is the caller's. */
+int cli_call_fd(struct cli *c, json_t *request, int *fd);
 /* One request with one answer, where a daemon that does not run is no failure: NULL then, or when
  * the daemon refuses. Prints nothing. */
 json_t *cli_ask(struct cli *c, json_t *request);

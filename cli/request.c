@@ -82,28 +82,52 @@ static int exit_status(int rc)
 	return rc == TV_E_REFUSED ? EXIT_REFUSED : EXIT_FAILED;
 }
 
+/* Sends request (stolen); the connection, or the negative of an exit status: that was reported. */
+static int begin_call(struct cli *c, json_t *request)
+{
+	int fd = cli_connect(c->socket, 0);
+	TV_FREE char *text = json_dumps(request, JSON_COMPACT);
+
+	json_decref(request);
+	if (fd < 0)
+		return -cli_fail(c, EXIT_FAILED,
+				 "cannot connect to twinvmd at %s (%s): start it with 'twinvmd "
+				 "--config FILE', or give its socket with --socket",
+				 c->socket, strerror(-fd));
+	if (!text || tv_write_all(fd, text, strlen(text)) || tv_write_all(fd, "\n", 1)) {
+		close(fd);
+		return -cli_fail(c, EXIT_FAILED, "twinvmd at %s closed the connection", c->socket);
+	}
+	return fd;
+}
+
+/* msg: the last answer; NULL: none came. */
+static int end_call(struct cli *c, json_t *msg)
+{
+	int status;
+	const char *why;
+
+	if (!msg)
+		return cli_fail(
+			c, EXIT_FAILED,
+			"lost the connection to twinvmd at %s; when it is back, it continues "
+			"what was begun: see 'twinvm status'",
+			c->socket);
+	status = exit_status((int)json_integer_value(json_object_get(msg, "rc")));
+	why = json_string_value(json_object_get(msg, "error"));
+	return status ? cli_fail(c, status, "%s", why && *why ? why : "failed") : EXIT_OK;
+}
+
 int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, json_t *msg),
 	     json_t **last)
 {
-	int fd = cli_connect(c->socket, 0), status;
-	TV_FREE char *text = NULL;
+	int fd = begin_call(c, request);
 	json_t *msg = NULL;
 	FILE *in;
 
 	*last = NULL;
-	if (fd < 0) {
-		json_decref(request);
-		return cli_fail(c, EXIT_FAILED,
-				"cannot connect to twinvmd at %s (%s): start it with 'twinvmd "
-				"--config FILE', or give its socket with --socket",
-				c->socket, strerror(-fd));
-	}
-	text = json_dumps(request, JSON_COMPACT);
-	json_decref(request);
-	if (!text || tv_write_all(fd, text, strlen(text)) || tv_write_all(fd, "\n", 1)) {
-		close(fd);
-		return cli_fail(c, EXIT_FAILED, "twinvmd at %s closed the connection", c->socket);
-	}
+	if (fd < 0)
+		return -fd;
 	in = fdopen(fd, "r");
 	while ((msg = json_loadf(in, JSON_DISABLE_EOF_CHECK, NULL))) {
 		if (json_is_true(json_object_get(msg, "done")))
@@ -113,22 +137,60 @@ int cli_call(struct cli *c, json_t *request, void (*progress)(struct cli *c, jso
 		json_decref(msg);
 	}
 	fclose(in);
-	if (!msg)
-		return cli_fail(
-			c, EXIT_FAILED,
-			"lost the connection to twinvmd at %s; when it is back, it continues "
-			"what was begun: see 'twinvm status'",
-			c->socket);
-	status = exit_status((int)json_integer_value(json_object_get(msg, "rc")));
 	*last = msg;
-	if (status) {
-		const char *why = json_string_value(json_object_get(msg, "error"));
+	if (progress && msg && json_integer_value(json_object_get(msg, "rc")))
+		progress(c, NULL);
+	return end_call(c, msg);
+}
 
-		if (progress)
-			progress(c, NULL);
-		return cli_fail(c, status, "%s", why && *why ? why : "failed");
+/* One piece of the answer; a descriptor that comes with it replaces *fd. */
+static ssize_t receive(int conn, char *p, size_t room, int *fd)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {p, room};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof(control)};
+	ssize_t r = recvmsg(conn, &m, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *h = r < 0 ? NULL : CMSG_FIRSTHDR(&m);
+
+	if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS &&
+	    h->cmsg_len == CMSG_LEN(sizeof(int))) {
+		tv_close_fd(fd);
+		memcpy(fd, CMSG_DATA(h), sizeof(int));
 	}
-	return EXIT_OK;
+	return r;
+}
+
+int cli_call_fd(struct cli *c, json_t *request, int *fd)
+{
+	char text[4096];
+	size_t n = 0;
+	ssize_t r = 1;
+	int conn = begin_call(c, request), status;
+	json_t *msg;
+
+	*fd = -1;
+	if (conn < 0)
+		return -conn;
+	while (r > 0 && n < sizeof(text) && !memchr(text, '\n', n)) {
+		r = receive(conn, text + n, sizeof(text) - n, fd);
+		if (r < 0 && errno == EINTR)
+			r = 1;
+		else if (r > 0)
+			n += (size_t)r;
+	}
+	close(conn);
+	msg = json_loadb(text, n, JSON_DISABLE_EOF_CHECK, NULL);
+	status = end_call(c, msg);
+	json_decref(msg);
+	if (!status && *fd < 0)
+		status = cli_fail(c, EXIT_FAILED, "twinvmd at %s sent no descriptor", c->socket);
+	return status;
 }
 
 FILE *cli_open(struct cli *c, json_t *request)

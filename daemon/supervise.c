@@ -232,6 +232,11 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 		stash_take(vm, fds, n);
 		return;
 	}
+	if (op == SESSION_OP_TRACE && n == 1 && vm->now.rep == c) {
+		tv_close_fd(&vm->trace_fd);
+		vm->trace_fd = fds[0];
+		return;
+	}
 	for (unsigned i = 0; i < n; i++)
 		close(fds[i]);
 	if (vm->now.rep != c)
