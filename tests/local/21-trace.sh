@@ -19,7 +19,7 @@ summary() { # HOST EXPRESSION
 	python3 -c "import json, sys; s = json.loads(sys.argv[1]); p = {r['phase']: r for r in s['phases']}; print($2)" "$PRINTED"
 }
 
-PAIR_ARBITER=file pair_up
+PAIR_ARBITER="file" pair_up
 daemon_restart hostB unshare --time --boottime $AHEAD_S --monotonic $AHEAD_S --fork
 GUEST_EXTRA="twinvm.load=dirty:100:5000" guest_start hostA vm1
 tw_refuses hostA 1 "no VM 'vm2'" trace vm2 --summary
