@@ -11,6 +11,7 @@
 #include "daemon/away.h"
 #include "daemon/daemon.h"
 #include "daemon/tally.h"
+#include "trace/trace.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -232,7 +233,8 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 		stash_take(vm, fds, n);
 		return;
 	}
-	if (op == SESSION_OP_TRACE && n == 1 && vm->now.rep == c) {
+	/* A sink may have been taken over: this process would open what it passed. */
+	if (op == SESSION_OP_TRACE && n == 1 && vm->now.rep == c && trace_fd_ok(fds[0])) {
 		tv_close_fd(&vm->trace_fd);
 		vm->trace_fd = fds[0];
 		return;

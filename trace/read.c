@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static int pread_all(int fd, void *p, size_t n, off_t at)
@@ -68,11 +67,11 @@ static void take_slot(struct trace_set *out, const struct trace_slot *s, uint64_
 	out->events[out->n++] = ev;
 }
 
-/* done: before the slots were read; begun: afterwards. */
+/* done: before the slots were read; after: of the same, afterwards. */
 static void take_slots(struct trace_set *out, const struct trace_slot *slots, uint64_t done,
-		       uint64_t begun)
+		       uint64_t after)
 {
-	uint64_t first = begun > TRACE_SLOTS ? begun - TRACE_SLOTS : 0;
+	uint64_t kept = TRACE_SLOTS - TRACE_MARGIN, first = after > kept ? after - kept : 0;
 
 	out->lost = first;
 	for (uint64_t i = first; i < done; i++)
@@ -89,7 +88,7 @@ static int read_ring(int fd, struct trace_head *head, struct trace_slot *slots, 
 	rc = pread_all(fd, slots, TRACE_BYTES - TRACE_HEAD_BYTES, TRACE_HEAD_BYTES);
 	if (!rc)
 		rc = pread_all(fd, head, sizeof(*head), 0);
-	if (rc || !is_ring(head) || head->begun < *done || *done > TRACE_MAX_NUMBER)
+	if (rc || !is_ring(head) || head->done < *done || head->done > TRACE_MAX_NUMBER)
 		return rc ? rc : -EINVAL;
 	return 0;
 }
@@ -98,7 +97,6 @@ int trace_read(int fd, struct trace_set *out, struct tv_err *e)
 {
 	TV_FREE struct trace_slot *slots = malloc(TRACE_BYTES - TRACE_HEAD_BYTES);
 	struct trace_head head;
-	struct stat st;
 	uint64_t done = 0;
 	int rc;
 
@@ -106,13 +104,13 @@ int trace_read(int fd, struct trace_set *out, struct tv_err *e)
 	out->events = calloc(TRACE_SLOTS, sizeof(*out->events));
 	if (!slots || !out->events)
 		return tv_fail(e, -ENOMEM, "no memory for a trace");
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+	if (!trace_fd_ok(fd))
 		return tv_fail(e, -EINVAL, "what twinvmd handed over is no trace");
 	rc = read_ring(fd, &head, slots, &done);
 	if (rc)
 		return tv_fail(e, rc, "the trace is not one of this version: %s", tv_strerror(rc));
 	take_head(out, &head);
-	take_slots(out, slots, done, head.begun);
+	take_slots(out, slots, done, head.done);
 	if (!out->half[out->role].there && !out->half[out->role == TRACE_P].there)
 		return tv_fail(e, -ENODATA, "no epoch is in the trace yet");
 	return 0;

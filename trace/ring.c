@@ -8,8 +8,8 @@
  *
  * A phase is recorded when it has ended, in one slot: the ring can lose the oldest phases, never half of
  * one. Its memory is a memfd. Whoever holds a descriptor of it reads it while it is written (trace_int.h),
- * and after this process has died, which is when people want it most. The seals keep a reader that maps it
- * from being cut short.
+ * and after this process has died, which is when people want it most. By its seals it is known: a process
+ * without rights may have handed over anything.
  */
 #include "trace/trace_int.h"
 
@@ -18,8 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 struct trace {
 	int fd;
@@ -43,8 +46,7 @@ static int map(struct trace *t)
 	void *p;
 
 	t->fd = memfd_create("twinvm-trace", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (t->fd < 0 || ftruncate(t->fd, TRACE_BYTES) ||
-	    fcntl(t->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+	if (t->fd < 0 || ftruncate(t->fd, TRACE_BYTES) || fcntl(t->fd, F_ADD_SEALS, SEALS))
 		return -errno;
 	p = mmap(NULL, TRACE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, t->fd, 0);
 	if (p == MAP_FAILED)
@@ -96,6 +98,15 @@ int trace_fd(const struct trace *t)
 	return t ? t->fd : -1;
 }
 
+bool trace_fd_ok(int fd)
+{
+	struct stat st;
+
+	/* Only memory can be sealed: nothing else would do, which might keep its reader waiting. */
+	return fcntl(fd, F_GET_SEALS) == SEALS && !fstat(fd, &st) &&
+	       st.st_size == (off_t)TRACE_BYTES;
+}
+
 bool trace_is_empty(const struct trace *t)
 {
 	return !t || !t->has_epoch;
@@ -106,9 +117,6 @@ static void put(struct trace *t, const struct trace_event *ev, bool peers)
 	struct trace_slot *s = &t->slots[t->n % TRACE_SLOTS];
 
 	t->has_epoch |= ev->epoch != 0;
-	atomic_store_explicit(&t->head->begun, t->n + 1, memory_order_relaxed);
-	/* No write to the slot may be seen before that one. */
-	atomic_thread_fence(memory_order_release);
 	*s = (struct trace_slot){.number = t->n,
 				 .epoch = ev->epoch,
 				 .start_ns = ev->start_ns,

@@ -80,6 +80,9 @@ int trace_new(const struct trace_names *names, struct trace **out) TV_MUST_CHECK
 void trace_free(struct trace *t);
 /* For another process; -1 without a trace. Not the caller's to close. */
 int trace_fd(const struct trace *t);
+/* Is it a ring's? Any other descriptor may keep its reader waiting, or be something that is not meant for
+ * whoever passed it on. */
+bool trace_fd_ok(int fd);
 /* No epoch is in it yet. */
 bool trace_is_empty(const struct trace *t);
 /* A phase of this host, from start_ns to end_ns; what did not happen (a time of 0, or an end before the

@@ -11,10 +11,12 @@
 #define TRACE_HEAD_BYTES 4096u
 
 /*
- * The writer: begun = n + 1, then slot n, then done = n + 1. A reader that finds done = d before it reads
- * the slots and begun = b afterwards has slots [b - TRACE_SLOTS, d) whole: all others were not written yet,
- * or may have been written over meanwhile. So no one waits for the other.
+ * The writer fills a slot, then counts it in done. A reader reads done, the slots, and done again: what the
+ * second is TRACE_SLOTS or more ahead of may have been written over meanwhile, and so may the slot that is
+ * being filled. TRACE_MARGIN stands for that one, and for a processor that shows writes out of order. So no
+ * one waits for the other.
  */
+#define TRACE_MARGIN 64u
 struct trace_head {
 	uint64_t magic;
 	uint32_t slots, slot_bytes, role, unused;
@@ -22,7 +24,7 @@ struct trace_head {
 	int64_t wall_ms_at_0;
 	char vm[128], host[64], peer[64];
 	_Atomic uint64_t refused;
-	_Atomic uint64_t begun, done;
+	_Atomic uint64_t done;
 };
 _Static_assert(sizeof(struct trace_head) <= TRACE_HEAD_BYTES, "one page");
 

@@ -100,9 +100,25 @@ static bool on_piece(const struct piece *p, void *arg)
 	return !link_stalled;
 }
 
+/* The parts of a pause follow each other, without a gap, and are in it. */
+static void check_stamps(const struct cap_event *ev)
+{
+	const struct cap_stamps *t = &ev->stamps;
+	int64_t end_ns = ev->pause_start_ns + ev->pause_ns;
+
+	assert_true(ev->pause_start_ns > 0 && t->stopped_ns >= ev->pause_start_ns);
+	assert_true(t->barrier_ns >= t->stopped_ns);
+	assert_true(t->harvest_ns > 0 && t->copy_ns >= 0 && t->room_ns >= 0);
+	assert_int_equal(t->taken_ns, t->barrier_ns + t->harvest_ns + t->copy_ns + t->room_ns);
+	assert_true(t->saved_ns >= t->taken_ns && t->running_ns >= t->saved_ns);
+	assert_true(end_ns >= t->running_ns && t->checked_ns >= end_ns);
+}
+
 static void on_event(const struct cap_event *ev, void *arg)
 {
 	(void)arg;
+	if (ev->kind == CAP_EV_CAPTURED)
+		check_stamps(ev);
 	free(ev->text);
 	if (ev->kind == CAP_EV_FAILED)
 		assert_int_equal(ev->rc, begun_rc);

@@ -317,7 +317,7 @@ static void test_summary_of_whole_epochs(void **state)
 	json_t *o;
 
 	(void)state;
-	for (unsigned n = 0; n <= TRACE_SLOTS / 2; n++) {
+	for (unsigned n = 0; n <= (TRACE_SLOTS - TRACE_MARGIN) / 2; n++) {
 		int64_t at = (n + 1) * S;
 
 		trace_add(t, TRACE_STOP, n + 1, at, at + MS, 0);
