@@ -97,6 +97,7 @@ int ras_decode_mce(const struct ras_cpu *cpu, const struct ras_mce *m, struct ra
 	out->by_firmware = firmware;
 	out->has_cpu = !firmware;
 	out->cpu = m->cpu;
+	out->core = m->cpu;
 	out->package = m->socketid;
 	out->bank = m->bank;
 	out->lost = m->status & ST_OVER;

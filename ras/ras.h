@@ -11,6 +11,10 @@
  * Decoder: ras_decode turns a record of any source into a struct ras_fault, which has what all
  * sources have in common: how bad, which part, which page, and a sentence for the operator.
  *
+ * Health: ras_health_fault counts faults in leaky buckets for each page, DIMM, core, package and
+ * device, finds the row of the table of faults that fits, and keeps what makes this host yellow or
+ * red. ras_health_notice does the same for what other parts of twinvm notice. Time is an argument.
+ *
  * What is model-specific is not guessed: the sentence says that it is unknown. Return codes: see
  * common.h.
  */
@@ -233,6 +237,8 @@ struct ras_fault {
 	bool by_firmware;	/* the firmware has found and reported it */
 	bool has_cpu;
 	uint32_t cpu, package, bank;
+	uint32_t
+		core; /* what is counted as one: cpu, until the owner puts the first sibling here */
 	/*
 	 * The page is known: the address is one of the system's, and exact enough. An address that
 	 * a memory controller has translated for itself (normalised) never gets here.
@@ -240,8 +246,8 @@ struct ras_fault {
 	bool has_page;
 	struct ras_pfn page;
 	bool has_addr, normalised;
-	uint64_t addr; /* as reported */
-	enum ras_owner owner;
+	uint64_t addr;	      /* as reported */
+	enum ras_owner owner; /* of the page, or of the device; the owner of this struct may know */
 	enum ras_result result;
 	bool device_fails; /* a device cannot be used, or has passed on wrong data */
 	/* What is counted as one DIMM or device: a label, else a location, else "". */
@@ -269,5 +275,131 @@ const char *ras_severity_text(enum ras_severity severity);
 const char *ras_part_text(enum ras_part part);
 /* Did data get lost or go wrong? Neither corrected nor of unknown severity. */
 bool ras_uncorrected(enum ras_severity severity);
+
+/*
+ * The table of faults (faults.c): name, number in the table. The numbers are those of
+ * docs/HARDWARE-FAULTS.md and never change.
+ */
+#define RAS_RULES(X)            \
+	X(ONE_CORRECTED, 1)     \
+	X(VM_PAGE_WEAK, 2)      \
+	X(PAGE_WEAK, 3)         \
+	X(PAGE_TAKEN, 4)        \
+	X(DIMM_WEAK, 5)         \
+	X(DIMM_FAILS, 6)        \
+	X(STORM, 7)             \
+	X(CORE_WEAK, 8)         \
+	X(PACKAGE_WEAK, 9)      \
+	X(VM_DEFERRED, 10)      \
+	X(VM_OPTIONAL, 11)      \
+	X(VM_REQUIRED, 12)      \
+	X(HARVEST_FAULT, 13)    \
+	X(GUEST_RESET, 14)      \
+	X(QEMU_DIED, 15)        \
+	X(FREE_PAGE, 16)        \
+	X(OTHER_PROCESS, 17)    \
+	X(KERNEL_PAGE, 18)      \
+	X(STANDBY_PAGE, 19)     \
+	X(OWN_PAGE, 20)         \
+	X(HOST_DIED, 21)        \
+	X(HOST_RETURNED, 22)    \
+	X(DEVICE_CORRECTED, 23) \
+	X(DEVICE_ERROR, 24)     \
+	X(DEVICE_FAILS, 25)     \
+	X(FIRMWARE_RECORD, 26)  \
+	X(MALFORMED, 27)        \
+	X(EVENTS_LOST, 28)      \
+	X(NO_SOURCE, 29)        \
+	X(BOTH_HOSTS, 30)       \
+	X(DRY_RUN, 31)          \
+	X(OWNER_UNKNOWN, 32)
+enum ras_rule {
+	RAS_RULE_NONE,
+#define RAS_RULE(name, number) RAS_RULE_##name = (number),
+	RAS_RULES(RAS_RULE)
+#undef RAS_RULE
+		RAS_RULE_COUNT
+};
+
+/* Grey: nothing is known. Yellow: not to be a backup by choice. Red: to be left. */
+enum ras_color { RAS_GREY, RAS_GREEN, RAS_YELLOW, RAS_RED };
+const char *ras_color_text(enum ras_color color); /* "unknown", "green", "yellow", "red" */
+
+/* Who notices a fault of this row today. */
+enum ras_noticed {
+	RAS_BY_RECORD, /* one record says it, by the decoder here */
+	RAS_BY_COUNT,  /* the buckets here */
+	RAS_BY_OTHERS, /* another part of twinvm, which calls ras_health_notice: none does yet */
+};
+struct ras_row {
+	enum ras_rule rule;
+	const char *fault, *seen_by;
+	enum ras_noticed noticed;
+	enum ras_color color; /* that it makes the host by itself; RAS_GREY: none */
+	bool until_cleared;   /* else for 24 hours without news; red never leaves by itself */
+	const char *verdict;  /* for people: colour and conditions */
+	const char *planned;  /* what twinvm is to do about it; nothing does it yet */
+};
+/* NULL: no such row. */
+const struct ras_row *ras_row(enum ras_rule rule);
+
+/* At how many errors within a window something counts as weak, or as failing. */
+struct ras_policy {
+	uint32_t page_yellow, dimm_yellow, dimm_red;
+	uint32_t dimm_pages_yellow, dimm_pages_red; /* weak pages; pages taken */
+	uint32_t core_yellow, package_yellow, package_red, device_yellow;
+	uint32_t storm_per_s, storm_s;
+	int64_t window_ns, device_window_ns;
+};
+/* The table's. intel: the kernel and vendor there advise to act on a page's second error. */
+void ras_policy_default(struct ras_policy *p, bool intel);
+
+struct ras_verdict {
+	enum ras_rule rule;   /* RAS_RULE_NONE: no error */
+	enum ras_color color; /* of the host, after it */
+	bool fresh;	      /* a new cause, or one that has become worse: time to act */
+};
+/* Why the host has its colour. */
+struct ras_cause {
+	enum ras_rule rule;
+	enum ras_color color;
+	bool until_cleared;
+	int64_t since_ns, last_ns;
+	char what[RAS_TEXT_ROOM]; /* which part: "page 0x319deb", "DIMM_A3" */
+	char sentence[320];	  /* of the last record */
+};
+/* What has been counted, whatever its colour. */
+struct ras_totals {
+	uint64_t faults, corrected, uncorrected, ignored; /* ignored: no error */
+	uint64_t forgotten; /* parts that gave their bucket to another one */
+};
+#define RAS_MAX_CAUSES 64u
+
+struct ras_health;
+/* NULL: no memory. All memory is taken here: nothing grows. */
+struct ras_health *ras_health_new(const struct ras_policy *p);
+void ras_health_free(struct ras_health *h);
+/* Is there a source that would report a fault? Until then a host without a cause is grey. */
+void ras_health_watched(struct ras_health *h, bool watched);
+/*
+ * Counts and judges. now_ns: any monotonic clock, the same in all calls; a time before that of
+ * another call counts as that. One error that is reported several times (the same page; without
+ * one, within a second) is one cause and is fresh once.
+ */
+void ras_health_fault(struct ras_health *h, const struct ras_fault *f, int64_t now_ns,
+		      struct ras_verdict *out);
+/* Another part of twinvm has noticed what the row says. what: which part, a VM; may be "". */
+void ras_health_notice(struct ras_health *h, enum ras_rule rule, const char *what,
+		       const char *sentence, int64_t now_ns, struct ras_verdict *out);
+/* A page is out of service: too many of one DIMM make it fail. */
+void ras_health_taken(struct ras_health *h, struct ras_pfn page, int64_t now_ns,
+		      struct ras_verdict *out);
+enum ras_color ras_health_color(struct ras_health *h, int64_t now_ns);
+/* Worst first, then the latest; returns how many there are, of which room are written. */
+unsigned ras_health_causes(struct ras_health *h, int64_t now_ns, struct ras_cause *out,
+			   unsigned room);
+/* The operator has looked: all causes and buckets are empty. */
+void ras_health_clear(struct ras_health *h);
+const struct ras_totals *ras_health_totals(struct ras_health *h);
 
 #endif

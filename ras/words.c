@@ -19,3 +19,10 @@ bool ras_uncorrected(enum ras_severity severity)
 {
 	return severity >= RAS_DEFERRED && severity < RAS_SEVERITY_COUNT;
 }
+
+const char *ras_color_text(enum ras_color color)
+{
+	static const char *const texts[] = {"unknown", "green", "yellow", "red"};
+
+	return (unsigned)color < 4 ? texts[color] : texts[0];
+}

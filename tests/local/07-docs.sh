@@ -18,6 +18,7 @@ same docs/FAILOVER.md failover/core.c "$tools/fo_tables"
 same docs/STATUS.md "the tables of daemon/status.c, kept.c and session/messages.c" "$tools/session_tables" status
 same docs/CONTROL.md "the tables of session/messages.c and daemon/sessions.c" "$tools/session_tables" control
 same docs/RUNSTATES.md hv/attach/runstate.c "$tools/hv_runstates"
+same docs/HARDWARE-FAULTS.md "the tables of ras/" "$tools/ras_faults"
 same docs/twinvm.catalog daemon/events.h "$tools/event_tables" catalog
 kinds=$(mktemp)
 trap 'rm -rf "$kinds" "$kinds.root"' EXIT

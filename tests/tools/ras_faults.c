@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ras_faults: prints docs/HARDWARE-FAULTS.md from ras/'s table of faults and its lists. */
+#include "ras/ras.h"
+
+#include <stdio.h>
+
+#define EVENT(name, event, what) {event, what},
+static const struct {
+	const char *event, *what;
+} events[] = {RAS_SOURCES(EVENT)};
+
+static void print_events(void)
+{
+	puts("## What is read\n\n| event | what it reports |\n|---|---|");
+	for (unsigned i = 0; i < RAS_SRC_COUNT; i++)
+		printf("| `%s` | %s |\n", events[i].event, events[i].what);
+	puts("\nOf a machine check the bits that Intel's and AMD's manuals define for all models are "
+	     "read; what\nis model-specific is reported as unknown. A page is named only by an address "
+	     "of the system: the\naddress of a memory controller of AMD's scalable MCA is none. A "
+	     "deferred error is not corrected.\nA record without valid bit, or of a wrong length, is "
+	     "refused and counted.\n\n## Severities\n");
+	for (unsigned i = 0; i < RAS_SEVERITY_COUNT; i++)
+		printf("- %s\n", ras_severity_text((enum ras_severity)i));
+}
+
+static void print_policy(void)
+{
+	struct ras_policy p, others;
+
+	ras_policy_default(&p, true);
+	ras_policy_default(&others, false);
+	puts("\n## Thresholds\n\nErrors are counted in leaky buckets: an error leaks out a window "
+	     "after it came.\n\n| part | yellow | red | window |\n|---|---|---|---|");
+	printf("| page | %u (Intel), %u (others) | | %lld h |\n", p.page_yellow, others.page_yellow,
+	       (long long)(p.window_ns / TV_NS_PER_S / 3600));
+	printf("| DIMM | %u, or %u weak pages | %u, or %u pages taken | %lld h |\n", p.dimm_yellow,
+	       p.dimm_pages_yellow, p.dimm_red, p.dimm_pages_red,
+	       (long long)(p.window_ns / TV_NS_PER_S / 3600));
+	printf("| core | %u | | %lld h |\n", p.core_yellow,
+	       (long long)(p.window_ns / TV_NS_PER_S / 3600));
+	printf("| package | %u | %u | %lld h |\n", p.package_yellow, p.package_red,
+	       (long long)(p.window_ns / TV_NS_PER_S / 3600));
+	printf("| device | %u | | %lld h |\n", p.device_yellow,
+	       (long long)(p.device_window_ns / TV_NS_PER_S / 3600));
+	printf("| all, corrected | | %u a second for %u s | |\n", p.storm_per_s, p.storm_s);
+	puts("\nYellow leaves at half of the threshold and after a window without news, red when an "
+	     "operator has\nlooked. The machine check and the driver report one memory error each: "
+	     "the larger count is taken,\nnever the sum.");
+}
+
+static void print_faults(void)
+{
+	static const char *const noticed[] = {"a record", "a count", "others"};
+
+	puts("\n## Faults\n\nHand over at N: stop the VM, drop held output, take no last epoch; the "
+	     "backup continues from its\nlast committed epoch N. *Noticed by*: one record, a count of "
+	     "records, or another part of twinvm,\nof which none reports it yet. *Planned* is what "
+	     "twinvm is to do: nothing of it is done yet.\n\n| # | fault | recognised by | noticed by "
+	     "| health | planned |\n|---|---|---|---|---|---|");
+	for (int i = 1; i < RAS_RULE_COUNT; i++) {
+		const struct ras_row *r = ras_row((enum ras_rule)i);
+
+		printf("| %d | %s | %s | %s | %s | %s |\n", i, r->fault, r->seen_by,
+		       noticed[r->noticed], r->verdict, r->planned);
+	}
+}
+
+int main(void)
+{
+	puts("# Hardware faults\n\nPrinted by `build/tools/ras_faults` from the tables of `ras/`. "
+	     "twinvm can read and judge what the\nkernel and the firmware report about failing "
+	     "hardware; **nothing collects these reports from a\nrunning kernel yet, and nothing acts "
+	     "on them**. Until then a host that dies of a fault is a host\nthat dies: its VMs fail "
+	     "over as after a power cut ([RECOVERY.md](RECOVERY.md)).\n");
+	print_events();
+	print_policy();
+	print_faults();
+	puts("\n## Out of reach\n\nAn error that no part of the hardware notices (more bits than ECC "
+	     "sees, a core that computes\nwrongly) is copied to the backup like any other change: both "
+	     "copies then hold the same wrong value,\nand `twinvm verify` finds no difference.\n\nThe "
+	     "decoder was tried on records of public tables and constructed ones, and on no server "
+	     "whose\nhardware fails.");
+	return 0;
+}
