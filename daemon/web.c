@@ -2,9 +2,10 @@
 /*
  * The process that serves the dashboard and metrics (web/): started, started again, and sent what
  * this daemon knows. The daemon never waits for it. A snapshot goes out only when that process has
- * reported that it has the one before, so that it never reads old ones; an event for which there is no
- * room is left out, and can be had later by its id. One that says nothing for HUNG_TICKS is killed. That process has no rights and reads what strangers
- * send, so what it asks for is one of a few commands.
+ * reported that it has the one before, so that it never reads old ones: with each tick while it says
+ * that somebody looks, else with each IDLE_TICKS. An event for which there is no room is left out, and
+ * can be had later by its id. One that says nothing for HUNG_TICKS is killed. That process has no rights
+ * and reads what strangers send, so what it asks for is one of a few commands.
  */
 #include "daemon/commands.h"
 #include "daemon/cluster.h"
@@ -20,6 +21,8 @@
 #include <unistd.h>
 
 #define EVERY_MS 500
+#define IDLE_TICKS 4 /* while nobody looks: what charts and scrapers need */
+#define LOOKS_NS (5 * TV_NS_PER_S)
 #define HUNG_TICKS 20 /* turns of this loop, not time: this daemon may have stood still itself */
 #define FIRST_PAUSE_NS TV_NS_PER_S
 #define LONGEST_PAUSE_NS (60 * TV_NS_PER_S)
@@ -33,7 +36,9 @@ static struct web_child { /* one a daemon */
 	pid_t pid; /* 0: none */
 	struct ctl *c;
 	struct event *tick;
-	unsigned unseen; /* ticks since it was sent a snapshot that it has not taken; 0: it has */
+	unsigned unseen;  /* ticks since it was sent a snapshot that it has not taken; 0: it has */
+	unsigned idle;	  /* ticks since the last snapshot */
+	int64_t looks_ns; /* the last report of its that somebody looks; 0: never */
 	int64_t started_ns, next_ns, pause_ns;
 	bool restart; /* the configuration has changed */
 } child;
@@ -60,34 +65,6 @@ static void command_closed(struct ctl *c, void *arg)
 {
 	(void)arg;
 	ctl_free(c);
-}
-
-static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
-{
-	static const struct ctl_ops ops = {command_message, command_closed};
-	const char *op = command_text(msg, "op", "");
-	struct ctl *asks;
-
-	(void)c;
-	if (!strcmp(op, "seen"))
-		child.unseen = 0;
-	for (unsigned i = 0; i < n; i++) {
-		if (i || strcmp(op, "command") != 0) {
-			close(fds[i]);
-			continue;
-		}
-		if (ctl_new(child.d->base, fds[i], &ops, arg, &asks))
-			tv_log(TV_ERROR, "no memory for a command of the dashboard");
-	}
-}
-
-static void on_closed(struct ctl *c, void *arg)
-{
-	(void)arg;
-	ctl_free(c);
-	child.c = NULL;
-	if (child.pid > 0)
-		kill(child.pid, SIGKILL);
 }
 
 /* ---- what it gets ---- */
@@ -168,11 +145,64 @@ static void send_snapshot(struct daemon *d)
 	json_decref(others);
 }
 
+static void feed_now(struct daemon *d)
+{
+	child.unseen = 1;
+	child.idle = 0;
+	send_snapshot(d);
+}
+
+static bool is_looked_at(void)
+{
+	return child.looks_ns && tv_now_ns() - child.looks_ns < LOOKS_NS;
+}
+
+/* However often it reports that, there are no more snapshots than ticks, and one when that begins. */
+static void somebody_looks(void)
+{
+	bool before = is_looked_at();
+
+	child.looks_ns = tv_now_ns();
+	if (!before && !child.unseen)
+		feed_now(child.d);
+}
+
 static void on_event(const json_t *event, void *arg)
 {
 	(void)arg;
 	if (child.c && ctl_queued_bytes(child.c) < EVENTS_ROOM_BYTES)
 		ctl_send(child.c, json_pack("{ss sO}", "op", "event", "event", (json_t *)event));
+}
+
+/* ---- what it says ---- */
+static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
+{
+	static const struct ctl_ops ops = {command_message, command_closed};
+	const char *op = command_text(msg, "op", "");
+	struct ctl *asks;
+
+	(void)c;
+	if (!strcmp(op, "seen"))
+		child.unseen = 0;
+	else if (!strcmp(op, "looks"))
+		somebody_looks();
+	for (unsigned i = 0; i < n; i++) {
+		if (i || strcmp(op, "command") != 0) {
+			close(fds[i]);
+			continue;
+		}
+		if (ctl_new(child.d->base, fds[i], &ops, arg, &asks))
+			tv_log(TV_ERROR, "no memory for a command of the dashboard");
+	}
+}
+
+static void on_closed(struct ctl *c, void *arg)
+{
+	(void)arg;
+	ctl_free(c);
+	child.c = NULL;
+	if (child.pid > 0)
+		kill(child.pid, SIGKILL);
 }
 
 /* ---- its life ---- */
@@ -183,6 +213,7 @@ static void start(struct daemon *d)
 	int fds[2], rc;
 
 	child.unseen = 0;
+	child.looks_ns = 0;
 	child.started_ns = tv_now_ns();
 	child.next_ns = child.started_ns + child.pause_ns;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)) {
@@ -202,9 +233,10 @@ static void start(struct daemon *d)
 /* A process that does not turn its loop shows people old data, or nothing. */
 static void feed_child(struct daemon *d)
 {
-	if (!child.unseen) {
-		child.unseen = 1;
-		send_snapshot(d);
+	if (!child.unseen && (is_looked_at() || ++child.idle >= IDLE_TICKS)) {
+		feed_now(d);
+	} else if (!child.unseen) {
+		return;
 	} else if (child.unseen++ == HUNG_TICKS && child.pid > 0) {
 		tv_log(TV_WARN,
 		       "the dashboard's process has taken no snapshot for %d s: it is killed",

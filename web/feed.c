@@ -12,6 +12,9 @@
 #include <unistd.h>
 
 #define MAX_VMS 4096
+#define IDLE_NS (2 * TV_NS_PER_S)  /* between two snapshots while nobody looks: daemon/web.c */
+#define LOOKS_NS (5 * TV_NS_PER_S) /* the same */
+#define AGAIN_NS TV_NS_PER_S
 
 struct feed {
 	struct ctl *c;
@@ -19,6 +22,7 @@ struct feed {
 	void *arg;
 	json_t *whole, *coming;
 	int64_t whole_ns;
+	int64_t looks_ns; /* when the daemon got the last report that somebody looks */
 	uint64_t number;
 };
 
@@ -103,7 +107,19 @@ int64_t feed_age_ns(const struct feed *f)
 
 bool feed_is_stale(const struct feed *f)
 {
-	return feed_age_ns(f) > FEED_STALE_NS;
+	bool looks = f->looks_ns && tv_now_ns() - f->looks_ns < LOOKS_NS;
+
+	return feed_age_ns(f) > FEED_STALE_NS + (looks ? 0 : IDLE_NS);
+}
+
+void feed_look(struct feed *f)
+{
+	int64_t now_ns = tv_now_ns();
+
+	if (f->looks_ns && now_ns - f->looks_ns < AGAIN_NS)
+		return;
+	f->looks_ns = now_ns;
+	ctl_send(f->c, json_pack("{ss}", "op", "looks"));
 }
 
 void feed_hand_over(struct feed *f, int fd)

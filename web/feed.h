@@ -12,7 +12,7 @@
 
 #include "replicator/session/session.h"
 
-#define FEED_STALE_NS (5 * TV_NS_PER_S / 2)
+#define FEED_STALE_NS (5 * TV_NS_PER_S / 2) /* while somebody looks; else 2 s more */
 
 struct feed;
 struct feed_ops {
@@ -34,6 +34,8 @@ uint64_t feed_number(const struct feed *f);
 int64_t feed_age_ns(const struct feed *f);
 /* No snapshot has come for a while: what is known may be wrong. */
 bool feed_is_stale(const struct feed *f);
+/* Somebody looks, at least for the next seconds: snapshots come more often, the next one at once. */
+void feed_look(struct feed *f);
 /* Hands the daemon the other end of a connection for one command. */
 void feed_hand_over(struct feed *f, int fd);
 void feed_free(struct feed *f);

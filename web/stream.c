@@ -126,6 +126,7 @@ void stream_snapshot(struct stream *s)
 	s->id++;
 	if (LIST_EMPTY(&s->pages))
 		return;
+	feed_look(s->w->feed);
 	text = message(s);
 	for (p = LIST_FIRST(&s->pages); text && p; p = next) {
 		next = LIST_NEXT(p, link);
@@ -142,6 +143,7 @@ static void begin(struct page *p)
 	struct evbuffer *text = message(s);
 	const char *has = web_header(p->req, "Last-Event-ID");
 
+	feed_look(s->w->feed);
 	visitors_stays(s->w->visitors, bufferevent_getfd(bev_of(p)));
 	evhttp_connection_set_closecb(con, on_closed, p);
 	web_headers(p->req, "text/event-stream; charset=utf-8");

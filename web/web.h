@@ -7,8 +7,8 @@
  *
  * twinvmd starts `twinvmd web` with one end of a pair of sockets. The process binds its port and
  * reads its keys, gives up its rights (sandbox/), and then serves. What it shows comes over the
- * pair: the daemon writes a snapshot of all that it knows twice a second, and each event when it
- * happens (feed.h). The daemon never waits for this process: a snapshot that finds the last one
+ * pair: the daemon writes a snapshot of all that it knows twice a second while a page is open, else
+ * every other second, and each event when it happens (feed.h). The daemon never waits for this process: a snapshot that finds the last one
  * unread is left out, and a process that takes none for 10 s is replaced. So whatever is sent to
  * this process, and whatever it does, replication continues; when it dies the daemon starts another,
  * and when the daemon dies it ends.

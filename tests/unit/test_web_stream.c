@@ -54,6 +54,26 @@ static void all_pages_get_each_snapshot(void **state)
 	}
 }
 
+static void the_daemon_knows_whether_somebody_looks(void **state)
+{
+	unsigned before = kit.looks;
+	struct client *c;
+
+	(void)state;
+	kit_snapshot("one");
+	while (kit.seen < 1)
+		assert_int_equal(event_base_loop(w.base, EVLOOP_ONCE), 0);
+	assert_int_equal(kit.looks, before);
+	c = page(1);
+	client_await(c, "\"one\"");
+	kit_snapshot("two"); /* at once: no second report */
+	client_await(c, "\"two\"");
+	while (kit.seen < 2)
+		assert_int_equal(event_base_loop(w.base, EVLOOP_ONCE), 0);
+	assert_int_equal(kit.looks, before + 1);
+	client_free(c);
+}
+
 static struct client *page_that_has(unsigned long long id)
 {
 	struct client *c = client_new(1, 0);
@@ -240,6 +260,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		OPEN_TEST(all_pages_get_each_snapshot),
+		OPEN_TEST(the_daemon_knows_whether_somebody_looks),
 		OPEN_TEST(a_page_gets_what_it_has_not),
 		OPEN_TEST(who_does_not_read_is_cut_off),
 		OPEN_TEST(who_sends_is_not_read_without_end),

@@ -35,7 +35,8 @@ static struct {
 	struct ctl *commands[MAX_COMMANDS]; /* what was handed over to it */
 	json_t *asked;			    /* array of what came on them */
 	unsigned handed, ended;
-	unsigned seen; /* snapshots that the server reports it has */
+	unsigned seen;	/* snapshots that the server reports it has */
+	unsigned looks; /* reports that somebody looks */
 } kit;
 
 /* ---- the daemon ---- */
@@ -65,6 +66,10 @@ static void daemon_message(struct ctl *c, json_t *msg, const int *fds, unsigned 
 	assert_non_null(op);
 	if (!strcmp(op, "seen")) {
 		kit.seen++;
+		return;
+	}
+	if (!strcmp(op, "looks")) {
+		kit.looks++;
 		return;
 	}
 	assert_string_equal(op, "command");
