@@ -97,10 +97,11 @@ static int run_trace(struct cli *c, int argc, char **argv)
 {
 	static const struct option options[] = {{"out", required_argument, NULL, 'o'},
 						{"summary", no_argument, NULL, 's'},
+						{"previous", no_argument, NULL, 'p'},
 						CLI_COMMON_OPTIONS,
 						{NULL, 0, NULL, 0}};
 	const char *out = NULL;
-	bool summary = false;
+	bool summary = false, previous = false;
 	struct trace_set s = {0};
 	struct tv_err e = {0};
 	TV_CLOSE int fd = -1;
@@ -111,8 +112,9 @@ static int run_trace(struct cli *c, int argc, char **argv)
 			out = optarg;
 			continue;
 		}
-		if (opt == 's') {
-			summary = true;
+		if (opt == 's' || opt == 'p') {
+			summary |= opt == 's';
+			previous |= opt == 'p';
 			continue;
 		}
 		rc = cli_common_option(c, &cmd_trace, opt);
@@ -121,7 +123,9 @@ static int run_trace(struct cli *c, int argc, char **argv)
 	}
 	if (optind != argc - 1 || summary == (out != NULL) || (out && !*out))
 		return cli_usage(&cmd_trace);
-	rc = cli_call_fd(c, json_pack("{ss ss}", "op", "trace", "vm", argv[optind]), &fd);
+	rc = cli_call_fd(
+		c, json_pack("{ss ss sb}", "op", "trace", "vm", argv[optind], "previous", previous),
+		&fd);
 	if (rc)
 		return rc;
 	if (trace_read(fd, &s, &e)) {
@@ -136,14 +140,16 @@ static int run_trace(struct cli *c, int argc, char **argv)
 
 const struct subcommand cmd_trace = {
 	"trace",
-	"VM (--out FILE | --summary)",
+	"VM (--out FILE | --summary) [--previous]",
 	"where the time of each epoch goes, on both hosts",
 	"The phases of the last epochs (some 4,000), as both hosts record them all the time. On the\n"
-	"primary or the backup; also after a session has ended, until the next one has an epoch.\n"
+	"primary or the backup; also after a session has ended.\n"
 	"docs/TRACE.md describes the phases.\n\n"
 	"  VM          its name, id (from twinvm status), pid, or QMP socket\n"
 	"  --out FILE  JSON in the trace event format: open it in https://ui.perfetto.dev\n"
 	"  --summary   a table: how often, and how long (median, 99th percentile, worst)\n"
+	"  --previous  of the session before the newest: of how it was lost, after the VM is protected\n"
+	"              again\n"
 	"  --json      one JSON object on stdout\n",
 	run_trace,
 };

@@ -12,19 +12,22 @@
 void command_trace(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	struct vm *vm = command_vm(d, c, msg);
+	bool former = json_is_true(json_object_get(msg, "previous"));
 	TV_CLOSE int fd = -1;
 	char path[40];
+	int of;
 
 	if (!vm)
 		return;
-	if (vm->trace_fd < 0) {
+	of = former ? vm->former_trace_fd : vm->trace_fd;
+	if (of < 0) {
 		command_end(c, -ENODATA,
-			    "there is no trace of %s: it begins with the first epoch, and twinvmd "
-			    "has not seen one since it began",
-			    vm->name);
+			    "there is no trace of %s: it begins with %s epoch, and twinvmd has not "
+			    "seen one since it began",
+			    vm->name, former ? "a second session's first" : "the first");
 		return;
 	}
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", vm->trace_fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", of);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
 		command_end(c, -errno, "the trace of %s cannot be opened: %s", vm->name,

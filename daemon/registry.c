@@ -107,7 +107,7 @@ int vm_unsave(const struct vm *vm, struct tv_err *e)
 static void fill_in(struct vm *vm, struct daemon *d)
 {
 	vm->d = d;
-	vm->trace_fd = -1;
+	vm->trace_fd = vm->former_trace_fd = -1;
 	tv_copy(vm->saved.mode, sizeof(vm->saved.mode), d->conf.mode);
 	tv_copy(vm->saved.arbiter, sizeof(vm->saved.arbiter), "none");
 	vm->saved.epoch_ms = d->conf.epoch_ms;
@@ -160,6 +160,7 @@ void vm_drop(struct vm *vm)
 	TAILQ_REMOVE(&vm->d->vms, vm, link);
 	stash_close(vm);
 	tv_close_fd(&vm->trace_fd);
+	tv_close_fd(&vm->former_trace_fd);
 	fence_command_drop(vm);
 	proxies_end(vm->d, vm->id);
 	if (vm->timer)

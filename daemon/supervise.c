@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -224,6 +225,21 @@ static void on_suspend_answer(struct vm *vm, const json_t *msg)
 		suspend_answered(vm, &body);
 }
 
+/* The same one again of a replicator that has connected anew. */
+static void take_trace(struct vm *vm, int fd)
+{
+	struct stat old, now;
+
+	if (vm->trace_fd >= 0 && !fstat(vm->trace_fd, &old) && !fstat(fd, &now) &&
+	    old.st_ino == now.st_ino && old.st_dev == now.st_dev) {
+		close(fd);
+		return;
+	}
+	tv_close_fd(&vm->former_trace_fd);
+	vm->former_trace_fd = vm->trace_fd;
+	vm->trace_fd = fd;
+}
+
 static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
 {
 	enum session_op op = session_op_of(msg);
@@ -235,8 +251,7 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 	}
 	/* A sink may have been taken over: this process would open what it passed. */
 	if (op == SESSION_OP_TRACE && n == 1 && vm->now.rep == c && trace_fd_ok(fds[0])) {
-		tv_close_fd(&vm->trace_fd);
-		vm->trace_fd = fds[0];
+		take_trace(vm, fds[0]);
 		return;
 	}
 	for (unsigned i = 0; i < n; i++)

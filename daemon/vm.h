@@ -118,7 +118,8 @@ struct vm {
 	struct vm_session now;
 	struct vm_fencer fencer;
 	struct vm_stash stash;
-	int trace_fd; /* the newest session's trace that has an epoch, also after its end; -1 */
+	/* The newest session's trace that has an epoch, also after its end, and the one before; -1. */
+	int trace_fd, former_trace_fd;
 	struct vm_vitals vitals;
 	struct vm_tally tally;
 	/* twinvm protect, unprotect or failover that waits */

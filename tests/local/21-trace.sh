@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # twinvm trace: 1,000 epochs of a busy guest, with the clock of the backup's host 5,000 s ahead. The file is what Perfetto reads,
 # each epoch is sent before it is applied, the parts of the pauses are the pauses, either host has both halves; a file is
-# replaced as a whole or left as it was. The trace outlives the backup, and the session.
+# replaced as a whole or left as it was. The trace outlives the backup, and the session's successor.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
@@ -59,4 +59,11 @@ check hostB "$EPOCHS"
 kill_side hostB
 await_state 30 hostA vm1 alone
 check hostA "$EPOCHS"
+daemon_start hostB
+await_state 30 hostA vm1 protected
+await_epochs hostA vm1 3
+last=$(summary hostA "s['last_epoch']")
+tw_must hostA trace vm1 --summary --json --previous
+(($(python3 -c "import json, sys; print(json.loads(sys.argv[1])['last_epoch'])" "$PRINTED") >= EPOCHS && last < EPOCHS)) ||
+	fail "the session before the loss: $PRINTED"
 guest_lives vm1 "at the end"

@@ -125,6 +125,7 @@ struct end {
 	json_t *got;		  /* array of what it received */
 	bool closed;
 	pid_t pid; /* the other process, of which only this is left */
+	int fd;	   /* the last descriptor that came alone, its owner's to close; -1 */
 };
 
 static void end_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
@@ -132,8 +133,13 @@ static void end_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 	struct end *e = arg;
 
 	(void)c;
-	for (unsigned i = 0; i < n; i++)
-		close(fds[i]);
+	if (n == 1) {
+		tv_close_fd(&e->fd);
+		e->fd = fds[0];
+	} else {
+		for (unsigned i = 0; i < n; i++)
+			close(fds[i]);
+	}
 	json_array_append(e->got, msg);
 }
 
@@ -202,7 +208,7 @@ KIT void kit_connect_as(struct end *e, uid_t uid)
 	static const struct ctl_ops there = {end_message, end_closed};
 	int sv[2];
 
-	*e = (struct end){.got = json_array()};
+	*e = (struct end){.got = json_array(), .fd = -1};
 	e->pid = kit_socketpair(uid, sv);
 	assert_int_equal(ctl_new(d.base, sv[0], &here, &d, &e->here), 0);
 	assert_int_equal(ctl_new(d.base, sv[1], &there, e, &e->there), 0);
