@@ -55,7 +55,7 @@ const struct trace_phase_info *trace_phase_info(unsigned phase);
 
 /* Most numbers that a JSON reader knows exactly; epochs and values beyond are refused. */
 #define TRACE_MAX_NUMBER (INT64_C(1) << 53)
-#define TRACE_MAX_NS (INT64_C(1) << 62)
+#define TRACE_MAX_NS (INT64_C(1) << 60) /* some of them add up to less than 2^63 */
 #define TRACE_MAX_LENGTH_NS (3600 * TV_NS_PER_S)
 
 struct trace_event {

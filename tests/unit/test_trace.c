@@ -339,7 +339,7 @@ static void test_cost_of_an_event(void **state)
 	}
 	print_message("an event: %lld ns, a reading of the clock: %lld ns\n",
 		      (long long)best_event / 2000, (long long)best_clock / 2000);
-	assert_true(best_event < 10 * best_clock);
+	assert_true(best_event < 20 * best_clock);
 	trace_free(t);
 }
 
