@@ -5,3 +5,4 @@ bench: all tools guest $(BENCH_BIN) $(B)/bench/twinvm-libvirt ## pause, disk and
 	@bench/pause.sh
 	@bench/disk.sh
 	@bench/libvirt.sh
+	@bench/http.sh

@@ -51,6 +51,7 @@ qemu_start hostA vm1 -M q35 -m 64 -nodefaults -display none
 protect vm1
 await_pair hostA hostB vm1
 await "$AWAIT_S" "the web server" serves
+await "$AWAIT_S" "hostB's with TLS" logged hostB "dashboard on https://"
 pid=$(web)
 fds=$(fds "$pid") rss=$(rss_kib "$pid")
 
@@ -59,6 +60,8 @@ step "requests that are refused"
 host_spawn hostA "$PAIR_DIR/slow" python3 tests/tools/bad_http.py 127.0.0.1 7891 "$token" slow 20
 slow=$SPAWNED_JOB
 await "$AWAIT_S" "slow requests" grep -q begun "$PAIR_DIR/slow"
+# And at the port with TLS, some of which say nothing at all.
+host_spawn client "$PAIR_DIR/slow-tls" python3 tests/tools/bad_http.py "${HOST_ADDR[hostB]}" 7891 "$token" slow 20
 host_run hostA python3 tests/tools/bad_http.py 127.0.0.1 7891 "$token" >"$PAIR_DIR/bad" || fail "$(grep WRONG "$PAIR_DIR/bad")"
 unharmed "bad requests"
 [[ $(host_run hostB "$PAIR_B/twinvm" events vm1 --json | jq '[.[] | select(.kind == "unprotect-asked")] | length') = 0 ]] ||
@@ -118,7 +121,8 @@ answers() {
 	[[ $got = $1 ]] || fail "curl ${*:2}: '$got', not '$1'"
 }
 ca=(--cacert "$PAIR_DIR/certs/ca.crt")
-[[ ${HOST_ADDR[hostB]} = 10.77.0.12 ]] || fail "hostB's address is ${HOST_ADDR[hostB]}"
+[[ ${HOST_ADDR[hostB]} = "${CERTS_SAN#IP:}" ]] || fail "hostB's address is ${HOST_ADDR[hostB]}"
+await "$AWAIT_S" "connections without a handshake to be ended" grep -q "ended 20" "$PAIR_DIR/slow-tls"
 answers "0 200" "${ca[@]}" "$url/healthz"
 answers "0 200" "${ca[@]}" -H "Authorization: Bearer $token" "$url/metrics"
 answers "0 401" "${ca[@]}" "$url/metrics"
