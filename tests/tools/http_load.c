@@ -2,14 +2,18 @@
 /*
  * http_load ADDRESS PORT [NAME=VALUE]...: load on a web server, of local test 48 and bench/http.sh.
  *
- *   path=/metrics   what is asked for          rate=1000     requests a second, over connections that stay
- *   streams=0       event streams that are held open and read
- *   token=TOKEN     for all of them            seconds=0     then it ends; 0: SIGTERM ends it
- *   from=1
+ *   path=/metrics  what is asked for
+ *   rate=1000      requests a second, over connections that stay
+ *   streams=0      event streams that are held open and read
+ *   token=TOKEN    for all of them
+ *   from=1         clients of a loopback address come from 127.0.0.FROM and those behind it, PER_ADDRESS
+ *                  from each, as a server may limit one address
+ *   duty_ms=0      nothing for so long, then load for so long, and so on; 0: load all the time
+ *   seconds=0      then it ends; 0: SIGTERM ends it
  *
- * Clients of a loopback address come from 127.0.0.FROM and those behind it, PER_ADDRESS from each, as
- * a server may limit one address. "ready" is printed when each stream was answered or refused; at the end one
- * line of JSON. A connection that the server ends is opened anew, a stream too.
+ * "ready" is printed when each stream was answered or refused, and at the end one line of JSON. With
+ * duty_ms also a line for each change: "on" or "off", and ms since 1970. A connection that the
+ * server ends is opened anew, a stream too.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -47,10 +51,11 @@ static struct {
 	struct sockaddr_in to;
 	bool loopback;
 	const char *path, *token;
-	unsigned rate, streams, seconds, from;
+	unsigned rate, streams, seconds, from, duty_ms;
 	int ep;
 	struct conn conns[CONNECTIONS + MAX_STREAMS];
 	unsigned n, settled;
+	double load_s; /* for how long there was load */
 	uint64_t sent, ok, limited, other, cut, refused, messages, reopened;
 } l;
 
@@ -60,12 +65,17 @@ static void die(const char *what)
 	exit(2);
 }
 
-static int64_t now_ns(void)
+static int64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int64_t now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 static void say(struct conn *c, const char *path)
@@ -193,14 +203,46 @@ static void on_readable(struct conn *c)
 		ended(c);
 }
 
-/* So many requests are sent that there were rate for each second so far; those that no connection is
- * free for are sent later. */
+/* Begins or ends the load when it is time for that; does it run now? */
+static bool turn(int64_t begin_ns)
+{
+	static bool on;
+	bool want = !l.duty_ms || (now_ns() - begin_ns) / 1000000 / l.duty_ms % 2;
+
+	if (want == on)
+		return on;
+	on = want;
+	if (l.duty_ms) {
+		printf("%s %" PRId64 "\n", on ? "on" : "off", clock_ns(CLOCK_REALTIME) / 1000000);
+		fflush(stdout);
+	}
+	for (unsigned i = 0; i < l.n; i++)
+		if (on) {
+			open_conn(&l.conns[i]);
+		} else if (l.conns[i].fd >= 0) {
+			l.conns[i].busy = false; /* its answer is not waited for */
+			ended(&l.conns[i]);
+		}
+	return on;
+}
+
+/* So many requests are sent that there were rate for each second of load so far; those that no
+ * connection is free for are sent later. */
 static void on_tick(int64_t begin_ns)
 {
+	static int64_t last_ns, load_ns;
 	static unsigned ticks;
 	bool reopens = ++ticks % REOPEN_TICKS == 0;
-	uint64_t owed = (uint64_t)((now_ns() - begin_ns) / 1000 * l.rate / 1000000);
+	int64_t at_ns = now_ns();
+	uint64_t owed;
 
+	if (!turn(begin_ns)) {
+		last_ns = 0;
+		return;
+	}
+	load_ns += last_ns ? at_ns - last_ns : 0;
+	last_ns = at_ns;
+	owed = (uint64_t)(load_ns / 1000 * l.rate / 1000000);
 	for (unsigned i = 0; i < l.n; i++) {
 		struct conn *c = &l.conns[i];
 
@@ -213,6 +255,7 @@ static void on_tick(int64_t begin_ns)
 		say(c, l.path);
 		l.sent++;
 	}
+	l.load_s = (double)load_ns / 1e9;
 }
 
 static unsigned number(const char *v)
@@ -255,6 +298,8 @@ static void options(int argc, char **argv)
 			l.streams = number(v);
 		else if (v && !strcmp(argv[i], "from"))
 			l.from = number(v);
+		else if (v && !strcmp(argv[i], "duty_ms"))
+			l.duty_ms = number(v);
 		else if (v && !strcmp(argv[i], "seconds"))
 			l.seconds = number(v);
 		else {
@@ -275,16 +320,14 @@ static int watch(int fd, void *ptr)
 	return fd;
 }
 
-static void report(int64_t begin_ns)
+static void report(void)
 {
-	double s = (double)(now_ns() - begin_ns) / 1e9;
-
 	printf("{\"seconds\": %.3f, \"rate\": %.1f, \"sent\": %" PRIu64 ", \"ok\": %" PRIu64
 	       ", \"limited\": %" PRIu64 ", \"other\": %" PRIu64 ", \"cut\": %" PRIu64
 	       ", \"streams\": %u, \"streams_refused\": %" PRIu64 ", \"messages\": %" PRIu64
 	       ", \"reopened\": %" PRIu64 "}\n",
-	       s, (double)l.ok / s, l.sent, l.ok, l.limited, l.other, l.cut, l.streams, l.refused,
-	       l.messages, l.reopened);
+	       l.load_s, (double)l.ok / l.load_s, l.sent, l.ok, l.limited, l.other, l.cut,
+	       l.streams, l.refused, l.messages, l.reopened);
 }
 
 int main(int argc, char **argv)
@@ -303,10 +346,9 @@ int main(int argc, char **argv)
 	end = watch(signalfd(-1, &set, SFD_CLOEXEC), &end);
 	timerfd_settime(timer, 0, &every, NULL);
 	l.n = CONNECTIONS + l.streams;
-	for (unsigned i = 0; i < l.n; i++) {
+	for (unsigned i = 0; i < l.n; i++)
 		l.conns[i] = (struct conn){.fd = -1, .no = i, .stream = i >= CONNECTIONS};
-		open_conn(&l.conns[i]);
-	}
+	turn(begin_ns);
 	if (!l.streams) {
 		printf("ready\n");
 		fflush(stdout);
@@ -319,7 +361,7 @@ int main(int argc, char **argv)
 		for (int i = 0; i < n; i++)
 			if (e[i].data.ptr == &end ||
 			    (l.seconds && now_ns() - begin_ns > l.seconds * 1000000000LL)) {
-				report(begin_ns);
+				report();
 				return 0;
 			} else if (e[i].data.ptr == &timer) {
 				if (read(timer, &ticks, sizeof(ticks)) > 0)
