@@ -79,15 +79,17 @@ static int64_t offset_at(const struct clocks *c, int64_t backup_ns)
 	return a->value + (int64_t)((double)(b->value - a->value) * share);
 }
 
-static void drop_backups(struct trace_set *s)
+/* Without a common time there is one half: that of the host whose clock the trace has. */
+static void drop_other_half(struct trace_set *s)
 {
+	enum trace_host other = s->role == TRACE_P ? TRACE_B : TRACE_P;
 	size_t n = 0;
 
 	for (size_t i = 0; i < s->n; i++)
-		if (!is_backups(&s->events[i]))
+		if (trace_phase_info(s->events[i].phase)->host != other)
 			s->events[n++] = s->events[i];
 	s->n = n;
-	s->half[TRACE_B].there = false;
+	s->half[other].there = false;
 }
 
 /* False: no memory; then there is no common time either. */
@@ -219,12 +221,14 @@ void trace_align(struct trace_set *s)
 	struct epoch *eps = calloc(s->n + 1, sizeof(*eps));
 
 	if (!find_clocks(s, &c) || !eps) {
-		drop_backups(s);
-	} else if (s->half[TRACE_B].there) {
+		drop_other_half(s);
+	} else {
 		for (size_t i = 0; i < s->n; i++)
 			if (is_backups(&s->events[i]))
 				s->events[i].start_ns -= offset_at(&c, s->events[i].start_ns);
 		move(s, eps, collect(s, eps));
+		if (s->role == TRACE_B)
+			s->wall_ms_at_0 += s->offset_ns / TV_NS_PER_MS;
 	}
 	keep_times(s);
 	qsort(s->events, s->n, sizeof(*s->events), by_start);

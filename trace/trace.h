@@ -124,7 +124,7 @@ struct trace_set {
 	uint64_t generation;
 	uint64_t lost;	      /* events that newer ones have replaced */
 	uint64_t refused;     /* of the peer, or in the ring: not good */
-	int64_t wall_ms_at_0; /* since 1970, when tv_now_ns() of the recording host was 0 */
+	int64_t wall_ms_at_0; /* since 1970, when the clock of the times was 0 */
 	/* of trace_align: */
 	unsigned clocks;		 /* samples of the other clock */
 	int64_t offset_ns, uncertain_ns; /* the newest; no more than this is it wrong by */
@@ -139,7 +139,8 @@ int trace_read(int fd, struct trace_set *out, struct tv_err *e) TV_MUST_CHECK;
 void trace_set_free(struct trace_set *s);
 
 /* ---- one time for both hosts (align.c) ---- */
-/* All times become the primary's clock's. Without a sample of the clocks the backup's half is dropped. */
+/* All times become the primary's clock's. Without a sample of the clocks only the half of the host where it
+ * was recorded is left, by that host's clock. */
 void trace_align(struct trace_set *s);
 
 /* ---- output ---- */

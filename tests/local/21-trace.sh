@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # twinvm trace: 1,000 epochs of a busy guest, with the clock of the backup's host 5,000 s ahead. The file is what Perfetto reads,
 # each epoch is sent before it is applied, the parts of the pauses are the pauses, either host has both halves; a file is
-# replaced as a whole or left as it was. The trace outlives the backup, and the session's successor.
+# replaced as a whole or left as it was. The trace outlives twinvmd,
+# the backup, and the session's successor.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
@@ -54,6 +55,11 @@ echo "$PRINTED"
 [[ $(summary hostA "all(r['p50_ms'] <= r['p99_ms'] <= r['worst_ms'] for r in s['phases'])") = True ]] || fail "$PRINTED"
 check hostB "$EPOCHS"
 [[ $(about "['recorded_on']") = hostB ]] || fail "the trace of hostB was recorded on $(about "['recorded_on']")"
+
+# ---- a new daemon gets it from the replicator ----
+daemon_restart hostA
+has_trace() { tw hostA trace vm1 --summary >/dev/null; }
+await "$AWAIT_S" "the trace in the new daemon" has_trace
 
 # ---- the backup is lost ----
 kill_side hostB

@@ -159,6 +159,35 @@ static void test_without_the_other_half(void **state)
 	assert_false(s.half[TRACE_B].there);
 	trace_set_free(&s);
 	trace_free(t);
+	t = ring_of(TRACE_B); /* of an older primary */
+	trace_add(t, TRACE_APPLY, 1, 5 * MS, 8 * MS, 0);
+	s = set_of(t);
+	trace_align(&s);
+	assert_int_equal(s.n, 1);
+	assert_int_equal(s.events[0].start_ns, 5 * MS);
+	assert_false(s.half[TRACE_P].there);
+	trace_set_free(&s);
+	trace_free(t);
+}
+
+/* The backup's trace has the primary's times, and the wall clock of time 0 goes with them. */
+static void test_recorded_on_the_backup(void **state)
+{
+	struct trace *t = ring_of(TRACE_B);
+	struct trace_event ev = {TRACE_CLOCK, 0, 1 * MS, 0, 50 * S};
+	struct trace_set s;
+	int64_t wall_ms;
+
+	(void)state;
+	trace_add_peers(t, &ev);
+	trace_add(t, TRACE_APPLY, 1, 50 * S + 5 * MS, 50 * S + 8 * MS, 0);
+	s = set_of(t);
+	wall_ms = s.wall_ms_at_0;
+	trace_align(&s);
+	assert_int_equal(s.events[1].start_ns, 5 * MS);
+	assert_int_equal(s.wall_ms_at_0, wall_ms + 50000);
+	trace_set_free(&s);
+	trace_free(t);
 }
 
 /* ---- output ---- */
@@ -427,6 +456,7 @@ int main(void)
 		cmocka_unit_test(test_drifting_clocks),
 		cmocka_unit_test(test_cause_and_effect),
 		cmocka_unit_test(test_without_the_other_half),
+		cmocka_unit_test(test_recorded_on_the_backup),
 		cmocka_unit_test(test_perfetto),
 		cmocka_unit_test(test_a_full_disk),
 		cmocka_unit_test(test_summary),
