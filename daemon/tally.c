@@ -3,6 +3,7 @@
  * What metrics count of a VM, over its sessions on this host, and of this daemon. It begins at 0 with the
  * daemon, and for a VM when this host gets a part in it; it goes with the VM.
  */
+#include "daemon/away.h"
 #include "daemon/tally.h"
 
 #include <dirent.h>
@@ -89,6 +90,7 @@ json_t *tally_json(const struct vm *vm)
 	if (!to)
 		return NULL;
 	json_object_del(to, "op");
+	json_object_set_new(to, "saved", json_boolean(away_is(vm)));
 	json_object_set_new(to, "failovers", by_cause(t));
 	json_object_set_new(to, "sessions_ended", by_outcome(t));
 	if (fields_add(&outage_fields, t, to)) {

@@ -17,23 +17,23 @@ for alert in $(sed -n 's/^ *- alert: //p' $docs/twinvm-alerts.yml); do
 done
 step "the rules are good, and do what their tests say"
 
-# scrape HOST [ACCEPT]: sets SHOWN to what it exports
+# scrape HOST [ACCEPT]: sets SHOWN to what it exports; its names are remembered
 scrape() {
 	SHOWN=$(host_run "$1" timeout 30 bash -c 'exec 3<>/dev/tcp/127.0.0.1/7891 &&
 		printf "GET /metrics HTTP/1.0\r\nHost: localhost\r\nAccept: %s\r\n\r\n" "$0" >&3 && sed "1,/^\r$/d" <&3' "${2:-*/*}")
+	sed -n 's/^\([a-z_]*\)[{ ].*/\1/p' <<<"$SHOWN" >>"$PAIR_DIR/names"
 }
 # exported HOST PATTERN: a line of what it exports matches
 exported() {
 	scrape "$1"
 	grep -q -- "$2" <<<"$SHOWN"
 }
-# look HOST: the format is good; its names are remembered
+# look HOST: promtool finds nothing wrong with it
 look() {
 	local problems
 	scrape "$1"
 	problems=$(promtool check metrics <<<"$SHOWN" 2>&1) || fail "metrics of $1: $problems"
 	[[ -z $problems ]] || fail "promtool says of the metrics of $1: $problems"
-	sed -n 's/^\([a-z_]*\)[{ ].*/\1/p' <<<"$SHOWN" >>"$PAIR_DIR/names"
 }
 # value HOST SERIES: prints it
 value() {
@@ -48,7 +48,7 @@ pair_up
 guest_start hostA vm1
 await "$AWAIT_S" "hostA's daemon to report" exported hostA '^twinvm_daemon_up 1'
 exported hostA 'vm=' && fail "a VM that is not protected has series: $(grep 'vm=' <<<"$SHOWN")"
-host_shape hostA 200mbit # long enough for its copy to be seen, and for the link to be measured
+host_shape hostA 100mbit # long enough for its copy to be seen, and for the link to be measured
 tw hostA protect vm1 --to hostB >"$PAIR_DIR/protect" &
 job=$!
 await "$AWAIT_S" "progress of the copy" exported hostA '^twinvm_sync_progress_ratio{vm="vm1"}'

@@ -7,9 +7,9 @@
 static const char *only(unsigned when)
 {
 	return when == (PRIMARY | PROTECTED) ? " primary, protected"
+	       : when == (PRIMARY | SYNCING) ? " primary, syncing"
 	       : when & PROTECTED	     ? " protected"
 	       : when & PRIMARY		     ? " primary"
-	       : when & SYNCING		     ? " syncing"
 					     : "";
 }
 

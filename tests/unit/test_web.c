@@ -152,9 +152,18 @@ static void metrics_are_silent_where_nothing_is_known(void **state)
 					"\"arbiter_state\":\"no record\","
 					"\"oldest_held_frame_ms\":20}]",
 					false, true);
+	TV_FREE char *copied = metrics_of("[{\"name\":\"v\",\"role\":\"primary\",\"state\":"
+					  "\"syncing\",\"progress\":0.25}]",
+					  false, false);
+	TV_FREE char *received = metrics_of("[{\"name\":\"v\",\"role\":\"backup\",\"state\":"
+					    "\"syncing\",\"progress\":0}]",
+					    false, false);
 	TV_FREE char *old = metrics_of("[{\"name\":\"v\",\"state\":\"protected\"}]", true, false);
 
 	(void)state;
+	/* The backup of a copy that is made does not know how far it is. */
+	assert_non_null(strstr(copied, "\ntwinvm_sync_progress_ratio{vm=\"v\"} 0.25\n"));
+	assert_null(strstr(received, "\ntwinvm_sync_progress_ratio{"));
 	assert_non_null(strstr(alone, "twinvm_vm_protected{vm=\"a\\\"b\\\\\\n\"} 0\n"));
 	assert_non_null(strstr(alone, "state=\"alone\"} 1\n"));
 	assert_null(strstr(alone, "\ntwinvm_last_commit_timestamp_seconds{"));
