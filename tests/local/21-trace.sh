@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # twinvm trace: 1,000 epochs of a busy guest, with the clock of the backup's host 5,000 s ahead. The file is what Perfetto reads,
 # each epoch is sent before it is applied, the parts of the pauses are the pauses, either host has both halves; a file is
-# replaced as a whole or left as it was. The trace outlives twinvmd,
-# the backup, and the session's successor.
+# replaced as a whole or left as it was. The trace outlives twinvmd, the backup, and the beginning of the next session.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh

@@ -6,7 +6,7 @@ usage: trace_check.py FILE EPOCHS     at least so many epochs with all their pha
 
 The trace event format: types and names, slices of a track lie in each other or follow each other, arrows are whole. Of every
 epoch: it is sent before it is applied, arrives after it was sent, is committed before that is known. The parts of the pauses
-are the pauses, within 5 %.
+are the pauses, within 5 %. Nothing was moved by more than the clocks are uncertain by.
 """
 import collections
 import json
@@ -127,6 +127,8 @@ def main():
         missing = collections.Counter(p for e in epochs.values() for p in (PRIMARY | BACKUP) - e.keys())
         fail(f"{len(whole)} of {len(epochs)} epochs have all phases; missing: {dict(missing)}")
     clock = trace["otherData"]["clock"]
+    if clock["moved_most_ns"] > clock["uncertain_ns"]:
+        fail(f"times were moved by more than the clocks explain: {clock}")
     print(f"{len(slices)} slices, {len(whole)} whole epochs, parts of the pauses {check_pauses(epochs):.1f} %, clocks "
           f"{clock['backup_offset_ns'] / 1e9:.3f} s apart, uncertain by {clock['uncertain_ns'] / 1e6:.3f} ms, "
           f"{clock['moved_epochs']} epochs moved by {clock['moved_most_ns'] / 1e6:.3f} ms at most")
