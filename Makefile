@@ -9,7 +9,7 @@ ROOMS := $(patsubst ./%/.may_include,%,$(shell find . -name 'build*' -prune -o -
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl libnl-3.0 libnl-route-3.0 libseccomp
+PKGS := libevent libevent_openssl libevent_pthreads openssl libprotobuf-c liblz4 libxxhash jansson libcurl libnl-3.0 libnl-route-3.0 libseccomp libtracefs
 # Of twinvm alone.
 CLI_PKGS := ncursesw
 # Of twinvm-libvirt alone: no other program may need them on a host.

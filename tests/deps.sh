@@ -12,7 +12,7 @@ packages=(
 	gcc make pkg-config libc6-dev
 	protobuf-c-compiler libprotobuf-c-dev libevent-dev libssl-dev liblz4-dev
 	libnl-3-dev libnl-route-3-dev libjansson-dev libxxhash-dev libcmocka-dev
-	libcurl4-openssl-dev libseccomp-dev libvirt-dev libxml2-dev libncurses-dev
+	libcurl4-openssl-dev libseccomp-dev libtracefs-dev libtraceevent-dev libvirt-dev libxml2-dev libncurses-dev
 	# running VMs; UEFI firmware for those of tests/shapes that have it
 	qemu-system-x86 ovmf
 	# the guest, and the lab's kernels: packages that are only unpacked, never installed (guest/mkguest.sh, lab/mklab.sh)
