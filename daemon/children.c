@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Starts processes: replicators, and short-lived helpers for what may block. */
 #include "daemon/daemon.h"
+#include "daemon/health.h"
 #include "hv/proxy/proxy.h"
 
 #include <errno.h>
@@ -211,6 +212,16 @@ int spawn_web(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
 	struct job j = {.conf = d->conf};
 	TV_FREE char *text = job_to_text(&j);
 	const char *const argv[] = {"twinvmd", "web", text, NULL};
+
+	return text ? spawn_as(argv, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
+}
+
+int spawn_hardware(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
+{
+	const int fds[2] = {fd, fd};
+	struct job j = {.conf = d->conf};
+	TV_FREE char *text = job_to_text(&j);
+	const char *const argv[] = {"twinvmd", "hardware", text, NULL};
 
 	return text ? spawn_as(argv, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }

@@ -123,6 +123,12 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "Another host runs it, or may.") \
 	X(KEPT_ENDED, "kept-ended", INFO, 0, "f1d007cfcc0a4e1d9a587c35c31e1314", "a stopped QEMU that was kept has ended", \
 	  "") \
+	X(HARDWARE_FAULT, "hardware-fault", WARN, 0, "66e5211f65e354034e96fb44fa3ee0f9", "this host's hardware reports an error that counts", \
+	  "The data have which part it is, which page of memory, and the row of docs/HARDWARE-FAULTS.md. An error that was corrected counts when it is one of many.") \
+	X(HARDWARE_STATE, "hardware-state", WARN, 0, "d02c40ea8ca596d52ab9acc779e3db89", "this host's hardware has another state", \
+	  "Green, yellow, red or unknown: twinvm health has the reasons. Red stays until twinvm health --clear.") \
+	X(HARDWARE_LOST, "hardware-lost", WARN, 0, "bc342015bd621210cbb3f01da49dd491", "reports of hardware errors were lost", \
+	  "More has happened than twinvm health counts.") \
 	X(ACKNOWLEDGED, "acknowledged", INFO, 0, "68ea307310ae47f5b446d0efee3603b2", "an operator has acknowledged an event", \
 	  "It changes no state.")
 /* clang-format on */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/daemon.h"
+#include "hardware/hardware.h"
 #include "replicator/sink/sink.h"
 #include "replicator/source/source.h"
 #include "replicator/watch/watch.h"
@@ -77,6 +78,10 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "web")) {
 		close(4); /* the same socket */
 		return web_main(argv[2], 3);
+	}
+	if (argc == 3 && !strcmp(argv[1], "hardware")) {
+		close(4); /* the same socket */
+		return hardware_main(argv[2], 3);
 	}
 	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		if (c == 'h') {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's loop: two listening sockets, signals, and the end. */
 #include "daemon/daemon.h"
+#include "daemon/health.h"
 #include "daemon/cluster.h"
 
 #include <errno.h>
@@ -84,7 +85,7 @@ static void on_chld(evutil_socket_t sig, short what, void *arg)
 	(void)sig;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (!web_exit(pid, status))
+		if (!web_exit(pid, status) && !hardware_exit(pid, status))
 			supervise_child_exit(arg, pid, status);
 }
 
@@ -251,6 +252,7 @@ int daemon_main(const char *config_path)
 	cluster_start(d);
 	notify_start(d);
 	web_start(d);
+	hardware_start(d);
 	events_add(d, EVENTS_DAEMON_STARTED, NULL, json_pack("{si}", "pid", (int)getpid()),
 		   "twinvmd is ready: %s, peers on %s:%u, commands on %s", d->conf.host,
 		   d->conf.listen_host, d->conf.listen_port, d->conf.socket);

@@ -67,11 +67,30 @@ static void print_faults(void)
 
 int main(void)
 {
-	puts("# Hardware faults\n\nPrinted by `build/tools/ras_faults` from the tables of `ras/`. "
-	     "twinvm can read and judge what the\nkernel and the firmware report about failing "
-	     "hardware; **nothing collects these reports from a\nrunning kernel yet, and nothing acts "
-	     "on them**. Until then a host that dies of a fault is a host\nthat dies: its VMs fail "
-	     "over as after a power cut ([RECOVERY.md](RECOVERY.md)).\n");
+	puts("# Hardware faults\n"
+	     "\n"
+	     "Printed by `build/tools/ras_faults` from the tables of `ras/`. `twinvm health` shows what the kernel\n"
+	     "and the firmware report about this host's hardware, and how it is judged. **Nothing acts on that\n"
+	     "yet**: no VM is moved, no page or CPU taken out. What acts is QEMU's own report of a memory error in\n"
+	     "a protected VM, and a page of it that cannot be read: the VM continues on its backup\n"
+	     "([RECOVERY.md](RECOVERY.md)). A host that dies of a fault is a host that dies: its VMs fail over as\n"
+	     "after a power cut.\n"
+	     "\n"
+	     "## Who reads it\n"
+	     "\n"
+	     "A process of twinvmd's (`hardware/`) reads the kernel's trace by an instance of its own, `twinvm`,\n"
+	     "and what drivers count in sysfs. What a host lacks is shown with the reason, and does no harm:\n"
+	     "without tracefs, machine checks or a driver of a memory controller its state is `unknown`. twinvm\n"
+	     "mounts nothing: tracefs is to be mounted at `/sys/kernel/tracing` (as systemd does), and debugfs for\n"
+	     "`extlog_mem_event`.\n"
+	     "\n"
+	     "`twinvm health [--json]`: `state` (`green`, `yellow`, `red`, `unknown`) and `reason`; `causes`, each\n"
+	     "with `rule`, the number in the table of faults; `sources`, and why one is not there (`why`,\n"
+	     "`trace`); `errors` by severity since twinvmd was started; `faults`, the last 32 different ones; what\n"
+	     "the kernel counts: `edac`, `corrupted_kib` (memory taken out), and what was `lost`, `malformed`, or\n"
+	     "in `broken_pages` of the trace. `twinvm health --clear`: the hardware was looked at. Causes and\n"
+	     "buckets are empty then, counts are kept. Restarting twinvmd empties all of it. Errors that are the\n"
+	     "same are put together, so that a storm is a message a second; none is left out of a count.\n");
 	print_events();
 	print_policy();
 	print_faults();

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Counts are of this daemon's life: those of a process that watches begin at 0 when it is started
+ * again. What errors say of the host is judged by ras/: its buckets, its table. An event is made when
+ * that finds something new, and when the host's colour changes; else errors are counted only.
+ */
+#include "daemon/health.h"
+#include "daemon/daemon.h"
+
+#include <string.h>
+#include <time.h>
+
+#define LOST_EVERY_NS (600 * TV_NS_PER_S)
+
+static struct {
+	json_t *sources, *counters; /* what the process reported last; NULL: nothing yet */
+	json_t *total, *before;	    /* errors by severity: of this process, of those before it */
+	struct ras_health *judge;   /* NULL: nothing has been reported yet */
+	enum ras_color color;	    /* as events have it */
+	struct hw_fault seen[HEALTH_FAULTS];
+	unsigned n;
+	uint64_t more; /* errors of which only the number is known */
+	bool malformed;
+	uint64_t lost; /* as reported by the last event about it */
+	int64_t lost_ns;
+	char why[200]; /* nothing is watched; "": something is */
+} health = {.why = "nothing has been reported yet"};
+
+static const char *text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static json_int_t number(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+/* ---- the host's colour ---- */
+static bool source_there(void)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(health.sources, "sources"), i, o)
+		if (json_is_true(json_object_get(o, "there")) &&
+		    (!strcmp(text(o, "name"), "mce_record") ||
+		     !strcmp(text(o, "name"), "extlog_mem_event")))
+			return true;
+	return number(json_object_get(health.counters, "edac"), "controllers") > 0;
+}
+
+static enum ras_color color_now(void)
+{
+	if (!health.judge)
+		return RAS_GREY;
+	ras_health_watched(health.judge, !health.why[0] && source_there());
+	return ras_health_color(health.judge, tv_now_ns());
+}
+
+const char *health_state(const char **why)
+{
+	static struct ras_cause worst;
+	enum ras_color color = color_now();
+	const char *none;
+
+	if (!why)
+		why = &none;
+	*why = "";
+	if (color > RAS_GREEN && ras_health_causes(health.judge, tv_now_ns(), &worst, 1))
+		*why = worst.sentence;
+	else if (color == RAS_GREY && health.why[0])
+		*why = health.why;
+	else if (color == RAS_GREY && *text(health.sources, "trace"))
+		*why = text(health.sources, "trace");
+	else if (color == RAS_GREY)
+		*why = "nothing on this host reports hardware errors: no machine checks are "
+		       "traced, and no memory controller has a driver";
+	return ras_color_text(color);
+}
+
+/* From grey to green and back is no news of the hardware. */
+static void tell_color(struct daemon *d)
+{
+	enum ras_color color = color_now(), before = health.color;
+	const char *why, *state = health_state(&why);
+
+	health.color = color;
+	if (color == before || (color <= RAS_GREEN && before <= RAS_GREEN))
+		return;
+	events_add(d, EVENTS_HARDWARE_STATE, NULL,
+		   json_pack("{ss ss so}", "state", state, "before", ras_color_text(before),
+			     "reason", events_text(why)),
+		   "the hardware of this host is %s now, it was %s%s%s", state,
+		   ras_color_text(before), *why ? ": " : "", why);
+}
+
+void health_clear(struct daemon *d)
+{
+	if (!health.judge)
+		return;
+	ras_health_clear(health.judge);
+	tell_color(d);
+}
+
+/* ---- faults ---- */
+static struct hw_fault *place_of(const struct hw_fault *f)
+{
+	struct hw_fault *oldest = health.seen;
+
+	for (unsigned i = 0; i < health.n; i++) {
+		if (hw_fault_same(&health.seen[i].fault, &f->fault))
+			return &health.seen[i];
+		if (health.seen[i].last_ns < oldest->last_ns)
+			oldest = &health.seen[i];
+	}
+	if (health.n < HEALTH_FAULTS)
+		oldest = &health.seen[health.n++];
+	*oldest = (struct hw_fault){0};
+	return oldest;
+}
+
+static void keep(const struct hw_fault *f)
+{
+	struct hw_fault *s = place_of(f);
+	uint32_t n = s->fault.count;
+	int64_t first = s->records ? s->first_ns : f->first_ns;
+	uint64_t records = s->records + f->records;
+
+	*s = *f;
+	s->fault.count = n > UINT32_MAX - f->fault.count ? UINT32_MAX : n + f->fault.count;
+	s->first_ns = first;
+	s->records = records;
+}
+
+static void report(struct daemon *d, const struct hw_fault *f, const struct ras_verdict *v)
+{
+	const struct ras_row *row = ras_row(v->rule);
+	json_t *data = hw_fault_json(f);
+
+	json_object_set_new(data, "where", events_text(f->fault.where));
+	json_object_set_new(data, "text", events_text(f->fault.sentence));
+	json_object_set_new(data, "rule", json_integer(v->rule));
+	json_object_set_new(data, "state", json_string(ras_color_text(v->color)));
+	events_add(d, EVENTS_HARDWARE_FAULT, NULL, data, "%s%s%s", f->fault.sentence,
+		   row ? ": " : "", row ? row->fault : "");
+}
+
+static void on_fault(struct daemon *d, const json_t *o)
+{
+	struct ras_verdict v = {0};
+	struct hw_fault f;
+
+	if (!hw_fault_of(o, &f)) {
+		if (!health.malformed)
+			tv_log(TV_WARN, "a report of the hardware's process cannot be read");
+		health.malformed = true;
+		return;
+	}
+	keep(&f);
+	if (!health.judge)
+		return;
+	ras_health_fault(health.judge, &f.fault, tv_now_ns(), &v);
+	if (v.fresh)
+		report(d, &f, &v);
+}
+
+/* ---- counters ---- */
+static void on_counters(struct daemon *d, json_t *msg)
+{
+	static const char lost_text[] = "reports of hardware errors were lost on this host: more "
+					"has happened than twinvm health counts";
+	struct ras_verdict v;
+	uint64_t lost = (uint64_t)number(msg, "lost") + (uint64_t)number(msg, "overrun") +
+			(uint64_t)number(msg, "broken_pages");
+	int64_t now = tv_now_ns();
+
+	json_decref(health.counters);
+	health.counters = json_copy(msg);
+	json_object_del(health.counters, "op");
+	if (lost <= health.lost || (health.lost_ns && now - health.lost_ns < LOST_EVERY_NS))
+		return;
+	events_add(d, EVENTS_HARDWARE_LOST, NULL, json_copy(health.counters), "%s", lost_text);
+	if (health.judge)
+		ras_health_notice(health.judge, RAS_RULE_EVENTS_LOST, "", lost_text, now, &v);
+	health.lost = lost;
+	health.lost_ns = now;
+}
+
+static void on_sources(json_t *msg)
+{
+	struct ras_policy policy;
+
+	if (!health.judge) {
+		ras_policy_default(&policy, json_is_true(json_object_get(msg, "intel")));
+		health.judge = ras_health_new(&policy);
+	}
+	json_decref(health.sources);
+	health.sources = json_copy(msg);
+	json_object_del(health.sources, "op");
+	health.why[0] = '\0';
+	health.lost = 0; /* counted anew */
+}
+
+void health_message(struct daemon *d, const json_t *msg)
+{
+	const char *op = text(msg, "op");
+	json_t *o;
+	size_t i;
+
+	if (!strcmp(op, "sources")) {
+		on_sources((json_t *)msg);
+	} else if (!strcmp(op, "counters")) {
+		on_counters(d, (json_t *)msg);
+	} else if (!strcmp(op, "faults")) {
+		json_decref(health.total);
+		health.total = json_incref(json_object_get(msg, "total"));
+		health.more += (uint64_t)number(msg, "more");
+		json_array_foreach(json_object_get(msg, "faults"), i, o)
+			on_fault(d, o);
+	}
+	tell_color(d);
+}
+
+void health_unwatched(const char *why)
+{
+	const char *key;
+	json_t *n;
+
+	if (!health.before)
+		health.before = json_object();
+	json_object_foreach(health.total, key, n)
+		json_object_set_new(
+			health.before, key,
+			json_integer(number(health.before, key) + json_integer_value(n)));
+	json_decref(health.total);
+	health.total = NULL;
+	tv_copy(health.why, sizeof(health.why), why);
+}
+
+/* ---- what is shown ---- */
+static json_t *errors(void)
+{
+	json_t *o = health.before ? json_copy(health.before) : json_object(), *n;
+	const char *key;
+
+	json_object_foreach(health.total, key, n)
+		json_object_set_new(o, key, json_integer(number(o, key) + json_integer_value(n)));
+	return o;
+}
+
+static double unix_of(int64_t ns)
+{
+	struct timespec wall;
+
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return (double)wall.tv_sec + (double)wall.tv_nsec / 1e9 - (double)(tv_now_ns() - ns) / 1e9;
+}
+
+static json_t *fault_json(const struct hw_fault *f)
+{
+	static const char *const inner[] = {"source_id", "severity_id", "part_id",  "kernel_id",
+					    "owner_id",	 "result_id",	"first_ns", "last_ns"};
+	json_t *o = hw_fault_json(f);
+
+	for (size_t i = 0; i < sizeof(inner) / sizeof(*inner); i++)
+		json_object_del(o, inner[i]);
+	json_object_set_new(o, "where", events_text(f->fault.where));
+	json_object_set_new(o, "text", events_text(f->fault.sentence));
+	json_object_set_new(o, "first", json_real(unix_of(f->first_ns)));
+	json_object_set_new(o, "last", json_real(unix_of(f->last_ns)));
+	return o;
+}
+
+static json_t *causes(void)
+{
+	static struct ras_cause list[RAS_MAX_CAUSES];
+	unsigned n = health.judge
+			     ? ras_health_causes(health.judge, tv_now_ns(), list, RAS_MAX_CAUSES)
+			     : 0;
+	json_t *o = json_array();
+
+	for (unsigned i = 0; i < n && i < RAS_MAX_CAUSES; i++) {
+		const struct ras_row *row = ras_row(list[i].rule);
+
+		json_array_append_new(
+			o, json_pack("{si ss ss so so sf sf sb}", "rule", (int)list[i].rule,
+				     "state", ras_color_text(list[i].color), "fault",
+				     row ? row->fault : "", "what", events_text(list[i].what),
+				     "text", events_text(list[i].sentence), "since",
+				     unix_of(list[i].since_ns), "last", unix_of(list[i].last_ns),
+				     "until_cleared", list[i].until_cleared));
+	}
+	return o;
+}
+
+/* Newest first. */
+static json_t *faults(void)
+{
+	json_t *list = json_array();
+	uint64_t done = 0;
+
+	for (unsigned i = 0; i < health.n; i++) {
+		unsigned best = health.n;
+
+		for (unsigned k = 0; k < health.n; k++)
+			if (!(done >> k & 1) &&
+			    (best == health.n ||
+			     health.seen[k].last_ns > health.seen[best].last_ns))
+				best = k;
+		done |= UINT64_C(1) << best;
+		json_array_append_new(list, fault_json(&health.seen[best]));
+	}
+	return list;
+}
+
+json_t *health_json(const struct daemon *d)
+{
+	const char *why, *state = health_state(&why);
+	json_t *o;
+
+	o = json_pack("{ss ss so sb so so so sI}", "host", d->conf.host, "state", state, "reason",
+		      events_text(why), "watched", !health.why[0], "causes", causes(), "errors",
+		      errors(), "faults", faults(), "errors_not_shown", (json_int_t)health.more);
+	if (health.counters)
+		json_object_update(o, health.counters);
+	if (health.sources)
+		json_object_update(o, health.sources);
+	return o;
+}
