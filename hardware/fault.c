@@ -18,11 +18,13 @@
 	X("cpu", fault.cpu, UINT32_MAX)                          \
 	X("package", fault.package, UINT32_MAX)                  \
 	X("bank", fault.bank, UINT32_MAX)                        \
+	X("core", fault.core, UINT32_MAX)                        \
 	X("records", records, INT64_MAX)                         \
 	X("first_ns", first_ns, INT64_MAX)                       \
 	X("last_ns", last_ns, INT64_MAX)
 #define FLAGS(X)                            \
 	X("lost", fault.lost)               \
+	X("many", fault.many)               \
 	X("by_firmware", fault.by_firmware) \
 	X("has_cpu", fault.has_cpu)         \
 	X("has_page", fault.has_page)       \
@@ -111,5 +113,5 @@ bool hw_fault_same(const struct ras_fault *a, const struct ras_fault *b)
 	return a->source == b->source && a->severity == b->severity && a->part == b->part &&
 	       a->result == b->result && a->has_page == b->has_page && a->page.n == b->page.n &&
 	       a->has_cpu == b->has_cpu && a->cpu == b->cpu && a->bank == b->bank &&
-	       !strcmp(a->where, b->where);
+	       a->core == b->core && a->many == b->many && !strcmp(a->where, b->where);
 }

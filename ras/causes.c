@@ -120,8 +120,7 @@ void causes_expire(struct causes *c, int64_t now_ns, int64_t silence_ns, cause_s
 	for (unsigned i = 0; i < c->n;) {
 		const struct ras_cause *is = &c->list[i].is;
 
-		if (is->until_cleared || is->color == RAS_RED ||
-		    now_ns - is->last_ns < silence_ns || still(arg, is))
+		if (is->until_cleared || now_ns - is->last_ns < silence_ns || still(arg, is))
 			i++;
 		else
 			c->list[i] = c->list[--c->n];

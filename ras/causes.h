@@ -28,7 +28,8 @@ struct cause_new {
  * worse. Where no room is left, the least leaves: a colour is never lost, except of the same.
  */
 bool causes_put(struct causes *c, const struct cause_new *n, int64_t now_ns);
-/* Is the cause still there? Called for each that is not red and has had no news for silence_ns. */
+/* Is the cause still there? Called for each that an operator need not clear, and that has had no news for
+ * silence_ns. */
 typedef bool cause_still_fn(void *arg, const struct ras_cause *cause);
 void causes_expire(struct causes *c, int64_t now_ns, int64_t silence_ns, cause_still_fn *still,
 		   void *arg);

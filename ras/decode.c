@@ -19,6 +19,13 @@ static uint32_t count_of(const struct ras_mce *m, const struct ras_fault *f)
 	return n ? n : 1;
 }
 
+/* A cache tracks its own errors, and turns from green to yellow. */
+static bool are_many(const struct ras_mce *m, const struct ras_fault *f)
+{
+	return m->cpuvendor == RAS_VENDOR_INTEL && !f->by_firmware && (m->mcgcap & CAP_TES) &&
+	       f->severity == RAS_CORRECTED && (m->status >> ST_TES_SHIFT & 3) == ST_TES_YELLOW;
+}
+
 /* What is counted as one DIMM: the controller and its channel, as far as the record has them. */
 static void name_place(const struct ras_mce *m, const struct mca_code *code, struct ras_fault *f)
 {
@@ -57,6 +64,8 @@ static void put_sentence(const struct ras_mce *m, const struct mca_code *code, c
 	ras_line(&l, "%s: %s", ras_severity_text(f->severity), code->text);
 	if (*why)
 		ras_line(&l, ", %s", why);
+	if (mca_is_amd(m) && !f->by_firmware && (m->status & ST_SCRUB))
+		ras_line(&l, ", found by scrubbing");
 	ras_line(&l, "; %s", ras_part_text(f->part));
 	if (f->where[0])
 		ras_line(&l, " (%s)", f->where);
@@ -73,6 +82,8 @@ static void put_sentence(const struct ras_mce *m, const struct mca_code *code, c
 		ras_line(&l, "; page unknown: the address may be none of the system's");
 	if (f->count > 1)
 		ras_line(&l, "; %u errors", f->count);
+	if (f->many)
+		ras_line(&l, "; too many by the CPU's own count");
 	if (f->lost)
 		ras_line(&l, "; at least one more has left no record");
 	if ((m->status & ST_UC) && !(m->status & ST_EN))
@@ -112,6 +123,7 @@ int ras_decode_mce(const struct ras_cpu *cpu, const struct ras_mce *m, struct ra
 	if (out->part == RAS_PART_MEMORY && code.form == MCA_CACHE)
 		code.text = "memory error";
 	out->count = count_of(m, out);
+	out->many = are_many(m, out);
 	name_place(m, &code, out);
 	put_sentence(m, &code, grade.why, out);
 	return 0;

@@ -150,7 +150,8 @@ static void put(struct ras_health *h, enum ras_rule rule, enum ras_color color, 
 
 /*
  * Counts one part; returns its level. A part that is weak is kept, and news of it is news of its
- * cause: its level is then at least the threshold, until the cause has left.
+ * cause: its level is then at least the threshold, until the cause has left. What the CPU itself
+ * calls too many is at the threshold at once.
  */
 static uint32_t count(struct ras_health *h, enum table table, const char *key,
 		      const struct ras_fault *f, uint32_t threshold)
@@ -161,7 +162,7 @@ static uint32_t count(struct ras_health *h, enum table table, const char *key,
 	bucket_add(&h->table[table], b, f->source == RAS_SRC_MCE ? STREAM_MCE : STREAM_OTHERS,
 		   f->count, h->now_ns);
 	level = bucket_level(&h->table[table], b, h->now_ns);
-	if (level >= threshold)
+	if (level >= threshold || f->many)
 		b->pinned = true;
 	return b->pinned && !b->taken && level < threshold ? threshold : level;
 }

@@ -9,6 +9,7 @@
 
 /* IA32_MCG_CAP, IA32_MCG_STATUS */
 #define CAP_CMCI BIT(10) /* the status has a count of corrected errors */
+#define CAP_TES BIT(11)	 /* the status says whether corrected errors are too many */
 #define CAP_SER BIT(24)	 /* the status has S and AR */
 #define MCG_RIPV BIT(0)
 #define MCG_EIPV BIT(1)
@@ -26,7 +27,11 @@
 /* Intel, with CAP_SER */
 #define ST_S BIT(56)
 #define ST_AR BIT(55)
+/* Intel, of corrected errors with CAP_TES: bits 54:53, 2 is "yellow" */
+#define ST_TES_SHIFT 53
+#define ST_TES_YELLOW 2u
 /* AMD */
+#define ST_SCRUB BIT(40)
 #define ST_DEFERRED BIT(44)
 #define ST_POISON BIT(43)
 

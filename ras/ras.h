@@ -234,7 +234,8 @@ struct ras_fault {
 	enum ras_kernel kernel; /* RAS_SRC_MCE and RAS_SRC_MF */
 	uint32_t count;		/* errors that this record stands for: at least 1 */
 	bool lost;		/* at least one more error has left no record */
-	bool by_firmware;	/* the firmware has found and reported it */
+	bool many; /* the CPU itself reports that corrected errors of this part are too many */
+	bool by_firmware; /* the firmware has found and reported it */
 	bool has_cpu;
 	uint32_t cpu, package, bank;
 	uint32_t

@@ -52,6 +52,8 @@ static void a_fault_survives_its_message(void **state)
 	in.fault.lost = in.fault.by_firmware = in.fault.normalised = in.fault.device_fails = true;
 	in.fault.owner = RAS_OWNER_KERNEL;
 	in.fault.bank = 255;
+	in.fault.core = 6;
+	in.fault.many = true;
 	strcpy(in.fault.where, "DIMM A1");
 	o = hw_fault_json(&in);
 	assert_true(hw_fault_of(o, &out));

@@ -211,6 +211,8 @@ static const struct vector amd[] = {
 	 "state is corrupt"},
 	{"fatal and deferred", ZEN, 0x9e20180000000135, 0, 0, 0, IPID_LS, 0, FATAL, LOG, CORE, PFN,
 	 "fatal"},
+	{"corrected by scrubbing", ZEN, 0x9c2041000000011b, 0, 17, 0, IPID_UMC, 0, CE, LOG, MEM,
+	 NO_PAGE, "memory error, found by scrubbing"},
 	{"corrected, floating point", ZEN, 0x9820000000010005, 0, 6, 0, IPID_FP, 0, CE, LOG, CORE,
 	 NO_PAGE, "floating-point"},
 	{"corrected, decoder", ZEN, 0x9820000000000150, 0, 3, 0, IPID_DE, 0, CE, LOG, CORE, NO_PAGE,
@@ -376,6 +378,35 @@ static void errors_are_counted_where_the_cpu_counts(void **state)
 	}
 }
 
+/* Intel's caches count, too, and turn yellow; the bits mean that only where the CPU states it. */
+static void the_cpus_own_count(void **state)
+{
+	static const struct {
+		enum host host;
+		uint64_t cap, status;
+		bool many;
+	} rows[] = {
+		{INTEL, 1 << 11, 0x8c00000000000136 | UINT64_C(2) << 53, true},
+		{INTEL, 1 << 11, 0x8c00000000000136 | UINT64_C(1) << 53, false}, /* green */
+		{INTEL, 1 << 11, 0x8c00000000000136 | UINT64_C(3) << 53, false}, /* reserved */
+		{INTEL, 0, 0x8c00000000000136 | UINT64_C(2) << 53, false},
+		{INTEL, 1 << 11, 0xac00000000000136 | UINT64_C(2) << 53, false}, /* uncorrected */
+		{ZEN, 1 << 11, 0x8c00000000000136 | UINT64_C(2) << 53, false},
+	};
+	struct ras_fault f;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct ras_mce m = record_of(rows[i].host);
+
+		m.mcgcap |= rows[i].cap;
+		m.status = rows[i].status;
+		assert_int_equal(ras_decode_mce(NULL, &m, &f), 0);
+		assert_int_equal(f.many, rows[i].many);
+		assert_int_equal(!!strstr(f.sentence, "own count"), rows[i].many);
+	}
+}
+
 /* One sentence in full, so that a change of its form is seen. */
 static void a_sentence_is_whole(void **state)
 {
@@ -407,6 +438,7 @@ int main(void)
 		cmocka_unit_test(a_record_without_val_is_refused),
 		cmocka_unit_test(features_of_the_cpu_count),
 		cmocka_unit_test(errors_are_counted_where_the_cpu_counts),
+		cmocka_unit_test(the_cpus_own_count),
 		cmocka_unit_test(a_sentence_is_whole),
 	};
 
