@@ -121,6 +121,28 @@ static void three_weak_pages_make_a_weak_dimm(void **state)
 	ras_health_free(w.h);
 }
 
+/* A driver's name of a DIMM is better than what a machine check has: its pages are counted by it. */
+static void pages_belong_to_the_dimm_that_the_driver_names(void **state)
+{
+	struct world w = world_of(true);
+
+	(void)state;
+	for (unsigned page = 1; page <= 3; page++) {
+		char channel[32];
+		struct ras_fault mc = memory(page, "A1"), mce;
+
+		snprintf(channel, sizeof(channel), "package 0 bank 8 channel %u", page);
+		mce = memory(page, channel);
+		mc.source = RAS_SRC_MC;
+		for (unsigned i = 0; i < 2; i++) {
+			give(&w, &mce);
+			give(&w, &mc);
+		}
+	}
+	assert_true(has_cause(&w, RAS_RULE_DIMM_WEAK));
+	ras_health_free(w.h);
+}
+
 static void more_than_eight_pages_taken_make_a_failing_dimm(void **state)
 {
 	struct world w = world_of(true);
@@ -148,6 +170,20 @@ static void more_than_eight_pages_taken_make_a_failing_dimm(void **state)
 	w = world_of(true);
 	for (unsigned i = 1; i <= 9; i++)
 		ras_health_taken(w.h, (struct ras_pfn){i}, w.now_ns, &w.v);
+	assert_int_equal(w.v.color, RAS_RED);
+	ras_health_free(w.h);
+	/* They are not forgotten for pages that come and go. */
+	w = world_of(false);
+	for (unsigned i = 1; i <= 8; i++)
+		ras_health_taken(w.h, (struct ras_pfn){i}, w.now_ns, &w.v);
+	for (unsigned i = 0; i < 2000; i++) {
+		struct ras_fault f = memory(1000 + i, "B1");
+
+		give(&w, &f);
+		w.now_ns += DAY / 5;
+	}
+	assert_int_equal(color(&w), RAS_GREEN);
+	ras_health_taken(w.h, (struct ras_pfn){9}, w.now_ns, &w.v);
 	assert_int_equal(w.v.color, RAS_RED);
 	ras_health_free(w.h);
 }
@@ -187,6 +223,16 @@ static void a_storm(void **state)
 		w.now_ns += S;
 	}
 	assert_false(has_cause(&w, RAS_RULE_STORM));
+	/* So does a second in which nothing comes. */
+	w.now_ns += 2 * S;
+	for (unsigned s = 0; s < 9; s++) {
+		struct ras_fault f = fault(RAS_PART_CORE, RAS_CORRECTED);
+
+		f.count = 5000;
+		give(&w, &f);
+		w.now_ns += 2 * S;
+	}
+	assert_false(has_cause(&w, RAS_RULE_STORM));
 	ras_health_free(w.h);
 }
 
@@ -212,6 +258,25 @@ static void weak_cores_and_packages(void **state)
 							      : RAS_RED);
 		assert_int_equal(w.v.fresh, i == 3 || i == 10);
 	}
+	ras_health_free(w.h);
+}
+
+/* A cache of Intel's that turns yellow has counted by itself. */
+static void what_the_cpu_calls_too_many(void **state)
+{
+	struct world w = world_of(true);
+	struct ras_fault f = fault(RAS_PART_CORE, RAS_CORRECTED);
+
+	(void)state;
+	f.many = true;
+	assert_int_equal(give(&w, &f), RAS_YELLOW);
+	assert_int_equal(w.v.rule, RAS_RULE_CORE_WEAK);
+	ras_health_clear(w.h);
+	f.part = RAS_PART_PACKAGE;
+	assert_int_equal(give(&w, &f), RAS_YELLOW);
+	assert_int_equal(w.v.rule, RAS_RULE_PACKAGE_WEAK);
+	w.now_ns += DAY + HOUR;
+	assert_int_equal(color(&w), RAS_GREEN);
 	ras_health_free(w.h);
 }
 
@@ -284,7 +349,7 @@ static void hysteresis(void **state)
 	{
 		struct ras_fault f = memory(1, "A1");
 
-		f.count = 20;
+		f.count = 10;
 		give(&w, &f);
 	}
 	w.now_ns += DAY;
@@ -303,8 +368,16 @@ static void a_clock_that_steps_back_counts_as_standing(void **state)
 	give(&w, &f);
 	w.now_ns -= 50 * DAY;
 	assert_int_equal(give(&w, &f), RAS_YELLOW);
+	ras_health_clear(w.h);
+	/* It came now, whatever its time says: it is a cause for a day from now. */
+	f.severity = RAS_DEFERRED;
+	assert_int_equal(give(&w, &f), RAS_YELLOW);
+	w.now_ns = 101 * DAY - 1;
+	assert_int_equal(color(&w), RAS_YELLOW);
 	w.now_ns = -5;
 	assert_int_equal(color(&w), RAS_YELLOW);
+	w.now_ns = 101 * DAY;
+	assert_int_equal(color(&w), RAS_GREEN);
 	ras_health_free(w.h);
 }
 
@@ -317,9 +390,11 @@ int main(void)
 		cmocka_unit_test(streams_are_not_added),
 		cmocka_unit_test(a_weak_and_a_failing_dimm),
 		cmocka_unit_test(three_weak_pages_make_a_weak_dimm),
+		cmocka_unit_test(pages_belong_to_the_dimm_that_the_driver_names),
 		cmocka_unit_test(more_than_eight_pages_taken_make_a_failing_dimm),
 		cmocka_unit_test(a_storm),
 		cmocka_unit_test(weak_cores_and_packages),
+		cmocka_unit_test(what_the_cpu_calls_too_many),
 		cmocka_unit_test(devices),
 		cmocka_unit_test(hysteresis),
 		cmocka_unit_test(a_clock_that_steps_back_counts_as_standing),

@@ -72,6 +72,24 @@ static void uncorrected_errors(void **state)
 	}
 }
 
+/* What the firmware has found: the page counts where there is one, whoever has found it. */
+static void what_the_firmware_reports(void **state)
+{
+	struct world w = world_of(true);
+	struct ras_fault f = fault(RAS_PART_MEMORY, RAS_UNCORRECTED);
+
+	(void)state;
+	f.by_firmware = true;
+	f.owner = RAS_OWNER_VM;
+	assert_int_equal(give(&w, &f), RAS_RED);
+	assert_int_equal(w.v.rule, RAS_RULE_FIRMWARE_RECORD);
+	f.has_page = true;
+	f.page.n = 7;
+	give(&w, &f);
+	assert_int_equal(w.v.rule, RAS_RULE_VM_REQUIRED);
+	ras_health_free(w.h);
+}
+
 /* One #MC comes once for each CPU, with a trace of its own, and from QEMU: one cause, fresh once. */
 static void one_error_is_one_cause(void **state)
 {
@@ -97,6 +115,9 @@ static void one_error_is_one_cause(void **state)
 	assert_false(w.v.fresh);
 	assert_int_equal(ras_health_causes(w.h, w.now_ns, &cause, 1), 1);
 	assert_int_equal(cause.rule, RAS_RULE_VM_REQUIRED);
+	give(&w, &mf); /* says less, and does not take it back */
+	assert_int_equal(ras_health_causes(w.h, w.now_ns, &cause, 1), 1);
+	assert_int_equal(cause.rule, RAS_RULE_VM_REQUIRED);
 	f.page.n++;
 	give(&w, &f);
 	assert_true(w.v.fresh);
@@ -111,8 +132,10 @@ static void one_error_is_one_cause(void **state)
 		w.now_ns += S / 100;
 	}
 	w.now_ns += 2 * S;
-	assert_int_equal(give(&w, &f), RAS_RED); /* the second one */
+	f.bank = 7;
+	assert_int_equal(give(&w, &f), RAS_RED); /* the second one, elsewhere */
 	assert_true(w.v.fresh);
+	assert_int_equal(ras_health_causes(w.h, w.now_ns, NULL, 0), 2);
 	ras_health_free(w.h);
 }
 
@@ -253,6 +276,18 @@ static void causes_are_bounded(void **state)
 	assert_int_equal(causes[1].color, RAS_YELLOW);
 	assert_true(causes[1].last_ns > causes[2].last_ns);
 	assert_int_equal(ras_health_totals(w.h)->forgotten, 1001 - RAS_MAX_CAUSES);
+	/* All red: nothing of less weight comes in. */
+	f.owner = RAS_OWNER_VM;
+	for (unsigned i = 0; i < RAS_MAX_CAUSES; i++) {
+		f.page.n = 10000 + i;
+		give(&w, &f);
+	}
+	f.owner = RAS_OWNER_FREE;
+	f.page.n = 20000;
+	give(&w, &f);
+	assert_false(w.v.fresh);
+	assert_int_equal(ras_health_causes(w.h, w.now_ns, causes, RAS_MAX_CAUSES), RAS_MAX_CAUSES);
+	assert_int_equal(causes[RAS_MAX_CAUSES - 1].color, RAS_RED);
 	ras_health_free(w.h);
 }
 
@@ -260,6 +295,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(uncorrected_errors),
+		cmocka_unit_test(what_the_firmware_reports),
 		cmocka_unit_test(one_error_is_one_cause),
 		cmocka_unit_test(the_second_failure_of_other_processes_is_red),
 		cmocka_unit_test(the_owner_becomes_known),

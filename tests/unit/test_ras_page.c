@@ -145,8 +145,15 @@ static void a_broken_page_is_thrown_away_whole(void **state)
 	assert_int_equal(ras_reader_page(r, p.b, sizeof(p.b), see, &s, NULL), -EBADMSG);
 	for (size_t n = 0; n < 16; n++)
 		assert_int_equal(ras_reader_page(r, p.b, n, see, &s, NULL), -EBADMSG);
+	/* Cut in the middle of its data. */
+	page_begin(&p, 1000);
+	page_add(&p, 7, &mf);
+	page_add(&p, 7, &mf);
+	for (size_t n = 16; n < 16 + p.used; n++)
+		assert_int_equal(ras_reader_page(r, p.b, n, see, &s, NULL), -EBADMSG);
 	assert_int_equal(s.n, 0);
-	assert_int_equal(ras_reader_counts(r)->broken_pages, sizeof(bad) / sizeof(*bad) + 2 + 16);
+	assert_int_equal(ras_reader_counts(r)->broken_pages,
+			 sizeof(bad) / sizeof(*bad) + 2 + 16 + p.used);
 	assert_int_equal(ras_reader_counts(r)->records[RAS_SRC_MF], 0);
 	ras_reader_free(r);
 }
