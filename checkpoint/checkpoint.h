@@ -227,6 +227,11 @@ int ckpt_rep_hash(struct ckpt_rep *rep, unsigned disk, uint64_t first, unsigned 
 		  struct tv_err *e) TV_MUST_CHECK;
 /* NULL: no such disk. */
 const char *ckpt_rep_path(const struct ckpt_rep *rep, unsigned disk);
+/* The same, also before it is opened. -ENAMETOOLONG. */
+int ckpt_image_path(const char *dir, const char *vm_id, unsigned disk, char *out,
+		    size_t room) TV_MUST_CHECK;
+/* What an image takes in its file system; 0: not known. */
+uint64_t ckpt_rep_image_bytes(const struct ckpt_rep *rep, unsigned disk);
 /* After a failure of this or of any of the next five, all of them fail the same way. */
 int ckpt_rep_stream(struct ckpt_rep *rep, const void *p, size_t n, struct tv_err *e) TV_MUST_CHECK;
 /* Checks count and checksum of the first copy. */

@@ -26,6 +26,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct kept {
@@ -201,6 +202,14 @@ void ckpt_rep_free(struct ckpt_rep *r)
 const char *ckpt_rep_path(const struct ckpt_rep *r, unsigned disk)
 {
 	return disk < r->disks ? r->images[disk].path : NULL;
+}
+
+uint64_t ckpt_rep_image_bytes(const struct ckpt_rep *r, unsigned disk)
+{
+	struct stat st;
+
+	return disk < r->disks && !fstat(r->images[disk].fd, &st) ? (uint64_t)st.st_blocks * 512
+								  : 0;
 }
 
 uint64_t ckpt_rep_written_bytes(const struct ckpt_rep *r)

@@ -22,14 +22,20 @@ static bool is_in_use(int fd)
 	return !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
 }
 
+int ckpt_image_path(const char *dir, const char *vm_id, unsigned disk, char *out, size_t room)
+{
+	int n = snprintf(out, room, "%s/%s-%u.raw", dir, vm_id, disk);
+
+	return n >= 0 && (size_t)n < room ? 0 : -ENAMETOOLONG;
+}
+
 int ckpt_image_open(struct ckpt_image *im, const struct ckpt_rep_conf *c, unsigned disk,
 		    struct tv_err *e)
 {
 	struct stat st;
 
 	im->room = c->room;
-	if (snprintf(im->path, sizeof(im->path), "%s/%s-%u.raw", c->dir, c->vm_id, disk) >=
-	    (int)sizeof(im->path))
+	if (ckpt_image_path(c->dir, c->vm_id, disk, im->path, sizeof(im->path)))
 		return tv_fail(e, -ENAMETOOLONG,
 			       "the name of the folder for replicas is too long: %s", c->dir);
 	im->fd = open(im->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

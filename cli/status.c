@@ -44,6 +44,27 @@ static void numbers(json_t *vm, bool backup, bool copies)
 	printf(", generation %.0f", number(vm, "generation"));
 }
 
+static void disks(json_t *vm)
+{
+	char name[200], file[1100], image[40] = "";
+	json_t *d;
+	size_t i;
+
+	json_array_foreach(json_object_get(vm, "disks"), i, d) {
+		printf("  disk %s, %.0f MiB: ", clean(d, "name", name, sizeof(name)),
+		       number(d, "bytes") / (1 << 20));
+		if (json_object_get(d, "progress"))
+			printf("%.0f %% copied", number(d, "progress") * 100);
+		else if (number(d, "behind_bytes") > 0)
+			printf("%.0f KiB behind", number(d, "behind_bytes") / 1024);
+		else
+			printf("%s", json_object_get(d, "behind_bytes")
+					     ? "in sync"
+					     : clean(d, "state", image, sizeof(image)));
+		printf(", %s\n", clean(d, "file", file, sizeof(file)));
+	}
+}
+
 static void more(json_t *vm)
 {
 	char buf[700];
@@ -65,7 +86,8 @@ static void more(json_t *vm)
 		       clean(k, "reason", buf, sizeof(buf)));
 }
 
-static void line(json_t *vm, double now_s)
+/* whole: one VM was asked for. */
+static void line(json_t *vm, double now_s, bool whole)
 {
 	bool backup = !strcmp(text(vm, "role"), "backup");
 	bool copies =
@@ -84,6 +106,8 @@ static void line(json_t *vm, double now_s)
 		printf("  (%s)", clean(vm, "reason", reason, sizeof(reason)));
 	putchar('\n');
 	more(vm);
+	if (whole)
+		disks(vm);
 }
 
 static int run(struct cli *c, int argc, char **argv)
@@ -113,7 +137,7 @@ static int run(struct cli *c, int argc, char **argv)
 		if (!json_array_size(vms))
 			puts("this host has no protected VMs and no standbys");
 		json_array_foreach(vms, i, vm)
-			line(vm, number(last, "time"));
+			line(vm, number(last, "time"), optind < argc);
 	}
 	json_decref(last);
 	return rc;

@@ -124,6 +124,8 @@ int vm_start_source(struct vm *vm, struct tv_err *e)
 	hv_vm_uuid(vm->saved.qemu.pid, vm->saved.uuid);
 	tv_random_hex(vm->saved.session, 16);
 	vm->now = (struct vm_session){.awaited = vm->now.awaited};
+	json_decref(vm->disks);
+	vm->disks = NULL;
 	/* The session is on disk before anything can be recorded in its name, or protected. */
 	rc = vm_save(vm, e);
 	if (!rc)

@@ -166,6 +166,7 @@ void vm_drop(struct vm *vm)
 	if (vm->timer)
 		event_free(vm->timer);
 	waiting_release(vm);
+	json_decref(vm->disks);
 	free(vm);
 }
 

@@ -146,13 +146,14 @@ static json_t *show(const struct vm *vm, const struct session_stats *s, json_t *
 /* What only a VM has that this host has a part in. */
 static json_t *add_more(const struct vm *vm, const struct session_stats *s, json_t *o)
 {
+	json_t *disks = vm->phase == VM_RUNNING && vm->now.stats.state[0] ? vm->disks : NULL;
 	struct times t;
 	struct outlook look;
 
 	times_of(vm, s, &t);
 	outlook_of(vm, s, &look);
 	if (fields_add(&status_times_fields, &t, o) || fields_add(&outlook_fields, &look, o) ||
-	    vitals_add(vm, o)) {
+	    vitals_add(vm, o) || (disks && json_object_set(o, "disks", disks))) {
 		json_decref(o);
 		return NULL;
 	}

@@ -193,6 +193,22 @@ static void on_counts(struct vm *vm, const json_t *msg)
 		tally_counts(vm, &counts);
 }
 
+/* What others named is shown to people: plain text. */
+static void on_disks(struct vm *vm, const json_t *msg)
+{
+	json_t *disks = session_disks_take(msg), *one;
+	size_t i;
+
+	json_array_foreach(disks, i, one) {
+		json_object_set_new(one, "name",
+				    events_text(json_string_value(json_object_get(one, "name"))));
+		json_object_set_new(one, "file",
+				    events_text(json_string_value(json_object_get(one, "file"))));
+	}
+	json_decref(vm->disks);
+	vm->disks = disks;
+}
+
 /* One that cannot be read counts as none: the session died, and is cleaned up after. */
 static void on_done(struct vm *vm, const json_t *msg)
 {
@@ -264,6 +280,9 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 		break;
 	case SESSION_OP_COUNTS:
 		on_counts(vm, msg);
+		break;
+	case SESSION_OP_DISKS:
+		on_disks(vm, msg);
 		break;
 	case SESSION_OP_DONE:
 		on_done(vm, msg);

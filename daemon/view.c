@@ -97,6 +97,8 @@ static void add_vms(struct daemon *d, json_t *to)
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		one = vm_json(vm);
 		bytes = one ? bytes_of(one) + 1 : 0;
+		if (bytes > room && !json_object_del(one, "disks"))
+			bytes = bytes_of(one) + 1;
 		if (!one || bytes > room || json_array_size(list) == WATCH_MAX_VMS) {
 			json_decref(one);
 			left_out++;

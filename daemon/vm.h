@@ -122,6 +122,7 @@ struct vm {
 	int trace_fd, former_trace_fd;
 	struct vm_vitals vitals;
 	struct vm_tally tally;
+	json_t *disks; /* of the session, as its replicator reported them; NULL: not yet */
 	/* twinvm protect, unprotect or failover that waits */
 	struct ctl *waiter;
 	bool waiter_leaves; /* it waits for the end of protection */

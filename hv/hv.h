@@ -344,6 +344,7 @@ struct hv_disk {
 	char node[64];	 /* of its topmost node */
 	char file[1024]; /* image, as QEMU names it */
 	uint64_t bytes;	 /* as the guest sees it */
+	double copied;	 /* of its first copy, 0 to 1, at the last hv_disks_ready */
 };
 /* The writable disks; their places in the list are their numbers everywhere. */
 const struct hv_disk *hv_disks(const struct hv_vm *vm, unsigned *n);

@@ -169,6 +169,32 @@ static bool in_step(struct hv_vm *vm, json_t *job)
 	return json_is_true(json_object_get(job, "ready")) && (!synced || json_is_true(synced));
 }
 
+/* Whose job it is; else NULL. */
+static struct hv_disk *disk_of(struct hv_vm *vm, const char *id)
+{
+	char job[32], node[32], top[32];
+
+	for (unsigned i = 0; i < vm->n_disks; i++) {
+		names_of(i, job, node, top);
+		if (!strcmp(job, id))
+			return &vm->disks[i];
+	}
+	return NULL;
+}
+
+static void count_job(struct hv_vm *vm, const char *id, json_t *job, uint64_t *done_bytes,
+		      uint64_t *all_bytes)
+{
+	uint64_t done = (uint64_t)json_integer_value(json_object_get(job, "offset"));
+	uint64_t all = (uint64_t)json_integer_value(json_object_get(job, "len"));
+	struct hv_disk *d = disk_of(vm, id);
+
+	*done_bytes += done;
+	*all_bytes += all;
+	if (d)
+		d->copied = all > done ? (double)done / (double)all : 1;
+}
+
 int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes, struct tv_err *e)
 {
 	json_t *list = NULL, *j;
@@ -189,8 +215,7 @@ int hv_disks_ready(struct hv_vm *vm, uint64_t *done_bytes, uint64_t *all_bytes, 
 			continue;
 		found++;
 		ready += in_step(vm, j);
-		*done_bytes += (uint64_t)json_integer_value(json_object_get(j, "offset"));
-		*all_bytes += (uint64_t)json_integer_value(json_object_get(j, "len"));
+		count_job(vm, id, j, done_bytes, all_bytes);
 	}
 	json_decref(list);
 	if (found != vm->n_disks)

@@ -133,6 +133,8 @@ extern const struct field_words session_outcome_words, session_role_words;
 	X(STATS, "stats", "replicator", &session_stats_fields, "its state and its counters")  \
 	X(COUNTS, "counts", "replicator", &session_counts_fields,                             \
 	  "what it has counted, for metrics: once a second, and at its end")                  \
+	X(DISKS, "disks", "replicator", NULL,                                                 \
+	  "how far the VM's disks are, in `disks`: docs/STATUS.md")                           \
 	X(STASH, "stash", "replicator", NULL,                                                 \
 	  "hands over duplicates of the sockets that hold output (descriptors)")              \
 	X(TRACE, "trace", "replicator", NULL,                                                 \

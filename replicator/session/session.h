@@ -45,6 +45,7 @@
 
 #include "replicator/session/config.h"
 #include "replicator/session/ctl.h"
+#include "replicator/session/disk_state.h"
 #include "replicator/session/fields.h"
 #include "replicator/session/job.h"
 #include "replicator/session/messages.h"

@@ -24,6 +24,7 @@
 
 #define HASHES 1024 /* blocks of one APPLY_HASH: 64 MiB, some 50 ms */
 #define EPOCH_MEMORY_BYTES (32u << 20)
+#define WEIGH_NS TV_NS_PER_S
 #define RESERVE_SHARE 20 /* a small file system is not all reserve */
 
 struct apply {
@@ -43,6 +44,7 @@ struct apply {
 	struct apply_time applied;
 	bool failed;
 	struct tv_err why;  /* of the first failure */
+	int64_t weighed_ns; /* what the images take */
 	unsigned hash_disk; /* how far APPLY_HASH has come */
 	uint64_t hash_next;
 };
@@ -401,6 +403,18 @@ static int run(struct apply *a, const struct apply_work *w, struct apply_answer 
 	return 0;
 }
 
+/* After work, so that no commit waits for it. */
+static void weigh(struct apply *a)
+{
+	int64_t now_ns = tv_now_ns();
+
+	if (!a->rep || !a->conf.images || now_ns - a->weighed_ns < WEIGH_NS)
+		return;
+	a->weighed_ns = now_ns;
+	for (unsigned i = 0; i < a->conf.standby.n_replicas; i++)
+		atomic_store(&a->conf.images->bytes[i], ckpt_rep_image_bytes(a->rep, i));
+}
+
 void apply_run(struct apply *a, const struct apply_work *w)
 {
 	struct apply_answer ans = {
@@ -416,6 +430,7 @@ void apply_run(struct apply *a, const struct apply_work *w)
 	/* END, PROMOTE and KILL have answered their success themselves, as early as they could. */
 	if (ans.rc || w->kind == APPLY_START || w->kind == APPLY_HASH || ans.kind != w->kind)
 		a->answer(&ans, a->arg);
+	weigh(a);
 }
 
 struct apply *apply_new(const struct apply_conf *conf, apply_answer_cb answer, void *arg)

@@ -7,9 +7,12 @@
 #ifndef REPLICATOR_SINK_APPLY_H
 #define REPLICATOR_SINK_APPLY_H
 
+#include "checkpoint/checkpoint.h"
 #include "common/common.h"
 #include "hv/hv_standby.h"
 #include "replicator/sink/copies.h"
+
+#include <stdatomic.h>
 
 enum apply_kind {
 	APPLY_START, /* text: description -> WANT or START; first of all, once */
@@ -63,14 +66,19 @@ struct apply_answer {
 	bool last;
 	struct copies_want want; /* WANT */
 };
+/* Written by the apply thread now and then, read by the loop. */
+struct apply_images {
+	atomic_uint_fast64_t bytes[CKPT_MAX_DISKS]; /* what each takes; 0: not known */
+};
 struct apply_conf {
 	struct hv_standby_conf standby; /* but for its replicas */
 	const char *replica_dir, *session;
 	const char *spool_dir;
 	uint64_t files_bytes; /* most that copies of files may have */
 	uint64_t spool_bytes,
-		reserve_bytes;	 /* reserve: of a twentieth of the file system at most */
-	const uint8_t *hash_key; /* of the primary, or NULL; must stay */
+		reserve_bytes;	     /* reserve: of a twentieth of the file system at most */
+	const uint8_t *hash_key;     /* of the primary, or NULL; must stay */
+	struct apply_images *images; /* NULL: nobody wants to know; must stay */
 	int promote_timeout_ms, planned_timeout_ms; /* one try */
 };
 typedef void (*apply_answer_cb)(const struct apply_answer *a, void *arg);

@@ -60,6 +60,9 @@ struct sink {
 	bool asked_to_run; /* by the primary itself, so its host is well: no need to fence it */
 	struct hv_vm_id vm;
 	char *description;
+	struct session_disk *disks; /* as the description has them; NULL: none */
+	unsigned disks_n;
+	struct apply_images images;
 	uint64_t file_bytes; /* of a file, asked for and still to come */
 	uint64_t rx_bytes;
 	int64_t last_stats_ns, started_ns, bridge_ns;
@@ -118,6 +121,8 @@ void sink_trace_answer(struct sink *s, const struct apply_answer *a);
 void sink_send_stats(struct sink *s);
 /* Once a second, and at the end. */
 void sink_send_counts(struct sink *s);
+/* The slot is known, and so the names of the replicas: from now on they are reported, too. */
+void sink_know_disks(struct sink *s);
 /* report_ops.connected; before the Hello there is nothing to register. */
 void sink_introduce(struct report *r, void *arg);
 

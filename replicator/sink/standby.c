@@ -229,6 +229,7 @@ void sink_begin_standby(struct sink *s, int slot)
 					 .files_bytes = c->files_bytes,
 					 .spool_bytes = c->spool_bytes,
 					 .reserve_bytes = c->reserve_bytes,
+					 .images = &s->images,
 					 .hash_key = s->has_hash_key ? s->hash_key : NULL,
 					 .promote_timeout_ms = PROMOTE_TIMEOUT_MS,
 					 .planned_timeout_ms = PLANNED_TIMEOUT_MS};
@@ -244,6 +245,7 @@ void sink_begin_standby(struct sink *s, int slot)
 		sink_refuse(s, -ENOMEM, "no memory on the backup");
 		return;
 	}
+	sink_know_disks(s);
 	sink_post(s, APPLY_START, s->description, strlen(s->description), 0, NULL);
 	sink_trace_begin(s);
 	/* Only now: the apply thread and the standby it starts keep the ordinary priority. */

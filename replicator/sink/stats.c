@@ -2,6 +2,7 @@
 /* The sink: what it reports to its daemon while it runs. */
 #include "replicator/sink/sink_int.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -49,6 +50,37 @@ static void add_surroundings(const struct sink *s, struct session_stats *st)
 	tv_copy(st->arbiter_state, sizeof(st->arbiter_state), fo_arbiter_seen_name(w->seen));
 }
 
+void sink_know_disks(struct sink *s)
+{
+	json_t *description = json_loads(s->description ? s->description : "", 0, NULL);
+	const char *dir = s->job.conf.replica_dir;
+	struct session_disk *d;
+
+	s->disks = calloc(SESSION_MAX_DISKS, sizeof(*s->disks));
+	if (s->disks)
+		s->disks_n = session_disks_described(description, s->disks);
+	for (unsigned i = 0; i < s->disks_n; i++) {
+		d = &s->disks[i];
+		if (ckpt_image_path(dir, s->names.id, i, d->file, sizeof(d->file)))
+			d->file[0] = 0;
+	}
+	json_decref(description);
+}
+
+static void send_disks(const struct sink *s)
+{
+	const char *state = s->b.epoch_committed ? "whole" : "copying";
+	uint64_t bytes;
+
+	for (unsigned i = 0; i < s->disks_n; i++) {
+		bytes = atomic_load(&s->images.bytes[i]);
+		s->disks[i].image_bytes = bytes ? bytes : UINT64_MAX;
+		tv_copy(s->disks[i].state, sizeof(s->disks[i].state), state);
+	}
+	if (s->disks_n)
+		report_send(s->report, session_disks_message(s->disks, s->disks_n));
+}
+
 void sink_send_stats(struct sink *s)
 {
 	struct session_stats st = {.progress = s->b.state == FO_B_SYNCING ? 0.0 : 1.0,
@@ -66,6 +98,7 @@ void sink_send_stats(struct sink *s)
 	add_surroundings(s, &st);
 	note_state(s, &st);
 	report_send(s->report, session_message(SESSION_OP_STATS, &st));
+	send_disks(s);
 }
 
 void sink_send_counts(struct sink *s)

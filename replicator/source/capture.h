@@ -66,6 +66,8 @@ struct cap_event {
 	uint64_t bytes;	    /* FILE, HASHING */
 	uint64_t all_bytes; /* HASHING */
 	double progress;    /* PROGRESS */
+	unsigned ndisks;    /* PROGRESS: of disks; 0: that is not known now */
+	float copied[HV_MAX_DISKS];
 	uint64_t epoch, pages;
 	uint64_t wish; /* STOPPED: for cap_is_newest */
 	bool still;    /* CAPTURED: by CAP_STILL_EPOCH; SUSPENDED: what was wanted */

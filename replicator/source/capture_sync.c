@@ -107,6 +107,14 @@ static bool start_mirrors(struct cap *c)
 	return !rc;
 }
 
+static void report_copied(struct cap *c, struct cap_event *ev)
+{
+	const struct hv_disk *disks = hv_disks(c->vm, &ev->ndisks);
+
+	for (unsigned i = 0; i < ev->ndisks; i++)
+		ev->copied[i] = (float)disks[i].copied;
+}
+
 /* Waits until every disk is copied, and every write since then mirrored. */
 static bool await_mirrors(struct cap *c)
 {
@@ -123,6 +131,7 @@ static bool await_mirrors(struct cap *c)
 			break;
 		cap_obey_operator(c);
 		ev.progress = all ? 0.5 + 0.45 * (double)done / (double)all : 0.5;
+		report_copied(c, &ev);
 		cap_emit(c, &ev);
 		/* QEMU reports when a job is ready or has failed; the time is for progress. */
 		if (poll(p, 2, DISK_POLL_MS) > 0)

@@ -44,6 +44,7 @@ static void on_attached(struct source *s, const struct cap_event *ev)
 	}
 	s->vm.description = ev->text;
 	note_qemu(s);
+	src_disks_attached(s);
 	if (s->end.leaving)
 		cap_post(s->cap, CAP_DETACH, 0);
 	else
@@ -214,6 +215,7 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		break;
 	case CAP_EV_PROGRESS:
 		src_count_progress(s, ev->progress);
+		src_disks_progress(s, ev);
 		break;
 	case CAP_EV_SYNCED:
 		on_synced(s);

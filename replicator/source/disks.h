@@ -4,6 +4,8 @@
 #define REPLICATOR_SOURCE_DISKS_H
 
 #include "common/common.h"
+#include "nbd/nbd.h"
+
 #include <event2/event.h>
 
 struct disks;
@@ -23,6 +25,9 @@ struct disks_stats {
 	uint64_t raw_bytes;  /* contents that the guest wrote, zeroes not counted */
 	uint64_t wire_bytes; /* what goes over the wire for it */
 	uint64_t kept_bytes; /* of the first copy, not sent: the backup had it */
+	bool copied;	     /* the first copy of all of them is done */
+	/* of each disk: what the guest has written since, and the backup has not committed */
+	uint64_t behind_bytes[NBD_MAX_DISKS];
 };
 
 int disks_new(struct event_base *base, const struct disks_conf *conf,

@@ -30,6 +30,7 @@ struct epoch_sum {
 	struct ckpt_sum *sum;
 	uint64_t records, bytes;
 	unsigned unsent; /* chunks */
+	uint64_t raw_bytes[NBD_MAX_DISKS];
 };
 
 /* A server thread's: its next record is received and made where it will be sent from. */
@@ -60,7 +61,7 @@ struct disks {
 	size_t queued_bytes;
 	uint64_t epoch, committed; /* open now; last one committed */
 	struct epoch_sum sums[DISKS_EPOCHS];
-	uint64_t uncommitted_bytes;
+	uint64_t uncommitted_bytes, uncommitted_raw[NBD_MAX_DISKS];
 	unsigned waiting; /* server threads */
 	bool pausing, owed, discard, head_taken;
 	struct disks_stats stats;

@@ -93,6 +93,16 @@ static int append(struct disks *d, struct maker *m, size_t n)
 	return 0;
 }
 
+/* Of the first copy nothing is behind: its progress is known by its job. */
+static void count_raw(struct disks *d, unsigned disk, uint64_t raw)
+{
+	d->stats.raw_bytes += raw;
+	if (!d->epoch || d->discard)
+		return;
+	sum_of(d, d->epoch)->raw_bytes[disk] += raw;
+	d->uncommitted_raw[disk] += raw;
+}
+
 int disks_queue(struct disks *d, struct maker *m, size_t n, uint64_t raw)
 {
 	int rc;
@@ -105,7 +115,7 @@ int disks_queue(struct disks *d, struct maker *m, size_t n, uint64_t raw)
 	}
 	d->waiting--;
 	rc = d->discard ? 0 : append(d, m, n);
-	d->stats.raw_bytes += raw;
+	count_raw(d, (unsigned)(m - d->makers), raw);
 	disks_wake(d);
 	pthread_mutex_unlock(&d->lock);
 	return rc;
@@ -193,8 +203,15 @@ bool disks_complete(struct disks *d, uint64_t epoch, struct disks_sum *out)
 void disks_committed(struct disks *d, uint64_t epoch)
 {
 	pthread_mutex_lock(&d->lock);
-	while (d->committed < epoch)
-		d->uncommitted_bytes -= sum_of(d, ++d->committed)->bytes;
+	while (d->committed < epoch) {
+		struct epoch_sum *s = sum_of(d, ++d->committed);
+
+		d->uncommitted_bytes -= s->bytes;
+		for (unsigned i = 0; i < NBD_MAX_DISKS; i++) {
+			d->uncommitted_raw[i] -= s->raw_bytes[i];
+			s->raw_bytes[i] = 0; /* here, and not in the pause that opens it again */
+		}
+	}
 	pthread_cond_broadcast(&d->room);
 	pthread_mutex_unlock(&d->lock);
 }
@@ -203,6 +220,8 @@ void disks_stats(struct disks *d, struct disks_stats *out)
 {
 	pthread_mutex_lock(&d->lock);
 	*out = d->stats;
+	out->copied = d->epoch > 0;
+	memcpy(out->behind_bytes, d->uncommitted_raw, sizeof(out->behind_bytes));
 	pthread_mutex_unlock(&d->lock);
 }
 

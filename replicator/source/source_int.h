@@ -35,6 +35,11 @@ struct src_link { /* link.c; taken down by send.c */
 	bool connected;
 };
 
+struct src_known_disks {	   /* disk_state.c */
+	struct session_disk *list; /* NULL: not attached yet */
+	unsigned n;
+};
+
 struct src_replay { /* replay_feed.c */
 	struct nb_tap *taps[HV_MAX_NICS];
 	unsigned taps_n;
@@ -165,6 +170,7 @@ struct source {
 	struct fo_primary p; /* decides */
 
 	struct src_link link;
+	struct src_known_disks known_disks;
 	struct src_replay replay;
 	struct src_numbers numbers;
 	struct src_end end;
@@ -215,6 +221,13 @@ void src_trace_sent(struct source *s, const struct piece *p, uint64_t bytes);
 /* Of epochs after `before` up to the committed one, at now_ns. */
 void src_trace_committed(struct source *s, uint64_t before, int64_t now_ns);
 void src_trace_echo(struct source *s, const Twinvm__HeartbeatEcho *m, int64_t now_ns);
+
+/* ---- disk_state.c: how far each disk is, for the daemon ---- */
+/* The description is known. */
+void src_disks_attached(struct source *s);
+/* CAP_EV_PROGRESS. */
+void src_disks_progress(struct source *s, const struct cap_event *ev);
+void src_disks_report(struct source *s, const struct disks_stats *now);
 
 /* ---- replay_feed.c: frames for the backup to replay ---- */
 #define SRC_REPLAY_FRAME_BYTES 2048

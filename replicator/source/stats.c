@@ -257,19 +257,18 @@ static void add_surroundings(const struct source *s, struct session_stats *st, i
 	st->arbiter_for_ms = s->watch.seen ? ms(now_ns - s->watch.since_ns) : 0.0;
 }
 
-static void add_bytes(struct source *s, struct session_stats *st)
+static void add_bytes(struct source *s, struct session_stats *st, struct disks_stats *disks)
 {
 	struct ckpt_stats cs = {0};
-	struct disks_stats ds = {0};
 
 	if (s->en) /* not yet: set_up() has failed before */
 		encoder_stats(s->en, &cs);
 	if (s->disks)
-		disks_stats(s->disks, &ds);
+		disks_stats(s->disks, disks);
 	st->raw_bytes = cs.raw_bytes;
-	st->wire_bytes = cs.wire_bytes + ds.wire_bytes;
-	st->disk_bytes = ds.raw_bytes;
-	st->disk_kept_bytes = ds.kept_bytes;
+	st->wire_bytes = cs.wire_bytes + disks->wire_bytes;
+	st->disk_bytes = disks->raw_bytes;
+	st->disk_kept_bytes = disks->kept_bytes;
 }
 
 static void add_output(const struct source *s, struct session_stats *st, int64_t now_ns)
@@ -289,14 +288,17 @@ static void add_output(const struct source *s, struct session_stats *st, int64_t
 void src_send_stats(struct source *s)
 {
 	struct session_stats st = {0};
+	struct disks_stats disks = {0};
 	int64_t now = tv_now_ns();
 
 	add_session(s, &st, now);
 	add_surroundings(s, &st, now);
 	note_state(s, &st, now);
-	add_bytes(s, &st);
+	add_bytes(s, &st, &disks);
 	add_output(s, &st, now);
 	report_send(s->report, session_message(SESSION_OP_STATS, &st));
+	if (s->known_disks.n)
+		src_disks_report(s, &disks);
 }
 
 /* Taken from where they are counted, and kept: the netbuffer's are gone before the session's end. */
@@ -304,9 +306,10 @@ static void gather(struct source *s)
 {
 	struct session_counts *c = &s->numbers.counts;
 	struct session_stats bytes = {0};
+	struct disks_stats disks = {0};
 	struct nb_stats ns = {0};
 
-	add_bytes(s, &bytes);
+	add_bytes(s, &bytes, &disks);
 	c->memory_bytes = bytes.raw_bytes;
 	c->wire_bytes = bytes.wire_bytes;
 	c->disk_bytes = bytes.disk_bytes;

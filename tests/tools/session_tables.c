@@ -68,7 +68,7 @@ static void status(void)
 {
 	printf("# What `twinvm status --json` shows\n\n"
 	       "<!-- made by `make docs` from the tables in daemon/status.c, vitals.c, outlook.c,\n"
-	       "     kept.c and replicator/session/messages.c -->\n\n");
+	       "     kept.c, replicator/session/messages.c and disk_state.c -->\n\n");
 	prose("`twinvm status --json` prints an array with one object per VM that this host has a "
 	      "part in; `twinvm status VM --json` prints that VM's object. Scripts may rely on "
 	      "names, types and meanings: fields may be added, none changes. A name with a dot is "
@@ -89,6 +89,11 @@ static void status(void)
 	       "`name` (as the socket was called on the former host, or the id of its chardev) and "
 	       "`path`: serial ports, the guest agent, monitors of others have other places "
 	       "here, a VNC or SPICE display is VNC at `vnc.sock` |\n");
+	printf("| `disks` | array | | the VM's writable disks while a session runs, see below; left "
+	       "out while they are not known |\n");
+	printf("\n## Entries of `disks`\n\n");
+	head();
+	rows(&session_disk_fields);
 	printf("\n## Entries of `kept`\n\n");
 	prose("A QEMU of this host that was stopped because another host runs its VM. It stays for "
 	      "inspection until the operator ends it, or has it forgotten with `twinvm unprotect "

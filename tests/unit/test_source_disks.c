@@ -182,6 +182,42 @@ static void test_waits_for_commit(void **state)
 	assert_false(disks_waiting(d));
 }
 
+static uint64_t behind(void)
+{
+	struct disks_stats st;
+
+	disks_stats(d, &st);
+	assert_int_equal(st.behind_bytes[1], 0);
+	return st.copied ? st.behind_bytes[0] : UINT64_MAX;
+}
+
+static void test_behind(void **state)
+{
+	(void)state;
+	send_write();
+	answered();
+	assert_true(behind() == UINT64_MAX); /* of a first copy nothing is behind */
+	send_all(0);
+	disks_barrier(d, 0);
+	assert_int_equal(behind(), 0);
+	send_write();
+	answered();
+	assert_int_equal(behind(), sizeof(noise));
+	disks_barrier(d, 1);
+	send_all(1); /* sent is not committed */
+	send_write();
+	answered();
+	assert_int_equal(behind(), 2 * sizeof(noise));
+	disks_committed(d, 1);
+	assert_int_equal(behind(), sizeof(noise));
+	for (uint64_t epoch = 2; epoch < 30; epoch++) {
+		disks_barrier(d, epoch);
+		send_all(epoch);
+		disks_committed(d, epoch);
+	}
+	assert_int_equal(behind(), 0);
+}
+
 /* A pause that is under way lets it through: QEMU could not drain. */
 static void test_pause_lets_through(void **state)
 {
@@ -325,6 +361,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {T(test_begun),
 					   T(test_epochs),
+					   T(test_behind),
 					   T(test_waits_for_commit),
 					   T(test_pause_lets_through),
 					   T(test_owed_lets_through),
