@@ -7,7 +7,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <pwd.h>
 #include <time.h>
+#include <unistd.h>
 
 #define LAST 10		 /* shown before what follows */
 #define RECONNECT_MS 200 /* while the daemon is away */
@@ -138,6 +140,15 @@ static int show(struct cli *c, struct wish *w)
 	return rc;
 }
 
+/* Who gives the command: behind sudo, who has called it. */
+static const char *user(void)
+{
+	const char *name = getenv("SUDO_USER");
+	struct passwd *p = name && *name ? NULL : getpwuid(getuid());
+
+	return name && *name ? name : p ? p->pw_name : "";
+}
+
 static int acknowledge(struct cli *c, const char *id)
 {
 	char *rest;
@@ -149,8 +160,10 @@ static int acknowledge(struct cli *c, const char *id)
 	n = strtoll(id, &rest, 10);
 	if (errno || *rest || n <= 0)
 		return cli_usage(&cmd_events);
-	rc = cli_call(c, json_pack("{ss sI}", "op", "events-ack", "id", (json_int_t)n), NULL,
-		      &last);
+	rc = cli_call(c,
+		      json_pack("{ss sI so}", "op", "events-ack", "id", (json_int_t)n, "by",
+				json_string(user())),
+		      NULL, &last);
 	if (!rc && c->json)
 		cli_print(c, json_pack("{sI sb}", "id", (json_int_t)n, "acknowledged", 1));
 	else if (!rc)

@@ -138,7 +138,7 @@ void command_events(struct daemon *d, struct ctl *c, json_t *msg)
 void command_events_ack(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	struct tv_err e = {0};
-	int rc = events_acknowledge(d, number(msg, "id"), &e);
+	int rc = events_acknowledge(d, number(msg, "id"), command_text(msg, "by", ""), &e);
 
 	command_end(c, rc, "%s", e.text);
 }

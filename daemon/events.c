@@ -143,10 +143,12 @@ static void keep(struct events *s, json_t *o)
 }
 
 /* What an operator has acknowledged is not in the line: it may have happened later. */
-static void show_acknowledged(json_t *o, enum events_kind kind, int64_t ms)
+static void show_acknowledged(json_t *o, enum events_kind kind, int64_t ms, const char *by)
 {
-	if (kind != EVENTS_KIND_COUNT && events_kind_info(kind)->acknowledged)
-		json_object_set_new(o, "acknowledged", ms ? time_text(ms) : json_string(""));
+	if (kind == EVENTS_KIND_COUNT || !events_kind_info(kind)->acknowledged)
+		return;
+	json_object_set_new(o, "acknowledged", ms ? time_text(ms) : json_string(""));
+	set_text(o, "acknowledged_by", by);
 }
 
 /* To the journal, if there is one; and the line of the log as every other one, unless that would be a
@@ -199,7 +201,7 @@ static void add(struct daemon *d, enum events_kind kind, const struct events_abo
 	put_in_log(o, kind, text);
 	if (kept) {
 		keep(s, o);
-		show_acknowledged(o, kind, 0);
+		show_acknowledged(o, kind, 0, "");
 	}
 	for (unsigned i = 0; kept && i < s->listener_count; i++)
 		s->listeners[i].cb(o, s->listeners[i].arg);
@@ -242,9 +244,11 @@ void events_on_new(struct daemon *d, events_cb *cb, void *arg)
 }
 
 /* ---- reading ---- */
-static bool is_wanted(const char *vm, const char *vm_id, int64_t unix_ms,
+static bool is_wanted(const char *vm, const char *vm_id, int64_t unix_ms, enum events_kind kind,
 		      const struct events_query *q)
 {
+	if (q->failovers && (kind == EVENTS_KIND_COUNT || !events_kind_info(kind)->acknowledged))
+		return false;
 	return unix_ms >= q->since_ms &&
 	       (!q->vm || !*q->vm || !strcmp(q->vm, vm) || !strcmp(q->vm, vm_id));
 }
@@ -259,14 +263,15 @@ static const char *text_of(const json_t *o, const char *key)
 bool events_matches(const json_t *o, const struct events_query *q)
 {
 	return is_wanted(text_of(o, "vm"), text_of(o, "vm_id"),
-			 json_integer_value(json_object_get(o, "unix_ms")), q);
+			 json_integer_value(json_object_get(o, "unix_ms")),
+			 events_kind_of(text_of(o, "kind")), q);
 }
 
 static json_t *show(const struct events_item *it)
 {
 	json_t *o = json_loads(it->line, 0, NULL);
 
-	show_acknowledged(o, it->kind, it->acked_ms);
+	show_acknowledged(o, it->kind, it->acked_ms, it->acked_by);
 	return o;
 }
 
@@ -282,7 +287,7 @@ json_t *events_read(const struct daemon *d, const struct events_query *q, bool *
 	if (!d->events)
 		return list;
 	TAILQ_FOREACH(it, &d->events->list, link)
-		if (it->id > q->after_id && is_wanted(it->vm, it->vm_id, it->unix_ms, q))
+		if (it->id > q->after_id && is_wanted(it->vm, it->vm_id, it->unix_ms, it->kind, q))
 			n++;
 	if (more)
 		*more = n > limit;
@@ -290,8 +295,8 @@ json_t *events_read(const struct daemon *d, const struct events_query *q, bool *
 		skip = n - limit;
 	n = 0;
 	TAILQ_FOREACH(it, &d->events->list, link) {
-		if (it->id <= q->after_id || !is_wanted(it->vm, it->vm_id, it->unix_ms, q) ||
-		    n++ < skip)
+		if (it->id <= q->after_id ||
+		    !is_wanted(it->vm, it->vm_id, it->unix_ms, it->kind, q) || n++ < skip)
 			continue;
 		json_array_append_new(list, show(it));
 		if (json_array_size(list) == limit)
@@ -307,11 +312,12 @@ uint64_t events_newest(const struct daemon *d)
 	return it ? it->id : 0;
 }
 
-int events_acknowledge(struct daemon *d, uint64_t id, struct tv_err *e)
+int events_acknowledge(struct daemon *d, uint64_t id, const char *by, struct tv_err *e)
 {
 	struct events_item *it = d->events ? events_store_find(d->events, id) : NULL;
 	struct events_about about;
-	char vm[128], vm_id[33];
+	char vm[128], vm_id[33], who[EVENTS_BY_BYTES];
+	json_t *data;
 
 	if (!it)
 		return tv_fail(e, -ENOENT, "no event %llu is kept on %s: see 'twinvm events'",
@@ -325,7 +331,12 @@ int events_acknowledge(struct daemon *d, uint64_t id, struct tv_err *e)
 	tv_copy(vm, sizeof(vm), it->vm);
 	tv_copy(vm_id, sizeof(vm_id), it->vm_id);
 	about = (struct events_about){.vm = vm, .vm_id = vm_id};
-	events_add(d, EVENTS_ACKNOWLEDGED, &about, json_pack("{sI}", "id", (json_int_t)id),
-		   "the failover of %s (event %llu) is acknowledged", vm, (unsigned long long)id);
+	data = json_pack("{sI}", "id", (json_int_t)id);
+	tv_copy(who, sizeof(who), by);
+	make_plain(who);
+	set_text(data, "by", who);
+	events_add(d, EVENTS_ACKNOWLEDGED, &about, data,
+		   "the failover of %s (event %llu) is acknowledged%s%s", vm,
+		   (unsigned long long)id, *who ? " by " : "", who);
 	return 0;
 }

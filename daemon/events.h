@@ -181,6 +181,7 @@ struct events_query {
 	int64_t since_ms;  /* only those made then or later, ms since 1970; 0: any */
 	unsigned limit;	   /* at most so many; 0 or more than EVENTS_LIMIT: EVENTS_LIMIT */
 	bool newest;	   /* the last `limit` of them instead of the first */
+	bool failovers;	   /* only those that an operator acknowledges */
 };
 #define EVENTS_LIMIT 500
 /* An array, the caller's. *more (may be NULL): `limit` has left some out. From memory: never waits. */
@@ -188,9 +189,10 @@ json_t *events_read(const struct daemon *d, const struct events_query *q, bool *
 /* Is the event one of them? Its id and limit are not looked at. */
 bool events_matches(const json_t *o, const struct events_query *q);
 uint64_t events_newest(const struct daemon *d); /* its id; 0: there is none */
-/* An operator has seen it; again is no error. -ENOENT: it is not kept (any more); -EINVAL: it is of a kind
+/* An operator has seen it, by: who, "" if that is not known; again is no error. -ENOENT: it is not kept (any more); -EINVAL: it is of a kind
  * that nobody acknowledges. */
-int events_acknowledge(struct daemon *d, uint64_t id, struct tv_err *e) TV_MUST_CHECK;
+int events_acknowledge(struct daemon *d, uint64_t id, const char *by,
+		       struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- events_stats.c: what a replicator's report shows that is new ---- */
 /* Of vm->now.stats (state "": none yet) and what comes in its place. */

@@ -81,11 +81,13 @@ bool events_store_repeats(const struct events *s, enum events_kind kind, const c
 /* An acknowledgement is an event as well: by those, they outlive the daemon. */
 static void note_acknowledged(struct events *s, const struct events_item *by, const json_t *o)
 {
-	json_t *of = json_object_get(json_object_get(o, "data"), "id");
+	json_t *data = json_object_get(o, "data"), *of = json_object_get(data, "id");
 	struct events_item *it = events_store_find(s, (uint64_t)json_integer_value(of));
 
-	if (it)
-		it->acked_ms = by->unix_ms;
+	if (!it)
+		return;
+	it->acked_ms = by->unix_ms;
+	tv_copy(it->acked_by, sizeof(it->acked_by), text_of(data, "by"));
 }
 
 /* -1: no event that could follow those before it. */

@@ -7,6 +7,7 @@
 
 #include <sys/queue.h>
 
+#define EVENTS_BY_BYTES 96
 /* A line of the file has at most so many bytes, its end included. */
 #define EVENTS_LINE_BYTES 4096
 
@@ -31,6 +32,7 @@ struct events_item {
 	int64_t unix_ms, acked_ms; /* acked_ms 0: not acknowledged */
 	enum events_kind kind;	   /* COUNT: a newer version's */
 	uint64_t text_hash;
+	char acked_by[EVENTS_BY_BYTES]; /* "": not known */
 	char vm_id[33];
 	char *vm, *line; /* vm: its name; line: the JSON */
 	size_t bytes;

@@ -14,7 +14,10 @@
 
 #define EVENTS 40
 #define EVENTS_BYTES (20u << 10)
-#define ROOM_BYTES (WATCH_MAX_BYTES - (16u << 10) - EVENTS_BYTES) /* for the VMs */
+#define FAILOVERS 12
+#define FAILOVERS_BYTES (10u << 10)
+#define ROOM_BYTES \
+	(WATCH_MAX_BYTES - (16u << 10) - EVENTS_BYTES - FAILOVERS_BYTES) /* for the VMs */
 
 static void set(json_t *to, const char *name, json_t *value)
 {
@@ -112,14 +115,28 @@ static void add_vms(struct daemon *d, json_t *to)
 }
 
 /* The newest that have room, oldest first. */
+static json_t *newest(const struct daemon *d, const struct events_query *q, size_t room)
+{
+	json_t *list = events_read(d, q, NULL);
+
+	while (json_array_size(list) && bytes_of(list) > room)
+		json_array_remove(list, 0);
+	return list;
+}
+
 static json_t *events(const struct daemon *d)
 {
 	const struct events_query last = {.limit = EVENTS, .newest = true};
-	json_t *list = events_read(d, &last, NULL);
 
-	while (json_array_size(list) && bytes_of(list) > EVENTS_BYTES)
-		json_array_remove(list, 0);
-	return list;
+	return newest(d, &last, EVENTS_BYTES);
+}
+
+/* Also when much has happened since. */
+static json_t *failovers(const struct daemon *d)
+{
+	const struct events_query last = {.limit = FAILOVERS, .newest = true, .failovers = true};
+
+	return newest(d, &last, FAILOVERS_BYTES);
 }
 
 json_t *view_json(struct daemon *d)
@@ -134,6 +151,7 @@ json_t *view_json(struct daemon *d)
 	set(to, "arbiter", arbiter(d));
 	set(to, "sees", cluster_sees(d));
 	set(to, "events", events(d));
+	set(to, "failovers", failovers(d));
 	add_vms(d, to);
 	return to;
 }

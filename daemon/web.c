@@ -46,19 +46,9 @@ static struct web_child { /* one a daemon */
 /* ---- what it asks for ---- */
 static void command_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
 {
-	static const char *const allowed[] = {"status", "events", "failover", "unprotect"};
-	const char *op = command_text(msg, "op", "");
-
 	for (unsigned i = 0; i < n; i++)
 		close(fds[i]);
-	json_object_del(msg, "force");
-	json_object_del(msg, "retry");
-	for (size_t i = 0; i < sizeof(allowed) / sizeof(*allowed); i++)
-		if (!strcmp(allowed[i], op)) {
-			command_run(arg, c, msg);
-			return;
-		}
-	command_end(c, -EPERM, "the dashboard may not ask for this");
+	web_command(arg, c, msg);
 }
 
 static void command_closed(struct ctl *c, void *arg)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a page changes: a planned failover, the end of protection. The name of the VM must have been
- * typed. That the request is a page's of this host, with the token, was checked before (http.c); a form
+ * What a page changes: a planned failover, the end of protection and its beginning again, of which the
+ * VM's name must have been typed; and that a failover has been seen. That the request is a page's of this host, with the token, was checked before (http.c); a form
  * of another page cannot send this content type.
  */
 #include "web/ask.h"
@@ -62,22 +62,41 @@ static json_t *body_of(struct evhttp_request *req)
 	return json_loadb((const char *)evbuffer_pullup(in, -1), n, JSON_REJECT_DUPLICATES, NULL);
 }
 
-/* The command, or NULL: the request is none. */
-static json_t *command_of(const json_t *body)
+static const char *text_of(const json_t *body, const char *key)
 {
-	const char *op = json_string_value(json_object_get(body, "op"));
-	const char *vm = json_string_value(json_object_get(body, "vm"));
-	const char *typed = json_string_value(json_object_get(body, "typed"));
+	const char *text = json_string_value(json_object_get(body, key));
 
-	if (!op || !vm || !typed || !*vm || strcmp(vm, typed) != 0 ||
-	    (strcmp(op, "failover") != 0 && strcmp(op, "unprotect") != 0))
+	return text ? text : "";
+}
+
+/* Changes a VM: its name must have been typed. */
+static json_t *of_vm(const json_t *body, const char *op)
+{
+	const char *vm = text_of(body, "vm"), *to = text_of(body, "to");
+
+	if (!*vm || strcmp(vm, text_of(body, "typed")) != 0)
 		return NULL;
+	if (!strcmp(op, "protect"))
+		return *to ? json_pack("{ss ss ss}", "op", op, "vm", vm, "to", to) : NULL;
 	return json_pack("{ss ss}", "op", op, "vm", vm);
+}
+
+/* The command, or NULL: the request is none. from: the address that it came from. */
+static json_t *command_of(const json_t *body, const char *from)
+{
+	const char *op = text_of(body, "op");
+	json_t *id = json_object_get(body, "id");
+
+	if (!strcmp(op, "events-ack") && json_integer_value(id) > 0)
+		return json_pack("{ss sO ss}", "op", op, "id", id, "by", from);
+	if (!strcmp(op, "failover") || !strcmp(op, "unprotect") || !strcmp(op, "protect"))
+		return of_vm(body, op);
+	return NULL;
 }
 
 void act_run(struct web *w, struct evhttp_request *req, const char *rest)
 {
-	json_t *body = body_of(req), *command = command_of(body);
+	json_t *body = body_of(req), *command = command_of(body, web_address(req));
 	struct act *a = command ? calloc(1, sizeof(*a)) : NULL;
 	int rc;
 
@@ -86,7 +105,8 @@ void act_run(struct web *w, struct evhttp_request *req, const char *rest)
 	if (!a) {
 		json_decref(command);
 		web_reply_text(req, 400,
-			       "op, vm, and the VM's name in typed, as application/json\n");
+			       "op, vm, and the VM's name in typed (of events-ack: id), as "
+			       "application/json\n");
 		return;
 	}
 	*a = (struct act){w, req};

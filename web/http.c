@@ -79,15 +79,6 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
 }
 
 /* ---- who may ---- */
-static const char *address_of(struct evhttp_request *req)
-{
-	char *address = NULL;
-	ev_uint16_t port;
-
-	evhttp_connection_get_peer(evhttp_request_get_connection(req), &address, &port);
-	return address ? address : "?";
-}
-
 /* What changes something comes from a page of this host, or with the token itself: never because
  * another page made a browser send it. False: it is answered. */
 static bool may_change(struct web *w, struct evhttp_request *req)
@@ -132,7 +123,7 @@ static bool has_token(struct web *w, struct evhttp_request *req, const struct we
 	if (!w->auth || (r->flags & (ROUTE_OPEN | ROUTE_LOGIN)))
 		return true;
 	got = auth_headers(w->auth, web_header(req, "Authorization"), web_header(req, "Cookie"),
-			   address_of(req), tv_now_ns(), time(NULL));
+			   web_address(req), tv_now_ns(), time(NULL));
 	if (got == AUTH_GOOD)
 		return true;
 	if (got != AUTH_COOKIE)

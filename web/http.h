@@ -72,6 +72,8 @@ void web_reply_text(struct evhttp_request *req, int code, const char *fmt, ...) 
 void web_reply_json(struct evhttp_request *req, int code, json_t *o);
 /* A header of the request; "" when it has none. */
 const char *web_header(struct evhttp_request *req, const char *name);
+/* Where the request came from; the request's. */
+const char *web_address(struct evhttp_request *req);
 
 /* ---- the routes' own files ---- */
 void health_run(struct web *w, struct evhttp_request *req, const char *rest);

@@ -71,3 +71,12 @@ const char *web_header(struct evhttp_request *req, const char *name)
 
 	return v ? v : "";
 }
+
+const char *web_address(struct evhttp_request *req)
+{
+	char *address = NULL;
+	ev_uint16_t port;
+
+	evhttp_connection_get_peer(evhttp_request_get_connection(req), &address, &port);
+	return address ? address : "?";
+}

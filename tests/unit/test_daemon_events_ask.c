@@ -127,7 +127,8 @@ static void only_failovers_are_acknowledged(void **state)
 	kit_hang_up(&e);
 	json_decref(list);
 	for (int i = 0; i < 2; i++) { /* once more is no error, and no event */
-		got = ask(&e, json_pack("{ss sI}", "op", "events-ack", "id", id));
+		got = ask(&e, json_pack("{ss sI ss}", "op", "events-ack", "id", id, "by",
+					i ? "eve" : "al\nice"));
 		assert_int_equal(json_integer_value(json_object_get(got, "rc")), 0);
 		kit_hang_up(&e);
 	}
@@ -137,6 +138,11 @@ static void only_failovers_are_acknowledged(void **state)
 		assert_int_equal(strlen(text_at(list, 0, "acknowledged")), 24);
 		assert_string_equal(text_at(list, 2, "kind"), "acknowledged");
 		assert_string_equal(text_at(list, 2, "vm"), "vm1");
+		assert_string_equal(text_at(list, 0, "acknowledged_by"), "al ice");
+		assert_non_null(strstr(text_at(list, 2, "text"), "acknowledged by al ice"));
+		json_decref(list);
+		list = events_read(&d, &(struct events_query){.failovers = true}, NULL);
+		assert_int_equal(json_array_size(list), 1);
 		json_decref(list);
 		restart();
 	}

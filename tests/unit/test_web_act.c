@@ -169,6 +169,49 @@ static void nothing_else_of_the_body_goes_on(void **state)
 	client_free(c);
 }
 
+/* What the daemon is asked for; the caller's. */
+static json_t *made_of(const char *body)
+{
+	struct client *c = client_new(1, 0);
+	size_t n = json_array_size(kit.asked);
+	json_t *command;
+
+	client_say(c, request("POST", BEARER JSON, body));
+	while (json_array_size(kit.asked) == n)
+		event_base_loop(w.base, EVLOOP_ONCE);
+	command = json_incref(json_array_get(kit.asked, n));
+	ctl_send(kit.commands[n], json_pack("{sb si}", "done", 1, "rc", 0));
+	client_await(c, "done\n");
+	client_free(c);
+	return command;
+}
+
+static void protecting_names_a_host(void **state)
+{
+	json_t *want = json_pack("{ss ss ss}", "op", "protect", "vm", "vm1", "to", "hostB");
+	json_t *got = made_of("{\"op\":\"protect\",\"vm\":\"vm1\",\"typed\":\"vm1\",\"to\":"
+			      "\"hostB\",\"mode\":\"remus\"}");
+
+	(void)state;
+	assert_true(json_equal(got, want));
+	json_decref(want);
+	json_decref(got);
+}
+
+static void a_failover_is_acknowledged_by_its_id(void **state)
+{
+	json_t *want = json_pack("{ss si ss}", "op", "events-ack", "id", 7, "by", "127.0.0.1");
+	json_t *got = made_of("{\"op\":\"events-ack\",\"id\":7,\"by\":\"root\"}");
+
+	(void)state;
+	assert_true(json_equal(got, want));
+	json_decref(want);
+	json_decref(got);
+	assert_int_equal(post(BEARER JSON, "{\"op\":\"events-ack\",\"id\":0}"), 400);
+	assert_int_equal(post(BEARER JSON, "{\"op\":\"events-ack\",\"id\":\"7\"}"), 400);
+	assert_int_equal(post(BEARER JSON, "{\"op\":\"events-ack\",\"vm\":\"vm1\"}"), 400);
+}
+
 static void what_comes_of_it_is_told(void **state)
 {
 	struct client *refused = asks(), *lost = asks(), *gone = asks();
@@ -258,6 +301,8 @@ int main(void)
 		TOKEN_TEST(only_json_of_a_post),
 		TOKEN_TEST(a_command_names_its_vm_twice),
 		TOKEN_TEST(nothing_else_of_the_body_goes_on),
+		TOKEN_TEST(protecting_names_a_host),
+		TOKEN_TEST(a_failover_is_acknowledged_by_its_id),
 		TOKEN_TEST(what_comes_of_it_is_told),
 		TOKEN_TEST(so_many_wait_and_no_more),
 		TOKEN_TEST(a_slow_request_is_cut_off_and_a_slow_command_is_not),
