@@ -19,6 +19,7 @@
 	X(dom, "dom.js", "dom.js", "text/javascript; charset=utf-8")                               \
 	X(format, "format.js", "format.js", "text/javascript; charset=utf-8")                      \
 	X(model, "model.js", "model.js", "text/javascript; charset=utf-8")                         \
+	X(timeline, "timeline.js", "timeline.js", "text/javascript; charset=utf-8")                \
 	X(stream, "stream.js", "stream.js", "text/javascript; charset=utf-8")                      \
 	X(vm, "vm.js", "vm.js", "text/javascript; charset=utf-8")                                  \
 	X(style, "style.css", "style.css", "text/css; charset=utf-8")                              \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What can be changed: where it would work, with what follows from it, and after its VM's name was typed.
-import { h } from "./dom.js";
-import { bytes, duration, known } from "./format.js";
+import { h, icon } from "./dom.js";
+import { bytes, clock, duration, known } from "./format.js";
 
 function whyNot(vm, m, kinds) {
 	if (m.stale)
@@ -20,7 +20,35 @@ function last(vm) {
 	return e ? ` The last failover of it took ${duration(e.data.outage_ms)}.` : "";
 }
 
+// The host that had it last if that answers, else one that does.
+function nextBackup(vm, m) {
+	const others = m.hosts.filter((x) => x.fresh && x.name !== vm.primary.host.name);
+	return others.find((x) => x.name === vm.primary.vm.peer) || others[0] || null;
+}
+
+function whyNotAgain(vm, m) {
+	if (vm.kind === "protected" || vm.kind === "syncing")
+		return vm.kind === "protected" ? "it is protected" : "it is being copied already";
+	const why = whyNot(vm, m, ["alone", "failed"]).replace("it is not protected now (", "it does not run alone (");
+	if (why)
+		return why;
+	const to = nextBackup(vm, m), uses = vm.primary.vm.memory_bytes;
+	if (!to)
+		return "no other host answers";
+	const free = to.view.machine && to.view.machine.memory_free_mib * 1048576;
+	return known(uses) && known(free) && free < uses
+		? `${to.name} has ${bytes(free)} of memory free, and the VM uses ${bytes(uses)}` : "";
+}
+
+const diskBytes = (vm) => ((vm.primary.vm.disks || []).reduce((n, d) => n + d.bytes, 0));
+
 export const ACTS = [{
+	op: "protect", title: "Protect again", why: whyNotAgain, to: (vm, m) => nextBackup(vm, m).name,
+	what: (vm, m) => `${vm.name} runs on while all of it is copied to ${nextBackup(vm, m).name}: ` +
+		`${bytes(vm.primary.vm.memory_bytes)} of memory${diskBytes(vm) ? `, ${bytes(diskBytes(vm))} of disks` : " and its disks"}. ` +
+		`${vm.actionAt ? `Otherwise that is tried at ${clock(vm.actionAt)} by itself. ` : ""}` +
+		"It is protected when the copy is whole.",
+}, {
 	op: "failover", title: "Planned failover",
 	why: (vm, m) => whyNot(vm, m, ["protected"]) ||
 		(vm.backup && vm.backup.host.fresh ? "" : `${vm.primary.vm.peer} does not answer`),
@@ -36,13 +64,16 @@ export const ACTS = [{
 		" goes away; to protect it again everything is copied anew.",
 }];
 
-async function send(op, name, said) {
+async function post(body) {
+	const answer = await fetch("/api/act", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+	return { ok: answer.ok, text: answer.ok ? "" : (await answer.text()).trim() || `refused (${answer.status})` };
+}
+
+async function send(body, said) {
 	said.textContent = "Asked; this may take some seconds …";
 	try {
-		const answer = await fetch("/api/act", { method: "POST", headers: { "Content-Type": "application/json" },
-			body: JSON.stringify({ op, vm: name, typed: name }) });
-		const text = (await answer.text()).trim();
-		said.textContent = answer.ok ? "Done." : text || `refused (${answer.status})`;
+		const answer = await post(body);
+		said.textContent = answer.ok ? "Done." : answer.text;
 		return answer.ok;
 	} catch {
 		said.textContent = "No answer: look at the events for what has happened.";
@@ -50,13 +81,14 @@ async function send(op, name, said) {
 	}
 }
 
-function confirm(act, vm) {
+function confirm(act, vm, m) {
+	const body = { op: act.op, vm: vm.name, typed: vm.name, ...(act.to ? { to: act.to(vm, m) } : {}) };
 	const said = h("p", { role: "status" });
 	const input = h("input", { id: "typed", type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
-	const go = h("button", { type: "submit", class: "danger", disabled: true }, act.title);
+	const go = h("button", { type: "submit", class: act.op === "protect" ? "go" : "danger", disabled: true }, act.title);
 	const back = h("button", { type: "button" }, "Cancel");
 	const form = h("form", { method: "dialog" }, h("h2", { id: "asked" }, `${act.title}: ${vm.name}`),
-		h("p", { class: "what" }, act.what(vm)),
+		h("p", { class: "what" }, act.what(vm, m)),
 		h("label", { for: "typed" }, `Type the name of the VM, ${vm.name}, to confirm:`), input, said,
 		h("div", { class: "bar" }, back, go));
 	const dialog = h("dialog", { "aria-labelledby": "asked" }, form);
@@ -71,7 +103,7 @@ function confirm(act, vm) {
 			return;
 		go.dataset.sent = "1";
 		go.disabled = true;
-		if (await send(act.op, vm.name, said))
+		if (await send(body, said))
 			dialog.close();
 	};
 	document.body.append(dialog);
@@ -85,7 +117,31 @@ export function buttons(vm, m) {
 			const why = act.why(vm, m);
 			return h("div", { class: "card", "data-key": act.op },
 				h("button", { type: "button", "data-op": act.op, disabled: !!why, "aria-describedby": `why-${act.op}`,
-					onclick: why ? null : () => confirm(act, vm) }, `${act.title} …`),
-				h("p", { id: `why-${act.op}`, class: "dim" }, why ? `Not now: ${why}.` : act.what(vm)));
+					onclick: why ? null : () => confirm(act, vm, m) }, `${act.title} …`),
+				h("p", { id: `why-${act.op}`, class: "dim" }, why ? `Not now: ${why}.` : act.what(vm, m)));
 		})));
+}
+
+const asked = new Map(); // key of a failover -> why it could not be acknowledged; "": asked
+
+function acknowledge(e, key, redraw) {
+	asked.set(key, "");
+	redraw();
+	post({ op: "events-ack", id: e.id }).then((answer) => {
+		asked.set(key, answer.text);
+		if (answer.ok) // shown by the next state; if not, it can be asked again
+			setTimeout(() => asked.delete(key), 5000);
+	}).catch(() => asked.set(key, "no answer")).finally(redraw);
+}
+
+// Says that somebody has seen it, and changes nothing else.
+export function acknowledging(e, m, redraw) {
+	if (e.acknowledged)
+		return h("span", { class: "dim seen" }, icon("check"), " acknowledged");
+	const key = `${e.host} ${e.id}`, failed = asked.get(key);
+	const why = m.stale ? "there are no new data" : !m.mayChange ? m.whyNot || "nothing can be changed on this page"
+		: e.host !== m.here ? `open the dashboard of ${e.host}` : "";
+	return h("span", { class: "ack" }, (why || failed) && h("span", { class: "dim", id: `ack-${e.host}-${e.id}` }, why ? `Not here: ${why}` : failed),
+		h("button", { type: "button", "data-ack": e.id, disabled: !!why || failed === "", "aria-describedby": why || failed ? `ack-${e.host}-${e.id}` : null,
+			onclick: why || failed === "" ? null : () => acknowledge(e, key, redraw) }, failed === "" ? "Asked …" : "Acknowledge"));
 }

@@ -38,7 +38,7 @@ function draw() {
 	document.title = m.stale ? "? twinvm" : `${m.good}/${m.vms.length} protected – twinvm`;
 	if (!id)
 		leaveVm();
-	fill(main, ...(id ? vmPage(m, id[1]) : clusterPage(m, draw)));
+	fill(main, ...(id ? vmPage(m, id[1], draw) : clusterPage(m, draw)));
 	say(m);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Charts of a VM's last hour: made once, then given new data. Each has a table with the same numbers.
 import { h } from "./dom.js";
-import { NONE, bytes, clock, count, duration, known, rate } from "./format.js";
+import { NONE, bytes, clock, count, duration, known, percent, rate } from "./format.js";
 
 export const CHARTS = [
 	{ title: "Lag", what: "age of the newest committed epoch", series: ["lag_ms"], names: ["lag"], format: duration },
@@ -10,6 +10,7 @@ export const CHARTS = [
 	{ title: "Oldest held frame", what: "how long output waits", series: ["held_ms"], names: ["age"], format: duration },
 	{ title: "Dirty pages", what: "captured for each epoch", series: ["dirty_p50", "dirty_p99"], names: ["median", "99th percentile"], format: count },
 	{ title: "Replication traffic", what: "before encoding, and on the wire", series: ["raw_bytes_s", "wire_bytes_s"], names: ["raw", "wire"], format: rate },
+	{ title: "Link headroom", what: "of what the link was measured to carry", series: ["link_headroom"], names: ["free"], format: (v) => percent(100 * v) },
 ];
 const ROWS = 12; // of the table
 
@@ -18,7 +19,8 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 function axis(format) {
 	const stroke = css("--dim"), grid = { stroke: css("--line"), width: 1 };
 	return [{ stroke, grid, ticks: grid, font: "12px system-ui", space: 70,
-		values: (u, t) => t.map((s) => new Date(s * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })) },
+		values: (u, t) => t.map((s) => new Date(s * 1000).toLocaleTimeString("en-GB", t[t.length - 1] - t[0] < 300
+			? { minute: "2-digit", second: "2-digit" } : { hour: "2-digit", minute: "2-digit" })) },
 	{ stroke, grid, ticks: grid, font: "12px system-ui", size: 74, values: (u, t) => t.map((v) => format(v)) }];
 }
 

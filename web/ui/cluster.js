@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The page of the whole cluster.
+import { acknowledging } from "./act.js";
 import { badge, h, icon } from "./dom.js";
 import { NONE, bytes, clock, duration, known, percent, rate } from "./format.js";
+import { causeOf, timeline } from "./timeline.js";
 
 const view = { problems: false, events: "" };
 
@@ -18,6 +20,18 @@ function summary(m) {
 					: "Protect one with: twinvm protect VM --to HOST")));
 }
 
+// Failovers that nobody has acknowledged. They are marked, and change no state above.
+function attention(m, redraw) {
+	if (!m.unseen.length)
+		return null;
+	return h("section", { class: "attention", "aria-labelledby": "attention" },
+		h("h2", { id: "attention" }, icon("swap"), ` ${m.unseen.length} failover${m.unseen.length > 1 ? "s need" : " needs"} acknowledgement`),
+		h("ul", { class: "plain" }, m.unseen.slice(0, 8).map((e) => h("li", { "data-key": `${e.host}${e.id}` },
+			h("p", null, h("b", null, m.vms.some((v) => v.id === e.vm_id) ? h("a", { href: `#/vm/${e.vm_id}` }, e.vm) : e.vm || "?"),
+				` ${clock(e.unix_ms)}, ${e.peer || "?"} → ${e.host}, outage ${outage(e)}: ${causeOf(e)}`),
+			acknowledging(e, m, redraw)))));
+}
+
 function where(vm) {
 	const p = vm.primary, b = vm.backup;
 	const alone = p && !b && !["protected", "syncing"].includes(p.vm.state);
@@ -28,11 +42,13 @@ function where(vm) {
 			: to && [h("span", { class: "arrow", "aria-hidden": "true" }, "→"), icon("copy", "backup"), h("span", null, to)]);
 }
 
-function both(a, b, format) {
+export function both(a, b, format) {
 	return known(a) || known(b) ? h("span", { class: "both" }, h("span", null, `↓ ${format(a)}`), " ", h("span", null, `↑ ${format(b)}`)) : NONE;
 }
 
-function row(vm) {
+const LONG = 8; // a list of more VMs says of those that are well only that
+
+function row(vm, long) {
 	const v = vm.primary ? vm.primary.vm : {};
 	const note = [vm.reason, vm.warning].filter(Boolean).join("; ");
 	return [h("tr", { class: `vm ${vm.level}`, "data-key": vm.id, "data-vm": vm.name },
@@ -45,11 +61,11 @@ function row(vm) {
 			both(v.disk_read_bytes_s, v.disk_write_bytes_s, rate)),
 		h("td", { "data-label": "Network (in, out)", class: "num" },
 			both(v.net_rx_bytes_s, v.net_tx_bytes_s, rate))),
-	h("tr", { class: `more ${vm.level}`, "data-key": `${vm.id}+` },
+	h("tr", { class: `more ${vm.level}${!note && long && vm.fate.ok && vm.kind === "protected" ? " short" : ""}`, "data-key": `${vm.id}+` },
 		h("td", { colspan: "7" }, note && h("p", { class: "reason" }, note),
 			vm.kind !== "protected" && vm.since && h("p", { class: "dim" }, `Since ${clock(vm.since)}`,
 				vm.action && `. Now: ${vm.action}`, vm.actionAt && ` (${clock(vm.actionAt)})`),
-			h("p", { class: "fate" }, vm.fate.text)))];
+			!(long && vm.level === "good" && vm.fate.ok) && h("p", { class: "fate" }, vm.fate.text)))];
 }
 
 function list(m, redraw) {
@@ -64,7 +80,7 @@ function list(m, redraw) {
 				} }, "Only problems")),
 		h("table", { class: "vms" }, h("thead", null, h("tr", null,
 			head.map((t, i) => h("th", { scope: "col", class: i > 1 ? "num" : null }, t)))),
-		h("tbody", null, shown.map(row))),
+		h("tbody", null, shown.map((v) => row(v, shown.length > LONG)))),
 		!shown.length && h("p", { class: "dim" }, m.vms.length ? "No problems." : ""));
 }
 
@@ -95,7 +111,19 @@ function duties(host) {
 	return { runs, backs: backs.length, could };
 }
 
-function hostFacts(host) {
+// What would become of the VMs that it runs, if it died now.
+function fate(m, host) {
+	const runs = m.vms.filter((v) => v.primary && v.primary.host === host);
+	const go = runs.filter((v) => v.fate.ok), to = [...new Set(go.map((v) => v.primary.vm.peer))];
+	if (!runs.length)
+		return "nothing runs on it";
+	if (!go.length)
+		return runs.length > 1 ? `none of its ${runs.length} VMs would continue by itself` : "its VM would not continue by itself";
+	return go.length === runs.length ? `${runs.length > 1 ? `all ${runs.length} VMs continue` : "its VM continues"} on ${to.join(", ")}`
+		: `${go.length} of its ${runs.length} VMs continue on ${to.join(", ")}`;
+}
+
+function hostFacts(m, host) {
 	const d = duties(host), machine = (host.view && host.view.machine) || {};
 	if (!host.view)
 		return [];
@@ -103,6 +131,7 @@ function hostFacts(host) {
 		return [["Last known", `${duration(host.ageMs)} ago: it ran ${d.runs} VM${d.runs === 1 ? "" : "s"}, was the backup of ${d.backs}`]];
 	return [
 		["Runs", `${d.runs} VM${d.runs === 1 ? "" : "s"}`],
+		["If it died now", fate(m, host)],
 		["Backup of", d.backs ? `${d.backs}; a failover to it is allowed for ${d.could}` : "none"],
 		["Memory free", known(machine.memory_free_mib)
 			? `${bytes(machine.memory_free_mib * 1048576)} of ${bytes(machine.memory_mib * 1048576)}` : NONE],
@@ -116,7 +145,7 @@ function hostCard(m, host) {
 		h("div", { class: "bar" }, h("h3", null, host.name, host.here && h("span", { class: "dim" }, " (this page)")),
 			badge(host.fresh ? "good" : "unknown", host.fresh ? "check" : "ask", word)),
 		!host.fresh && !host.here && h("p", { class: "reason" }, `Unknown since ${clock(host.since)}: ${host.why || "no answer"}`),
-		h("dl", null, hostFacts(host).map(([k, v]) => [h("dt", { "data-key": k }, k), h("dd", { "data-key": `${k}=` }, v)])),
+		h("dl", null, hostFacts(m, host).map(([k, v]) => [h("dt", { "data-key": k }, k), h("dd", { "data-key": `${k}=` }, v)])),
 		host.fresh && h("ul", { class: "plain" }, seen(m, host), h("li", { "data-key": "arbiter" }, arbiter(host))));
 }
 
@@ -125,15 +154,24 @@ function outage(e) {
 	return known(d.outage_ms) ? duration(d.outage_ms) : NONE;
 }
 
-export function failovers(list_, title) {
+export function failovers(m, list_, redraw) {
+	return h("section", { class: "failovers", "aria-labelledby": "failovers" }, h("h2", { id: "failovers" }, "Failovers"), list_.length
+		? list_.slice(0, 10).map((e) => timeline(e, m.events, acknowledging(e, m, redraw)))
+		: h("p", { class: "dim" }, "None that is still remembered."));
+}
+
+function failoverTable(m) {
+	const list_ = m.failovers;
 	if (!list_.length)
-		return h("section", null, h("h2", null, title), h("p", { class: "dim" }, "None that is still remembered."));
-	return h("section", null, h("h2", null, title), h("table", { class: "log" },
-		h("thead", null, h("tr", null, ["When", "VM", "To", "Outage", "What happened"].map((t) => h("th", { scope: "col" }, t)))),
+		return h("section", null, h("h2", null, "Failovers"), h("p", { class: "dim" }, "None that is still remembered."));
+	return h("section", null, h("h2", null, "Failovers"), h("table", { class: "log" },
+		h("thead", null, h("tr", null, ["When", "VM", "From, to", "Outage", "Cause", ""].map((t, i) => h("th", { scope: "col", class: i === 3 ? "num" : null }, t || h("span", { class: "hidden" }, "Acknowledged"))))),
 		h("tbody", null, list_.slice(0, 20).map((e) => h("tr", { "data-key": `${e.host}${e.id}` },
-			h("td", { "data-label": "When" }, clock(e.unix_ms)), h("td", { "data-label": "VM" }, e.vm || ""),
-			h("td", { "data-label": "To" }, e.host), h("td", { class: "num", "data-label": "Outage" }, outage(e)),
-			h("td", { "data-label": "What" }, e.text))))));
+			h("td", { "data-label": "When" }, clock(e.unix_ms)),
+			h("td", { "data-label": "VM" }, m.vms.some((v) => v.id === e.vm_id) ? h("a", { href: `#/vm/${e.vm_id}` }, e.vm) : e.vm || ""),
+			h("td", { "data-label": "From, to" }, `${e.peer || "?"} → ${e.host}`), h("td", { class: "num", "data-label": "Outage" }, outage(e)),
+			h("td", { "data-label": "Cause" }, causeOf(e)),
+			h("td", { "data-label": "Seen" }, e.acknowledged ? `acknowledged ${clock(Date.parse(e.acknowledged))}${e.acknowledged_by ? ` by ${e.acknowledged_by}` : ""}` : "not acknowledged"))))));
 }
 
 export function events(list_, title, filter) {
@@ -155,9 +193,9 @@ function choice(m, redraw) {
 
 export function clusterPage(m, redraw) {
 	const mine = m.events.filter((e) => !view.events || e.vm === view.events);
-	return [summary(m), list(m, redraw),
+	return [summary(m), attention(m, redraw), list(m, redraw),
 		h("section", { "aria-labelledby": "hosts" }, h("h2", { id: "hosts" }, "Hosts"),
 			h("div", { class: "cards" }, m.hosts.map((x) => hostCard(m, x)))),
-		failovers(m.failovers, "Failovers"),
+		failoverTable(m),
 		events(mine.slice(-40).reverse(), "Events", choice(m, redraw))];
 }

@@ -17,6 +17,14 @@ export function h(tag, attrs, ...children) {
 	return el;
 }
 
+export function svg(tag, attrs, ...children) {
+	const el = document.createElementNS(SVG, tag);
+	for (const [k, v] of Object.entries(attrs || {}))
+		el.setAttribute(k, String(v));
+	el.append(...children.flat(9).filter(Boolean));
+	return el;
+}
+
 // Colour is never alone: each level has a shape of its own, too.
 const SHAPES = {
 	check: "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm3.6 5-4.4 5.2L4.4 8.6l1-1 1.7 1.6 3.4-4.1Z",

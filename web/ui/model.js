@@ -73,8 +73,8 @@ function kindWithoutPrimary(vm) {
 
 // Has the VM come to this host by a failover that nothing has followed yet?
 function failedOver(vm) {
-	const own = vm.events.filter((e) => e.host === vm.primary.host.name &&
-		["failover", "protected"].includes(e.kind));
+	const own = [...vm.failovers, ...vm.events.filter((e) => e.kind === "protected")]
+		.filter((e) => e.host === vm.primary.host.name).sort((a, b) => a.id - b.id);
 	return own.length > 0 && own[own.length - 1].kind === "failover";
 }
 
@@ -154,14 +154,17 @@ function collect(hosts) {
 	return [...vms.values()];
 }
 
-function complete(vm, events) {
+const isOf = (vm) => (e) => e.vm_id === vm.id || (!e.vm_id && e.vm === vm.name);
+
+function complete(vm, events, failovers) {
 	const fresh = vm.seen.filter((e) => e.host.fresh);
 	vm.primaries = fresh.filter((e) => e.vm.role === "primary" && e.vm.state !== "stopped");
 	vm.primary = vm.primaries[0] || fresh.find((e) => e.vm.role === "primary") || null;
 	if (vm.primaries.length > 1)
 		vm.primaries.sort((a, b) => b.vm.generation - a.vm.generation);
 	vm.backup = fresh.find((e) => e.vm.role === "backup") || null;
-	vm.events = events.filter((e) => e.vm_id === vm.id || (!e.vm_id && e.vm === vm.name));
+	vm.events = events.filter(isOf(vm));
+	vm.failovers = failovers.filter(isOf(vm));
 	vm.lag = vm.primary ? lagOf(vm.primary) : null;
 	vm.doubt = disagreement(vm);
 	vm.kind = kindOf(vm);
@@ -193,16 +196,26 @@ function eventsOf(hosts) {
 	return all.sort((a, b) => a.unix_ms - b.unix_ms || a.id - b.id);
 }
 
+// Each host has the newest of them apart: much may have happened since. The newest first.
+function failoversOf(hosts, events) {
+	const all = new Map();
+	for (const e of [...events, ...hosts.flatMap((h) => (h.view && h.view.failovers) || [])])
+		if (e.kind === "failover")
+			all.set(`${e.host} ${e.id}`, e);
+	return [...all.values()].sort((a, b) => b.unix_ms - a.unix_ms || b.id - a.id);
+}
+
 // elapsed: ms since the state arrived in this tab.
 export function model(state, elapsed) {
 	const hosts = hostsOf(state, elapsed);
 	const events = eventsOf(hosts);
-	const vms = collect(hosts).map((vm) => complete(vm, events));
+	const failovers = failoversOf(hosts, events);
+	const vms = collect(hosts).map((vm) => complete(vm, events, failovers));
 	vms.sort((a, b) => a.rank - b.rank || a.name.localeCompare(b.name));
 	const good = vms.filter((v) => v.kind === "protected").length;
 	const lags = vms.map((v) => v.lag).filter(known);
 	return { hosts, events, vms, good, lag: lags.length ? Math.max(...lags) : null,
 		ageMs: state.feed_age_ms + elapsed, stale: state.feed_age_ms + elapsed > FRESH_MS - 1000,
 		asOf: state.self.time_ms, mayChange: state.may_change, whyNot: state.may_not_why || "",
-		here: state.self.host, failovers: events.filter((e) => e.kind === "failover").reverse() };
+		here: state.self.host, failovers, unseen: failovers.filter((e) => e.acknowledged === "") };
 }

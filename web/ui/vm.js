@@ -2,7 +2,7 @@
 // The page of one VM.
 import { buttons } from "./act.js";
 import { Charts } from "./chart.js";
-import { events, failovers } from "./cluster.js";
+import { both, events, failovers } from "./cluster.js";
 import { badge, h, icon } from "./dom.js";
 import { NONE, bytes, clock, count, duration, known, percent, rate } from "./format.js";
 
@@ -49,6 +49,17 @@ function side(entry, role, name) {
 		h("b", null, name || "no host"), h("span", { class: "dim" }, entry ? word : name ? `${word}, by what the other says` : word));
 }
 
+// What is tried to be reached, and whether a failover would be allowed now.
+function aims(vm) {
+	const p = vm.primary && vm.primary.vm, judge = vm.backup && vm.backup.host.fresh ? vm.backup.vm : p;
+	if (!p)
+		return null;
+	return h("dl", { class: "aims" }, h("div", null, h("dt", null, "Now"), h("dd", null, p.state)),
+		h("div", null, h("dt", null, "Wanted"), h("dd", null, p.wanted || NONE)),
+		h("div", null, h("dt", null, "Failover by itself"), h("dd", null, judge.failover_allowed ? [icon("check"), " allowed now"]
+			: [icon("cross"), ` not now${judge.failover_reason ? `: ${judge.failover_reason}` : ""}`])));
+}
+
 function pair(vm) {
 	const p = vm.primary, b = vm.backup;
 	const peer = b ? b.host.name : p && p.vm.peer;
@@ -84,24 +95,63 @@ function views(vm) {
 			})))));
 }
 
-function numbers(vm) {
-	const v = vm.primary && vm.primary.vm;
-	if (!v)
-		return null;
-	const ratio = v.wire_bytes > 0 && v.raw_bytes + v.disk_bytes > 0 ? ((v.raw_bytes + v.disk_bytes) / v.wire_bytes).toFixed(1) : null;
-	const list = [
-		["Lag", duration(vm.lag)], ["Pause (median, 99 %, worst)", `${duration(v.pause_ms.p50)}, ${duration(v.pause_ms.p99)}, ${duration(v.pause_ms.max)}`],
-		["Epoch now", known(v.epoch_target_ms) ? `${duration(v.epoch_target_ms)} (${v.epoch_why || v.mode})` : duration(v.epoch_ms.p50)],
-		["Uncommitted", bytes(v.uncommitted_bytes)], ["Held frames", `${count(v.held_frames)}, oldest ${duration(v.oldest_held_frame_ms)}`],
-		["Frames dropped", count(v.dropped_frames)], ["On the wire", `${rate(v.wire_bytes_s)}${ratio ? `, ${ratio} times smaller than raw` : ""}`],
-		["Round trip", duration(v.rtt_ms)], ["Disk read, written", `${rate(v.disk_read_bytes_s)}, ${rate(v.disk_write_bytes_s)}`],
-		["Disk writes replicated", bytes(v.disk_bytes)], ["Network in, out", `${rate(v.net_rx_bytes_s)}, ${rate(v.net_tx_bytes_s)}`], ["QEMU", `${v.qemu || NONE}, ${v.run_state || NONE}`],
+const and = (a, b) => b === NONE ? a : `${a} + ${b}`;
+const LINK = (v) => known(v.link_headroom) ? `${percent(100 * v.link_headroom)} of ${rate(v.link_bytes_s)}` : NONE;
+
+// Cards of what belongs together. What is not known is a dash.
+function groups(vm) {
+	const v = vm.primary.vm, b = vm.backup ? vm.backup.vm : null;
+	const ratio = v.wire_bytes > 0 && v.raw_bytes + v.disk_bytes > 0 ? `${((v.raw_bytes + v.disk_bytes) / v.wire_bytes).toFixed(1)} times` : NONE;
+	const images = b && (b.disks || []).every((d) => known(d.image_bytes)) && b.disks ? b.disks.reduce((n, d) => n + d.image_bytes, 0) : null;
+	return [
+		["Behind", [["Lag", duration(vm.lag)], ["Uncommitted", bytes(v.uncommitted_bytes)], ["Held frames", count(v.held_frames)],
+			["Oldest held frame", v.held_frames ? duration(v.oldest_held_frame_ms) : NONE], ["Frames dropped", count(v.dropped_frames)]]],
+		["Epochs", [["Length now", known(v.epoch_target_ms) ? duration(v.epoch_target_ms) : duration(v.epoch_ms.p50)],
+			["Set by", `${v.epoch_why || NONE} (${v.mode})`], ["Pause, median", duration(v.pause_ms.p50)],
+			["Pause, 99 %", duration(v.pause_ms.p99)], ["Pause, worst", duration(v.pause_ms.max)], ["Dirty pages", `${count(v.dirty_pages.p50)}; 99 %: ${count(v.dirty_pages.p99)}`]]],
+		["Link", [["On the wire", rate(v.wire_bytes_s)], ["Headroom", LINK(v)], ["Smaller than raw", ratio], ["Round trip", duration(v.rtt_ms)],
+			["Output held by", v.output_held_by || NONE]]],
+		["The VM, its standby", [["CPU", and(percent(v.cpu_percent), percent(b && b.standby_cpu_percent))],
+			["Memory", and(bytes(v.memory_bytes), bytes(b && b.standby_memory_bytes))], ["Replica's images", bytes(images)],
+			["Disk", both(v.disk_read_bytes_s, v.disk_write_bytes_s, rate)], ["Network", both(v.net_rx_bytes_s, v.net_tx_bytes_s, rate)],
+			["QEMU", `${v.qemu || NONE}, ${v.run_state || NONE}`]]],
 	];
-	return h("section", { "aria-labelledby": "numbers" }, h("h2", { id: "numbers" }, "Now"),
-		h("dl", { class: "numbers" }, list.map(([k, t]) => h("div", { "data-key": k, class: k === "Lag" ? "lag" : null }, h("dt", null, k), h("dd", null, t)))));
 }
 
-export function vmPage(m, id) {
+function numbers(vm) {
+	if (!vm.primary)
+		return null;
+	return h("section", { "aria-labelledby": "numbers" }, h("h2", { id: "numbers" }, "Now"),
+		h("div", { class: "groups" }, groups(vm).map(([title, rows]) => h("article", { class: "card", "data-key": title }, h("h3", null, title),
+			h("dl", null, rows.map(([k, t]) => [h("dt", { "data-key": k }, k), h("dd", { "data-key": `${k}=`, class: k === "Lag" ? "lag" : null }, t)]))))));
+}
+
+function diskState(d) {
+	if (!d)
+		return NONE;
+	if (d.state === "copying")
+		return [icon("part"), ` copying${known(d.progress) ? ` ${Math.floor(d.progress * 100)} %` : ""}`];
+	if (known(d.behind_bytes))
+		return d.behind_bytes ? [icon("bang"), ` ${bytes(d.behind_bytes)} behind`] : [icon("check"), " in sync"];
+	return [icon("check"), ` ${d.state}`];
+}
+
+// The two sides number the disks alike.
+function disks(vm) {
+	const here = (vm.primary && vm.primary.vm.disks) || [], there = (vm.backup && vm.backup.vm.disks) || [];
+	if (!here.length && !there.length)
+		return null;
+	const rows = (here.length ? here : there).map((d, i) => [d, here[i], there[i]]);
+	return h("section", { "aria-labelledby": "disks" }, h("h2", { id: "disks" }, "Disks"), h("table", { class: "log disks" },
+		h("thead", null, h("tr", null, ["Disk", "Size", "Replication", "Replica", "Takes"].map((t, i) => h("th", { scope: "col", class: i === 1 || i === 4 ? "num" : null }, t)))),
+		h("tbody", null, rows.map(([d, a, b], i) => h("tr", { "data-key": `${i}` },
+			h("td", { "data-label": "Disk" }, h("b", null, d.name), a && h("span", { class: "file dim" }, a.file)),
+			h("td", { "data-label": "Size", class: "num" }, bytes(d.bytes)), h("td", { "data-label": "Replication" }, diskState(a)),
+			h("td", { "data-label": "Replica" }, b ? [h("span", null, diskState(b), ` on ${vm.backup.host.name}`), h("span", { class: "file dim" }, b.file)] : NONE),
+			h("td", { "data-label": "Takes", class: "num" }, bytes(b && b.image_bytes)))))));
+}
+
+export function vmPage(m, id, redraw) {
 	const vm = m.vms.find((v) => v.id === id);
 	const back = h("p", null, h("a", { href: "#/" }, "← All virtual machines"));
 	if (!vm) {
@@ -112,9 +162,9 @@ export function vmPage(m, id) {
 		leaveVm();
 		charts = new Charts(id);
 	}
-	return [back, h("h2", { class: "name" }, vm.name), top(vm), pair(vm), numbers(vm),
+	return [back, h("h2", { class: "name" }, vm.name), top(vm), pair(vm), aims(vm), numbers(vm), disks(vm),
 		h("section", { "aria-labelledby": "charts" }, h("h2", { id: "charts" }, "Last hour"), charts.el.isConnected
 			? h("div", { class: "charts", "data-keep": true, "data-key": `charts-${id}` }) : charts.el),
-		buttons(vm, m), views(vm), failovers(m.failovers.filter((e) => e.vm_id === vm.id || e.vm === vm.name), "Failovers"),
+		buttons(vm, m), views(vm), failovers(m, vm.failovers, redraw),
 		events(vm.events.slice(-40).reverse(), "Events")];
 }
