@@ -78,7 +78,7 @@ function list(m, redraw) {
 					view.problems = !view.problems;
 					redraw();
 				} }, "Only problems")),
-		h("table", { class: "vms" }, h("thead", null, h("tr", null,
+		h("table", { class: shown.length > LONG ? "vms long" : "vms" }, h("thead", null, h("tr", null,
 			head.map((t, i) => h("th", { scope: "col", class: i > 1 ? "num" : null }, t)))),
 		h("tbody", null, shown.map((v) => row(v, shown.length > LONG)))),
 		!shown.length && h("p", { class: "dim" }, m.vms.length ? "No problems." : ""));

@@ -109,10 +109,10 @@ function groups(vm) {
 		["Epochs", [["Length now", known(v.epoch_target_ms) ? duration(v.epoch_target_ms) : duration(v.epoch_ms.p50)],
 			["Set by", `${v.epoch_why || NONE} (${v.mode})`], ["Pause, median", duration(v.pause_ms.p50)],
 			["Pause, 99 %", duration(v.pause_ms.p99)], ["Pause, worst", duration(v.pause_ms.max)], ["Dirty pages", `${count(v.dirty_pages.p50)}; 99 %: ${count(v.dirty_pages.p99)}`]]],
-		["Link", [["On the wire", rate(v.wire_bytes_s)], ["Headroom", LINK(v)], ["Smaller than raw", ratio], ["Round trip", duration(v.rtt_ms)],
+		["Link", [["On the wire", rate(v.wire_bytes_s)], ["Headroom", LINK(v)], ["Reduction", ratio], ["Round trip", duration(v.rtt_ms)],
 			["Output held by", v.output_held_by || NONE]]],
-		["The VM, its standby", [["CPU", and(percent(v.cpu_percent), percent(b && b.standby_cpu_percent))],
-			["Memory", and(bytes(v.memory_bytes), bytes(b && b.standby_memory_bytes))], ["Replica's images", bytes(images)],
+		["The VM + its standby", [["CPU", and(percent(v.cpu_percent), percent(b && b.standby_cpu_percent))],
+			["Memory", and(bytes(v.memory_bytes), bytes(b && b.standby_memory_bytes))], ["Images", bytes(images)],
 			["Disk", both(v.disk_read_bytes_s, v.disk_write_bytes_s, rate)], ["Network", both(v.net_rx_bytes_s, v.net_tx_bytes_s, rate)],
 			["QEMU", `${v.qemu || NONE}, ${v.run_state || NONE}`]]],
 	];
