@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The dashboard in a browser: the words follow what happens (protected, the backup's link is cut, a planned failover by clicking
-# and typing, on both hosts' pages), eight windows stay live, old data turn grey. Screenshots: build/screenshots.
+# and typing, on both hosts' pages; a power cut), eight windows stay live, old data turn grey, a failover is drawn and acknowledged.
+# Screenshots: build/screenshots.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/pair.sh
@@ -30,7 +31,7 @@ log_in() {
 shoot() {
 	local width scheme
 	for scheme in light dark; do
-		for width in 1440 390; do
+		for width in 1280 390; do
 			browser hostA look "$width" "$scheme"
 			browser hostA await 20 "innerWidth === $width"
 			browser hostA shot "$shots/$1-$scheme-$width.png"
@@ -38,7 +39,7 @@ shoot() {
 			[[ $SHOWN = true ]] || fail "$1 is wider than $width"
 		done
 	done
-	browser hostA look 1440 light
+	browser hostA look 1280 light
 }
 # check NAME: nothing on it that keeps people out, and the browser has not complained
 check() {
@@ -95,12 +96,20 @@ host_link hostB down repl
 browser hostA await 60 "$word === 'Not protected' && $more.length > 60"
 browser hostA await 60 "document.querySelector('[data-host=hostB]').innerText.includes('Unknown since')"
 browser hostA shot "$shots/cut.png"
+browser hostA click "tr[data-vm=vm1] a"
+browser hostA await 60 "document.querySelector('#why-protect') && document.querySelector('#why-protect').innerText.includes('no other host answers')"
+browser hostA js "document.querySelector('[data-op=protect]').disabled"
+[[ $SHOWN = true ]] || fail "it can be protected again, and no host is there"
+browser hostA open 'http://127.0.0.1:7891/#/'
 host_link hostB up repl
 browser hostA await 90 "$word === 'Protected' && $where === 'hostA → hostB'"
 
 step "a planned failover"
 browser hostA click "tr[data-vm=vm1] a"
 browser hostA await 60 "document.querySelector('.chart .plot canvas') && !document.querySelector('[data-op=failover]').disabled"
+browser hostA await 60 "document.querySelector('.disks') && /in sync|behind/.test(document.querySelector('.disks').innerText)"
+browser hostA await 60 "document.querySelector('.disks').innerText.includes('whole on hostB')"
+[[ -s $(host_path hostB "$(vm_field hostB vm1 "['disks'][0]['file']")") ]] || fail "no replica is where status has it"
 check "the VM's page"
 shoot vm
 browser hostA click '[data-op=failover]'
@@ -126,3 +135,19 @@ browser hostB await 60 "document.querySelector('[data-host=hostA]').innerText.in
 kill -CONT "${DAEMON_PID[hostA]}"
 browser hostA await 60 "!document.body.matches('.stale')"
 check "the page at the end"
+
+step "a power cut: drawn, and acknowledged"
+host_power_cut hostB
+browser hostA await 60 "$word === 'Failed over'"
+browser hostA await 60 "document.querySelector('.attention') && document.querySelector('.attention').innerText.includes('hostB → hostA')"
+browser hostA shot "$shots/failed-over.png"
+browser hostA click "tr[data-vm=vm1] a"
+browser hostA await 60 "document.querySelector('.failover .timeline .phase.p3')"
+check "the VM's page after a failover"
+shoot failover
+browser hostA click '.failover [data-ack]:enabled'
+browser hostA await 60 "!document.querySelector('[data-ack]:enabled') && document.querySelector('.failover .seen')"
+browser hostA js "document.querySelector('#word').innerText"
+[[ $SHOWN = "Failed over" ]] || fail "acknowledged, and the word is: $SHOWN"
+by=$(tw hostA events vm1 --json | jq -r '[.[] | select(.kind == "failover")] | last | .acknowledged_by')
+[[ $by = "the dashboard at 127.0.0.1" ]] || fail "acknowledged by: $by"

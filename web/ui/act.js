@@ -12,7 +12,7 @@ function whyNot(vm, m, kinds) {
 		return "no host that answers runs it";
 	if (!vm.primary.host.here)
 		return `it runs on ${vm.primary.host.name}: open that host's dashboard`;
-	return kinds.includes(vm.kind) ? "" : `it is not protected now (${vm.word.toLowerCase()})`;
+	return kinds.includes(vm.kind) ? "" : vm.kind === "alone" ? "it has no backup" : `it is not protected now (${vm.word.toLowerCase()})`;
 }
 
 function last(vm) {
@@ -29,7 +29,7 @@ function nextBackup(vm, m) {
 function whyNotAgain(vm, m) {
 	if (vm.kind === "protected" || vm.kind === "syncing")
 		return vm.kind === "protected" ? "it is protected" : "it is being copied already";
-	const why = whyNot(vm, m, ["alone", "failed"]).replace("it is not protected now (", "it does not run alone (");
+	const why = whyNot(vm, m, ["alone", "failed"]).replace("it is not protected now (", "it is not without a backup now (");
 	if (why)
 		return why;
 	const to = nextBackup(vm, m), uses = vm.primary.vm.memory_bytes;
@@ -59,9 +59,9 @@ export const ACTS = [{
 	op: "unprotect", title: "End protection",
 	why: (vm, m) => whyNot(vm, m, ["protected", "syncing", "alone", "failed", "stalled"]),
 	what: (vm) => `${vm.name} runs on, on ${vm.primary.host.name}, without a backup: if that host dies, it is down. ` +
-		`The copy on ${vm.primary.vm.peer || "its backup"}` +
+		(["alone", "failed"].includes(vm.kind) ? "It is not protected again by itself any more." : `The copy on ${vm.primary.vm.peer || "its backup"}` +
 		(vm.backup && known(vm.backup.vm.standby_memory_bytes) ? ` (${bytes(vm.backup.vm.standby_memory_bytes)} of memory)` : "") +
-		" goes away; to protect it again everything is copied anew.",
+		" goes away; to protect it again everything is copied anew."),
 }];
 
 async function post(body) {

@@ -46,7 +46,8 @@ function side(entry, role, name) {
 	const shape = role === "primary" ? "main" : "copy";
 	const word = role === "primary" ? "runs here" : "backup";
 	return h("div", { class: `side ${role} ${entry ? "" : "missing"}`, "data-host": name || "" }, icon(shape),
-		h("b", null, name || "no host"), h("span", { class: "dim" }, entry ? word : name ? `${word}, by what the other says` : word));
+		h("b", null, name || (role === "primary" ? "no host" : "no backup")),
+		h("span", { class: "dim" }, entry || !name ? (name ? word : role === "primary" ? word : "now") : `${word}, by what the other says`));
 }
 
 // What is tried to be reached, and whether a failover would be allowed now.
@@ -62,7 +63,8 @@ function aims(vm) {
 
 function pair(vm) {
 	const p = vm.primary, b = vm.backup;
-	const peer = b ? b.host.name : p && p.vm.peer;
+	const alone = p && !b && !["protected", "syncing"].includes(p.vm.state);
+	const peer = b ? b.host.name : p && !alone ? p.vm.peer : null;
 	const generation = p ? p.vm.generation : b ? b.vm.generation : null;
 	return h("div", { class: "pair" }, side(p, "primary", p ? p.host.name : null),
 		h("div", { class: "flow" }, h("span", { class: "arrow", "aria-hidden": "true" }, "→"),
@@ -98,9 +100,15 @@ function views(vm) {
 const and = (a, b) => b === NONE ? a : `${a} + ${b}`;
 const LINK = (v) => known(v.link_headroom) ? `${percent(100 * v.link_headroom)} of ${rate(v.link_bytes_s)}` : NONE;
 
+// A session that is over says nothing of now.
+const OF_SESSION = { uncommitted_bytes: null, held_frames: null, dropped_frames: null, epoch_target_ms: null, epoch_why: "", wire_bytes: 0,
+	wire_bytes_s: null, rtt_ms: null, output_held_by: "" };
+
 // Cards of what belongs together. What is not known is a dash.
 function groups(vm) {
-	const v = vm.primary.vm, b = vm.backup ? vm.backup.vm : null;
+	const b = vm.backup ? vm.backup.vm : null, NAN = { p50: NaN, p99: NaN, max: NaN };
+	const live = vm.primary.vm.live && ["protected", "syncing"].includes(vm.primary.vm.state);
+	const v = live ? vm.primary.vm : { ...vm.primary.vm, ...OF_SESSION, pause_ms: NAN, epoch_ms: NAN, dirty_pages: NAN };
 	const ratio = v.wire_bytes > 0 && v.raw_bytes + v.disk_bytes > 0 ? `${((v.raw_bytes + v.disk_bytes) / v.wire_bytes).toFixed(1)} times` : NONE;
 	const images = b && (b.disks || []).every((d) => known(d.image_bytes)) && b.disks ? b.disks.reduce((n, d) => n + d.image_bytes, 0) : null;
 	return [
