@@ -49,39 +49,64 @@ static int find_host(const struct vm *vm, const char *host, char *out, size_t ro
 	return 0;
 }
 
-/* Only of a VM that was protected before, with everything as it was. */
-static int protect_again(struct daemon *d, json_t *msg, struct tv_err *e)
+/* A VM that runs here and was protected before; no other QEMU of this host. */
+static struct vm *known_vm(struct daemon *d, json_t *msg, struct tv_err *e)
 {
-	static const char *const options[] = {"mode", "arbiter", "epoch_ms"};
 	const char *what = command_text(msg, "vm", "");
 	bool several;
 	struct vm *vm = vm_find(d, what, &several);
+
+	if (vm && vm->role == SESSION_PRIMARY && vm->saved.was_protected)
+		return vm;
+	(void)!tv_fail(e, TV_E_REFUSED,
+		       "%s runs no VM '%s' that was protected before: the dashboard changes no "
+		       "other",
+		       d->conf.host, what);
+	return NULL;
+}
+
+/* With everything as it was. */
+static int protect_again(const struct vm *vm, json_t *msg, struct tv_err *e)
+{
+	static const char *const options[] = {"mode", "arbiter", "epoch_ms"};
 	char to[160];
 	int rc;
 
-	if (!vm || vm->role != SESSION_PRIMARY || !vm->saved.was_protected)
-		return tv_fail(e, TV_E_REFUSED,
-			       "%s runs no VM '%s' that was protected before: only such a one is "
-			       "protected again from the dashboard",
-			       d->conf.host, what);
 	rc = find_host(vm, command_text(msg, "to", ""), to, sizeof(to), e);
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
 		json_object_del(msg, options[i]);
-	json_object_set_new(msg, "vm", json_string(vm->id));
 	json_object_set_new(msg, "to", json_string(to));
 	return 0;
 }
 
+static int prepare(struct daemon *d, const char *op, json_t *msg, struct tv_err *e)
+{
+	bool again = !strcmp(op, "protect");
+	struct vm *vm;
+
+	json_object_del(msg, "force");
+	json_object_del(msg, "retry");
+	if (!strcmp(op, "events-ack"))
+		note_by(msg);
+	if (!again && strcmp(op, "suspend") != 0 && strcmp(op, "resume") != 0)
+		return 0;
+	vm = known_vm(d, msg, e);
+	if (!vm)
+		return TV_E_REFUSED;
+	json_object_set_new(msg, "vm", json_string(vm->id));
+	return again ? protect_again(vm, msg, e) : 0;
+}
+
 void web_command(struct daemon *d, struct ctl *c, json_t *msg)
 {
-	static const char *const allowed[] = {"status",	  "events",  "events-ack",
-					      "failover", "protect", "unprotect"};
+	static const char *const allowed[] = {"status",	 "events",  "events-ack", "failover",
+					      "protect", "suspend", "resume",	  "unprotect"};
 	const char *op = command_text(msg, "op", "");
 	struct tv_err e = {0};
 	size_t i = 0, n = sizeof(allowed) / sizeof(*allowed);
-	int rc = 0;
+	int rc;
 
 	while (i < n && strcmp(allowed[i], op) != 0)
 		i++;
@@ -89,12 +114,7 @@ void web_command(struct daemon *d, struct ctl *c, json_t *msg)
 		command_end(c, -EPERM, "the dashboard may not ask for this");
 		return;
 	}
-	json_object_del(msg, "force");
-	json_object_del(msg, "retry");
-	if (!strcmp(op, "events-ack"))
-		note_by(msg);
-	else if (!strcmp(op, "protect"))
-		rc = protect_again(d, msg, &e);
+	rc = prepare(d, op, msg, &e);
 	if (rc)
 		command_end(c, rc, "%s", e.text);
 	else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a page changes: a planned failover, the end of protection and its beginning again, of which the
- * VM's name must have been typed; and that a failover has been seen. That the request is a page's of this host, with the token, was checked before (http.c); a form
+ * What a page changes: a planned failover, suspending a VM, the end of protection and its beginning
+ * again, for which the VM's name must have been typed; and that a failover has been seen. That the request is a page's of this host, with the token, was checked before (http.c); a form
  * of another page cannot send this content type.
  */
 #include "web/ask.h"
@@ -84,13 +84,15 @@ static json_t *of_vm(const json_t *body, const char *op)
 /* The command, or NULL: the request is none. from: the address that it came from. */
 static json_t *command_of(const json_t *body, const char *from)
 {
+	static const char *const ops[] = {"failover", "protect", "suspend", "resume", "unprotect"};
 	const char *op = text_of(body, "op");
 	json_t *id = json_object_get(body, "id");
 
 	if (!strcmp(op, "events-ack") && json_integer_value(id) > 0)
 		return json_pack("{ss sO ss}", "op", op, "id", id, "by", from);
-	if (!strcmp(op, "failover") || !strcmp(op, "unprotect") || !strcmp(op, "protect"))
-		return of_vm(body, op);
+	for (size_t i = 0; i < sizeof(ops) / sizeof(*ops); i++)
+		if (!strcmp(op, ops[i]))
+			return of_vm(body, op);
 	return NULL;
 }
 

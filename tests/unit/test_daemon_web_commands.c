@@ -33,7 +33,7 @@ static json_t *protect(const char *vm, const char *to)
 
 static void a_few_commands(void **state)
 {
-	static const char *const others[] = {"suspend", "resume", "may-start", "doctor", "", "x"};
+	static const char *const others[] = {"may-start", "doctor", "", "x"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
@@ -107,6 +107,20 @@ static void protects_by_a_known_address(void **state)
 	json_decref(made);
 }
 
+static void suspends_no_stranger(void **state)
+{
+	static const char *const ops[] = {"suspend", "resume"};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		asks(json_pack("{ss ss}", "op", ops[i], "vm", "1")); /* a process of this host */
+		answered(TV_E_REFUSED, "runs no VM '1'");
+	}
+	kit_vm(SESSION_BACKUP);
+	asks(json_pack("{ss ss}", "op", "suspend", "vm", "vm1"));
+	answered(TV_E_REFUSED, "runs no VM");
+}
+
 static void acknowledges_in_its_name(void **state)
 {
 	struct events_about a = {.vm = "vm1", .vm_id = ID};
@@ -127,9 +141,9 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		CASE(a_few_commands),		CASE(no_force),
-		CASE(protects_only_again),	CASE(protects_by_a_known_address),
-		CASE(acknowledges_in_its_name),
+		CASE(a_few_commands),	    CASE(no_force),
+		CASE(protects_only_again),  CASE(protects_by_a_known_address),
+		CASE(suspends_no_stranger), CASE(acknowledges_in_its_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

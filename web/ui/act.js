@@ -42,6 +42,8 @@ function whyNotAgain(vm, m) {
 
 const diskBytes = (vm) => ((vm.primary.vm.disks || []).reduce((n, d) => n + d.bytes, 0));
 
+const isSuspended = (vm) => !!vm.primary && vm.primary.vm.suspended;
+
 export const ACTS = [{
 	op: "protect", title: "Protect again", why: whyNotAgain, to: (vm, m) => nextBackup(vm, m).name,
 	what: (vm, m) => `${vm.name} runs on while all of it is copied to ${nextBackup(vm, m).name}: ` +
@@ -55,6 +57,12 @@ export const ACTS = [{
 	what: (vm) => `${vm.name} continues on ${vm.primary.vm.peer}, and ${vm.primary.host.name} becomes its backup. ` +
 		`It stands still about as long as one epoch takes to get there: its state there is ${duration(vm.lag)} old, ` +
 		`a pause takes ${duration(vm.primary.vm.pause_ms.p99)}. Nothing is lost.${last(vm)}`,
+}, {
+	op: "suspend", title: "Suspend", shown: (vm) => !isSuspended(vm), why: (vm, m) => whyNot(vm, m, ["protected", "alone", "failed", "stalled"]),
+	what: (vm) => `${vm.name} stands still until it is resumed, also where it runs after a failover. Its clients get no answers meanwhile.`,
+}, {
+	op: "resume", title: "Resume", shown: isSuspended, why: (vm, m) => whyNot(vm, m, ["protected", "alone", "failed", "stalled", "stopped"]),
+	what: (vm) => `${vm.name} runs on from where it was suspended.`,
 }, {
 	op: "unprotect", title: "End protection",
 	why: (vm, m) => whyNot(vm, m, ["protected", "syncing", "alone", "failed", "stalled"]),
@@ -85,7 +93,7 @@ function confirm(act, vm, m) {
 	const body = { op: act.op, vm: vm.name, typed: vm.name, ...(act.to ? { to: act.to(vm, m) } : {}) };
 	const said = h("p", { role: "status" });
 	const input = h("input", { id: "typed", type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
-	const go = h("button", { type: "submit", class: act.op === "protect" ? "go" : "danger", disabled: true }, act.title);
+	const go = h("button", { type: "submit", class: act.op === "protect" || act.op === "resume" ? "go" : "danger", disabled: true }, act.title);
 	const back = h("button", { type: "button" }, "Cancel");
 	const form = h("form", { method: "dialog" }, h("h2", { id: "asked" }, `${act.title}: ${vm.name}`),
 		h("p", { class: "what" }, act.what(vm, m)),
@@ -113,7 +121,7 @@ function confirm(act, vm, m) {
 
 export function buttons(vm, m) {
 	return h("section", { class: "acts", "aria-labelledby": "acts" }, h("h2", { id: "acts" }, "Actions"),
-		h("div", { class: "cards" }, ACTS.map((act) => {
+		h("div", { class: "cards" }, ACTS.filter((act) => !act.shown || act.shown(vm)).map((act) => {
 			const why = act.why(vm, m);
 			return h("div", { class: "card", "data-key": act.op },
 				h("button", { type: "button", "data-op": act.op, disabled: !!why, "aria-describedby": `why-${act.op}`,

@@ -217,5 +217,5 @@ export function model(state, elapsed) {
 	return { hosts, events, vms, good, lag: lags.length ? Math.max(...lags) : null,
 		ageMs: state.feed_age_ms + elapsed, stale: state.feed_age_ms + elapsed > FRESH_MS - 1000,
 		asOf: state.self.time_ms, mayChange: state.may_change, whyNot: state.may_not_why || "",
-		here: state.self.host, failovers, unseen: failovers.filter((e) => e.acknowledged === "") };
+		here: state.self.host, failovers, unseen: failovers.filter((e) => e.acknowledged === "" && !(e.data && e.data.cause === "planned")) };
 }

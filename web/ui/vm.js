@@ -91,7 +91,7 @@ function views(vm) {
 				e.host.name, h("span", { class: "dim" }, e.host.fresh ? "" : ` as of ${duration(e.host.ageMs)} ago`))))),
 			h("tbody", null, FACTS.map(([name, get]) => {
 				const values = vm.seen.map((e) => get(e.vm));
-				const differ = SAME.includes(name) && new Set(values).size > 1;
+				const differ = SAME.includes(name) && new Set(values.filter((t, i) => vm.seen[i].host.fresh)).size > 1;
 				return h("tr", { class: differ ? "differ" : null, "data-key": name }, h("th", { scope: "row" }, name, differ && " (they differ)"),
 					values.map((t, i) => h("td", { class: vm.seen[i].host.fresh ? null : "stale", "data-key": vm.seen[i].host.name }, t)));
 			})))));
@@ -108,21 +108,22 @@ const OF_SESSION = { uncommitted_bytes: null, held_frames: null, dropped_frames:
 function groups(vm) {
 	const b = vm.backup ? vm.backup.vm : null, NAN = { p50: NaN, p99: NaN, max: NaN };
 	const live = vm.primary.vm.live && ["protected", "syncing"].includes(vm.primary.vm.state);
-	const v = live ? vm.primary.vm : { ...vm.primary.vm, ...OF_SESSION, pause_ms: NAN, epoch_ms: NAN, dirty_pages: NAN };
+	const v = live ? vm.primary.vm : { ...vm.primary.vm, ...OF_SESSION, pause_ms: NAN, commit_ms: NAN, epoch_ms: NAN, dirty_pages: NAN };
 	const ratio = v.wire_bytes > 0 && v.raw_bytes + v.disk_bytes > 0 ? `${((v.raw_bytes + v.disk_bytes) / v.wire_bytes).toFixed(1)} times` : NONE;
 	const images = b && (b.disks || []).every((d) => known(d.image_bytes)) && b.disks ? b.disks.reduce((n, d) => n + d.image_bytes, 0) : null;
 	return [
 		["Behind", [["Lag", duration(vm.lag)], ["Uncommitted", bytes(v.uncommitted_bytes)], ["Held frames", count(v.held_frames)],
 			["Oldest held frame", v.held_frames ? duration(v.oldest_held_frame_ms) : NONE], ["Frames dropped", count(v.dropped_frames)]]],
 		["Epochs", [["Length now", known(v.epoch_target_ms) ? duration(v.epoch_target_ms) : duration(v.epoch_ms.p50)],
-			["Set by", `${v.epoch_why || NONE} (${v.mode})`], ["Pause, median", duration(v.pause_ms.p50)],
-			["Pause, 99 %", duration(v.pause_ms.p99)], ["Pause, worst", duration(v.pause_ms.max)], ["Dirty pages", `${count(v.dirty_pages.p50)}; 99 %: ${count(v.dirty_pages.p99)}`]]],
+			["Set by", v.epoch_why ? `${v.epoch_why} (${v.mode})` : v.mode], ["Pause, median", duration(v.pause_ms.p50)],
+			["Pause, 99 %", duration(v.pause_ms.p99)], ["Pause, worst", duration(v.pause_ms.max)], ["Commit, 99 %", v.commit_ms ? duration(v.commit_ms.p99) : NONE],
+			["Dirty pages", known(v.dirty_pages.p50) ? `${count(v.dirty_pages.p50)}; 99 %: ${count(v.dirty_pages.p99)}` : NONE]]],
 		["Link", [["On the wire", rate(v.wire_bytes_s)], ["Headroom", LINK(v)], ["Reduction", ratio], ["Round trip", duration(v.rtt_ms)],
 			["Output held by", v.output_held_by || NONE]]],
 		["The VM + its standby", [["CPU", and(percent(v.cpu_percent), percent(b && b.standby_cpu_percent))],
 			["Memory", and(bytes(v.memory_bytes), bytes(b && b.standby_memory_bytes))], ["Images", bytes(images)],
 			["Disk", both(v.disk_read_bytes_s, v.disk_write_bytes_s, rate)], ["Network", both(v.net_rx_bytes_s, v.net_tx_bytes_s, rate)],
-			["QEMU", `${v.qemu || NONE}, ${v.run_state || NONE}`]]],
+			["QEMU", [v.qemu, v.run_state].filter(Boolean).join(", ") || NONE]]],
 	];
 }
 
