@@ -167,6 +167,17 @@ static void on_fault(struct daemon *d, const json_t *o)
 		report(d, &f, &v);
 }
 
+/* Errors that found no place in a message are still a storm. */
+static void on_more(uint64_t more)
+{
+	struct ras_verdict v;
+
+	health.more += more;
+	if (health.judge && more)
+		ras_health_more(health.judge, more < UINT32_MAX ? (uint32_t)more : UINT32_MAX,
+				tv_now_ns(), &v);
+}
+
 /* ---- counters ---- */
 static void on_counters(struct daemon *d, json_t *msg)
 {
@@ -217,7 +228,7 @@ void health_message(struct daemon *d, const json_t *msg)
 	} else if (!strcmp(op, "faults")) {
 		json_decref(health.total);
 		health.total = json_incref(json_object_get(msg, "total"));
-		health.more += (uint64_t)number(msg, "more");
+		on_more((uint64_t)number(msg, "more"));
 		json_array_foreach(json_object_get(msg, "faults"), i, o)
 			on_fault(d, o);
 	}

@@ -232,16 +232,19 @@ static void count_part(struct ras_health *h, const struct ras_fault *f, struct r
 	}
 }
 
-/* So many in each of so many seconds, one after another. */
+/*
+ * So many in each of so many seconds, one after another. Whoever reports a storm once a second may be
+ * late: a second is left out if those of the one before are enough for both.
+ */
 static bool is_storm(struct ras_health *h, uint32_t n)
 {
 	const struct ras_policy *p = &h->policy;
-	int64_t second = h->now_ns / TV_NS_PER_S;
+	int64_t second = h->now_ns / TV_NS_PER_S, passed = second - h->second;
 
-	if (second != h->second) {
-		bool full = h->in_second >= p->storm_per_s && second == h->second + 1;
+	if (passed) {
+		bool full = passed <= 2 && h->in_second >= (uint64_t)passed * p->storm_per_s;
 
-		h->full_seconds = full ? h->full_seconds + 1 : 0;
+		h->full_seconds = full ? h->full_seconds + (uint32_t)passed : 0;
 		h->second = second;
 		h->in_second = 0;
 	}
@@ -259,6 +262,19 @@ static void count_corrected(struct ras_health *h, const struct ras_fault *f,
 		count_part(h, f, out);
 	if (is_storm(h, f->count))
 		put(h, RAS_RULE_STORM, RAS_RED, false, "", f->sentence, out);
+}
+
+void ras_health_more(struct ras_health *h, uint32_t errors, int64_t now_ns, struct ras_verdict *out)
+{
+	memset(out, 0, sizeof(*out));
+	set_now(h, now_ns);
+	expire(h);
+	h->totals.corrected += errors;
+	out->rule = RAS_RULE_ONE_CORRECTED;
+	if (is_storm(h, errors))
+		put(h, RAS_RULE_STORM, RAS_RED, false, "",
+		    "more corrected errors than can be named", out);
+	out->color = ras_health_color(h, now_ns);
 }
 
 static void judge(struct ras_health *h, const struct ras_fault *f, struct ras_verdict *out)

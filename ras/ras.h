@@ -389,6 +389,12 @@ void ras_health_watched(struct ras_health *h, bool watched);
  */
 void ras_health_fault(struct ras_health *h, const struct ras_fault *f, int64_t now_ns,
 		      struct ras_verdict *out);
+/*
+ * More corrected errors at once than somebody could describe: they count towards a storm, and are
+ * of no part.
+ */
+void ras_health_more(struct ras_health *h, uint32_t errors, int64_t now_ns,
+		     struct ras_verdict *out);
 /* Another part of twinvm has noticed what the row says. what: which part, a VM; may be "". */
 void ras_health_notice(struct ras_health *h, enum ras_rule rule, const char *what,
 		       const char *sentence, int64_t now_ns, struct ras_verdict *out);

@@ -223,17 +223,41 @@ static void a_storm(void **state)
 		w.now_ns += S;
 	}
 	assert_false(has_cause(&w, RAS_RULE_STORM));
-	/* So does a second in which nothing comes. */
-	w.now_ns += 2 * S;
-	for (unsigned s = 0; s < 9; s++) {
-		struct ras_fault f = fault(RAS_PART_CORE, RAS_CORRECTED);
-
-		f.count = 5000;
-		give(&w, &f);
-		w.now_ns += 2 * S;
-	}
-	assert_false(has_cause(&w, RAS_RULE_STORM));
 	ras_health_free(w.h);
+}
+
+/* Reports come once a second or later, and name no part: what is missing between them counts. */
+static void a_storm_that_is_reported_late(void **state)
+{
+	static const struct {
+		int64_t every_ns;
+		uint32_t errors;
+		unsigned reports;
+		bool storm;
+	} rows[] = {
+		{S, 100, 4, false},	   {S, 100, 5, true},	   {S, 99, 50, false},
+		{6 * S / 5, 200, 5, true}, {2 * S, 5000, 3, true}, {2 * S, 199, 50, false},
+		{3 * S, 5000, 50, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct world w = world_of(true);
+		unsigned fresh = 0;
+
+		for (unsigned r = 0; r < rows[i].reports; r++) {
+			ras_health_more(w.h, rows[i].errors, w.now_ns, &w.v);
+			fresh += w.v.fresh;
+			w.now_ns += rows[i].every_ns;
+		}
+		if (has_cause(&w, RAS_RULE_STORM) != rows[i].storm)
+			fail_msg("row %zu", i);
+		assert_int_equal(fresh, rows[i].storm);
+		assert_int_equal(w.v.color, rows[i].storm ? RAS_RED : RAS_GREEN);
+		assert_int_equal(ras_health_totals(w.h)->corrected,
+				 (uint64_t)rows[i].errors * rows[i].reports);
+		ras_health_free(w.h);
+	}
 }
 
 static void weak_cores_and_packages(void **state)
@@ -393,6 +417,7 @@ int main(void)
 		cmocka_unit_test(pages_belong_to_the_dimm_that_the_driver_names),
 		cmocka_unit_test(more_than_eight_pages_taken_make_a_failing_dimm),
 		cmocka_unit_test(a_storm),
+		cmocka_unit_test(a_storm_that_is_reported_late),
 		cmocka_unit_test(weak_cores_and_packages),
 		cmocka_unit_test(what_the_cpu_calls_too_many),
 		cmocka_unit_test(devices),
