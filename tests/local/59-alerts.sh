@@ -35,12 +35,18 @@ look() {
 	problems=$(promtool check metrics <<<"$SHOWN" 2>&1) || fail "metrics of $1: $problems"
 	[[ -z $problems ]] || fail "promtool says of the metrics of $1: $problems"
 }
-# value HOST SERIES: prints it
-value() {
-	scrape "$1"
-	awk -v s="$2" 'substr($0, 1, length(s) + 1) == s " " { print $NF }' <<<"$SHOWN"
+# shown SERIES: its value, as scraped last; value HOST SERIES: as it is now
+shown() { awk -v s="$1" 'substr($0, 1, length(s) + 1) == s " " { print $NF }' <<<"$SHOWN"; }
+value() { scrape "$1" && shown "$2"; }
+# counts: how many pauses and the like are counted; more_counts: more of each than those
+counts() {
+	local kind
+	for kind in pause commit epoch hold; do shown "twinvm_${kind}_seconds_count{vm=\"vm1\"}"; done
 }
-grown() { (($(value "$1" "$2") > $3)); }
+more_counts() {
+	scrape hostA
+	paste -d ' ' <(counts) <(echo "$1") | awk '$1 <= $2 { same = 1 } END { exit NR != 4 || same }'
+}
 both_silent() { ! exported hostA 'vm="vm1"' && ! exported hostB 'vm="vm1"'; }
 
 PAIR_ARBITER="file"
@@ -59,29 +65,29 @@ await_pair hostA hostB vm1
 host_shape hostA off
 step "copied"
 
-for series in pause commit epoch hold; do
-	was=$(value hostA "twinvm_${series}_seconds_count{vm=\"vm1\"}")
-	guest_answers || fail "the guest does not answer"
-	await "$AWAIT_S" "$series to be counted (was $was)" grown hostA "twinvm_${series}_seconds_count{vm=\"vm1\"}" "$was"
-done
+scrape hostA
+was=$(counts)
+guest_answers || fail "the guest does not answer"
+await "$AWAIT_S" "more pauses, commits, epochs and holds than $was" more_counts "$was"
 look hostA
-exported hostA '^twinvm_sync_progress_ratio{' && fail "progress of a VM that is protected"
-[[ $(value hostA 'twinvm_vm_protected{vm="vm1"}') = 1 ]] || fail "not protected: $SHOWN"
+grep -q '^twinvm_sync_progress_ratio{' <<<"$SHOWN" && fail "progress of a VM that is protected"
+[[ $(shown 'twinvm_vm_protected{vm="vm1"}') = 1 ]] || fail "not protected: $SHOWN"
 for count in dirty_pages memory_bytes wire_bytes frames_held frames_released; do
-	(($(value hostA "twinvm_${count}_total{vm=\"vm1\"}") > 0)) || fail "no $count"
+	(($(shown "twinvm_${count}_total{vm=\"vm1\"}") > 0)) || fail "no $count"
 done
 look hostB
-exported hostB '^twinvm_pause_seconds_count' && fail "a backup counts pauses"
+grep -q '^twinvm_pause_seconds_count' <<<"$SHOWN" && fail "a backup counts pauses"
 scrape hostA application/openmetrics-text
 [[ $SHOWN = *'# EOF' ]] || fail "no OpenMetrics"
 step "protected: $(value hostA 'twinvm_pause_seconds_count{vm="vm1"}') pauses are counted"
 
 tw_must hostA failover vm1
 await_pair hostB hostA vm1
-[[ $(value hostB 'twinvm_failovers_total{vm="vm1",reason="planned"}') = 1 ]] || fail "failovers: $(grep failover <<<"$SHOWN")"
-[[ $(value hostB 'twinvm_failover_outage_seconds_count{vm="vm1"}') = 1 ]] || fail "outage: $(grep outage <<<"$SHOWN")"
-look hostA
+await "$AWAIT_S" "a failover to be counted" exported hostB '^twinvm_failovers_total{vm="vm1",reason="planned"} 1$'
+await "$AWAIT_S" "hostB to be protected again" exported hostB '^twinvm_vm_protected{vm="vm1"} 1$'
 look hostB
+[[ $(shown 'twinvm_failover_outage_seconds_count{vm="vm1"}') = 1 ]] || fail "outage: $(grep outage <<<"$SHOWN")"
+look hostA
 step "failed over"
 
 tw_must hostB unprotect vm1
@@ -95,6 +101,15 @@ await "$AWAIT_S" "a report" newer "$(value hostA $report)"
 was=$(value hostA $report)
 await "$AWAIT_S" "the next report" newer "$was"
 awk -v a="$(value hostA $report)" -v b="$was" 'BEGIN { exit !(a - b > 1.5) }' || fail "reports nobody looks at: $was, $(value hostA $report)"
+
+# Now one is.
+close_reports() {
+	was=$(value hostA $report)
+	await "$AWAIT_S" "the next report" newer "$was"
+	awk -v a="$(value hostA $report)" -v b="$was" 'BEGIN { exit !(a - b < 1.2) }'
+}
+host_spawn hostA "$PAIR_DIR/stream" bash -c 'exec 3<>/dev/tcp/127.0.0.1/7891 && printf "GET /api/stream HTTP/1.1\r\nHost: localhost\r\n\r\n" >&3 && cat <&3'
+await "$AWAIT_S" "two reports that follow each other closely" close_reports
 
 # What the dashboard and the rules use is what was exported.
 used=$(cat $docs/twinvm-dashboard.json $docs/twinvm-alerts.yml | grep -oE '(^|[^:a-z_])(twinvm|process)_[a-z_]+' | sed 's/^[^a-z]//' | sort -u)
