@@ -326,11 +326,11 @@ enum ras_rule {
 enum ras_color { RAS_GREY, RAS_GREEN, RAS_YELLOW, RAS_RED };
 const char *ras_color_text(enum ras_color color); /* "unknown", "green", "yellow", "red" */
 
-/* Who notices a fault of this row today. */
+/* Who notices a fault of this row. */
 enum ras_noticed {
 	RAS_BY_RECORD, /* one record says it, by the decoder here */
 	RAS_BY_COUNT,  /* the buckets here */
-	RAS_BY_OTHERS, /* another part of twinvm, which calls ras_health_notice: none does yet */
+	RAS_BY_OTHERS, /* another part of twinvm, which may call ras_health_notice, or nothing yet */
 };
 struct ras_row {
 	enum ras_rule rule;
@@ -339,7 +339,8 @@ struct ras_row {
 	enum ras_color color; /* that it makes the host by itself; RAS_GREY: none */
 	bool until_cleared;   /* else for 24 hours without news; red never leaves by itself */
 	const char *verdict;  /* for people: colour and conditions */
-	const char *planned;  /* what twinvm is to do about it; nothing does it yet */
+	const char *planned;  /* what twinvm is to do about it */
+	const char *today;    /* what is done of that; "": nothing but the colour */
 };
 /* NULL: no such row. */
 const struct ras_row *ras_row(enum ras_rule rule);

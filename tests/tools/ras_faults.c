@@ -54,14 +54,17 @@ static void print_faults(void)
 
 	puts("\n## Faults\n\nHand over at N: stop the VM, drop held output, take no last epoch; the "
 	     "backup continues from its\nlast committed epoch N. *Noticed by*: one record, a count of "
-	     "records, or another part of twinvm,\nof which none reports it yet. *Planned* is what "
-	     "twinvm is to do: nothing of it is done yet.\n\n| # | fault | recognised by | noticed by "
-	     "| health | planned |\n|---|---|---|---|---|---|");
+	     "records, or others: another part of\ntwinvm, or nothing yet. *Planned* is what twinvm "
+	     "is to do, *today* what is done of it beside the\ncolour that `twinvm health` shows. "
+	     "Whose page has failed is not looked up yet, only what the kernel\nreports of that is "
+	     "known: records of rows 2, 10 to 12, 17, 19 and 20 are judged as 3, 18 or 32.\n\n"
+	     "| # | fault | recognised by | noticed by | health | planned | today |\n"
+	     "|---|---|---|---|---|---|---|");
 	for (int i = 1; i < RAS_RULE_COUNT; i++) {
 		const struct ras_row *r = ras_row((enum ras_rule)i);
 
-		printf("| %d | %s | %s | %s | %s | %s |\n", i, r->fault, r->seen_by,
-		       noticed[r->noticed], r->verdict, r->planned);
+		printf("| %d | %s | %s | %s | %s | %s | %s |\n", i, r->fault, r->seen_by,
+		       noticed[r->noticed], r->verdict, r->planned, r->today);
 	}
 }
 

@@ -248,6 +248,7 @@ static void the_table_is_whole(void **state)
 		assert_non_null(row);
 		assert_int_equal(row->rule, rule);
 		assert_true(row->fault[0] && row->seen_by[0] && row->verdict[0] && row->planned[0]);
+		assert_non_null(row->today);
 		/* Red never leaves by itself. */
 		assert_true(row->color != RAS_RED || row->until_cleared);
 	}
