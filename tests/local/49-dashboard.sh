@@ -21,8 +21,8 @@ word="$row && $row.querySelector('.badge').innerText"
 where="$row && $row.querySelector('.where').innerText.replace(/\\s+/g, ' ')"
 more="$row.nextSibling.innerText"
 
-log_in() {
-	browser "$1" open http://127.0.0.1:7891/
+log_in() { # HOST [URL]
+	browser "$1" open "${2:-http://127.0.0.1:7891/}"
 	browser "$1" type '#token' "$(cat "$token")"
 	browser "$1" click button
 	browser "$1" await 60 "document.querySelector('#summary')"
@@ -57,6 +57,9 @@ check() {
 
 PAIR_ARBITER="file"
 pair_up
+# Of all certificates that it does not know it takes hostB's, by its key.
+key=$(openssl x509 -in "$PAIR_DIR/certs/hostB.crt" -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64)
+BROWSER_ARGS="--ignore-certificate-errors-spki-list=$key"
 browser_start hostA
 log_in hostA
 browser hostA js "document.querySelector('#summary').innerText"
@@ -126,6 +129,13 @@ browser_start hostB
 log_in hostB
 browser hostB await 60 "$where === 'hostB → hostA' && $word === 'Protected'"
 await_primary hostB vm1
+
+step "by TLS, on an address of the network"
+printf '%s\n' "dashboard = ${HOST_ADDR[hostB]}:7891" "dashboard_tls = yes" >>"$PAIR_DIR/hostB.conf"
+kill -HUP "${DAEMON_PID[hostB]}"
+await "$AWAIT_S" "hostB's server with TLS" logged hostB "dashboard on https://"
+log_in hostB "https://${HOST_ADDR[hostB]}:7891/"
+browser hostB await 60 "Number(document.body.dataset.taken) > 3 && $where === 'hostB → hostA' && $word === 'Protected'"
 
 step "what is old turns grey"
 kill -STOP "${DAEMON_PID[hostA]}"

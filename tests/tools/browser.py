@@ -44,7 +44,7 @@ class Browser:
         args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                 "--disable-background-networking", "--no-first-run", "--window-size=1440,1000",
                 "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
-                "--force-prefers-reduced-motion", f"--user-data-dir={folder}/profile"]
+                "--force-prefers-reduced-motion", f"--user-data-dir={folder}/profile"] + os.environ.get("BROWSER_ARGS", "").split()
         wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": args},
                   "goog:loggingPrefs": {"browser": "ALL"}}
         until = time.monotonic() + START_S
