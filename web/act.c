@@ -27,6 +27,7 @@ static void on_closed(struct evhttp_connection *con, void *arg)
 	struct act *a = arg;
 
 	(void)con;
+	web_abandoned(a->req);
 	a->req = NULL;
 }
 

@@ -70,6 +70,9 @@ void web_reply(struct evhttp_request *req, int code, const char *content_type,
 void web_reply_text(struct evhttp_request *req, int code, const char *fmt, ...) TV_PRINTF(3, 4);
 /* o is stolen; NULL: no memory. */
 void web_reply_json(struct evhttp_request *req, int code, json_t *o);
+/* For the close callback of a request that is not answered to its end: evhttp leaves it to its user
+ * when the connection has failed, and frees it otherwise. */
+void web_abandoned(struct evhttp_request *req);
 /* A header of the request; "" when it has none. */
 const char *web_header(struct evhttp_request *req, const char *name);
 /* Where the request came from; the request's. */

@@ -65,6 +65,12 @@ void web_reply_json(struct evhttp_request *req, int code, json_t *o)
 	web_reply(req, code, "application/json", body);
 }
 
+void web_abandoned(struct evhttp_request *req)
+{
+	if (!evhttp_request_get_connection(req))
+		evhttp_request_free(req);
+}
+
 const char *web_header(struct evhttp_request *req, const char *name)
 {
 	const char *v = evhttp_find_header(evhttp_request_get_input_headers(req), name);

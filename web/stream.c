@@ -43,6 +43,7 @@ static void on_closed(struct evhttp_connection *con, void *arg)
 	struct page *p = arg;
 
 	(void)con;
+	web_abandoned(p->req);
 	LIST_REMOVE(p, link);
 	p->s->n--;
 	free(p);

@@ -2,6 +2,8 @@
 /* The pages' event streams: what each gets, and what is cut off. */
 #include "web_kit.h"
 
+#include <malloc.h>
+
 #define OPEN "GET /api/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 #define STREAMS 200   /* web/stream.c serves so many */
 #define OF_ADDRESS 50 /* fewer than web/visitors.h allows */
@@ -196,6 +198,26 @@ static void there_is_a_limit_and_a_closed_one_gives_its_place(void **state)
 			client_free(c[i]);
 }
 
+/* Pages come and go for weeks. */
+static void a_closed_one_leaves_nothing(void **state)
+{
+	size_t before = 0;
+
+	(void)state;
+	for (int i = 0; i < 1100; i++) {
+		int idle = event_base_get_num_events(w.base, EVENT_BASE_COUNT_ADDED);
+		struct client *c = page(1 + (unsigned)i % 100);
+
+		client_await(c, "text/event-stream");
+		client_free(c);
+		while (event_base_get_num_events(w.base, EVENT_BASE_COUNT_ADDED) > idle)
+			event_base_loop(w.base, EVLOOP_ONCE); /* the server sees its end */
+		if (i == 100)
+			before = mallinfo2().uordblks;
+	}
+	assert_true(mallinfo2().uordblks < before + 200000);
+}
+
 static void one_address_has_a_limit(void **state)
 {
 	struct client *c[VISITORS_OF_ADDRESS], *more, *other;
@@ -265,6 +287,7 @@ int main(void)
 		OPEN_TEST(who_does_not_read_is_cut_off),
 		OPEN_TEST(who_sends_is_not_read_without_end),
 		OPEN_TEST(there_is_a_limit_and_a_closed_one_gives_its_place),
+		OPEN_TEST(a_closed_one_leaves_nothing),
 		OPEN_TEST(one_address_has_a_limit),
 		OPEN_TEST(only_a_get_is_a_stream),
 		TOKEN_TEST(a_stream_needs_the_token),
