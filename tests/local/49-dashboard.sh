@@ -27,10 +27,10 @@ log_in() { # HOST [URL]
 	browser "$1" click button
 	browser "$1" await 60 "document.querySelector('#summary')"
 }
-# shoot NAME: the page as it is, in four ways
+# shoot NAME [SCHEME]: the page as it is, in four ways
 shoot() {
 	local width scheme
-	for scheme in light dark; do
+	for scheme in ${2:-light dark}; do
 		for width in 1280 390; do
 			browser hostA look "$width" "$scheme"
 			browser hostA await 20 "innerWidth === $width"
@@ -154,7 +154,7 @@ browser hostA shot "$shots/failed-over.png"
 browser hostA click "tr[data-vm=vm1] a"
 browser hostA await 60 "document.querySelector('.failover .timeline .phase.p3')"
 check "the VM's page after a failover"
-shoot failover
+shoot failover dark
 browser hostA click '.failover [data-ack]:enabled'
 browser hostA await 60 "!document.querySelector('[data-ack]:enabled') && document.querySelector('.failover .seen')"
 browser hostA js "document.querySelector('#word').innerText"

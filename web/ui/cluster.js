@@ -7,6 +7,12 @@ import { causeOf, timeline } from "./timeline.js";
 
 const view = { problems: false, events: "" };
 
+// Who they are, as far as there is room.
+function others(m) {
+	const names = m.vms.filter((v) => v.kind !== "protected").map((v) => v.name);
+	return names.length ? `Not protected: ${names.slice(0, 6).join(", ")}${names.length > 6 ? ` and ${names.length - 6} more` : ""}. ` : "";
+}
+
 function summary(m) {
 	const n = m.vms.length, bad = n - m.good;
 	const level = m.stale ? "unknown" : !n ? "unknown" : bad === 0 ? "good"
@@ -16,7 +22,7 @@ function summary(m) {
 	return h("section", { class: `summary ${level}`, "aria-label": "Summary" },
 		icon(shape), h("div", null, h("p", { class: "big", id: "summary" }, words),
 			h("p", { class: "dim" }, m.stale ? `What is known is as of ${clock(m.asOf)}, and may have changed.`
-				: m.lag !== null ? `Oldest state on a backup: ${duration(m.lag)}` : n ? ""
+				: n ? `${others(m)}${m.lag !== null ? `Oldest state on a backup: ${duration(m.lag)}` : ""}`
 					: "Protect one with: twinvm protect VM --to HOST")));
 }
 

@@ -58,7 +58,9 @@ function aims(vm) {
 	return h("dl", { class: "aims" }, h("div", null, h("dt", null, "Now"), h("dd", null, p.state)),
 		h("div", null, h("dt", null, "Wanted"), h("dd", null, p.wanted || NONE)),
 		h("div", null, h("dt", null, "Failover by itself"), h("dd", null, judge.failover_allowed ? [icon("check"), " allowed now"]
-			: [icon("cross"), ` not now${judge.failover_reason ? `: ${judge.failover_reason}` : ""}`])));
+			: [icon("cross"), ` not now${judge.failover_reason ? `: ${judge.failover_reason}` : ""}`])),
+		["protected", "syncing"].includes(p.state) && h("div", null, h("dt", null, "If its backup died"), h("dd", null, p.arbiter && p.arbiter !== "none"
+			? "runs on alone, once the arbiter has recorded it" : "runs on alone at once")));
 }
 
 function pair(vm) {
@@ -67,7 +69,7 @@ function pair(vm) {
 	const peer = b ? b.host.name : p && !alone ? p.vm.peer : null;
 	const generation = p ? p.vm.generation : b ? b.vm.generation : null;
 	return h("div", { class: "pair" }, side(p, "primary", p ? p.host.name : null),
-		h("div", { class: "flow" }, h("span", { class: "arrow", "aria-hidden": "true" }, "→"),
+		h("div", { class: "flow" }, peer && h("span", { class: "arrow", "aria-hidden": "true" }, "→"),
 			h("span", { class: "dim" }, known(generation) ? `generation ${generation}` : "")),
 		side(b, "backup", peer));
 }
@@ -117,9 +119,9 @@ function groups(vm) {
 		["Epochs", [["Length now", known(v.epoch_target_ms) ? duration(v.epoch_target_ms) : duration(v.epoch_ms.p50)],
 			["Set by", v.epoch_why ? `${v.epoch_why} (${v.mode})` : v.mode], ["Pause, median", duration(v.pause_ms.p50)],
 			["Pause, 99 %", duration(v.pause_ms.p99)], ["Pause, worst", duration(v.pause_ms.max)], ["Commit, 99 %", v.commit_ms ? duration(v.commit_ms.p99) : NONE],
-			["Dirty pages", known(v.dirty_pages.p50) ? `${count(v.dirty_pages.p50)}; 99 %: ${count(v.dirty_pages.p99)}` : NONE]]],
+			["Dirty pages", count(v.dirty_pages.p50)], ["Dirty pages, 99 %", count(v.dirty_pages.p99)]]],
 		["Link", [["On the wire", rate(v.wire_bytes_s)], ["Headroom", LINK(v)], ["Reduction", ratio], ["Round trip", duration(v.rtt_ms)],
-			["Output held by", v.output_held_by || NONE]]],
+			["Held by", v.output_held_by || NONE]]],
 		["The VM + its standby", [["CPU", and(percent(v.cpu_percent), percent(b && b.standby_cpu_percent))],
 			["Memory", and(bytes(v.memory_bytes), bytes(b && b.standby_memory_bytes))], ["Images", bytes(images)],
 			["Disk", both(v.disk_read_bytes_s, v.disk_write_bytes_s, rate)], ["Network", both(v.net_rx_bytes_s, v.net_tx_bytes_s, rate)],
@@ -141,7 +143,7 @@ function diskState(d) {
 	if (d.state === "copying")
 		return [icon("part"), ` copying${known(d.progress) ? ` ${Math.floor(d.progress * 100)} %` : ""}`];
 	if (known(d.behind_bytes))
-		return d.behind_bytes ? [icon("bang"), ` ${bytes(d.behind_bytes)} behind`] : [icon("check"), " in sync"];
+		return d.behind_bytes ? [icon("part"), ` ${bytes(d.behind_bytes)} behind`] : [icon("check"), " in sync"];
 	return [icon("check"), ` ${d.state}`];
 }
 
