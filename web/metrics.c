@@ -118,6 +118,34 @@ static void histogram(const struct text *t, const struct family *f, struct thing
 	series(t, f->name, "_count", of.labels, all);
 }
 
+/* Two items of one name would be one series. */
+static const char *name_of(const json_t *list, size_t i, const char *field, char *room,
+			   size_t room_bytes)
+{
+	const char *name = word(json_array_get(list, i), field);
+
+	for (size_t k = 0; k < i; k++)
+		if (!strcmp(name, word(json_array_get(list, k), field))) {
+			snprintf(room, room_bytes, "%.127s (%zu)", name, i);
+			return room;
+		}
+	return name;
+}
+
+static void items(const struct text *t, const struct family *f, struct thing of, const json_t *list)
+{
+	const json_t *v;
+	char room[160];
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		v = json_object_get(json_array_get(list, i), f->words[0]);
+		if (json_is_number(v))
+			with_label(t, f, of, f->label,
+				   name_of(list, i, f->words[1], room, sizeof(room)),
+				   json_number_value(v) * f->scale);
+	}
+}
+
 static void info(const struct text *t, const struct family *f, struct thing of)
 {
 	char number[16];
@@ -140,6 +168,8 @@ static void of_value(const struct text *t, const struct family *f, struct thing 
 
 	if (f->shape == LIST) {
 		histogram(t, f, of, value);
+	} else if (f->shape == ITEMS) {
+		items(t, f, of, value);
 	} else if (f->shape == WORD && json_is_string(value)) {
 		series(t, f->name, "", of.labels, !strcmp(json_string_value(value), f->words[0]));
 	} else if (f->shape == WORDS) {

@@ -21,6 +21,7 @@ enum shape {
 	WORDS,	/* 1 for one of the words, 0 for the others; the label is the word */
 	EACH,	/* an object: a number for each of its names, which are the label */
 	OF,	/* a number; the label's value is another field */
+	ITEMS,	/* an array of objects: a number of each, and the label's value, are its fields */
 	LIST,	/* a histogram */
 	INFO,	/* 1; the labels are fields */
 };
@@ -33,10 +34,10 @@ struct family {
 	const char *field; /* of the VM's status, or of the snapshot; a.b: b of the object a */
 	double scale;
 	const char *help;
-	const char *label; /* WORDS, EACH, OF */
-	const char
-		*words[METRICS_WORDS]; /* WORD: one; WORDS, INFO: to the first NULL; OF: a field */
-	const int64_t *edges_us;       /* LIST */
+	const char *label;		  /* WORDS, EACH, OF */
+	const char *words[METRICS_WORDS]; /* WORD: one; WORDS, INFO: to the first NULL; OF: a field;
+				    ITEMS: the number, the label */
+	const int64_t *edges_us;	  /* LIST */
 };
 extern const struct family metrics_of_host[], metrics_of_vm[];
 

@@ -230,6 +230,26 @@ static void two_vms_of_one_name_are_two(void **state)
 				     "twinvm_vm_protected{vm=\"v (2b)\"} 0\n"));
 }
 
+static void each_disk_has_a_series(void **state)
+{
+#define DISKS                                                                   \
+	"\"disks\":[{\"name\":\"d0\",\"behind_bytes\":0},{\"name\":\"d\\\"1\"," \
+	"\"behind_bytes\":4096},{\"name\":\"d0\",\"behind_bytes\":7},{\"name\":\"d3\"}]"
+	TV_FREE char *good = metrics_of("[{\"name\":\"v\",\"role\":\"primary\",\"state\":"
+					"\"protected\"," DISKS "}]",
+					false, false);
+	TV_FREE char *copied = metrics_of("[{\"name\":\"v\",\"role\":\"primary\",\"state\":"
+					  "\"syncing\"," DISKS "}]",
+					  false, false);
+
+	(void)state;
+	assert_non_null(strstr(good, "twinvm_disk_bytes_behind{vm=\"v\",disk=\"d0\"} 0\n"));
+	assert_non_null(strstr(good, "{vm=\"v\",disk=\"d\\\"1\"} 4096\n"));
+	assert_non_null(strstr(good, "{vm=\"v\",disk=\"d0 (2)\"} 7\n"));
+	assert_null(strstr(good, "d3"));
+	assert_null(strstr(copied, "twinvm_disk_bytes_behind{"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +262,7 @@ int main(void)
 		cmocka_unit_test(metrics_are_silent_where_nothing_is_known),
 		cmocka_unit_test(a_histogram_is_cumulative),
 		cmocka_unit_test(two_vms_of_one_name_are_two),
+		cmocka_unit_test(each_disk_has_a_series),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
