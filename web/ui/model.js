@@ -176,7 +176,10 @@ function complete(vm, events, failovers) {
 	if (vm.kind === "syncing")
 		vm.word = `Protecting ${Math.floor(vm.primary.vm.progress * 100)} %`;
 	vm.warning = main ? main.vm.warning || (vm.backup && vm.backup.vm.warning) || "" : "";
-	if (vm.kind === "protected" && vm.warning)
+	const still = vm.primary && vm.primary.vm.suspended;
+	if (vm.kind === "protected" && still)
+		vm.word = "Protected, suspended";
+	if (vm.kind === "protected" && (vm.warning || still))
 		vm.level = "warn";
 	vm.reason = reasonOf(vm);
 	vm.fate = fateOf(vm);
