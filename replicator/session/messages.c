@@ -183,6 +183,13 @@ static const struct field text_list[] = {
 };
 static const struct fields session_text_fields = FIELDS("text", text_list);
 
+static const struct field memory_error_list[] = {
+	FIELD(struct session_memory_error, at_ns, U64, "ns",
+	      "its first sign, by the host's clock since its start (CLOCK_BOOTTIME)"),
+	FIELD(struct session_memory_error, text, TEXT, "", "what happened, for people"),
+};
+static const struct fields session_memory_error_fields = FIELDS("memory error", memory_error_list);
+
 static const struct field fenced_list[] = {
 	FIELD(struct session_fenced, generation, U64, "", "the highest that is known"),
 };

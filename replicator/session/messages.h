@@ -110,6 +110,10 @@ struct session_answer { /* switch-answer, promote-answer, suspend-answer */
 struct session_text { /* refuse, fence */
 	char text[640];
 };
+struct session_memory_error {
+	uint64_t at_ns; /* the first sign of it, by tv_now_ns */
+	char text[640];
+};
 struct session_fenced {
 	uint64_t generation;
 };
@@ -164,6 +168,8 @@ extern const struct field_words session_outcome_words, session_role_words;
 	X(LEAVE, "leave", "twinvmd", NULL, "the primary is to end protection")                \
 	X(FENCE, "fence", "twinvmd", &session_text_fields,                                    \
 	  "another host runs the VM: the primary is to stop it and end")                      \
+	X(MEMORY_ERROR, "memory-error", "twinvmd", &session_memory_error_fields,              \
+	  "a page of the VM has lost data: the backup is to continue it from before")         \
 	X(SWITCH, "switch", "twinvmd", NULL, "an operator asks for a planned switch")         \
 	X(SUSPEND, "suspend", "twinvmd", NULL, "an operator suspends the VM")                 \
 	X(RESUME, "resume", "twinvmd", NULL, "an operator lets the VM run")

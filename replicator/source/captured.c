@@ -69,16 +69,21 @@ static void stands_still(struct source *s)
 }
 
 /*
- * What was captured before is good: the capture thread reports in the order in which it learns. If no
- * backup can continue from it, the guest gets its error, as without protection.
+ * What was captured before at_ns is good. The capture thread reports in the order in which it learns, so
+ * of what it reports that is all that was captured. If no backup can continue from it, the guest gets
+ * its error, as without protection.
  */
-static void on_poison(struct source *s, const char *why)
+void src_poisoned(struct source *s, int64_t at_ns, const char *why)
 {
+	int64_t now = tv_now_ns();
+
 	if (s->end.leaving || s->p.poisoned)
 		return;
-	s->numbers.poison_ns = tv_now_ns();
+	s->numbers.poison_ns = at_ns < now ? at_ns : now;
 	tv_log(TV_ERROR, "%s: %s", s->job.vm_name, why);
-	fo_primary_poisoned(&s->p, s->numbers.poison_ns, s->p.epoch_captured);
+	fo_primary_poisoned(
+		&s->p, now,
+		ends_before(&s->numbers.ends, s->p.epoch_captured, s->p.epoch_committed, at_ns));
 	snprintf(s->vm.poison.text, sizeof(s->vm.poison.text), "%s; %s", why,
 		 s->p.state == FO_P_SWITCHING ? "the VM is to continue on its backup, from the "
 						"last epoch before it"
@@ -239,7 +244,7 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		break;
 	case CAP_EV_VM:
 		if (ev->vm_event == HV_EV_POISON)
-			on_poison(s, ev->e.text);
+			src_poisoned(s, INT64_MAX, ev->e.text);
 		else
 			on_vm_event(s, ev->vm_event);
 		break;

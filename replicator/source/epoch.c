@@ -79,6 +79,7 @@ int src_barrier(void *arg, uint64_t epoch)
 void src_captured(struct source *s, const struct cap_event *ev)
 {
 	fo_primary_captured(&s->p, true);
+	ends_note(&s->numbers.ends, s->p.epoch_captured, ev->pause_start_ns + ev->pause_ns);
 	src_operator_captured(s, ev);
 	pace_captured(&s->epochs.pace, ev->pause_start_ns, ev->pause_ns);
 	src_count_captured(s, ev);

@@ -69,6 +69,18 @@ static void order_fence(struct source *s, const json_t *msg)
 	src_fence(s, t.text);
 }
 
+/* The daemon has it from the kernel, which may be earlier than QEMU. A session that is not attached yet
+ * meets what is left of the page by itself. */
+static void order_memory_error(struct source *s, const json_t *msg)
+{
+	struct session_memory_error m;
+
+	if (!s->vm.attached || session_body(SESSION_OP_MEMORY_ERROR, msg, &m, sizeof(m), NULL) ||
+	    !m.text[0])
+		return;
+	src_poisoned(s, (int64_t)m.at_ns, m.text);
+}
+
 static void order_leave(struct source *s)
 {
 	s->orders.leave = true;
@@ -101,6 +113,9 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 		break;
 	case SESSION_OP_FENCE:
 		order_fence(s, msg);
+		break;
+	case SESSION_OP_MEMORY_ERROR:
+		order_memory_error(s, msg);
 		break;
 	case SESSION_OP_LEAVE:
 		order_leave(s);

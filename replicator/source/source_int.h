@@ -15,6 +15,7 @@
 #include "replicator/session/session.h"
 #include "replicator/source/capture.h"
 #include "replicator/source/disks.h"
+#include "replicator/source/ends.h"
 #include "replicator/source/encoder.h"
 #include "replicator/source/link_rate.h"
 #include "replicator/source/pace.h"
@@ -56,6 +57,7 @@ struct src_numbers { /* stats.c */
 	int64_t stop_ns;   /* how long it takes to stop the VM: a mean over about eight epochs */
 	bool stops_slowly; /* so slowly that status warns of it */
 	int64_t captured_at_ns[SRC_EPOCHS];
+	struct ends ends;
 	uint64_t flight_bytes[SRC_EPOCHS];
 	int64_t last_pause_ns;	    /* when the last epoch's pause began */
 	int64_t poison_ns;	    /* when a memory error was seen */
@@ -366,5 +368,8 @@ void src_on_net_held(struct source *s, const struct cap_event *ev);
 
 /* ---- captured.c: what the capture thread reports ---- */
 void src_on_cap(const struct cap_event *ev, void *arg);
+/* A memory error in the VM, whose first sign was at_ns (by tv_now_ns; INT64_MAX: what is captured now is
+ * good): the backup is to continue it from the last epoch before, if it can. Once a session. */
+void src_poisoned(struct source *s, int64_t at_ns, const char *why);
 
 #endif
