@@ -38,6 +38,14 @@ static json_int_t number(const json_t *o, const char *key)
 	return json_integer_value(json_object_get(o, key));
 }
 
+static double unix_of(int64_t ns)
+{
+	struct timespec wall;
+
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return (double)wall.tv_sec + (double)wall.tv_nsec / 1e9 - (double)(tv_now_ns() - ns) / 1e9;
+}
+
 /* ---- the host's colour ---- */
 static bool source_there(void)
 {
@@ -135,22 +143,58 @@ static void keep(const struct hw_fault *f)
 	s->records = records;
 }
 
-static void report(struct daemon *d, const struct hw_fault *f, const struct ras_verdict *v)
+static void report(struct daemon *d, const struct hw_fault *f, const struct ras_verdict *v,
+		   const struct vm *vm, const char *command)
 {
 	const struct ras_row *row = ras_row(v->rule);
-	json_t *data = hw_fault_json(f);
+	json_t *data = hw_fault_json(f), *of = events_text(vm ? vm->name : command);
+	const char *text_of = json_string_value(of);
 
 	json_object_set_new(data, "where", events_text(f->fault.where));
 	json_object_set_new(data, "text", events_text(f->fault.sentence));
 	json_object_set_new(data, "rule", json_integer(v->rule));
 	json_object_set_new(data, "state", json_string(ras_color_text(v->color)));
-	events_add(d, EVENTS_HARDWARE_FAULT, NULL, data, "%s%s%s", f->fault.sentence,
-		   row ? ": " : "", row ? row->fault : "");
+	json_object_set(data, "of", of);
+	json_object_set_new(data, "first", json_real(unix_of(f->first_ns)));
+	if (vm)
+		events_vm(vm, EVENTS_HARDWARE_FAULT, data, "%s: %s", f->fault.sentence,
+			  row ? row->fault : "");
+	else
+		events_add(d, EVENTS_HARDWARE_FAULT, NULL, data, "%s: %s%s%s", f->fault.sentence,
+			   row ? row->fault : "", text_of && *text_of ? ": " : "",
+			   text_of ? text_of : "");
+	json_decref(of);
+}
+
+/* A page of a VM that runs here has lost data: its replicator has the backup continue from before. */
+static void hand_over(struct vm *vm, const struct hw_fault *f)
+{
+	struct session_memory_error m = {.at_ns = f->first_ns > 0 ? (uint64_t)f->first_ns : 0};
+
+	if (!vm->now.rep)
+		return;
+	tv_copy(m.text, sizeof(m.text), f->fault.sentence);
+	ctl_send(vm->now.rep, session_message(SESSION_OP_MEMORY_ERROR, &m));
+}
+
+static void judge(struct daemon *d, const struct hw_fault *f, const char *id, const char *command)
+{
+	struct vm *vm = *id ? vm_by_id(d, id) : NULL;
+	struct ras_verdict v = {0};
+
+	if (vm && f->fault.owner == RAS_OWNER_VM && vm->role == SESSION_PRIMARY)
+		hand_over(vm, f);
+	for (unsigned i = 0; i < health.n; i++)
+		if (hw_fault_same(&health.seen[i].fault, &f->fault))
+			health.seen[i].fault.owner = f->fault.owner;
+	ras_health_fault(health.judge, &f->fault, tv_now_ns(), &v);
+	if (v.fresh)
+		report(d, f, &v, vm, command);
+	tell_color(d);
 }
 
 static void on_fault(struct daemon *d, const json_t *o)
 {
-	struct ras_verdict v = {0};
 	struct hw_fault f;
 
 	if (!hw_fault_of(o, &f)) {
@@ -162,9 +206,11 @@ static void on_fault(struct daemon *d, const json_t *o)
 	keep(&f);
 	if (!health.judge)
 		return;
-	ras_health_fault(health.judge, &f.fault, tv_now_ns(), &v);
-	if (v.fresh)
-		report(d, &f, &v);
+	if (ras_uncorrected(f.fault.severity) && f.fault.has_page &&
+	    f.fault.owner == RAS_OWNER_UNKNOWN)
+		page_owner_find(d, &f, judge);
+	else
+		judge(d, &f, "", "");
 }
 
 /* Errors that found no place in a message are still a storm. */
@@ -260,14 +306,6 @@ static json_t *errors(void)
 	json_object_foreach(health.total, key, n)
 		json_object_set_new(o, key, json_integer(number(o, key) + json_integer_value(n)));
 	return o;
-}
-
-static double unix_of(int64_t ns)
-{
-	struct timespec wall;
-
-	clock_gettime(CLOCK_REALTIME, &wall);
-	return (double)wall.tv_sec + (double)wall.tv_nsec / 1e9 - (double)(tv_now_ns() - ns) / 1e9;
 }
 
 static json_t *fault_json(const struct hw_fault *f)

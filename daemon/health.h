@@ -26,6 +26,18 @@ const char *health_state(const char **why);
 /* ---- children.c ---- */
 /* The process that watches the hardware; fd is its end of the daemon's socket. */
 int spawn_hardware(struct daemon *d, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
+/* The process that looks whose a page is; fd is its end of a socket. */
+int spawn_page_owner(const char *job, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
+/* ---- page_owner.c ---- */
+/*
+ * f's owner is filled in. id: of the VM whose memory it is, or of whose standby; command: of a process;
+ * "": not known. Called once, in the loop, or from the call that asks.
+ */
+typedef void page_owner_cb(struct daemon *d, const struct hw_fault *f, const char *id,
+			   const char *command);
+void page_owner_find(struct daemon *d, const struct hw_fault *f, page_owner_cb *cb);
+/* False: it was not such a process. */
+bool page_owner_exit(pid_t pid);
 /* ---- hardware.c: that process: its life ---- */
 void hardware_start(struct daemon *d);
 /* False: it was not that process. */

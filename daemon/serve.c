@@ -85,7 +85,7 @@ static void on_chld(evutil_socket_t sig, short what, void *arg)
 	(void)sig;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (!web_exit(pid, status) && !hardware_exit(pid, status))
+		if (!web_exit(pid, status) && !hardware_exit(pid, status) && !page_owner_exit(pid))
 			supervise_child_exit(arg, pid, status);
 }
 

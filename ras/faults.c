@@ -10,6 +10,7 @@
 #define LEAVE "move all VMs away one after another; no backup here until it is cleared"
 
 #define BY_QEMU "handed over when QEMU reports it, without a colour; the page stays in service"
+#define BY_KERNEL "handed over, by this report or QEMU's; the page stays in service"
 
 #define BY_COUNT RAS_BY_COUNT
 #define BY_RECORD RAS_BY_RECORD
@@ -45,12 +46,12 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	    "switch; no CPU is taken out", ""),
 	ROW(VM_DEFERRED, "uncorrected and unused, in a VM's page",
 	    "mce_record (UCNA, deferred), memory_failure_event", BY_RECORD, RAS_RED, true, "red",
-	    HAND_OVER, BY_QEMU),
+	    HAND_OVER, BY_KERNEL),
 	ROW(VM_OPTIONAL, "uncorrected, action optional, in a VM's page",
 	    "memory_failure_event, mce_record, QEMU's MEMORY_FAILURE", BY_RECORD, RAS_RED, true,
-	    "red", HAND_OVER, BY_QEMU),
+	    "red", HAND_OVER, BY_KERNEL),
 	ROW(VM_REQUIRED, "uncorrected, action required, in a VM's page", "likewise", BY_RECORD,
-	    RAS_RED, true, "red", HAND_OVER, BY_QEMU),
+	    RAS_RED, true, "red", HAND_OVER, BY_KERNEL),
 	ROW(HARVEST_FAULT, "a page of the VM cannot be read", "EFAULT while an epoch is taken",
 	    BY_OTHERS, RAS_RED, true, "red", HAND_OVER,
 	    "handed over; no colour, the page stays in service"),
@@ -64,7 +65,7 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	    "memory_failure_event, result Recovered", BY_RECORD, RAS_YELLOW, false, "yellow",
 	    "count; the page is gone already", ""),
 	ROW(OTHER_PROCESS, "memory failure in another process", "memory_failure_event", BY_RECORD,
-	    RAS_YELLOW, false, "yellow; red at the second", "report the process", ""),
+	    RAS_YELLOW, false, "yellow; red at the second", "report the process", "reported"),
 	ROW(KERNEL_PAGE, "memory failure in a page of the kernel",
 	    "memory_failure_event, result Ignored or Failed", BY_RECORD, RAS_RED, true, "red",
 	    "move all VMs away at once, those that cannot be in time are handed over at N", ""),

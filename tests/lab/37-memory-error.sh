@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A corrected machine check on the primary is counted, and nothing else happens. Then the kernel takes a page of the
+# VM's memory away, as it does when that has lost data: the VM continues on its backup from an epoch before, its guest
+# does not boot again, its client loses nothing, and what the trace reports of the page is an event before the switch.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/labpair.sh
+
+health() { tw "$1" health --json | jq -r "$2"; }
+event() { tw "$1" events --json | jq -r "[.[] | select(.kind == \"$2\")] | last | $3"; }
+number_of() { tw "$1" events --json | jq "[.[] | select(.kind == \"$2\")] | length"; }
+# Of this life of the guest's Redis.
+run_id() {
+	host_run client timeout 60 bash -c "exec 3<>/dev/tcp/$GUEST_IP/6379 && printf 'INFO server\r\n' >&3 &&
+		while read -r line <&3; do [[ \$line != run_id:* ]] || { echo \"\${line#run_id:}\"; break; }; done" | tr -d '\r'
+}
+# A page of the guest's memory that is there: the largest mapping of its QEMU is its RAM.
+guest_pfn() {
+	local pid=$1 start word
+	start=$(host_run hostA cat "/proc/$pid/maps" | python3 -c '
+import sys
+sizes = []
+for line in sys.stdin:
+    a, b = (int(x, 16) for x in line.split()[0].split("-"))
+    sizes.append((b - a, a))
+print(max(sizes)[1] // 4096)')
+	while read -r word; do
+		(((0x$word >> 63 & 1) == 0)) || {
+			printf '0x%x\n' $((0x$word & 0x7fffffffffffff))
+			return
+		}
+	done < <(host_run hostA sh -c "$LAB_BUSYBOX dd if=/proc/$pid/pagemap bs=8 skip=$((start + 8192)) count=2048 2>/dev/null |
+		$LAB_BUSYBOX od -An -v -t x8 -w8" | tr -d ' ')
+	fail "no page of the guest's memory is there"
+}
+
+labpair_working
+watched() { [[ $(health "$1" .watched) = true ]]; }
+await 30 "hostA to watch its hardware" watched hostA
+[[ $(health hostA .state) = green ]] || fail "hostA: $(tw hostA health)"
+for source in mce_record memory_failure_event aer_event non_standard_event; do
+	[[ $(health hostA ".sources[] | select(.name == \"$source\") | .there") = true ]] ||
+		fail "hostA does not read $source: $(tw hostA health)"
+done
+step "hostA watches its hardware: $(tw hostA health | head -n 1)"
+
+host_run hostA sh -c 'echo 1 >/sys/devices/system/machinecheck/machinecheck0/check_interval'
+host_mce hostA "0 8 0x9c00000000000150 0x0 0x12345000 0x8c" >/dev/null
+one_corrected() { [[ $(health hostA '.errors.corrected // 0') = 1 ]]; }
+await 60 "the corrected error to be counted" one_corrected
+[[ $(health hostA .state) = green ]] || fail "hostA: $(tw hostA health)"
+[[ $(number_of hostA hardware-fault) = 0 && $(number_of hostA hardware-state) = 0 ]] || fail "$(tw hostA events)"
+reads_committed vm1 3
+field_is hostA vm1 "['state']" protected || fail "$(tw hostA status)"
+step "a corrected error is counted: $(health hostA '.faults[0].text')"
+
+id=$(run_id)
+[[ -n $id ]] || fail "Redis does not name its life"
+client_cut
+pfn=$(guest_pfn "${GUEST_PID[vm1]}")
+host_run hostA sh -c "echo $pfn >/sys/kernel/debug/hwpoison/corrupt-pfn"
+step "page $pfn of the guest's memory is gone, after $(client_acked) acknowledged writes"
+await_primary hostB vm1
+labpair_goes_on
+[[ $(run_id) = "$id" ]] || fail "the guest has booted again"
+[[ $(event hostB failover .data.cause) = memory ]] || fail "hostB: $(tw hostB events)"
+# The guest's kernel does not know machine checks: QEMU may have ended for it before the switch was over.
+left=$(tw hostA events --json | jq '[.[] | select(.kind == "switched" or .kind == "vm-ended")] | last')
+[[ $(jq -r .data.cause <<<"$left") = memory || $(jq -r .text <<<"$left") = *"memory error"* ]] || fail "hostA: $left"
+judged() { [[ $(event hostA hardware-fault .data.page) = "$pfn" ]]; }
+await 60 "the page to be an event" judged
+(($(event hostA hardware-fault '.data.first * 1000 | floor') <= $(jq .unix_ms <<<"$left"))) || fail "order: $(tw hostA events)"
+[[ $(health hostA .state) != green ]] || fail "hostA: $(tw hostA health)"
+[[ $(health hostB .state) = green ]] || fail "hostB: $(tw hostB health)"
+tw hostA events | grep -E ' (hardware-|switched|warning)'
+tw hostB events | grep -E ' failover '
+tw hostA health
+one_runs_somewhere
+[[ $RUNNER = hostB ]] || fail "the VM runs on $RUNNER"

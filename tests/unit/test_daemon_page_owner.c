@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A page that has lost data: of a VM that runs here, its replicator learns of it; of others it does not. */
+#include "events_kit.h"
+
+#include "daemon/health.h"
+#include "hardware/owner.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+/* This process stands in for the VM's QEMU. A page of it; 0: its number is not shown to us. */
+static uint64_t own_page(void)
+{
+	char *p = mmap(NULL, TV_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		       0);
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	p[0] = 1;
+	if (pread(fd, &entry, 8, (off_t)((uintptr_t)p / TV_PAGE_BYTES * 8)) != 8)
+		entry = 0;
+	close(fd);
+	return entry & ((UINT64_C(1) << 55) - 1);
+}
+
+static void sources(void)
+{
+	json_t *m = json_pack("{ss s[{ss sb ss}] ss}", "op", "sources", "sources", "name",
+			      "mce_record", "there", 1, "why", "", "trace", "");
+
+	health_message(&d, m);
+	json_decref(m);
+}
+
+static void page_fails(uint64_t pfn, enum ras_severity severity, int64_t at_ns)
+{
+	struct hw_fault f = {.fault = {.source = RAS_SRC_MF,
+				       .severity = severity,
+				       .part = RAS_PART_MEMORY,
+				       .result = RAS_RESULT_RECOVERED,
+				       .count = 1,
+				       .has_page = true,
+				       .page = {pfn}},
+			     .records = 1,
+			     .first_ns = at_ns,
+			     .last_ns = at_ns};
+	json_t *m;
+
+	strcpy(f.fault.sentence, "a page has failed");
+	m = json_pack("{ss s[o] si s{}}", "op", "faults", "faults", hw_fault_json(&f), "more", 0,
+		      "total");
+	health_message(&d, m);
+	json_decref(m);
+}
+
+/* Until the process that looks has ended, and what follows from it is done. */
+static void await_look(void)
+{
+	int status;
+	pid_t pid;
+
+	do {
+		pid = waitpid(-1, &status, 0); /* the kit's, too */
+		assert_true(pid > 0);
+	} while (!page_owner_exit(pid));
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+	kit_settle();
+}
+
+static json_t *newest_fault(void)
+{
+	json_t *all = read_all(), *o, *last = NULL;
+	size_t i;
+
+	json_array_foreach(all, i, o)
+		if (!strcmp(json_string_value(json_object_get(o, "kind")), "hardware-fault"))
+			last = o;
+	json_incref(last);
+	json_decref(all);
+	return last;
+}
+
+static unsigned memory_errors(const struct end *e, struct session_memory_error *out)
+{
+	unsigned n = 0;
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(e->got, i, o)
+		if (session_op_of(o) == SESSION_OP_MEMORY_ERROR) {
+			assert_int_equal(
+				session_body(SESSION_OP_MEMORY_ERROR, o, out, sizeof(*out), NULL),
+				0);
+			n++;
+		}
+	return n;
+}
+
+static void the_vm_is_handed_over(void **state)
+{
+	struct session_memory_error m;
+	uint64_t pfn = own_page();
+	struct end e;
+	json_t *o;
+
+	(void)state;
+	if (!pfn)
+		skip(); /* no rights to see numbers of pages */
+	sources();
+	protected_vm(&e);
+	page_fails(pfn, RAS_UNCORRECTED, 123456);
+	await_look();
+	assert_int_equal(memory_errors(&e, &m), 1);
+	assert_int_equal(m.at_ns, 123456);
+	assert_string_equal(m.text, "a page has failed");
+	o = newest_fault();
+	assert_non_null(o);
+	assert_string_equal(json_string_value(json_object_get(o, "vm")), "vm1");
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "data"), "rule")),
+			 RAS_RULE_VM_OPTIONAL);
+	json_decref(o);
+	assert_string_equal(health_state(NULL), "red");
+	/* What was corrected is not looked for. */
+	page_fails(pfn, RAS_CORRECTED, 123456);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	kit_settle();
+	assert_int_equal(memory_errors(&e, &m), 1);
+	health_clear(&d);
+}
+
+static void a_page_of_nobody_hands_nothing_over(void **state)
+{
+	json_t *o;
+
+	(void)state;
+	sources();
+	page_fails(UINT64_C(0x7ffffffffff), RAS_UNCORRECTED, 1);
+	await_look();
+	o = newest_fault();
+	assert_null(json_object_get(o, "vm"));
+	json_decref(o);
+	assert_string_not_equal(health_state(NULL), "green");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_vm_is_handed_over),
+		cmocka_unit_test(a_page_of_nobody_hands_nothing_over),
+	};
+
+	/* As the daemon starts it. */
+	if (argc == 3 && !strcmp(argv[1], "page-owner"))
+		return hw_owner_main(argv[2], 3);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
