@@ -2,6 +2,7 @@
 /* twinvm doctor: what this daemon knows of its VMs. The command itself looks at the host (doctor/),
  * which may block. */
 #include "daemon/commands.h"
+#include "daemon/health.h"
 
 static json_t *vms_json(struct daemon *d)
 {
@@ -32,7 +33,8 @@ void command_doctor(struct daemon *d, struct ctl *c, json_t *msg)
 
 	(void)msg;
 	durable_warning(d, warning, sizeof(warning));
-	ctl_send(c, json_pack("{sb si ss ss so so}", "done", 1, "rc", 0, "config", d->conf.path,
-			      "warning", warning, "vms", vms_json(d), "kept", stopped_json(d)));
+	ctl_send(c, json_pack("{sb si ss ss so so so}", "done", 1, "rc", 0, "config", d->conf.path,
+			      "warning", warning, "vms", vms_json(d), "kept", stopped_json(d),
+			      "health", health_json(d)));
 	ctl_close_when_sent(c);
 }

@@ -162,6 +162,7 @@ json_t *doctor_examine(const struct doctor *d)
 		json_object_set_new(out, "host", json_string(c.host));
 		doctor_check_config(&c, checks);
 		doctor_check_host(&c, checks);
+		doctor_check_hardware(facts, checks);
 		doctor_check_peers(&c, d->peer, checks);
 		find_left(d, &c, out);
 	}

@@ -31,6 +31,10 @@ json_t *doctor_scan(const struct config *c);
 /* ---- peer.c ---- */
 void doctor_check_peers(const struct config *c, const char *only, json_t *checks);
 
+/* ---- hardware.c ---- */
+/* facts: twinvmd's answer, NULL: it does not run. */
+void doctor_check_hardware(json_t *facts, json_t *checks);
+
 /* ---- check.c, host.c ---- */
 void doctor_check_config(const struct config *c, json_t *checks);
 void doctor_check_host(const struct config *c, json_t *checks);

@@ -248,6 +248,40 @@ static void without_the_daemon_nothing_is_left(void **state)
 	json_decref(found);
 }
 
+/* The check "hardware" of a state: its level, and whether its text has that. */
+static bool hardware(const char *state, bool cec, const char *level, const char *has)
+{
+	json_t *checks = json_array(), *o, *all;
+	bool is, memory;
+
+	all = json_pack("{s{ss ss sb s[{ss sb}{ss sb}]}}", "health", "state", state, "reason",
+			"because", "cec", cec, "sources", "name", "mce_record", "there", 1, "name",
+			"aer_event", "there", 0);
+	doctor_check_hardware(all, checks);
+	o = json_array_get(checks, 0);
+	is = o && !strcmp(json_string_value(json_object_get(o, "name")), "hardware") &&
+	     !strcmp(json_string_value(json_object_get(o, "level")), level) &&
+	     strstr(json_string_value(json_object_get(o, "text")), has);
+	memory = json_array_size(checks) == 2;
+	json_decref(checks);
+	json_decref(all);
+	return is && memory == cec;
+}
+
+static void the_hardware_is_as_twinvmd_knows_it(void **state)
+{
+	json_t *checks = json_array();
+
+	(void)state;
+	assert_true(hardware("green", true, "ok", "watched by mce_record (not by aer_event)"));
+	assert_true(hardware("unknown", false, "ok", "not known here: because"));
+	assert_true(hardware("yellow", false, "warning", "because"));
+	assert_true(hardware("red", false, "problem", "because"));
+	doctor_check_hardware(NULL, checks);
+	assert_int_equal(json_array_size(checks), 0);
+	json_decref(checks);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -258,6 +292,7 @@ int main(void)
 		CASE(what_a_process_uses_is_listed_apart),
 		CASE(devices_are_a_vms_by_their_digits),
 		CASE(without_the_daemon_nothing_is_left),
+		CASE(the_hardware_is_as_twinvmd_knows_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
