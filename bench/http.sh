@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # bench/http: does load on the web server slow an epoch down? The VM's pause and its commit (from the end of the pause to the
 # backup's answer), without load and with it: 1,000 requests a second on /metrics and 200 event streams, which are opened
-# anew each time. Two seconds without, two with, and so on, in one protection with 500 dirty pages an epoch; each epoch is
+# anew each time. A second without, a second with, and so on, in one protection with 500 dirty pages an epoch; each epoch is
 # looked up in `twinvm trace`. The load comes from this machine too, at the lowest priority: from elsewhere it would cost less.
 # Writes BUILD/bench/http.json, adds to BUILD/bench/results.json, and prints a table. EPOCHS (3600; a trace has 4,000),
 # RATE, STREAMS.
@@ -24,7 +24,7 @@ read -r hva _ < <("$tool" hva "${GUEST_QMP[vm1]}")
 await "$AWAIT_S" "the web server" serves
 tw_must hostA protect vm1 --to hostB --mode remus --epoch 25
 await_pair hostA hostB vm1
-host_spawn hostA "$PAIR_DIR/load" chrt --idle 0 "$PAIR_B/tools/http_load" 127.0.0.1 7891 "rate=$RATE" "streams=$STREAMS" duty_ms=2000
+host_spawn hostA "$PAIR_DIR/load" chrt --idle 0 "$PAIR_B/tools/http_load" 127.0.0.1 7891 "rate=$RATE" "streams=$STREAMS" duty_ms=1000
 load=$SPAWNED_PID
 await 600 "$EPOCHS epochs" epochs_past hostA vm1 "$EPOCHS"
 kill -TERM "$load"
