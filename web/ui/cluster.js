@@ -146,10 +146,11 @@ function hostFacts(m, host) {
 }
 
 function hostCard(m, host) {
-	const word = host.fresh ? "Answers" : host.here ? "No new data" : "Unknown";
+	const fresh = host.fresh && !m.stale;
+	const word = fresh ? "Answers" : host.here || host.fresh ? "No new data" : "Unknown";
 	return h("article", { class: `card host ${host.fresh ? "" : "stale"}`, "data-key": host.name, "data-host": host.name },
 		h("div", { class: "bar" }, h("h3", null, host.name, host.here && h("span", { class: "dim" }, " (this page)")),
-			badge(host.fresh ? "good" : "unknown", host.fresh ? "check" : "ask", word)),
+			badge(fresh ? "good" : "unknown", fresh ? "check" : "ask", word)),
 		!host.fresh && !host.here && h("p", { class: "reason" }, `Unknown since ${clock(host.since)}: ${host.why || "no answer"}`),
 		h("dl", null, hostFacts(m, host).map(([k, v]) => [h("dt", { "data-key": k }, k), h("dd", { "data-key": `${k}=` }, v)])),
 		host.fresh && h("ul", { class: "plain" }, seen(m, host), h("li", { "data-key": "arbiter" }, arbiter(host))));
