@@ -113,7 +113,11 @@ static int run(struct cli *c, int argc, char **argv)
 	}
 	json_object_del(o, "done");
 	json_object_del(o, "rc");
-	if (!c->json) {
+	if (!c->json && json_object_get(o, "answers"))
+		printf("%s: %s%s%s (it reported this %.0f s ago)\n", text(o, "host"),
+		       text(o, "state"), *text(o, "reason") ? ": " : "", text(o, "reason"),
+		       json_number_value(json_object_get(o, "age_ms")) / 1000);
+	else if (!c->json) {
 		printf("%s: %s%s%s\n", text(o, "host"), text(o, "state"),
 		       *text(o, "reason") ? ": " : "", text(o, "reason"));
 		print_causes(o);
@@ -132,7 +136,7 @@ const struct subcommand cmd_health = {
 	"The state of this host's hardware and why, what reports it here, how many errors there were since\n"
 	"twinvmd was started, and the last faults. Yellow and red: errors come too often, or lose data;\n"
 	"unknown: nothing reports them. docs/HARDWARE-FAULTS.md has the thresholds. No VM is moved for it.\n\n"
-	"  HOST    this host's name; the hardware of other hosts is known there only\n"
+	"  HOST    another host: its state, as that host has reported it last\n"
 	"  --clear the hardware was looked at, or replaced: what was counted against it is forgotten\n"
 	"  --json  one JSON object on stdout\n",
 	run,

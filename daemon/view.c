@@ -6,6 +6,7 @@
  */
 #include "daemon/cluster.h"
 #include "daemon/events.h"
+#include "daemon/health.h"
 #include "replicator/watch/watch.h"
 
 #include <stdlib.h>
@@ -63,6 +64,13 @@ static json_t *machine(void)
 		set(to, "load", json_real(load[0]));
 	set(to, "cpus", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
 	return to;
+}
+
+static json_t *hardware(void)
+{
+	const char *why, *state = health_state(&why);
+
+	return json_pack("{ss so}", "state", state, "reason", fields_text(why));
 }
 
 static json_t *arbiter(const struct daemon *d)
@@ -148,6 +156,7 @@ json_t *view_json(struct daemon *d)
 		return NULL;
 	set(to, "began_ms", json_integer(d->began_ms));
 	set(to, "machine", machine());
+	set(to, "hardware", hardware());
 	set(to, "arbiter", arbiter(d));
 	set(to, "sees", cluster_sees(d));
 	set(to, "events", events(d));

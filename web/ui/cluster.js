@@ -131,6 +131,7 @@ function fate(m, host) {
 
 function hostFacts(m, host) {
 	const d = duties(host), machine = (host.view && host.view.machine) || {};
+	const hardware = host.view && host.view.hardware;
 	if (!host.view)
 		return [];
 	if (!host.fresh)
@@ -141,6 +142,7 @@ function hostFacts(m, host) {
 		["Backup of", d.backs ? `${d.backs}; a failover to it is allowed for ${d.could}` : "none"],
 		["Memory free", known(machine.memory_free_mib)
 			? `${bytes(machine.memory_free_mib * 1048576)} of ${bytes(machine.memory_mib * 1048576)}` : NONE],
+		["Hardware", hardware ? `${hardware.state}${hardware.reason ? `: ${hardware.reason}` : ""}` : NONE],
 		["Load", known(machine.load) ? `${machine.load.toFixed(2)} on ${machine.cpus} CPUs` : NONE],
 	];
 }
