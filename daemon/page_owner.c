@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define MAX_LOOKS 8
+#define OTHERS_MS 5000 /* for processes that belong to no VM */
 
 static struct look {
 	struct daemon *d;
@@ -75,7 +76,7 @@ static char *job_of(struct daemon *d, const struct hw_fault *f)
 		candidate(list, vm->now.replicator, 0, RAS_OWNER_SELF, vm->id);
 	candidate(list, getpid(), 0, RAS_OWNER_SELF, "");
 	snprintf(page, sizeof(page), "0x%llx", (unsigned long long)f->fault.page.n);
-	o = json_pack("{ss so}", "page", page, "candidates", list);
+	o = json_pack("{ss so si}", "page", page, "candidates", list, "others_ms", OTHERS_MS);
 	text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	return text;

@@ -17,7 +17,7 @@
 
 /* A mapping may be of any size, and mostly empty. */
 #define CANDIDATES_NS (30 * TV_NS_PER_S)
-#define OTHERS_NS TV_NS_PER_S
+#define OTHERS_MOST_MS 60000
 #define ENTRIES 65536
 #define MAX_CANDIDATES 4096
 
@@ -127,9 +127,9 @@ static json_t *among_candidates(const json_t *list, struct ras_pfn page)
 	return NULL;
 }
 
-static json_t *among_others(struct ras_pfn page)
+static json_t *among_others(struct ras_pfn page, int64_t limit_ns)
 {
-	int64_t until = tv_now_ns() + OTHERS_NS;
+	int64_t until = tv_now_ns() + limit_ns;
 	DIR *d = opendir("/proc");
 	struct dirent *e;
 	json_t *o = NULL;
@@ -148,6 +148,7 @@ static json_t *among_others(struct ras_pfn page)
 int hw_owner_look(const json_t *job, json_t **out)
 {
 	const char *text = json_string_value(json_object_get(job, "page"));
+	json_int_t others_ms = json_integer_value(json_object_get(job, "others_ms"));
 	struct ras_pfn page;
 	char *end;
 
@@ -155,11 +156,12 @@ int hw_owner_look(const json_t *job, json_t **out)
 	if (!text || strncmp(text, "0x", 2) != 0)
 		return -EINVAL;
 	page.n = strtoull(text, &end, 16);
-	if (*end || !json_is_array(json_object_get(job, "candidates")))
+	if (*end || others_ms < 0 || others_ms > OTHERS_MOST_MS ||
+	    !json_is_array(json_object_get(job, "candidates")))
 		return -EINVAL;
 	*out = among_candidates(json_object_get(job, "candidates"), page);
 	if (!*out)
-		*out = among_others(page);
+		*out = among_others(page, others_ms * TV_NS_PER_MS);
 	if (!*out)
 		*out = found(RAS_OWNER_UNKNOWN, "", 0);
 	return *out ? 0 : -ENOMEM;

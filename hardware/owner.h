@@ -12,13 +12,13 @@
 
 /*
  * twinvmd page-owner JOB: writes what hw_owner_look returns to fd, a line. job: {"page":"0x...",
- * "candidates":[{"pid":N,"start":TICKS,"owner":OWNER_ID,"id":TEXT}]}; start is as in
+ * "candidates":[{"pid":N,"start":TICKS,"owner":OWNER_ID,"id":TEXT}], "others_ms":N}; start is as in
  * /proc/PID/stat. Returns its exit status.
  */
 int hw_owner_main(const char *job_text, int fd);
 /*
  * {"owner_id": one of enum ras_owner, "id": of the candidate or "", "pid": N, "command": TEXT}. Candidates
- * first, then other processes, as many as a second allows. -EINVAL: a malformed job.
+ * first, then other processes, for others_ms at most. -EINVAL: a malformed job.
  */
 int hw_owner_look(const json_t *job, json_t **out) TV_MUST_CHECK;
 

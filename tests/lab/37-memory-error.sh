@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# A corrected machine check on the primary is counted, and nothing else happens. Then the kernel takes a page of the
-# VM's memory away, as it does when that has lost data: the VM continues on its backup from an epoch before, its guest
-# does not boot again, its client loses nothing, and what the trace reports of the page is an event before the switch.
+# A corrected machine check on the primary is counted, and nothing else happens. The kernel takes a page of some
+# process away: whose it was is known. Then it takes a page of the VM's memory, as it does when that has lost data:
+# the VM continues on its backup from an epoch before, its guest does not boot again, its client loses nothing, and
+# what the trace reports of the page is an event before the switch.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/labpair.sh
@@ -15,25 +16,27 @@ run_id() {
 	host_run client timeout 60 bash -c "exec 3<>/dev/tcp/$GUEST_IP/6379 && printf 'INFO server\r\n' >&3 &&
 		while read -r line <&3; do [[ \$line != run_id:* ]] || { echo \"\${line#run_id:}\"; break; }; done" | tr -d '\r'
 }
-# A page of the guest's memory that is there: the largest mapping of its QEMU is its RAM.
-guest_pfn() {
-	local pid=$1 start word
-	start=$(host_run hostA cat "/proc/$pid/maps" | python3 -c '
-import sys
-sizes = []
-for line in sys.stdin:
-    a, b = (int(x, 16) for x in line.split()[0].split("-"))
-    sizes.append((b - a, a))
-print(max(sizes)[1] // 4096)')
+# present_pfn PID FIRST COUNT: the first of these pages of its that is there
+present_pfn() {
+	local word
 	while read -r word; do
 		(((0x$word >> 63 & 1) == 0)) || {
 			printf '0x%x\n' $((0x$word & 0x7fffffffffffff))
 			return
 		}
-	done < <(host_run hostA sh -c "$LAB_BUSYBOX dd if=/proc/$pid/pagemap bs=8 skip=$((start + 8192)) count=2048 2>/dev/null |
+	done < <(host_run hostA sh -c "$LAB_BUSYBOX dd if=/proc/$1/pagemap bs=8 skip=$2 count=$3 2>/dev/null |
 		$LAB_BUSYBOX od -An -v -t x8 -w8" | tr -d ' ')
-	fail "no page of the guest's memory is there"
+	fail "process $1 has no page there"
 }
+# first_page PID PATTERN: of its largest mapping whose line matches
+first_page() {
+	host_run hostA cat "/proc/$1/maps" | python3 -c '
+import re, sys
+ranges = [[int(x, 16) for x in l.split()[0].split("-")] for l in sys.stdin if re.search(sys.argv[1], l)]
+print(max(ranges, key=lambda r: r[1] - r[0])[0] // 4096)' "$2"
+}
+corrupt() { host_run hostA sh -c "echo $1 >/sys/kernel/debug/hwpoison/corrupt-pfn"; }
+judged() { [[ $(event hostA hardware-fault .data.page) = "$pfn" ]]; }
 
 labpair_working
 watched() { [[ $(health "$1" .watched) = true ]]; }
@@ -55,11 +58,25 @@ reads_committed vm1 3
 field_is hostA vm1 "['state']" protected || fail "$(tw hostA status)"
 step "a corrected error is counted: $(health hostA '.faults[0].text')"
 
+host_spawn hostA "$PAIR_DIR/idler.log" "$LAB_BUSYBOX" tail -f /dev/null
+idler=$SPAWNED_PID
+pages=$(first_page "$idler" '[[]stack')
+pfn=$(present_pfn "$idler" "$pages" 64)
+corrupt "$pfn"
+await 60 "the idler's page to be an event" judged
+[[ $(event hostA hardware-fault '.data.of, .data.rule' | xargs) = "busybox 17" ]] || fail "hostA: $(tw hostA events)"
+[[ $(health hostA .state) = yellow ]] || fail "hostA: $(tw hostA health)"
+tw_must hostA health --clear
+[[ $(health hostA .state) = green ]] || fail "hostA: $(tw hostA health)"
+field_is hostA vm1 "['state']" protected || fail "$(tw hostA status)"
+step "a page of another process is gone: $(event hostA hardware-fault .text)"
+
 id=$(run_id)
 [[ -n $id ]] || fail "Redis does not name its life"
 client_cut
-pfn=$(guest_pfn "${GUEST_PID[vm1]}")
-host_run hostA sh -c "echo $pfn >/sys/kernel/debug/hwpoison/corrupt-pfn"
+pid=${GUEST_PID[vm1]}
+pfn=$(present_pfn "$pid" $(($(first_page "$pid" .) + 8192)) 2048) # the largest mapping is the guest's memory
+corrupt "$pfn"
 step "page $pfn of the guest's memory is gone, after $(client_acked) acknowledged writes"
 await_primary hostB vm1
 labpair_goes_on
@@ -68,7 +85,6 @@ labpair_goes_on
 # The guest's kernel does not know machine checks: QEMU may have ended for it before the switch was over.
 left=$(tw hostA events --json | jq '[.[] | select(.kind == "switched" or .kind == "vm-ended")] | last')
 [[ $(jq -r .data.cause <<<"$left") = memory || $(jq -r .text <<<"$left") = *"memory error"* ]] || fail "hostA: $left"
-judged() { [[ $(event hostA hardware-fault .data.page) = "$pfn" ]]; }
 await 60 "the page to be an event" judged
 (($(event hostA hardware-fault '.data.first * 1000 | floor') <= $(jq .unix_ms <<<"$left"))) || fail "order: $(tw hostA events)"
 [[ $(health hostA .state) != green ]] || fail "hostA: $(tw hostA health)"

@@ -55,10 +55,10 @@ static json_t *job(uint64_t pfn, pid_t pid, uint64_t start)
 	char page[24];
 
 	snprintf(page, sizeof(page), "0x%llx", (unsigned long long)pfn);
-	return json_pack("{ss s[{si si si ss}{si sI si ss}]}", "page", page, "candidates", "pid",
-			 (int)getppid(), "start", 0, "owner", RAS_OWNER_STANDBY, "id", "other",
-			 "pid", (int)pid, "start", (json_int_t)start, "owner", RAS_OWNER_VM, "id",
-			 "mine");
+	return json_pack("{ss si s[{si si si ss}{si sI si ss}]}", "page", page, "others_ms", 300,
+			 "candidates", "pid", (int)getppid(), "start", 0, "owner",
+			 RAS_OWNER_STANDBY, "id", "other", "pid", (int)pid, "start",
+			 (json_int_t)start, "owner", RAS_OWNER_VM, "id", "mine");
 }
 
 static int look(json_t *j, json_t **out)
