@@ -85,6 +85,19 @@ doctor hostB
 client_ends
 step "removed by the commands that it prints"
 
+# ---- what watches the hardware dies: it is started again, and nothing else happens ----
+watchers() { procs_of hostA '^twinvmd hardware' | sort | xargs; }
+died=$(watchers)
+[[ $died = *" "* ]] || fail "no two processes watch hostA's hardware: $died"
+# shellcheck disable=SC2086
+kill -KILL $died
+watched_again() { [[ -n $(watchers) && $(watchers) != "$died" && $(tw hostA health --json | jq .watched) = true ]]; }
+await 30 "hostA's hardware to be watched again" watched_again
+field_is hostA vm1 "['state']" protected || fail "vm1: $(tw hostA status)"
+finds hostB ok hardware "errors are (watched by|not known here)"
+[[ $(tw hostB health hostA --json | jq -r '.host, .answers' | xargs) = "hostA true" ]] || fail "$(tw hostB health hostA)"
+step "the hardware is watched again: $(tw hostA health | head -n 1)"
+
 # ---- a configuration without fault, then one fault after the other ----
 [[ $(look .problems) = 0 ]] || fail "problems where there are none: $(look '.checks[] | select(.level == "problem")')"
 finds hostB ok peer "hostA at 10\.78\.0\.11:7890 admits hostB"
