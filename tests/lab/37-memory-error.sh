@@ -58,9 +58,9 @@ reads_committed vm1 3
 field_is hostA vm1 "['state']" protected || fail "$(tw hostA status)"
 step "a corrected error is counted: $(health hostA '.faults[0].text')"
 
-host_spawn hostA "$PAIR_DIR/idler.log" "$LAB_BUSYBOX" tail -f /dev/null
+host_spawn hostA "$PAIR_DIR/idler.log" "$LAB_BUSYBOX" sh -c 'mkfifo /run/idle; read -r x </run/idle'
 idler=$SPAWNED_PID
-pages=$(first_page "$idler" '[[]stack')
+pages=$(first_page "$idler" 'stack')
 pfn=$(present_pfn "$idler" "$pages" 64)
 corrupt "$pfn"
 await 60 "the idler's page to be an event" judged
