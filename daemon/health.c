@@ -374,8 +374,8 @@ json_t *health_json(const struct daemon *d)
 		      events_text(why), "watched", !health.why[0], "causes", causes(), "errors",
 		      errors(), "faults", faults(), "errors_not_shown", (json_int_t)health.more);
 	if (health.counters)
-		json_object_update(o, health.counters);
+		json_object_update_missing(o, health.counters);
 	if (health.sources)
-		json_object_update(o, health.sources);
+		json_object_update_missing(o, health.sources);
 	return o;
 }

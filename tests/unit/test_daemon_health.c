@@ -144,12 +144,15 @@ static void counts_outlive_the_process(void **state)
 
 static void what_is_lost_is_an_event(void **state)
 {
+	json_t *shown;
 	json_t *m = json_pack("{ss si si si}", "op", "counters", "lost", 0, "overrun", 0,
 			      "broken_pages", 0);
 
 	(void)state;
 	health_message(&d, m);
 	assert_int_equal(events_of("hardware-lost"), 0);
+	/* It reports counters, and nothing else by their way. */
+	json_object_set_new(m, "state", json_string("blue"));
 	json_object_set_new(m, "overrun", json_integer(7));
 	health_message(&d, m);
 	health_message(&d, m);
@@ -157,6 +160,9 @@ static void what_is_lost_is_an_event(void **state)
 	health_message(&d, m);
 	assert_int_equal(events_of("hardware-lost"), 1);
 	assert_string_equal(health_state(NULL), "yellow");
+	shown = health_json(&d);
+	assert_string_equal(json_string_value(json_object_get(shown, "state")), "yellow");
+	json_decref(shown);
 	health_clear(&d);
 	json_decref(m);
 }
