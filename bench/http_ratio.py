@@ -5,7 +5,7 @@ Prints the bench's result as JSON.
 
 The load begins and ends many times. Each stretch with load is compared with the mean of the two beside it, by the medians of
 their epochs; the result is the median of those ratios, and their standard error says what it is worth. The floor is the same
-of two stretches without load, the later against the earlier one.
+of the stretches in which the program that makes the load only takes time of a CPU.
 """
 import json
 import math
@@ -26,9 +26,9 @@ def epochs_of(trace):
 
 
 def stretches_of(lines, zero_ms):
-    """[(with load?, from, until)] in the trace's us, which begin at zero_ms since 1970."""
-    turns = [(w[0] == "on", (int(w[1]) - zero_ms) * 1e3) for w in (line.split() for line in lines) if w and w[0] in ("on", "off")]
-    return [(on, at + SETTLE_US, until) for (on, at), (_, until) in zip(turns, turns[1:])]
+    """[("on", "off" or "burn", from, until)] in the trace's us, which begin at zero_ms since 1970."""
+    turns = [(w[0], (int(w[1]) - zero_ms) * 1e3) for w in (line.split() for line in lines) if w and w[0] in ("on", "off", "burn")]
+    return [(kind, at + SETTLE_US, until) for (kind, at), (_, until) in zip(turns, turns[1:])]
 
 
 def percentile(v, p):
@@ -36,15 +36,14 @@ def percentile(v, p):
     return round(v[(len(v) - 1) * p // 100], 3)
 
 
-def ratios(stretches, what):
-    """Of those with load to their neighbours, and of neighbours without."""
-    loaded, floor = [], []
+def ratio(stretches, kind, what):
+    """Of the stretches of that kind to their neighbours without load: (how many, median, its standard error)."""
+    v = []
     for before, here, after in zip(stretches, stretches[1:], stretches[2:]):
-        a, b, c = (statistics.median(e[what] for e in s[1]) for s in (before, here, after))
-        if here[0] and not before[0] and not after[0]:
-            loaded.append(2 * b / (a + c))
-            floor.append(c / a)
-    return loaded, floor
+        if (before[0], here[0], after[0]) == ("off", kind, "off"):
+            a, b, c = (statistics.median(e[what] for e in s[1]) for s in (before, here, after))
+            v.append(2 * b / (a + c))
+    return len(v), round(statistics.median(v), 3), round(1.25 * statistics.stdev(v) / math.sqrt(len(v)), 3)
 
 
 def main():
@@ -54,21 +53,19 @@ def main():
         lines = f.read().splitlines()
     load = json.loads(next(line for line in lines if line.startswith("{")))
     epochs = epochs_of(trace)
-    stretches = [(on, [e for e in epochs if begin <= e[0] < end])
-                 for on, begin, end in stretches_of(lines, trace["otherData"]["start_wall_ms"])]
+    stretches = [(kind, [e for e in epochs if begin <= e[0] < end])
+                 for kind, begin, end in stretches_of(lines, trace["otherData"]["start_wall_ms"])]
     stretches = [s for s in stretches if len(s[1]) >= MIN_EPOCHS]
     blocks = []
-    for name, on in (("none", False), ("http", True)):
-        all_ = [e for s in stretches if s[0] == on for e in s[1]]
+    for name, kind in (("none", "off"), ("http", "on"), ("burn", "burn")):
+        all_ = [e for s in stretches if s[0] == kind for e in s[1]]
         blocks.append({"load": name, "epochs": len(all_)} | {
             f"{k}_ms_p{p}": percentile([e[i] for e in all_], p) for i, k in ((1, "pause"), (2, "commit")) for p in (50, 99)})
     out = {"requests_s": round(load["rate"]), "streams": load["streams"], "messages": load["messages"],
            "refused": load["limited"] + load["other"] + load["cut"] + load["streams_refused"], "blocks": blocks}
     for i, k in ((1, "pause"), (2, "commit")):
-        loaded, floor = ratios(stretches, i)
-        out |= {"pairs": len(loaded), f"{k}_ratio": round(statistics.median(loaded), 3),
-                f"{k}_error": round(1.25 * statistics.stdev(loaded) / math.sqrt(len(loaded)), 3),
-                f"{k}_floor_ratio": round(statistics.median(floor), 3)}
+        out["pairs"], out[f"{k}_ratio"], out[f"{k}_error"] = ratio(stretches, "on", i)
+        _, out[f"{k}_floor_ratio"], out[f"{k}_floor_error"] = ratio(stretches, "burn", i)
     print(json.dumps(out))
 
 

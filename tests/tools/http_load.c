@@ -9,10 +9,12 @@
  *   from=1         clients of a loopback address come from 127.0.0.FROM and those behind it, PER_ADDRESS
  *                  from each, as a server may limit one address
  *   duty_ms=0      nothing for so long, then load for so long, and so on; 0: load all the time
+ *   burn=0         with duty_ms: instead of every second turn with load it takes so many percent of a
+ *                  CPU and asks nothing: what load costs that has nothing to do with the server
  *   seconds=0      then it ends; 0: SIGTERM ends it
  *
  * "ready" is printed when each stream was answered or refused, and at the end one line of JSON. With
- * duty_ms also a line for each change: "on" or "off", and ms since 1970. A connection that the
+ * duty_ms also a line for each change: "on", "off" or "burn", and ms since 1970. A connection that the
  * server ends is opened anew, a stream too.
  */
 #include <arpa/inet.h>
@@ -51,7 +53,7 @@ static struct {
 	struct sockaddr_in to;
 	bool loopback;
 	const char *path, *token;
-	unsigned rate, streams, seconds, from, duty_ms;
+	unsigned rate, streams, seconds, from, duty_ms, burn;
 	int ep;
 	struct conn conns[CONNECTIONS + MAX_STREAMS];
 	unsigned n, settled;
@@ -203,27 +205,46 @@ static void on_readable(struct conn *c)
 		ended(c);
 }
 
-/* Begins or ends the load when it is time for that; does it run now? */
-static bool turn(int64_t begin_ns)
-{
-	static bool on;
-	bool want = !l.duty_ms || (now_ns() - begin_ns) / 1000000 / l.duty_ms % 2;
+enum turn { OFF, ON, BURN };
 
-	if (want == on)
-		return on;
-	on = want;
+static enum turn turn_at(int64_t since_ns)
+{
+	unsigned n = l.duty_ms ? (unsigned)(since_ns / 1000000 / l.duty_ms) : 1;
+
+	return n % 2 == 0 ? OFF : n % 4 == 3 && l.burn ? BURN : ON;
+}
+
+/* Begins or ends the load when it is time for that; what is now? */
+static enum turn turn(int64_t begin_ns)
+{
+	static const char *const names[] = {"off", "on", "burn"};
+	static enum turn now;
+	enum turn want = turn_at(now_ns() - begin_ns);
+
+	if (want == now)
+		return now;
+	now = want;
 	if (l.duty_ms) {
-		printf("%s %" PRId64 "\n", on ? "on" : "off", clock_ns(CLOCK_REALTIME) / 1000000);
+		printf("%s %" PRId64 "\n", names[now], clock_ns(CLOCK_REALTIME) / 1000000);
 		fflush(stdout);
 	}
 	for (unsigned i = 0; i < l.n; i++)
-		if (on) {
+		if (now == ON) {
 			open_conn(&l.conns[i]);
 		} else if (l.conns[i].fd >= 0) {
 			l.conns[i].busy = false; /* its answer is not waited for */
 			ended(&l.conns[i]);
 		}
-	return on;
+	return now;
+}
+
+/* Its share of one tick. */
+static void burn(void)
+{
+	int64_t until_ns = now_ns() + (int64_t)TICK_NS / 100 * l.burn;
+
+	while (now_ns() < until_ns)
+		;
 }
 
 /* So many requests are sent that there were rate for each second of load so far; those that no
@@ -234,10 +255,13 @@ static void on_tick(int64_t begin_ns)
 	static unsigned ticks;
 	bool reopens = ++ticks % REOPEN_TICKS == 0;
 	int64_t at_ns = now_ns();
+	enum turn now = turn(begin_ns);
 	uint64_t owed;
 
-	if (!turn(begin_ns)) {
+	if (now != ON) {
 		last_ns = 0;
+		if (now == BURN)
+			burn();
 		return;
 	}
 	load_ns += last_ns ? at_ns - last_ns : 0;
@@ -300,6 +324,8 @@ static void options(int argc, char **argv)
 			l.from = number(v);
 		else if (v && !strcmp(argv[i], "duty_ms"))
 			l.duty_ms = number(v);
+		else if (v && !strcmp(argv[i], "burn"))
+			l.burn = number(v);
 		else if (v && !strcmp(argv[i], "seconds"))
 			l.seconds = number(v);
 		else {
