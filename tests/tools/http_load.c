@@ -129,6 +129,14 @@ static void settle(struct conn *c)
 	c->answered = true;
 }
 
+static void shut(struct conn *c)
+{
+	close(c->fd);
+	c->fd = -1;
+	c->busy = false;
+}
+
+/* By the server. */
 static void ended(struct conn *c)
 {
 	if (c->stream && !c->answered)
@@ -136,9 +144,7 @@ static void ended(struct conn *c)
 	else if (c->busy && !c->stream)
 		l.cut++;
 	settle(c);
-	close(c->fd);
-	c->fd = -1;
-	c->busy = false;
+	shut(c);
 }
 
 static void head_done(struct conn *c)
@@ -232,8 +238,7 @@ static enum turn turn(int64_t begin_ns)
 		if (now == ON) {
 			open_conn(&l.conns[i]);
 		} else if (l.conns[i].fd >= 0) {
-			l.conns[i].busy = false; /* its answer is not waited for */
-			ended(&l.conns[i]);
+			shut(&l.conns[i]); /* an answer is not waited for */
 		}
 	return now;
 }
