@@ -43,6 +43,10 @@ void doctor_check_hardware(json_t *facts, json_t *checks)
 			   have, *lack ? " (not by " : "", lack, *lack ? ")" : "");
 	else
 		doctor_add(checks, "hardware", DOCTOR_OK, "its errors are not known here: %s", why);
+	if (json_is_false(json_object_get(health, "owners")))
+		doctor_add(checks, "memory", DOCTOR_OK,
+			   "whose page it is that fails is not seen without CAP_SYS_ADMIN: a VM is "
+			   "handed over when QEMU reports the error, or a page cannot be read");
 	if (json_is_true(json_object_get(health, "cec")))
 		doctor_add(checks, "memory", DOCTOR_OK,
 			   "the kernel takes pages with corrected errors out by itself (RAS_CEC); "

@@ -22,6 +22,10 @@ int hw_owner_main(const char *job_text, int fd);
  */
 int hw_owner_look(const json_t *job, json_t **out) TV_MUST_CHECK;
 
+/* Does the kernel show numbers of pages to this process? Without CAP_SYS_ADMIN it does not: nobody is then
+ * found to be the owner. */
+bool hw_sees_pages(void);
+
 /* Does an entry of a pagemap (Documentation/admin-guide/mm/pagemap.rst) stand for that page? */
 bool hw_entry_is(uint64_t entry, struct ras_pfn page);
 

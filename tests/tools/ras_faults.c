@@ -57,7 +57,10 @@ static void print_faults(void)
 	     "records, or others: another part of\ntwinvm, or nothing yet. *Planned* is what twinvm "
 	     "is to do, *today* what is done of it beside the\ncolour that `twinvm health` shows. "
 	     "Whose page has failed is looked up in the page tables of the\nprocesses here, for errors "
-	     "that lost data; a weak page of a VM (row 2) is judged as row 3.\n\n"
+	     "that lost data, where twinvmd has CAP_SYS_ADMIN: without it the kernel\nshows no numbers "
+	     "of pages. The systemd unit withholds it, so that there rows 10 to 12, 17, 19 and 20\nare "
+	     "judged as 32, and a VM is handed over by QEMU's report, or as a page cannot be read. A "
+	     "weak page\nof a VM (row 2) is judged as row 3.\n\n"
 	     "| # | fault | recognised by | noticed by | health | planned | today |\n"
 	     "|---|---|---|---|---|---|---|");
 	for (int i = 1; i < RAS_RULE_COUNT; i++) {
