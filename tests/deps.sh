@@ -25,8 +25,8 @@ packages=(
 	swtpm
 	# the arbiter of some tests, started by them in hosts of their own
 	etcd-server
-	# the browser that looks at the dashboard
-	chromium chromium-driver
+	# what asks the dashboard, and the browser that looks at it
+	curl chromium chromium-driver
 	# libvirt, the same way
 	libvirt-daemon-system libvirt-clients
 	# promtool, which is part of it: checks what is exported, and the alert rules
