@@ -5,6 +5,7 @@
 # replaced as a whole or left as it was. The trace outlives twinvmd, the backup, and the beginning of the next session.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 
 EPOCHS=${EPOCHS:-1000} AHEAD_S=5000

@@ -6,6 +6,7 @@
 # Without the user, a session is refused with what to do.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 
 sinks_of() { procs_of "$1" "twinvmd replicate sink"; }

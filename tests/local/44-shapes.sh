@@ -6,6 +6,7 @@
 # time limit: 900
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/shapes.sh
 

@@ -5,6 +5,7 @@
 # is named in status.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 
 PAIR_ARBITER="file"

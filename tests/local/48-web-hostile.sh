@@ -5,6 +5,7 @@
 # stopped and killed: the daemon replaces it, and streams are opened anew. Then TLS, on an address of the network.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 token=the-dashboard-tests-token
 CERTS_SAN=IP:10.77.0.12

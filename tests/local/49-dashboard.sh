@@ -5,6 +5,7 @@
 # Screenshots: build/screenshots.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/browser.sh
 

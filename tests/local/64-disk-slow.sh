@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER=${PAIR_ARBITER:-file}
 PAIR_CONF="spool_mib = 16"
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/diskvm.sh
 

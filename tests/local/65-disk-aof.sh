@@ -6,6 +6,7 @@
 # it continues with its disk, on the same connection, and the same way back once more; the disk is right when it ends.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/disk.sh
 

@@ -4,6 +4,7 @@
 # by itself a moment later. What cannot be switched is refused and keeps running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 
 # switch FROM TO

@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_HOSTS="hostA hostB hostC" PAIR_ARBITER=file
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/disk.sh
 . tests/lib/diskvm.sh

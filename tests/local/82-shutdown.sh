@@ -5,6 +5,7 @@
 # forgotten when the VM runs again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 
 hmp() { host_run "${2:-hostA}" python3 tests/tools/hmp.py "$PAIR_DIR/vm1.hmp" "$1" >"$PAIR_DIR/hmp" || fail "$1: $(<"$PAIR_DIR/hmp")"; }

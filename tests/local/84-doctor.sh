@@ -5,6 +5,7 @@
 # what is wrong with a configuration: each fault is made, and named with the remedy.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 
 # doctor HOST [ARG]...: its answer in $PAIR_DIR/doctor.json

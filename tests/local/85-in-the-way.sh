@@ -5,6 +5,7 @@
 # does no harm. `unprotect` ends a first copy. A QEMU that hangs is in status; with hung_qemu = failover the backup runs its VM.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 
 SECOND() { echo "$PAIR_DIR/$1.qmp2"; }

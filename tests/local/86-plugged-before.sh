@@ -4,6 +4,7 @@
 # on the other host, is protected back with them, and switched back.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/plug.sh
 

@@ -4,6 +4,7 @@
 # again with all of them, the VM is switched to the other host, and survives a power cut there; the guest uses each of them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/plug.sh
 

@@ -4,6 +4,7 @@
 # are where they were. After a planned switch and after a power cut the guest runs on, with an empty place where each was.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/plug.sh
 

@@ -6,6 +6,7 @@
 # QEMU ends for it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 UNCORRECTED="mce 0 9 0xbd000000000000c0 0x5 0x1234000 0x8c"
 

@@ -6,6 +6,7 @@
 # KILLS=2, ROUNDS=20: how often that process is killed, and others get in the way
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/libvirt.sh
 

@@ -5,6 +5,7 @@
 # it is now.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/libvirt.sh
 

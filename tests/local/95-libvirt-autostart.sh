@@ -6,6 +6,7 @@
 # that twinvm does not know always may.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/libvirt.sh
 

@@ -6,6 +6,7 @@
 # and of one that runs alone. SUSPEND_ROUNDS (50; 10 in make test).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 
 rounds=${SUSPEND_ROUNDS:-50}

@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER="file"
+PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/proxmox.sh
 

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER="file"
+PAIR_CALM=1
 . tests/lib/pair.sh
 
 kinds() { tw "$1" events vm1 --json | jq -r '.[].kind' | tr '\n' ' '; }

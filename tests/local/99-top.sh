@@ -4,6 +4,7 @@
 # VM as a whole, alone, failed over, another size, without colours, without its daemon. What it shows stays in build/top/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PAIR_CALM=1
 . tests/lib/pair.sh
 
 command -v tmux >/dev/null || skip "tmux is not installed"
