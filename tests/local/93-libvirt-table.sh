@@ -6,7 +6,6 @@
 # ROWS=REGEX: only rows that match. MONITOR=libvirt: without a second monitor. SUSPENDS=10: how many are tried
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-PAIR_CALM=1
 . tests/lib/pair.sh
 . tests/lib/libvirt.sh
 
