@@ -90,6 +90,18 @@ static bool is_answered(void)
 	return poll(&p, 1, 0) == 1;
 }
 
+/* Two fill hold_bytes; the third is not answered. */
+static void write_until_one_waits(void)
+{
+	for (int i = 0; i < 2; i++) {
+		send_write();
+		answered();
+	}
+	send_write();
+	while (!disks_waiting(d))
+		poll(NULL, 0, 1);
+}
+
 static void send_all(uint64_t epoch)
 {
 	const uint8_t *p;
@@ -167,13 +179,7 @@ static void test_waits_for_commit(void **state)
 {
 	(void)state;
 	disks_barrier(d, 0);
-	for (int i = 0; i < 2; i++) {
-		send_write();
-		answered();
-	}
-	send_write();
-	while (!disks_waiting(d))
-		poll(NULL, 0, 1);
+	write_until_one_waits();
 	assert_false(is_answered());
 	disks_barrier(d, 1);
 	assert_false(is_answered());
@@ -223,13 +229,7 @@ static void test_pause_lets_through(void **state)
 {
 	(void)state;
 	disks_barrier(d, 0);
-	for (int i = 0; i < 2; i++) {
-		send_write();
-		answered();
-	}
-	send_write();
-	while (!disks_waiting(d))
-		poll(NULL, 0, 1);
+	write_until_one_waits();
 	disks_pausing(d, true);
 	answered();
 	send_write();
@@ -250,13 +250,7 @@ static void test_owed_lets_through(void **state)
 
 	(void)state;
 	disks_barrier(d, 0);
-	for (int i = 0; i < 2; i++) {
-		send_write();
-		answered();
-	}
-	send_write();
-	while (!disks_waiting(d))
-		poll(NULL, 0, 1);
+	write_until_one_waits();
 	assert_false(is_answered());
 	disks_owed(d, true);
 	answered();
