@@ -273,6 +273,8 @@ int hv_state_read(struct hv_vm *vm, void *dst, size_t bytes) TV_MUST_CHECK;
  */
 int hv_devices_check(struct hv_vm *vm, const void *state, size_t bytes,
 		     struct tv_err *e) TV_MUST_CHECK;
+/* The same, asked of QEMU at once: when something that belongs to a device has ended by itself. */
+int hv_devices_look(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- events, and the VM's end ---- */
 /* Reads what QMP has sent meanwhile, without waiting, and calls back for each event (those that our

@@ -135,6 +135,11 @@ static int check_devices(struct hv_vm *vm, struct tv_err *e)
 	return rc;
 }
 
+int hv_devices_look(struct hv_vm *vm, struct tv_err *e)
+{
+	return vm->watch ? check_devices(vm, e) : 0;
+}
+
 static int check_sections(const struct hv_watch *w, struct tv_err *e)
 {
 	const char *first = (const char *)w->first.data, *now = (const char *)w->now.data;

@@ -155,14 +155,24 @@ static int read_state(struct cap *c, struct slot *s, size_t bytes, struct tv_err
 	return hv_state_read(c->vm, s->state, bytes);
 }
 
-/* A mirror's failure was sent before QEMU's answer to the stop: read now, it spoils the epoch. */
+/*
+ * A mirror's failure was sent before QEMU's answer to the stop: read now, it spoils the epoch. QEMU
+ * ends the mirror of a disk that is unplugged (blockdev_auto_del), maybe after this epoch's devices
+ * were looked at.
+ */
 static int check_disks(struct cap *c, struct tv_err *e)
 {
 	int rc = cap_has_disks(c) ? hv_disks_synced(c->vm, e) : 0;
+	struct tv_err changed = {0};
 
 	if (!rc)
 		rc = hv_events(c->vm, cap_on_vm_event, c);
-	return rc || hv_disks_ok(c->vm) ? rc : -EIO;
+	if (!rc && !hv_disks_ok(c->vm))
+		rc = tv_fail(e, -EIO, "a disk's mirror job has ended");
+	if (rc != -EIO || hv_devices_look(c->vm, &changed) != TV_E_CHANGED)
+		return rc;
+	*e = changed;
+	return TV_E_CHANGED;
 }
 
 struct waiting {

@@ -37,12 +37,13 @@ struct cap {
 	uint64_t obeyed; /* the wish that was carried out last */
 	struct hv_vm *vm;
 	bool gone, disks_copied;
-	bool cut;	 /* the monitor's connection has ended, QEMU has not */
-	bool ending;	 /* QEMU has reported that it shuts down */
-	bool look;	 /* the run state may have changed */
-	bool look_media; /* what is in the drives may have changed */
-	bool changed;	 /* it has: reported, once */
-	bool poisoned;	 /* a memory error was seen: reported, and nothing is captured any more */
+	bool cut;	   /* the monitor's connection has ended, QEMU has not */
+	bool ending;	   /* QEMU has reported that it shuts down */
+	bool look;	   /* the run state may have changed */
+	bool look_media;   /* what is in the drives may have changed */
+	bool looked_disks; /* a mirror has ended: it was asked whether its disk is gone */
+	bool changed;	   /* it has: reported, once */
+	bool poisoned;	   /* a memory error was seen: reported, and nothing is captured any more */
 	int64_t looked_ns;
 	bool three_commands; /* an epoch takes them: that was logged */
 	bool only_attached;  /* nothing was done with the VM since */
@@ -62,7 +63,7 @@ void cap_vm_gone(struct cap *c);
 /* hv_events has failed: the VM's end, or that of the connection to its monitor. */
 void cap_cut(struct cap *c, int rc);
 
-/* ---- capture_media.c: what is in the drives, and how large the disks are ---- */
+/* ---- capture_media.c: what is in the drives, how large the disks are, and are they there ---- */
 /*
  * Is it still as described? Asked when QEMU has sent an event of it, and once a second: not every drive
  * has an event. False: it is not, the loop has got FAILED, and no epoch counts any more. Only while the VM

@@ -83,6 +83,7 @@ static struct cap *cap;
 static struct cap_page page;
 static bool link_stalled;
 static int begun_rc;			   /* of the wait for the mirror's first request */
+static int fail_rc;			   /* of FAILED; 0: begun_rc */
 static unsigned seen[CAP_EV_DETACHED + 1]; /* by kind */
 static unsigned markers;		   /* of an epoch's end */
 static unsigned still_markers;		   /* of one of a suspended VM */
@@ -121,7 +122,7 @@ static void on_event(const struct cap_event *ev, void *arg)
 		check_stamps(ev);
 	free(ev->text);
 	if (ev->kind == CAP_EV_FAILED)
-		assert_int_equal(ev->rc, begun_rc);
+		assert_int_equal(ev->rc, fail_rc ? fail_rc : begun_rc);
 	seen[ev->kind]++;
 	if (ev->kind == CAP_EV_VM && ev->vm_event == HV_EV_POISON) {
 		poisons++;

@@ -40,8 +40,9 @@ static struct {
 	unsigned run_on;
 	int fd, never_fd;
 	int media;
-	bool poison; /* QEMU has reported a memory error, after the next stop */
-	int copy_rc; /* of hv_copy */
+	bool disk_failed, disk_gone; /* its mirror has ended; as the disk was unplugged */
+	bool poison;		     /* QEMU has reported a memory error, after the next stop */
+	int copy_rc;		     /* of hv_copy */
 } vm = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* Under lock. */
@@ -191,6 +192,12 @@ int hv_devices_check(struct hv_vm *v, const void *state, size_t bytes, struct tv
 	(void)bytes;
 	(void)e;
 	return 0;
+}
+
+int hv_devices_look(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	return READ_VM(disk_gone) ? tv_fail(e, TV_E_CHANGED, "device vd1 was unplugged") : 0;
 }
 
 int hv_pause(struct hv_vm *v, int timeout_ms)
@@ -441,7 +448,7 @@ int hv_disks_synced(struct hv_vm *v __attribute__((unused)),
 		    struct tv_err *e __attribute__((unused))) NEVER
 	bool hv_disks_ok(const struct hv_vm *v __attribute__((unused)))
 {
-	return true;
+	return !READ_VM(disk_failed);
 }
 
 /* A file of 300,000 bytes, each the low byte of its place. */
@@ -468,7 +475,7 @@ int hv_media_changed(struct hv_vm *v, struct tv_err *e)
 static void fake_hv_init(void)
 {
 	vm.media = vm.copy_rc = 0;
-	vm.poison = false;
+	vm.poison = vm.disk_failed = vm.disk_gone = false;
 	vm.held = vm.waiting = CALL_NONE;
 	vm.running = true;
 	vm.attached = false;

@@ -45,6 +45,49 @@ static void test_unreadable_page_in_an_epoch(void **state)
 	is_spoiled("0x1000 of pc.ram");
 }
 
+/* A mirror that ends spoils the epoch; when its disk was unplugged, that is the reason, not the mirror. */
+static void mirror_ends(bool unplugged)
+{
+	capture(1);
+	pthread_mutex_lock(&vm.lock);
+	vm.disk_failed = true;
+	vm.disk_gone = unplugged;
+	pthread_mutex_unlock(&vm.lock);
+	fail_rc = unplugged ? TV_E_CHANGED : -EIO;
+	cap_post(cap, CAP_EPOCH, 2);
+	await_event(CAP_EV_FAILED, 1);
+	catch_up();
+	assert_int_equal(seen[CAP_EV_CAPTURED], 1);
+	assert_true(READ_VM(running));
+	fail_rc = 0;
+}
+
+static void test_mirror_ends(void **state)
+{
+	(void)state;
+	mirror_ends(false);
+}
+
+static void test_mirror_ends_as_its_disk_goes(void **state)
+{
+	(void)state;
+	mirror_ends(true);
+}
+
+/* Between epochs nobody captures: the monitor's event is enough. */
+static void test_disk_goes_between_epochs(void **state)
+{
+	(void)state;
+	capture(1);
+	pthread_mutex_lock(&vm.lock);
+	vm.disk_failed = vm.disk_gone = true;
+	pthread_mutex_unlock(&vm.lock);
+	fail_rc = TV_E_CHANGED;
+	assert_int_equal(eventfd_write(vm.fd, 1), 0);
+	await_event(CAP_EV_FAILED, 1);
+	fail_rc = 0;
+}
+
 /* The lease ends and comes back a thousand times while QEMU does not answer; the last wish wins. */
 static void test_last_wish_stops(void **state)
 {
@@ -353,6 +396,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_memory_error_in_an_epoch),
 		TEST(test_unreadable_page_in_an_epoch),
+		TEST(test_mirror_ends),
+		TEST(test_mirror_ends_as_its_disk_goes),
+		TEST(test_disk_goes_between_epochs),
 		TEST(test_last_wish_stops),
 		TEST(test_last_wish_runs),
 		TEST(test_wishes_among_epochs),
