@@ -6,6 +6,8 @@
 # usage: run.sh [PATTERN]...      only tests whose name contains one of the patterns
 # Two local tests run at a time (TEST_JOBS): most of them wait most of the time. One with a line "# alone: WHY" shares
 # the machine with no other.
+# TEST_AGAIN=N: when at most N local tests failed, each runs a second time, alone, and that counts. What happened the
+# first time is shown, and named before the last line: such a test, or what it tests, depends on time, and is to be mended.
 # TEST_KEEP=1 keeps the folders of a local test that failed; its log has their names (lines "kept: ...").
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -17,7 +19,9 @@ logs=$B/test-logs
 unit_limit=120
 local_limit=600 # seconds; a script that needs more has a line "# time limit: N"
 jobs=${TEST_JOBS:-$(($(nproc) > 1 ? 2 : 1))}
+again=${TEST_AGAIN:-0}
 passed=0 failed=0 skipped=0
+broken=() # local tests
 
 wanted() {
 	local pattern
@@ -91,6 +95,7 @@ count_local() {
 		;;
 	*)
 		failed=$((failed + 1))
+		broken+=("$name")
 		report FAIL "$name" "$seconds" "exit status $status: $(reason "$log")"
 		show "$log"
 		;;
@@ -116,6 +121,19 @@ start_local() {
 	run_local "$1" &
 	running[$!]=$1
 	((!alone)) || drain_to 0
+}
+run_again() {
+	local name tests=("${broken[@]}") unsteady=()
+	((${#tests[@]} > 0 && ${#tests[@]} <= again)) || return 0
+	echo "once more, alone: ${tests[*]}"
+	for name in "${tests[@]}"; do
+		mv "$logs/$name.log" "$logs/$name.first.log"
+		failed=$((failed - 1)) broken=()
+		start_local "$name"
+		drain_to 0
+		((${#broken[@]})) || unsteady+=("$name")
+	done
+	((${#unsteady[@]} == 0)) || echo "passed only the second time: ${unsteady[*]}"
 }
 # What runs ends with this script, also when a signal ends that.
 end_locals() {
@@ -163,6 +181,7 @@ for script in "${scripts[@]}"; do
 	start_local "$name"
 done
 drain_to 0
+run_again
 
 echo "$passed passed, $failed failed, $skipped skipped"
 ((failed == 0))
