@@ -8,9 +8,12 @@
 
 static void progress(struct cli *c, json_t *msg)
 {
+	const char *warning = json_string_value(json_object_get(msg, "warning"));
 	static bool drawn;
 	double part;
 
+	if (warning)
+		fprintf(stderr, "twinvm: warning: %s\n", warning);
 	if (!c->terminal || c->json)
 		return;
 	if (!msg) { /* an error's line follows */

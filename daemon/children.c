@@ -56,6 +56,7 @@ void vm_job(const struct vm *vm, struct job *out)
 			    .vm_start_ticks = s->qemu.start_ticks,
 			    .peer = s->peer,
 			    .epoch_ms = s->epoch_ms,
+			    .by_operator = vm->by_operator,
 			    .generation = s->generation,
 			    .had_record = s->was_protected && vm_has_arbiter(vm)};
 	tv_copy(out->vm_id, sizeof(out->vm_id), vm->id);

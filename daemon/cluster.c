@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the other hosts know, by their last answer. A process asks them (replicator/watch) and reports
- * here. Nothing is decided by it: it is shown. A host that has been known since this daemon began, or
+ * here. It is shown; what a host says of its own hardware keeps it from being chosen as a backup, and
+ * nothing else is decided by it. A host that has been known since this daemon began, or
  * since the configuration was read, stays listed; when it does not answer, since when and why.
  */
 #include "daemon/cluster.h"
@@ -247,6 +248,49 @@ void cluster_conf(struct daemon *d)
 		k->c = NULL;
 	}
 	event_active(k->tick, EV_TIMEOUT, 0);
+}
+
+/* ---- the hardware of other hosts ---- */
+static bool is_host(const struct other *o, const struct fo_candidate *host)
+{
+	return host->name[0] ? !strcmp(o->name, host->name)
+			     : o->port == host->port && !strcmp(o->address, host->address);
+}
+
+enum fo_health cluster_health(const struct daemon *d, const struct fo_candidate *host,
+			      const char **why)
+{
+	static char text[200];
+	struct fo_host seen[FO_MAX_HOSTS];
+	enum fo_health health = FO_UNKNOWN, other;
+	unsigned n = members_seen(seen);
+	const char *name = host->name, *reason;
+	struct other *o;
+
+	text[0] = '\0';
+	if (d->cluster)
+		LIST_FOREACH(o, &d->cluster->others, link) {
+			json_t *h = json_object_get(o->view, "hardware");
+
+			if (!is_host(o, host))
+				continue;
+			name = o->name;
+			if (!fo_health_of(json_string_value(json_object_get(h, "state")), &health))
+				continue;
+			reason = json_string_value(json_object_get(h, "reason"));
+			tv_copy(text, sizeof(text), reason ? reason : "");
+			tv_mend_utf8(text);
+		}
+	for (unsigned i = 0; i < n; i++) {
+		other = seen[i].health;
+		if (*name && !strcmp(seen[i].name, name) && fo_is_better(health, other)) {
+			health = other;
+			tv_copy(text, sizeof(text), "so it has announced at the arbiter");
+		}
+	}
+	if (why)
+		*why = text;
+	return health;
 }
 
 /* ---- what is shown ---- */

@@ -11,6 +11,13 @@ int64_t cluster_now_ms(void);
 void cluster_start(struct daemon *d);
 /* The configuration has changed: all are asked anew. */
 void cluster_conf(struct daemon *d);
+/*
+ * What a host says of its hardware, by its last answer or the arbiter's list: the worse of both. By
+ * name, or where that is "" by address and port. FO_UNKNOWN: that, or nothing is known. *why (may be
+ * NULL): in words, until the next call; "": none.
+ */
+enum fo_health cluster_health(const struct daemon *d, const struct fo_candidate *host,
+			      const char **why);
 /* Who of them answers; with what they know. New arrays. */
 json_t *cluster_sees(const struct daemon *d);
 json_t *cluster_json(const struct daemon *d);

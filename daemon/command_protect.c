@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* twinvm protect: which VM, which backup, what is in the way; then a replicator is started. */
 #include "daemon/away.h"
+#include "daemon/cluster.h"
 #include "daemon/commands.h"
 #include "failover/arbiter/arbiter.h"
 
@@ -131,6 +132,33 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish 
 		    : 0;
 }
 
+/* A red host takes no VM. Yellow: the operator is warned, *warning is then its text. */
+static int check_health(const struct daemon *d, const struct config_peer *p, char *warning,
+			size_t room, struct tv_err *e)
+{
+	const struct fo_candidate host = reprotect_candidate(p);
+	const char *why, *name = p->name[0] ? p->name : p->host;
+	enum fo_health health = cluster_health(d, &host, &why);
+
+	warning[0] = '\0';
+	if (health == FO_RED)
+		return tv_fail(
+			e, TV_E_REFUSED,
+			"the hardware of %s is red: %s; name another host, or have it mended "
+			"and give 'twinvm health --clear' there",
+			name, why);
+	if (health == FO_YELLOW)
+		snprintf(warning, room, "the hardware of %s is yellow: %s", name, why);
+	return 0;
+}
+
+static void warn(struct ctl *c, const char *warning)
+{
+	if (warning[0])
+		ctl_send(c, json_pack("{ss sf so}", "state", "syncing", "progress", 0.0, "warning",
+				      events_text(warning)));
+}
+
 /* It is to be protected again anyway: by this host, then. True when the command waits for that. */
 static bool joins_try(struct vm *vm, struct ctl *c, const struct wish *w)
 {
@@ -149,6 +177,7 @@ static void set_up(struct vm *vm, const struct wish *w)
 	const struct config *conf = &vm->d->conf;
 	struct vm_saved *s = &vm->saved;
 
+	vm->by_operator = true;
 	s->was_protected = false;
 	s->peer = reprotect_candidate(&w->peer);
 	if (vm->fresh || w->mode)
@@ -162,6 +191,7 @@ static void set_up(struct vm *vm, const struct wish *w)
 void command_protect(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	struct tv_err e = {0};
+	char warning[320];
 	struct wish w;
 	struct vm *vm;
 	bool fresh;
@@ -170,6 +200,8 @@ void command_protect(struct daemon *d, struct ctl *c, json_t *msg)
 	rc = read_wish(d, msg, &w, &e);
 	if (!rc)
 		rc = find_both(d, msg, &vm, &w, &e);
+	if (!rc)
+		rc = check_health(d, &w.peer, warning, sizeof(warning), &e);
 	if (rc) {
 		command_end(c, rc, "%s", e.text);
 		return;
@@ -183,8 +215,8 @@ void command_protect(struct daemon *d, struct ctl *c, json_t *msg)
 		away_back(vm, &w.qemu);
 	set_up(vm, &w);
 	reprotect_begun(vm);
-	events_vm(vm, EVENTS_PROTECT_ASKED, NULL, "%s is to be protected by %s", vm->name,
-		  command_text(msg, "to", ""));
+	events_vm(vm, EVENTS_PROTECT_ASKED, NULL, "%s is to be protected by %s%s%s", vm->name,
+		  command_text(msg, "to", ""), warning[0] ? "; " : "", warning);
 	rc = vm_start_source(vm, &e);
 	if (rc) {
 		events_vm(vm, EVENTS_PROTECT_FAILED, NULL, "%s is not protected: %s", vm->name,
@@ -194,6 +226,7 @@ void command_protect(struct daemon *d, struct ctl *c, json_t *msg)
 			vm_drop(vm);
 		return;
 	}
+	warn(c, warning);
 	command_waits(c, vm, false);
 	vm_progress(vm, "syncing", 0.0);
 }

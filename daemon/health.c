@@ -68,6 +68,16 @@ static enum ras_color color_now(void)
 	return ras_health_color(health.judge, tv_now_ns());
 }
 
+enum fo_health health_of_host(void)
+{
+	static const enum fo_health of[] = {[RAS_GREY] = FO_UNKNOWN,
+					    [RAS_GREEN] = FO_GREEN,
+					    [RAS_YELLOW] = FO_YELLOW,
+					    [RAS_RED] = FO_RED};
+
+	return of[color_now()];
+}
+
 const char *health_state(const char **why)
 {
 	static struct ras_cause worst;
@@ -96,6 +106,7 @@ static void tell_color(struct daemon *d)
 	const char *why, *state = health_state(&why);
 
 	health.color = color;
+	members_health(health_of_host());
 	if (color == before || (color <= RAS_GREEN && before <= RAS_GREEN))
 		return;
 	events_add(d, EVENTS_HARDWARE_STATE, NULL,

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What this daemon knows of its host's hardware: counts of errors, the last faults, what can be
- * watched here. Fed by the process that watches (daemon/hardware.c); nothing acts on it by itself.
+ * watched here. Fed by the process that watches (daemon/hardware.c).
  */
 #ifndef DAEMON_HEALTH_H
 #define DAEMON_HEALTH_H
 
+#include "failover/failover.h"
 #include "hardware/hardware.h"
 
 struct daemon;
@@ -20,9 +21,13 @@ void health_unwatched(const char *why);
 void health_clear(struct daemon *d);
 /* For `twinvm health`: docs/HARDWARE-FAULTS.md. The caller's; NULL: no memory. */
 json_t *health_json(const struct daemon *d);
+/* The same as other hosts get it. */
+enum fo_health health_of_host(void);
 /* "green", "yellow", "red", "unknown"; *why (may be NULL): in words, "" if there is nothing to say. */
 const char *health_state(const char **why);
 
+/* ---- members.c: announced at the arbiter from now on ---- */
+void members_health(enum fo_health health);
 /* ---- children.c ---- */
 /* The process that watches the hardware; fd is its end of the daemon's socket. */
 int spawn_hardware(struct daemon *d, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;

@@ -6,6 +6,7 @@
  * where a new backup may be found.
  */
 #include "daemon/daemon.h"
+#include "daemon/health.h"
 #include "failover/arbiter/arbiter.h"
 
 #include <errno.h>
@@ -20,12 +21,13 @@
 static struct members { /* one a process */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct config conf; /* as the daemon has it */
+	struct config conf;    /* as the daemon has it */
+	enum fo_health health; /* of this host */
 	bool reopen;
 	struct fo_host seen[FO_MAX_HOSTS];
 	unsigned n;
 	struct members_state state;
-} m = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} m = {.lock = PTHREAD_MUTEX_INITIALIZER, .health = FO_UNKNOWN};
 
 static uint64_t free_mib(void)
 {
@@ -38,11 +40,21 @@ static uint64_t free_mib(void)
 	return p ? strtoull(p + strlen("MemAvailable:"), NULL, 10) >> 10 : 0;
 }
 
+static enum fo_health own_health(void)
+{
+	enum fo_health health;
+
+	pthread_mutex_lock(&m.lock);
+	health = m.health;
+	pthread_mutex_unlock(&m.lock);
+	return health;
+}
+
 static void describe(const struct config *c, struct fo_host *out)
 {
 	*out = (struct fo_host){.free_mib = free_mib(),
 				.cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN),
-				.health = FO_GREEN};
+				.health = own_health()};
 	tv_copy(out->name, sizeof(out->name), c->host);
 	tv_copy(out->address, sizeof(out->address), c->address);
 }
@@ -143,6 +155,13 @@ void members_conf(const struct config *c)
 	m.conf = *c;
 	m.reopen = true;
 	pthread_cond_signal(&m.changed);
+	pthread_mutex_unlock(&m.lock);
+}
+
+void members_health(enum fo_health health)
+{
+	pthread_mutex_lock(&m.lock);
+	m.health = health;
 	pthread_mutex_unlock(&m.lock);
 }
 

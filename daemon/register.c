@@ -7,6 +7,7 @@
  * nothing changes for that.
  */
 #include "daemon/daemon.h"
+#include "daemon/health.h"
 #include "hv/hv_standby.h"
 
 #include <errno.h>
@@ -135,6 +136,21 @@ static void adopt(struct vm *vm, struct ctl *c, const struct session_register *a
 	ctl_send(c, session_message(SESSION_OP_GO, &go));
 }
 
+/* Red: no VM is taken. Yellow: only if an operator has named this host. */
+static bool is_sick(struct daemon *d, const struct session_register *as, struct tv_err *e)
+{
+	enum fo_health health = health_of_host();
+	const char *why, *self = d->conf.host;
+
+	if (fo_is_well(health) || (health == FO_YELLOW && as->by_operator))
+		return false;
+	health_state(&why);
+	tv_fail(e, 0,
+		"the hardware of %s is %s: %s; it is no backup%s before 'twinvm health --clear' on %s",
+		self, fo_health_name(health), why, health == FO_RED ? "" : " by itself", self);
+	return true;
+}
+
 static void admit(struct daemon *d, struct ctl *c, const struct session_register *as)
 {
 	struct session_go go = {kept_free_slot(d, as->vm_id)};
@@ -142,6 +158,10 @@ static void admit(struct daemon *d, struct ctl *c, const struct session_register
 	struct tv_err e;
 	struct vm *vm;
 
+	if (is_sick(d, as, &e)) {
+		refuse(c, e.text);
+		return;
+	}
 	if (go.slot < 0) {
 		refuse(c, "too many stopped instances of this VM are kept here: see 'twinvm "
 			  "status', end them, or forget them with 'twinvm unprotect VM --kept'");

@@ -5,11 +5,13 @@
  *
  * Candidates: the hosts that the arbiter knows and that are well and have room, the best first
  * (fo_choose_backup); those of the configuration's `peer` lines; and the one that the VM had last,
+ * all of them unless their hardware is known to be yellow or red. The last is found
  * by the address that it was reached at or (an old primary) came from. All of them must have a `peer`
  * line, which may leave the address to the arbiter. With `reprotect = no` only
  * the backup that it had is waited for.
  */
 #include "daemon/away.h"
+#include "daemon/cluster.h"
 #include "daemon/daemon.h"
 
 #include <stdio.h>
@@ -27,10 +29,21 @@ struct fo_candidate reprotect_candidate(const struct config_peer *p)
 	return c;
 }
 
-static void add(struct fo_candidate *hosts, unsigned *n, const struct fo_candidate *h)
+/* A host whose hardware fails, or has failed, is none: sick says which, and why. */
+static void add(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
+		const struct fo_candidate *h, struct tv_err *sick)
 {
+	enum fo_health health;
+	const char *why;
+
 	if (*n == MAX_HOSTS || !h->port || !h->address[0])
 		return;
+	health = cluster_health(vm->d, h, &why);
+	if (!fo_is_well(health)) {
+		tv_fail(sick, 0, "the hardware of %s is %s%s%s", h->name[0] ? h->name : h->address,
+			fo_health_name(health), *why ? ": " : "", why);
+		return;
+	}
 	for (unsigned i = 0; i < *n; i++)
 		if (h->name[0] && !strcmp(hosts[i].name, h->name))
 			return;
@@ -46,14 +59,14 @@ static bool is_peer(const struct vm *vm, const char *name)
 }
 
 static void add_peer(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
-		     const struct config_peer *p)
+		     const struct config_peer *p, struct tv_err *sick)
 {
 	const struct config *c = &vm->d->conf;
 	struct fo_candidate h = reprotect_candidate(p);
 
 	if (is_peer(vm, p->name) && strcmp(p->name, c->host) != 0 &&
 	    (c->reprotect || !strcmp(p->name, vm->saved.last.name)))
-		add(hosts, n, &h);
+		add(vm, hosts, n, &h, sick);
 }
 
 /* Memory that the VM uses now: a host with less cannot be its backup. */
@@ -75,7 +88,7 @@ static uint64_t need_mib(const struct vm *vm)
  * backup (health, memory), whatever else is known of them.
  */
 static void add_members(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
-			struct fo_host unfit[FO_MAX_HOSTS], unsigned *unfit_n)
+			struct fo_host unfit[FO_MAX_HOSTS], unsigned *unfit_n, struct tv_err *sick)
 {
 	const struct config *c = &vm->d->conf;
 	uint64_t need = need_mib(vm);
@@ -91,7 +104,7 @@ static void add_members(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
 				p = c->peers[i]; /* what the operator configured counts more */
 		if (!p.port && config_address(best->address, p.host, sizeof(p.host), &p.port))
 			p.port = 0;
-		add_peer(vm, hosts, n, &p);
+		add_peer(vm, hosts, n, &p, sick);
 		unfit[best - unfit] = unfit[--*unfit_n];
 	}
 }
@@ -104,18 +117,18 @@ static bool is_in(const struct fo_host *hosts, unsigned n, const char *name)
 	return false;
 }
 
-static unsigned candidates(struct vm *vm, struct fo_candidate hosts[MAX_HOSTS])
+static unsigned candidates(struct vm *vm, struct fo_candidate hosts[MAX_HOSTS], struct tv_err *sick)
 {
 	const struct config *c = &vm->d->conf;
 	struct fo_host unfit[FO_MAX_HOSTS];
 	unsigned n = 0, unfit_n;
 
-	add_members(vm, hosts, &n, unfit, &unfit_n);
+	add_members(vm, hosts, &n, unfit, &unfit_n, sick);
 	for (unsigned i = 0; i < c->peer_count; i++)
 		if (!is_in(unfit, unfit_n, c->peers[i].name))
-			add_peer(vm, hosts, &n, &c->peers[i]);
+			add_peer(vm, hosts, &n, &c->peers[i], sick);
 	if (!is_in(unfit, unfit_n, vm->saved.last.name) && is_peer(vm, vm->saved.last.name))
-		add(hosts, &n, &vm->saved.last);
+		add(vm, hosts, &n, &vm->saved.last, sick);
 	return n;
 }
 
@@ -189,6 +202,7 @@ void reprotect_ended(struct vm *vm, enum fo_reprotect_end how)
 		vm->saved.peer = vm->asked;
 		vm->asked.port = 0;
 		vm->saved.was_protected = false;
+		vm->by_operator = true;
 		reprotect_begun(vm);
 		begin(vm);
 		return;
@@ -215,6 +229,7 @@ static void sought(struct vm *vm)
 void reprotect_try(struct vm *vm)
 {
 	struct fo_candidate hosts[MAX_HOSTS];
+	struct tv_err sick = {0};
 	unsigned n;
 	int at;
 
@@ -233,8 +248,16 @@ void reprotect_try(struct vm *vm)
 		arm(vm);
 		return;
 	}
-	n = candidates(vm, hosts);
+	n = candidates(vm, hosts, &sick);
 	at = fo_reprotect_choose(&vm->reprotect, hosts, n, tv_now_ns());
+	vm->by_operator = false;
+	if (at < 0 && sick.text[0]) {
+		snprintf(vm->saved.reason, sizeof(vm->saved.reason),
+			 "%s: it is no backup by itself before 'twinvm health --clear' there",
+			 sick.text);
+		arm(vm);
+		return;
+	}
 	if (at < 0) {
 		snprintf(vm->saved.reason, sizeof(vm->saved.reason),
 			 "no host to protect it: of the peer.NAME lines in %s none has an address, "

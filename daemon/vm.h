@@ -126,6 +126,7 @@ struct vm {
 	/* twinvm protect, unprotect or failover that waits */
 	struct ctl *waiter;
 	bool waiter_leaves; /* it waits for the end of protection */
+	bool by_operator;   /* its backup was named by an operator, for this try or session */
 	bool fresh;	    /* made by the protect under way: forgotten when that fails */
 	int refused_rc;	    /* its protection is ended by this daemon: for that reason */
 	struct tv_err refused;

@@ -4,9 +4,32 @@
 
 #include <string.h>
 
+static const char *const names[FO_HEALTHS] = {"green", "unknown", "yellow", "red"};
+
 const char *fo_health_name(enum fo_health h)
 {
-	return h == FO_GREEN ? "green" : h == FO_YELLOW ? "yellow" : "red";
+	return names[h];
+}
+
+bool fo_health_of(const char *word, enum fo_health *out)
+{
+	*out = FO_UNKNOWN;
+	for (int i = 0; word && i < FO_HEALTHS; i++)
+		if (!strcmp(names[i], word)) {
+			*out = (enum fo_health)i;
+			return true;
+		}
+	return false;
+}
+
+bool fo_is_well(enum fo_health h)
+{
+	return h == FO_GREEN || h == FO_UNKNOWN;
+}
+
+bool fo_is_better(enum fo_health a, enum fo_health b)
+{
+	return !fo_is_well(b) && (fo_is_well(a) || a < b);
 }
 
 /* Is a the better backup of the two? Both can be one. */
@@ -14,8 +37,6 @@ static bool better(const struct fo_host *a, const struct fo_host *b, const char 
 {
 	bool a_last = !strcmp(a->name, last_peer), b_last = !strcmp(b->name, last_peer);
 
-	if (a->health != b->health)
-		return a->health < b->health;
 	if (a_last != b_last)
 		return a_last;
 	if (a->free_mib != b->free_mib)
@@ -31,8 +52,7 @@ const struct fo_host *fo_choose_backup(const struct fo_host *hosts, unsigned n, 
 	for (unsigned i = 0; i < n; i++) {
 		const struct fo_host *h = &hosts[i];
 
-		if (!strcmp(h->name, self) || h->free_mib < need_mib ||
-		    (h->health != FO_GREEN && h->health != FO_YELLOW))
+		if (!strcmp(h->name, self) || h->free_mib < need_mib || !fo_is_well(h->health))
 			continue;
 		if (!best || better(h, best, last_peer ? last_peer : ""))
 			best = h;

@@ -109,7 +109,8 @@ int fo_claim(struct fo_arbiter *a, enum fo_question q, const struct fo_claim *c,
 	     struct fo_record *out, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- hosts, and which of them is the next backup (choose.c) ---- */
-enum fo_health { FO_GREEN, FO_YELLOW, FO_RED };
+/* The better ones first. Unknown: nothing there reports hardware errors, which is no reproach. */
+enum fo_health { FO_GREEN, FO_UNKNOWN, FO_YELLOW, FO_RED, FO_HEALTHS };
 struct fo_host {
 	char name[64];	   /* as in its certificate: letters, digits, '.', '_', '-' */
 	char address[160]; /* HOST:PORT where its twinvmd listens for other hosts */
@@ -119,13 +120,20 @@ struct fo_host {
 };
 #define FO_MAX_HOSTS 64
 /*
- * The host to be the next backup, NULL if none can: never self, never one of red health, and only
- * with need_mib of free memory. Green before yellow; then last_peer ("" or NULL: none), since it
- * may still have the VM's disks; then the most free memory, then the name.
+ * The host to be the next backup, NULL if none can: never self, only one that is well (fo_is_well), and
+ * only with need_mib of free memory. last_peer ("" or NULL: none) first, since it may still have the
+ * VM's disks; then the most free memory, then the name.
  */
 const struct fo_host *fo_choose_backup(const struct fo_host *hosts, unsigned n, const char *self,
 				       const char *last_peer, uint64_t need_mib);
+/* "green", "unknown", "yellow", "red". */
 const char *fo_health_name(enum fo_health h);
+/* False: no such word (NULL neither); *out is then FO_UNKNOWN. */
+bool fo_health_of(const char *word, enum fo_health *out);
+/* May a host of that health be chosen as a backup without an operator? */
+bool fo_is_well(enum fo_health h);
+/* Is a host of health a a better place for a VM than one of health b? */
+bool fo_is_better(enum fo_health a, enum fo_health b);
 
 /* ---- the decision core: two tables (core.c), drawn in docs/FAILOVER.md ---- */
 /* clang-format off */

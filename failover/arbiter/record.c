@@ -166,10 +166,7 @@ static int parse_host(const json_t *j, struct fo_host *out, uint64_t *beat)
 	    get_text(j, "health", health, sizeof(health)) || get_number(j, "beat", INT64_MAX, beat))
 		return -EBADMSG;
 	out->cpus = (unsigned)cpus;
-	for (out->health = FO_GREEN; out->health <= FO_RED; out->health++)
-		if (!strcmp(health, fo_health_name(out->health)))
-			return fo_host_ok(out) ? 0 : -EBADMSG;
-	return -EBADMSG;
+	return fo_health_of(health, &out->health) && fo_host_ok(out) ? 0 : -EBADMSG;
 }
 
 int fo_host_parse(const char *text, size_t bytes, struct fo_host *out, uint64_t *beat)

@@ -22,7 +22,7 @@ int fo_record_parse(const char *text, size_t bytes, struct fo_record *out,
 		    char claim[FO_CLAIM_CHARS + 1]) TV_MUST_CHECK;
 
 /*
- * {"name":"..","address":"..","free_mib":N,"cpus":N,"health":"green"|"yellow"|"red","beat":N}; beat
+ * {"name":"..","address":"..","free_mib":N,"cpus":N,"health":"green"|"unknown"|"yellow"|"red","beat":N}; beat
  * is for arbiters that have no leases.
  */
 char *fo_host_text(const struct fo_host *h, uint64_t beat);

@@ -11,11 +11,11 @@
 
 #define J(member, kind) FIELD(struct job, member, kind, "", "")
 static const struct field list[] = {
-	J(conf.path, TEXT),	  J(vm_id, TEXT),   J(vm_name, TEXT),	 J(vm_pid, PID),
-	J(vm_start_ticks, U64),	  J(vm_qmp, TEXT),  J(peer.name, TEXT),	 J(peer.address, TEXT),
-	J(peer.port, PORT),	  J(mode, TEXT),    J(epoch_ms, INT),	 J(arbiter, TEXT),
-	J(generation, U64),	  J(session, TEXT), J(had_record, BOOL), J(last_backup, TEXT),
-	J(waits_for_proxy, BOOL),
+	J(conf.path, TEXT),	  J(vm_id, TEXT),	J(vm_name, TEXT),    J(vm_pid, PID),
+	J(vm_start_ticks, U64),	  J(vm_qmp, TEXT),	J(peer.name, TEXT),  J(peer.address, TEXT),
+	J(peer.port, PORT),	  J(mode, TEXT),	J(epoch_ms, INT),    J(arbiter, TEXT),
+	J(generation, U64),	  J(session, TEXT),	J(had_record, BOOL), J(last_backup, TEXT),
+	J(waits_for_proxy, BOOL), J(by_operator, BOOL),
 };
 static const struct fields job_fields = FIELDS("job", list);
 

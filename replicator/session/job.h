@@ -24,6 +24,7 @@ struct job {
 	uint64_t generation;
 	char session[33];
 	bool had_record;      /* the arbiter has a record of this VM, or has lost it */
+	bool by_operator;     /* the backup was named by an operator */
 	bool waits_for_proxy; /* of the source: its descriptor 3 reports when the monitor is shared */
 	char last_backup[64]; /* without an arbiter: the VM's backup in this generation; "": none */
 };

@@ -61,6 +61,7 @@ static const struct field register_list[] = {
 	NEW(struct session_register, uuid, TEXT, "backup: the VM's, as its QEMU has it"),
 	R(peer_port, PORT, "", "backup: port of the primary's twinvmd"),
 	R(epoch_ms, INT, "ms", "backup: the primary's --epoch"),
+	NEW(struct session_register, by_operator, BOOL, "backup: an operator has named this host"),
 };
 static const struct fields session_register_fields = FIELDS("register", register_list);
 

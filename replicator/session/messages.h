@@ -28,6 +28,7 @@ struct session_register {
 	char uuid[37];
 	uint16_t peer_port;
 	int epoch_ms;
+	bool by_operator;
 };
 
 struct session_stats {

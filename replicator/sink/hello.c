@@ -64,6 +64,7 @@ static void take_fields(struct sink *s, const Twinvm__Hello *h)
 	s->job.epoch_ms = h->epoch_ms <= EPOCH_MAX_MS ? (int)h->epoch_ms : 0;
 	if (!pace_mode_parse(h->mode, &known))
 		tv_copy(s->job.mode, sizeof(s->job.mode), h->mode);
+	s->job.by_operator = h->by_operator;
 	s->has_hash_key = h->hash_key.len == CKPT_HASH_KEY_BYTES;
 	if (s->has_hash_key)
 		memcpy(s->hash_key, h->hash_key.data, CKPT_HASH_KEY_BYTES);

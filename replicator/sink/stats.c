@@ -133,7 +133,8 @@ void sink_introduce(struct report *r, void *arg)
 				       .pid = getpid(),
 				       .generation = s->job.generation,
 				       .peer_port = s->job.peer.port,
-				       .epoch_ms = s->job.epoch_ms};
+				       .epoch_ms = s->job.epoch_ms,
+				       .by_operator = s->job.by_operator};
 
 	if (!s->hello)
 		return;

@@ -54,6 +54,7 @@ void src_send_hello(struct source *s)
 	h.epoch_ms = (uint32_t)s->job.epoch_ms;
 	h.hash_key.data = (uint8_t *)disks_key(s->disks);
 	h.hash_key.len = CKPT_HASH_KEY_BYTES;
+	h.by_operator = s->job.by_operator;
 	h.recorded = s->arbiter != NULL; /* the engine offers the VM only then */
 	msg.msg_case = TWINVM__CONTROL__MSG_HELLO;
 	msg.hello = &h;

@@ -188,6 +188,55 @@ static void the_last_different_ones_are_kept(void **state)
 	json_decref(o);
 }
 
+static void offered(struct session_register *r, const char *refusal)
+{
+	struct end e;
+
+	kit_connect(&e);
+	send_register(&e, r);
+	kit_expect(&e, refusal ? SESSION_OP_REFUSE : SESSION_OP_GO);
+	if (refusal)
+		assert_non_null(
+			strstr(json_string_value(json_object_get(kit_last(&e), "text")), refusal));
+	else
+		send_end(&e, SESSION_DISCARDED, 0, "");
+	kit_hang_up(&e);
+}
+
+/* Whatever the other host knows. */
+static void a_sick_host_is_no_backup(void **state)
+{
+	struct hw_fault f = fault(RAS_UNCORRECTED, 2);
+	struct session_register r = offer(3, "s1");
+
+	(void)state;
+	health_clear(&d);
+	sources("", true);
+	assert_int_equal(health_of_host(), FO_GREEN);
+	offered(&r, NULL);
+	f.fault.source = RAS_SRC_MF;
+	f.fault.part = RAS_PART_MEMORY;
+	f.fault.result = RAS_RESULT_RECOVERED;
+	f.fault.owner = RAS_OWNER_FREE;
+	f.fault.has_page = true;
+	f.fault.page.n = 0x99;
+	faults(&f, 0, 0);
+	assert_int_equal(health_of_host(), FO_YELLOW);
+	offered(&r, "the hardware of hostB is yellow: what CPU 2 says");
+	assert_null(vm_by_id(&d, ID));
+	r.by_operator = true;
+	offered(&r, NULL);
+	f.fault.owner = RAS_OWNER_KERNEL;
+	f.fault.result = RAS_RESULT_IGNORED;
+	faults(&f, 0, 200);
+	assert_int_equal(health_of_host(), FO_RED);
+	offered(&r, "the hardware of hostB is red");
+	health_clear(&d);
+	assert_int_equal(health_of_host(), FO_GREEN);
+	r.by_operator = false;
+	offered(&r, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +246,7 @@ int main(void)
 		cmocka_unit_test(counts_outlive_the_process),
 		cmocka_unit_test(what_is_lost_is_an_event),
 		cmocka_unit_test(the_last_different_ones_are_kept),
+		cmocka_unit_test(a_sick_host_is_no_backup),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

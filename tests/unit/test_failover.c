@@ -96,9 +96,28 @@ static void the_best_backup(void **state)
 	assert_string_equal(chosen(h, 6, "gone", 1000), "a");
 	assert_string_equal(chosen(h, 6, "self", 1000), "a");
 	assert_string_equal(chosen(h, 6, "b", 4000), "b");
-	assert_string_equal(chosen(h, 6, NULL, 4001), "y"); /* better than none */
+	assert_string_equal(chosen(h, 6, NULL, 4001), "none"); /* yellow: not by itself */
 	assert_string_equal(chosen(h, 6, "r", 9001), "none");
 	assert_string_equal(chosen(h, 0, "b", 0), "none");
+}
+
+/* Nobody watches the hardware of many hosts: they are as good as those that are green. */
+static void unknown_health_is_no_reproach(void **state)
+{
+	const struct fo_host h[] = {host_of("u", 5000, FO_UNKNOWN), host_of("g", 4000, FO_GREEN)};
+	enum fo_health of;
+
+	(void)state;
+	assert_string_equal(chosen(h, 2, NULL, 1000), "u");
+	assert_string_equal(chosen(h, 2, "g", 1000), "g");
+	for (enum fo_health a = FO_GREEN; a < FO_HEALTHS; a++) {
+		assert_true(fo_health_of(fo_health_name(a), &of) && of == a);
+		assert_int_equal(fo_is_well(a), a < FO_YELLOW);
+		for (enum fo_health b = FO_GREEN; b < FO_HEALTHS; b++)
+			assert_int_equal(fo_is_better(a, b), a < b && b >= FO_YELLOW);
+	}
+	assert_false(fo_health_of("purple", &of) || of != FO_UNKNOWN);
+	assert_false(fo_health_of(NULL, &of) || of != FO_UNKNOWN);
 }
 
 /* Whatever the hosts: the choice is fit, none that is fit beats it, and their order is nothing. */
@@ -116,22 +135,21 @@ static void every_choice_keeps_the_rules(void **state)
 
 		for (unsigned i = 0; i < n; i++, name[0]++)
 			h[i] = host_of(name, (uint64_t)(rand_r(&seed) % 4),
-				       (enum fo_health)(rand_r(&seed) % 3));
+				       (enum fo_health)(rand_r(&seed) % FO_HEALTHS));
 		for (unsigned i = 0; i < n; i++)
 			turned[i] = h[(i + by) % n];
 		c = fo_choose_backup(h, n, "a", last, need);
 		d = fo_choose_backup(turned, n, "a", last, need);
 		assert_true(!c == !d && (!c || !strcmp(c->name, d->name)));
 		if (c)
-			assert_true(strcmp(c->name, "a") != 0 && c->health != FO_RED &&
+			assert_true(strcmp(c->name, "a") != 0 && fo_is_well(c->health) &&
 				    c->free_mib >= need);
 		for (unsigned i = 0; i < n; i++) {
-			if (!strcmp(h[i].name, "a") || h[i].health == FO_RED ||
+			if (!strcmp(h[i].name, "a") || !fo_is_well(h[i].health) ||
 			    h[i].free_mib < need)
 				continue;
 			assert_non_null(c);
-			assert_true(c->health <= h[i].health);
-			if (c->health == h[i].health && strcmp(c->name, last) != 0)
+			if (strcmp(c->name, last) != 0)
 				assert_true(strcmp(h[i].name, last) != 0 &&
 					    c->free_mib >= h[i].free_mib);
 		}
@@ -144,6 +162,7 @@ int main(void)
 		cmocka_unit_test(times_keep_their_order),
 		cmocka_unit_test(a_long_way),
 		cmocka_unit_test(the_best_backup),
+		cmocka_unit_test(unknown_health_is_no_reproach),
 		cmocka_unit_test(every_choice_keeps_the_rules),
 	};
 
