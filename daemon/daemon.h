@@ -12,7 +12,7 @@
  *   elsewhere.c      VMs that another host runs, or may run
  *   away.c           VMs that were written to a file, and come again
  *   asked.c          a suspend or resume that is not answered yet
- *   registry.c       the VMs, in memory and on disk (vm.h)
+ *   registry.c rehearsals*.c   the VMs, in memory and on disk (vm.h); what was tried (rehearsals.h)
  *   shown.c vitals.c outlook.c   a VM as people see it
  *   children.c       starts replicators and helper processes (recover.c)
  *   looking.c        what the arbiter has on record of an offered VM
@@ -128,7 +128,8 @@ struct daemon {
 	struct event *pet, *hung, *vitals;
 	int watchdog_fd; /* -1: not armed */
 	bool watchdog_doubt;
-	struct events *events; /* events_store.h; NULL: none are kept */
+	struct events *events;	       /* events_store.h; NULL: none are kept */
+	struct rehearsals *rehearsals; /* rehearsals.c; NULL: not used yet */
 	TAILQ_HEAD(vm_list, vm) vms;
 	TAILQ_HEAD(kept_list, kept) kept;
 	TAILQ_HEAD(proxied_list, proxied) proxies;
@@ -188,7 +189,7 @@ uint64_t generation_seen(const struct daemon *d, const char *vm_id); /* its high
  */
 int generation_note(struct daemon *d, const char *vm_id, uint64_t generation, const char *host,
 		    const char *backup, struct tv_err *e) TV_MUST_CHECK;
-/* What has happened already: written now, or as soon as that is possible. */
+/* What has happened already: as durable_write_later. */
 void generation_note_later(struct daemon *d, const char *vm_id, uint64_t generation,
 			   const char *host, const char *backup);
 
@@ -401,8 +402,7 @@ void reprotect_ended(struct vm *vm, enum fo_reprotect_end how);
 /* A try is due. */
 void reprotect_try(struct vm *vm);
 
-/* ---- suspend.c: carries out a suspend or resume ---- */
-/* By a process of its own, for a VM that nobody is attached to. */
+/* ---- suspend.c: carries out a suspend or resume; start: of a VM that nobody is attached to ---- */
 int suspend_start(struct asked *a, struct tv_err *e) TV_MUST_CHECK;
 /* What waits for this VM is carried out, if that is possible now. */
 void suspend_next(struct vm *vm);

@@ -5,7 +5,7 @@
  * happened already, on a disk that is full or read-only now, is kept in memory, tried again until
  * it is written, and shown by status meanwhile (durable_write_later, durable_remove).
  *
- * Bounded: one entry for each path, and a VM has at most three of them.
+ * Bounded: one entry for each path, and a VM has at most four of them.
  */
 #include "daemon/daemon.h"
 

@@ -129,6 +129,14 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "Green, yellow, red or unknown: twinvm health has the reasons. Red stays until twinvm health --clear.") \
 	X(HARDWARE_LOST, "hardware-lost", WARN, 0, "bc342015bd621210cbb3f01da49dd491", "reports of hardware errors were lost", \
 	  "More has happened than twinvm health counts.") \
+	X(REHEARSAL_BEGUN, "rehearsal-begun", INFO, 0, "0c207b5c3a9841ffb73f5f7a36148250", "a rehearsal of a VM has begun", \
+	  "A test failover, drill, verification or snapshot; the data have which, and for whom. rehearsal-passed or rehearsal-failed follows.") \
+	X(REHEARSAL_PASSED, "rehearsal-passed", NOTICE, 0, "b637d31bf29c4e789cc2a90de9a90eda", "a rehearsal of a VM has passed", \
+	  "The data have its figures (docs/REHEARSAL.md).") \
+	X(REHEARSAL_FAILED, "rehearsal-failed", WARN, 0, "f93f5aa97df04ba58145af315f0923b3", "a rehearsal of a VM failed, was refused, or was cut short", \
+	  "The VM runs on. A real failover may have failed likewise: the text has the reason.") \
+	X(REHEARSAL_DUE, "rehearsal-due", WARN, 0, "bc27b9c324494713a6fb2b3010b43f3b", "no test failover or drill of a VM has passed for too long", \
+	  "rehearsal_reminder_days: run twinvm test-failover, or twinvm drill.") \
 	X(ACKNOWLEDGED, "acknowledged", INFO, 0, "68ea307310ae47f5b446d0efee3603b2", "an operator has acknowledged an event", \
 	  "It changes no state.")
 /* clang-format on */

@@ -62,7 +62,8 @@ static void warn_if_closed(const struct config *c, const char *path, const struc
 
 int folders_make(const struct config *c, struct tv_err *e)
 {
-	static const char *const roots[] = {"vms", "kept", "generations", "elsewhere"};
+	static const char *const roots[] = {"vms", "kept", "generations", "elsewhere",
+					    "rehearsals"};
 	char path[256];
 	int rc = make_passable(c->state_dir, e);
 

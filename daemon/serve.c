@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's loop: two listening sockets, signals, and the end. */
 #include "daemon/daemon.h"
+#include "daemon/rehearsals.h"
 #include "daemon/health.h"
 #include "daemon/cluster.h"
 
@@ -260,6 +261,7 @@ int daemon_main(const char *config_path)
 	notify_stop();
 	watchdog_stop(d);
 	unlink(d->conf.socket);
+	rehearsals_stop(d);
 	events_stop(d);
 	return 0;
 }

@@ -2,6 +2,7 @@
 /* What `twinvm status` shows (docs/STATUS.md): fields and their meaning are a contract with
  * scripts. */
 #include "daemon/daemon.h"
+#include "daemon/rehearsals.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -153,7 +154,8 @@ static json_t *add_more(const struct vm *vm, const struct session_stats *s, json
 	times_of(vm, s, &t);
 	outlook_of(vm, s, &look);
 	if (fields_add(&status_times_fields, &t, o) || fields_add(&outlook_fields, &look, o) ||
-	    vitals_add(vm, o) || (disks && json_object_set(o, "disks", disks))) {
+	    vitals_add(vm, o) || (disks && json_object_set(o, "disks", disks)) ||
+	    json_object_set_new(o, "rehearsals", rehearsals_status(vm->d, vm->id))) {
 		json_decref(o);
 		return NULL;
 	}

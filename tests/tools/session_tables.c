@@ -2,6 +2,7 @@
 /* Writes docs/STATUS.md and docs/CONTROL.md from the tables that the programs use.
  * usage: session_tables status|control */
 #include "daemon/daemon.h"
+#include "daemon/rehearsals.h"
 #include "daemon/sessions.h"
 
 #include <stdio.h>
@@ -68,7 +69,7 @@ static void status(void)
 {
 	printf("# What `twinvm status --json` shows\n\n"
 	       "<!-- made by `make docs` from the tables in daemon/status.c, vitals.c, outlook.c,\n"
-	       "     kept.c, replicator/session/messages.c and disk_state.c -->\n\n");
+	       "     kept.c, rehearsals.c, replicator/session/messages.c and disk_state.c -->\n\n");
 	prose("`twinvm status --json` prints an array with one object per VM that this host has a "
 	      "part in; `twinvm status VM --json` prints that VM's object. Scripts may rely on "
 	      "names, types and meanings: fields may be added, none changes. A name with a dot is "
@@ -91,6 +92,9 @@ static void status(void)
 	       "here, a VNC or SPICE display is VNC at `vnc.sock` |\n");
 	printf("| `disks` | array | | the VM's writable disks while a session runs, see below; left "
 	       "out while they are not known |\n");
+	printf("| `rehearsals` | object | | what was tried on this host before it was needed, by kind "
+	       "(test-failover, drill, verify, snapshot): objects with `last` (the last that "
+	       "ended), `passed` (s since 1970: when one passed last), `running`, see below |\n");
 	printf("\n## Entries of `disks`\n\n");
 	head();
 	rows(&session_disk_fields);
@@ -104,6 +108,9 @@ static void status(void)
 	head();
 	rows(&kept_fields);
 	rows(&kept_cost_fields);
+	printf("\n## Objects in `rehearsals`\n\n");
+	head();
+	rows(&rehearsal_fields);
 }
 
 /* ---- docs/CONTROL.md ---- */

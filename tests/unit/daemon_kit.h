@@ -8,6 +8,7 @@
 
 #include "daemon/commands.h"
 #include "daemon/daemon.h"
+#include "daemon/rehearsals.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -41,7 +42,8 @@ static void on_admit(evutil_socket_t fd, short what, void *arg)
 
 KIT int kit_set_up(void **state)
 {
-	static const char *const folders[] = {"vms", "kept", "generations", "elsewhere", "run"};
+	static const char *const folders[] = {"vms",	   "kept",	 "generations",
+					      "elsewhere", "rehearsals", "run"};
 	char path[300];
 
 	(void)state;
@@ -93,6 +95,7 @@ KIT int kit_tear_down(void **state)
 	while (TAILQ_FIRST(&d.kept))
 		kept_forget(&d, TAILQ_FIRST(&d.kept)->id);
 	kit_settle(); /* connections that were hung up are closed */
+	rehearsals_stop(&d);
 	event_free(d.admit);
 	event_base_free(d.base);
 	snprintf(command, sizeof(command), "rm -rf %s", d.conf.state_dir);

@@ -64,7 +64,7 @@ static void a_vm_without_a_session(void **state)
 	vm = kit_vm(SESSION_PRIMARY);
 	strcpy(vm->saved.reason, "hostA is lost");
 	o = vm_status(vm);
-	expect_all(o, 4);
+	expect_all(o, 5);
 	expect_text(o, "name", "vm1");
 	expect_text(o, "id", ID);
 	expect_text(o, "role", "primary");
@@ -101,7 +101,7 @@ static void a_protected_vm(void **state)
 	vm->now.stats.progress = 1;
 	strcpy(vm->saved.reason, "of before");
 	o = vm_status(vm);
-	expect_all(o, 4);
+	expect_all(o, 5);
 	expect_text(o, "state", "protected");
 	expect_text(o, "reason", "");
 	assert_true(number(o, NULL, "epoch_committed") == 7 && number(o, "pause_ms", "max") == 3);
@@ -147,7 +147,7 @@ static void after_a_session(void **state)
 	strcpy(vm->now.stats.reason, "of the session");
 	vm->phase = VM_RECOVERING;
 	o = vm_status(vm);
-	expect_all(o, 5);
+	expect_all(o, 6);
 	expect_text(o, "state", "alone");
 	expect_text(o, "reason", "");
 	assert_true(number(o, NULL, "progress") == 0 && number(o, NULL, "epoch_committed") == 7);
