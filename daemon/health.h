@@ -42,8 +42,8 @@ void keeper_attach(struct daemon *d); /* to the loop */
 typedef void keeper_cb(struct daemon *d, const struct kp_reply *r, void *arg);
 /* q's id is filled in. -EBUSY: too much is asked already; -ENOTCONN: it has ended. cb is not called then. */
 int keeper_ask(struct kp_request *q, keeper_cb *cb, void *arg) TV_MUST_CHECK;
-/* Names a process in a request; one for which there is no room is left out. */
-void keeper_who(struct kp_request *q, pid_t pid, uint64_t start_ticks);
+/* Names a process in a request; one for which there is no room is left out. mapping: as in struct kp_process. */
+void keeper_who(struct kp_request *q, pid_t pid, uint64_t start_ticks, const char *mapping);
 /* False: it was not the keeper. */
 bool keeper_exit(pid_t pid);
 bool keeper_lives(void);

@@ -171,11 +171,15 @@ int keeper_ask(struct kp_request *q, keeper_cb *cb, void *arg)
 	return ask(q->verb == KP_OWNER ? LOOKS : ACTS, q, cb, arg);
 }
 
-void keeper_who(struct kp_request *q, pid_t pid, uint64_t start_ticks)
+void keeper_who(struct kp_request *q, pid_t pid, uint64_t start_ticks, const char *mapping)
 {
-	if (pid > 0 && q->n < KP_MAX_WHO)
-		q->who[q->n++] =
-			(struct kp_process){.pid = (int32_t)pid, .start_ticks = start_ticks};
+	struct kp_process *w;
+
+	if (pid <= 0 || q->n >= KP_MAX_WHO)
+		return;
+	w = &q->who[q->n++];
+	*w = (struct kp_process){.pid = (int32_t)pid, .start_ticks = start_ticks};
+	tv_copy(w->mapping, sizeof(w->mapping), mapping);
 }
 
 static void on_hello(struct daemon *d, const struct kp_reply *r, void *arg)

@@ -23,11 +23,11 @@ static struct look {
 } looks[MAX_LOOKS];
 
 static void candidate(struct look *l, struct kp_request *q, pid_t pid, uint64_t start,
-		      enum ras_owner owner, const char *id)
+		      enum ras_owner owner, const char *id, const char *mapping)
 {
 	uint32_t n = q->n;
 
-	keeper_who(q, pid, start);
+	keeper_who(q, pid, start, mapping);
 	if (q->n == n)
 		return;
 	l->of[n].owner = owner;
@@ -42,10 +42,11 @@ static void fill(struct daemon *d, struct look *l, struct kp_request *q)
 		.verb = KP_OWNER, .page = l->f.fault.page.n, .others_ms = OTHERS_MS};
 	TAILQ_FOREACH(vm, &d->vms, link)
 		candidate(l, q, vm->saved.qemu.pid, vm->saved.qemu.start_ticks,
-			  vm->role == SESSION_PRIMARY ? RAS_OWNER_VM : RAS_OWNER_STANDBY, vm->id);
+			  vm->role == SESSION_PRIMARY ? RAS_OWNER_VM : RAS_OWNER_STANDBY, vm->id,
+			  "");
 	TAILQ_FOREACH(vm, &d->vms, link)
-		candidate(l, q, vm->now.replicator, 0, RAS_OWNER_SELF, vm->id);
-	candidate(l, q, getpid(), 0, RAS_OWNER_SELF, "");
+		candidate(l, q, vm->now.replicator, 0, RAS_OWNER_SELF, vm->id, "");
+	candidate(l, q, getpid(), 0, RAS_OWNER_SELF, "", "");
 }
 
 static void on_reply(struct daemon *d, const struct kp_reply *r, void *arg)

@@ -21,7 +21,7 @@
 
 #include "ras/ras.h"
 
-#define KP_MAX_WHO 512 /* processes that a request may name */
+#define KP_MAX_WHO 256 /* processes that a request may name */
 #define KP_MAX_CPUS 4096
 #define KP_OTHERS_MOST_MS 60000
 
@@ -36,7 +36,8 @@ enum kp_verb {
 };
 struct kp_process {
 	int32_t pid;
-	uint32_t reserved;
+	/* Only by mappings of files whose names have this text; "": by all. */
+	char mapping[36];
 	uint64_t start_ticks; /* as in /proc/PID/stat; 0: whichever has that pid */
 };
 struct kp_request {

@@ -61,7 +61,8 @@ static bool range_has(int pagemap, uint64_t from, uint64_t to, struct ras_pfn pa
 	return false;
 }
 
-static bool process_has(pid_t pid, struct ras_pfn page, int64_t until)
+/* mapping: only in mappings of files whose names have it; "": in all. */
+static bool process_has(pid_t pid, const char *mapping, struct ras_pfn page, int64_t until)
 {
 	TV_CLOSE int pagemap = -1;
 	unsigned long from, to;
@@ -76,7 +77,8 @@ static bool process_has(pid_t pid, struct ras_pfn page, int64_t until)
 	while (maps && !has && fgets(line, sizeof(line), maps)) {
 		bool whole = strchr(line, '\n') != NULL;
 
-		if (sscanf(line, "%lx-%lx %7s", &from, &to, rights) == 3 && rights[1] == 'w')
+		if (sscanf(line, "%lx-%lx %7s", &from, &to, rights) == 3 && rights[1] == 'w' &&
+		    strstr(line, mapping))
 			has = range_has(pagemap, from, to, page, until);
 		while (!whole && fgets(line, sizeof(line), maps))
 			whole = strchr(line, '\n') != NULL;
@@ -90,7 +92,7 @@ static bool process_has(pid_t pid, struct ras_pfn page, int64_t until)
 static bool candidate_has(const struct kp_process *w, struct ras_pfn page, int64_t until)
 {
 	return (!w->start_ticks || tv_pid_start_ticks(w->pid) == w->start_ticks) &&
-	       process_has(w->pid, page, until) &&
+	       process_has(w->pid, w->mapping, page, until) &&
 	       (!w->start_ticks || tv_pid_start_ticks(w->pid) == w->start_ticks);
 }
 
@@ -114,7 +116,7 @@ static pid_t among_others(struct ras_pfn page, int64_t limit_ns)
 	while (d && !found && (e = readdir(d)) && tv_now_ns() < until) {
 		pid_t pid = isdigit((unsigned char)e->d_name[0]) ? (pid_t)atoi(e->d_name) : 0;
 
-		if (pid > 0 && process_has(pid, page, until))
+		if (pid > 0 && process_has(pid, "", page, until))
 			found = pid;
 	}
 	if (d)

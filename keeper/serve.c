@@ -85,7 +85,7 @@ bool kp_is_request(const struct kp_request *q, size_t bytes)
 	    q->cpu >= KP_MAX_CPUS || q->floor > KP_MAX_CPUS)
 		return false;
 	for (uint32_t i = 0; i < q->n; i++)
-		if (q->who[i].pid <= 0 || q->who[i].reserved)
+		if (q->who[i].pid <= 0 || !memchr(q->who[i].mapping, 0, sizeof(q->who[i].mapping)))
 			return false;
 	return true;
 }

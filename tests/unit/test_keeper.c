@@ -152,7 +152,6 @@ static void what_is_no_request_is_refused(void **state)
 	BAD(n, 2); /* the second is no process */
 	BAD(who[0].pid, -1);
 	BAD(who[0].pid, 0);
-	BAD(who[0].reserved, 1);
 	BAD(others_ms, KP_OTHERS_MOST_MS + 1);
 	BAD(page, UINT64_MAX); /* its address would not be one */
 	BAD(page, UINT64_MAX >> TV_PAGE_SHIFT);
@@ -160,6 +159,9 @@ static void what_is_no_request_is_refused(void **state)
 	BAD(cpu, UINT32_MAX);
 	BAD(floor, KP_MAX_CPUS + 1);
 #undef BAD
+	q = good;
+	memset(q.who[0].mapping, 'x', sizeof(q.who[0].mapping));
+	assert_false(kp_is_request(&q, sizeof(q)));
 }
 
 static void the_kernel_that_survives_a_copy_is_known(void **state)

@@ -93,6 +93,31 @@ static void the_process_that_has_it_is_found(void **state)
 	munmap(p, 64 * TV_PAGE_BYTES);
 }
 
+/* A candidate by its mappings of one file only. */
+static void mappings_of_a_name_count(void **state)
+{
+	int fd = memfd_create("twinvm-test", MFD_CLOEXEC);
+	uint64_t pfn;
+	char *p;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, TV_PAGE_BYTES), 0);
+	p = mmap(NULL, TV_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	p[0] = 7;
+	pfn = pfn_of(p);
+	if (!pfn)
+		skip(); /* no rights to see numbers of pages */
+	q = (struct kp_request){.verb = KP_OWNER,
+				.page = pfn,
+				.n = 2,
+				.who = {{.pid = getpid(), .mapping = "/memfd:other"},
+					{.pid = getpid(), .mapping = "/memfd:twinvm-test"}}};
+	kp_owner(&q, &r);
+	assert_int_equal(r.who, 1);
+	munmap(p, TV_PAGE_BYTES);
+	close(fd);
+}
+
 static void a_page_that_was_taken_is_found(void **state)
 {
 	char *p = mmap(NULL, TV_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
@@ -123,6 +148,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_are_understood),
 		cmocka_unit_test(the_process_that_has_it_is_found),
+		cmocka_unit_test(mappings_of_a_name_count),
 		cmocka_unit_test(a_page_that_was_taken_is_found),
 		cmocka_unit_test(nobody_has_it),
 	};
