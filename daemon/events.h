@@ -137,8 +137,6 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "The VM runs on. A real failover may have failed likewise: the text has the reason.") \
 	X(REHEARSAL_DUE, "rehearsal-due", WARN, 0, "bc27b9c324494713a6fb2b3010b43f3b", "no test failover or drill of a VM has passed for too long", \
 	  "rehearsal_reminder_days: run twinvm test-failover, or twinvm drill.") \
-	X(KEEPER_ENDED, "keeper-ended", WARN, 0, "443cb172c6b34cccac6e503ffd19c096", "the process of twinvmd that has CAP_SYS_ADMIN has ended", \
-	  "It cannot be started again by this daemon. Restart twinvmd: that touches no VM.") \
 	X(ACKNOWLEDGED, "acknowledged", INFO, 0, "68ea307310ae47f5b446d0efee3603b2", "an operator has acknowledged an event", \
 	  "It changes no state.")
 /* clang-format on */

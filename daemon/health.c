@@ -177,8 +177,9 @@ static void report(struct daemon *d, const struct hw_fault *f, const struct ras_
 	json_decref(of);
 }
 
-/* A page of a VM that runs here has lost data: its replicator has the backup continue from before. */
-static void hand_over(struct vm *vm, const struct hw_fault *f)
+/* A page of a VM that runs here has lost data: its replicator has the backup continue from before. Of a
+ * standby: its replicator ends the session, with this reason. */
+static void tell_replicator(struct vm *vm, const struct hw_fault *f)
 {
 	struct session_memory_error m = {.at_ns = f->first_ns > 0 ? (uint64_t)f->first_ns : 0};
 
@@ -193,14 +194,31 @@ static void judge(struct daemon *d, const struct hw_fault *f, const char *id, co
 	struct vm *vm = *id ? vm_by_id(d, id) : NULL;
 	struct ras_verdict v = {0};
 
-	if (vm && f->fault.owner == RAS_OWNER_VM && vm->role == SESSION_PRIMARY)
-		hand_over(vm, f);
+	if (vm &&
+	    f->fault.owner == (vm->role == SESSION_PRIMARY ? RAS_OWNER_VM : RAS_OWNER_STANDBY))
+		tell_replicator(vm, f);
 	for (unsigned i = 0; i < health.n; i++)
 		if (hw_fault_same(&health.seen[i].fault, &f->fault))
 			health.seen[i].fault.owner = f->fault.owner;
 	ras_health_fault(health.judge, &f->fault, tv_now_ns(), &v);
 	if (v.fresh)
 		report(d, f, &v, vm, command);
+	tell_color(d);
+}
+
+/* The policy is of this host's CPU once its process has reported, which may be later. */
+void health_notice(struct daemon *d, enum ras_rule rule, const struct vm *vm, const char *sentence)
+{
+	struct ras_policy policy;
+	struct ras_verdict v;
+
+	if (!health.judge) {
+		ras_policy_default(&policy, false);
+		health.judge = ras_health_new(&policy);
+	}
+	if (!health.judge)
+		return;
+	ras_health_notice(health.judge, rule, vm->name, sentence, tv_now_ns(), &v);
 	tell_color(d);
 }
 
@@ -384,8 +402,6 @@ json_t *health_json(const struct daemon *d)
 	o = json_pack("{ss ss so sb so so so sI}", "host", d->conf.host, "state", state, "reason",
 		      events_text(why), "watched", !health.why[0], "causes", causes(), "errors",
 		      errors(), "faults", faults(), "errors_not_shown", (json_int_t)health.more);
-	json_object_set_new(o, "owners", json_boolean(keeper_sees_pages()));
-	json_object_set_new(o, "keeper", keeper_json());
 	if (health.counters)
 		json_object_update_missing(o, health.counters);
 	if (health.sources)

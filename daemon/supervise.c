@@ -10,6 +10,7 @@
  */
 #include "daemon/away.h"
 #include "daemon/daemon.h"
+#include "daemon/health.h"
 #include "daemon/tally.h"
 #include "trace/trace.h"
 
@@ -215,6 +216,24 @@ static void on_done(struct vm *vm, const json_t *msg)
 	vm->now.done = read_body(vm, SESSION_OP_DONE, msg, &vm->now.end, sizeof(vm->now.end));
 }
 
+/* A sink that its peer has taken over can make this host yellow by it, and no more. */
+static void on_hardware(struct vm *vm, const json_t *msg)
+{
+	static const enum ras_rule rules[SESSION_MEMORY_COUNT] = {
+		[SESSION_MEMORY_VM] = RAS_RULE_VM_REQUIRED,
+		[SESSION_MEMORY_PAGE] = RAS_RULE_HARVEST_FAULT,
+		[SESSION_MEMORY_RESET] = RAS_RULE_GUEST_RESET,
+		[SESSION_MEMORY_QEMU] = RAS_RULE_QEMU_DIED,
+		[SESSION_MEMORY_STANDBY] = RAS_RULE_STANDBY_PAGE,
+	};
+	struct session_hardware h;
+
+	if (!read_body(vm, SESSION_OP_HARDWARE, msg, &h, sizeof(h)) || !rules[h.what] ||
+	    (vm->role == SESSION_BACKUP) != (h.what == SESSION_MEMORY_STANDBY))
+		return;
+	health_notice(vm->d, rules[h.what], vm, h.text);
+}
+
 /* The backup's standby has its process: which one is on the note. */
 static void on_standby(struct vm *vm)
 {
@@ -283,6 +302,9 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 		break;
 	case SESSION_OP_DISKS:
 		on_disks(vm, msg);
+		break;
+	case SESSION_OP_HARDWARE:
+		on_hardware(vm, msg);
 		break;
 	case SESSION_OP_DONE:
 		on_done(vm, msg);

@@ -47,12 +47,18 @@ enum hv_event {
 	HV_EV_STOP,
 	HV_EV_RESUME,
 	HV_EV_PANIC,
-	HV_EV_STATE,  /* the run state may be another one now */
-	HV_EV_MEDIA,  /* a drive was opened or closed: see hv_media_changed */
-	HV_EV_POISON, /* a memory error in the VM's RAM, or in QEMU's own: the guest meets it next */
-	HV_EV_LOST,   /* there were more events than could be kept: any of them may be missing */
+	HV_EV_STATE,	    /* the run state may be another one now */
+	HV_EV_MEDIA,	    /* a drive was opened or closed: see hv_media_changed */
+	HV_EV_POISON,	    /* a memory error in the VM's RAM: the guest meets it next */
+	HV_EV_POISON_RESET, /* likewise: the guest is reset for it */
+	HV_EV_POISON_QEMU,  /* in QEMU's own memory: QEMU ends */
+	HV_EV_LOST, /* there were more events than could be kept: any of them may be missing */
 	HV_EV_OTHER,
 };
+static inline bool hv_event_is_poison(enum hv_event ev)
+{
+	return ev == HV_EV_POISON || ev == HV_EV_POISON_RESET || ev == HV_EV_POISON_QEMU;
+}
 struct hv_event_rule {
 	const char *name; /* in QMP; a star at its end stands for any letters */
 	enum hv_event ev; /* SHUTDOWN: its reason decides, see events.c */

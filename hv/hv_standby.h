@@ -16,6 +16,12 @@
 
 #include "hv/hv.h"
 
+/* Names of a standby's memory file in /proc/PID/maps: twinvm's own, that of a domain of libvirt. */
+#define HV_STANDBY_RAM_FILES                                       \
+	{                                                          \
+		"/memfd:twinvm-ram", "/memfd:memory-backend-memfd" \
+	}
+
 struct hv_standby;
 struct hv_host_ops; /* hv/host/host.h */
 
@@ -52,11 +58,19 @@ bool hv_standby_has_file(const struct hv_standby_conf *conf, const char *path, u
 			 const char *sha256);
 /* Direct pointer to a block's memory when it is mapped here (main RAM), else NULL. */
 uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block);
-/* Access to any block; block numbers are those of desc["blocks"]. -ERANGE outside the block. */
+/* Access to any block; block numbers are those of desc["blocks"]. -ERANGE outside the block;
+ * TV_E_POISON: this host has lost a page of it (hv_standby_lost). */
 int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p,
 		     size_t n) TV_MUST_CHECK;
 int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p,
 		    size_t n) TV_MUST_CHECK;
+/*
+ * Runs work(arg), which touches a standby's memory, and returns what it returns; TV_E_POISON: it has met
+ * a page that this host has lost. What work was about is then half done, and must not be continued.
+ */
+int hv_standby_guard(int (*work)(void *arg), void *arg) TV_MUST_CHECK;
+/* Has this process's standby lost a page? e (may be NULL): the sentence. From any thread. */
+bool hv_standby_lost(struct tv_err *e);
 unsigned hv_standby_blocks(const struct hv_standby *sb);
 uint64_t hv_standby_block_bytes(const struct hv_standby *sb, uint32_t block);
 pid_t hv_standby_pid(const struct hv_standby *sb);
@@ -71,7 +85,7 @@ int hv_standby_check_state(struct hv_standby *sb, const uint8_t *state, size_t b
  * announces itself (RARP, guest announce). Returns when it runs, after about timeout_ms at most.
  * What goes wrong with taps and bridge is a warning (hv_standby_taps_why): the VM runs. After a
  * failure it may be called again: the memory is kept, and a QEMU that has begun to load is replaced
- * by a fresh one first. -ESTALE: the VM ran for a moment, its memory is no epoch any more.
+ * by a fresh one first. TV_E_POISON: this host has lost a page of it. -ESTALE: the VM ran for a moment, its memory is no epoch any more.
  */
 int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, int timeout_ms,
 		       struct tv_err *e) TV_MUST_CHECK;

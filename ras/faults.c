@@ -9,7 +9,7 @@
 #define HAND_OVER "stop commits and the VM, hand over at N, then take the page out of service"
 #define LEAVE "move all VMs away one after another; no backup here until it is cleared"
 
-#define BY_QEMU "handed over when QEMU reports it, without a colour; the page stays in service"
+#define BY_QEMU "handed over when QEMU reports it; the page stays in service"
 #define BY_KERNEL "handed over, by this report or QEMU's; the page stays in service"
 
 #define BY_COUNT RAS_BY_COUNT
@@ -53,14 +53,14 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	ROW(VM_REQUIRED, "uncorrected, action required, in a VM's page", "likewise", BY_RECORD,
 	    RAS_RED, true, "red", HAND_OVER, BY_KERNEL),
 	ROW(HARVEST_FAULT, "a page of the VM cannot be read", "EFAULT while an epoch is taken",
-	    BY_OTHERS, RAS_RED, true, "red", HAND_OVER,
-	    "handed over; no colour, the page stays in service"),
+	    BY_OTHERS, RAS_RED, true, "red", HAND_OVER, "handed over; the page stays in service"),
 	ROW(GUEST_RESET, "QEMU resets the guest because of a memory failure",
 	    "MEMORY_FAILURE, action reset", BY_OTHERS, RAS_RED, true, "red",
 	    HAND_OVER "; the reset is never committed", BY_QEMU),
 	ROW(QEMU_DIED, "QEMU has died of a memory failure",
 	    "MEMORY_FAILURE, recipient hypervisor; killed by SIGBUS", BY_OTHERS, RAS_RED, true,
-	    "red", "failover of that VM", "failover, as of every QEMU that dies; no colour"),
+	    "red", "failover of that VM",
+	    "failover, as of every QEMU that dies; a colour when QEMU reports it"),
 	ROW(FREE_PAGE, "memory failure in a free or clean page",
 	    "memory_failure_event, result Recovered", BY_RECORD, RAS_YELLOW, false, "yellow",
 	    "count; the page is gone already", ""),
@@ -71,7 +71,9 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	    "move all VMs away at once, those that cannot be in time are handed over at N", ""),
 	ROW(STANDBY_PAGE, "memory failure in a standby's memory",
 	    "memory_failure_event, SIGBUS while an epoch is applied", BY_RECORD, RAS_YELLOW, false,
-	    "yellow", "end the session with the reason, make a new standby", ""),
+	    "yellow", "end the session with the reason, make a new standby",
+	    "the session ends when it is known, the VM runs alone by record; a standby with a lost "
+	    "page is not promoted; the next one has other memory, on a host that is well"),
 	ROW(OWN_PAGE, "memory failure in a process of twinvm", "memory_failure_event, SIGBUS",
 	    BY_RECORD, RAS_RED, true, "red", "the process dies and is started again, or failover",
 	    "as of every process of twinvm that dies"),

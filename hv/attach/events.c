@@ -50,7 +50,13 @@ static enum hv_event memory_failure_of(json_t *data)
 {
 	const char *action = json_string_value(json_object_get(data, "action"));
 
-	return action && !strcmp(action, "ignore") ? HV_EV_OTHER : HV_EV_POISON;
+	if (!action)
+		return HV_EV_POISON;
+	if (!strcmp(action, "fatal"))
+		return HV_EV_POISON_QEMU;
+	if (!strcmp(action, "reset"))
+		return HV_EV_POISON_RESET;
+	return !strcmp(action, "ignore") ? HV_EV_OTHER : HV_EV_POISON;
 }
 
 enum hv_event hv_event_of(const char *name, json_t *ev)

@@ -39,6 +39,18 @@ static int vm_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool w
 	return 0;
 }
 
+/* In QEMU's own memory. What the kernel does not let us touch, although QEMU lives, it has taken away. */
+static int other_io(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p, size_t n,
+		    bool write)
+{
+	const struct hv_block *b = &sb->blocks[block];
+	int rc = vm_io(sb, b->host.v + offset, p, n, write);
+
+	if ((rc == -EIO || rc == -EFAULT || rc == -EHWPOISON) && !hv_pidfd_ended(sb->vm.pidfd, 0))
+		return hv_standby_lose(b, offset);
+	return rc;
+}
+
 int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p,
 		     size_t n)
 {
@@ -48,7 +60,7 @@ int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, con
 		memcpy(sb->map + offset, p, n);
 		return 0;
 	}
-	return vm_io(sb, sb->blocks[block].host.v + offset, (void *)p, n, true);
+	return other_io(sb, block, offset, (void *)p, n, true);
 }
 
 int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void *p, size_t n)
@@ -59,7 +71,7 @@ int hv_standby_read(struct hv_standby *sb, uint32_t block, uint64_t offset, void
 		memcpy(p, sb->map + offset, n);
 		return 0;
 	}
-	return vm_io(sb, sb->blocks[block].host.v + offset, p, n, false);
+	return other_io(sb, block, offset, p, n, false);
 }
 
 unsigned hv_standby_blocks(const struct hv_standby *sb)

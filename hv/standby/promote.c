@@ -10,6 +10,10 @@
  *
  * This may be the last copy of the VM, so a failure costs a QEMU and never the memory: main RAM is
  * a file of twinvm, and what lies in QEMU's own memory is copied before it loads.
+ *
+ * A standby that has lost a page is not promoted: the guest would continue with another page's contents
+ * and nobody would know. It is looked for up to the order to load. From there on the memory is the VM's:
+ * its QEMU learns of a lost page from the kernel and gives the guest its machine check, as on any host.
  */
 #include "hv/standby/standby_int.h"
 
@@ -244,6 +248,8 @@ static int load_state(struct load *l, struct tv_err *e)
 		return rc;
 	if (tv_fault("standby_load"))
 		(void)!hv_standby_end(l->sb);
+	if (hv_standby_lost(e))
+		return TV_E_POISON;
 	rc = hv_qmp_cmd(l->sb->qmp, "migrate-incoming", json_pack("{s:s}", "uri", "fd:" FD_NAME),
 			NULL, ms_left(l), e);
 	if (rc && rc != TV_E_MONITOR && rc != -ETIMEDOUT)
@@ -278,6 +284,8 @@ int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, i
 	rc = hv_standby_keep(sb, e);
 	if (!rc && sb->spent)
 		rc = hv_standby_restart(sb, e);
+	if (hv_standby_lost(e))
+		return TV_E_POISON;
 	if (rc)
 		return rc;
 	l.deadline = tv_now_ns() + timeout_ms * TV_NS_PER_MS;

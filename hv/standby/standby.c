@@ -74,6 +74,7 @@ static int map_ram(struct hv_standby *sb, struct tv_err *e)
 		return tv_fail(e, -errno, "cannot map %" PRIu64 " MiB of memory: %s", bytes >> 20,
 			       strerror(errno));
 	sb->map = p;
+	hv_standby_watch_map(sb);
 	return 0;
 }
 
@@ -251,6 +252,7 @@ int hv_standby_restart(struct hv_standby *sb, struct tv_err *e)
 static void free_standby(struct hv_standby *sb)
 {
 	hv_qmp_close(sb->qmp);
+	hv_standby_unwatch_map();
 	if (sb->map)
 		munmap(sb->map, sb->blocks[sb->main_block].bytes);
 	hv_host_qemu_dispose(&sb->vm);

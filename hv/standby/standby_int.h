@@ -84,6 +84,14 @@ int hv_standby_keep(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;
 /* Writes them into the QEMU that there is now. */
 int hv_standby_refill(struct hv_standby *sb) TV_MUST_CHECK;
 
+/* ---- lost.c: pages that this host has lost ---- */
+/* Main RAM is mapped: from now on what this process learns of it is noted. Of the thread that applies. */
+void hv_standby_watch_map(const struct hv_standby *sb);
+/* It is about to be unmapped. */
+void hv_standby_unwatch_map(void);
+/* Notes that a page of a block cannot be reached; returns TV_E_POISON. */
+int hv_standby_lose(const struct hv_block *b, uint64_t offset);
+
 /* ---- standby.c ---- */
 /* Ends QEMU, if that has not ended by itself, and starts a fresh one with the memory kept. */
 int hv_standby_restart(struct hv_standby *sb, struct tv_err *e) TV_MUST_CHECK;

@@ -34,6 +34,26 @@ static int outcome_value(const char *word)
 	return (int)session_outcome_parse(word);
 }
 
+static const char *const memories[SESSION_MEMORY_COUNT] = {
+	[SESSION_MEMORY_NONE] = "other",      [SESSION_MEMORY_VM] = "vm-memory",
+	[SESSION_MEMORY_PAGE] = "unreadable", [SESSION_MEMORY_RESET] = "guest-reset",
+	[SESSION_MEMORY_QEMU] = "qemu-ends",  [SESSION_MEMORY_STANDBY] = "standby-memory",
+};
+
+static const char *memory_word(int v)
+{
+	return memories[v >= 0 && v < SESSION_MEMORY_COUNT ? v : SESSION_MEMORY_NONE];
+}
+
+static int memory_value(const char *word)
+{
+	for (int i = 0; i < SESSION_MEMORY_COUNT; i++)
+		if (!strcmp(memories[i], word))
+			return i;
+	return SESSION_MEMORY_NONE;
+}
+
+const struct field_words session_memory_words = {memory_word, memory_value};
 const struct field_words session_role_words = {role_word, role_value};
 const struct field_words session_outcome_words = {outcome_word, outcome_value};
 
@@ -190,6 +210,13 @@ static const struct field memory_error_list[] = {
 	FIELD(struct session_memory_error, text, TEXT, "", "what happened, for people"),
 };
 static const struct fields session_memory_error_fields = FIELDS("memory error", memory_error_list);
+
+static const struct field hardware_list[] = {
+	FIELD_ENUM(struct session_hardware, what, &session_memory_words,
+		   "vm-memory, unreadable, guest-reset, qemu-ends; standby-memory of a backup"),
+	FIELD(struct session_hardware, text, TEXT, "", "what happened, for people"),
+};
+static const struct fields session_hardware_fields = FIELDS("hardware", hardware_list);
 
 static const struct field fenced_list[] = {
 	FIELD(struct session_fenced, generation, U64, "", "the highest that is known"),

@@ -115,6 +115,20 @@ struct session_memory_error {
 	uint64_t at_ns; /* the first sign of it, by tv_now_ns */
 	char text[640];
 };
+/* What a replicator itself has met of this host's memory. */
+enum session_memory {
+	SESSION_MEMORY_NONE,	/* of a later version: not known here */
+	SESSION_MEMORY_VM,	/* QEMU reports an error in the VM's memory */
+	SESSION_MEMORY_PAGE,	/* a page of the VM cannot be read */
+	SESSION_MEMORY_RESET,	/* QEMU resets the guest for one */
+	SESSION_MEMORY_QEMU,	/* QEMU itself ends of one */
+	SESSION_MEMORY_STANDBY, /* a page of the standby is lost */
+	SESSION_MEMORY_COUNT
+};
+struct session_hardware {
+	enum session_memory what;
+	char text[640];
+};
 struct session_fenced {
 	uint64_t generation;
 };
@@ -129,6 +143,7 @@ struct session_look {
 
 extern const struct fields session_stats_public; /* what `twinvm status` shows of it */
 extern const struct field_words session_outcome_words, session_role_words;
+extern const struct field_words session_memory_words;
 
 /* ---- the list ---- */
 /* name, word, sender, fields or NULL, meaning */
@@ -152,6 +167,8 @@ extern const struct field_words session_outcome_words, session_role_words;
 	  "whether a promotion (forced, or again) can begin")                                 \
 	X(SUSPEND_ANSWER, "suspend-answer", "replicator", &session_answer_fields,             \
 	  "a suspend or resume is done, and safe with the backup if there is one")            \
+	X(HARDWARE, "hardware", "replicator", &session_hardware_fields,                       \
+	  "it has met a memory error of this host")                                           \
 	X(DONE, "done", "replicator", &session_end_fields,                                    \
 	  "how the session ended; the process exits")                                         \
 	X(LOOK, "look", "replicator", &session_look_fields,                                   \
@@ -170,7 +187,8 @@ extern const struct field_words session_outcome_words, session_role_words;
 	X(FENCE, "fence", "twinvmd", &session_text_fields,                                    \
 	  "another host runs the VM: the primary is to stop it and end")                      \
 	X(MEMORY_ERROR, "memory-error", "twinvmd", &session_memory_error_fields,              \
-	  "a page of the VM has lost data: the backup is to continue it from before")         \
+	  "a page of the VM, or of its standby, has lost data: the backup is to continue it " \
+	  "from before; a session with such a standby is to end")                             \
 	X(SWITCH, "switch", "twinvmd", NULL, "an operator asks for a planned switch")         \
 	X(SUSPEND, "suspend", "twinvmd", NULL, "an operator suspends the VM")                 \
 	X(RESUME, "resume", "twinvmd", NULL, "an operator lets the VM run")

@@ -11,6 +11,13 @@
  * epoch that was applied whole, or nothing that can be run. It is answered once; all later work but
  * APPLY_KILL is passed over, and APPLY_PROMOTE fails. A promotion that fails is no such failure: it
  * leaves the replica as it is, and may be asked for again.
+ *
+ * Memory that this host loses (hv/standby/lost.c) is such a failure: nothing here has that page's
+ * contents any more, so the session ends, and the next one has a new QEMU and a new memory file. What if the
+ * promotion is decided already? Before the record is asked it is looked for once more (sink.c). After
+ * that the promotion fails: in a planned switch the VM is offered back to the primary, which has
+ * a whole copy. If the primary is dead, two hosts have failed within one promotion; a guest that continues
+ * with a page of zeroes would damage its disks, so nobody runs it: its images stay, and an operator decides.
  */
 #include "replicator/sink/apply.h"
 #include "checkpoint/checkpoint.h"
@@ -325,7 +332,8 @@ static int load(struct apply *a, const uint8_t *state, size_t n, bool planned, s
 	int ms = planned ? a->conf.planned_timeout_ms : a->conf.promote_timeout_ms;
 	int rc = hv_standby_promote(a->sb, state, n, ms, e);
 
-	for (int again = planned ? 0 : 2; rc && rc != -ESTALE && again; again--) {
+	for (int again = planned ? 0 : 2; rc && rc != -ESTALE && rc != TV_E_POISON && again;
+	     again--) {
 		tv_log(TV_ERROR, "promotion: %s; it is tried again", e->text);
 		rc = hv_standby_promote(a->sb, state, n, ms, e);
 	}
@@ -341,6 +349,8 @@ static int promote(struct apply *a, const struct apply_work *w, struct apply_ans
 	if (a->failed)
 		return tv_fail(&ans->e, -EIO, "the last committed epoch is not whole here: %s",
 			       a->why.text);
+	if (hv_standby_lost(&ans->e))
+		return TV_E_POISON;
 	if (!state)
 		return tv_fail(&ans->e, -ENODATA, "no committed epoch");
 	if (a->rep)
@@ -403,6 +413,19 @@ static int run(struct apply *a, const struct apply_work *w, struct apply_answer 
 	return 0;
 }
 
+struct guarded {
+	struct apply *a;
+	const struct apply_work *w;
+	struct apply_answer *ans;
+};
+
+static int run_guarded(void *arg)
+{
+	struct guarded *g = arg;
+
+	return run(g->a, g->w, g->ans);
+}
+
 /* After work, so that no commit waits for it. */
 static void weigh(struct apply *a)
 {
@@ -419,10 +442,13 @@ void apply_run(struct apply *a, const struct apply_work *w)
 {
 	struct apply_answer ans = {
 		.kind = w->kind, .epoch = w->epoch, .pidfd = -1, .applied = a->applied};
+	struct guarded g = {a, w, &ans};
 
 	if (a->failed && w->kind != APPLY_KILL && w->kind != APPLY_PROMOTE)
 		return;
-	ans.rc = run(a, w, &ans);
+	ans.rc = hv_standby_guard(run_guarded, &g);
+	if (ans.rc == TV_E_POISON)
+		(void)hv_standby_lost(&ans.e);
 	if (ans.rc && w->kind != APPLY_PROMOTE && !a->failed) {
 		a->failed = true;
 		a->why = ans.e;

@@ -119,6 +119,8 @@ static void turn_engine(struct sink *s, int64_t now)
 		fo_backup_moved(&s->b, now, moved, applier_has_work(s->applier));
 	repl_beat_moved(s->beats, moved);
 	s->sign_ns = last_sign_of_life_ns(s, now);
+	if (sink_memory_lost(s))
+		return;
 	fo_backup_tick(&s->b, now, s->sign_ns);
 	sink_allow_echoes(s);
 }
@@ -219,6 +221,16 @@ static void on_discard(struct sink *s)
 		sink_end(s, SESSION_DISCARDED, 0);
 }
 
+/* The daemon has it from the kernel. What lies in QEMU's own memory this process learns of only so. */
+static void on_memory_error(struct sink *s, const struct session_memory_error *m)
+{
+	struct tv_err e;
+
+	tv_fail(&e, TV_E_POISON, "a memory error of this host, in the standby's memory: %s",
+		m->text);
+	sink_lose(s, e.text);
+}
+
 /* An invalid message is of a daemon of another version: it may not have let this session in. */
 static bool read_body(struct sink *s, enum session_op op, const json_t *msg, void *body,
 		      size_t body_bytes)
@@ -240,6 +252,7 @@ static void on_message(struct report *r, json_t *msg, void *arg)
 	struct session_go go;
 	struct session_text refuse;
 	struct session_fenced fenced;
+	struct session_memory_error memory;
 	enum session_op op = session_op_of(msg);
 
 	(void)r;
@@ -257,6 +270,10 @@ static void on_message(struct report *r, json_t *msg, void *arg)
 	case SESSION_OP_FENCED:
 		if (read_body(s, op, msg, &fenced, sizeof(fenced)))
 			sink_turn_away(s, fenced.generation);
+		return;
+	case SESSION_OP_MEMORY_ERROR:
+		if (read_body(s, op, msg, &memory, sizeof(memory)))
+			on_memory_error(s, &memory);
 		return;
 	case SESSION_OP_VIEW:
 		sink_on_view(s, msg);

@@ -158,6 +158,10 @@ void sink_receive(struct sink *s, const char *name, const struct fo_msg *m, int6
 void sink_on_beat(const struct repl_beat_msg *d, void *arg);
 
 /* ---- standby.c: the standby, behind the apply thread ---- */
+/* Has the standby lost a page, and does the session end for it? Not once the VM is this host's. */
+bool sink_memory_lost(struct sink *s);
+/* It has, as why says. */
+void sink_lose(struct sink *s, const char *why);
 /* The daemon let this session in; slot: whose names the standby gets (slot.h). */
 void sink_begin_standby(struct sink *s, int slot);
 /* Has the next DiskHashes made if they are due and the last ones have left: on a slow link they

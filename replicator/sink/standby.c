@@ -21,13 +21,57 @@ void sink_next_hashes(struct sink *s)
 	sink_post(s, APPLY_HASH, NULL, 0, 0, NULL);
 }
 
+/* It cannot be run, and what the primary sends is of no use to it any more. */
+static void give_up(struct sink *s, int rc, const char *why)
+{
+	if (fo_backup_owns(&s->b)) /* its promotion reports that it cannot be run */
+		return;
+	if (s->conn)
+		sink_refuse(s, rc, why);
+	else {
+		sink_set_why(s, rc, why);
+		sink_end(s, SESSION_FAILED, 0);
+	}
+}
+
+void sink_lose(struct sink *s, const char *why)
+{
+	struct session_hardware h = {.what = SESSION_MEMORY_STANDBY};
+
+	tv_log(TV_ERROR, "%s: %s", s->job.vm_name, why);
+	tv_copy(h.text, sizeof(h.text), why);
+	report_send(s->report, session_message(SESSION_OP_HARDWARE, &h));
+	give_up(s, TV_E_POISON, why);
+}
+
+static void replica_failed(struct sink *s, const struct apply_answer *a)
+{
+	if (a->rc == TV_E_POISON) {
+		sink_lose(s, a->e.text);
+		return;
+	}
+	tv_log(TV_ERROR, "replica of %s is lost at epoch %llu: %s", s->job.vm_name,
+	       (unsigned long long)a->epoch, a->e.text);
+	give_up(s, a->rc, a->e.text);
+}
+
+bool sink_memory_lost(struct sink *s)
+{
+	struct tv_err e;
+
+	if (fo_backup_owns(&s->b) || !hv_standby_lost(&e))
+		return false;
+	sink_lose(s, e.text);
+	return true;
+}
+
 static void on_standby_end(evutil_socket_t fd, short what, void *arg)
 {
 	struct sink *s = arg;
 
 	(void)fd;
 	(void)what;
-	if (sink_is_ending(s) || fo_backup_owns(&s->b))
+	if (sink_is_ending(s) || fo_backup_owns(&s->b) || sink_memory_lost(s))
 		return;
 	sink_set_why(s, TV_E_GONE,
 		     "the standby's QEMU process ended unexpectedly; see standby.log in the run "
@@ -136,20 +180,6 @@ static void on_promoted(struct sink *s, const struct apply_answer *a)
 	fo_backup_promoted(&s->b, tv_now_ns(), a->rc);
 }
 
-static void replica_failed(struct sink *s, const struct apply_answer *a)
-{
-	tv_log(TV_ERROR, "replica of %s is lost at epoch %llu: %s", s->job.vm_name,
-	       (unsigned long long)a->epoch, a->e.text);
-	if (fo_backup_owns(&s->b)) /* its promotion reports that it cannot be run */
-		return;
-	if (s->conn)
-		sink_refuse(s, a->rc, a->e.text);
-	else {
-		sink_set_why(s, a->rc, a->e.text);
-		sink_end(s, SESSION_FAILED, 0);
-	}
-}
-
 static void act_on(struct sink *s, const struct apply_answer *a)
 {
 	sink_trace_answer(s, a);
@@ -172,7 +202,7 @@ static void act_on(struct sink *s, const struct apply_answer *a)
 	default:
 		if (a->rc) {
 			replica_failed(s, a);
-		} else {
+		} else if (!sink_memory_lost(s)) {
 			s->suspended = a->suspended;
 			fo_backup_verified(&s->b, tv_now_ns(), a->epoch);
 			replay_committed(s->replay, a->epoch);

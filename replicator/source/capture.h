@@ -79,7 +79,8 @@ struct cap_event {
 	struct hv_net_port ports[HV_MAX_NICS];
 	unsigned ntaps, nports;
 	enum hv_event
-		vm_event; /* VM; HV_EV_POISON, once, comes before what is not captured for it: e */
+		vm_event; /* VM; a memory error, once, comes before what is not captured for it: e */
+	bool unreadable;  /* VM, of a memory error: a page was met that cannot be read */
 	const struct hv_run_state *state; /* STATE; NULL: QEMU did not say */
 };
 

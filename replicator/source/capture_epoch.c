@@ -226,7 +226,7 @@ static bool is_spoiled(struct cap *c, const struct cap_order *o, int *rc, struct
 	if (*rc == TV_E_POISON)
 		*rc = hv_unreadable(c->vm, e);
 	if (*rc == TV_E_POISON)
-		cap_poison(c, e);
+		cap_poison(c, HV_EV_POISON, e);
 	if (c->poisoned)
 		cap_emit(c, &ev);
 	return c->poisoned;

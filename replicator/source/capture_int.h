@@ -55,8 +55,8 @@ struct cap {
 void cap_emit(struct cap *c, const struct cap_event *ev);
 /* A call failed (e may be NULL): FAILED, or GONE when it did because QEMU is ending. */
 void cap_fail(struct cap *c, int rc, const struct tv_err *e, const char *what);
-/* A memory error in the VM, why (may be NULL) says where: the loop gets it, once. */
-void cap_poison(struct cap *c, const struct tv_err *why);
+/* A memory error in the VM: the loop gets it, once. why: of a page that cannot be read; NULL: QEMU's word. */
+void cap_poison(struct cap *c, enum hv_event what, const struct tv_err *why);
 /* For hv_events. */
 void cap_on_vm_event(enum hv_event what, const char *name, void *arg);
 void cap_vm_gone(struct cap *c);

@@ -13,9 +13,9 @@ void cap_emit(struct cap *c, const struct cap_event *ev)
 		free(ev->text);
 }
 
-void cap_poison(struct cap *c, const struct tv_err *why)
+void cap_poison(struct cap *c, enum hv_event what, const struct tv_err *why)
 {
-	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = HV_EV_POISON};
+	struct cap_event ev = {.kind = CAP_EV_VM, .vm_event = what, .unreadable = why != NULL};
 
 	if (c->poisoned)
 		return;
@@ -40,8 +40,8 @@ void cap_on_vm_event(enum hv_event what, const char *name, void *arg)
 		c->ending = false;
 	if (what == HV_EV_MEDIA || what == HV_EV_LOST)
 		c->look_media = true;
-	if (what == HV_EV_POISON)
-		cap_poison(c, NULL);
+	if (hv_event_is_poison(what))
+		cap_poison(c, what, NULL);
 	else if (what != HV_EV_OTHER && what != HV_EV_MEDIA)
 		cap_emit(c, &ev);
 }

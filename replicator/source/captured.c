@@ -31,6 +31,15 @@ static void on_hashed(struct source *s, const struct cap_event *ev)
 		src_end(s, SESSION_FAILED, rc, e.text, SRC_DETACH_RUNNING);
 }
 
+/* The daemon may have no other word of it. */
+static void report_memory(struct source *s, enum session_memory what, const char *why)
+{
+	struct session_hardware h = {.what = what};
+
+	tv_copy(h.text, sizeof(h.text), why);
+	report_send(s->report, session_message(SESSION_OP_HARDWARE, &h));
+}
+
 static void on_attached(struct source *s, const struct cap_event *ev)
 {
 	/* Also when it failed: hv_attach has undone everything then, but a VM that was attached
@@ -90,6 +99,18 @@ void src_poisoned(struct source *s, int64_t at_ns, const char *why)
 					      : "no backup can continue the VM from before it");
 	src_set_why(s, TV_E_POISON, s->vm.poison.text);
 	src_send_stats(s);
+}
+
+/* By QEMU's word or a page that cannot be read. */
+static void on_poison(struct source *s, const struct cap_event *ev)
+{
+	report_memory(s,
+		      ev->unreadable			   ? SESSION_MEMORY_PAGE
+		      : ev->vm_event == HV_EV_POISON_RESET ? SESSION_MEMORY_RESET
+		      : ev->vm_event == HV_EV_POISON_QEMU  ? SESSION_MEMORY_QEMU
+							   : SESSION_MEMORY_VM,
+		      ev->e.text);
+	src_poisoned(s, INT64_MAX, ev->e.text);
 }
 
 static void on_vm_event(struct source *s, enum hv_event what)
@@ -188,6 +209,8 @@ static void on_suspended(struct source *s, const struct cap_event *ev)
 
 static void on_failed(struct source *s, const struct cap_event *ev)
 {
+	if (ev->rc == TV_E_POISON)
+		report_memory(s, SESSION_MEMORY_PAGE, ev->e.text);
 	if (s->end.leaving || s->p.state == FO_P_ASKING || s->p.state == FO_P_HELD ||
 	    s->p.state == FO_P_FENCED || s->p.state == FO_P_DOUBTING ||
 	    (s->p.state == FO_P_SWITCHING && s->p.poisoned)) /* it is stopped, not captured */
@@ -243,8 +266,8 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 		fo_primary_try_release(&s->p, tv_now_ns());
 		break;
 	case CAP_EV_VM:
-		if (ev->vm_event == HV_EV_POISON)
-			src_poisoned(s, INT64_MAX, ev->e.text);
+		if (hv_event_is_poison(ev->vm_event))
+			on_poison(s, ev);
 		else
 			on_vm_event(s, ev->vm_event);
 		break;

@@ -20,6 +20,8 @@ enum vm_end vm_end_after(enum vm_end before, enum hv_event ev)
 	case HV_EV_STATE:
 	case HV_EV_MEDIA:
 	case HV_EV_POISON:
+	case HV_EV_POISON_RESET:
+	case HV_EV_POISON_QEMU:
 	case HV_EV_OTHER:
 		break;
 	}

@@ -22,6 +22,9 @@ hit() {
 	(($(vm_field "$2" vm1 "['generation']") == generation + 1)) || fail "$2: $(tw "$2" status)"
 	goes_on "on $2"
 	[[ $(field "$2" failover .data.cause) = memory ]] || fail "$2 says: $(tw "$2" events vm1)"
+	# This is not a host to come back to, until an operator has looked.
+	tw "$1" health --json | jq -e '.state == "red" and any(.causes[]; .rule == 14 and .what == "vm1")' >/dev/null || fail "$1: $(tw "$1" health)"
+	tw "$1" health --clear >/dev/null
 	await_pair "$2" "$1" vm1
 	(($(procs_of "$1" "qemu-system.*vm1" | wc -l) == 1)) || fail "$1 has more than its standby"
 	why=$(tw "$1" events vm1)

@@ -56,10 +56,11 @@ static void print_faults(void)
 	     "backup continues from its\nlast committed epoch N. *Noticed by*: one record, a count of "
 	     "records, or others: another part of\ntwinvm, or nothing yet. *Planned* is what twinvm "
 	     "is to do, *today* what is done of it beside the\ncolour that `twinvm health` shows. "
-	     "Whose page has failed the keeper looks up in the page\ntables of the processes here, for errors "
-	     "that lost data. Without it (`owners` is false) rows 10 to\n12, 17, 19 and 20 are judged as "
-	     "32, and a VM is handed over by QEMU's report, or as a page cannot be\nread. A weak page of a "
-	     "VM (row 2) is judged as row 3.\n\n"
+	     "Whose page has failed is looked up in the page tables of the\nprocesses here, for errors "
+	     "that lost data, where twinvmd has CAP_SYS_ADMIN: without it the kernel\nshows no numbers "
+	     "of pages. The systemd unit withholds it, so that there rows 10 to 12, 17, 19 and 20\nare "
+	     "judged as 32, and a VM is handed over by QEMU's report, or as a page cannot be read. A "
+	     "weak page\nof a VM (row 2) is judged as row 3.\n\n"
 	     "| # | fault | recognised by | noticed by | health | planned | today |\n"
 	     "|---|---|---|---|---|---|---|");
 	for (int i = 1; i < RAS_RULE_COUNT; i++) {
@@ -93,11 +94,9 @@ int main(void)
 	     "with `rule`, the number in the table of faults; `sources`, and why one is not there (`why`,\n"
 	     "`trace`); `errors` by severity since twinvmd was started; `faults`, the last 32 different ones; what\n"
 	     "the kernel counts: `edac`, `corrupted_kib` (memory taken out), and what was `lost`, `malformed`, or\n"
-	     "in `broken_pages` of the trace; `owners`: can it be seen whose a page is; `keeper`: does the\n"
-	     "process live that sees it, and what can it take out of service. `twinvm health --clear`: the\n"
-	     "hardware was looked at. Causes and buckets are empty then, counts are kept. Restarting twinvmd\n"
-	     "empties all of it. Errors that are the same are put together, so that a storm is a message a second;\n"
-	     "none is left out of a count.\n");
+	     "in `broken_pages` of the trace. `twinvm health --clear`: the hardware was looked at. Causes and\n"
+	     "buckets are empty then, counts are kept. Restarting twinvmd empties all of it. Errors that are the\n"
+	     "same are put together, so that a storm is a message a second; none is left out of a count.\n");
 	print_events();
 	print_policy();
 	print_faults();

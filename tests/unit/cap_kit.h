@@ -124,7 +124,7 @@ static void on_event(const struct cap_event *ev, void *arg)
 	if (ev->kind == CAP_EV_FAILED)
 		assert_int_equal(ev->rc, fail_rc ? fail_rc : begun_rc);
 	seen[ev->kind]++;
-	if (ev->kind == CAP_EV_VM && ev->vm_event == HV_EV_POISON) {
+	if (ev->kind == CAP_EV_VM && hv_event_is_poison(ev->vm_event)) {
 		poisons++;
 		snprintf(poison_text, sizeof(poison_text), "%s", ev->e.text);
 	}

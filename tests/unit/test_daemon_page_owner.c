@@ -3,14 +3,12 @@
 #include "events_kit.h"
 
 #include "daemon/health.h"
+#include "hardware/owner.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/mman.h>
 
-/* This process stands in for the VM's QEMU. A page of it; 0: its number is not shown to us. Looked up before the
- * right to see it is given up. */
-static uint64_t own;
+/* This process stands in for the VM's QEMU. A page of it; 0: its number is not shown to us. */
 static uint64_t own_page(void)
 {
 	char *p = mmap(NULL, TV_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
@@ -19,7 +17,6 @@ static uint64_t own_page(void)
 	uint64_t entry = 0;
 
 	p[0] = 1;
-	mlock(p, TV_PAGE_BYTES);
 	if (pread(fd, &entry, 8, (off_t)((uintptr_t)p / TV_PAGE_BYTES * 8)) != 8)
 		entry = 0;
 	close(fd);
@@ -56,25 +53,17 @@ static void page_fails(uint64_t pfn, enum ras_severity severity, int64_t at_ns)
 	json_decref(m);
 }
 
-static unsigned events_of(const char *kind)
-{
-	json_t *all = read_all(), *o;
-	unsigned n = 0;
-	size_t i;
-
-	json_array_foreach(all, i, o)
-		n += !strcmp(json_string_value(json_object_get(o, "kind")), kind);
-	json_decref(all);
-	return n;
-}
-
-/* Until the keeper has answered what was asked of it. */
+/* Until the process that looks has ended, and what follows from it is done. */
 static void await_look(void)
 {
-	unsigned before = events_of("hardware-fault");
+	int status;
+	pid_t pid;
 
-	while (events_of("hardware-fault") == before)
-		event_base_loop(d.base, EVLOOP_ONCE);
+	do {
+		pid = waitpid(-1, &status, 0); /* the kit's, too */
+		assert_true(pid > 0);
+	} while (!page_owner_exit(pid));
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
 	kit_settle();
 }
 
@@ -110,7 +99,7 @@ static unsigned memory_errors(const struct end *e, struct session_memory_error *
 static void the_vm_is_handed_over(void **state)
 {
 	struct session_memory_error m;
-	uint64_t pfn = own;
+	uint64_t pfn = own_page();
 	struct end e;
 	json_t *o;
 
@@ -133,6 +122,7 @@ static void the_vm_is_handed_over(void **state)
 	assert_string_equal(health_state(NULL), "red");
 	/* What was corrected is not looked for. */
 	page_fails(pfn, RAS_CORRECTED, 123456);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 	kit_settle();
 	assert_int_equal(memory_errors(&e, &m), 1);
 	health_clear(&d);
@@ -152,56 +142,56 @@ static void a_page_of_nobody_hands_nothing_over(void **state)
 	assert_string_not_equal(health_state(NULL), "green");
 }
 
-/* Its second process has other rights than the daemon: the first one's pid is known. */
-static void without_it_the_rest_works(void **state)
+/* The process that stands for its QEMU has the page. */
+static void a_standbys_session_is_told(void **state)
 {
-	char path[64], *text;
-	pid_t pid = 0;
-	size_t bytes;
+	struct session_hardware h = {.what = SESSION_MEMORY_STANDBY, .text = "a page is lost"};
+	struct session_memory_error m;
+	uint64_t pfn = own_page();
+	struct end e;
+	struct vm *vm;
 
 	(void)state;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-	assert_int_equal(tv_read_file(path, 256, &text, &bytes), 0);
-	pid = (pid_t)atoi(text); /* the kit starts nothing before it */
-	free(text);
-	assert_true(pid > 1 && keeper_lives());
-	kill(pid, SIGKILL);
-	while (keeper_lives())
-		event_base_loop(d.base, EVLOOP_ONCE);
-	kit_settle();
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	assert_true(keeper_exit(pid));
-	assert_int_equal(events_of("keeper-ended"), 1);
-	assert_false(keeper_sees_pages());
-	/* Judged as that of nobody: at once, or when the end of its second process is seen. */
-	health_clear(&d);
 	sources();
-	page_fails(own ? own : 4711, RAS_UNCORRECTED, 1);
-	while (!strcmp(health_state(NULL), "green"))
-		event_base_loop(d.base, EVLOOP_ONCE);
+	health_clear(&d);
+	vm = protected_vm(&e);
+	vm->role = SESSION_BACKUP;
+	if (pfn) {
+		page_fails(pfn, RAS_UNCORRECTED, 123456);
+		await_look();
+		assert_int_equal(memory_errors(&e, &m), 1);
+		assert_string_equal(m.text, "a page has failed");
+		assert_string_equal(health_state(NULL), "yellow");
+		health_clear(&d);
+	}
+	/* What it has met by itself counts without that. Of a VM that runs here it cannot say it. */
+	ctl_send(e.there, session_message(SESSION_OP_HARDWARE, &h));
+	kit_settle();
 	assert_string_equal(health_state(NULL), "yellow");
-}
-
-static int with_keeper(void **state)
-{
-	own = own_page();
-	keeper_start(); /* as the daemon does, first of all */
-	if (set_up(state))
-		return -1;
-	keeper_attach(&d);
-	return 0;
+	health_clear(&d);
+	h.what = SESSION_MEMORY_PAGE;
+	ctl_send(e.there, session_message(SESSION_OP_HARDWARE, &h));
+	kit_settle();
+	assert_string_not_equal(health_state(NULL), "red");
+	assert_string_not_equal(health_state(NULL), "yellow");
+	vm->role = SESSION_PRIMARY;
+	ctl_send(e.there, session_message(SESSION_OP_HARDWARE, &h));
+	kit_settle();
+	assert_string_equal(health_state(NULL), "red");
+	health_clear(&d);
 }
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_vm_is_handed_over),
-		cmocka_unit_test(a_page_of_nobody_hands_nothing_over),
-		cmocka_unit_test(without_it_the_rest_works),
+		cmocka_unit_test_setup_teardown(the_vm_is_handed_over, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_standbys_session_is_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_page_of_nobody_hands_nothing_over, set_up,
+						tear_down),
 	};
 
 	/* As the daemon starts it. */
-	if (argc == 2 && !strcmp(argv[1], "keeper"))
-		return kp_main(3, 4);
-	return cmocka_run_group_tests(tests, with_keeper, tear_down);
+	if (argc == 3 && !strcmp(argv[1], "page-owner"))
+		return hw_owner_main(argv[2], 3);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "tests/unit/room_kit.h"
 #include "replicator/sink/open_disks.h"
 #include "replicator/sink/sink_int.h"
+#include "tests/unit/sink_kit.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -236,114 +237,7 @@ static void disks_of_a_description(void **state)
 	assert_int_equal(system(cmd), 0);
 }
 
-/* ---- the first message ---- */
-static Twinvm__Hello good_hello(void)
-{
-	static char id[] = "0123456789abcdef0123456789abcdef", name[] = "vm1", arbiter[] = "none";
-	Twinvm__Hello h = TWINVM__HELLO__INIT;
-
-	h.vm_id = h.session = id;
-	h.vm_name = name;
-	h.arbiter = arbiter;
-	h.heartbeat_ms = 100;
-	h.generation = 1;
-	return h;
-}
-
 /* ---- what the daemon gets, and the end ---- */
-struct bed {
-	struct sink s;
-	int fd; /* of the daemon: it listens */
-	struct ctl *daemon;
-	struct session_register reg;
-	struct session_stats stats;
-	struct session_end end;
-	unsigned n[SESSION_OP_COUNT];
-	char path[64];
-};
-
-static void at_daemon(struct ctl *c, json_t *msg, const int *fds, unsigned nfds, void *arg)
-{
-	struct bed *b = arg;
-	struct tv_err e = {0};
-	enum session_op op = session_op_of(msg);
-	int rc = 0;
-
-	(void)c;
-	(void)fds;
-	assert_int_equal(nfds, 0);
-	if (op == SESSION_OP_REGISTER)
-		rc = session_body(op, msg, &b->reg, sizeof(b->reg), &e);
-	else if (op == SESSION_OP_STATS)
-		rc = session_body(op, msg, &b->stats, sizeof(b->stats), &e);
-	else if (op == SESSION_OP_DONE)
-		rc = session_body(op, msg, &b->end, sizeof(b->end), &e);
-	if (rc)
-		fail_msg("%s", e.text);
-	b->n[op]++;
-}
-
-static void at_daemon_closed(struct ctl *c, void *arg)
-{
-	(void)c;
-	(void)arg;
-}
-
-static const struct ctl_ops daemon_ops = {at_daemon, at_daemon_closed};
-
-static void no_order(struct report *r, json_t *msg, void *arg)
-{
-	(void)r;
-	(void)msg;
-	(void)arg;
-}
-
-/* A sink that has received its Hello and is connected to its daemon. */
-static void bed_open(struct bed *b)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	struct report_ops ops = {sink_introduce, no_order, &b->s};
-	Twinvm__Hello h = good_hello();
-	int fd;
-
-	memset(b, 0, sizeof(*b));
-	snprintf(b->path, sizeof(b->path), "/tmp/twinvm-sink-test-%d", getpid());
-	strcpy(a.sun_path, b->path);
-	b->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	unlink(b->path);
-	assert_int_equal(bind(b->fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	assert_int_equal(listen(b->fd, 1), 0);
-	b->s.base = event_base_new();
-	fo_times_init(&b->s.times, 100 * TV_NS_PER_MS);
-	fo_backup_init(&b->s.b, &b->s.times, &sink_engine_ops, &b->s, 7, false);
-	strcpy(b->s.job.vm_id, h.vm_id);
-	strcpy(b->s.job.session, h.session);
-	strcpy(b->s.job.vm_name, h.vm_name);
-	strcpy(b->s.job.peer.name, "hostA");
-	b->s.job.generation = 7;
-	b->s.hello = true;
-	assert_int_equal(report_new(b->s.base, b->path, &ops, &b->s.report), 0);
-	event_base_loop(b->s.base, EVLOOP_ONCE);
-	fd = accept4(b->fd, NULL, NULL, SOCK_CLOEXEC);
-	assert_true(fd >= 0);
-	assert_int_equal(ctl_new(b->s.base, fd, &daemon_ops, b, &b->daemon), 0);
-}
-
-static void bed_run(struct bed *b, enum session_op op, unsigned n)
-{
-	while (b->n[op] < n)
-		event_base_loop(b->s.base, EVLOOP_ONCE);
-}
-
-static void bed_close(struct bed *b)
-{
-	report_free(b->s.report);
-	ctl_free(b->daemon);
-	event_base_free(b->s.base);
-	close(b->fd);
-	unlink(b->path);
-}
-
 static void it_registers_and_reports(void **state)
 {
 	struct bed b;
@@ -389,6 +283,31 @@ static void the_first_end_counts(void **state)
 	assert_int_equal(b.end.rc, -EIO);
 	assert_string_equal(b.end.text, "first");
 	assert_int_equal(b.end.generation, 7);
+	bed_close(&b);
+}
+
+/* A standby that has lost a page is none: the daemon and the primary learn why. */
+static void lost_memory_ends_the_session(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	bed_open(&b);
+	assert_false(sink_memory_lost(&b.s));
+	sink_lose(&b.s, "a memory error of this host");
+	bed_run(&b, SESSION_OP_DONE, 1);
+	assert_int_equal(b.hardware.what, SESSION_MEMORY_STANDBY);
+	assert_string_equal(b.hardware.text, "a memory error of this host");
+	assert_int_equal(b.end.rc, TV_E_POISON);
+	assert_int_equal(b.end.outcome, SESSION_FAILED);
+	assert_string_equal(b.end.text, "a memory error of this host");
+	bed_close(&b);
+	/* Once the VM is this host's, its promotion decides. */
+	bed_open(&b);
+	b.s.b.generation++;
+	sink_lose(&b.s, "a memory error of this host");
+	bed_run(&b, SESSION_OP_HARDWARE, 1);
+	assert_int_equal(b.s.step, SINK_RUNS);
 	bed_close(&b);
 }
 
@@ -488,6 +407,7 @@ int main(void)
 		cmocka_unit_test(disks_of_a_description),
 		cmocka_unit_test(it_registers_and_reports),
 		cmocka_unit_test(the_first_end_counts),
+		cmocka_unit_test(lost_memory_ends_the_session),
 		cmocka_unit_test(without_memory_the_standby_ends_too),
 		cmocka_unit_test(a_refusal_ends_the_session),
 		cmocka_unit_test(a_violation_names_message_and_state),
