@@ -42,6 +42,9 @@ struct hv_standby_conf {
 	const char *peer;      /* the host that asks for it, for sentences; may be NULL */
 	const char *media;     /* folders ("/a:/b") of the files that a standby may read */
 	const char *qemu_path; /* folders in which its QEMU is looked for */
+	/* For a test, not to take over: the host has its main RAM, full, and its disks' bases
+	 * (struct hv_host_clone); the replicas are qcow2 images over these. */
+	bool clone;
 };
 /*
  * Checks this host (files, machine type, QEMU version, free memory), makes main RAM's memfd, starts
@@ -93,6 +96,10 @@ int hv_standby_promote(struct hv_standby *sb, const void *state, size_t bytes, i
 void hv_standby_stay(struct hv_standby *sb, bool stopped);
 /* After a promotion: why the VM has no network; "": it has. */
 const char *hv_standby_taps_why(const struct hv_standby *sb);
+/* Asks its QEMU: a QMP command and its arguments (stolen, NULL: none); *ret is the caller's, NULL after a
+ * failure. For a VM that is nobody else's: a clone. */
+int hv_standby_ask(struct hv_standby *sb, const char *command, json_t *args, json_t **ret,
+		   int timeout_ms, struct tv_err *e) TV_MUST_CHECK;
 /* After promotion: frees sb; the VM keeps running. NULL is allowed. */
 void hv_standby_release(struct hv_standby *sb);
 /* Ends the standby QEMU and removes its files and taps. NULL is allowed. */

@@ -172,11 +172,27 @@ int hv_host_cgroup_add(const struct hv_host_cgroup *g, pid_t pid)
 	return rc;
 }
 
+static const struct {
+	const char *type, *word;
+} kinds[] = {{"cgroup2", NULL}, {"cgroup", "memory"}, {"cgroup", "pids"}};
+
+bool hv_host_cgroup_there(const char *mountinfo, const char *name)
+{
+	char mount[256], path[600];
+
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		for (unsigned k = 0;
+		     find_mount(mountinfo, kinds[i].type, kinds[i].word, k, mount, sizeof(mount));
+		     k++) {
+			snprintf(path, sizeof(path), "%s/" FOLDER "/%s", mount, name);
+			if (!access(path, F_OK))
+				return true;
+		}
+	return false;
+}
+
 void hv_host_cgroup_remove(const char *mountinfo, const char *name)
 {
-	static const struct {
-		const char *type, *word;
-	} kinds[] = {{"cgroup2", NULL}, {"cgroup", "memory"}, {"cgroup", "pids"}};
 	char mount[256], path[600];
 
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {

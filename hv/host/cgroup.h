@@ -22,5 +22,7 @@ int hv_host_cgroup_new(const char *mountinfo, const char *name, uint64_t memory_
 int hv_host_cgroup_add(const struct hv_host_cgroup *g, pid_t pid) TV_MUST_CHECK;
 /* Removes the group of that name wherever it is; while a process is in it, it stays. */
 void hv_host_cgroup_remove(const char *mountinfo, const char *name);
+/* Is there one of that name? */
+bool hv_host_cgroup_there(const char *mountinfo, const char *name);
 
 #endif

@@ -102,7 +102,7 @@ void hv_host_let_pass(const char *dir)
 
 /* ---- images ---- */
 
-/* NAME-<number>.raw, where NAME is this VM's here: no folder, and no other VM's. */
+/* NAME-<number>.raw, or .qcow2 of a clone, where NAME is this VM's here: no folder, and no other VM's. */
 static bool is_image(const char *id, const char *name)
 {
 	size_t n = strlen(id);
@@ -110,7 +110,8 @@ static bool is_image(const char *id, const char *name)
 	if (strncmp(name, id, n) != 0 || name[n] != '-' || !isdigit((unsigned char)name[n + 1]))
 		return false;
 	name += n + 1;
-	return !strcmp(name + strspn(name, "0123456789"), ".raw");
+	name += strspn(name, "0123456789");
+	return !strcmp(name, ".raw") || !strcmp(name, ".qcow2");
 }
 
 int hv_host_image_path(const char *replica_dir, const char *dir, const char *name, char *path,
@@ -156,6 +157,17 @@ int hv_host_give_image(const char *path, const struct hv_host_user *u, struct tv
 			    "the user %s, who runs standbys, cannot open the image %s: %s; let "
 			    "everybody pass through each folder above it (chmod o+x), or name "
 			    "another 'replica_dir'",
+			    u->name, path, tv_strerror(rc))
+		  : 0;
+}
+
+int hv_host_check_overlay(const char *path, const struct hv_host_user *u, struct tv_err *e)
+{
+	int rc = hv_host_user_try(u, path, O_RDWR | O_NOFOLLOW);
+
+	return rc ? tv_fail(e, rc,
+			    "the user %s, who runs clones, cannot open the image %s: %s; let "
+			    "everybody pass through each folder above it (chmod o+x)",
 			    u->name, path, tv_strerror(rc))
 		  : 0;
 }

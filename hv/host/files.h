@@ -14,7 +14,7 @@ int hv_host_make_folder(const char *dir, const char *name, const struct hv_host_
 void hv_host_remove_files(const char *dir, bool with_log);
 /* Lets everybody pass through a folder of this process's user; nobody sees what is in it. */
 void hv_host_let_pass(const char *dir);
-/* The path of one of this VM's images, NAME-<number>.raw: -EINVAL for any other name. dir: its run
+/* The path of one of this VM's images, NAME-<number>.raw or .qcow2: -EINVAL for any other name. dir: its run
  * directory. */
 int hv_host_image_path(const char *replica_dir, const char *dir, const char *name, char *path,
 		       size_t room, struct tv_err *e) TV_MUST_CHECK;
@@ -24,7 +24,10 @@ int hv_host_image_path(const char *replica_dir, const char *dir, const char *nam
  */
 int hv_host_give_image(const char *path, const struct hv_host_user *u,
 		       struct tv_err *e) TV_MUST_CHECK;
-/* The same for a file that is only read, and that several VMs may share. */
+/* A clone's image, which is that user's own already: can the user open it? */
+int hv_host_check_overlay(const char *path, const struct hv_host_user *u,
+			  struct tv_err *e) TV_MUST_CHECK;
+/* A file that is only read, and that several VMs may share. */
 int hv_host_give_copy(const char *path, const struct hv_host_user *u,
 		      struct tv_err *e) TV_MUST_CHECK;
 /* The monitor's socket, listened on: root's, who alone connects. */

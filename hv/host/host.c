@@ -42,10 +42,14 @@ static int take_conf(struct hv_host *h, const struct hv_host_conf *c, struct tv_
 	    !tv_copy(h->media, sizeof(h->media), c->media) ||
 	    !tv_copy(h->vm_id, sizeof(h->vm_id), c->vm_id))
 		return tv_fail(e, -ENAMETOOLONG, "the name of a folder is too long");
-	h->libvirt = c->libvirt;
+	h->libvirt = c->libvirt && !c->clone;
+	h->clone = c->clone;
 	snprintf(h->run_dir, sizeof(h->run_dir), "%.*s", (int)(hv_host_name(h->dir) - h->dir),
 		 h->dir);
-	return hv_host_user_find(c->user ? c->user : "", &h->user, e);
+	n = hv_host_user_find(c->user ? c->user : "", &h->user, e);
+	if (!n && h->clone)
+		hv_host_user_apart(&h->user);
+	return n;
 }
 
 int hv_host_new(const struct hv_host_conf *conf, struct hv_host **out, struct tv_err *e)
@@ -226,4 +230,9 @@ void hv_host_reap(pid_t pid, uint64_t start_ticks, const char *dir)
 	hv_host_domain_end(dir, false);
 	hv_host_remove_files(dir, true);
 	hv_host_cgroup_remove("/proc/self/mountinfo", hv_host_name(dir));
+}
+
+bool hv_host_has_group(const char *dir)
+{
+	return hv_host_cgroup_there("/proc/self/mountinfo", hv_host_name(dir));
 }

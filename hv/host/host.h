@@ -36,6 +36,22 @@
 /* its TPM's control channel */
 #define HV_HOST_FD_TPM (HV_HOST_FD_TAPS + HV_HOST_MAX_QUEUES)
 
+/* its disks' bases, of a clone: one for each, in the description's order */
+#define HV_HOST_FD_BASES (HV_HOST_FD_TPM + 1)
+
+/*
+ * What is started is no standby but a clone of one epoch, for a test: its main memory is there and full,
+ * and its images (NAME-0.qcow2) are its user's own, over bases that it can only read. It has the user of
+ * standbys without that user's groups: the modes of replicas keep it out.
+ */
+struct hv_host_clone {
+	int ram_fd;		 /* of as many bytes as its main memory has */
+	int bases[HV_MAX_DISKS]; /* connected sockets with an NBD server behind each */
+	unsigned n_bases;
+	const char *closed;  /* a folder of which it opens nothing, where there is Landlock */
+	uint64_t file_bytes; /* no file that it writes gets larger */
+};
+
 /* Chosen on this host, by its configuration and its own names: never by a peer. */
 struct hv_host_conf {
 	const char *dir;    /* the standby's run directory; exists */
@@ -51,7 +67,8 @@ struct hv_host_conf {
 	const char *state_dir; /* where also other VMs' files are; NULL: none */
 	const char *media;     /* folders ("/a:/b") of files that a standby may read; may be NULL */
 	const char *vm_id;     /* may be NULL without libvirt */
-	bool libvirt;	       /* a standby of a domain is a domain of this host's libvirt */
+	const struct hv_host_clone *clone; /* NULL: a standby; must outlive the host */
+	bool libvirt; /* a standby of a domain is a domain of this host's libvirt */
 };
 struct hv_host;
 int hv_host_new(const struct hv_host_conf *conf, struct hv_host **out,
@@ -137,6 +154,9 @@ extern const struct hv_host_ops hv_host_ops;
 
 /* Ends the QEMU with that pid, if it is that one by its start time, and removes what lies in dir. */
 void hv_host_reap(pid_t pid, uint64_t start_ticks, const char *dir);
+
+/* Has the QEMU of that run directory a control group still? An ended one's goes with hv_host_reap. */
+bool hv_host_has_group(const char *dir);
 
 /* ---- a host that is short of memory ---- */
 /* From now on the kernel ends that process before others, until it is spared. */

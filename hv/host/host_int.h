@@ -17,7 +17,8 @@ struct hv_host {
 	char media[1024];
 	char vm_id[40];
 	bool libvirt;
-	char nonce[33]; /* of its domain */
+	const struct hv_host_clone *clone; /* NULL: a standby */
+	char nonce[33];			   /* of its domain */
 	struct hv_host_user user;
 	int oom_score_adj, nice; /* of the QEMU started last, from its promotion on */
 	pid_t pid;		 /* of the QEMU started last */

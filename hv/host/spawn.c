@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define FIRST_FD 3
+#define MAX_FDS 128
 #define AWAY_FD 256 /* where descriptors are while their numbers are being given out */
 
 extern char **environ;
@@ -60,7 +61,7 @@ static int move_away(int *fd)
 /* 0, 1, 2 and those that go along, from 3 on; all others are closed by the exec. */
 static int arrange_files(const struct plan *p, int *answer, int *cage)
 {
-	int away[64], rc = p->s->n_fds > 64 ? -EMFILE : move_away(answer);
+	int away[MAX_FDS], rc = p->s->n_fds > MAX_FDS ? -EMFILE : move_away(answer);
 
 	if (!rc && *cage >= 0)
 		rc = move_away(cage);
@@ -81,6 +82,15 @@ static int arrange_files(const struct plan *p, int *answer, int *cage)
 	return rc;
 }
 
+/* Writing more fails: the signal would end the program. */
+static void limit_files(uint64_t bytes)
+{
+	struct rlimit limit = {bytes, bytes};
+
+	signal(SIGXFSZ, SIG_IGN);
+	(void)setrlimit(RLIMIT_FSIZE, &limit);
+}
+
 /* In the grandchild: only what is allowed after a fork in a process with threads. */
 static void run(const struct plan *p)
 {
@@ -97,6 +107,8 @@ static void run(const struct plan *p)
 	reset_signals();
 	(void)!chdir("/");
 	(void)setrlimit(RLIMIT_MEMLOCK, &no_limit); /* for -overcommit mem-lock=on */
+	if (p->s->file_bytes)
+		limit_files(p->s->file_bytes);
 	f.step = IN_FILES;
 	f.err = arrange_files(p, &answer, &cage);
 	if (!f.err) {

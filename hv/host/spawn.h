@@ -15,6 +15,7 @@ struct hv_host_spawn {
 	const struct hv_host_user *user;
 	int cage_fd;			     /* -1: none */
 	const struct hv_host_cgroup *cgroup; /* it is in it before it runs */
+	uint64_t file_bytes;		     /* no file that it writes gets larger; 0: any size */
 };
 /*
  * Starts a program as a child of init, in its own session, in "/", with stdin from /dev/null,

@@ -19,11 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MOUNTINFO "/proc/self/mountinfo"
 #define KILL_MS 10000
-#define MAX_FDS (HV_HOST_FD_TPM - HV_HOST_FD_QMP + 1)
+#define MAX_FDS (HV_HOST_FD_BASES - HV_HOST_FD_QMP + HV_MAX_DISKS)
 #define MAX_OPEN (HV_MAX_DISKS + HV_MAX_FILES + 1 + MAX_MEDIA)
 #define MAX_MEDIA 16
 #define PATH_BYTES 512
@@ -45,7 +46,7 @@ struct launch {
 
 static void dispose(struct launch *l)
 {
-	for (unsigned i = 0; i < l->n_fds; i++)
+	for (unsigned i = 0; i < l->n_fds && i < HV_HOST_FD_BASES - HV_HOST_FD_QMP; i++)
 		if (i != HV_HOST_FD_RAM - HV_HOST_FD_QMP)
 			tv_close_fd(&l->fds[i]);
 	tv_close_fd(&l->cage_fd);
@@ -79,7 +80,9 @@ static int give_images(struct launch *l, struct tv_err *e)
 		char *path = l->open[l->n_open++];
 
 		rc = hv_host_image_path(l->h->replica_dir, l->h->dir, name, path, PATH_BYTES, e);
-		if (!rc)
+		if (!rc && l->h->clone)
+			rc = hv_host_check_overlay(path, &l->user, e);
+		else if (!rc)
 			rc = hv_host_give_image(path, &l->user, e);
 	}
 	return rc;
@@ -125,6 +128,7 @@ static int make_cage(struct launch *l, struct tv_err *e)
 	c.closed[0] = h->run_dir;
 	c.closed[1] = h->state_dir[0] ? h->state_dir : NULL;
 	c.closed[2] = h->replica_dir[0] ? h->replica_dir : NULL;
+	c.closed[3] = h->clone ? h->clone->closed : NULL;
 	snprintf(l->open[l->n_open++], PATH_BYTES, "%s/" HV_HOST_FOLDER_NAME, h->dir);
 	rc = open_copies(l, e);
 	if (rc)
@@ -171,11 +175,28 @@ static int make_taps(struct launch *l, struct tv_err *e)
 	return rc;
 }
 
+static int take_ram(struct hv_host *h, const struct hv_host_start *what, struct tv_err *e)
+{
+	struct stat st;
+
+	h->ram_fd = fcntl(h->clone->ram_fd, F_DUPFD_CLOEXEC, 3);
+	if (h->ram_fd < 0 || fstat(h->ram_fd, &st))
+		return tv_fail(e, -errno, "no descriptor of the clone's memory: %s",
+			       strerror(errno));
+	return (uint64_t)st.st_size == what->ram_bytes
+		       ? 0
+		       : tv_fail(e, -EINVAL,
+				 "the clone's memory has %" PRIu64 " bytes and not %" PRIu64,
+				 (uint64_t)st.st_size, what->ram_bytes);
+}
+
 static int make_ram(struct hv_host *h, const struct hv_host_start *what, struct tv_err *e)
 {
 	if (what->again && h->ram_fd >= 0)
 		return 0;
 	tv_close_fd(&h->ram_fd);
+	if (h->clone)
+		return take_ram(h, what, e);
 	h->ram_fd = memfd_create(HV_RAM_FILE, MFD_CLOEXEC);
 	if (h->ram_fd < 0 || what->ram_bytes > INT64_MAX ||
 	    ftruncate(h->ram_fd, (off_t)what->ram_bytes))
@@ -193,6 +214,21 @@ static int make_tpm(struct launch *l, struct tv_err *e)
 	return hv_host_tpm_start(l->h, &l->user, &l->fds[at], e);
 }
 
+/* Behind the TPM's; they stay the caller's. */
+static int add_bases(struct launch *l, struct tv_err *e)
+{
+	const struct hv_host_clone *c = l->h->clone;
+	unsigned at = HV_HOST_FD_BASES - HV_HOST_FD_QMP;
+
+	if (c->n_bases > HV_MAX_DISKS || c->n_bases != l->what->n_images)
+		return tv_fail(e, -EINVAL, "the clone has %u disks and %u bases of disks",
+			       l->what->n_images, c->n_bases);
+	for (unsigned i = 0; i < c->n_bases; i++)
+		l->fds[at + i] = c->bases[i];
+	l->n_fds = c->n_bases ? at + c->n_bases : l->n_fds;
+	return 0;
+}
+
 static int make_fds(struct launch *l, struct tv_err *e)
 {
 	int rc = make_ram(l->h, l->what, e);
@@ -204,7 +240,9 @@ static int make_fds(struct launch *l, struct tv_err *e)
 	l->fds[HV_HOST_FD_RAM - HV_HOST_FD_QMP] = l->h->ram_fd;
 	l->n_fds = HV_HOST_FD_TAPS - HV_HOST_FD_QMP;
 	rc = make_taps(l, e);
-	return rc || !l->what->tpm ? rc : make_tpm(l, e);
+	if (!rc && l->what->tpm)
+		rc = make_tpm(l, e);
+	return rc || !l->h->clone ? rc : add_bases(l, e);
 }
 
 /* Where no group can be made the VM runs all the same. */
@@ -276,6 +314,7 @@ static int spawn(struct launch *l, const char *log, struct tv_err *e)
 		.user = &l->user,
 		.cage_fd = l->cage_fd,
 		.cgroup = &l->cgroup,
+		.file_bytes = h->clone ? h->clone->file_bytes : 0,
 	};
 
 	return hv_host_spawn(&s, &h->pid, &h->pidfd, e);

@@ -17,6 +17,7 @@
 
 #define KVM "/dev/kvm"
 #define LAST_CAPABILITY 63
+#define NO_GROUP 65534
 
 static const char *host_name(void)
 {
@@ -64,6 +65,15 @@ int hv_host_user_find(const char *name, struct hv_host_user *out, struct tv_err 
 			       host_name(), name);
 	take_groups(out);
 	return 0;
+}
+
+void hv_host_user_apart(struct hv_host_user *u)
+{
+	struct group *g = getgrnam("nogroup");
+
+	g = g ? g : getgrnam("nobody");
+	u->gid = g && g->gr_gid ? g->gr_gid : NO_GROUP;
+	u->n_groups = 0;
 }
 
 int hv_host_user_kvm(struct hv_host_user *u, struct tv_err *e)

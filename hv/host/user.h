@@ -17,6 +17,8 @@ struct hv_host_user {
 /* Never root, and never in root's group. TV_E_REFUSED, -ENOENT: the sentence names host, key and
  * remedy. */
 int hv_host_user_find(const char *name, struct hv_host_user *out, struct tv_err *e) TV_MUST_CHECK;
+/* Leaves its groups: nothing that a group may open is open to it any more. */
+void hv_host_user_apart(struct hv_host_user *u);
 /* Adds the group that owns /dev/kvm, if that is what opens it. -ENOTSUP: it cannot be opened. */
 int hv_host_user_kvm(struct hv_host_user *u, struct tv_err *e) TV_MUST_CHECK;
 /*

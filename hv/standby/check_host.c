@@ -29,7 +29,8 @@ uint64_t hv_meminfo_available(const char *text)
 	return p ? strtoull(p + strlen("MemAvailable:"), NULL, 10) << 10 : 0;
 }
 
-static int check_memory(json_t *desc, struct tv_err *e)
+/* A clone's main RAM is there already. */
+static int check_memory(json_t *desc, bool clone, struct tv_err *e)
 {
 	uint64_t need = MARGIN_BYTES, free_bytes;
 	TV_FREE char *text = NULL;
@@ -38,7 +39,8 @@ static int check_memory(json_t *desc, struct tv_err *e)
 	int rc;
 
 	json_array_foreach(json_object_get(desc, "blocks"), i, block)
-		need += (uint64_t)json_integer_value(json_object_get(block, "bytes"));
+		if (!clone || !json_is_true(json_object_get(block, "main")))
+			need += (uint64_t)json_integer_value(json_object_get(block, "bytes"));
 	rc = tv_read_file("/proc/meminfo", 1u << 16, &text, NULL);
 	if (rc)
 		return tv_fail(e, rc, "cannot read /proc/meminfo: %s", tv_strerror(rc));
@@ -205,7 +207,7 @@ bool hv_standby_has_file(const struct hv_standby_conf *conf, const char *path, u
 int hv_standby_check(json_t *desc, const struct hv_standby_conf *conf, json_t *files,
 		     const struct hv_host_start *what, struct tv_err *e)
 {
-	int rc = check_memory(desc, e);
+	int rc = check_memory(desc, conf->clone, e);
 
 	if (!rc)
 		rc = check_bridge(conf, what->n_taps > 0, e);

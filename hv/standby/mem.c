@@ -149,8 +149,8 @@ int hv_standby_zero(struct hv_standby *sb)
 
 	if (!piece || !zeroes)
 		return -ENOMEM;
-	if (fallocate(sb->vm.ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-		      (off_t)main_bytes))
+	if (!sb->clone && fallocate(sb->vm.ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				    (off_t)main_bytes))
 		return -errno;
 	for (unsigned i = 0; i < sb->n_blocks && !rc; i++)
 		if (i != sb->main_block)

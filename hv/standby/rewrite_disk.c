@@ -59,6 +59,28 @@ static const char *replica_of(struct hv_rewrite *rw, const char *id, const char 
 	return NULL;
 }
 
+/* The descriptor of a clone's base for that image. */
+static int base_of(const struct hv_rewrite *rw, const char *image)
+{
+	unsigned i = 0;
+
+	while (i < rw->conf->n_replicas && rw->conf->replicas[i] != image)
+		i++;
+	return HV_HOST_FD_BASES + (int)i;
+}
+
+/* An image that is written, over a base that only can be read. */
+static void put_over_base(struct hv_rewrite *rw, struct hv_keyval *kv, const char *image)
+{
+	char fd[16];
+
+	snprintf(fd, sizeof(fd), "%d", base_of(rw, image));
+	hv_rw_set(rw, kv, "format", "qcow2");
+	hv_rw_set(rw, kv, "backing.driver", "nbd");
+	hv_rw_set(rw, kv, "backing.server.type", "fd");
+	hv_rw_set(rw, kv, "backing.server.str", fd);
+}
+
 static void put_raw_drive(struct hv_rewrite *rw, const struct hv_keyval *from, const char *image)
 {
 	struct hv_keyval kv = {0};
@@ -68,7 +90,10 @@ static void put_raw_drive(struct hv_rewrite *rw, const struct hv_keyval *from, c
 			hv_rw_set(rw, &kv, from->pairs[i].key,
 				  from->pairs[i].value ? from->pairs[i].value : "on");
 	hv_rw_set(rw, &kv, "file", image);
-	hv_rw_set(rw, &kv, "format", "raw");
+	if (rw->conf->clone)
+		put_over_base(rw, &kv, image);
+	else
+		hv_rw_set(rw, &kv, "format", "raw");
 	/* One that cannot be written is found when the standby starts, not at its promotion. */
 	hv_rw_set(rw, &kv, "auto-read-only", "off");
 	hv_rw_put_keyval(rw, "-drive", &kv);
@@ -255,6 +280,15 @@ static void put_raw_node(struct hv_rewrite *rw, const struct hv_keyval *from, co
 			      "file", "driver", "file", "filename", image);
 	TV_FREE char *text = NULL;
 
+	if (rw->conf->clone) {
+		char fd[16];
+
+		snprintf(fd, sizeof(fd), "%d", base_of(rw, image));
+		json_object_set_new(o, "driver", json_string("qcow2"));
+		json_object_set_new(o, "backing",
+				    json_pack("{s:s, s:{s:s, s:s}}", "driver", "nbd", "server",
+					      "type", "fd", "str", fd));
+	}
 	/* Not auto-read-only: an image that cannot be written is found at the start. */
 	keep_key(o, from, "discard", false);
 	keep_key(o, from, "detect-zeroes", false);

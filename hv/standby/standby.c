@@ -205,6 +205,7 @@ static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_co
 	struct tv_err why = {0};
 	int rc = take_conf(sb, desc, conf, e);
 
+	sb->clone = conf->clone;
 	sb->desc = json_incref(desc);
 	for (unsigned i = 0; i < sb->n_blocks; i++)
 		sb->what.memory_bytes += sb->blocks[i].bytes;
@@ -222,7 +223,7 @@ static int start(struct hv_standby *sb, json_t *desc, const struct hv_standby_co
 		rc = find_blocks(sb, e);
 	if (!rc && (rc = hv_standby_zero(sb)))
 		tv_fail(e, rc, "cannot clear the standby's memory: %s", tv_strerror(rc));
-	if (!rc && hv_standby_sections(sb, &why)) /* it only serves a check */
+	if (!rc && !sb->clone && hv_standby_sections(sb, &why)) /* it only serves a check */
 		tv_log(TV_WARN, "%s: device states are not checked: %s", sb->name, why.text);
 	return rc;
 }
@@ -312,6 +313,13 @@ void hv_standby_id(const struct hv_standby *sb, struct hv_vm_id *out)
 const char *hv_standby_taps_why(const struct hv_standby *sb)
 {
 	return sb->taps_why.text;
+}
+
+int hv_standby_ask(struct hv_standby *sb, const char *command, json_t *args, json_t **ret,
+		   int timeout_ms, struct tv_err *e)
+{
+	*ret = NULL;
+	return hv_qmp_cmd(sb->qmp, command, args, ret, timeout_ms, e);
 }
 
 /* ---- its end ---- */

@@ -27,6 +27,7 @@ struct hv_standby {
 	uint8_t *kept[HV_MAX_BLOCKS]; /* the blocks that lie in QEMU's memory; NULL: not kept yet */
 	struct tv_err taps_why;	      /* of the last promotion; "": the taps are attached */
 	char *domain;		      /* what.domain */
+	bool clone;		      /* its main RAM is full from the start */
 	bool spent;		      /* this QEMU has begun to load a state: it cannot again */
 	bool stays;		      /* stopped, when the state is loaded */
 	bool ran;		      /* the VM ran: what the memory holds is no epoch any more */

@@ -29,6 +29,35 @@ static void disks_are(const char *options, const char *disks, const char *expect
 	"{\"name\":\"x\",\"device\":\"" device "\",\"node\":\"" node "\",\"file\":\"" file \
 	"\",\"bytes\":1048576}"
 
+/* A clone writes beside its base, which it has as a descriptor and can only read. */
+static void test_clone(void **state)
+{
+	static const char *const images[] = {"/c/test-ab-0.qcow2", "/c/test-ab-1.qcow2"};
+	const struct hv_standby_conf conf = {
+		.dir = DIR, .vm_id = "ab12", .replicas = images, .n_replicas = 2, .clone = true};
+	const struct vm vm = {.disks = "[" DISK("", "n0", "/i/a") "," DISK("d1", "#b", "/i/b") "]"};
+	char out[8192];
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(
+		rewrite_conf("qemu -blockdev "
+			     "driver=qcow2,node-name=n0,file.driver=file,file.filename=/i/a "
+			     "-drive file=/i/b,id=d1,if=none,cache=none",
+			     &vm, &conf, out, sizeof(out), &e),
+		0);
+	assert_non_null(strstr(out, "\"driver\":\"qcow2\""));
+	assert_non_null(strstr(out, "\"filename\":\"/c/test-ab-0.qcow2\""));
+	assert_non_null(
+		strstr(out, "\"backing\":{\"driver\":\"nbd\",\"server\":{\"type\":\"fd\",\"str\":"
+			    "\"54\"}}"));
+	assert_non_null(strstr(out,
+			       "-drive id=d1,if=none,cache=none,file=/c/test-ab-1.qcow2,"
+			       "format=qcow2,backing.driver=nbd,backing.server.type=fd,backing."
+			       "server.str=55,auto-read-only=off"));
+	assert_null(strstr(out, "/i/"));
+}
+
 static void test_disks(void **state)
 {
 	(void)state;
@@ -106,6 +135,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_clone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
