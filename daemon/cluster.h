@@ -18,10 +18,6 @@ void cluster_conf(struct daemon *d);
  */
 enum fo_health cluster_health(const struct daemon *d, const struct fo_candidate *host,
 			      const char **why);
-/* What that host says of a VM, by its last answer; NULL: nothing. *answers (may be NULL): it does; *age_ms
- * (may be NULL): how old that is. Borrowed until the loop's next turn; a peer's word, to be checked. */
-json_t *cluster_peer_vm(const struct daemon *d, const char *host, const char *vm_id, bool *answers,
-			int64_t *age_ms);
 /* Who of them answers; with what they know. New arrays. */
 json_t *cluster_sees(const struct daemon *d);
 json_t *cluster_json(const struct daemon *d);

@@ -11,7 +11,6 @@
 #include "daemon/away.h"
 #include "daemon/daemon.h"
 #include "daemon/health.h"
-#include "daemon/ready.h"
 #include "daemon/tally.h"
 #include "trace/trace.h"
 
@@ -63,8 +62,7 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 	struct vm *vm;
 
 	if (fence_command_exit(d, pid, status) || looking_exit(d, pid, status) ||
-	    suspend_exit(d, pid, status) || may_start_exit(d, pid, status) ||
-	    ready_exit(d, pid, status))
+	    suspend_exit(d, pid, status) || may_start_exit(d, pid, status))
 		return;
 	door_child_exit(d, pid);
 	TAILQ_FOREACH(vm, &d->vms, link)
