@@ -293,6 +293,24 @@ enum fo_health cluster_health(const struct daemon *d, const struct fo_candidate 
 	return health;
 }
 
+int64_t cluster_moved_s(const struct daemon *d, const char *host, const char *vm_id)
+{
+	const struct other *o = d->cluster ? other_of(d->cluster, host) : NULL;
+	json_t *moves, *one;
+	int64_t latest = 0;
+	size_t i;
+
+	moves = json_object_get(json_object_get(o ? o->view : NULL, "hardware"), "moves");
+	json_array_foreach(moves, i, one) {
+		const char *id = json_string_value(json_object_get(one, "id"));
+		json_int_t at = json_integer_value(json_object_get(one, "time"));
+
+		if (id && !strcmp(id, vm_id) && at > latest)
+			latest = at;
+	}
+	return latest;
+}
+
 /* ---- what is shown ---- */
 static json_t *shown(const struct other *o)
 {

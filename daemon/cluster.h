@@ -18,6 +18,9 @@ void cluster_conf(struct daemon *d);
  */
 enum fo_health cluster_health(const struct daemon *d, const struct fo_candidate *host,
 			      const char **why);
+/* When that host has moved the VM away for health last, by its last answer, in s since 1970; 0: not in
+ * the last hour. */
+int64_t cluster_moved_s(const struct daemon *d, const char *host, const char *vm_id);
 /* Who of them answers; with what they know. New arrays. */
 json_t *cluster_sees(const struct daemon *d);
 json_t *cluster_json(const struct daemon *d);

@@ -3,6 +3,7 @@
 #include "daemon/cluster.h"
 #include "daemon/commands.h"
 #include "daemon/health.h"
+#include "daemon/moves.h"
 
 #include <errno.h>
 #include <string.h>
@@ -38,9 +39,12 @@ void command_health(struct daemon *d, struct ctl *c, json_t *msg)
 	json_t *o;
 
 	if (!*host || !strcmp(host, d->conf.host)) {
-		if (clear)
+		if (clear) {
 			health_clear(d);
+			moves_clear();
+		}
 		o = health_json(d);
+		json_object_set_new(o, "moves", moves_json(d));
 	} else if (clear) {
 		command_end(c, -EINVAL,
 			    "the hardware of '%.64s' is cleared there: twinvm health "

@@ -137,6 +137,10 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "The VM runs on. A real failover may have failed likewise: the text has the reason.") \
 	X(REHEARSAL_DUE, "rehearsal-due", WARN, 0, "bc27b9c324494713a6fb2b3010b43f3b", "no test failover or drill of a VM has passed for too long", \
 	  "rehearsal_reminder_days: run twinvm test-failover, or twinvm drill.") \
+	X(HEALTH_MOVE, "health-move", WARN, 0, "2623bbb878af4857af7fc25947e4809c", "a VM is moved off this host, as its hardware fails", \
+	  "By a planned switch: switched or switch-failed follows. With health_action = warn nothing follows; `would` in the data is true then.") \
+	X(HEALTH_STAYS, "health-stays", WARN, 0, "1d588f261b53442eb44d22b8ebdb3105", "a VM would be moved off this host, and cannot be", \
+	  "The text has what hinders it. It is moved as soon as that is over.") \
 	X(ACKNOWLEDGED, "acknowledged", INFO, 0, "68ea307310ae47f5b446d0efee3603b2", "an operator has acknowledged an event", \
 	  "It changes no state.")
 /* clang-format on */

@@ -6,7 +6,9 @@
  */
 #include "daemon/health.h"
 #include "daemon/daemon.h"
+#include "daemon/moves.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -116,6 +118,17 @@ static void tell_color(struct daemon *d)
 		   ras_color_text(before), *why ? ": " : "", why);
 }
 
+unsigned health_causes(struct ras_cause *out, unsigned room)
+{
+	unsigned n = health.judge ? ras_health_causes(health.judge, tv_now_ns(), out, room) : 0;
+
+	return n < room ? n : room;
+}
+
+void health_changed(void)
+{
+}
+
 void health_clear(struct daemon *d)
 {
 	if (!health.judge)
@@ -189,6 +202,14 @@ static void tell_replicator(struct vm *vm, const struct hw_fault *f)
 	ctl_send(vm->now.rep, session_message(SESSION_OP_MEMORY_ERROR, &m));
 }
 
+static void note_weak_page(const struct vm *vm, const struct hw_fault *f)
+{
+	char page[RAS_TEXT_ROOM];
+
+	snprintf(page, sizeof(page), "page 0x%llx", (unsigned long long)f->fault.page.n);
+	weak_page_note(vm->id, page);
+}
+
 static void judge(struct daemon *d, const struct hw_fault *f, const char *id, const char *command)
 {
 	struct vm *vm = *id ? vm_by_id(d, id) : NULL;
@@ -201,6 +222,8 @@ static void judge(struct daemon *d, const struct hw_fault *f, const char *id, co
 		if (hw_fault_same(&health.seen[i].fault, &f->fault))
 			health.seen[i].fault.owner = f->fault.owner;
 	ras_health_fault(health.judge, &f->fault, tv_now_ns(), &v);
+	if (vm && v.rule == RAS_RULE_VM_PAGE_WEAK)
+		note_weak_page(vm, f);
 	if (v.fresh)
 		report(d, f, &v, vm, command);
 	tell_color(d);

@@ -22,6 +22,10 @@ void health_unwatched(const char *why);
 void health_notice(struct daemon *d, enum ras_rule rule, const struct vm *vm, const char *sentence);
 /* An operator has looked: what errors have made of the host is forgotten; counts are kept. */
 void health_clear(struct daemon *d);
+/* Why it has its colour, the worst first; how many are written. */
+unsigned health_causes(struct ras_cause *out, unsigned room);
+/* What is kept over a restart has changed. */
+void health_changed(void);
 /* For `twinvm health`: docs/HARDWARE-FAULTS.md. The caller's; NULL: no memory. */
 json_t *health_json(const struct daemon *d);
 /* The same as other hosts get it. */

@@ -3,6 +3,7 @@
 #include "daemon/daemon.h"
 #include "daemon/rehearsals.h"
 #include "daemon/health.h"
+#include "daemon/moves.h"
 #include "daemon/cluster.h"
 
 #include <errno.h>
@@ -254,6 +255,7 @@ int daemon_main(const char *config_path)
 	notify_start(d);
 	web_start(d);
 	hardware_start(d);
+	moves_start(d);
 	events_add(d, EVENTS_DAEMON_STARTED, NULL, json_pack("{si}", "pid", (int)getpid()),
 		   "twinvmd is ready: %s, peers on %s:%u, commands on %s", d->conf.host,
 		   d->conf.listen_host, d->conf.listen_port, d->conf.socket);

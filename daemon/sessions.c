@@ -17,6 +17,7 @@
 #include "daemon/sessions.h"
 #include "daemon/tally.h"
 #include "daemon/daemon.h"
+#include "daemon/moves.h"
 #include "hv/hv_standby.h"
 
 #include <errno.h>
@@ -364,6 +365,7 @@ static void forget_sink(struct vm *vm, const struct session_rule *r)
 static void report_switched(struct vm *vm)
 {
 	events_switched(vm);
+	moves_switched(vm);
 	vm_answer_with(vm, json_pack("{sb si so}", "done", 1, "rc", 0, "host",
 				     fields_text(vm->saved.peer.name)));
 }

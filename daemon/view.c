@@ -7,6 +7,7 @@
 #include "daemon/cluster.h"
 #include "daemon/events.h"
 #include "daemon/health.h"
+#include "daemon/moves.h"
 #include "replicator/watch/watch.h"
 
 #include <stdlib.h>
@@ -70,7 +71,8 @@ static json_t *hardware(void)
 {
 	const char *why, *state = health_state(&why);
 
-	return json_pack("{ss so}", "state", state, "reason", fields_text(why));
+	return json_pack("{ss so so}", "state", state, "reason", fields_text(why), "moves",
+			 moves_recent());
 }
 
 static json_t *arbiter(const struct daemon *d)

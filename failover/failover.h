@@ -472,6 +472,7 @@ static inline bool fo_backup_owns(const struct fo_backup *b)
 }
 
 #include "failover/owner.h"
+#include "failover/moves.h"
 #include "failover/reprotect.h"
 
 #endif

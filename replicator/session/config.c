@@ -24,7 +24,7 @@ struct key {
 #define M(n, f, lo, hi) {.name = (n), .kind = MIB, AT(f), .min = (lo), .max = (hi)}
 /* clang-format on */
 
-/* All but `listen` and `peer.NAME`, which have addresses. */
+/* All but `listen` and `peer.NAME`, which have addresses, and `priority.NAME`. */
 static const struct key keys[] = {
 	T("host", host),
 	T("address", address),
@@ -50,6 +50,7 @@ static const struct key keys[] = {
 	Y("fence_required", fence_required),
 	Y("reprotect", reprotect),
 	T("hung_qemu", hung_qemu),
+	T("health_action", health_action),
 	T("libvirt", libvirt),
 	T("media", media),
 	T("qemu_path", qemu_path),
@@ -88,6 +89,24 @@ static int set_peer(struct config *c, const char *name, const char *value, struc
 	if (strcmp(value, "-") != 0 && config_address(value, p.host, sizeof(p.host), &p.port))
 		return tv_fail(e, -EINVAL, "'%s' is not HOST:PORT, or '-'", value);
 	c->peers[c->peer_count++] = p;
+	return 0;
+}
+
+static int set_priority(struct config *c, const char *vm, const char *value, struct tv_err *e)
+{
+	struct config_priority *p = &c->priorities[c->priority_count];
+	char *rest;
+	long n = strtol(value, &rest, 10);
+
+	if (c->priority_count == CONFIG_MAX_PRIORITIES)
+		return tv_fail(e, -EINVAL, "more than %d priorities", CONFIG_MAX_PRIORITIES);
+	if (!vm[0] || !tv_copy(p->vm, sizeof(p->vm), vm))
+		return tv_fail(e, -EINVAL, "'priority.%s' has no name of a VM", vm);
+	if (*rest || rest == value || n < 0 || n > FO_PRIORITY_MOST)
+		return tv_fail(e, -ERANGE, "'priority.%s' must be a number from 0 to %d", vm,
+			       FO_PRIORITY_MOST);
+	p->priority = (int)n;
+	c->priority_count++;
 	return 0;
 }
 
@@ -145,6 +164,8 @@ static int set(struct config *c, const char *name, const char *value, struct tv_
 {
 	if (!strncmp(name, "peer.", 5))
 		return set_peer(c, name + 5, value, e);
+	if (!strncmp(name, "priority.", 9))
+		return set_priority(c, name + 9, value, e);
 	if (!strcmp(name, "listen"))
 		return set_listen(c, value, e);
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
@@ -198,6 +219,7 @@ static void set_defaults(struct config *c, const char *path)
 			     .mode = "adaptive",
 			     .dashboard = CONFIG_DEFAULT_DASHBOARD,
 			     .hung_qemu = "wait",
+			     .health_action = "act",
 			     .libvirt = "auto",
 			     .reprotect = true,
 			     .staging_bytes = 64u << 20,
@@ -243,6 +265,19 @@ bool config_fails_over_hung(const struct config *c)
 	return !strcmp(c->hung_qemu, "failover");
 }
 
+bool config_health_acts(const struct config *c)
+{
+	return !strcmp(c->health_action, "act");
+}
+
+int config_priority(const struct config *c, const char *vm)
+{
+	for (unsigned i = c->priority_count; i-- > 0;) /* the last line counts */
+		if (!strcmp(c->priorities[i].vm, vm))
+			return c->priorities[i].priority;
+	return FO_PRIORITY_DEFAULT;
+}
+
 bool config_has_libvirt(const struct config *c)
 {
 	return !strcmp(c->libvirt, "auto");
@@ -259,6 +294,9 @@ static int check(const struct config *c, struct tv_err *e)
 	if (strcmp(c->hung_qemu, "wait") != 0 && !config_fails_over_hung(c))
 		return tv_fail(e, -EINVAL, "%s: hung_qemu must be wait or failover, not '%s'",
 			       c->path, c->hung_qemu);
+	if (!config_health_acts(c) && strcmp(c->health_action, "warn") != 0)
+		return tv_fail(e, -EINVAL, "%s: health_action must be act or warn, not '%s'",
+			       c->path, c->health_action);
 	if (!config_has_libvirt(c) && strcmp(c->libvirt, "no") != 0)
 		return tv_fail(e, -EINVAL, "%s: libvirt must be auto or no, not '%s'", c->path,
 			       c->libvirt);

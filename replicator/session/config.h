@@ -27,6 +27,12 @@ struct config_peer {
 	char host[128];
 	uint16_t port; /* 0: no address is configured, host is "" */
 };
+/* Which VMs leave a host first whose hardware fails (failover/moves.h). */
+#define CONFIG_MAX_PRIORITIES 128
+struct config_priority {
+	char vm[128];
+	int priority;
+};
 struct config {
 	char path[256];
 	char host[64]; /* this host's name: common name of its certificate */
@@ -72,6 +78,9 @@ struct config {
 	char dashboard_names[512]; /* other names that browsers may call it; blanks between them */
 	char dashboard_cert[256], dashboard_key[256]; /* "": this host's */
 	bool dashboard_tls;
+	char health_action[8]; /* act or warn */
+	struct config_priority priorities[CONFIG_MAX_PRIORITIES];
+	unsigned priority_count;
 	struct config_peer peers[CONFIG_MAX_PEERS];
 	unsigned peer_count;
 };
@@ -80,6 +89,10 @@ struct config {
 int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
 /* May a standby be a domain of this host's libvirt? */
 bool config_has_libvirt(const struct config *c);
+/* Are VMs moved off this host as its hardware fails? Else it is only reported. */
+bool config_health_acts(const struct config *c);
+/* Of a VM of that name; FO_PRIORITY_DEFAULT where none is configured. */
+int config_priority(const struct config *c, const char *vm);
 /* Is a QEMU that hangs to be killed, so that the backup runs its VM? */
 bool config_fails_over_hung(const struct config *c);
 /* Where the web server listens. */

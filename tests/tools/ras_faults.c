@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ras_faults: prints docs/HARDWARE-FAULTS.md from ras/'s table of faults and its lists. */
+#include "failover/failover.h"
 #include "ras/ras.h"
 
 #include <stdio.h>
@@ -48,6 +49,26 @@ static void print_policy(void)
 	     "the larger count is taken,\nnever the sum.");
 }
 
+static void print_moves(void)
+{
+	printf("\n"
+	       "## Moves\n"
+	       "\n"
+	       "Each host shows the others its state, with the reason. Yellow or red: it is not chosen as a backup\n"
+	       "by itself, and takes no VM that another host has chosen it for. An operator may name one that is\n"
+	       "yellow (`protect --to` warns), not one that is red. Unknown is no reproach: it may be a backup.\n"
+	       "\n"
+	       "Red: all VMs leave, the higher `priority.NAME` first, one after another. Yellow: the VM whose page\n"
+	       "is weak (row 2), those that are bound to a weak core (row 8), and for rows 5, 9 and 24 those of\n"
+	       "priority %d and more, the default. A move is a planned switch: nothing is lost, and a VM without a\n"
+	       "backup waits for one. It is made only to a host that is better (green or unknown, yellow, red), once\n"
+	       "an hour at most for each VM, whichever host moves it; a switch that was called off is tried again\n"
+	       "after %d s. For row 18, a VM whose switch has not ended after %d s is handed over at N. Corrected\n"
+	       "errors never lead to that. `health_action = warn`: only the events `health-move`, with what would be\n"
+	       "done. A VM does not come back by itself.\n",
+	       FO_PRIORITY_DEFAULT, FO_MOVE_RETRY_S, FO_MOVE_DEADLINE_S);
+}
+
 static void print_faults(void)
 {
 	static const char *const noticed[] = {"a record", "a count", "others"};
@@ -78,9 +99,9 @@ int main(void)
 	     "Printed by `build/tools/ras_faults` from the tables of `ras/`. `twinvm health` shows what the kernel\n"
 	     "and the firmware report about this host's hardware, and how it is judged. What acts on it: a page of\n"
 	     "a protected VM that has lost data, by the kernel's report, by QEMU's, or as it cannot be read: the\n"
-	     "VM continues on its backup from an epoch before ([RECOVERY.md](RECOVERY.md)). **Nothing else acts\n"
-	     "yet**: no VM is moved for errors that were corrected, no page or CPU is taken out. A host that dies\n"
-	     "of a fault is a host that dies: its VMs fail over as after a power cut.\n"
+	     "VM continues on its backup from an epoch before ([RECOVERY.md](RECOVERY.md)). A host that is yellow\n"
+	     "or red is no backup by itself, and VMs are moved off it: [Moves](#moves). A host that dies of a\n"
+	     "fault is a host that dies: its VMs fail over as after a power cut.\n"
 	     "\n"
 	     "## Who reads it\n"
 	     "\n"
@@ -99,6 +120,7 @@ int main(void)
 	     "same are put together, so that a storm is a message a second; none is left out of a count.\n");
 	print_events();
 	print_policy();
+	print_moves();
 	print_faults();
 	puts("\n## Out of reach\n\nAn error that no part of the hardware notices (more bits than ECC "
 	     "sees, a core that computes\nwrongly) is copied to the backup like any other change: both "

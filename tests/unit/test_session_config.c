@@ -56,6 +56,22 @@ static void config_is_read(void **state)
 	assert_int_equal(config_peer(&c, "x:y", &p, &e), -EINVAL);
 }
 
+static void vms_have_priorities(void **state)
+{
+	struct config c;
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(
+		load(CERTS "priority.vm1 = 0\npriority.web = 9\npriority.web = 100\n", &c, &e), 0);
+	assert_int_equal(config_priority(&c, "vm1"), 0);
+	assert_int_equal(config_priority(&c, "web"), 100);
+	assert_int_equal(config_priority(&c, "vm2"), FO_PRIORITY_DEFAULT);
+	assert_true(config_health_acts(&c));
+	assert_int_equal(load(CERTS "health_action = warn\n", &c, &e), 0);
+	assert_false(config_health_acts(&c));
+}
+
 /* A default that docs/CONFIG.md promises, and without which no host could be a backup. */
 static void what_a_standby_may_use_has_defaults(void **state)
 {
@@ -173,6 +189,11 @@ static void config_errors_name_the_line(void **state)
 		   {CERTS "mode = fast\n", "mode"},
 		   {CERTS "reprotect = maybe\n", "yes or no"},
 		   {CERTS "hung_qemu = kill\n", "wait or failover"},
+		   {CERTS "health_action = panic\n", "act or warn"},
+		   {CERTS "priority.vm1 = 101\n", "from 0 to 100"},
+		   {CERTS "priority.vm1 = -1\n", "from 0 to 100"},
+		   {CERTS "priority.vm1 = high\n", "from 0 to 100"},
+		   {CERTS "priority. = 5\n", "no name"},
 		   {CERTS "spool_mib = 0\n", "from 1 to 16777216"},
 		   {CERTS "fence_command = /etc/passwd\n", "not an executable"},
 		   {CERTS "fence_required = yes\n", "needs a fence_command"},
@@ -331,6 +352,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(config_is_read),
+		cmocka_unit_test(vms_have_priorities),
 		cmocka_unit_test(peers_are_an_accept_list),
 		cmocka_unit_test(arbiters_are_this_hosts_choice),
 		cmocka_unit_test(keys_must_be_secret),
