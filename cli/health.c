@@ -34,6 +34,10 @@ static void print_sources(const json_t *o)
 	s = json_object_get(o, "edac");
 	printf("  %-21s %lld memory controllers: %lld errors corrected, %lld not\n", "EDAC",
 	       number(s, "controllers"), number(s, "corrected"), number(s, "uncorrected"));
+	s = json_object_get(o, "aer");
+	printf("  %-21s %lld devices: %lld errors corrected, %lld not, %lld fatal\n", "AER",
+	       number(s, "counting"), number(s, "corrected"), number(s, "nonfatal"),
+	       number(s, "fatal"));
 }
 
 static const char no_owners[] =

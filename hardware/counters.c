@@ -103,7 +103,54 @@ static json_t *edac(const char *edac_dir)
 			 "uncorrected", (json_int_t)uncorrected, "dimms", list);
 }
 
-json_t *hw_counters(const char *meminfo, const char *edac_dir)
+/* A counter of a device: a line for each kind of error, and "TOTAL_ERR_..." with the sum. False: it has none. */
+static bool aer_count(const char *dir, const char *device, const char *name, uint64_t *out)
+{
+	TV_FREE char *text = NULL;
+	char path[512];
+	const char *p;
+	size_t bytes;
+
+	snprintf(path, sizeof(path), "%s/%.32s/aer_dev_%s", dir, device, name);
+	if (tv_read_file(path, FILE_BYTES, &text, &bytes) || !(p = strstr(text, "TOTAL_ERR_")))
+		return false;
+	p += strcspn(p, " \n");
+	*out = strtoull(p, NULL, 10);
+	return true;
+}
+
+static json_t *aer(const char *pci_dir)
+{
+	uint64_t corrected = 0, nonfatal = 0, fatal = 0, c, n, f;
+	json_t *list = json_array();
+	DIR *d = opendir(pci_dir);
+	struct dirent *e;
+	int counting = 0;
+
+	while (d && (e = readdir(d))) {
+		if (!isxdigit((unsigned char)e->d_name[0]) ||
+		    !aer_count(pci_dir, e->d_name, "correctable", &c) ||
+		    !aer_count(pci_dir, e->d_name, "nonfatal", &n) ||
+		    !aer_count(pci_dir, e->d_name, "fatal", &f))
+			continue;
+		counting++;
+		corrected += c;
+		nonfatal += n;
+		fatal += f;
+		if (json_array_size(list) < HW_MAX_DEVICES)
+			json_array_append_new(list,
+					      json_pack("{ss sI sI sI}", "device", e->d_name,
+							"corrected", (json_int_t)c, "nonfatal",
+							(json_int_t)n, "fatal", (json_int_t)f));
+	}
+	if (d)
+		closedir(d);
+	return json_pack("{si sI sI sI so}", "counting", counting, "corrected",
+			 (json_int_t)corrected, "nonfatal", (json_int_t)nonfatal, "fatal",
+			 (json_int_t)fatal, "devices", list);
+}
+
+json_t *hw_counters(const char *meminfo, const char *edac_dir, const char *pci_dir)
 {
 	json_t *corrupted = json_null();
 	TV_FREE char *text = NULL;
@@ -111,8 +158,8 @@ json_t *hw_counters(const char *meminfo, const char *edac_dir)
 
 	if (!tv_read_file(meminfo, FILE_BYTES, &text, &bytes) && strstr(text, "HardwareCorrupted:"))
 		corrupted = json_integer((json_int_t)hw_number_after(text, "HardwareCorrupted"));
-	return json_pack("{ss so so}", "op", "counters", "corrupted_kib", corrupted, "edac",
-			 edac(edac_dir));
+	return json_pack("{ss so so so}", "op", "counters", "corrupted_kib", corrupted, "edac",
+			 edac(edac_dir), "aer", aer(pci_dir));
 }
 
 /* Is it one of the words of a line? */

@@ -6,7 +6,7 @@
  *
  *   {"op":"sources", "sources":[{"name","what","there","why"}], "trace","edac","cec","boot": ...}  first
  *   {"op":"faults", "faults":[struct hw_fault], "more":N, "counts":{...}}    at most HW_MESSAGES_A_S a second
- *   {"op":"counters", "corrupted_kib","edac":{...},"overrun":N}             when they change, and each minute
+ *   {"op":"counters", "corrupted_kib","edac":{...},"aer":{...},"overrun":N}            when they change, and each minute
  *
  * Errors are never left out of a count, whatever is left out of the messages.
  */
@@ -35,6 +35,7 @@ bool hw_fault_same(const struct ras_fault *a, const struct ras_fault *b);
 
 /* Folders of the kernel, for tests also others. */
 #define HW_EDAC_DIR "/sys/devices/system/edac/mc"
+#define HW_PCI_DIR "/sys/bus/pci/devices"
 #define HW_MACHINECHECK_DIR "/sys/devices/system/machinecheck/machinecheck0"
 #define HW_DEBUG_RAS_DIR "/sys/kernel/debug/ras"
 

@@ -9,6 +9,7 @@
 #include "hardware/counters.h"
 #include "hardware/gather.h"
 #include "hardware/instance.h"
+#include "hardware/missed.h"
 #include "hardware/owner.h"
 #include "hardware/pipes.h"
 #include "replicator/session/session.h"
@@ -34,6 +35,8 @@ struct watcher { /* one a process */
 	struct hw_instance x;
 	struct hw_pipes *pipes;
 	struct hw_gather gather;
+	struct hw_missed missed;
+	uint64_t lost; /* events, as of the last look at the counters */
 	struct event_base *base;
 	struct ctl *c;
 	struct event *look, *soon;
@@ -62,6 +65,7 @@ static void on_fault(void *arg, const struct ras_fault *f, int64_t at_ns)
 {
 	struct watcher *w = arg;
 
+	hw_missed_event(&w->missed, f);
 	hw_gather_add(&w->gather, f, at_ns);
 	event_active(w->soon, 0, 0);
 }
@@ -84,7 +88,7 @@ static uint64_t overrun(const struct hw_instance *x)
 static json_t *counters(const struct watcher *w)
 {
 	const struct ras_counts *c = ras_reader_counts(w->x.reader);
-	json_t *o = hw_counters("/proc/meminfo", HW_EDAC_DIR);
+	json_t *o = hw_counters("/proc/meminfo", HW_EDAC_DIR, HW_PCI_DIR);
 	uint64_t records = 0;
 
 	for (int s = 0; s < RAS_SRC_COUNT; s++)
@@ -100,6 +104,27 @@ static json_t *counters(const struct watcher *w)
 	return o;
 }
 
+static void on_missed(void *arg, const struct ras_fault *f)
+{
+	struct watcher *w = arg;
+
+	hw_gather_add(&w->gather, f, tv_now_ns());
+}
+
+/* Where events tell of everything, the counters only confirm it. */
+static void look_at_missed(struct watcher *w, const json_t *now)
+{
+	uint64_t lost = (uint64_t)(json_integer_value(json_object_get(now, "overrun")) +
+				   json_integer_value(json_object_get(now, "lost")) +
+				   json_integer_value(json_object_get(now, "broken_pages")));
+	unsigned complete = 0;
+
+	for (int s = 0; lost == w->lost && s < RAS_SRC_COUNT; s++)
+		complete |= (unsigned)w->x.source[s].there << s;
+	w->lost = lost;
+	hw_missed_look(&w->missed, now, complete, on_missed, w);
+}
+
 static void on_look(evutil_socket_t fd, short what, void *arg)
 {
 	struct watcher *w = arg;
@@ -110,6 +135,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 	send_faults(w);
 	if (w->looks++ % COUNTERS_EVERY == 0) {
 		now = counters(w);
+		look_at_missed(w, now);
 		if (!json_equal(now, w->counters))
 			ctl_send(w->c, json_incref(now));
 		json_decref(w->counters);

@@ -114,10 +114,12 @@ int main(void)
 	     "`twinvm health [--json]`: `state` (`green`, `yellow`, `red`, `unknown`) and `reason`; `causes`, each\n"
 	     "with `rule`, the number in the table of faults; `sources`, and why one is not there (`why`,\n"
 	     "`trace`); `errors` by severity since twinvmd was started; `faults`, the last 32 different ones; what\n"
-	     "the kernel counts: `edac`, `corrupted_kib` (memory taken out), and what was `lost`, `malformed`, or\n"
-	     "in `broken_pages` of the trace. `twinvm health --clear`: the hardware was looked at. Causes and\n"
-	     "buckets are empty then, counts are kept. Restarting twinvmd empties all of it. Errors that are the\n"
-	     "same are put together, so that a storm is a message a second; none is left out of a count.\n");
+	     "the kernel counts: `edac`, `aer` (PCI Express), `corrupted_kib` (memory taken out), and what was\n"
+	     "`lost`, `malformed`, or in `broken_pages` of the trace. Where an event is missing, or some were\n"
+	     "lost, errors that only these counters know count for the host, too. `twinvm health --clear`: the\n"
+	     "hardware was looked at. Causes and buckets are empty then, counts are kept. Restarting twinvmd\n"
+	     "empties all of it. Errors that are the same are put together, so that a storm is a message a\n"
+	     "second; none is left out of a count.\n");
 	print_events();
 	print_policy();
 	print_moves();

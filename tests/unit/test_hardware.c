@@ -4,6 +4,7 @@
 
 #include "hardware/counters.h"
 #include "hardware/gather.h"
+#include "hardware/missed.h"
 #include "hardware/pipes.h"
 
 #include <fcntl.h>
@@ -256,9 +257,14 @@ static json_int_t edac_of(const json_t *o, const char *key)
 	return json_integer_value(json_object_get(json_object_get(o, "edac"), key));
 }
 
+static json_int_t aer_of(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(json_object_get(o, "aer"), key));
+}
+
 static void counters_of_the_kernel_are_read(void **state)
 {
-	char meminfo[128], edac[128], cpuinfo[128];
+	char meminfo[128], edac[128], cpuinfo[128], pci[128];
 	json_t *o, *dimm;
 	struct ras_cpu cpu;
 
@@ -267,8 +273,9 @@ static void counters_of_the_kernel_are_read(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(meminfo, sizeof(meminfo), "%s/meminfo", dir);
 	snprintf(edac, sizeof(edac), "%s/mc", dir);
+	snprintf(pci, sizeof(pci), "%s/pci", dir);
 	snprintf(cpuinfo, sizeof(cpuinfo), "%s/cpuinfo", dir);
-	o = hw_counters(meminfo, edac);
+	o = hw_counters(meminfo, edac, pci);
 	assert_true(json_is_null(json_object_get(o, "corrupted_kib")));
 	assert_int_equal(edac_of(o, "controllers"), 0);
 	json_decref(o);
@@ -282,7 +289,17 @@ static void counters_of_the_kernel_are_read(void **state)
 	put("mc/mc1/ce_count", "1\n");
 	put("mc/mc0/dimm3/dimm_ce_count", "40\n");
 	put("mc/mc0/dimm3/dimm_label", "A1 \xff\n");
-	o = hw_counters(meminfo, edac);
+	make_dir("pci/0000:00:1c.0");
+	make_dir("pci/0000:00:1d.0");
+	put("pci/0000:00:1c.0/aer_dev_correctable", "RxErr 2\nBadTLP 5\nTOTAL_ERR_COR 7\n");
+	put("pci/0000:00:1c.0/aer_dev_nonfatal", "Undefined 0\nTOTAL_ERR_NONFATAL 1\n");
+	put("pci/0000:00:1c.0/aer_dev_fatal", "TOTAL_ERR_FATAL 0\n");
+	put("pci/0000:00:1d.0/aer_dev_correctable", "no such text\n");
+	o = hw_counters(meminfo, edac, pci);
+	assert_int_equal(aer_of(o, "counting"), 1);
+	assert_int_equal(aer_of(o, "corrected"), 7);
+	assert_int_equal(aer_of(o, "nonfatal"), 1);
+	assert_int_equal(aer_of(o, "fatal"), 0);
 	assert_int_equal(json_integer_value(json_object_get(o, "corrupted_kib")), 12);
 	assert_int_equal(edac_of(o, "controllers"), 2);
 	assert_int_equal(edac_of(o, "corrected"), 42);
@@ -304,6 +321,71 @@ static void counters_of_the_kernel_are_read(void **state)
 	assert_int_equal(hw_number_after("entries: 3\n", "overrun"), 0);
 }
 
+/* ---- what only counters know ---- */
+struct missed {
+	unsigned n, errors;
+	struct ras_fault last;
+};
+
+static void on_missed(void *arg, const struct ras_fault *f)
+{
+	struct missed *s = arg;
+
+	s->n++;
+	s->errors += f->count;
+	s->last = *f;
+}
+
+static struct missed look(struct hw_missed *m, int dimm, int corrected_of, int fatal,
+			  unsigned complete)
+{
+	struct missed s = {0};
+	json_t *o = json_pack("{s{s[{ss ss ss sI sI}]} s{s[{ss sI sI sI}]}}", "edac", "dimms", "mc",
+			      "mc0", "dimm", "dimm3", "label", "A1", "corrected", (json_int_t)dimm,
+			      "uncorrected", (json_int_t)0, "aer", "devices", "device",
+			      "0000:00:1c.0", "corrected", (json_int_t)corrected_of, "nonfatal",
+			      (json_int_t)0, "fatal", (json_int_t)fatal);
+
+	hw_missed_look(m, o, complete, on_missed, &s);
+	json_decref(o);
+	return s;
+}
+
+static void errors_without_an_event_are_counted_by_their_counters(void **state)
+{
+	static struct hw_missed m;
+	struct ras_fault f = {.source = RAS_SRC_MC, .severity = RAS_CORRECTED, .count = 3};
+	struct missed s;
+
+	(void)state;
+	m = (struct hw_missed){0};
+	assert_int_equal(look(&m, 40, 7, 0, 0).n, 0); /* since this host's start */
+	s = look(&m, 42, 7, 0, 0);
+	assert_int_equal(s.n, 1);
+	assert_int_equal(s.last.count, 2);
+	assert_int_equal(s.last.part, RAS_PART_MEMORY);
+	assert_string_equal(s.last.where, "A1");
+	assert_string_equal(s.last.sentence,
+			    "corrected: 2 errors of DIMM A1, by the kernel's counters alone");
+	s = look(&m, 42, 7, 1, 0);
+	assert_int_equal(s.n, 1);
+	assert_true(s.last.severity == RAS_FATAL && s.last.device_fails);
+	assert_int_equal(s.last.part, RAS_PART_DEVICE);
+	assert_string_equal(s.last.where, "0000:00:1c.0");
+	/* Where events tell of all, counters add nothing. */
+	assert_int_equal(look(&m, 52, 17, 1, 1 << RAS_SRC_MC | 1 << RAS_SRC_AER).n, 0);
+	/* Some were lost: what events have reported is not counted again, whatever they call the DIMM. */
+	strcpy(f.where, "controller 0 location 0:0:3");
+	hw_missed_event(&m, &f);
+	s = look(&m, 57, 17, 1, 0);
+	assert_int_equal(s.errors, 2);
+	hw_missed_event(&m, &f);
+	assert_int_equal(look(&m, 59, 17, 1, 0).n, 0);
+	/* Of a driver that was loaded anew nothing is known. */
+	assert_int_equal(look(&m, 5, 17, 1, 0).n, 0);
+	assert_int_equal(look(&m, 6, 17, 1, 0).errors, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +395,7 @@ int main(void)
 		cmocka_unit_test(pages_become_faults_and_a_broken_one_none),
 		cmocka_unit_test(a_time_of_the_trace_is_never_in_the_future),
 		cmocka_unit_test(counters_of_the_kernel_are_read),
+		cmocka_unit_test(errors_without_an_event_are_counted_by_their_counters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
