@@ -2,6 +2,7 @@
 /* Starts processes: replicators, and short-lived helpers for what may block. */
 #include "daemon/daemon.h"
 #include "daemon/health.h"
+#include "daemon/ready.h"
 #include "hv/proxy/proxy.h"
 
 #include <errno.h>
@@ -235,6 +236,14 @@ int spawn_hardware(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
 	const char *const argv[] = {"twinvmd", "hardware", text, NULL};
 
 	return text ? spawn_as(argv, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
+}
+
+int spawn_ready(struct vm *vm, bool ask_fence, int fd, pid_t *pid, struct tv_err *e)
+{
+	TV_FREE char *job = job_of(vm);
+
+	return job ? spawn(ask_fence ? "ready-fence" : "ready", job, (int[]){fd, fd}, pid, e)
+		   : tv_fail(e, -ENOMEM, "no memory");
 }
 
 static void helper(struct vm *vm, const char *kind, enum vm_phase phase)

@@ -311,6 +311,28 @@ int64_t cluster_moved_s(const struct daemon *d, const char *host, const char *vm
 	return latest;
 }
 
+json_t *cluster_peer_vm(const struct daemon *d, const char *host, const char *vm_id, bool *answers,
+			int64_t *age_ms)
+{
+	struct other *o = d->cluster ? other_of(d->cluster, host) : NULL;
+	const char *id;
+	json_t *vm;
+	size_t i;
+
+	if (answers)
+		*answers = o && o->answers;
+	if (!o || !o->view)
+		return NULL;
+	if (age_ms)
+		*age_ms = (tv_now_ns() - o->seen_ns) / TV_NS_PER_MS;
+	json_array_foreach(json_object_get(o->view, "vms"), i, vm) {
+		id = json_string_value(json_object_get(vm, "id"));
+		if (id && !strcmp(id, vm_id))
+			return vm;
+	}
+	return NULL;
+}
+
 /* ---- what is shown ---- */
 static json_t *shown(const struct other *o)
 {

@@ -21,6 +21,10 @@ enum fo_health cluster_health(const struct daemon *d, const struct fo_candidate 
 /* When that host has moved the VM away for health last, by its last answer, in s since 1970; 0: not in
  * the last hour. */
 int64_t cluster_moved_s(const struct daemon *d, const char *host, const char *vm_id);
+/* What that host says of a VM, by its last answer; NULL: nothing. *answers (may be NULL): it does; *age_ms
+ * (may be NULL): how old that is. Borrowed until the loop's next turn; a peer's word, to be checked. */
+json_t *cluster_peer_vm(const struct daemon *d, const char *host, const char *vm_id, bool *answers,
+			int64_t *age_ms);
 /* Who of them answers; with what they know. New arrays. */
 json_t *cluster_sees(const struct daemon *d);
 json_t *cluster_json(const struct daemon *d);

@@ -15,7 +15,7 @@ void command_run(struct daemon *d, struct ctl *c, json_t *msg)
 		     {"resume", command_resume},     {"may-start", command_may_start},
 		     {"status", command_status},     {"doctor", command_doctor},
 		     {"events", command_events},     {"events-ack", command_events_ack},
-		     {"trace", command_trace},
+		     {"trace", command_trace},	     {"ready", command_ready},
 
 		     {"health", command_health}};
 	const char *op = command_text(msg, "op", "");

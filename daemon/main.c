@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/daemon.h"
+#include "daemon/ready.h"
 #include "hardware/hardware.h"
 #include "hardware/owner.h"
 #include "replicator/sink/sink.h"
@@ -55,6 +56,8 @@ static int replicate(int argc, char **argv)
 		return may_start_main(argv[3], 3);
 	if (argc == 4 && !strcmp(argv[2], "look"))
 		return look_main(argv[3], 3);
+	if (argc == 4 && (!strcmp(argv[2], "ready") || !strcmp(argv[2], "ready-fence")))
+		return ready_look_main(argv[3], strcmp(argv[2], "ready") != 0, 3);
 	fputs(usage, stderr);
 	return 2;
 }

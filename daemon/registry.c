@@ -167,6 +167,7 @@ void vm_drop(struct vm *vm)
 		event_free(vm->timer);
 	waiting_release(vm);
 	json_decref(vm->disks);
+	free(vm->ready);
 	free(vm);
 }
 

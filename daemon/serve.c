@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's loop: two listening sockets, signals, and the end. */
 #include "daemon/daemon.h"
+#include "daemon/ready.h"
 #include "daemon/rehearsals.h"
 #include "daemon/health.h"
 #include "daemon/moves.h"
@@ -251,6 +252,7 @@ int daemon_main(const char *config_path)
 	watchdog_start(d);
 	hung_start(d);
 	vitals_start(d);
+	ready_start(d);
 	cluster_start(d);
 	notify_start(d);
 	web_start(d);

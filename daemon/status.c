@@ -2,6 +2,7 @@
 /* What `twinvm status` shows (docs/STATUS.md): fields and their meaning are a contract with
  * scripts. */
 #include "daemon/daemon.h"
+#include "daemon/ready.h"
 #include "daemon/rehearsals.h"
 
 #include <dirent.h>
@@ -149,16 +150,19 @@ static json_t *add_more(const struct vm *vm, const struct session_stats *s, json
 {
 	json_t *disks = vm->phase == VM_RUNNING && vm->now.stats.state[0] ? vm->disks : NULL;
 	struct times t;
+	json_t *ready = ready_status(vm);
 	struct outlook look;
 
 	times_of(vm, s, &t);
 	outlook_of(vm, s, &look);
 	if (fields_add(&status_times_fields, &t, o) || fields_add(&outlook_fields, &look, o) ||
 	    vitals_add(vm, o) || (disks && json_object_set(o, "disks", disks)) ||
-	    json_object_set_new(o, "rehearsals", rehearsals_status(vm->d, vm->id))) {
+	    json_object_set_new(o, "rehearsals", rehearsals_status(vm->d, vm->id)) ||
+	    (ready && json_object_set(o, "ready", ready))) {
 		json_decref(o);
-		return NULL;
+		o = NULL;
 	}
+	json_decref(ready);
 	return o;
 }
 

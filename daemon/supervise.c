@@ -11,6 +11,7 @@
 #include "daemon/away.h"
 #include "daemon/daemon.h"
 #include "daemon/health.h"
+#include "daemon/ready.h"
 #include "daemon/tally.h"
 #include "trace/trace.h"
 
@@ -62,7 +63,8 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 	struct vm *vm;
 
 	if (fence_command_exit(d, pid, status) || looking_exit(d, pid, status) ||
-	    suspend_exit(d, pid, status) || may_start_exit(d, pid, status))
+	    suspend_exit(d, pid, status) || may_start_exit(d, pid, status) ||
+	    ready_exit(d, pid, status))
 		return;
 	door_child_exit(d, pid);
 	TAILQ_FOREACH(vm, &d->vms, link)

@@ -122,7 +122,9 @@ struct vm {
 	int trace_fd, former_trace_fd;
 	struct vm_vitals vitals;
 	struct vm_tally tally;
-	json_t *disks; /* of the session, as its replicator reported them; NULL: not yet */
+	struct vm_ready
+		*ready; /* ready.c: what was found on the backup's host; NULL: nothing yet */
+	json_t *disks;	/* of the session, as its replicator reported them; NULL: not yet */
 	/* twinvm protect, unprotect or failover that waits */
 	struct ctl *waiter;
 	bool waiter_leaves; /* it waits for the end of protection */

@@ -48,6 +48,7 @@ static const struct key keys[] = {
 	T("watchdog", watchdog),
 	T("fence_command", fence_command),
 	Y("fence_required", fence_required),
+	Y("fence_check", fence_check),
 	Y("reprotect", reprotect),
 	T("hung_qemu", hung_qemu),
 	T("health_action", health_action),
@@ -315,6 +316,8 @@ static int check(const struct config *c, struct tv_err *e)
 			       c->path);
 	if (c->fence_required && !c->fence_command[0])
 		return tv_fail(e, -EINVAL, "%s: fence_required needs a fence_command", c->path);
+	if (c->fence_check && !c->fence_command[0])
+		return tv_fail(e, -EINVAL, "%s: fence_check needs a fence_command", c->path);
 	return config_dashboard(c, &at, e);
 }
 

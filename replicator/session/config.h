@@ -58,6 +58,7 @@ struct config {
 	char watchdog[256]; /* device that resets this host unless it is written to; "": none */
 	char fence_command[256];  /* "": none */
 	bool fence_required;	  /* without an arbiter its success promotes */
+	bool fence_check;	  /* it knows --check */
 	char libvirt[8];	  /* auto or no: may standbys be domains of libvirt */
 	char hung_qemu[16];	  /* wait or failover */
 	char media[1024];	  /* folders of the files that a standby may read */

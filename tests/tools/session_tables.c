@@ -95,6 +95,9 @@ static void status(void)
 	printf("| `rehearsals` | object | | what was tried on this host before it was needed, by kind "
 	       "(test-failover, drill, verify, snapshot): objects with `last` (the last that "
 	       "ended), `passed` (s since 1970: when one passed last), `running`, see below |\n");
+	printf("| `ready` | object | | would a failover succeed now: `ready` (boolean), `why` not, "
+	       "`checks` (`name`, `verdict`, `needed`, `text`: docs/REHEARSAL.md), `host` which "
+	       "looked, and `time` when; while a session protects the VM |\n");
 	printf("\n## Entries of `disks`\n\n");
 	head();
 	rows(&session_disk_fields);
