@@ -39,6 +39,8 @@ struct ckpt_mem {
 	uint8_t *(*map)(void *arg, uint32_t block);
 	int (*read)(void *arg, uint32_t block, uint64_t offset, void *p, size_t n);
 	int (*write)(void *arg, uint32_t block, uint64_t offset, const void *p, size_t n);
+	/* An epoch's page is about to be written there. May be NULL. */
+	void (*before)(void *arg, uint32_t block, uint64_t offset);
 };
 
 struct ckpt_stats {
@@ -225,9 +227,15 @@ bool ckpt_rep_has_old(const struct ckpt_rep *rep);
  */
 int ckpt_rep_hash(struct ckpt_rep *rep, unsigned disk, uint64_t first, unsigned n, uint8_t *out,
 		  struct tv_err *e) TV_MUST_CHECK;
+/* before(arg) is called before an epoch's record is written to an image. NULL: nobody wants to
+ * know. */
+typedef void ckpt_rep_before(void *arg, unsigned disk, uint64_t offset, uint64_t bytes);
+void ckpt_rep_watch(struct ckpt_rep *rep, ckpt_rep_before *before, void *arg);
 /* NULL: no such disk. */
 const char *ckpt_rep_path(const struct ckpt_rep *rep, unsigned disk);
-/* The same, also before it is opened. -ENAMETOOLONG. */
+/* 0: no such disk. */
+uint64_t ckpt_rep_bytes(const struct ckpt_rep *rep, unsigned disk);
+/* The path, also before it is opened. -ENAMETOOLONG. */
 int ckpt_image_path(const char *dir, const char *vm_id, unsigned disk, char *out,
 		    size_t room) TV_MUST_CHECK;
 /* What an image takes in its file system; 0: not known. */

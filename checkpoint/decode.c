@@ -339,6 +339,8 @@ static int apply_page(struct ckpt_dec *dec, const struct walk *w)
 	const uint8_t *base;
 	int rc;
 
+	if (dec->mem.before)
+		dec->mem.before(dec->mem.arg, w->r.block, w->r.offset);
 	if (map) {
 		map += w->r.offset;
 		return ckpt_rec_decode(&w->r, w->payload, map, map, dec->scratch);

@@ -51,9 +51,17 @@ struct ckpt_rep {
 	uint8_t *scratch, *zeroes;
 	struct ckpt_hasher *hasher;
 	uint8_t zero_hash[CKPT_HASH_BYTES]; /* of a block of zeroes */
+	ckpt_rep_before *before; /* NULL: none */
+	void *before_arg;
 	int failed;
 	struct tv_err why;
 };
+
+void ckpt_rep_watch(struct ckpt_rep *r, ckpt_rep_before *before, void *arg)
+{
+	r->before = before;
+	r->before_arg = arg;
+}
 
 static int die(struct ckpt_rep *r, struct tv_err *e, int rc)
 {
@@ -76,6 +84,8 @@ static int apply_record(void *arg, const struct ckpt_disk_rec *rec, const uint8_
 	struct ckpt_image *im = &r->images[rec->disk];
 	const uint8_t *contents;
 
+	if (r->before)
+		r->before(r->before_arg, rec->disk, rec->offset, rec->bytes);
 	if (rec->kind != CKPT_DISK_WRITE)
 		return ckpt_image_zero(im, rec->offset, rec->bytes, r->zeroes, e);
 	if (ckpt_disk_decode(rec, payload, r->scratch, &contents))
@@ -202,6 +212,11 @@ void ckpt_rep_free(struct ckpt_rep *r)
 const char *ckpt_rep_path(const struct ckpt_rep *r, unsigned disk)
 {
 	return disk < r->disks ? r->images[disk].path : NULL;
+}
+
+uint64_t ckpt_rep_bytes(const struct ckpt_rep *r, unsigned disk)
+{
+	return disk < r->disks ? r->bytes[disk] : 0;
 }
 
 uint64_t ckpt_rep_image_bytes(const struct ckpt_rep *r, unsigned disk)

@@ -4,6 +4,8 @@
  * the owner, and answered when the owner has taken it. Knows neither QEMU nor epochs nor other
  * hosts.
  *
+ * With `read` it is the other way round: a disk that may only be read, by one client.
+ *
  * Call order: nbd_new, nbd_add per disk, nbd_cut any number of times, nbd_free.
  *
  * It lives in the replicator and nowhere else, on purpose: when that process dies, the kernel
@@ -33,6 +35,10 @@ struct nbd_ops {
 	int (*write)(void *arg, unsigned disk, uint64_t offset, const void *data, uint32_t bytes);
 	/* bytes read as zero from now on; trim: their contents are of no interest any more. */
 	int (*zero)(void *arg, unsigned disk, uint64_t offset, uint64_t bytes, bool trim);
+	/* Not NULL: the disks are read only, room, write and zero are never called. Fills all of
+	 * data, NBD_PIECE_BYTES at most. Not 0: that request fails; one that had begun to be
+	 * answered ends the connection. */
+	int (*read)(void *arg, unsigned disk, uint64_t offset, void *data, uint32_t bytes);
 	/* The connection has ended, for whatever reason (a sentence, or "" after nbd_cut). Once a
 	 * disk. */
 	void (*closed)(void *arg, unsigned disk, const char *why);

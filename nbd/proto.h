@@ -16,7 +16,12 @@ enum { NBD_OPT_EXPORT_NAME = 1, NBD_OPT_ABORT = 2, NBD_OPT_INFO = 6, NBD_OPT_GO 
 #define NBD_REP_ERR_UNSUP 0x80000001u
 #define NBD_REP_ERR_INVALID 0x80000003u
 enum { NBD_INFO_EXPORT = 0, NBD_INFO_BLOCK_SIZE = 3 };
-enum { NBD_T_HAS_FLAGS = 1, NBD_T_SEND_TRIM = 1 << 5, NBD_T_SEND_WRITE_ZEROES = 1 << 6 };
+enum {
+	NBD_T_HAS_FLAGS = 1,
+	NBD_T_READ_ONLY = 1 << 1,
+	NBD_T_SEND_TRIM = 1 << 5,
+	NBD_T_SEND_WRITE_ZEROES = 1 << 6,
+};
 enum {
 	NBD_CMD_READ = 0,
 	NBD_CMD_WRITE = 1,
@@ -25,7 +30,7 @@ enum {
 	NBD_CMD_TRIM = 4,
 	NBD_CMD_WRITE_ZEROES = 6,
 };
-enum { NBD_EIO = 5, NBD_EINVAL = 22 };
+enum { NBD_EPERM = 1, NBD_EIO = 5, NBD_EINVAL = 22 };
 
 #define NBD_REQUEST_BYTES 28u
 /* Largest request: QEMU cuts longer ones by it. */

@@ -4,8 +4,9 @@
  *
  * A connection is negotiated (fixed newstyle, no TLS: it is a socket pair) and then serves requests
  * one after the other in its thread. Writes are read in pieces of at most NBD_PIECE_BYTES and given
- * to the owner; the answer follows when the last piece was taken. Reading is not offered: a
- * mirror's target is never read, so that a READ is answered with EIO. Flush is not offered either
+ * to the owner; the answer follows when the last piece was taken. Reading is not offered there: a
+ * mirror's target is never read, so that a READ is answered with EIO. Where the owner gives a disk to
+ * be read, nothing else is offered, and a WRITE is received and refused with EPERM. Flush is not offered either
  * (QEMU would send one at every pause of the VM, and what was answered is as safe as it gets here),
  * but answered.
  *
@@ -119,8 +120,10 @@ static int option_reply(struct conn *c, uint32_t option, uint32_t type, const vo
 	return put(c, b, 20 + n);
 }
 
-static uint16_t transmission_flags(void)
+static uint16_t transmission_flags(const struct conn *c)
 {
+	if (c->n->ops.read)
+		return NBD_T_HAS_FLAGS | NBD_T_READ_ONLY;
 	return NBD_T_HAS_FLAGS | NBD_T_SEND_TRIM | NBD_T_SEND_WRITE_ZEROES;
 }
 
@@ -143,7 +146,7 @@ static int tell_info(struct conn *c, uint32_t option)
 
 	put16(export, NBD_INFO_EXPORT);
 	put64(export + 2, c->bytes);
-	put16(export + 10, transmission_flags());
+	put16(export + 10, transmission_flags(c));
 	put16(sizes, NBD_INFO_BLOCK_SIZE);
 	put32(sizes + 2, 1);
 	put32(sizes + 6, 4096);
@@ -159,7 +162,7 @@ static int old_style_go(struct conn *c)
 	uint8_t b[10 + 124] = {0};
 
 	put64(b, c->bytes);
-	put16(b + 8, transmission_flags());
+	put16(b + 8, transmission_flags(c));
 	return put(c, b, c->no_zeroes ? 10 : sizeof(b));
 }
 
@@ -262,6 +265,43 @@ static int take_write(struct conn *c, const struct request *r)
 	return answer(c, r, 0);
 }
 
+/* The first piece is at hand before the answer begins: most requests are no longer. */
+static int give_read(struct conn *c, const struct request *r)
+{
+	const struct nbd_ops *ops = &c->n->ops;
+	uint32_t done = 0;
+
+	if (!ops->read || !inside(c, r) || r->bytes > NBD_MAX_REQUEST_BYTES)
+		return answer(c, r, ops->read ? NBD_EINVAL : NBD_EIO);
+	while (done < r->bytes) {
+		uint32_t n = r->bytes - done < NBD_PIECE_BYTES ? r->bytes - done : NBD_PIECE_BYTES;
+
+		if (ops->read(c->n->arg, c->disk, r->offset + done, c->piece, n))
+			return done ? end(c, "a disk could not be read") : answer(c, r, NBD_EIO);
+		if ((!done && answer(c, r, 0)) || put(c, c->piece, n))
+			return -EPIPE;
+		done += n;
+	}
+	return 0;
+}
+
+/* To a disk that may only be read. */
+static int refuse_write(struct conn *c, const struct request *r)
+{
+	uint32_t left = r->type == NBD_CMD_WRITE ? r->bytes : 0;
+
+	if (left > NBD_MAX_REQUEST_BYTES)
+		return end(c, "NBD write that is too long");
+	while (left) {
+		uint32_t n = left < NBD_PIECE_BYTES ? left : NBD_PIECE_BYTES;
+
+		if (get(c, c->piece, n))
+			return -EPIPE;
+		left -= n;
+	}
+	return answer(c, r, NBD_EPERM);
+}
+
 static int take_zero(struct conn *c, const struct request *r)
 {
 	if (!inside(c, r))
@@ -286,14 +326,14 @@ static int request(struct conn *c)
 	r.bytes = get32(b + 24);
 	switch (r.type) {
 	case NBD_CMD_WRITE:
-		return take_write(c, &r);
+		return c->n->ops.read ? refuse_write(c, &r) : take_write(c, &r);
 	case NBD_CMD_WRITE_ZEROES:
 	case NBD_CMD_TRIM:
-		return take_zero(c, &r);
+		return c->n->ops.read ? refuse_write(c, &r) : take_zero(c, &r);
 	case NBD_CMD_FLUSH:
 		return answer(c, &r, 0);
 	case NBD_CMD_READ:
-		return answer(c, &r, NBD_EIO);
+		return give_read(c, &r);
 	case NBD_CMD_DISC:
 		return end(c, "QEMU ended the mirror");
 	default:

@@ -118,7 +118,8 @@ static void on_closed(void *arg, unsigned disk, const char *why)
 	pthread_mutex_unlock(&d->lock);
 }
 
-const struct nbd_ops disks_nbd_ops = {on_room, on_write, on_zero, on_closed};
+const struct nbd_ops disks_nbd_ops = {
+	.room = on_room, .write = on_write, .zero = on_zero, .closed = on_closed};
 
 /* ---- what the backup has already ---- */
 const uint8_t *disks_key(const struct disks *d)

@@ -194,7 +194,7 @@ static void run_stream(struct ckpt_dec *dec, uint8_t *p, size_t n, int fix)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct ckpt_mem mem = {NULL, BLOCKS, block_bytes, map, read_block, write_block};
+	struct ckpt_mem mem = {NULL, BLOCKS, block_bytes, map, read_block, write_block, NULL};
 	struct ckpt_dec *dec;
 	size_t first;
 	uint8_t *p;

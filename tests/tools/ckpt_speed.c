@@ -115,7 +115,7 @@ static int64_t least(int64_t a, int64_t b)
 static int measure(const char *name, size_t cache_bytes, void (*first)(uint8_t *),
 		   void (*change)(uint8_t *), unsigned rounds)
 {
-	struct ckpt_mem mem = {NULL, 1, block_bytes, map, NULL, NULL};
+	struct ckpt_mem mem = {NULL, 1, block_bytes, map, NULL, NULL, NULL};
 	struct times best = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX}, t;
 	struct ckpt_stats st;
 	struct ckpt_enc *enc;

@@ -78,7 +78,8 @@ static inline int model_write(void *arg, uint32_t block, uint64_t offset, const 
 
 static inline struct ckpt_mem model_mem(struct model *m)
 {
-	return (struct ckpt_mem){m, MODEL_BLOCKS, model_bytes, model_map, model_read, model_write};
+	return (struct ckpt_mem){m,	     MODEL_BLOCKS, model_bytes, model_map,
+				 model_read, model_write,  NULL};
 }
 
 static inline void model_init(struct model *m)

@@ -408,7 +408,7 @@ static size_t rss_bytes(void)
 static void test_memory_is_bounded(void **state)
 {
 	uint64_t next = 0, seed = 1;
-	struct ckpt_mem mem = {&next, 1, huge_bytes, huge_map, NULL, huge_write};
+	struct ckpt_mem mem = {&next, 1, huge_bytes, huge_map, NULL, huge_write, NULL};
 	struct ckpt_sum *sum = ckpt_sum_new();
 	struct ckpt_dec *dec;
 	struct ckpt_enc *enc;

@@ -109,10 +109,35 @@ static int set_up(void **state)
 
 static int set_up_room(void **state)
 {
-	static const struct nbd_ops ops = {on_room, on_write, on_zero, on_closed};
+	static const struct nbd_ops ops = {
+		.room = on_room, .write = on_write, .zero = on_zero, .closed = on_closed};
 
 	(void)state;
 	return set_up_with(&ops);
+}
+
+/* A disk that may only be read; from 3 MiB on it cannot. */
+static int on_read(void *arg, unsigned disk, uint64_t offset, void *data, uint32_t bytes)
+{
+	struct seen *s = arg;
+
+	assert_true(!disk && bytes <= NBD_PIECE_BYTES && offset + bytes <= DISK_BYTES);
+	if (offset + bytes > (3u << 20))
+		return -EIO;
+	memcpy(data, s->disk + offset, bytes);
+	return 0;
+}
+
+static int set_up_read(void **state)
+{
+	static const struct nbd_ops ops = {.read = on_read, .closed = on_closed};
+	int rc;
+
+	(void)state;
+	rc = set_up_with(&ops);
+	for (unsigned i = 0; i < DISK_BYTES; i++)
+		seen.disk[i] = (uint8_t)(i * 7 + i / 512);
+	return rc;
 }
 
 static int tear_down(void **state)
@@ -225,6 +250,45 @@ static uint32_t answer(void)
 }
 
 /* ---- tests ---- */
+static void test_read_only(void **state)
+{
+	static uint8_t have[DISK_BYTES], then[DISK_BYTES];
+	static const struct {
+		uint64_t offset;
+		uint32_t bytes;
+	} good[] = {{0, 1},
+		    {511, 4096},
+		    {4096, NBD_PIECE_BYTES},
+		    {777, 2 * NBD_PIECE_BYTES + 5},
+		    {0, 3u << 20}};
+
+	(void)state;
+	memcpy(then, seen.disk, DISK_BYTES);
+	go();
+	for (unsigned i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		request(NBD_CMD_READ, good[i].offset, good[i].bytes);
+		assert_int_equal(answer(), 0);
+		get(have, good[i].bytes);
+		assert_memory_equal(have, then + good[i].offset, good[i].bytes);
+	}
+	request(NBD_CMD_READ, DISK_BYTES - 1, 2);
+	assert_int_equal(answer(), NBD_EINVAL);
+	request(NBD_CMD_READ, 3u << 20, 1);
+	assert_int_equal(answer(), NBD_EIO);
+	/* Nothing that would write gets through, and the connection continues behind it. */
+	request(NBD_CMD_WRITE, 0, 3 * NBD_PIECE_BYTES);
+	put(have, 3 * NBD_PIECE_BYTES);
+	assert_int_equal(answer(), NBD_EPERM);
+	request(NBD_CMD_WRITE_ZEROES, 0, 4096);
+	assert_int_equal(answer(), NBD_EPERM);
+	request(NBD_CMD_TRIM, 0, 4096);
+	assert_int_equal(answer(), NBD_EPERM);
+	assert_memory_equal(seen.disk, then, DISK_BYTES);
+	/* A long read that fails after its answer has begun ends the connection. */
+	request(NBD_CMD_READ, (3u << 20) - NBD_PIECE_BYTES, 2 * NBD_PIECE_BYTES);
+	expect_end();
+}
+
 static void test_requests(void **state)
 {
 	size_t n = NBD_PIECE_BYTES * 2 + 777;
@@ -426,6 +490,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_requests),
 		cmocka_unit_test_setup_teardown(test_room, set_up_room, tear_down),
+		cmocka_unit_test_setup_teardown(test_read_only, set_up_read, tear_down),
 		T(test_old_client),
 		T(test_other_options),
 		T(test_long_option),
