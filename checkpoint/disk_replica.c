@@ -51,7 +51,7 @@ struct ckpt_rep {
 	uint8_t *scratch, *zeroes;
 	struct ckpt_hasher *hasher;
 	uint8_t zero_hash[CKPT_HASH_BYTES]; /* of a block of zeroes */
-	ckpt_rep_before *before; /* NULL: none */
+	ckpt_rep_before *before;	    /* NULL: none */
 	void *before_arg;
 	int failed;
 	struct tv_err why;

@@ -3,7 +3,7 @@
  * Theory of operation: a disk of one epoch, kept
  *
  * The image itself is the copy, until it is overwritten: then the block of 64 KiB that is hit is
- * first copied to the same place of a file beside it, which has holes elsewhere, and a bit says so.
+ * first copied to the same place of a file beside it, which has holes elsewhere, and a bit is set.
  * A reader takes a block from that file when its bit is set, else from the image, and looks at the
  * bit again afterwards: the writer sets it before it touches the image, so a bit that is still unset
  * proves that what was read is old. No one waits for a disk that another reads.

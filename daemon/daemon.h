@@ -11,7 +11,7 @@
  *                    entry needs
  *   elsewhere.c      VMs that another host runs, or may run
  *   away.c           VMs that were written to a file, and come again
- *   asked.c          a suspend or resume that is not answered yet
+ *   freeze.c asked.c   asks a sink for a still (freeze.h); a suspend or resume that is not answered yet
  *   registry.c rehearsals*.c   the VMs, in memory and on disk (vm.h); what was tried (rehearsals.h)
  *   shown.c vitals.c outlook.c   a VM as people see it
  *   children.c       starts replicators and helper processes (recover.c)

@@ -26,6 +26,10 @@ typedef void freeze_cb(void *arg, int rc, const char *why, int fd);
  */
 int freeze_ask(struct vm *vm, const struct freeze_want *want, freeze_cb *cb, void *arg,
 	       struct tv_err *e) TV_MUST_CHECK;
+/* (supervise.c) The sink's answer; fd, -1 without one, is taken over. */
+void freeze_answered(struct vm *vm, const struct session_frozen *answer, int fd);
+/* The session has ended. */
+void freeze_lost(struct vm *vm);
 /* The one who asked is gone: cb does not come any more. */
 void freeze_forget(struct daemon *d, void *arg);
 

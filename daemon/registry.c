@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The VMs this host has a part in, in memory and as one JSON file each in state_dir/vms. */
+#include "daemon/freeze.h"
 #include "daemon/daemon.h"
 #include "netbuffer/netbuffer.h"
 
@@ -159,6 +160,7 @@ void vm_drop(struct vm *vm)
 	remove_files(vm);
 	TAILQ_REMOVE(&vm->d->vms, vm, link);
 	stash_close(vm);
+	freeze_lost(vm);
 	tv_close_fd(&vm->trace_fd);
 	tv_close_fd(&vm->former_trace_fd);
 	fence_command_drop(vm);

@@ -8,6 +8,7 @@
  * If the daemon dies, replicators keep running and register with the next daemon. After a daemon's
  * start, a replicator that does not register within a moment is taken for dead, and ended if it is not.
  */
+#include "daemon/freeze.h"
 #include "daemon/away.h"
 #include "daemon/daemon.h"
 #include "daemon/health.h"
@@ -95,6 +96,7 @@ static void rep_closed(struct ctl *c, void *arg)
 	if (vm->now.rep != c)
 		return;
 	vm->now.rep = NULL;
+	freeze_lost(vm);
 	/* Without a connection it has ended, or must. */
 	if (vm->now.replicator > 0 && !vm->now.done)
 		kill(vm->now.replicator, SIGKILL);
@@ -254,6 +256,16 @@ static void on_answer(struct vm *vm, enum session_op op, const json_t *msg)
 	vm->now.promoting = body.ok && op == SESSION_OP_PROMOTE_ANSWER;
 }
 
+static void on_frozen(struct vm *vm, const json_t *msg, int fd)
+{
+	struct session_frozen body;
+
+	if (read_body(vm, SESSION_OP_FROZEN, msg, &body, sizeof(body)))
+		freeze_answered(vm, &body, fd);
+	else
+		tv_close_fd(&fd);
+}
+
 static void on_suspend_answer(struct vm *vm, const json_t *msg)
 {
 	struct session_answer body;
@@ -289,6 +301,10 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 	/* A sink may have been taken over: this process would open what it passed. */
 	if (op == SESSION_OP_TRACE && n == 1 && vm->now.rep == c && trace_fd_ok(fds[0])) {
 		take_trace(vm, fds[0]);
+		return;
+	}
+	if (op == SESSION_OP_FROZEN && n <= 1 && vm->now.rep == c) {
+		on_frozen(vm, msg, n ? fds[0] : -1);
 		return;
 	}
 	for (unsigned i = 0; i < n; i++)

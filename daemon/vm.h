@@ -120,6 +120,10 @@ struct vm {
 	struct vm_stash stash;
 	/* The newest session's trace that has an epoch, also after its end, and the one before; -1. */
 	int trace_fd, former_trace_fd;
+	struct vm_freeze { /* freeze.c: who waits for the answer of a sink; cb NULL: nobody */
+		void (*cb)(void *arg, int rc, const char *why, int fd);
+		void *arg;
+	} freeze;
 	struct vm_vitals vitals;
 	struct vm_tally tally;
 	struct vm_ready

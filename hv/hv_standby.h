@@ -61,6 +61,8 @@ bool hv_standby_has_file(const struct hv_standby_conf *conf, const char *path, u
 			 const char *sha256);
 /* Direct pointer to a block's memory when it is mapped here (main RAM), else NULL. */
 uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block);
+/* The memory file that is mapped there; stays the standby's. */
+int hv_standby_ram_fd(const struct hv_standby *sb);
 /* Access to any block; block numbers are those of desc["blocks"]. -ERANGE outside the block;
  * TV_E_POISON: this host has lost a page of it (hv_standby_lost). */
 int hv_standby_write(struct hv_standby *sb, uint32_t block, uint64_t offset, const void *p,

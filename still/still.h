@@ -15,7 +15,7 @@
  * The memory is the holder's own copy and may be written, in place. Disks are read only; nothing
  * that comes through their sockets is ever written.
  *
- * Messages on the socket: docs/CONTROL.md, "The socket of a still". Return codes: see common.h.
+ * Messages on the socket: docs/REHEARSAL.md. Return codes: see common.h.
  */
 #ifndef STILL_H
 #define STILL_H

@@ -21,6 +21,11 @@ uint8_t *hv_standby_map(struct hv_standby *sb, uint32_t block)
 	return block == sb->main_block ? sb->map : NULL;
 }
 
+int hv_standby_ram_fd(const struct hv_standby *sb)
+{
+	return sb->vm.ram_fd;
+}
+
 /* What is mapped read-only there is written, too. */
 static int vm_io(struct hv_standby *sb, uint64_t addr, void *p, size_t n, bool write)
 {

@@ -234,6 +234,21 @@ static const struct field look_list[] = {
 };
 static const struct fields session_look_fields = FIELDS("look", look_list);
 
+static const struct field freeze_list[] = {
+	FIELD(struct session_freeze, extra_bytes, U64, "bytes",
+	      "of memory that the holder will take beside the copy"),
+	FIELD(struct session_freeze, disk_bytes, U64, "bytes",
+	      "at most kept of what the VM overwrites on its disks; 0: spool_mib"),
+	FIELD(struct session_freeze, for_s, INT, "s", "it ends after that"),
+};
+static const struct fields session_freeze_fields = FIELDS("freeze", freeze_list);
+
+static const struct field frozen_list[] = {
+	FIELD(struct session_frozen, rc, INT, "", "0, or why there is none"),
+	FIELD(struct session_frozen, text, TEXT, "", "that, for people"),
+};
+static const struct fields session_frozen_fields = FIELDS("frozen", frozen_list);
+
 /* ---- messages ---- */
 static const struct session_op_info ops[] = {
 #define ROW(name, word, sender, fields, meaning) \

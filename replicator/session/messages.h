@@ -136,6 +136,16 @@ struct session_go {
 	int slot;
 };
 
+struct session_freeze {
+	uint64_t extra_bytes; /* memory that the holder will take beside the copy */
+	uint64_t disk_bytes; /* at most kept of what the VM overwrites on its disks; 0: spool_mib */
+	int for_s;
+};
+struct session_frozen { /* the answer */
+	int rc;
+	char text[640];
+};
+
 struct session_look {
 	pid_t pid; /* of the replicator */
 	char host[64];
@@ -147,50 +157,54 @@ extern const struct field_words session_memory_words;
 
 /* ---- the list ---- */
 /* name, word, sender, fields or NULL, meaning */
-#define SESSION_OPS(X)                                                                        \
-	X(REGISTER, "register", "replicator", &session_register_fields,                       \
-	  "introduces itself; the backup's again when its standby is started")                \
-	X(STATS, "stats", "replicator", &session_stats_fields, "its state and its counters")  \
-	X(COUNTS, "counts", "replicator", &session_counts_fields,                             \
-	  "what it has counted, for metrics: once a second, and at its end")                  \
-	X(DISKS, "disks", "replicator", NULL,                                                 \
-	  "how far the VM's disks are, in `disks`: docs/STATUS.md")                           \
-	X(STASH, "stash", "replicator", NULL,                                                 \
-	  "hands over duplicates of the sockets that hold output (descriptors)")              \
-	X(TRACE, "trace", "replicator", NULL,                                                 \
-	  "hands over the ring of its trace (a descriptor), when an epoch is in it")          \
-	X(PROTECTED, "protected", "replicator", &session_peer_fields,                         \
-	  "the record names the backup: protection has begun")                                \
-	X(SWITCH_ANSWER, "switch-answer", "replicator", &session_answer_fields,               \
-	  "whether a planned switch can begin")                                               \
-	X(PROMOTE_ANSWER, "promote-answer", "replicator", &session_answer_fields,             \
-	  "whether a promotion (forced, or again) can begin")                                 \
-	X(SUSPEND_ANSWER, "suspend-answer", "replicator", &session_answer_fields,             \
-	  "a suspend or resume is done, and safe with the backup if there is one")            \
-	X(HARDWARE, "hardware", "replicator", &session_hardware_fields,                       \
-	  "it has met a memory error of this host")                                           \
-	X(DONE, "done", "replicator", &session_end_fields,                                    \
-	  "how the session ended; the process exits")                                         \
-	X(LOOK, "look", "replicator", &session_look_fields,                                   \
-	  "a peer asks what twinvmd knows; the first message of its connection, and again")   \
-	X(VIEW, "view", "twinvmd", NULL, "the answer, in `view`: docs/WIRE.md")               \
-	X(GO, "go", "twinvmd", &session_go_fields,                                            \
-	  "the backup may start a standby, with the names of that slot")                      \
-	X(REFUSE, "refuse", "twinvmd", &session_text_fields,                                  \
-	  "the backup is to refuse the primary, with this sentence")                          \
-	X(FENCED, "fenced", "twinvmd", &session_fenced_fields,                                \
-	  "the primary is stale: the backup is to send it that generation")                   \
-	X(DISCARD, "discard", "twinvmd", NULL, "the backup is to end: a newer session waits") \
-	X(PROMOTE, "promote", "twinvmd", NULL, "an operator forces promotion")                \
-	X(RETRY, "retry", "twinvmd", NULL, "an operator tries a promotion again that failed") \
-	X(LEAVE, "leave", "twinvmd", NULL, "the primary is to end protection")                \
-	X(FENCE, "fence", "twinvmd", &session_text_fields,                                    \
-	  "another host runs the VM: the primary is to stop it and end")                      \
-	X(MEMORY_ERROR, "memory-error", "twinvmd", &session_memory_error_fields,              \
-	  "a page of the VM, or of its standby, has lost data: the backup is to continue it " \
-	  "from before; a session with such a standby is to end")                             \
-	X(SWITCH, "switch", "twinvmd", NULL, "an operator asks for a planned switch")         \
-	X(SUSPEND, "suspend", "twinvmd", NULL, "an operator suspends the VM")                 \
+#define SESSION_OPS(X)                                                                            \
+	X(REGISTER, "register", "replicator", &session_register_fields,                           \
+	  "introduces itself; the backup's again when its standby is started")                    \
+	X(STATS, "stats", "replicator", &session_stats_fields, "its state and its counters")      \
+	X(COUNTS, "counts", "replicator", &session_counts_fields,                                 \
+	  "what it has counted, for metrics: once a second, and at its end")                      \
+	X(DISKS, "disks", "replicator", NULL,                                                     \
+	  "how far the VM's disks are, in `disks`: docs/STATUS.md")                               \
+	X(STASH, "stash", "replicator", NULL,                                                     \
+	  "hands over duplicates of the sockets that hold output (descriptors)")                  \
+	X(TRACE, "trace", "replicator", NULL,                                                     \
+	  "hands over the ring of its trace (a descriptor), when an epoch is in it")              \
+	X(PROTECTED, "protected", "replicator", &session_peer_fields,                             \
+	  "the record names the backup: protection has begun")                                    \
+	X(SWITCH_ANSWER, "switch-answer", "replicator", &session_answer_fields,                   \
+	  "whether a planned switch can begin")                                                   \
+	X(PROMOTE_ANSWER, "promote-answer", "replicator", &session_answer_fields,                 \
+	  "whether a promotion (forced, or again) can begin")                                     \
+	X(SUSPEND_ANSWER, "suspend-answer", "replicator", &session_answer_fields,                 \
+	  "a suspend or resume is done, and safe with the backup if there is one")                \
+	X(HARDWARE, "hardware", "replicator", &session_hardware_fields,                           \
+	  "it has met a memory error of this host")                                               \
+	X(DONE, "done", "replicator", &session_end_fields,                                        \
+	  "how the session ended; the process exits")                                             \
+	X(LOOK, "look", "replicator", &session_look_fields,                                       \
+	  "a peer asks what twinvmd knows; the first message of its connection, and again")       \
+	X(FROZEN, "frozen", "replicator", &session_frozen_fields,                                 \
+	  "the answer to freeze; rc 0: with the holder's end of a still's socket (a descriptor)") \
+	X(FREEZE, "freeze", "twinvmd", &session_freeze_fields,                                    \
+	  "the backup is to hold its last committed epoch still: still/still.h")                  \
+	X(VIEW, "view", "twinvmd", NULL, "the answer, in `view`: docs/WIRE.md")                   \
+	X(GO, "go", "twinvmd", &session_go_fields,                                                \
+	  "the backup may start a standby, with the names of that slot")                          \
+	X(REFUSE, "refuse", "twinvmd", &session_text_fields,                                      \
+	  "the backup is to refuse the primary, with this sentence")                              \
+	X(FENCED, "fenced", "twinvmd", &session_fenced_fields,                                    \
+	  "the primary is stale: the backup is to send it that generation")                       \
+	X(DISCARD, "discard", "twinvmd", NULL, "the backup is to end: a newer session waits")     \
+	X(PROMOTE, "promote", "twinvmd", NULL, "an operator forces promotion")                    \
+	X(RETRY, "retry", "twinvmd", NULL, "an operator tries a promotion again that failed")     \
+	X(LEAVE, "leave", "twinvmd", NULL, "the primary is to end protection")                    \
+	X(FENCE, "fence", "twinvmd", &session_text_fields,                                        \
+	  "another host runs the VM: the primary is to stop it and end")                          \
+	X(MEMORY_ERROR, "memory-error", "twinvmd", &session_memory_error_fields,                  \
+	  "a page of the VM, or of its standby, has lost data: the backup is to continue it "     \
+	  "from before; a session with such a standby is to end")                                 \
+	X(SWITCH, "switch", "twinvmd", NULL, "an operator asks for a planned switch")             \
+	X(SUSPEND, "suspend", "twinvmd", NULL, "an operator suspends the VM")                     \
 	X(RESUME, "resume", "twinvmd", NULL, "an operator lets the VM run")
 
 #define SESSION_OP_ENUM(name, word, sender, fields, meaning) SESSION_OP_##name,

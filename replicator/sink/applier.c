@@ -46,6 +46,8 @@ struct applier {
 	struct piece *spares[SPARES];
 	unsigned nspares;
 	struct piece *kill, *promote; /* made beforehand; NULL: used */
+	struct sink_still *still;     /* to be begun */
+	bool idles;		      /* there may be something to do though no work waits */
 	bool stop, was_full, drained;
 	struct tv_box answers;
 	struct event *ev;
@@ -135,14 +137,34 @@ static void put_answer(const struct apply_answer *ans, void *arg)
 		free(ans->hashes);
 }
 
+/* Under lock, which is given up meanwhile. */
+static void do_besides(struct applier *a)
+{
+	struct sink_still *still = a->still;
+	bool idles;
+
+	a->still = NULL;
+	a->idles = false;
+	pthread_mutex_unlock(&a->lock);
+	if (still)
+		apply_freeze(a->apply, still);
+	idles = apply_idle(a->apply);
+	pthread_mutex_lock(&a->lock);
+	a->idles |= idles;
+}
+
 /* The oldest piece, when there is one; NULL: the thread is to end. */
 static struct piece *next(struct applier *a)
 {
 	struct piece *p;
 
 	pthread_mutex_lock(&a->lock);
-	while (!a->stop && TAILQ_EMPTY(&a->queue))
-		pthread_cond_wait(&a->changed, &a->lock);
+	while (!a->stop && (a->still || TAILQ_EMPTY(&a->queue))) {
+		if (a->still || a->idles)
+			do_besides(a);
+		else
+			pthread_cond_wait(&a->changed, &a->lock);
+	}
 	p = a->stop ? NULL : TAILQ_FIRST(&a->queue);
 	if (p)
 		TAILQ_REMOVE(&a->queue, p, link);
@@ -336,6 +358,22 @@ void applier_drop_queued(struct applier *a)
 		a->queued_bytes -= bytes_of(p);
 		piece_free(a, p);
 	}
+	pthread_mutex_unlock(&a->lock);
+}
+
+void applier_freeze(struct applier *a, struct sink_still *s)
+{
+	pthread_mutex_lock(&a->lock);
+	a->still = s;
+	pthread_cond_signal(&a->changed);
+	pthread_mutex_unlock(&a->lock);
+}
+
+void applier_look(struct applier *a)
+{
+	pthread_mutex_lock(&a->lock);
+	a->idles = true;
+	pthread_cond_signal(&a->changed);
 	pthread_mutex_unlock(&a->lock);
 }
 

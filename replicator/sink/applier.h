@@ -36,6 +36,10 @@ uint64_t applier_cpu_ns(struct applier *a);
  * missing, its commit may have been acknowledged, and a newer state is a better one.
  */
 void applier_drop_queued(struct applier *a);
+/* s is begun between two pieces of work, before any that waits; applier_look when it is over. */
+void applier_freeze(struct applier *a, struct sink_still *s);
+/* The thread looks whether a still is over. */
+void applier_look(struct applier *a);
 /* Ends the thread after the work under way; no answer comes any more. The standby is left as it
  * is. NULL is allowed. */
 void applier_free(struct applier *a);

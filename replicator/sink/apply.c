@@ -19,7 +19,7 @@
  * a whole copy. If the primary is dead, two hosts have failed within one promotion; a guest that continues
  * with a page of zeroes would damage its disks, so nobody runs it: its images stay, and an operator decides.
  */
-#include "replicator/sink/apply.h"
+#include "replicator/sink/apply_int.h"
 #include "checkpoint/checkpoint.h"
 #include "replicator/sink/open_disks.h"
 
@@ -27,76 +27,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #define HASHES 1024 /* blocks of one APPLY_HASH: 64 MiB, some 50 ms */
 #define EPOCH_MEMORY_BYTES (32u << 20)
 #define WEIGH_NS TV_NS_PER_S
-#define RESERVE_SHARE 20 /* a small file system is not all reserve */
-
-struct apply {
-	struct apply_conf conf;
-	apply_answer_cb answer;
-	void *arg;
-	struct hv_standby *sb; /* NULL: not started, ended, or promoted */
-	struct ckpt_dec *dec;
-	struct ckpt_rep *rep; /* NULL: no writable disks */
-	struct ckpt_room *room;
-	json_t *desc;	       /* until the standby has started */
-	struct copies *copies; /* of files; NULL: not opened */
-	bool started;
-	const char *replicas[CKPT_MAX_DISKS];
-	int pidfd;
-	bool suspended; /* in the epoch that was applied last */
-	struct apply_time applied;
-	bool failed;
-	struct tv_err why;  /* of the first failure */
-	int64_t weighed_ns; /* what the images take */
-	unsigned hash_disk; /* how far APPLY_HASH has come */
-	uint64_t hash_next;
-};
-
-/* ---- the standby's memory, as checkpoint/ sees it ---- */
-
-static uint64_t mem_block_bytes(void *arg, uint32_t block)
-{
-	return hv_standby_block_bytes(arg, block);
-}
-
-static uint8_t *mem_map(void *arg, uint32_t block)
-{
-	return hv_standby_map(arg, block);
-}
-
-static int mem_read(void *arg, uint32_t block, uint64_t offset, void *p, size_t n)
-{
-	return hv_standby_read(arg, block, offset, p, n);
-}
-
-static int mem_write(void *arg, uint32_t block, uint64_t offset, const void *p, size_t n)
-{
-	return hv_standby_write(arg, block, offset, p, n);
-}
 
 /* ---- start ---- */
-
-/* Spools lie beside the replicas: /run is memory, and a large guest could fill it. */
-static int make_room(struct apply *a, struct tv_err *e)
-{
-	const char *dir = a->conf.spool_dir;
-	uint64_t reserve = a->conf.reserve_bytes, share;
-	struct statvfs fs;
-	int rc = tv_mkdirs(dir);
-
-	if (!rc && statvfs(dir, &fs))
-		rc = -errno;
-	if (!rc) {
-		share = (uint64_t)fs.f_blocks * fs.f_frsize / RESERVE_SHARE;
-		rc = ckpt_room_new(dir, a->conf.spool_bytes, reserve < share ? reserve : share,
-				   &a->room);
-	}
-	return rc ? tv_fail(e, rc, "the folder for replicas %s: %s", dir, tv_strerror(rc)) : 0;
-}
 
 static int start_disks(struct apply *a, json_t *desc, struct apply_answer *ans)
 {
@@ -117,18 +53,17 @@ static int start_disks(struct apply *a, json_t *desc, struct apply_answer *ans)
 	rc = sink_open_disks(desc, &conf, &a->rep, a->replicas, &a->conf.standby.n_replicas,
 			     &ans->e);
 	ans->has_old = a->rep && ckpt_rep_has_old(a->rep);
+	if (a->rep)
+		ckpt_rep_watch(a->rep, apply_disk_before, a);
 	return rc;
 }
 
 static int new_decoder(struct apply *a, struct tv_err *e)
 {
-	struct ckpt_mem mem = {.block_bytes = mem_block_bytes,
-			       .map = mem_map,
-			       .read = mem_read,
-			       .write = mem_write,
-			       .arg = a->sb,
-			       .blocks = hv_standby_blocks(a->sb)};
-	int rc = ckpt_dec_new(&mem, EPOCH_MEMORY_BYTES, a->room, &a->dec);
+	int rc;
+
+	apply_mem_init(a);
+	rc = ckpt_dec_new(&a->mem, EPOCH_MEMORY_BYTES, a->room, &a->dec);
 
 	return rc ? tv_fail(e, rc, "decoder: %s", tv_strerror(rc)) : 0;
 }
@@ -182,7 +117,8 @@ static int start(struct apply *a, const struct apply_work *w, struct apply_answe
 	if (!a->desc)
 		return tv_fail(&ans->e, TV_E_PROTOCOL, "the VM's description is not JSON: %s",
 			       je.text);
-	rc = make_room(a, &ans->e);
+	rc = sink_make_room(a->conf.spool_dir, a->conf.spool_bytes, a->conf.reserve_bytes, &a->room,
+			    &ans->e);
 	conf.room = a->room;
 	if (!rc)
 		rc = copies_open(a->desc, &conf, &a->copies, &ans->e);
@@ -446,6 +382,7 @@ void apply_run(struct apply *a, const struct apply_work *w)
 
 	if (a->failed && w->kind != APPLY_KILL && w->kind != APPLY_PROMOTE)
 		return;
+	apply_end_still(a, w->kind);
 	ans.rc = hv_standby_guard(run_guarded, &g);
 	if (ans.rc == TV_E_POISON)
 		(void)hv_standby_lost(&ans.e);
@@ -457,6 +394,8 @@ void apply_run(struct apply *a, const struct apply_work *w)
 	if (ans.rc || w->kind == APPLY_START || w->kind == APPLY_HASH || ans.kind != w->kind)
 		a->answer(&ans, a->arg);
 	weigh(a);
+	if (w->kind == APPLY_END) /* though more waits: a busy VM's still becomes whole, too */
+		apply_idle(a);
 }
 
 struct apply *apply_new(const struct apply_conf *conf, apply_answer_cb answer, void *arg)
@@ -472,6 +411,7 @@ void apply_free(struct apply *a)
 {
 	if (!a)
 		return;
+	sink_still_leave(&a->still);
 	ckpt_rep_free(a->rep);
 	ckpt_dec_free(a->dec);
 	copies_free(a->copies);

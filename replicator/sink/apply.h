@@ -11,6 +11,7 @@
 #include "common/common.h"
 #include "hv/hv_standby.h"
 #include "replicator/sink/copies.h"
+#include "replicator/sink/still.h"
 
 #include <stdatomic.h>
 
@@ -88,6 +89,10 @@ struct apply;
  * checked may still fail to be applied. NULL: no memory. */
 struct apply *apply_new(const struct apply_conf *conf, apply_answer_cb answer, void *arg);
 void apply_run(struct apply *a, const struct apply_work *w);
+/* From here on the replica as it is now is kept in s, until that is over. */
+void apply_freeze(struct apply *a, struct sink_still *s);
+/* No work waits: does a little of what has time. False: there is none. */
+bool apply_idle(struct apply *a);
 /* The standby is left as it is. NULL is allowed. */
 void apply_free(struct apply *a);
 

@@ -9,6 +9,8 @@ static void ask(void *arg, enum fo_question q)
 	struct sink *s = arg;
 	struct fo_claim c;
 
+	/* A failover comes first. */
+	sink_thaw(s, "the primary is silent, and a failover comes first");
 	repl_beat_allow(s->beats, 0); /* each echo is a lease: none from here on */
 	job_claim(&s->job, &c);
 	c.had_record = true; /* or the primary died before there was one: kept for the operator */
@@ -32,6 +34,7 @@ static void act(void *arg, enum fo_action a, uint64_t generation)
 
 	switch (a) {
 	case FO_ACTION_PROMOTE:
+		sink_thaw(s, "the VM is started here, and a failover comes first");
 		s->job.generation = generation;
 		note_promotion(s, generation);
 		applier_drop_queued(s->applier);

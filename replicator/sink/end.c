@@ -67,6 +67,7 @@ void sink_end(struct sink *s, enum session_outcome outcome, int flush_ms)
 	if (sink_is_ending(s))
 		return;
 	s->step = SINK_FLUSHES;
+	sink_thaw(s, "the session on the backup has ended");
 	sink_allow_echoes(s);
 	s->outcome = outcome;
 	if (s->conn && flush_ms)

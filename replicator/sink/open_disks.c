@@ -3,6 +3,9 @@
 #include "replicator/sink/open_disks.h"
 
 #include <errno.h>
+#include <sys/statvfs.h>
+
+#define RESERVE_SHARE 20 /* a small file system is not all reserve */
 
 /* Of all epochs' disk records; the rest goes to a file. A fast disk's writes of 250 ms fit. */
 #define JOURNAL_MEMORY_BYTES (96u << 20)
@@ -33,4 +36,20 @@ int sink_open_disks(json_t *desc, const struct open_disks_conf *conf, struct ckp
 	for (; !r && *n < rc.disks; ++*n)
 		paths[*n] = ckpt_rep_path(*out, *n);
 	return r;
+}
+
+int sink_make_room(const char *dir, uint64_t spool_bytes, uint64_t reserve, struct ckpt_room **out,
+		   struct tv_err *e)
+{
+	uint64_t share;
+	struct statvfs fs;
+	int rc = tv_mkdirs(dir);
+
+	if (!rc && statvfs(dir, &fs))
+		rc = -errno;
+	if (!rc) {
+		share = (uint64_t)fs.f_blocks * fs.f_frsize / RESERVE_SHARE;
+		rc = ckpt_room_new(dir, spool_bytes, reserve < share ? reserve : share, out);
+	}
+	return rc ? tv_fail(e, rc, "the folder for replicas %s: %s", dir, tv_strerror(rc)) : 0;
 }

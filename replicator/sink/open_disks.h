@@ -19,4 +19,11 @@ struct open_disks_conf {
 int sink_open_disks(json_t *desc, const struct open_disks_conf *conf, struct ckpt_rep **out,
 		    const char *paths[CKPT_MAX_DISKS], unsigned *n, struct tv_err *e) TV_MUST_CHECK;
 
+/*
+ * The room of a VM's replicas and spools in dir, which is made. Spools lie beside the replicas: /run is
+ * memory, and a large guest could fill it. reserve: of a twentieth of the file system at most.
+ */
+int sink_make_room(const char *dir, uint64_t spool_bytes, uint64_t reserve, struct ckpt_room **out,
+		   struct tv_err *e) TV_MUST_CHECK;
+
 #endif

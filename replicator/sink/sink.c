@@ -253,6 +253,7 @@ static void on_message(struct report *r, json_t *msg, void *arg)
 	struct session_text refuse;
 	struct session_fenced fenced;
 	struct session_memory_error memory;
+	struct session_freeze freeze;
 	enum session_op op = session_op_of(msg);
 
 	(void)r;
@@ -286,6 +287,10 @@ static void on_message(struct report *r, json_t *msg, void *arg)
 		return;
 	case SESSION_OP_DISCARD:
 		on_discard(s);
+		return;
+	case SESSION_OP_FREEZE:
+		if (read_body(s, op, msg, &freeze, sizeof(freeze)))
+			sink_freeze(s, &freeze);
 		return;
 	default:
 		tv_log(TV_ERROR, "unexpected message from twinvmd: '%s'",

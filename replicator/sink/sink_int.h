@@ -42,6 +42,8 @@ struct sink {
 	struct applier *applier; /* NULL: no standby yet */
 	struct replay *replay;
 	struct event *tick, *standby_end;
+	struct sink_still *still; /* NULL: none; freeze.c */
+	struct event *still_over, *still_late;
 	char dir[256]; /* run directory of the standby */
 	struct slot_names names;
 
@@ -125,6 +127,12 @@ void sink_send_counts(struct sink *s);
 void sink_know_disks(struct sink *s);
 /* report_ops.connected; before the Hello there is nothing to register. */
 void sink_introduce(struct report *r, void *arg);
+
+/* ---- freeze.c: one committed epoch is held still, for a holder that twinvmd knows ---- */
+/* twinvmd's order, and its answer. */
+void sink_freeze(struct sink *s, const struct session_freeze *order);
+/* A still ends; does not wait. Nothing when there is none. */
+void sink_thaw(struct sink *s, const char *why);
 
 /* ---- end.c: the end of the session ---- */
 /* The first code and the first reason are kept. */

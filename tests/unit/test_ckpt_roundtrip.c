@@ -58,17 +58,17 @@ static void test_random_epochs(void **state)
 /* What was in each page that an epoch has written, and how often it was asked for. */
 static struct model was;
 static struct model *watched;
-static unsigned told;
+static unsigned calls;
 
 static void on_before(void *arg, uint32_t block, uint64_t offset)
 {
 	assert_ptr_equal(arg, watched);
 	memcpy(was.block[block] + offset, watched->block[block] + offset, TV_PAGE_BYTES);
-	told++;
+	calls++;
 }
 
-/* Each page of an epoch is told before it is written: what was there can be put together again. */
-static void test_told_before_each_write(void **state)
+/* Each page of an epoch is announced before it is written: what was there can be put together again. */
+static void test_called_before_each_write(void **state)
 {
 	struct ckpt_mem mem;
 	struct tv_err e = {0};
@@ -90,10 +90,10 @@ static void test_told_before_each_write(void **state)
 		model_copy(&before, &r.replica);
 		make_epoch(&r, &ep, 30);
 		assert_int_equal(epoch_verify(r.dec, &ep, 9000, &r.seed, &e), 0);
-		told = 0;
+		calls = 0;
 		assert_int_equal(ckpt_dec_apply(r.dec), 0);
-		assert_true(told > 0);
-		/* What was not told is what it was: the replica has it still. */
+		assert_true(calls > 0);
+		/* What was not announced is what it was: the replica has it still. */
 		for (unsigned b = 0; b < MODEL_BLOCKS; b++)
 			for (uint64_t at = 0; at < model_bytes(NULL, b); at += TV_PAGE_BYTES)
 				assert_true(!memcmp(was.block[b] + at, before.block[b] + at,
@@ -257,7 +257,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_epochs),
-		cmocka_unit_test(test_told_before_each_write),
+		cmocka_unit_test(test_called_before_each_write),
 		cmocka_unit_test(test_apply_needs_verify),
 		cmocka_unit_test(test_sum_any_split),
 		cmocka_unit_test(test_stream),
