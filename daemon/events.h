@@ -137,6 +137,8 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "The VM runs on. A real failover may have failed likewise: the text has the reason.") \
 	X(REHEARSAL_DUE, "rehearsal-due", WARN, 0, "bc27b9c324494713a6fb2b3010b43f3b", "no test failover or drill of a VM has passed for too long", \
 	  "rehearsal_reminder_days: run twinvm test-failover, or twinvm drill.") \
+	X(HEALTH_UNREAD, "health-unread", WARN, 0, "03498af0c30b4745bed6a8c26a3e25bc", "what was kept of the state of this host's hardware cannot be read", \
+	  "It is put aside, and errors are counted anew. The host may be worse than it is shown.") \
 	X(HEALTH_MOVE, "health-move", WARN, 0, "2623bbb878af4857af7fc25947e4809c", "a VM is moved off this host, as its hardware fails", \
 	  "By a planned switch: switched or switch-failed follows. With health_action = warn nothing follows; `would` in the data is true then.") \
 	X(HEALTH_STAYS, "health-stays", WARN, 0, "1d588f261b53442eb44d22b8ebdb3105", "a VM would be moved off this host, and cannot be", \

@@ -9,6 +9,7 @@
 #include "daemon/moves.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -25,7 +26,9 @@ static struct {
 	bool malformed;
 	uint64_t lost; /* as reported by the last event about it */
 	int64_t lost_ns;
-	char why[200]; /* nothing is watched; "": something is */
+	bool unsaved,
+		counted; /* kept_health.c: a cause, the colour or a move is new; more was counted */
+	char why[200];	 /* nothing is watched; "": something is */
 } health = {.why = "nothing has been reported yet"};
 
 static const char *text(const json_t *o, const char *key)
@@ -108,6 +111,8 @@ static void tell_color(struct daemon *d)
 	const char *why, *state = health_state(&why);
 
 	health.color = color;
+	if (color != before)
+		health_changed();
 	members_health(health_of_host());
 	if (color == before || (color <= RAS_GREEN && before <= RAS_GREEN))
 		return;
@@ -116,6 +121,12 @@ static void tell_color(struct daemon *d)
 			     "reason", events_text(why)),
 		   "the hardware of this host is %s now, it was %s%s%s", state,
 		   ras_color_text(before), *why ? ": " : "", why);
+}
+
+void health_restored(void)
+{
+	health.color = color_now();
+	members_health(health_of_host());
 }
 
 unsigned health_causes(struct ras_cause *out, unsigned room)
@@ -127,6 +138,31 @@ unsigned health_causes(struct ras_cause *out, unsigned room)
 
 void health_changed(void)
 {
+	health.unsaved = true;
+}
+
+bool health_unsaved(bool *now)
+{
+	*now = health.unsaved;
+	return health.counted;
+}
+
+void health_saved(void)
+{
+	health.unsaved = health.counted = false;
+}
+
+struct ras_health *health_judge(void)
+{
+	struct ras_policy policy;
+
+	if (!health.judge) {
+		ras_policy_default(&policy, hw_is_intel("/proc/cpuinfo"));
+		health.judge = ras_health_new(&policy);
+	}
+	if (!health.judge)
+		abort(); /* as vm_new */
+	return health.judge;
 }
 
 void health_clear(struct daemon *d)
@@ -134,6 +170,7 @@ void health_clear(struct daemon *d)
 	if (!health.judge)
 		return;
 	ras_health_clear(health.judge);
+	health_changed();
 	tell_color(d);
 }
 
@@ -222,6 +259,8 @@ static void judge(struct daemon *d, const struct hw_fault *f, const char *id, co
 		if (hw_fault_same(&health.seen[i].fault, &f->fault))
 			health.seen[i].fault.owner = f->fault.owner;
 	ras_health_fault(health.judge, &f->fault, tv_now_ns(), &v);
+	health.counted = true;
+	health.unsaved |= v.fresh;
 	if (vm && v.rule == RAS_RULE_VM_PAGE_WEAK)
 		note_weak_page(vm, f);
 	if (v.fresh)

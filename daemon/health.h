@@ -24,8 +24,19 @@ void health_notice(struct daemon *d, enum ras_rule rule, const struct vm *vm, co
 void health_clear(struct daemon *d);
 /* Why it has its colour, the worst first; how many are written. */
 unsigned health_causes(struct ras_cause *out, unsigned room);
+/* The buckets and causes, made if there are none. Never NULL. */
+struct ras_health *health_judge(void);
 /* What is kept over a restart has changed. */
 void health_changed(void);
+/* Has more been counted since health_saved? *now: and is it to be written at once? */
+bool health_unsaved(bool *now);
+void health_saved(void);
+/* What was kept is known again: no news, but announced. */
+void health_restored(void);
+/* ---- kept_health.c: over a restart ---- */
+void kept_health_start(struct daemon *d);
+/* Writes it if it has to be. end: this daemon ends. */
+void kept_health_save(struct daemon *d, bool end);
 /* For `twinvm health`: docs/HARDWARE-FAULTS.md. The caller's; NULL: no memory. */
 json_t *health_json(const struct daemon *d);
 /* The same as other hosts get it. */

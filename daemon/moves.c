@@ -343,12 +343,12 @@ json_t *moves_keep(void)
 		const struct note *n = &m.notes[i];
 
 		if (n->id[0])
-			json_array_append_new(list, json_pack("{ss so sI sI sI sb}", "id", n->id,
-							      "name", events_text(n->name), "moved",
-							      (json_int_t)n->moved_s, "begun",
-							      (json_int_t)n->begun_s, "would",
-							      (json_int_t)n->would_s, "moving",
-							      (int)n->moving));
+			json_array_append_new(
+				list, json_pack("{ss so ss sI sI sI sb}", "id", n->id, "name",
+						events_text(n->name), "session", n->session,
+						"moved", (json_int_t)n->moved_s, "begun",
+						(json_int_t)n->begun_s, "would",
+						(json_int_t)n->would_s, "moving", (int)n->moving));
 	}
 	return list;
 }

@@ -100,6 +100,7 @@ static void on_term(evutil_socket_t sig, short what, void *arg)
 	(void)what;
 	events_add(d, EVENTS_DAEMON_STOPPED, NULL, NULL,
 		   "twinvmd stops; protected VMs and their replicators keep running");
+	kept_health_save(d, true);
 	event_base_loopbreak(d->base);
 }
 
@@ -248,6 +249,7 @@ int daemon_main(const char *config_path)
 	kept_load(d);
 	proxies_load(d);
 	elsewhere_load(d);
+	kept_health_start(d);
 	supervise_loaded(d);
 	watchdog_start(d);
 	hung_start(d);

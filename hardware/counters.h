@@ -20,6 +20,5 @@ json_t *hw_counters(const char *meminfo, const char *edac_dir, const char *pci_d
 uint64_t hw_number_after(const char *text, const char *name);
 /* What /proc/cpuinfo says of the CPUs. */
 struct ras_cpu hw_cpu(const char *cpuinfo);
-bool hw_is_intel(const char *cpuinfo);
 
 #endif

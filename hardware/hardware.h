@@ -33,6 +33,9 @@ bool hw_fault_of(const json_t *o, struct hw_fault *out);
 /* Are they the same but for time and counts? */
 bool hw_fault_same(const struct ras_fault *a, const struct ras_fault *b);
 
+/* Are its CPUs Intel's? cpuinfo: /proc/cpuinfo. (counters.c) */
+bool hw_is_intel(const char *cpuinfo);
+
 /* Folders of the kernel, for tests also others. */
 #define HW_EDAC_DIR "/sys/devices/system/edac/mc"
 #define HW_PCI_DIR "/sys/bus/pci/devices"

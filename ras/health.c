@@ -11,30 +11,15 @@
  * Every table has a fixed size. A part whose bucket is a cause is forgotten last; with all buckets
  * in use a new part takes that of the one with the fewest errors.
  */
-#include "ras/bucket.h"
-#include "ras/causes.h"
 #include "ras/judge.h"
+#include "ras/state.h"
 #include "ras/text.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum table { PAGES, DIMMS, CORES, PACKAGES, DEVICES, TABLES };
 static const unsigned rooms[TABLES] = {512, 128, 512, 32, 64};
 #define NO_DIMM "memory without a name"
-
-struct ras_health {
-	struct ras_policy policy;
-	struct bucket_table table[TABLES];
-	struct causes causes;
-	struct ras_totals totals;
-	bool watched;
-	int64_t now_ns; /* the latest time that anybody has named */
-	/* Corrected errors of one second; seconds before it, one after another, that were full. */
-	int64_t second;
-	uint64_t in_second;
-	uint32_t full_seconds;
-};
 
 struct ras_health *ras_health_new(const struct ras_policy *p)
 {

@@ -410,4 +410,31 @@ unsigned ras_health_causes(struct ras_health *h, int64_t now_ns, struct ras_caus
 void ras_health_clear(struct ras_health *h);
 const struct ras_totals *ras_health_totals(struct ras_health *h);
 
+/* ---- keep.c: over a restart of the owner ---- */
+#define RAS_KEPT_STEPS 25u
+#define RAS_KEPT_STREAMS 2u
+#define RAS_KEPT_MOST_NS (INT64_C(20) * 365 * 24 * 3600 * TV_NS_PER_S)
+struct ras_kept_bucket {
+	unsigned table; /* which kind of part */
+	bool pinned, taken;
+	char key[RAS_TEXT_ROOM], of[RAS_TEXT_ROOM];
+	int64_t age_ns;					  /* of its last error */
+	uint32_t count[RAS_KEPT_STREAMS][RAS_KEPT_STEPS]; /* by age, in 24ths of a window */
+};
+struct ras_kept_cause {
+	struct ras_cause is; /* its times are ages */
+	bool has_page;
+	unsigned errors;
+};
+typedef void ras_keep_bucket_fn(void *arg, const struct ras_kept_bucket *b);
+typedef void ras_keep_cause_fn(void *arg, const struct ras_kept_cause *c);
+/* Gives all that is not empty. */
+void ras_health_keep(struct ras_health *h, int64_t now_ns, ras_keep_bucket_fn *bucket,
+		     ras_keep_cause_fn *cause, void *arg);
+/* Into a new one. since_ns: since it was given. False: it says what cannot be, and is left out. */
+bool ras_health_put_bucket(struct ras_health *h, const struct ras_kept_bucket *k, int64_t now_ns,
+			   int64_t since_ns) TV_MUST_CHECK;
+bool ras_health_put_cause(struct ras_health *h, const struct ras_kept_cause *k, int64_t now_ns,
+			  int64_t since_ns) TV_MUST_CHECK;
+
 #endif

@@ -117,9 +117,9 @@ int main(void)
 	     "the kernel counts: `edac`, `aer` (PCI Express), `corrupted_kib` (memory taken out), and what was\n"
 	     "`lost`, `malformed`, or in `broken_pages` of the trace. Where an event is missing, or some were\n"
 	     "lost, errors that only these counters know count for the host, too. `twinvm health --clear`: the\n"
-	     "hardware was looked at. Causes and buckets are empty then, counts are kept. Restarting twinvmd\n"
-	     "empties all of it. Errors that are the same are put together, so that a storm is a message a\n"
-	     "second; none is left out of a count.\n");
+	     "hardware was looked at. Causes and buckets are empty then, counts are kept. Causes, buckets and\n"
+	     "moves outlive a restart of twinvmd (`state_dir/health.json`). Errors that are the same are put\n"
+	     "together, so that a storm is a message a second; none is left out of a count.\n");
 	print_events();
 	print_policy();
 	print_moves();

@@ -139,11 +139,10 @@ static int begin(void **state)
 static void a_red_host_gives_its_vms_away_by_priority(void **state)
 {
 	struct end e1, e2;
-	struct vm *vm2 = another(&e2, OTHER, "vm2");
+	struct vm *vm1 = protected_vm(&e1), *vm2 = another(&e2, OTHER, "vm2");
 	json_t *o;
 
 	(void)state;
-	protected_vm(&e1);
 	look();
 	assert_int_equal(switches(&e1) + switches(&e2), 0);
 	page_fails(RAS_OWNER_KERNEL);
@@ -160,6 +159,9 @@ static void a_red_host_gives_its_vms_away_by_priority(void **state)
 	assert_int_equal(switches(&e1), 1);
 	/* It is called off: not tried again at once, and it does not count as a move. */
 	send_end(&e1, SESSION_SWITCH_FAILED, -EIO, "the backup cannot");
+	for (int i = 0; i < 1000 && vm1->now.rep; i++)
+		kit_settle();
+	assert_null(vm1->now.rep);
 	for (int i = 0; i < 8; i++)
 		look();
 	assert_int_equal(events_of("health-move", "vm1"), 1);
