@@ -40,8 +40,16 @@ static void print_sources(const json_t *o)
 	       number(s, "fatal"));
 }
 
-static const char no_owners[] =
-	"  whose page of memory it is that fails is not seen: twinvmd has no CAP_SYS_ADMIN\n";
+static void print_keeper(const json_t *o)
+{
+	const json_t *k = json_object_get(o, "keeper");
+
+	if (json_is_false(json_object_get(k, "lives")))
+		printf("  whose page of memory fails is not seen: %s\n", text(k, "reason"));
+	else if (json_is_false(json_object_get(o, "owners")))
+		printf("  whose page of memory fails is not seen: twinvmd was started without "
+		       "CAP_SYS_ADMIN\n");
+}
 
 static void print_errors(const json_t *o)
 {
@@ -53,8 +61,7 @@ static void print_errors(const json_t *o)
 		if (json_integer_value(n))
 			printf(" %s %lld", key, (long long)json_integer_value(n));
 	printf("%s\n", json_object_size(json_object_get(o, "errors")) ? "" : " none");
-	if (json_is_false(json_object_get(o, "owners")))
-		fputs(no_owners, stdout);
+	print_keeper(o);
 	if (json_is_integer(json_object_get(o, "corrupted_kib")))
 		printf("  memory that the kernel has taken out: %lld KiB\n",
 		       number(o, "corrupted_kib"));

@@ -220,10 +220,9 @@ int spawn_web(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
 	return text ? spawn_as(argv, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }
 
-int spawn_page_owner(const char *job, int fd, pid_t *pid, struct tv_err *e)
+int spawn_keeper(const int fds[2], pid_t *pid, struct tv_err *e)
 {
-	const int fds[2] = {fd, fd};
-	const char *const argv[] = {"twinvmd", "page-owner", job, NULL};
+	const char *const argv[] = {"twinvmd", "keeper", NULL};
 
 	return spawn_as(argv, fds, pid, e);
 }

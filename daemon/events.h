@@ -143,6 +143,8 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "By a planned switch: switched or switch-failed follows. With health_action = warn nothing follows; `would` in the data is true then.") \
 	X(HEALTH_STAYS, "health-stays", WARN, 0, "1d588f261b53442eb44d22b8ebdb3105", "a VM would be moved off this host, and cannot be", \
 	  "The text has what hinders it. It is moved as soon as that is over.") \
+	X(KEEPER_ENDED, "keeper-ended", WARN, 0, "443cb172c6b34cccac6e503ffd19c096", "the process of twinvmd that has CAP_SYS_ADMIN has ended", \
+	  "It cannot be started again by this daemon. Restart twinvmd: that touches no VM.") \
 	X(ACKNOWLEDGED, "acknowledged", INFO, 0, "68ea307310ae47f5b446d0efee3603b2", "an operator has acknowledged an event", \
 	  "It changes no state.")
 /* clang-format on */

@@ -464,6 +464,8 @@ json_t *health_json(const struct daemon *d)
 	o = json_pack("{ss ss so sb so so so sI}", "host", d->conf.host, "state", state, "reason",
 		      events_text(why), "watched", !health.why[0], "causes", causes(), "errors",
 		      errors(), "faults", faults(), "errors_not_shown", (json_int_t)health.more);
+	json_object_set_new(o, "owners", json_boolean(keeper_sees_pages()));
+	json_object_set_new(o, "keeper", keeper_json());
 	if (health.counters)
 		json_object_update_missing(o, health.counters);
 	if (health.sources)

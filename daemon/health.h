@@ -8,6 +8,7 @@
 
 #include "failover/failover.h"
 #include "hardware/hardware.h"
+#include "keeper/keeper.h"
 
 struct daemon;
 struct vm;
@@ -49,8 +50,25 @@ void members_health(enum fo_health health);
 /* ---- children.c ---- */
 /* The process that watches the hardware; fd is its end of the daemon's socket. */
 int spawn_hardware(struct daemon *d, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
-/* The process that looks whose a page is; fd is its end of a socket. */
-int spawn_page_owner(const char *job, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
+/* The keeper; fds are its ends of the two pairs. */
+int spawn_keeper(const int fds[2], pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
+/* ---- keeper.c: the processes that have CAP_SYS_ADMIN (keeper/keeper.h) ---- */
+/* Before any socket is opened or thread started. This process has the right no more, nor what it starts. */
+void keeper_start(void);
+void keeper_attach(struct daemon *d); /* to the loop */
+/* r is not 0 also where it was not done. Called once, from the loop. */
+typedef void keeper_cb(struct daemon *d, const struct kp_reply *r, void *arg);
+/* q's id is filled in. -EBUSY: too much is asked already; -ENOTCONN: it has ended. cb is not called then. */
+int keeper_ask(struct kp_request *q, keeper_cb *cb, void *arg) TV_MUST_CHECK;
+/* Names a process in a request; one for which there is no room is left out. mapping: as in struct kp_process. */
+void keeper_who(struct kp_request *q, pid_t pid, uint64_t start_ticks, const char *mapping);
+/* False: it was not the keeper. */
+bool keeper_exit(pid_t pid);
+bool keeper_lives(void);
+bool keeper_sees_pages(void); /* false also until it has answered */
+bool keeper_copy_recovers(
+	void);		   /* likewise: a page that fails while the kernel moves it is no panic */
+json_t *keeper_json(void); /* for twinvm health */
 /* ---- page_owner.c ---- */
 /*
  * f's owner is filled in. id: of the VM whose memory it is, or of whose standby; command: of a process;
@@ -59,8 +77,6 @@ int spawn_page_owner(const char *job, int fd, pid_t *pid, struct tv_err *e) TV_M
 typedef void page_owner_cb(struct daemon *d, const struct hw_fault *f, const char *id,
 			   const char *command);
 void page_owner_find(struct daemon *d, const struct hw_fault *f, page_owner_cb *cb);
-/* False: it was not such a process. */
-bool page_owner_exit(pid_t pid);
 /* ---- hardware.c: that process: its life ---- */
 void hardware_start(struct daemon *d);
 /* False: it was not that process. */

@@ -2,7 +2,7 @@
 #include "daemon/daemon.h"
 #include "daemon/ready.h"
 #include "hardware/hardware.h"
-#include "hardware/owner.h"
+#include "keeper/keeper.h"
 #include "replicator/sink/sink.h"
 #include "replicator/source/source.h"
 #include "replicator/watch/watch.h"
@@ -83,10 +83,8 @@ int main(int argc, char **argv)
 		close(4); /* the same socket */
 		return web_main(argv[2], 3);
 	}
-	if (argc == 3 && !strcmp(argv[1], "page-owner")) {
-		close(4); /* the same socket */
-		return hw_owner_main(argv[2], 3);
-	}
+	if (argc == 2 && !strcmp(argv[1], "keeper"))
+		return kp_main(3, 4);
 	if (argc == 3 && !strcmp(argv[1], "hardware")) {
 		close(4); /* the same socket */
 		return hardware_main(argv[2], 3);

@@ -1,145 +1,101 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whose a page of memory is. To look takes time for each GiB, so a process does it (hardware/owner.h),
- * and ends. At most MAX_LOOKS at once: the owner of a page beyond that is not known; QEMU
- * reports an error in its VM besides.
+ * Whose a page of memory is. To look takes time for each GiB, and a right: the keeper does it. At most
+ * MAX_LOOKS at once: the owner of a page beyond that is not known; QEMU reports an error in its VM besides.
  */
 #include "daemon/daemon.h"
 #include "daemon/health.h"
 #include "hv/hv_standby.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define MAX_LOOKS 8
 #define OTHERS_MS 5000 /* for processes that belong to no VM */
 
 static struct look {
-	struct daemon *d;
-	pid_t pid;     /* 0: it has ended */
-	struct ctl *c; /* NULL: closed */
 	struct hw_fault f;
-	page_owner_cb *cb; /* NULL: it was called */
+	page_owner_cb *cb; /* NULL: free */
+	/* Of each process that the request names. */
+	struct owner_of {
+		enum ras_owner owner;
+		char id[33];
+	} of[KP_MAX_WHO];
 } looks[MAX_LOOKS];
 
-static void answer(struct look *l, enum ras_owner owner, const char *id, const char *command)
+static void candidate(struct look *l, struct kp_request *q, pid_t pid, uint64_t start,
+		      enum ras_owner owner, const char *id, const char *mapping)
 {
-	page_owner_cb *cb = l->cb;
+	uint32_t n = q->n;
 
-	l->cb = NULL;
-	l->f.fault.owner = owner;
-	if (cb)
-		cb(l->d, &l->f, id, command);
-}
-
-static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
-{
-	json_int_t owner = json_integer_value(json_object_get(msg, "owner_id"));
-	const char *id = json_string_value(json_object_get(msg, "id"));
-	const char *command = json_string_value(json_object_get(msg, "command"));
-
-	(void)c;
-	for (unsigned i = 0; i < n; i++)
-		close(fds[i]);
-	if (owner > RAS_OWNER_UNKNOWN && owner < RAS_OWNER_COUNT)
-		answer(arg, (enum ras_owner)owner, id ? id : "", command ? command : "");
-}
-
-static void on_closed(struct ctl *c, void *arg)
-{
-	struct look *l = arg;
-
-	ctl_free(c);
-	l->c = NULL;
-	answer(l, RAS_OWNER_UNKNOWN, "", "");
-}
-
-static void candidate(json_t *list, pid_t pid, uint64_t start, enum ras_owner owner, const char *id,
-		      const char *mapping)
-{
-	if (pid > 0)
-		json_array_append_new(list, json_pack("{si sI si ss ss}", "pid", (int)pid, "start",
-						      (json_int_t)start, "owner", (int)owner, "id",
-						      id, "mapping", mapping));
+	keeper_who(q, pid, start, mapping);
+	if (q->n == n)
+		return;
+	l->of[n].owner = owner;
+	tv_copy(l->of[n].id, sizeof(l->of[n].id), id);
 }
 
 /* What its QEMU has not touched yet, only the replicator of a standby has. */
-static void candidate_replicator(json_t *list, const struct vm *vm)
+static void candidate_replicator(struct look *l, struct kp_request *q, const struct vm *vm)
 {
 	static const char *const files[] = HV_STANDBY_RAM_FILES;
+	pid_t pid = vm->now.replicator;
 
 	for (size_t i = 0; vm->role == SESSION_BACKUP && i < sizeof(files) / sizeof(*files); i++)
-		candidate(list, vm->now.replicator, 0, RAS_OWNER_STANDBY, vm->id, files[i]);
-	candidate(list, vm->now.replicator, 0, RAS_OWNER_SELF, vm->id, "");
+		candidate(l, q, pid, 0, RAS_OWNER_STANDBY, vm->id, files[i]);
+	candidate(l, q, pid, 0, RAS_OWNER_SELF, vm->id, "");
 }
 
-static char *job_of(struct daemon *d, const struct hw_fault *f)
+static void fill(struct daemon *d, struct look *l, struct kp_request *q)
 {
-	json_t *list = json_array(), *o;
 	struct vm *vm;
-	char page[24], *text;
 
+	*q = (struct kp_request){
+		.verb = KP_OWNER, .page = l->f.fault.page.n, .others_ms = OTHERS_MS};
 	TAILQ_FOREACH(vm, &d->vms, link)
-		candidate(list, vm->saved.qemu.pid, vm->saved.qemu.start_ticks,
+		candidate(l, q, vm->saved.qemu.pid, vm->saved.qemu.start_ticks,
 			  vm->role == SESSION_PRIMARY ? RAS_OWNER_VM : RAS_OWNER_STANDBY, vm->id,
 			  "");
 	TAILQ_FOREACH(vm, &d->vms, link)
-		candidate_replicator(list, vm);
-	candidate(list, getpid(), 0, RAS_OWNER_SELF, "", "");
-	snprintf(page, sizeof(page), "0x%llx", (unsigned long long)f->fault.page.n);
-	o = json_pack("{ss so si}", "page", page, "candidates", list, "others_ms", OTHERS_MS);
-	text = json_dumps(o, JSON_COMPACT);
-	json_decref(o);
-	return text;
+		candidate_replicator(l, q, vm);
+	candidate(l, q, getpid(), 0, RAS_OWNER_SELF, "", "");
 }
 
-static int begin(struct look *l, struct tv_err *e)
+static void on_reply(struct daemon *d, const struct kp_reply *r, void *arg)
 {
-	static const struct ctl_ops ops = {on_message, on_closed};
-	TV_FREE char *job = job_of(l->d, &l->f);
-	int fds[2], rc;
+	struct look *l = arg;
+	page_owner_cb *cb = l->cb;
+	const char *id = "";
 
-	if (!job || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
-		return tv_fail(e, -ENOMEM, "no memory to look whose a page is");
-	rc = spawn_page_owner(job, fds[1], &l->pid, e);
-	close(fds[1]);
-	if (rc) {
-		close(fds[0]);
-		return rc;
+	l->cb = NULL;
+	l->f.fault.owner = RAS_OWNER_UNKNOWN;
+	if (!r->rc && r->who >= 0 && r->who < KP_MAX_WHO) {
+		l->f.fault.owner = l->of[r->who].owner;
+		id = l->of[r->who].id;
+	} else if (!r->rc && r->pid) {
+		l->f.fault.owner = RAS_OWNER_PROCESS;
+	} else if (!r->rc && (r->page == KP_PAGE_FREE || r->page == KP_PAGE_CLEAN)) {
+		l->f.fault.owner = RAS_OWNER_FREE;
 	}
-	return ctl_new(l->d->base, fds[0], &ops, l, &l->c)
-		       ? tv_fail(e, -ENOMEM, "no memory to look whose a page is")
-		       : 0;
+	cb(d, &l->f, id, r->command);
 }
 
 void page_owner_find(struct daemon *d, const struct hw_fault *f, page_owner_cb *cb)
 {
-	struct tv_err e = {0};
+	static struct kp_request q; /* kilobytes */
 	struct look *l = looks;
-	int rc;
 
-	while (l < looks + MAX_LOOKS && (l->pid || l->c))
+	while (l < looks + MAX_LOOKS && l->cb)
 		l++;
 	if (l == looks + MAX_LOOKS) {
 		cb(d, f, "", "");
 		return;
 	}
-	*l = (struct look){.d = d, .f = *f, .cb = cb};
-	rc = begin(l, &e);
-	if (rc) {
-		tv_log(TV_ERROR, "%s", e.text);
-		answer(l, RAS_OWNER_UNKNOWN, "", "");
+	l->f = *f;
+	l->cb = cb;
+	fill(d, l, &q);
+	if (keeper_ask(&q, on_reply, l)) {
+		l->cb = NULL;
+		cb(d, f, "", "");
 	}
-}
-
-bool page_owner_exit(pid_t pid)
-{
-	for (unsigned i = 0; i < MAX_LOOKS; i++)
-		if (pid && looks[i].pid == pid) {
-			looks[i].pid = 0;
-			return true;
-		}
-	return false;
 }

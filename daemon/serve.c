@@ -88,7 +88,7 @@ static void on_chld(evutil_socket_t sig, short what, void *arg)
 	(void)sig;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (!web_exit(pid, status) && !hardware_exit(pid, status) && !page_owner_exit(pid))
+		if (!web_exit(pid, status) && !hardware_exit(pid, status) && !keeper_exit(pid))
 			supervise_child_exit(arg, pid, status);
 }
 
@@ -219,6 +219,7 @@ int daemon_main(const char *config_path)
 	char tag[80];
 
 	signal(SIGPIPE, SIG_IGN);
+	keeper_start();
 	TAILQ_INIT(&d->vms);
 	TAILQ_INIT(&d->kept);
 	TAILQ_INIT(&d->proxies);
@@ -236,6 +237,7 @@ int daemon_main(const char *config_path)
 	tv_log_init(tag);
 	d->base = event_base_new();
 	events_start(d);
+	keeper_attach(d);
 	d->began_ms = cluster_now_ms();
 	watch(d);
 	/* Not the end: the VMs that are known still need this daemon. */

@@ -25,6 +25,39 @@ static void names(const json_t *health, bool there, char *out, size_t room)
 						 used ? ", " : "", text(o, "name"));
 }
 
+/* Who alone can see whose a page is, and take parts out of service. */
+static void check_keeper(const json_t *health, json_t *checks)
+{
+	const json_t *k = json_object_get(health, "keeper");
+	bool pages = json_is_true(json_object_get(k, "takes_pages"));
+	bool cpus = json_is_true(json_object_get(k, "stops_cpus"));
+
+	if (!k)
+		return;
+	if (json_is_false(json_object_get(k, "lives")))
+		doctor_add(checks, "keeper", DOCTOR_WARNING,
+			   "whose page it is that fails is not seen, and nothing is taken out of "
+			   "service: %s",
+			   text(k, "reason"));
+	else if (!json_is_true(json_object_get(health, "owners")))
+		doctor_add(
+			checks, "keeper", DOCTOR_OK,
+			"whose page it is that fails is not seen, as twinvmd was started without "
+			"CAP_SYS_ADMIN: a VM is handed over when QEMU reports the error, or a "
+			"page cannot be read");
+	else
+		doctor_add(
+			checks, "keeper", DOCTOR_OK, "this kernel can take %s out of service%s",
+			pages && cpus ? "pages and CPUs"
+			: pages	      ? "pages"
+			: cpus	      ? "CPUs"
+				      : "neither pages nor CPUs",
+			pages && !json_is_true(json_object_get(k, "moves_failing_pages"))
+				? "; of pages in use none, as it would panic if one failed while "
+				  "it is moved (Linux 6.11 does not)"
+				: "");
+}
+
 void doctor_check_hardware(json_t *facts, json_t *checks)
 {
 	json_t *health = json_object_get(facts, "health");
@@ -43,10 +76,7 @@ void doctor_check_hardware(json_t *facts, json_t *checks)
 			   have, *lack ? " (not by " : "", lack, *lack ? ")" : "");
 	else
 		doctor_add(checks, "hardware", DOCTOR_OK, "its errors are not known here: %s", why);
-	if (json_is_false(json_object_get(health, "owners")))
-		doctor_add(checks, "memory", DOCTOR_OK,
-			   "whose page it is that fails is not seen without CAP_SYS_ADMIN: a VM is "
-			   "handed over when QEMU reports the error, or a page cannot be read");
+	check_keeper(health, checks);
 	if (json_is_true(json_object_get(health, "cec")))
 		doctor_add(checks, "memory", DOCTOR_OK,
 			   "the kernel takes pages with corrected errors out by itself (RAS_CEC); "

@@ -10,7 +10,6 @@
 #include "hardware/gather.h"
 #include "hardware/instance.h"
 #include "hardware/missed.h"
-#include "hardware/owner.h"
 #include "hardware/pipes.h"
 #include "replicator/session/session.h"
 #include "sandbox/sandbox.h"
@@ -144,7 +143,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 	ctl_send(w->c, json_pack("{ss}", "op", "lives"));
 }
 
-static json_t *sources(const struct hw_instance *x, bool cec, bool mce, bool owners)
+static json_t *sources(const struct hw_instance *x, bool cec, bool mce)
 {
 	static const char *const names[][2] = {
 #define ROW(name, event, what) {event, what},
@@ -157,9 +156,8 @@ static json_t *sources(const struct hw_instance *x, bool cec, bool mce, bool own
 		json_array_append_new(list, json_pack("{ss ss sb ss}", "name", names[s][0], "what",
 						      names[s][1], "there", x->source[s].there,
 						      "why", x->source[s].why));
-	return json_pack("{ss so ss sb sb sb sb}", "op", "sources", "sources", list, "trace",
-			 x->why, "cec", cec, "mce", mce, "intel", hw_is_intel("/proc/cpuinfo"),
-			 "owners", owners);
+	return json_pack("{ss so ss sb sb sb}", "op", "sources", "sources", list, "trace", x->why,
+			 "cec", cec, "mce", mce, "intel", hw_is_intel("/proc/cpuinfo"));
 }
 
 /* ---- its life ---- */
@@ -197,7 +195,6 @@ static int watch(struct watcher *w, int fd, pid_t parent)
 {
 	const bool cec = !access(HW_DEBUG_RAS_DIR "/cec", F_OK),
 		   mce = !access(HW_MACHINECHECK_DIR, F_OK);
-	const bool owners = hw_sees_pages();
 	int rc = sandbox_drop(NOBODY, NOBODY, 0);
 	struct ras_cpu cpu;
 
@@ -213,7 +210,7 @@ static int watch(struct watcher *w, int fd, pid_t parent)
 		tv_log(TV_ERROR, "no memory to watch the hardware");
 		return 1;
 	}
-	ctl_send(w->c, sources(&w->x, cec, mce, owners));
+	ctl_send(w->c, sources(&w->x, cec, mce));
 	cpu = hw_cpu("/proc/cpuinfo");
 	w->pipes = hw_pipes_new(w->base, w->x.reader, w->x.raw, w->x.cpus, &cpu, on_fault, w);
 	on_look(-1, 0, w);

@@ -28,8 +28,7 @@ static bool is_none(const struct __user_cap_data_struct cap[2])
 		 cap[1].permitted | cap[1].inheritable);
 }
 
-/* While it is root: what no program that it might run could get back. */
-static int drop_bounds(void)
+int sandbox_drop_bounds(void)
 {
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap))
@@ -84,7 +83,7 @@ int sandbox_drop(uid_t uid, gid_t gid, unsigned keeps)
 	int rc = limit(keeps);
 
 	if (!rc)
-		rc = drop_bounds();
+		rc = sandbox_drop_bounds();
 	if (!rc)
 		rc = become(uid, gid);
 	if (!rc)

@@ -79,6 +79,24 @@ for host in hostA hostB; do
 done
 echo "no user: refused"
 
+# ---- CAP_SYS_ADMIN: the keeper has it, and of all that it starts and is nothing else ----
+sys_admin() { # PID SET
+	local mask
+	mask=$(sed -n "s/^Cap$2:[[:space:]]*//p" "/proc/$1/status")
+	((0x$mask >> 21 & 1))
+}
+keepers=$(procs_of hostA "^twinvmd keeper")
+[[ $(wc -w <<<"$keepers") = 2 ]] || fail "keepers on hostA: $keepers"
+for pid in $keepers; do
+	# SYS_ADMIN, SYS_PTRACE, DAC_READ_SEARCH
+	grep -q $'^CapEff:\t0000000000280004$' "/proc/$pid/status" || fail "keeper: $(grep ^Cap "/proc/$pid/status")"
+	grep -q $'^Seccomp:\t2$' "/proc/$pid/status" || fail "the keeper's system calls are not filtered"
+done
+! grep -q $'^CapEff:\t0000000000000000$' "/proc/${DAEMON_PID[hostA]}/status" || fail "the daemon has no rights"
+for set in Eff Prm Inh Bnd Amb; do
+	! sys_admin "${DAEMON_PID[hostA]}" "$set" || fail "the daemon has CAP_SYS_ADMIN: Cap$set"
+done
+
 # ---- protection, from the first byte on ----
 protect_slowly() {
 	protect_by_arbiter
@@ -87,6 +105,9 @@ protect_slowly() {
 watch_sinks hostB "first copy" protect_slowly
 client_start
 protected_again "protected"
+for pid in $(procs_of hostA "^twinvmd replicate source"); do
+	! sys_admin "$pid" Bnd || fail "the source could have CAP_SYS_ADMIN"
+done
 dir=$(host_path hostB /var/lib/twinvm/disks)
 [[ $(stat -c '%U %a' "$dir") = "twinvm 711" ]] || fail "the folder of replicas is $(stat -c '%U %a' "$dir")"
 [[ $(stat -c %U "$dir"/*-0.raw) = twinvm ]] || fail "a replica belongs to $(stat -c %U "$dir"/*-0.raw)"

@@ -77,11 +77,10 @@ static void print_faults(void)
 	     "backup continues from its\nlast committed epoch N. *Noticed by*: one record, a count of "
 	     "records, or others: another part of\ntwinvm, or nothing yet. *Planned* is what twinvm "
 	     "is to do, *today* what is done of it beside the\ncolour that `twinvm health` shows. "
-	     "Whose page has failed is looked up in the page tables of the\nprocesses here, for errors "
-	     "that lost data, where twinvmd has CAP_SYS_ADMIN: without it the kernel\nshows no numbers "
-	     "of pages. The systemd unit withholds it, so that there rows 10 to 12, 17, 19 and 20\nare "
-	     "judged as 32, and a VM is handed over by QEMU's report, or as a page cannot be read. A "
-	     "weak page\nof a VM (row 2) is judged as row 3.\n\n"
+	     "Whose page has failed the keeper looks up in the page\ntables of the processes here, for errors "
+	     "that lost data. Without it (`owners` is false) rows 10 to\n12, 17, 19 and 20 are judged as "
+	     "32, and a VM is handed over by QEMU's report, or as a page cannot be\nread. A weak page of a "
+	     "VM (row 2) is judged as row 3.\n\n"
 	     "| # | fault | recognised by | noticed by | health | planned | today |\n"
 	     "|---|---|---|---|---|---|---|");
 	for (int i = 1; i < RAS_RULE_COUNT; i++) {
@@ -90,6 +89,14 @@ static void print_faults(void)
 		printf("| %d | %s | %s | %s | %s | %s | %s |\n", i, r->fault, r->seen_by,
 		       noticed[r->noticed], r->verdict, r->planned, r->today);
 	}
+}
+
+static void print_retired(void)
+{
+	puts("\n## The keeper\n\nWhose a page of memory is, and taking parts out of service, needs "
+	     "CAP_SYS_ADMIN, which one small\nprocess of twinvmd's has ([SECURITY.md](SECURITY.md)). "
+	     "`owners` in `twinvm health --json`: can it be\nseen whose a page is; `keeper`: does that "
+	     "process live, and what can it take out of service.");
 }
 
 int main(void)
@@ -123,6 +130,7 @@ int main(void)
 	print_events();
 	print_policy();
 	print_moves();
+	print_retired();
 	print_faults();
 	puts("\n## Out of reach\n\nAn error that no part of the hardware notices (more bits than ECC "
 	     "sees, a core that computes\nwrongly) is copied to the backup like any other change: both "
