@@ -47,8 +47,27 @@ struct round {
 #define CHUNK_SHIFT 21
 #define CHUNK_BYTES (UINT64_C(1) << CHUNK_SHIFT)
 
+/*
+ * Where a scan got to. The kernel's walk_end is not to be trusted once it has emptied its own buffer
+ * of 512 regions in the call (fs/proc/task_mmu.c, do_pagemap_scan: it is set there, and not again at
+ * the end): continuing there walks the rest twice, in the pause, and reports pages of a running VM
+ * twice and out of order. A scan that filled neither our buffer nor its number of pages is at the
+ * end, and all below the last region was walked.
+ */
+static uint64_t scanned_to(const struct pm_scan_arg *arg, const struct page_region *f, long n)
+{
+	uint64_t pages = 0;
+
+	for (long i = 0; i < n; i++)
+		pages += (f[i].end - f[i].start) >> TV_PAGE_SHIFT;
+	if (n < (long)arg->vec_len && pages < arg->max_pages)
+		return arg->end;
+	return n && f[n - 1].end > arg->walk_end ? f[n - 1].end : arg->walk_end;
+}
+
+/* *at is where it got to, unless it fails. */
 static long scan(struct hv_vm *vm, uint64_t flags, uint64_t start, uint64_t end, unsigned room,
-		 uint64_t max_pages, uint64_t *walk_end)
+		 uint64_t max_pages, uint64_t *at)
 {
 	struct pm_scan_arg arg = {
 		.size = sizeof(arg),
@@ -66,8 +85,10 @@ static long scan(struct hv_vm *vm, uint64_t flags, uint64_t start, uint64_t end,
 	do {
 		n = ioctl(vm->dirty->pagemap_fd, PAGEMAP_SCAN, &arg);
 	} while (n < 0 && errno == EINTR);
-	*walk_end = arg.walk_end;
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return -errno;
+	*at = scanned_to(&arg, vm->dirty->regions, n);
+	return n;
 }
 
 /* Appends what a protecting scan reported; room for it was made sure of before. */
