@@ -225,6 +225,25 @@ int hv_copy(struct hv_vm *vm, const struct hv_run *runs, unsigned n, void *dst) 
  * QEMU itself has taken the memory away. */
 int hv_unreadable(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 
+/*
+ * Between two rounds, while the VM runs: a run of at most HV_PEEK_PAGES pages as they are now. Of
+ * what the next round does not report it is what the last one had left. Populates nothing. As
+ * hv_copy for what cannot be read. peek.c has the argument.
+ */
+#define HV_PEEK_PAGES 64u
+int hv_peek(struct hv_vm *vm, const struct hv_run *run, void *dst) TV_MUST_CHECK;
+/* The next round reports this page (and perhaps others near it), as if it had been written. */
+int hv_report(struct hv_vm *vm, uint32_t block, uint64_t offset) TV_MUST_CHECK;
+
+/* A part of a saved device state: "0000:00:02.0/e1000e#0". */
+struct hv_state_part {
+	char name[128];
+	size_t offset, bytes;
+};
+/* Cuts a device state into such parts, which leave no gap; the rest behind the last one that can be read is
+ * one without a name. How many; at most max (at least 1). */
+unsigned hv_state_parts(const void *state, size_t bytes, struct hv_state_part *out, unsigned max);
+
 /* ---- one epoch; time-outs: timeout_ms each, -ETIMEDOUT ---- */
 /*
  * HOT. Stops the VM and begins to save its state: when it returns 0 no vCPU runs, no further frame
