@@ -5,7 +5,9 @@
  * a probability of about 2^-116, whoever chose them: the guest, who could, never sees key or hash.
  * (That is the property wanted here, and what an unkeyed or a fast checksum hash does not promise.
  * All blocks share one nonce: that would betray the key to who sees hashes, which travel inside
- * TLS, to the host that has the disk anyway.)
+ * TLS, to the host that has the disk anyway.) A comparison of a VM with its backup has one key a run, and
+ * sends the first 64 bits: n bytes that differ agree with a probability of at most n/16 in 2^64, and not
+ * twice.
  */
 #include "checkpoint/checkpoint.h"
 

@@ -65,6 +65,8 @@ void ckpt_enc_reset(struct ckpt_enc *enc);
  * call. */
 int ckpt_enc_page(struct ckpt_enc *enc, uint32_t block, uint64_t offset, const void *page,
 		  struct tv_buf *out) TV_MUST_CHECK;
+/* The next record of that page is made without a base: what the receiver has there is not trusted. */
+void ckpt_enc_forget(struct ckpt_enc *enc, uint32_t block, uint64_t offset);
 /*
  * Appends the device state as one or more records (block CKPT_BLOCK_STATE, pieces of at most 256
  * KiB, XOR against the last state sent where it helps). The last records of an epoch.
@@ -134,9 +136,16 @@ int ckpt_dec_stream(struct ckpt_dec *dec, const void *p, size_t n, struct tv_err
 size_t ckpt_dec_stream_pending(const struct ckpt_dec *dec);
 /* The device state of the epoch that was verified and is not applied yet; NULL: there is none. */
 const uint8_t *ckpt_dec_next_state(const struct ckpt_dec *dec, size_t *bytes);
-/* The device state of the last applied epoch; valid until the next apply. NULL before the first,
+/* The device state of the last applied epoch; valid until the next call. NULL before the first,
  * and after an apply that failed. */
-const uint8_t *ckpt_dec_state(const struct ckpt_dec *dec, size_t *bytes);
+const uint8_t *ckpt_dec_state(struct ckpt_dec *dec, size_t *bytes);
+/* How often bits of that had flipped in memory, and were mended from its second copy, since this was asked
+ * last; and where, the last time. */
+struct ckpt_mended {
+	unsigned times;
+	size_t offset;
+};
+void ckpt_dec_mended(struct ckpt_dec *dec, struct ckpt_mended *out);
 /* Counters of applied records since the start, streamed ones among them. */
 void ckpt_dec_stats(const struct ckpt_dec *dec, struct ckpt_stats *out);
 
@@ -164,7 +173,7 @@ size_t ckpt_disk_record(enum ckpt_disk_kind kind, unsigned disk, uint64_t offset
 struct ckpt_hasher;
 int ckpt_hasher_new(const uint8_t key[CKPT_HASH_KEY_BYTES], struct ckpt_hasher **out) TV_MUST_CHECK;
 void ckpt_hasher_free(struct ckpt_hasher *h);
-/* 1 to CKPT_BLOCK_BYTES bytes. */
+/* 1 to CKPT_MAX_STATE_BYTES bytes. */
 int ckpt_hash_block(struct ckpt_hasher *h, const void *p, size_t n,
 		    uint8_t out[CKPT_HASH_BYTES]) TV_MUST_CHECK;
 
@@ -231,6 +240,9 @@ int ckpt_rep_hash(struct ckpt_rep *rep, unsigned disk, uint64_t first, unsigned 
  * know. */
 typedef void ckpt_rep_before(void *arg, unsigned disk, uint64_t offset, uint64_t bytes);
 void ckpt_rep_watch(struct ckpt_rep *rep, ckpt_rep_before *before, void *arg);
+/* What the image holds, n bytes from offset on. -ERANGE; else errors of the file. */
+int ckpt_rep_read(struct ckpt_rep *rep, unsigned disk, uint64_t offset, void *p, size_t n,
+		  struct tv_err *e) TV_MUST_CHECK;
 /* NULL: no such disk. */
 const char *ckpt_rep_path(const struct ckpt_rep *rep, unsigned disk);
 /* 0: no such disk. */

@@ -17,7 +17,7 @@
  * verify leaves the replica as it was, at the last applied epoch. A failed apply leaves it between
  * two epochs: the decoder is dead and hands out no device state, so that nobody resumes from it.
  *
- * Limits: memory is memory_bytes, twice the largest device state, and fixed buffers under 2 MiB.
+ * Limits: memory is memory_bytes, three times the largest device state, and fixed buffers under 2 MiB.
  */
 #include "checkpoint/decode.h"
 #include "checkpoint/spool.h"
@@ -67,6 +67,7 @@ void ckpt_dec_free(struct ckpt_dec *dec)
 	tv_buf_dispose(&dec->carry);
 	free(dec->now.data);
 	free(dec->next.data);
+	free(dec->spare.data);
 	free(dec->page);
 	free(dec->base);
 	free(dec->scratch);
@@ -213,6 +214,46 @@ static int state_room(struct ckpt_state *s, size_t bytes)
 	return 0;
 }
 
+/* ---- the copy of the device state ----
+ *
+ * The state of the last applied epoch is the base of the next one's differences, and what a promotion
+ * loads, so a bit of it that flips in this host's memory must neither end the session nor be
+ * loaded. It is there twice, beside the hash that it had when it was checked; before it is used, both are
+ * compared with that, and the one that does not match is made anew from the other.
+ */
+static void keep_spare(struct ckpt_dec *dec)
+{
+	dec->now_hash = dec->next_hash;
+	dec->spare.bytes = 0;
+	if (!state_room(&dec->spare,
+			dec->now.bytes)) { /* without memory for it: it is there once */
+		memcpy(dec->spare.data, dec->now.data, dec->now.bytes);
+		dec->spare.bytes = dec->now.bytes;
+	}
+}
+
+static bool is_whole(const struct ckpt_dec *dec, const struct ckpt_state *s)
+{
+	return s->bytes == dec->now.bytes && ckpt_hash(s->data, s->bytes) == dec->now_hash;
+}
+
+static void mend_state(struct ckpt_dec *dec)
+{
+	bool whole = dec->now.bytes && is_whole(dec, &dec->now);
+	struct ckpt_state *from = whole ? &dec->now : &dec->spare,
+			  *to = whole ? &dec->spare : &dec->now;
+	size_t at = 0;
+
+	/* If both are damaged, a record's hash shows it. */
+	if (!dec->spare.bytes || !is_whole(dec, from) || is_whole(dec, to))
+		return;
+	while (from->data[at] == to->data[at])
+		at++;
+	dec->mended.times++;
+	dec->mended.offset = at;
+	memcpy(to->data, from->data, from->bytes);
+}
+
 /* The current state at the record's positions; what it does not reach is zeroes. */
 static const uint8_t *state_base(struct ckpt_dec *dec, const struct ckpt_rec *r)
 {
@@ -315,6 +356,7 @@ int ckpt_dec_verify(struct ckpt_dec *dec, uint64_t records, uint64_t checksum, s
 	int rc;
 
 	dec->verified = false;
+	mend_state(dec);
 	if (dec->dead)
 		return tv_fail(e, -EIO,
 			       "an earlier epoch could not be applied; the replica is lost");
@@ -327,6 +369,8 @@ int ckpt_dec_verify(struct ckpt_dec *dec, uint64_t records, uint64_t checksum, s
 			       " record bytes do not match the sender's checksum",
 			       ckpt_spool_bytes(dec->spool));
 	rc = verify_records(dec, records, e);
+	if (!rc)
+		dec->next_hash = ckpt_hash(dec->next.data, dec->next.bytes);
 	dec->verified = !rc;
 	return rc;
 }
@@ -393,6 +437,7 @@ int ckpt_dec_apply(struct ckpt_dec *dec)
 	old = dec->now;
 	dec->now = dec->next;
 	dec->next = old;
+	keep_spare(dec);
 	return 0;
 }
 
@@ -402,12 +447,19 @@ const uint8_t *ckpt_dec_next_state(const struct ckpt_dec *dec, size_t *bytes)
 	return dec->verified ? dec->next.data : NULL;
 }
 
-const uint8_t *ckpt_dec_state(const struct ckpt_dec *dec, size_t *bytes)
+const uint8_t *ckpt_dec_state(struct ckpt_dec *dec, size_t *bytes)
 {
 	bool there = dec->now.bytes && !dec->dead;
 
+	mend_state(dec);
 	*bytes = there ? dec->now.bytes : 0;
 	return there ? dec->now.data : NULL;
+}
+
+void ckpt_dec_mended(struct ckpt_dec *dec, struct ckpt_mended *out)
+{
+	*out = dec->mended;
+	dec->mended.times = 0;
 }
 
 void ckpt_dec_stats(const struct ckpt_dec *dec, struct ckpt_stats *out)

@@ -22,7 +22,9 @@ struct ckpt_dec {
 	struct ckpt_state {
 		uint8_t *data;
 		size_t bytes, room;
-	} now, next;
+	} now, next, spare; /* spare: now, once more */
+	uint64_t now_hash, next_hash;
+	struct ckpt_mended mended;
 
 	struct tv_buf carry; /* a streamed record that has not come completely */
 	uint64_t streamed;   /* records */

@@ -334,6 +334,14 @@ int ckpt_rep_hash(struct ckpt_rep *r, unsigned disk, uint64_t first, unsigned n,
 	return (int)done;
 }
 
+int ckpt_rep_read(struct ckpt_rep *r, unsigned disk, uint64_t offset, void *p, size_t n,
+		  struct tv_err *e)
+{
+	if (disk >= r->disks || offset > r->bytes[disk] || n > r->bytes[disk] - offset)
+		return tv_fail(e, -ERANGE, "no such place in a replica image");
+	return ckpt_image_read(&r->images[disk], offset, p, n, e);
+}
+
 /* ---- first copy ---- */
 
 /* Applies the record in carry when it is complete; *more is how many bytes it still needs. */

@@ -207,6 +207,11 @@ int ckpt_enc_page(struct ckpt_enc *enc, uint32_t block, uint64_t offset, const v
 	return 0;
 }
 
+void ckpt_enc_forget(struct ckpt_enc *enc, uint32_t block, uint64_t offset)
+{
+	ckpt_cache_drop(enc->cache, block, offset);
+}
+
 /* The difference of n bytes at pos to the last state, in scratch; NULL when there is none there. */
 static const uint8_t *state_diff(struct ckpt_enc *enc, const uint8_t *src, size_t pos, size_t n)
 {
