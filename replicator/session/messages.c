@@ -228,6 +228,34 @@ static const struct field go_list[] = {
 };
 static const struct fields session_go_fields = FIELDS("go", go_list);
 
+static const struct field verify_list[] = {
+	FIELD(struct session_verify, rate_bytes_s, U64, "bytes/s", "most that is compared"),
+	FIELD(struct session_verify, repair, BOOL, "", "what differs is sent again"),
+};
+static const struct fields session_verify_fields = FIELDS("verify", verify_list);
+
+#define V(member, kind, unit, meaning) FIELD(struct session_verified, member, kind, unit, meaning)
+static const struct field verified_list[] = {
+	V(over, BOOL, "", "the last message of this comparison"),
+	V(ok, BOOL, "", "all was compared"),
+	V(text, TEXT, "", "why not"),
+	V(progress, F64, "", "0 to 1"),
+	V(seconds, F64, "s", "how long it took"),
+	V(pages, U64, "pages", "of memory compared"),
+	V(mismatched_pages, U64, "pages", "that differed"),
+	V(repaired_pages, U64, "pages", "of those that were sent again, and are equal since"),
+	V(blocks, U64, "blocks", "of 64 KiB of the disks compared"),
+	V(mismatched_blocks, U64, "blocks", "that differed"),
+	V(repaired_blocks, U64, "blocks", "of those that were sent again, and are equal since"),
+	V(busy_blocks, U64, "blocks", "not compared: the guest wrote to them all the time"),
+	V(parts, U64, "", "of the device state compared"),
+	V(mismatched_parts, U64, "", "that differed"),
+	V(repaired_parts, U64, "", "of those, mended"),
+	V(first_epoch, U64, "", "at whose end the first was compared"),
+	V(last_epoch, U64, "", "at whose end the last was compared"),
+};
+static const struct fields session_verified_fields = FIELDS("verified", verified_list);
+
 static const struct field look_list[] = {
 	FIELD(struct session_look, pid, PID, "", "of the replicator"),
 	FIELD(struct session_look, host, TEXT, "", "the peer that asks, as its certificate has it"),

@@ -145,6 +145,22 @@ struct session_frozen { /* the answer */
 	int rc;
 	char text[640];
 };
+struct session_verify {
+	uint64_t rate_bytes_s;
+	bool repair;
+};
+/* How a comparison with the backup goes, or has gone; what differs is in the message's `found` beside it
+ * (docs/REHEARSAL.md). */
+struct session_verified {
+	bool over; /* the last message of it */
+	bool ok;   /* all was compared; else text says why not */
+	char text[640];
+	double progress, seconds;
+	uint64_t pages, mismatched_pages, repaired_pages;
+	uint64_t blocks, mismatched_blocks, repaired_blocks, busy_blocks;
+	uint64_t parts, mismatched_parts, repaired_parts;
+	uint64_t first_epoch, last_epoch;
+};
 
 struct session_look {
 	pid_t pid; /* of the replicator */
@@ -179,6 +195,8 @@ extern const struct field_words session_memory_words;
 	  "a suspend or resume is done, and safe with the backup if there is one")                \
 	X(HARDWARE, "hardware", "replicator", &session_hardware_fields,                           \
 	  "it has met a memory error of this host")                                               \
+	X(VERIFIED, "verified", "replicator", &session_verified_fields,                           \
+	  "how the comparison with the backup goes, and at its end what was found")               \
 	X(DONE, "done", "replicator", &session_end_fields,                                        \
 	  "how the session ended; the process exits")                                             \
 	X(LOOK, "look", "replicator", &session_look_fields,                                       \
@@ -205,7 +223,10 @@ extern const struct field_words session_memory_words;
 	  "from before; a session with such a standby is to end")                                 \
 	X(SWITCH, "switch", "twinvmd", NULL, "an operator asks for a planned switch")             \
 	X(SUSPEND, "suspend", "twinvmd", NULL, "an operator suspends the VM")                     \
-	X(RESUME, "resume", "twinvmd", NULL, "an operator lets the VM run")
+	X(RESUME, "resume", "twinvmd", NULL, "an operator lets the VM run")                       \
+	X(VERIFY, "verify", "twinvmd", &session_verify_fields,                                    \
+	  "the VM is to be compared with its backup")                                             \
+	X(VERIFY_END, "verify-end", "twinvmd", NULL, "nobody waits for the comparison any more")
 
 #define SESSION_OP_ENUM(name, word, sender, fields, meaning) SESSION_OP_##name,
 enum session_op { SESSION_OP_NONE, SESSION_OPS(SESSION_OP_ENUM) SESSION_OP_COUNT };

@@ -213,10 +213,27 @@ static int verify(struct apply *a, const struct apply_work *w, struct apply_answ
 	return rc;
 }
 
+/* Memory of this host's that lies: whoever looks after the host reads it now, the primary when it compares. */
+static void note_mended(struct apply *a)
+{
+	struct ckpt_mended m;
+
+	ckpt_dec_mended(a->dec, &m);
+	if (!m.times)
+		return;
+	a->mended.times += m.times;
+	a->mended.offset = m.offset;
+	tv_log(TV_ERROR,
+	       "the standby's copy of the device state had changed in memory at byte %zu, "
+	       "and was mended from its second copy",
+	       m.offset);
+}
+
 static int epoch_end(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
 {
 	int rc = verify(a, w, ans);
 
+	note_mended(a);
 	if (rc)
 		return rc;
 	ans->suspended = w->sums.suspended;
@@ -230,6 +247,29 @@ static int epoch_end(struct apply *a, const struct apply_work *w, struct apply_a
 	rc = a->rep ? ckpt_rep_apply(a->rep, w->epoch, &ans->e) : 0;
 	a->applied.until_ns = tv_now_ns();
 	return rc;
+}
+
+/* What cannot be compared is no failure of the standby's. */
+static int compare(struct apply *a, const struct apply_work *w, struct apply_answer *ans)
+{
+	struct compared_with with = {.mem = &a->mem, .rep = a->rep};
+	int rc;
+
+	memcpy(&ans->ask, w->data, sizeof(ans->ask));
+	if (a->applied.epoch != w->epoch || !a->sb)
+		return tv_fail(&ans->e, 0, "the standby is not at epoch %llu",
+			       (unsigned long long)w->epoch);
+	with.state = ckpt_dec_state(a->dec, &with.state_bytes);
+	note_mended(a);
+	if (ans->ask.what == COMPARED_STATE) {
+		ans->mended = a->mended;
+		a->mended.times = 0;
+	}
+	ans->hashes = malloc(ans->ask.n * sizeof(uint32_t));
+	rc = ans->hashes ? compared_run(w->data, w->n, &with, (uint32_t *)ans->hashes, &ans->e)
+			 : tv_fail(&ans->e, -ENOMEM, "no memory to compare");
+	ans->hashes_bytes = rc > 0 ? (size_t)rc * sizeof(uint32_t) : 0;
+	return 0;
 }
 
 /* ---- ends ---- */
@@ -340,6 +380,8 @@ static int run(struct apply *a, const struct apply_work *w, struct apply_answer 
 		return epoch_data(a, w, &ans->e);
 	case APPLY_END:
 		return epoch_end(a, w, ans);
+	case APPLY_COMPARE:
+		return compare(a, w, ans);
 	case APPLY_PROMOTE:
 		return promote(a, w, ans);
 	case APPLY_KILL:
@@ -391,7 +433,8 @@ void apply_run(struct apply *a, const struct apply_work *w)
 		a->why = ans.e;
 	}
 	/* END, PROMOTE and KILL have answered their success themselves, as early as they could. */
-	if (ans.rc || w->kind == APPLY_START || w->kind == APPLY_HASH || ans.kind != w->kind)
+	if (ans.rc || w->kind == APPLY_START || w->kind == APPLY_HASH || w->kind == APPLY_COMPARE ||
+	    ans.kind != w->kind)
 		a->answer(&ans, a->arg);
 	weigh(a);
 	if (w->kind == APPLY_END) /* though more waits: a busy VM's still becomes whole, too */

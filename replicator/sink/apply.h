@@ -10,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "common/common.h"
 #include "hv/hv_standby.h"
+#include "replicator/sink/compared.h"
 #include "replicator/sink/copies.h"
 #include "replicator/sink/still.h"
 
@@ -27,6 +28,7 @@ enum apply_kind {
 	APPLY_DISK,	/* bytes of an epoch's disk records (0: first copy); answered only when it
 			 * fails */
 	APPLY_END,	/* epoch, sums -> END as soon as it is checked, then it is applied */
+	APPLY_COMPARE,	/* a compared_ask, behind the END of its epoch -> COMPARE, always rc 0 */
 	APPLY_PROMOTE,	/* epoch 1: planned, the primary waits -> PROMOTE; after a failure it may be
 			 * asked for again */
 	APPLY_KILL,	/* the standby is ended; epoch 1: the disks' replicas are removed -> KILL */
@@ -59,7 +61,10 @@ struct apply_answer {
 	struct apply_time applied;  /* END, PROMOTE: the epoch that was applied last before */
 	int pidfd;		    /* START: readable when the standby's process has ended; not the
 			     * receiver's to close */
-	/* HASH: allocated, the receiver frees them; blocks of one disk from first on */
+	/* HASH: allocated, the receiver frees them; blocks of one disk from first on.
+	 * COMPARE: in their place, which hashes differ (uint32_t), of ask; e: nothing was compared */
+	struct compared_ask ask;
+	struct ckpt_mended mended; /* COMPARE of the device state: since the one before */
 	uint8_t *hashes;
 	size_t hashes_bytes;
 	unsigned disk;

@@ -22,6 +22,7 @@ struct apply {
 	int pidfd;
 	bool suspended; /* in the epoch that was applied last */
 	struct apply_time applied;
+	struct ckpt_mended mended; /* not reported yet */
 	bool failed;
 	struct tv_err why;  /* of the first failure */
 	int64_t weighed_ns; /* what the images take */

@@ -134,6 +134,10 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 	case TWINVM__CONTROL__MSG_FILE_DATA:
 		on_file_data(s, m->file_data);
 		return;
+	case TWINVM__CONTROL__MSG_VERIFY:
+		if (!sink_on_verify(s, m->verify))
+			sink_violation(s, "malformed or unexpected message Verify");
+		return;
 	default:
 		sink_violation(s, "unexpected message %s in state %s", wire_name(m),
 			       fo_backup_state_name(s->b.state));

@@ -65,6 +65,7 @@ struct sink {
 	struct session_disk *disks; /* as the description has them; NULL: none */
 	unsigned disks_n;
 	struct apply_images images;
+	unsigned compares;   /* of the primary's that are not answered yet */
 	uint64_t file_bytes; /* of a file, asked for and still to come */
 	uint64_t rx_bytes;
 	int64_t last_stats_ns, started_ns, bridge_ns;
@@ -164,6 +165,11 @@ void sink_violation(struct sink *s, const char *fmt, ...) TV_PRINTF(2, 3);
 void sink_receive(struct sink *s, const char *name, const struct fo_msg *m, int64_t now_ns);
 /* repl_beat_conf.cb; arg is the sink. */
 void sink_on_beat(const struct repl_beat_msg *d, void *arg);
+
+/* ---- verify.c: comparisons that the primary asks for ---- */
+/* False: it breaks the protocol. */
+bool sink_on_verify(struct sink *s, const Twinvm__Verify *m);
+void sink_verified(struct sink *s, const struct apply_answer *a);
 
 /* ---- standby.c: the standby, behind the apply thread ---- */
 /* Has the standby lost a page, and does the session end for it? Not once the VM is this host's. */

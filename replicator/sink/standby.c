@@ -93,6 +93,7 @@ static void send_welcome(struct sink *s, bool hashes)
 	w.generation = s->b.generation;
 	w.beat_port = port;
 	w.hashes = hashes;
+	w.verify = true;
 	w.host = s->job.conf.host;
 	msg.msg_case = TWINVM__CONTROL__MSG_WELCOME;
 	msg.welcome = &w;
@@ -198,6 +199,9 @@ static void act_on(struct sink *s, const struct apply_answer *a)
 			replica_failed(s, a);
 		else
 			on_hashes(s, a);
+		break;
+	case APPLY_COMPARE:
+		sink_verified(s, a);
 		break;
 	default:
 		if (a->rc) {

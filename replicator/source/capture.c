@@ -190,6 +190,8 @@ static void run(struct cap *c, const struct cap_order *o)
 	case CAP_LOOK:
 		do_look(c);
 		break;
+	case CAP_COMPARE: /* read_compared, as soon as no order waits */
+		break;
 	case CAP_QUIT_VM:
 		do_quit(c);
 		break;
@@ -197,6 +199,16 @@ static void run(struct cap *c, const struct cap_order *o)
 		do_detach(c, o->n != 0);
 		break;
 	}
+}
+
+static void forget_page(void *arg, uint32_t block, uint64_t offset)
+{
+	encoder_forget(arg, block, offset);
+}
+
+static bool must_read(const struct cap *c)
+{
+	return c->vm && !c->gone && !c->poisoned && compare_is_due(c->conf.compare);
 }
 
 /* Waits for orders, a wish, or something from QEMU, and takes what QEMU sent. */
@@ -209,7 +221,7 @@ static void await(struct cap *c)
 		p[1].fd = c->cut ? -1 : hv_fd(c->vm);
 		p[2].fd = hv_pidfd(c->vm);
 	}
-	if (poll(p, 3, cap_media_due_ms(c)) < 0 && errno != EINTR)
+	if (poll(p, 3, must_read(c) ? 0 : cap_media_due_ms(c)) < 0 && errno != EINTR)
 		abort();
 	/* What QEMU sent before it ended (of a shutdown, say) is read before its end is. */
 	if (p[1].revents && (rc = hv_events(c->vm, cap_on_vm_event, c)) < 0)
@@ -234,6 +246,9 @@ static void *capture_thread(void *arg)
 			run(c, &o);
 		}
 		cap_obey(c);
+		/* A little at a time: an order waits for it. */
+		if (must_read(c))
+			compare_read(c->conf.compare, c->vm, forget_page, c->en);
 	}
 	/*
 	 * The session ended while we attached: nothing is held or stopped yet, and nobody asks us

@@ -21,6 +21,7 @@ enum cap_cmd {
 	CAP_LAST_EPOCH,	 /* the same, and the VM stays stopped */
 	CAP_STILL_EPOCH, /* the same, of a VM that an operator has suspended; OVERTAKEN: it runs */
 	CAP_LOOK,	 /* -> CAP_EV_STATE; not while a wish or an epoch stops it */
+	CAP_COMPARE,	 /* there is something to read for conf.compare */
 	CAP_QUIT_VM,	 /* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
 	CAP_DETACH,	 /* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
 };
@@ -101,6 +102,7 @@ struct cap_conf {
 	void (*disks_copied)(void *arg);
 	/* Would disk() wait now, for the backup? Then memory is copied first. */
 	bool (*disks_wait)(void *arg);
+	struct compare *compare; /* parts of the VM that are compared with the backup */
 	void (*event)(const struct cap_event *ev, void *arg);
 	void *arg;
 };

@@ -73,6 +73,7 @@ struct paused { /* what the epoch's critical section leaves behind */
 static int harvest(struct cap *c, uint64_t epoch, struct paused *out)
 {
 	struct hv_cursor cur = {0};
+	struct compare *compare = out->slot->compare;
 	int rc = cap_fill(c, out->slot, &cur, &out->t);
 
 	out->pages += out->slot->npages;
@@ -86,6 +87,7 @@ static int harvest(struct cap *c, uint64_t epoch, struct paused *out)
 			return -ECANCELED;
 		lap(&out->t, &out->t.room_ns);
 		out->slot = next;
+		next->compare = compare;
 		next->epoch = epoch;
 		rc = cap_fill(c, next, &cur, &out->t);
 		out->pages += next->npages;
@@ -244,6 +246,8 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 	p.slot = get_slot(c, o);
 	if (!p.slot)
 		return;
+	if (compare_attach(c->conf.compare, o->n))
+		p.slot->compare = c->conf.compare;
 	ev.pause_start_ns = tv_now_ns();
 	capture_paused(c, o->n, o->cmd, &p);
 	c->conf.page->in_pause = c->stopped;
@@ -251,6 +255,8 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 	ev.stop_ns = p.t.stopped_ns - ev.pause_start_ns;
 	ev.pages = p.pages;
 	if (p.rc == -EALREADY || p.rc == -EAGAIN) {
+		if (p.slot->compare)
+			compare_undo(p.slot->compare);
 		encoder_slot_drop(c->en, p.slot);
 		ev.kind = p.rc == -EALREADY ? CAP_EV_NOT_RUNNING : CAP_EV_OVERTAKEN;
 		cap_emit(c, &ev);

@@ -57,7 +57,12 @@ struct encoder {
 	struct event *ev;
 	struct tv_buf state_out;
 	uint64_t epoch_records, epoch_pages, epoch_wire_bytes;
-	int64_t epoch_ns;	 /* when it was begun */
+	int64_t epoch_ns; /* when it was begun */
+	struct {	  /* under lock: encoder_forget's */
+		uint32_t block;
+		uint64_t offset;
+	} forget[COMPARE_PAGES];
+	unsigned forgets;
 	struct ckpt_stats stats; /* under lock */
 };
 
@@ -111,6 +116,8 @@ static bool encode_pages(struct encoder *en, const struct slot *s)
 		for (uint32_t k = 0; k < r->pages; k++, page += TV_PAGE_BYTES) {
 			uint64_t offset = r->offset + (uint64_t)k * TV_PAGE_BYTES;
 
+			if (s->compare)
+				compare_page(s->compare, r->block, offset, page);
 			while (!p || ckpt_enc_page(en->enc, r->block, offset, page, &p->buf)) {
 				if (p) {
 					account(en, p);
@@ -138,6 +145,8 @@ static bool encode_state(struct encoder *en, const struct slot *s)
 	struct ckpt_stats before, after;
 	size_t done = 0;
 
+	if (s->compare)
+		compare_state(s->compare, s->state, s->state_bytes);
 	en->state_out.bytes = 0;
 	ckpt_enc_stats(en->enc, &before);
 	if (ckpt_enc_state(en->enc, s->state, s->state_bytes, &en->state_out))
@@ -172,6 +181,7 @@ static bool marker(struct encoder *en, enum piece_kind kind, const struct slot *
 	p->epoch = s->epoch;
 	p->captured_ns = s->captured_ns;
 	p->still = s->still;
+	p->compare = kind == PIECE_END ? s->compare : NULL;
 	p->records = en->epoch_records;
 	p->pages = en->epoch_pages;
 	p->checksum = ckpt_sum_value(en->sum);
@@ -182,9 +192,19 @@ static bool marker(struct encoder *en, enum piece_kind kind, const struct slot *
 	return true;
 }
 
+static void forget_pages(struct encoder *en)
+{
+	pthread_mutex_lock(&en->lock);
+	for (unsigned i = 0; i < en->forgets; i++)
+		ckpt_enc_forget(en->enc, en->forget[i].block, en->forget[i].offset);
+	en->forgets = 0;
+	pthread_mutex_unlock(&en->lock);
+}
+
 static bool encode_slot(struct encoder *en, const struct slot *s)
 {
 	if (s->first) {
+		forget_pages(en);
 		ckpt_sum_reset(en->sum);
 		en->epoch_records = en->epoch_pages = en->epoch_wire_bytes = 0;
 		en->epoch_ns = tv_now_ns();
@@ -260,6 +280,16 @@ void encoder_continue(struct encoder *en)
 	tv_wake_up(&en->wake);
 }
 
+/* A part that is compared has no more pages than there is room; the next part is wanted after an epoch. */
+void encoder_forget(struct encoder *en, uint32_t block, uint64_t offset)
+{
+	pthread_mutex_lock(&en->lock);
+	tv_assert(en->forgets < COMPARE_PAGES);
+	en->forget[en->forgets].block = block;
+	en->forget[en->forgets++].offset = offset;
+	pthread_mutex_unlock(&en->lock);
+}
+
 void encoder_look(struct encoder *en)
 {
 	pthread_mutex_lock(&en->lock);
@@ -292,6 +322,7 @@ struct slot *encoder_slot_get(struct encoder *en, bool (*gave_up)(void *arg), vo
 		s->nruns = 0;
 		s->npages = s->state_bytes = 0;
 		s->first = s->last = s->still = false;
+		s->compare = NULL;
 	}
 	pthread_mutex_unlock(&en->lock);
 	return s;

@@ -5,6 +5,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "hv/hv.h"
+#include "replicator/source/compare.h"
 #include <event2/event.h>
 
 struct slot {
@@ -19,7 +20,9 @@ struct slot {
 	bool first, last;
 	bool still;	     /* with last: the VM was suspended by an operator */
 	int64_t captured_ns; /* when the VM was paused for it, with last */
-	uint8_t *state;	     /* device state, with last */
+	struct compare
+		*compare; /* gets what the epoch takes of what is compared; NULL: nothing is */
+	uint8_t *state;	  /* device state, with last */
 	size_t state_bytes, state_room_bytes;
 	bool busy;
 };
@@ -34,6 +37,7 @@ struct piece {
 	int64_t captured_ns;	       /* PIECE_END */
 	int64_t encode_ns, encoded_ns; /* PIECE_END: when encoding began, and was done */
 	bool still;		       /* PIECE_END */
+	struct compare *compare;       /* PIECE_END: complete with this epoch; else NULL */
 };
 
 struct encoder;
@@ -55,6 +59,9 @@ void encoder_look(struct encoder *en);
 void encoder_slot_put(struct encoder *en, struct slot *s);
 /* Gives a slot back unused. */
 void encoder_slot_drop(struct encoder *en, struct slot *s);
+/* Any thread. The next record of that page has no base (ckpt_enc_forget): of the next epoch that is captured,
+ * or of one before it. */
+void encoder_forget(struct encoder *en, uint32_t block, uint64_t offset);
 void encoder_continue(struct encoder *en);
 void encoder_stats(struct encoder *en, struct ckpt_stats *out);
 

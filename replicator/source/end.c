@@ -54,6 +54,7 @@ void src_finish(struct source *s)
 				   .parted = s->end.parted || has_nothing(s)};
 
 	src_operator_end(s);
+	src_verify_end(s);
 	add_outage(s, &done.outage);
 	tv_copy(done.text, sizeof(done.text), s->end.why.text);
 	tv_log(TV_INFO, "session ends: %s%s%s", session_outcome_name(done.outcome),

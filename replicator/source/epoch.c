@@ -24,7 +24,7 @@ static void capture(struct source *s, enum cap_cmd cmd)
 /* One epoch of a VM that an operator has suspended, as soon as the engine agrees. */
 static void schedule_still(struct source *s)
 {
-	if (!s->operator.noted && fo_primary_may_capture(&s->p))
+	if ((!s->operator.noted || src_verify_waits(s)) && fo_primary_may_capture(&s->p))
 		capture(s, CAP_STILL_EPOCH);
 }
 

@@ -86,6 +86,7 @@ void src_on_tick(evutil_socket_t fd, short what, void *arg)
 	src_watch_record(s, now);
 	src_look(s, now);
 	src_operator_look(s);
+	src_verify_look(s);
 	src_watch_qemu(s, now);
 	if (src_report(s, now))
 		src_replay_tick(s);
@@ -236,6 +237,7 @@ static bool on_welcome(struct source *s, const Twinvm__Welcome *w, int64_t now_n
 	start_beats(s, w->beat_port);
 	if (w->hashes)
 		expect_hashes(s);
+	s->verify.able = w->verify;
 	fo_primary_welcomed(&s->p, now_ns);
 	src_allow_beats(s);
 	cap_post(s->cap, CAP_HOLD_NET, 0);
@@ -268,6 +270,9 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		break;
 	case TWINVM__CONTROL__MSG_FILE_WANTED:
 		good = src_on_file_wanted(s, m->file_wanted);
+		break;
+	case TWINVM__CONTROL__MSG_VERIFIED:
+		good = src_on_verified(s, m->verified);
 		break;
 	case TWINVM__CONTROL__MSG_REFUSE:
 		on_refuse(s, m->refuse);

@@ -120,6 +120,12 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 	case SESSION_OP_LEAVE:
 		order_leave(s);
 		break;
+	case SESSION_OP_VERIFY:
+		src_order_verify(s, msg);
+		break;
+	case SESSION_OP_VERIFY_END:
+		src_verify_stop(s);
+		break;
 	default: /* of a newer daemon */
 		break;
 	}
@@ -148,6 +154,7 @@ static int start_capture(struct source *s)
 			      .disks_copied = src_disks_copied,
 			      .disks_begun = src_disks_begun,
 			      .disks_wait = src_disks_wait,
+			      .compare = s->verify.compare,
 			      .event = src_on_cap,
 			      .arg = s};
 	char hashes[PATH_MAX];
@@ -190,6 +197,8 @@ static int set_up_stream(struct source *s, struct tv_err *e)
 		return tv_fail(e, rc, "no memory for %llu MiB of staging",
 			       (unsigned long long)(s->job.conf.staging_bytes >> 20));
 	rc = src_disks_init(s);
+	if (!rc)
+		rc = compare_new(&s->verify.compare);
 	if (!rc)
 		rc = start_capture(s);
 	return rc ? tv_fail(e, rc, "no memory") : 0;
@@ -286,6 +295,7 @@ int source_main(const char *job_text)
 	cap_free(s->cap);
 	hv_hashes_free(s->hashes);
 	encoder_free(s->en);
+	compare_free(s->verify.compare);
 	disks_free(s->disks);
 	return s->end.rc ? 1 : 0;
 }

@@ -4,7 +4,7 @@
  * named after the file that writes it; the others read it. The files lie in layers, and each calls
  * only files of the layers before its own:
  *
- *   send; tracing; replay_feed, stats; operator; end, watch; stream, epoch; decide; link, disk_feed, hold; captured; source
+ *   send; tracing; replay_feed, stats; operator; verify; end, watch; stream, epoch; decide; link, disk_feed, hold; captured; source
  */
 #ifndef REPLICATOR_SOURCE_SOURCE_INT_H
 #define REPLICATOR_SOURCE_SOURCE_INT_H
@@ -150,6 +150,34 @@ struct src_operator {	/* operator.c */
 	bool noted;	/* an epoch of it as it stands was captured */
 };
 
+#define SRC_VERIFY_OPEN 3 /* parts that the backup has and has not answered */
+struct src_compared {	  /* one of them */
+	uint64_t epoch, first;
+	uint32_t what, number, n;
+	bool again;	  /* of what was sent again, */
+	uint32_t repairs; /* of so many pages */
+	json_t *names;	  /* of a device state's parts, else NULL */
+};
+struct src_verify { /* verify.c */
+	struct compare *compare;
+	bool able;		/* the backup answers */
+	bool on, repair, again; /* again: what is wanted now is what was sent again */
+	uint8_t key[CKPT_HASH_KEY_BYTES];
+	uint64_t rate_bytes_s, used_bytes;
+	int64_t begun_ns, asked_ns, told_ns;
+	uint32_t block; /* where it is, of the description's blocks */
+	uint64_t page, all_pages;
+	json_t *blocks; /* the description's */
+	bool state_sent;
+	struct src_compared open[SRC_VERIFY_OPEN];
+	unsigned opens, stale;			    /* stale: of a comparison that was given up */
+	struct compare_want want;		    /* now */
+	struct compare_want *redo[SRC_VERIFY_OPEN]; /* to be sent again */
+	unsigned redos;
+	struct session_verified got;
+	json_t *found;
+};
+
 struct src_orders {	  /* source.c: of the daemon */
 	bool leave;	  /* unprotect */
 	bool switch_over; /* planned switch */
@@ -184,6 +212,7 @@ struct source {
 	struct src_files files;
 	struct src_trace trace;
 	struct src_operator operator;
+	struct src_verify verify;
 	struct src_orders orders;
 };
 
@@ -273,6 +302,21 @@ void src_operator_runs(struct source *s);
 void src_operator_look(struct source *s);
 /* The session ends. */
 void src_operator_end(struct source *s);
+
+/* ---- verify.c: a comparison of the VM with its backup ---- */
+/* The daemon asks for one; nobody waits for it any more. */
+void src_order_verify(struct source *s, const json_t *msg);
+void src_verify_stop(struct source *s);
+/* With every tick: is more to be compared now? */
+void src_verify_look(struct source *s);
+/* The end of an epoch was sent, and this is complete with it. */
+void src_verify_epoch(struct source *s, struct compare *c);
+/* The backup's answer; false: not to anything that was asked. */
+bool src_on_verified(struct source *s, const Twinvm__Verified *v);
+/* Does it wait for an epoch? */
+bool src_verify_waits(const struct source *s);
+/* The session ends. */
+void src_verify_end(struct source *s);
 
 /* ---- end.c: the end of the session ---- */
 enum src_detach {

@@ -106,6 +106,8 @@ bool src_on_piece(const struct piece *p, void *arg)
 		break;
 	case PIECE_END:
 		send_end(s, p, &disk);
+		if (p->compare)
+			src_verify_epoch(s, p->compare);
 		break;
 	case PIECE_SYNC_END:
 		send_sync_end(s, p, &disk);

@@ -7,6 +7,7 @@
 #ifndef TESTS_UNIT_HV_FAKE_KIT_H
 #define TESTS_UNIT_HV_FAKE_KIT_H
 
+#include "tests/unit/hv_fake_compare.h"
 #include "hv/hv.h"
 
 #include <errno.h>

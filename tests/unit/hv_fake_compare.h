@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The fake VM of hv_fake_kit.h is compared with nothing. */
+#ifndef TESTS_HV_FAKE_COMPARE_H
+#define TESTS_HV_FAKE_COMPARE_H
+
+#include "hv/hv.h"
+
+#include <stdlib.h>
+
+int hv_peek(struct hv_vm *v __attribute__((unused)), const struct hv_run *r __attribute__((unused)),
+	    void *dst __attribute__((unused)))
+{
+	abort();
+}
+
+int hv_report(struct hv_vm *v __attribute__((unused)), uint32_t block __attribute__((unused)),
+	      uint64_t offset __attribute__((unused)))
+{
+	abort();
+}
+
+#endif
