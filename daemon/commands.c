@@ -16,7 +16,8 @@ void command_run(struct daemon *d, struct ctl *c, json_t *msg)
 		     {"status", command_status},     {"doctor", command_doctor},
 		     {"events", command_events},     {"events-ack", command_events_ack},
 		     {"trace", command_trace},	     {"ready", command_ready},
-		     {"freeze", command_freeze},     {"health", command_health}};
+		     {"freeze", command_freeze},     {"health", command_health},
+		     {"verify", command_verify}};
 	const char *op = command_text(msg, "op", "");
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)

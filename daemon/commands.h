@@ -25,6 +25,7 @@ void command_doctor(struct daemon *d, struct ctl *c, json_t *msg);
 void command_events(struct daemon *d, struct ctl *c, json_t *msg);
 void command_trace(struct daemon *d, struct ctl *c, json_t *msg);
 void command_freeze(struct daemon *d, struct ctl *c, json_t *msg);
+void command_verify(struct daemon *d, struct ctl *c, json_t *msg);
 void command_health(struct daemon *d, struct ctl *c, json_t *msg);
 void command_ready(struct daemon *d, struct ctl *c, json_t *msg); /* ready.c */
 void command_events_ack(struct daemon *d, struct ctl *c, json_t *msg);

@@ -18,7 +18,7 @@
  *   looking.c        what the arbiter has on record of an offered VM
  *   fencing.c        stops an instance that is stale
  *   members.c reprotect.c   a VM that runs alone is protected again
- *   suspend.c        carries out a suspend or resume
+ *   suspend.c verify.c   carries out a suspend or resume; has a VM compared (verify.h)
  *   door.c           connections of hosts that are not known yet
  *   sessions.c       what follows from the end of a session
  *   supervise.c      messages and ends of replicators, timers
@@ -125,7 +125,7 @@ struct daemon {
 	struct event_base *base;
 	int listen_fd, socket_fd, lock_fd;
 	struct event *accept_peer, *accept_ctl, *chld, *term, *intr, *hup;
-	struct event *pet, *hung, *vitals;
+	struct event *pet, *hung, *vitals, *verify;
 	int watchdog_fd; /* -1: not armed */
 	bool watchdog_doubt;
 	struct events *events;	       /* events_store.h; NULL: none are kept */

@@ -3,6 +3,7 @@
 #include "daemon/daemon.h"
 #include "daemon/ready.h"
 #include "daemon/rehearsals.h"
+#include "daemon/verify.h"
 #include "daemon/health.h"
 #include "daemon/moves.h"
 #include "daemon/cluster.h"
@@ -248,6 +249,7 @@ int daemon_main(const char *config_path)
 	if (members_start(&d->conf))
 		tv_log(TV_WARN, "no thread to announce this host: other hosts do not find it");
 	registry_load(d);
+	verify_start(d);
 	kept_load(d);
 	proxies_load(d);
 	elsewhere_load(d);

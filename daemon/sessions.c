@@ -18,6 +18,7 @@
 #include "daemon/tally.h"
 #include "daemon/daemon.h"
 #include "daemon/moves.h"
+#include "daemon/verify.h"
 #include "hv/hv_standby.h"
 
 #include <errno.h>
@@ -385,6 +386,7 @@ void session_ended(struct vm *vm)
 	if (vm->role == SESSION_BACKUP)
 		vm_learn_standby(vm);
 	suspend_cut(vm);
+	verify_cut(vm);
 	how = outcome_of(vm);
 	tally_session_ended(vm, how);
 	r = session_rule(vm->role, how);

@@ -14,6 +14,7 @@
 #include "daemon/health.h"
 #include "daemon/ready.h"
 #include "daemon/tally.h"
+#include "daemon/verify.h"
 #include "trace/trace.h"
 
 #include <errno.h>
@@ -274,6 +275,14 @@ static void on_suspend_answer(struct vm *vm, const json_t *msg)
 		suspend_answered(vm, &body);
 }
 
+static void on_verified(struct vm *vm, json_t *msg)
+{
+	struct session_verified body;
+
+	if (read_body(vm, SESSION_OP_VERIFIED, msg, &body, sizeof(body)))
+		verify_answered(vm, msg, &body);
+}
+
 /* The same one again of a replicator that has connected anew. */
 static void take_trace(struct vm *vm, int fd)
 {
@@ -335,6 +344,9 @@ static void rep_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, 
 		break;
 	case SESSION_OP_SUSPEND_ANSWER:
 		on_suspend_answer(vm, msg);
+		break;
+	case SESSION_OP_VERIFIED:
+		on_verified(vm, msg);
 		break;
 	case SESSION_OP_PROMOTE_ANSWER:
 	case SESSION_OP_SWITCH_ANSWER:

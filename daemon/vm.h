@@ -96,6 +96,12 @@ struct vm_vitals {
 	char taps[8][16];
 };
 
+struct vm_verify { /* verify.c: a comparison with the backup */
+	bool on;
+	struct ctl *c;	/* the command that waits for it; NULL: none */
+	uint64_t entry; /* in the history of rehearsals */
+};
+
 /* tally.c: counted for metrics, over the VM's sessions */
 #define TALLY_CAUSES 8
 struct vm_tally {
@@ -126,6 +132,7 @@ struct vm {
 	} freeze;
 	struct vm_vitals vitals;
 	struct vm_tally tally;
+	struct vm_verify verify;
 	struct vm_ready
 		*ready; /* ready.c: what was found on the backup's host; NULL: nothing yet */
 	json_t *disks;	/* of the session, as its replicator reported them; NULL: not yet */
