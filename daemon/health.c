@@ -268,19 +268,12 @@ static void judge(struct daemon *d, const struct hw_fault *f, const char *id, co
 	tell_color(d);
 }
 
-/* The policy is of this host's CPU once its process has reported, which may be later. */
 void health_notice(struct daemon *d, enum ras_rule rule, const struct vm *vm, const char *sentence)
 {
-	struct ras_policy policy;
 	struct ras_verdict v;
 
-	if (!health.judge) {
-		ras_policy_default(&policy, false);
-		health.judge = ras_health_new(&policy);
-	}
-	if (!health.judge)
-		return;
-	ras_health_notice(health.judge, rule, vm->name, sentence, tv_now_ns(), &v);
+	ras_health_notice(health_judge(), rule, vm ? vm->name : "", sentence, tv_now_ns(), &v);
+	health.unsaved |= v.fresh;
 	tell_color(d);
 }
 
@@ -339,12 +332,7 @@ static void on_counters(struct daemon *d, json_t *msg)
 
 static void on_sources(json_t *msg)
 {
-	struct ras_policy policy;
-
-	if (!health.judge) {
-		ras_policy_default(&policy, json_is_true(json_object_get(msg, "intel")));
-		health.judge = ras_health_new(&policy);
-	}
+	(void)health_judge();
 	json_decref(health.sources);
 	health.sources = json_copy(msg);
 	json_object_del(health.sources, "op");

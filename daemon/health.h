@@ -19,7 +19,7 @@ struct vm;
 void health_message(struct daemon *d, const json_t *msg);
 /* The process has ended, and why nothing is watched meanwhile. Its counts are kept. */
 void health_unwatched(const char *why);
-/* Another part of the daemon has noticed what that row of the table has: in vm, as the sentence says. */
+/* Another part of the daemon has noticed what that row of the table has: in vm (NULL: in the host). */
 void health_notice(struct daemon *d, enum ras_rule rule, const struct vm *vm, const char *sentence);
 /* An operator has looked: what errors have made of the host is forgotten; counts are kept. */
 void health_clear(struct daemon *d);

@@ -5,6 +5,7 @@
 #include "daemon/rehearsals.h"
 #include "daemon/verify.h"
 #include "daemon/health.h"
+#include "daemon/last_boot.h"
 #include "daemon/moves.h"
 #include "daemon/cluster.h"
 
@@ -254,6 +255,7 @@ int daemon_main(const char *config_path)
 	proxies_load(d);
 	elsewhere_load(d);
 	kept_health_start(d);
+	last_boot_start(d, NULL);
 	supervise_loaded(d);
 	watchdog_start(d);
 	hung_start(d);
