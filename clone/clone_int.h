@@ -60,13 +60,16 @@ void clone_probe_run(const struct clone_probe *p, const struct clone_env *env,
 /* ---- say.c: to the daemon ---- */
 /* One message; j is stolen. Any thread. */
 void clone_say(json_t *j);
+/* The same, but never waits: for one whose end must not. */
+void clone_say_last(json_t *j);
 /* The order, and the still's socket with it. */
 int clone_listen(int fd, json_t **order, int *still_fd, struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- watch.c: a thread that ends this process, and with it all of the clone ---- */
 struct clone_watch {
 	int daemon_fd, outer_fd; /* closed: their process has ended */
-	atomic_int still_fd;	 /* readable: the still has ended; -1: not there yet */
+	struct still
+		*_Atomic still; /* its socket is readable when it has ended; NULL: not there yet */
 	int64_t until_ns;
 	uint64_t disk_bytes;
 	char images[STILL_MAX_DISKS][320];

@@ -90,7 +90,6 @@ static int inner(const struct config *c, const struct clone_order *o, int fd, in
 	tell_world();
 	watch.daemon_fd = fd;
 	watch.outer_fd = outer_fd;
-	watch.still_fd = -1;
 	watch.disk_bytes = o->disk_bytes;
 	watch.until_ns = o->ordered_ns + o->for_s * TV_NS_PER_S;
 	if (!rc && (rc = clone_watch_start(&watch)))

@@ -328,17 +328,17 @@ static void report(struct run *r, int rc, const struct tv_err *e)
 	struct tv_err why = *e;
 
 	tv_mend_utf8(why.text);
-	clone_say(json_pack("{ss sb ss sI sI sf sf sf sf ss sI sI sO}", "op", "report", "passed",
-			    !rc && r->passed, "reason",
-			    rc		 ? why.text
-			    : !r->passed ? "a probe has failed"
-					 : "",
-			    "generation", (json_int_t)r->still.generation, "epoch",
-			    (json_int_t)r->still.epoch, "copied_ms", r->copied_ms, "running_ms",
-			    r->running_ms, "frame_ms", r->frame_ms, "answer_ms", r->answer_ms,
-			    "guest", r->env.guest, "copied_bytes",
-			    (json_int_t)r->still.copied_bytes, "saved_bytes",
-			    (json_int_t)r->still.saved_bytes, "probes", r->probes));
+	clone_say(json_pack(
+		"{ss sb sb ss sI sI sf sf sf sf ss sI sI sI sO}", "op", "report", "passed",
+		!rc && r->passed, "refused", rc == -ENOMEM && !r->copied_ms, "reason",
+		rc	     ? why.text
+		: !r->passed ? "a probe has failed"
+			     : "",
+		"generation", (json_int_t)r->still.generation, "epoch", (json_int_t)r->still.epoch,
+		"copied_ms", r->copied_ms, "running_ms", r->running_ms, "frame_ms", r->frame_ms,
+		"answer_ms", r->answer_ms, "guest", r->env.guest, "ram_bytes",
+		(json_int_t)r->still.ram_bytes, "copied_bytes", (json_int_t)r->still.copied_bytes,
+		"saved_bytes", (json_int_t)r->still.saved_bytes, "probes", r->probes));
 }
 
 static int run(struct run *r, int still_fd, struct tv_err *e)
@@ -347,7 +347,7 @@ static int run(struct run *r, int still_fd, struct tv_err *e)
 
 	if (rc)
 		return rc;
-	atomic_store(&r->watch->still_fd, r->still.fd);
+	atomic_store(&r->watch->still, &r->still);
 	r->copied_ms = since_ms(r, tv_now_ns());
 	progress("starting", 0);
 	rc = change_desc(r->still.desc);

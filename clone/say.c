@@ -29,6 +29,18 @@ void clone_say(json_t *j)
 	pthread_mutex_unlock(&lock);
 }
 
+void clone_say_last(json_t *j)
+{
+	TV_FREE char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+	TV_FREE char *line = NULL;
+
+	json_decref(j);
+	if (!text || asprintf(&line, "%s\n", text) < 0 || pthread_mutex_trylock(&lock))
+		return;
+	(void)!send(daemon_fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);
+	pthread_mutex_unlock(&lock);
+}
+
 static void take_fd(struct msghdr *mh, int *fd)
 {
 	for (struct cmsghdr *cm = CMSG_FIRSTHDR(mh); cm; cm = CMSG_NXTHDR(mh, cm))

@@ -15,8 +15,18 @@
 
 static void end(enum clone_exit how, const char *why)
 {
-	clone_say(json_pack("{ss ss}", "op", "ended", "why", why));
+	clone_say_last(json_pack("{ss ss}", "op", "ended", "why", why));
 	_exit((int)how);
+}
+
+static void still_is_over(struct still *s)
+{
+	struct tv_err e = {0};
+
+	if (still_ended(s, &e)) {
+		tv_mend_utf8(e.text);
+		end(CLONE_STILL_ENDED, e.text);
+	}
 }
 
 static void look_at_images(struct clone_watch *w)
@@ -38,16 +48,17 @@ static void *watch(void *arg)
 	struct clone_watch *w = arg;
 
 	for (;;) {
+		struct still *s = atomic_load(&w->still);
 		/* Only the end of the daemon's socket counts: it sends no more. */
 		struct pollfd p[3] = {{.fd = w->daemon_fd, .events = POLLRDHUP},
 				      {.fd = w->outer_fd, .events = POLLIN},
-				      {.fd = atomic_load(&w->still_fd), .events = POLLIN}};
+				      {.fd = s ? s->fd : -1, .events = POLLIN}};
 
 		(void)poll(p, 3, LOOK_MS);
 		if (p[0].revents || p[1].revents)
 			_exit(CLONE_DAEMON_GONE);
 		if (p[2].revents)
-			end(CLONE_STILL_ENDED, "");
+			still_is_over(s);
 		if (tv_now_ns() >= w->until_ns)
 			end(CLONE_TIME_OVER, "its time is over");
 		look_at_images(w);

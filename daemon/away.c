@@ -10,6 +10,7 @@
  * until `twinvm unprotect`.
  */
 #include "daemon/away.h"
+#include "daemon/clones.h"
 #include "hv/hv_runstate.h"
 
 #include <stdio.h>
@@ -17,7 +18,7 @@
 
 #define LOOK_NS (2 * TV_NS_PER_S)
 
-/* Not what a VM's name means: a standby, and one that was stopped for good. */
+/* Not what a VM's name means: a standby, one that was stopped for good, and a clone. */
 static bool is_no_vm(pid_t pid, void *arg)
 {
 	struct daemon *d = arg;
@@ -26,7 +27,7 @@ static bool is_no_vm(pid_t pid, void *arg)
 	TAILQ_FOREACH(vm, &d->vms, link)
 		if (vm->role == SESSION_BACKUP && vm->saved.qemu.pid == pid)
 			return true;
-	return kept_is(d, pid);
+	return kept_is(d, pid) || clones_has(pid);
 }
 
 int find_qemu(struct daemon *d, const char *what, struct hv_vm_id *out, struct tv_err *e)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Starts processes: replicators, and short-lived helpers for what may block. */
+#include "daemon/clones.h"
 #include "daemon/daemon.h"
 #include "daemon/health.h"
 #include "daemon/ready.h"
@@ -223,6 +224,14 @@ int spawn_web(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
 int spawn_keeper(const int fds[2], pid_t *pid, struct tv_err *e)
 {
 	const char *const argv[] = {"twinvmd", "keeper", NULL};
+
+	return spawn_as(argv, fds, pid, e);
+}
+
+int spawn_clones(int fd, pid_t *pid, struct tv_err *e)
+{
+	const int fds[2] = {fd, fd};
+	const char *const argv[] = {"twinvmd", "clones", NULL};
 
 	return spawn_as(argv, fds, pid, e);
 }

@@ -145,6 +145,8 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "The text has what hinders it. It is moved as soon as that is over.") \
 	X(KEEPER_ENDED, "keeper-ended", WARN, 0, "443cb172c6b34cccac6e503ffd19c096", "the process of twinvmd that has CAP_SYS_ADMIN has ended", \
 	  "It cannot be started again by this daemon. Restart twinvmd: that touches no VM.") \
+	X(TEST_LEFT, "test-left", ERR, 0, "5d0c1f7a9be34c1e8a64f0d2b7739c58", "something of a test failover is left on this host", \
+	  "The data have a list: end and remove it by hand. Twinvmd tries again when it is started.") \
 	X(ACKNOWLEDGED, "acknowledged", INFO, 0, "68ea307310ae47f5b446d0efee3603b2", "an operator has acknowledged an event", \
 	  "It changes no state.")
 /* clang-format on */

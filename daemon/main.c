@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "clone/clone.h"
 #include "daemon/daemon.h"
 #include "daemon/ready.h"
 #include "hardware/hardware.h"
@@ -85,6 +86,10 @@ int main(int argc, char **argv)
 	}
 	if (argc == 2 && !strcmp(argv[1], "keeper"))
 		return kp_main(3, 4);
+	if (argc == 2 && !strcmp(argv[1], "clones")) {
+		close(4); /* the same socket */
+		return clone_maker_main(3);
+	}
 	if (argc == 3 && !strcmp(argv[1], "hardware")) {
 		close(4); /* the same socket */
 		return hardware_main(argv[2], 3);

@@ -7,6 +7,7 @@
 #include "daemon/health.h"
 #include "daemon/last_boot.h"
 #include "daemon/moves.h"
+#include "daemon/clones.h"
 #include "daemon/cluster.h"
 
 #include <errno.h>
@@ -90,7 +91,8 @@ static void on_chld(evutil_socket_t sig, short what, void *arg)
 	(void)sig;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (!web_exit(pid, status) && !hardware_exit(pid, status) && !keeper_exit(pid))
+		if (!clones_exit(pid) && !web_exit(pid, status) && !hardware_exit(pid, status) &&
+		    !keeper_exit(pid))
 			supervise_child_exit(arg, pid, status);
 }
 
@@ -221,6 +223,7 @@ int daemon_main(const char *config_path)
 	char tag[80];
 
 	signal(SIGPIPE, SIG_IGN);
+	clones_begin(); /* before this process gives up the right that the maker keeps */
 	keeper_start();
 	TAILQ_INIT(&d->vms);
 	TAILQ_INIT(&d->kept);
@@ -256,6 +259,7 @@ int daemon_main(const char *config_path)
 	elsewhere_load(d);
 	kept_health_start(d);
 	last_boot_start(d, NULL);
+	clones_load(d);
 	supervise_loaded(d);
 	watchdog_start(d);
 	hung_start(d);

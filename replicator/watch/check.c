@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define MAX_DEPTH 6
+#define MAX_DEPTH 8
 #define MAX_KEYS 128
 #define MAX_KEY_BYTES 48
 #define MAX_TEXT_BYTES 1024
@@ -17,7 +17,7 @@ static bool is_key(const char *k)
 {
 	size_t n = strlen(k);
 
-	return n && n <= MAX_KEY_BYTES && strspn(k, "abcdefghijklmnopqrstuvwxyz0123456789_") == n;
+	return n && n <= MAX_KEY_BYTES && strspn(k, "abcdefghijklmnopqrstuvwxyz0123456789_-") == n;
 }
 
 /* No control characters, those of Unicode's second block neither. */
