@@ -80,6 +80,20 @@ static void print_causes(const json_t *o)
 		       json_is_true(json_object_get(f, "until_cleared")) ? " (until --clear)" : "");
 }
 
+static void print_moves(const json_t *o)
+{
+	json_t *moves = json_object_get(o, "moves"), *vm;
+	size_t i;
+
+	json_array_foreach(json_object_get(moves, "vms"), i, vm)
+		if (!json_is_true(json_object_get(vm, "stays")))
+			printf("  %s %s: %s\n", text(vm, "vm"),
+			       json_is_true(json_object_get(moves, "acts"))
+				       ? "is to leave this host"
+				       : "would leave this host (health_action = warn)",
+			       text(vm, "why"));
+}
+
 static void print_faults(const json_t *o)
 {
 	json_t *f;
@@ -137,6 +151,7 @@ static int run(struct cli *c, int argc, char **argv)
 		printf("%s: %s%s%s\n", text(o, "host"), text(o, "state"),
 		       *text(o, "reason") ? ": " : "", text(o, "reason"));
 		print_causes(o);
+		print_moves(o);
 		print_sources(o);
 		print_errors(o);
 		print_faults(o);
@@ -151,7 +166,8 @@ const struct subcommand cmd_health = {
 	"what this host's hardware reports",
 	"The state of this host's hardware and why, what reports it here, how many errors there were since\n"
 	"twinvmd was started, and the last faults. Yellow and red: errors come too often, or lose data;\n"
-	"unknown: nothing reports them. docs/HARDWARE-FAULTS.md has the thresholds. No VM is moved for it.\n\n"
+	"unknown: nothing reports them. docs/HARDWARE-FAULTS.md has the thresholds, and which VMs leave a\n"
+	"host for it.\n\n"
 	"  HOST    another host: its state, as that host has reported it last\n"
 	"  --clear the hardware was looked at, or replaced: what was counted against it is forgotten\n"
 	"  --json  one JSON object on stdout\n",

@@ -23,11 +23,13 @@
 #define MAX_VMS 256   /* that are decided about at once */
 #define MAX_NOTES 128 /* of VMs that were moved, or are to be */
 #define MOVING_S 30   /* then a switch that has not ended is not waited for */
+#define SHORTER 4     /* so much shorter are the epochs of a VM whose own page or core is weak */
 #define SHOW_LOOKS 5  /* what hinders a move is an event when it has lasted so long */
 
 struct note {
 	char id[33], name[128], to[64];
 	char session[33];	  /* in which it was asked to move */
+	char hurried[33];	  /* its session, whose epochs are shorter; "": none */
 	int64_t moved_s, begun_s; /* as in struct fo_move_vm */
 	int64_t would_s;	  /* it would have been moved: health_action = warn */
 	bool moving;
@@ -231,6 +233,24 @@ static void forget_hindrance(const struct vm *vm)
 	}
 }
 
+/* As long as it stays although its own part is weak, less is to be lost. */
+static void hurry(struct vm *vm, bool concerned)
+{
+	const char *session = concerned ? vm->saved.session : "";
+	struct session_hurry h = {0};
+	struct note *n = find(vm->id);
+
+	if (!is_ready(vm) || !acts(vm->d) || (!concerned && (!n || !n->hurried[0])))
+		return;
+	n = note_of(vm);
+	if (!strcmp(n->hurried, session))
+		return;
+	tv_copy(n->hurried, sizeof(n->hurried), session);
+	if (concerned)
+		h.epoch_ms = vm->saved.epoch_ms > SHORTER ? vm->saved.epoch_ms / SHORTER : 1;
+	ctl_send(vm->now.rep, session_message(SESSION_OP_HURRY, &h));
+}
+
 static void follow(struct vm *vm, enum fo_move is)
 {
 	struct note *n = find(vm->id);
@@ -264,8 +284,10 @@ void moves_look(struct daemon *d)
 	static struct look l;
 
 	decide(d, &l);
-	for (unsigned i = 0; i < l.n; i++)
+	for (unsigned i = 0; i < l.n; i++) {
+		hurry(l.vms[i], l.about[i].concerned && l.host.health >= FO_YELLOW);
 		follow(l.vms[i], l.is[i]);
+	}
 }
 
 void moves_switched(const struct vm *vm)
@@ -281,7 +303,16 @@ void moves_switched(const struct vm *vm)
 
 void moves_clear(void)
 {
-	memset(m.notes, 0, sizeof(m.notes));
+	for (unsigned i = 0; i < MAX_NOTES; i++) {
+		struct note was = m.notes[i];
+
+		m.notes[i] = (struct note){0};
+		if (!was.hurried[0])
+			continue;
+		tv_copy(m.notes[i].id, sizeof(was.id), was.id);
+		tv_copy(m.notes[i].name, sizeof(was.name), was.name);
+		tv_copy(m.notes[i].hurried, sizeof(was.hurried), was.hurried);
+	}
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)

@@ -26,7 +26,7 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	ROW(VM_PAGE_WEAK, "corrected errors of one page, in a VM",
 	    "2 in 24 h (Intel) or 10 (others), by page", BY_COUNT, RAS_YELLOW, false, "yellow",
 	    "shorten epochs, planned switch of that VM, then soft-offline the page, protect again",
-	    "planned switch of that VM"),
+	    "shorter epochs and planned switch of that VM"),
 	ROW(PAGE_WEAK, "corrected errors of one page, in no VM", "likewise", BY_COUNT, RAS_YELLOW,
 	    false, "yellow for 24 h", "soft-offline the page at once", ""),
 	ROW(PAGE_TAKEN, "the kernel has taken a page by itself",

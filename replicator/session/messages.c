@@ -211,6 +211,11 @@ static const struct field memory_error_list[] = {
 };
 static const struct fields session_memory_error_fields = FIELDS("memory error", memory_error_list);
 
+static const struct field hurry_list[] = {
+	FIELD(struct session_hurry, epoch_ms, INT, "ms", "the longest epoch; 0: the VM's --epoch"),
+};
+static const struct fields session_hurry_fields = FIELDS("hurry", hurry_list);
+
 static const struct field hardware_list[] = {
 	FIELD_ENUM(struct session_hardware, what, &session_memory_words,
 		   "vm-memory, unreadable, guest-reset, qemu-ends; standby-memory of a backup"),

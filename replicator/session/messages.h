@@ -129,6 +129,9 @@ struct session_hardware {
 	enum session_memory what;
 	char text[640];
 };
+struct session_hurry {
+	int epoch_ms; /* epochs are no longer than that; 0: as long as the operator has set */
+};
 struct session_fenced {
 	uint64_t generation;
 };
@@ -221,6 +224,8 @@ extern const struct field_words session_memory_words;
 	X(MEMORY_ERROR, "memory-error", "twinvmd", &session_memory_error_fields,                  \
 	  "a page of the VM, or of its standby, has lost data: the backup is to continue it "     \
 	  "from before; a session with such a standby is to end")                                 \
+	X(HURRY, "hurry", "twinvmd", &session_hurry_fields,                                       \
+	  "the VM's part of the host is weak: epochs are to be shorter, or as before")            \
 	X(SWITCH, "switch", "twinvmd", NULL, "an operator asks for a planned switch")             \
 	X(SUSPEND, "suspend", "twinvmd", NULL, "an operator suspends the VM")                     \
 	X(RESUME, "resume", "twinvmd", NULL, "an operator lets the VM run")                       \

@@ -81,6 +81,18 @@ static void order_memory_error(struct source *s, const json_t *msg)
 	src_poisoned(s, (int64_t)m.at_ns, m.text);
 }
 
+/* Never longer than the operator has set; the pause budget of the mode counts as before. */
+static void order_hurry(struct source *s, const json_t *msg)
+{
+	struct session_hurry h;
+
+	if (session_body(SESSION_OP_HURRY, msg, &h, sizeof(h), NULL) || h.epoch_ms < 0)
+		return;
+	if (!h.epoch_ms || h.epoch_ms > s->job.epoch_ms)
+		h.epoch_ms = s->job.epoch_ms;
+	s->epochs.pace.epoch_ns = h.epoch_ms * TV_NS_PER_MS;
+}
+
 static void order_leave(struct source *s)
 {
 	s->orders.leave = true;
@@ -116,6 +128,9 @@ static void on_order(struct report *r, json_t *msg, void *arg)
 		break;
 	case SESSION_OP_MEMORY_ERROR:
 		order_memory_error(s, msg);
+		break;
+	case SESSION_OP_HURRY:
+		order_hurry(s, msg);
 		break;
 	case SESSION_OP_LEAVE:
 		order_leave(s);

@@ -65,7 +65,9 @@ static void print_moves(void)
 	       "an hour at most for each VM, whichever host moves it; a switch that was called off is tried again\n"
 	       "after %d s. For row 18, a VM whose switch has not ended after %d s is handed over at N. Corrected\n"
 	       "errors never lead to that. `health_action = warn`: only the events `health-move`, with what would be\n"
-	       "done. A VM does not come back by itself.\n",
+	       "done. A VM does not come back by itself. As long as a VM whose own page or core is weak is\n"
+	       "still here, its epochs are a quarter as long. `twinvm health` shows each VM that is to leave, and\n"
+	       "what it waits for (`moves` with `--json`).\n",
 	       FO_PRIORITY_DEFAULT, FO_MOVE_RETRY_S, FO_MOVE_DEADLINE_S);
 }
 

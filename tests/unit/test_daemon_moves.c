@@ -63,6 +63,25 @@ static void corrected(const char *dimm, enum ras_owner owner, uint32_t n)
 	json_decref(m);
 }
 
+/* Of a VM, as its owner was found. */
+static void page_is_weak(uint64_t page)
+{
+	struct ras_fault f = {.source = RAS_SRC_MC,
+			      .severity = RAS_CORRECTED,
+			      .part = RAS_PART_MEMORY,
+			      .owner = RAS_OWNER_VM,
+			      .has_page = true,
+			      .page = {page},
+			      .count = 1};
+	struct ras_verdict v;
+
+	strcpy(f.sentence, "a page is weak");
+	for (int i = 0; i < 10 && health_of_host() != FO_YELLOW; i++) {
+		f.where[0] = (char)('a' + i); /* each of another DIMM */
+		ras_health_fault(health_judge(), &f, tv_now_ns(), &v);
+	}
+}
+
 static struct vm *another(struct end *e, const char *id, const char *name)
 {
 	struct session_register r = {.role = SESSION_PRIMARY, .session = "s2"};
@@ -266,6 +285,44 @@ static void the_vm_of_a_weak_page_leaves(void **state)
 	json_decref(moves);
 }
 
+/* As long as its own page is weak: once a session. */
+static void the_epochs_of_a_concerned_vm_are_shorter(void **state)
+{
+	struct session_hurry h;
+	struct tv_err e;
+	struct end end;
+	struct vm *vm;
+	json_t *m = NULL, *o;
+	size_t i;
+
+	(void)state;
+	vm = protected_vm(&end);
+	vm->saved.epoch_ms = 40;
+	page_is_weak(0x5150);
+	weak_page_note(ID, "page 0x5150");
+	assert_int_equal(health_of_host(), FO_YELLOW);
+	for (int n = 0; n < 3; n++)
+		look();
+	json_array_foreach(end.got, i, o) {
+		if (session_op_of(o) != SESSION_OP_HURRY)
+			continue;
+		assert_null(m);
+		m = o;
+	}
+	assert_non_null(m);
+	assert_int_equal(session_body(SESSION_OP_HURRY, m, &h, sizeof(h), &e), 0);
+	assert_int_equal(h.epoch_ms, 10);
+	assert_int_equal(switches(&end), 1);
+	/* An operator has looked, before it has left: as before. */
+	well();
+	look();
+	m = kit_last(&end);
+	assert_int_equal(session_op_of(m), SESSION_OP_HURRY);
+	assert_int_equal(session_body(SESSION_OP_HURRY, m, &h, sizeof(h), &e), 0);
+	assert_int_equal(h.epoch_ms, 0);
+	leave(&end);
+}
+
 static void a_core_binds_those_that_are_bound_to_it(void **state)
 {
 	cpu_set_t all, one;
@@ -294,6 +351,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_dry_run_says_it_once_and_does_nothing, begin,
 						tear_down),
 		cmocka_unit_test_setup_teardown(the_vm_of_a_weak_page_leaves, begin, tear_down),
+		cmocka_unit_test_setup_teardown(the_epochs_of_a_concerned_vm_are_shorter, begin,
+						tear_down),
 		cmocka_unit_test(a_core_binds_those_that_are_bound_to_it),
 	};
 
