@@ -2,6 +2,7 @@
 /* Starts processes: replicators, and short-lived helpers for what may block. */
 #include "daemon/clones.h"
 #include "daemon/daemon.h"
+#include "daemon/drills.h"
 #include "daemon/health.h"
 #include "daemon/ready.h"
 #include "hv/proxy/proxy.h"
@@ -234,6 +235,13 @@ int spawn_clones(int fd, pid_t *pid, struct tv_err *e)
 	const char *const argv[] = {"twinvmd", "clones", NULL};
 
 	return spawn_as(argv, fds, pid, e);
+}
+
+int spawn_pinger(const char *bridge, const char *address, int fd, pid_t *pid, struct tv_err *e)
+{
+	const char *const argv[] = {"twinvmd", "pinger", bridge, address, NULL};
+
+	return spawn_as(argv, (int[]){fd, fd}, pid, e);
 }
 
 int spawn_hardware(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)

@@ -333,6 +333,23 @@ json_t *cluster_peer_vm(const struct daemon *d, const char *host, const char *vm
 	return NULL;
 }
 
+static json_t *of_peer(const struct daemon *d, const char *host, const char *name)
+{
+	struct other *o = d->cluster ? other_of(d->cluster, host) : NULL;
+
+	return o && o->answers ? json_object_get(o->view, name) : NULL;
+}
+
+json_t *cluster_peer_drills(const struct daemon *d, const char *host)
+{
+	return of_peer(d, host, "drills");
+}
+
+json_t *cluster_peer_failovers(const struct daemon *d, const char *host)
+{
+	return of_peer(d, host, "failovers");
+}
+
 /* ---- what is shown ---- */
 static json_t *shown(const struct other *o)
 {

@@ -25,6 +25,9 @@ int64_t cluster_moved_s(const struct daemon *d, const char *host, const char *vm
  * (may be NULL): how old that is. Borrowed until the loop's next turn; a peer's word, to be checked. */
 json_t *cluster_peer_vm(const struct daemon *d, const char *host, const char *vm_id, bool *answers,
 			int64_t *age_ms);
+/* Of its last answer, if it answers: what drills want back; its last failovers, as events. NULL: nothing. */
+json_t *cluster_peer_drills(const struct daemon *d, const char *host);
+json_t *cluster_peer_failovers(const struct daemon *d, const char *host);
 /* Who of them answers; with what they know. New arrays. */
 json_t *cluster_sees(const struct daemon *d);
 json_t *cluster_json(const struct daemon *d);

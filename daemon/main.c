@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "clone/clone.h"
 #include "daemon/daemon.h"
+#include "daemon/drills.h"
 #include "daemon/ready.h"
 #include "hardware/hardware.h"
 #include "keeper/keeper.h"
@@ -79,6 +80,10 @@ int main(int argc, char **argv)
 		signal(SIGPIPE, SIG_IGN);
 		close(4); /* the same socket */
 		return watch_main(argv[2], 3);
+	}
+	if (argc == 4 && !strcmp(argv[1], "pinger")) {
+		close(4); /* the same socket */
+		return pinger_main(argv[2], argv[3], 3);
 	}
 	if (argc == 3 && !strcmp(argv[1], "web")) {
 		close(4); /* the same socket */

@@ -291,12 +291,6 @@ static void asker_closed(struct ctl *c, void *arg)
 	a->c = NULL;
 }
 
-static void answered_closed(struct ctl *c, void *arg)
-{
-	(void)arg;
-	ctl_free(c);
-}
-
 static void answer(struct ctl *c, json_t *ready)
 {
 	ctl_send(c, json_pack("{sb si so}", "done", 1, "rc", 0, "ready", ready));
@@ -305,13 +299,12 @@ static void answer(struct ctl *c, json_t *ready)
 
 static void on_looked(struct daemon *d, const char *vm_id, const struct ready_list *l, void *arg)
 {
-	static const struct ctl_ops ops = {ctl_deaf_message, answered_closed};
 	struct asker *a = arg;
 	struct vm *vm = vm_by_id(d, vm_id);
 
 	(void)l;
 	if (a->c)
-		ctl_set_arg(a->c, &ops, NULL);
+		ctl_set_arg(a->c, &ctl_deaf, NULL);
 	if (a->c && vm && is_backup(vm))
 		answer(a->c, of_backup(vm));
 	else if (a->c)

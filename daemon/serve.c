@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's loop: two listening sockets, signals, and the end. */
 #include "daemon/daemon.h"
+#include "daemon/drills.h"
 #include "daemon/ready.h"
 #include "daemon/rehearsals.h"
 #include "daemon/verify.h"
@@ -265,6 +266,8 @@ int daemon_main(const char *config_path)
 	hung_start(d);
 	vitals_start(d);
 	ready_start(d);
+	inner_start(command_run);
+	drills_start(d);
 	cluster_start(d);
 	notify_start(d);
 	web_start(d);

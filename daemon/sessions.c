@@ -19,6 +19,7 @@
 #include "daemon/daemon.h"
 #include "daemon/moves.h"
 #include "daemon/verify.h"
+#include "daemon/drills.h"
 #include "hv/hv_standby.h"
 
 #include <errno.h>
@@ -256,6 +257,8 @@ static void becomes_primary(struct vm *vm)
 	if (vm->highest < s->generation)
 		vm->highest = s->generation;
 	generation_note_later(vm->d, vm->id, s->generation, vm->d->conf.host, "");
+	if (!strcmp(events_cause(vm), "planned"))
+		drill_back_note(vm);
 	events_failover(vm);
 	tally_failover(vm, events_cause(vm));
 	vm_answer(vm, 0, "");

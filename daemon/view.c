@@ -5,6 +5,7 @@
  * a number that is not measured is not there. Its size is bounded: VMs that have no room are counted.
  */
 #include "daemon/cluster.h"
+#include "daemon/drills.h"
 #include "daemon/events.h"
 #include "daemon/health.h"
 #include "daemon/moves.h"
@@ -153,6 +154,7 @@ json_t *view_json(struct daemon *d)
 {
 	json_t *to = json_pack("{so sI}", "host", fields_text(d->conf.host), "time_ms",
 			       (json_int_t)cluster_now_ms());
+	json_t *drills;
 
 	if (!to)
 		return NULL;
@@ -163,6 +165,9 @@ json_t *view_json(struct daemon *d)
 	set(to, "sees", cluster_sees(d));
 	set(to, "events", events(d));
 	set(to, "failovers", failovers(d));
+	drills = drills_json(d);
+	if (drills)
+		set(to, "drills", drills);
 	add_vms(d, to);
 	return to;
 }

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The other host's side of a drill: a peer's view has a VM that it wants back. That is a peer's word, so
+ * little follows from it: the VM must have come from that peer by a planned switch within RETURN_NS, must
+ * have the generation that it got by it, and must be protected by that very peer now. Then it is given back,
+ * by a planned switch as an operator orders one; MAX_TRIES times at most. Where that is wrong the worst that
+ * comes of it is such a switch, to the host that had the VM a moment before.
+ */
+#include "daemon/cluster.h"
+#include "daemon/drills.h"
+
+#include <string.h>
+
+#define RETURN_NS (3600 * TV_NS_PER_S)
+#define AGAIN_NS (5 * TV_NS_PER_S)
+#define MAX_TRIES 3
+#define MAX_CAME 64
+
+/* VMs that have come by a planned switch; the oldest is forgotten. */
+static struct came {
+	char id[33], from[64];
+	uint64_t generation;
+	int64_t at_ns, tried_ns;
+	unsigned tries;
+} came[MAX_CAME];
+static unsigned next;
+
+static struct came *came_of(const char *vm_id)
+{
+	for (unsigned i = 0; i < MAX_CAME; i++)
+		if (came[i].id[0] && !strcmp(came[i].id, vm_id))
+			return &came[i];
+	return NULL;
+}
+
+void drill_back_note(const struct vm *vm)
+{
+	struct came *x = came_of(vm->id);
+
+	if (!x)
+		x = &came[next++ % MAX_CAME];
+	*x = (struct came){.generation = vm->saved.generation, .at_ns = tv_now_ns()};
+	tv_copy(x->id, sizeof(x->id), vm->id);
+	tv_copy(x->from, sizeof(x->from), vm->saved.peer.name);
+}
+
+static bool may_return(const struct vm *vm, const struct came *x, uint64_t generation)
+{
+	int64_t now = tv_now_ns();
+
+	return now - x->at_ns < RETURN_NS && x->generation == generation &&
+	       vm->saved.generation == generation && vm->role == SESSION_PRIMARY &&
+	       vm->phase == VM_RUNNING && vm->now.rep && !vm->waiter &&
+	       !strcmp(vm->now.stats.state, "protected") && !strcmp(vm->saved.peer.name, x->from) &&
+	       x->tries < MAX_TRIES && (!x->tries || now - x->tried_ns >= AGAIN_NS);
+}
+
+static void look(struct daemon *d, struct came *x)
+{
+	struct vm *vm = vm_by_id(d, x->id);
+	json_t *wishes = cluster_peer_drills(d, x->from), *w;
+	const char *id;
+	size_t i;
+
+	json_array_foreach(wishes, i, w) {
+		id = json_string_value(json_object_get(w, "id"));
+		if (!vm || !id || strcmp(id, x->id) != 0 ||
+		    !may_return(vm, x,
+				(uint64_t)json_integer_value(json_object_get(w, "generation"))))
+			continue;
+		x->tries++;
+		x->tried_ns = tv_now_ns();
+		tv_log(TV_INFO, "%s goes back to %s: its drill", vm->name, x->from);
+		if (inner_run(d, json_pack("{ss ss}", "op", "failover", "vm", vm->id), NULL, NULL))
+			tv_log(TV_WARN, "%s: the switch back could not be ordered", vm->name);
+		return;
+	}
+}
+
+void drill_back_look(struct daemon *d)
+{
+	for (unsigned i = 0; i < MAX_CAME; i++)
+		if (came[i].id[0])
+			look(d, &came[i]);
+}
