@@ -35,13 +35,15 @@ static const char *clean(json_t *o, const char *key, char *out, size_t room)
 static void way(json_t *f, const char *title, const char *outage, const char *client, double took_s)
 {
 	double ms = number(f, outage, "outage_ms"), gap = number(f, client, "gap_ms");
+	double apply =
+		number(f, outage, "apply_ms"); /* of two clocks' readings: may be just below 0 */
 
 	printf("  %-5s", title);
 	if (!isnan(took_s))
 		printf(" %.1f s", took_s);
 	if (!isnan(ms))
 		printf(", the VM stood still for %.0f ms (record %.0f, apply %.0f, load %.0f)", ms,
-		       number(f, outage, "record_ms"), number(f, outage, "apply_ms"),
+		       number(f, outage, "record_ms"), apply > 0 ? apply : 0,
 		       number(f, outage, "load_ms"));
 	if (!isnan(gap))
 		printf(", no answer for %.0f ms", gap);
@@ -191,7 +193,7 @@ const struct subcommand cmd_drill = {
 	"a planned switch to the backup and back, with a report",
 	"On the host that runs the VM. The VM changes hosts, is protected there by this host, comes\n"
 	"back, and is protected again. Nothing is lost; a client sees two short gaps. twinvmd carries\n"
-	"the drill out: it goes on when this command ends. Refused (3) unless the backup is ready, the\n"
+	"the drill out: it continues when this command ends. Refused (3) unless the backup is ready, the\n"
 	"way back is open, no hardware is red, and nothing else is rehearsed with the VM. If it cannot\n"
 	"come back, the report has what to do (docs/REHEARSAL.md).\n\n"
 	"  VM              its name or id\n"

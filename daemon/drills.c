@@ -433,7 +433,12 @@ void command_drill(struct daemon *d, struct ctl *c, json_t *msg)
 		command_end(c, rc, "%s", e.text);
 		return;
 	}
-	ctl_set_arg(c, &ops, r);
+	if (json_is_false(json_object_get(msg, "wait"))) {
+		r->c = NULL;
+		command_end(c, 0, "%s", "");
+	} else {
+		ctl_set_arg(c, &ops, r);
+	}
 	r->history = rehearsals_begin(d, vm->id, vm->name, &h);
 	set(r, "before", numbers(&vm->now.stats));
 	if (r->pinger)

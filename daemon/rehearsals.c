@@ -334,6 +334,19 @@ const struct rehearsal *rehearsals_running(struct daemon *d, const char *vm_id,
 	return h ? past_newest(h, kind, REHEARSAL_RUNNING, false) : NULL;
 }
 
+double rehearsals_since(struct daemon *d, const char *vm_id, double now)
+{
+	struct past *h = of(d, vm_id);
+
+	if (!h)
+		return now;
+	if (!h->since) {
+		h->since = h->n && h->list[0].started < now ? h->list[0].started : now;
+		save(d, h);
+	}
+	return h->since;
+}
+
 json_t *rehearsals_json(struct daemon *d, const char *vm_id, unsigned limit, bool figures)
 {
 	const struct past *h = of(d, vm_id);
@@ -363,7 +376,7 @@ json_t *rehearsals_status(struct daemon *d, const char *vm_id)
 			(void)!json_object_set_new(one, "passed", json_real(passed->ended));
 		if (now)
 			(void)!json_object_set_new(one, "running", rehearsal_json(now, false));
-		(void)!json_object_set_new(to, rehearsal_kind_words.name(k), one);
+		(void)!json_object_set_new(to, rehearsal_key((enum rehearsal_kind)k), one);
 	}
 	return to;
 }

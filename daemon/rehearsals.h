@@ -31,6 +31,8 @@ enum rehearsal_result {
 /* "test-failover", "drill", "verify", "snapshot"; "running", "passed", "failed", "refused", "cut short".
  * _parse: REHEARSAL_KINDS, REHEARSAL_RESULTS: no such word. */
 extern const struct field_words rehearsal_kind_words, rehearsal_result_words;
+/* The same as a field's name: test_failover. */
+const char *rehearsal_key(enum rehearsal_kind kind);
 extern const struct fields rehearsal_fields; /* of struct rehearsal */
 
 struct rehearsal {
@@ -78,6 +80,8 @@ const struct rehearsal *rehearsals_last(struct daemon *d, const char *vm_id,
 /* The newest of that kind that runs; NULL: none. */
 const struct rehearsal *rehearsals_running(struct daemon *d, const char *vm_id,
 					   enum rehearsal_kind kind);
+/* Since when this VM's history is kept here, in s since 1970: for one of which nothing is, from now_s on. */
+double rehearsals_since(struct daemon *d, const char *vm_id, double now_s);
 /* As JSON (docs/REHEARSAL.md); figures: with them. NULL: no memory. */
 json_t *rehearsal_json(const struct rehearsal *r, bool figures);
 /* The newest `limit` (0: all) of a VM as an array, newest first. */

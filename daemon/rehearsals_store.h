@@ -11,6 +11,7 @@ struct past {
 	TAILQ_ENTRY(past) link;
 	char id[33];
 	uint64_t next; /* id of the next entry */
+	double since;  /* kept since then; 0: not known */
 	unsigned n;    /* oldest first */
 	struct rehearsal list[REHEARSALS_KEPT];
 };

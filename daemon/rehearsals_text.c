@@ -32,6 +32,11 @@ static int kind_value(const char *word)
 	return index_of(kind_words, REHEARSAL_KINDS, word);
 }
 
+const char *rehearsal_key(enum rehearsal_kind kind)
+{
+	return kind == REHEARSAL_TEST_FAILOVER ? "test_failover" : kind_word((int)kind);
+}
+
 static const char *result_word(int v)
 {
 	return v >= 0 && v < REHEARSAL_RESULTS ? result_words[v] : "unknown";
@@ -180,13 +185,17 @@ unsigned past_read(const char *text, struct past *h)
 		*past_append(h) = r;
 		h->next = r.id + 1;
 	}
+	h->since = json_number_value(json_object_get(o, "since"));
+	if (!is_time(h->since))
+		h->since = 0;
 	json_decref(o);
 	return bad;
 }
 
 char *past_write(const struct past *h)
 {
-	json_t *o = json_pack("{s:[]}", "list"), *l = json_object_get(o, "list");
+	json_t *o = json_pack("{sf s:[]}", "since", h->since, "list"),
+	       *l = json_object_get(o, "list");
 	char *text;
 
 	for (unsigned i = 0; i < h->n; i++)

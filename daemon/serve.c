@@ -5,6 +5,7 @@
 #include "daemon/ready.h"
 #include "daemon/rehearsals.h"
 #include "daemon/verify.h"
+#include "daemon/schedules.h"
 #include "daemon/health.h"
 #include "daemon/last_boot.h"
 #include "daemon/moves.h"
@@ -268,6 +269,7 @@ int daemon_main(const char *config_path)
 	ready_start(d);
 	inner_start(command_run);
 	drills_start(d);
+	schedules_start(d);
 	cluster_start(d);
 	notify_start(d);
 	web_start(d);

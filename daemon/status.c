@@ -25,6 +25,8 @@ static const struct field list[] = {
 	FIELD_AS("arbiter", struct vm, saved.arbiter, TEXT, "", "URL of the arbiter, or none"),
 	FIELD_AS("pid", struct vm, saved.qemu.pid, PID, "",
 		 "of the VM's QEMU (on the backup: the standby's; 0: not started)"),
+	FIELD(struct vm, rehearsal_due, BOOL, "",
+	      "no test failover or drill has passed for rehearsal_reminder_days"),
 	FIELD_AS("warning", struct vm, warning.text, TEXT, "",
 		 "what is wrong on this host although the VM may be protected; empty: nothing"),
 };
@@ -34,7 +36,7 @@ const struct fields status_vm_fields = FIELDS("status", list);
 struct times {
 	double state_since, last_commit_time, last_contact_time, rtt_ms, epoch_target_ms,
 		arbiter_since;
-	double link_bytes_s, link_headroom;
+	double link_bytes_s, link_headroom, rehearsed_time;
 	char epoch_why[24], arbiter_state[16];
 };
 #define T(member, kind, unit, meaning) FIELD_SPARSE(struct times, member, kind, unit, meaning)
@@ -57,6 +59,8 @@ static const struct field times_list[] = {
 	  "primary: what the link to the backup carried when sending waited for nothing else: in "
 	  "the newest half second or more of this session during which data waited all the time "
 	  "(in the first copy, usually)"),
+	T(rehearsed_time, F64, "s since 1970",
+	  "when a test failover or a drill passed last, as far as this host knows"),
 	T(link_headroom, F64, "0 to 1", "primary: the share of that which `wire_bytes_s` leaves"),
 };
 const struct fields status_times_fields = FIELDS("status", times_list);
@@ -92,6 +96,7 @@ static void times_of(const struct vm *vm, const struct session_stats *s, struct 
 			    .rtt_ms = runs ? or_unknown(s->rtt_ms) : NAN,
 			    .epoch_target_ms = runs ? or_unknown(s->epoch_target_ms) : NAN,
 			    .link_bytes_s = runs ? or_unknown(s->link_bytes_s) : NAN,
+			    .rehearsed_time = or_unknown(vm->rehearsed),
 			    .arbiter_since = NAN};
 	t->link_headroom =
 		headroom(vm->vitals.before.at_ns ? vm->vitals.wire_bytes_s : NAN, t->link_bytes_s);
@@ -207,6 +212,9 @@ json_t *vm_status(struct vm *vm)
 		add_suspended(vm, &s);
 	durable_warning(vm->d, vm->warning.text, sizeof(vm->warning.text));
 	add_refused(vm);
+	if (vm->rehearsal_due)
+		add_warning(vm->warning.text, sizeof(vm->warning.text),
+			    "no test failover or drill has passed for rehearsal_reminder_days");
 	if (vm->phase == VM_RUNNING)
 		add_warning(vm->warning.text, sizeof(vm->warning.text), s.warning);
 	return add_more(vm, &s, show(vm, &s, kept_json(vm->d, vm->id)));

@@ -7,6 +7,7 @@
 #include "daemon/cluster.h"
 #include "daemon/drills.h"
 #include "daemon/events.h"
+#include "daemon/rehearsals.h"
 #include "daemon/health.h"
 #include "daemon/moves.h"
 #include "replicator/watch/watch.h"
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define EVENTS 40
+#define REHEARSED 6
 #define EVENTS_BYTES (20u << 10)
 #define FAILOVERS 12
 #define FAILOVERS_BYTES (10u << 10)
@@ -36,6 +38,7 @@ static json_t *vm_json(struct vm *vm)
 		return NULL;
 	json_object_del(to, "sockets");
 	set(to, "kept", json_integer((json_int_t)json_array_size(json_object_get(to, "kept"))));
+	set(to, "rehearsed", rehearsals_json(vm->d, vm->id, REHEARSED, false));
 	set(to, "live", json_boolean(vm->now.rep && vm->phase == VM_RUNNING));
 	if (vm->now.stats_ns && vm->now.stats.state[0])
 		set(to, "report_age_ms",

@@ -133,6 +133,10 @@ struct vm {
 	struct vm_vitals vitals;
 	struct vm_tally tally;
 	struct vm_verify verify;
+	/* schedules.c: when a test failover or drill passed last, in s since 1970; 0: never */
+	double rehearsed;
+	bool rehearsal_due;		  /* too long ago */
+	time_t scheduled[SCHEDULE_WHATS]; /* the last times that something was begun for */
 	struct vm_ready
 		*ready; /* ready.c: what was found on the backup's host; NULL: nothing yet */
 	json_t *disks;	/* of the session, as its replicator reported them; NULL: not yet */

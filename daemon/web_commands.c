@@ -81,6 +81,26 @@ static int protect_again(const struct vm *vm, json_t *msg, struct tv_err *e)
 	return 0;
 }
 
+static bool is_rehearsal(const char *op)
+{
+	return !strcmp(op, "drill") || !strcmp(op, "test-failover");
+}
+
+/* Without options, and without waiting for its end: the page shows what becomes of it. */
+static void plain_rehearsal(json_t *msg)
+{
+	static const char *const kept[] = {"op", "vm"};
+	const char *key;
+	json_t *v;
+	void *next;
+
+	json_object_foreach_safe(msg, next, key, v)
+		if (strcmp(key, kept[0]) != 0 && strcmp(key, kept[1]) != 0)
+			json_object_del(msg, key);
+	json_object_set_new(msg, "by", json_string("dashboard"));
+	json_object_set_new(msg, "wait", json_false());
+}
+
 static int prepare(struct daemon *d, const char *op, json_t *msg, struct tv_err *e)
 {
 	bool again = !strcmp(op, "protect");
@@ -90,19 +110,22 @@ static int prepare(struct daemon *d, const char *op, json_t *msg, struct tv_err 
 	json_object_del(msg, "retry");
 	if (!strcmp(op, "events-ack"))
 		note_by(msg);
-	if (!again && strcmp(op, "suspend") != 0 && strcmp(op, "resume") != 0)
+	if (!again && strcmp(op, "suspend") != 0 && strcmp(op, "resume") != 0 && !is_rehearsal(op))
 		return 0;
 	vm = known_vm(d, msg, e);
 	if (!vm)
 		return TV_E_REFUSED;
 	json_object_set_new(msg, "vm", json_string(vm->id));
+	if (is_rehearsal(op))
+		plain_rehearsal(msg);
 	return again ? protect_again(vm, msg, e) : 0;
 }
 
 void web_command(struct daemon *d, struct ctl *c, json_t *msg)
 {
-	static const char *const allowed[] = {"status",	 "events",  "events-ack", "failover",
-					      "protect", "suspend", "resume",	  "unprotect"};
+	static const char *const allowed[] = {"status",	 "events",	 "events-ack", "failover",
+					      "protect", "suspend",	 "resume",     "unprotect",
+					      "drill",	 "test-failover"};
 	const char *op = command_text(msg, "op", "");
 	struct tv_err e = {0};
 	size_t i = 0, n = sizeof(allowed) / sizeof(*allowed);

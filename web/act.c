@@ -85,7 +85,8 @@ static json_t *of_vm(const json_t *body, const char *op)
 /* The command, or NULL: the request is none. from: the address that it came from. */
 static json_t *command_of(const json_t *body, const char *from)
 {
-	static const char *const ops[] = {"failover", "protect", "suspend", "resume", "unprotect"};
+	static const char *const ops[] = {"failover",  "protect", "suspend",	  "resume",
+					  "unprotect", "drill",	  "test-failover"};
 	const char *op = text_of(body, "op");
 	json_t *id = json_object_get(body, "id");
 

@@ -67,6 +67,7 @@ static const struct key keys[] = {
 	T("dashboard_cert", dashboard_cert),
 	T("dashboard_key", dashboard_key),
 	N("heartbeat_ms", heartbeat_ms, 20, 60000),
+	N("rehearsal_reminder_days", rehearsal_reminder_days, 0, 3650),
 	N("epoch_ms", epoch_ms, 1, 60000),
 	N("verify_interval_h", verify_interval_h, 0, 8760),
 	N("verify_rate_mb_s", verify_rate_mb_s, 1, 1000000),
@@ -112,6 +113,40 @@ static int set_priority(struct config *c, const char *vm, const char *value, str
 	p->priority = (int)n;
 	c->priority_count++;
 	return 0;
+}
+
+/* vm: "": all. */
+static int set_schedule(struct config *c, enum schedule_what what, const char *vm,
+			const char *value, struct tv_err *e)
+{
+	struct schedule *s = &c->schedules[c->schedule_count];
+	int rc;
+
+	for (unsigned i = 0; i < c->schedule_count; i++)
+		if (c->schedules[i].what == what && !strcmp(c->schedules[i].vm, vm))
+			return tv_fail(e, -EINVAL, "%s has a schedule of %s already",
+				       *vm ? vm : "each VM", schedule_word(what));
+	if (c->schedule_count == CONFIG_MAX_SCHEDULES)
+		return tv_fail(e, -EINVAL, "more than %d schedules", CONFIG_MAX_SCHEDULES);
+	rc = schedule_parse(what, value, s, e);
+	if (rc)
+		return tv_fail_prefix(e, rc, "%s", schedule_word(what));
+	if (!tv_copy(s->vm, sizeof(s->vm), vm))
+		return tv_fail(e, -EINVAL, "name of VM '%s' is too long", vm);
+	c->schedule_count++;
+	return 0;
+}
+
+/* "drill", "drill.VM". -ENOENT: it is no such key. */
+static int set_if_schedule(struct config *c, const char *name, const char *value, struct tv_err *e)
+{
+	size_t n = strcspn(name, ".");
+	char word[32];
+
+	if (!tv_copy_n(word, sizeof(word), name, n) || schedule_of(word) == SCHEDULE_WHATS ||
+	    (name[n] && !name[n + 1]))
+		return -ENOENT;
+	return set_schedule(c, schedule_of(word), name[n] ? name + n + 1 : "", value, e);
 }
 
 static int set_listen(struct config *c, const char *value, struct tv_err *e)
@@ -166,6 +201,8 @@ static int set_key(struct config *c, const struct key *k, const char *value, str
 
 static int set(struct config *c, const char *name, const char *value, struct tv_err *e)
 {
+	int rc;
+
 	if (!strncmp(name, "peer.", 5))
 		return set_peer(c, name + 5, value, e);
 	if (!strncmp(name, "priority.", 9))
@@ -175,7 +212,8 @@ static int set(struct config *c, const char *name, const char *value, struct tv_
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		if (!strcmp(keys[i].name, name))
 			return set_key(c, &keys[i], value, e);
-	return tv_fail(e, -EINVAL, "unknown key '%s'", name);
+	rc = set_if_schedule(c, name, value, e);
+	return rc == -ENOENT ? tv_fail(e, -EINVAL, "unknown key '%s'", name) : rc;
 }
 
 static char *trim(char *s)
@@ -227,6 +265,7 @@ static void set_defaults(struct config *c, const char *path)
 			     .health_action = "act",
 			     .libvirt = "auto",
 			     .reprotect = true,
+			     .rehearsal_reminder_days = 180,
 			     .staging_bytes = 64u << 20,
 			     .cache_bytes = 32u << 20,
 			     .files_bytes = UINT64_C(16) << 30,

@@ -6,8 +6,10 @@
 #include "common/common.h"
 #include "failover/arbiter/arbiter.h"
 #include "replicator/link/link.h"
+#include "replicator/session/schedule.h"
 
 #define CONFIG_MAX_PEERS 64
+#define CONFIG_MAX_SCHEDULES 24
 #define CONFIG_DEFAULT_PORT 7890
 #define CONFIG_DEFAULT_DASHBOARD "127.0.0.1:7891"
 #define CONFIG_DEFAULT_MEDIA                                         \
@@ -85,6 +87,9 @@ struct config {
 	char health_action[8]; /* act or warn */
 	struct config_priority priorities[CONFIG_MAX_PRIORITIES];
 	unsigned priority_count;
+	int rehearsal_reminder_days; /* 0: none */
+	struct schedule schedules[CONFIG_MAX_SCHEDULES];
+	unsigned schedule_count;
 	struct config_peer peers[CONFIG_MAX_PEERS];
 	unsigned peer_count;
 };

@@ -93,7 +93,7 @@ static void status(void)
 	printf("| `disks` | array | | the VM's writable disks while a session runs, see below; left "
 	       "out while they are not known |\n");
 	printf("| `rehearsals` | object | | what was tried on this host before it was needed, by kind "
-	       "(test-failover, drill, verify, snapshot): objects with `last` (the last that "
+	       "(test_failover, drill, verify, snapshot): objects with `last` (the last that "
 	       "ended), `passed` (s since 1970: when one passed last), `running`, see below |\n");
 	printf("| `ready` | object | | would a failover succeed now: `ready` (boolean), `why` not, "
 	       "`checks` (`name`, `verdict`, `needed`, `text`: docs/REHEARSAL.md), `host` which "

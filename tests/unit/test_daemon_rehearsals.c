@@ -121,6 +121,12 @@ static void status_has_the_last_of_each_kind(void **state)
 	assert_string_equal(word(json_object_get(one, "last"), "result"), "failed");
 	assert_string_equal(word(json_object_get(one, "last"), "reason"), "no way back");
 	assert_true(json_real_value(json_object_get(one, "passed")) > 0);
+	/* A name with other letters would have the whole view refused by other hosts. */
+	assert_string_equal(rehearsal_key(REHEARSAL_TEST_FAILOVER), "test_failover");
+	for (int k = 0; k < REHEARSAL_KINDS; k++)
+		assert_int_equal(strspn(rehearsal_key((enum rehearsal_kind)k),
+					"abcdefghijklmnopqrstuvwxyz_"),
+				 strlen(rehearsal_key((enum rehearsal_kind)k)));
 	one = json_object_get(s, "snapshot");
 	assert_null(json_object_get(one, "last"));
 	assert_string_equal(word(json_object_get(one, "running"), "result"), "running");

@@ -52,7 +52,7 @@ static void expect_all(json_t *o, unsigned more)
 	assert_null(json_object_get(o, "asked_to_run"));
 	assert_null(json_object_get(o, "op"));
 	assert_true(json_is_boolean(json_object_get(o, "suspended")));
-	assert_int_equal(json_object_size(o), 13 + 15 + 4 + 2 + 1 + more);
+	assert_int_equal(json_object_size(o), 14 + 15 + 4 + 2 + 1 + more);
 }
 
 static void a_vm_without_a_session(void **state)

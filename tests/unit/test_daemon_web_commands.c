@@ -109,10 +109,10 @@ static void protects_by_a_known_address(void **state)
 
 static void suspends_no_stranger(void **state)
 {
-	static const char *const ops[] = {"suspend", "resume"};
+	static const char *const ops[] = {"suspend", "resume", "drill", "test-failover"};
 
 	(void)state;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 4; i++) {
 		asks(json_pack("{ss ss}", "op", ops[i], "vm", "1")); /* a process of this host */
 		answered(TV_E_REFUSED, "runs no VM '1'");
 	}

@@ -42,6 +42,12 @@ function whyNotAgain(vm, m) {
 
 const diskBytes = (vm) => ((vm.primary.vm.disks || []).reduce((n, d) => n + d.bytes, 0));
 
+// What is tried with it now, here or on its backup; "": nothing.
+function rehearsing(vm) {
+	const running = vm.seen.flatMap((e) => Object.entries(e.vm.rehearsals || {})).find(([, r]) => r.running);
+	return running ? `a ${running[0].replace("_", " ")} of it runs` : "";
+}
+
 const isSuspended = (vm) => !!vm.primary && vm.primary.vm.suspended;
 
 export const ACTS = [{
@@ -63,6 +69,17 @@ export const ACTS = [{
 }, {
 	op: "resume", title: "Resume", shown: isSuspended, why: (vm, m) => whyNot(vm, m, ["protected", "alone", "failed", "stalled", "stopped"]),
 	what: (vm) => `${vm.name} runs on from where it was suspended.`,
+}, {
+	op: "drill", title: "Drill",
+	why: (vm, m) => whyNot(vm, m, ["protected"]) || rehearsing(vm) || (vm.backup && vm.backup.host.fresh ? "" : `${vm.primary.vm.peer} does not answer`) ||
+		(vm.primary.vm.ready && !vm.primary.vm.ready.ready ? `${vm.primary.vm.peer} is not ready: ${vm.primary.vm.ready.why}` : ""),
+	what: (vm) => `${vm.name} continues on ${vm.primary.vm.peer}, is protected there, and comes back to ${vm.primary.host.name}. ` +
+		"Its clients see two short gaps; nothing is lost. If it cannot come back, the result has what to do.",
+}, {
+	op: "test-failover", title: "Test failover",
+	why: (vm, m) => whyNot(vm, m, ["protected"]) || rehearsing(vm),
+	what: (vm) => `A copy of ${vm.name} is started on ${vm.primary.vm.peer}, from the last committed epoch, in a network of its own, and removed again. ` +
+		`${vm.name} itself runs on, protected; nobody outside sees the copy.`,
 }, {
 	op: "unprotect", title: "End protection",
 	why: (vm, m) => whyNot(vm, m, ["protected", "syncing", "alone", "failed", "stalled"]),

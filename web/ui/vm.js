@@ -162,6 +162,35 @@ function disks(vm) {
 			h("td", { "data-label": "Takes", class: "num" }, bytes(b && b.image_bytes)))))));
 }
 
+const RESULT = { passed: "check", failed: "cross", refused: "ask", "cut short": "cross", running: "part" };
+const TITLE = { "test-failover": "Test failover", drill: "Drill", verify: "Verification", snapshot: "Snapshot" };
+const ended = (r) => known(r.ended) ? r.ended * 1000 : null;
+
+function outcome(r) {
+	const at = ended(r);
+	return [icon(RESULT[r.result] || "ask"), ` ${r.result}`, at && `, ${duration(Date.now() - at)} ago`];
+}
+
+// Would a failover succeed, and what was tried when: of all hosts, the newest first.
+function rehearsals(vm) {
+	const from = vm.seen.find((e) => e.vm.ready && e.vm.role === "backup") || vm.seen.find((e) => e.vm.ready);
+	const ready = from && from.vm.ready;
+	const tried = vm.seen.flatMap((e) => (Array.isArray(e.vm.rehearsed) ? e.vm.rehearsed : []).map((r) => ({ ...r, host: e.host.name })))
+		.sort((a, b) => b.started - a.started).slice(0, 8);
+	const checks = ready && Array.isArray(ready.checks) ? ready.checks : [];
+	const bad = ready ? checks.filter((c) => c.verdict !== "yes") : [];
+	return h("section", { class: "rehearsals", "aria-labelledby": "rehearsals" }, h("h2", { id: "rehearsals" }, "Rehearsals"),
+		ready && h("p", null, icon(ready.ready ? "check" : "cross"), ready.ready ? " A failover would succeed now" : ` A failover would not succeed now: ${ready.why}`,
+			h("span", { class: "dim" }, ` (${from.host.name}, ${checks.length} checks)`)),
+		bad.length > 0 && h("ul", { class: "plain" }, bad.map((c) => h("li", { "data-key": c.name, class: "dim" }, `${c.name}: ${c.verdict}, ${c.text}`))),
+		tried.length ? h("table", { class: "log" },
+			h("thead", null, h("tr", null, ["What", "Result", "When", "On", "Found"].map((t) => h("th", { scope: "col" }, t)))),
+			h("tbody", null, tried.map((r) => h("tr", { "data-key": `${r.host}${r.id}` }, h("td", { "data-label": "What" }, h("b", null, TITLE[r.kind] || r.kind)),
+				h("td", { "data-label": "Result" }, outcome(r)), h("td", { "data-label": "When" }, clock(r.started * 1000)),
+				h("td", { "data-label": "On" }, r.host), h("td", { "data-label": "Found" }, [r.reason, r.note].filter(Boolean).join("; ") || NONE)))))
+			: h("p", { class: "dim" }, "Nothing was rehearsed yet."));
+}
+
 export function vmPage(m, id, redraw) {
 	const vm = m.vms.find((v) => v.id === id);
 	const back = h("p", null, h("a", { href: "#/" }, "← All virtual machines"));
@@ -176,6 +205,6 @@ export function vmPage(m, id, redraw) {
 	return [back, h("h2", { class: "name" }, vm.name), top(vm), pair(vm), aims(vm), numbers(vm), disks(vm),
 		h("section", { "aria-labelledby": "charts" }, h("h2", { id: "charts" }, "Last hour"), charts.el.isConnected
 			? h("div", { class: "charts", "data-keep": true, "data-key": `charts-${id}` }) : charts.el),
-		buttons(vm, m), views(vm), failovers(m, vm.failovers, redraw),
+		buttons(vm, m), rehearsals(vm), views(vm), failovers(m, vm.failovers, redraw),
 		events(vm.events.slice(-40).reverse(), "Events")];
 }
