@@ -51,6 +51,23 @@ static void print_keeper(const json_t *o)
 		       "CAP_SYS_ADMIN\n");
 }
 
+static void print_retired(const json_t *o)
+{
+	const json_t *r = json_object_get(o, "retired");
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(json_object_get(r, "pages"), i, p)
+		printf("  out of service until the next boot: page %s%s%s\n", text(p, "page"),
+		       *text(p, "dimm") ? " of " : "", text(p, "dimm"));
+	json_array_foreach(json_object_get(r, "cpus"), i, p)
+		printf("  out of service until --undo: CPU %s: %s\n", text(p, "cpus"),
+		       text(p, "reason"));
+	json_array_foreach(json_object_get(r, "waits"), i, p)
+		printf("  to be taken out of service: %s%s%s\n", text(p, "part"),
+		       *text(p, "reason") ? ": " : "", text(p, "reason"));
+}
+
 static void print_errors(const json_t *o)
 {
 	const char *key;
@@ -62,6 +79,7 @@ static void print_errors(const json_t *o)
 			printf(" %s %lld", key, (long long)json_integer_value(n));
 	printf("%s\n", json_object_size(json_object_get(o, "errors")) ? "" : " none");
 	print_keeper(o);
+	print_retired(o);
 	if (json_is_integer(json_object_get(o, "corrupted_kib")))
 		printf("  memory that the kernel has taken out: %lld KiB\n",
 		       number(o, "corrupted_kib"));
@@ -114,14 +132,16 @@ static void print_faults(const json_t *o)
 
 static int run(struct cli *c, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"clear", no_argument, NULL, 'c'}, CLI_COMMON_OPTIONS, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"clear", no_argument, NULL, 'c'},
+						{"undo", no_argument, NULL, 'u'},
+						CLI_COMMON_OPTIONS,
+						{NULL, 0, NULL, 0}};
 	json_t *req = json_pack("{ss}", "op", "health"), *o;
 	int opt, rc;
 
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (opt == 'c') {
-			json_object_set_new(req, "clear", json_true());
+		if (opt == 'c' || opt == 'u') {
+			json_object_set_new(req, opt == 'c' ? "clear" : "undo", json_true());
 			continue;
 		}
 		rc = cli_common_option(c, &cmd_health, opt);
@@ -162,7 +182,7 @@ static int run(struct cli *c, int argc, char **argv)
 
 const struct subcommand cmd_health = {
 	"health",
-	"[HOST] [--clear]",
+	"[HOST] [--clear] [--undo]",
 	"what this host's hardware reports",
 	"The state of this host's hardware and why, what reports it here, how many errors there were since\n"
 	"twinvmd was started, and the last faults. Yellow and red: errors come too often, or lose data;\n"
@@ -170,6 +190,8 @@ const struct subcommand cmd_health = {
 	"host for it.\n\n"
 	"  HOST    another host: its state, as that host has reported it last\n"
 	"  --clear the hardware was looked at, or replaced: what was counted against it is forgotten\n"
+	"  --undo  CPUs that were taken out of service come back (twinvm events shows it); pages do at the next\n"
+	"          boot, as the kernel takes none back\n"
 	"  --json  one JSON object on stdout\n",
 	run,
 };

@@ -4,6 +4,7 @@
 #include "daemon/commands.h"
 #include "daemon/health.h"
 #include "daemon/moves.h"
+#include "daemon/retire.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,6 +37,7 @@ void command_health(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	const char *host = command_text(msg, "host", "");
 	bool clear = json_is_true(json_object_get(msg, "clear"));
+	bool undo = json_is_true(json_object_get(msg, "undo"));
 	json_t *o;
 
 	if (!*host || !strcmp(host, d->conf.host)) {
@@ -43,13 +45,14 @@ void command_health(struct daemon *d, struct ctl *c, json_t *msg)
 			health_clear(d);
 			moves_clear();
 		}
+		if (undo)
+			retire_undo(d);
 		o = health_json(d);
 		json_object_set_new(o, "moves", moves_json(d));
-	} else if (clear) {
-		command_end(c, -EINVAL,
-			    "the hardware of '%.64s' is cleared there: twinvm health "
-			    "--clear",
-			    host);
+	} else if (clear || undo) {
+		command_end(c, -EINVAL, "the hardware of '%.64s' is %s there: twinvm health --%s",
+			    host, clear ? "cleared" : "put back in service",
+			    clear ? "clear" : "undo");
 		return;
 	} else {
 		o = of_other(d, host);

@@ -143,6 +143,12 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "By a planned switch: switched or switch-failed follows. With health_action = warn nothing follows; `would` in the data is true then.") \
 	X(HEALTH_STAYS, "health-stays", WARN, 0, "1d588f261b53442eb44d22b8ebdb3105", "a VM would be moved off this host, and cannot be", \
 	  "The text has what hinders it. It is moved as soon as that is over.") \
+	X(PART_RETIRED, "part-retired", WARN, 0, "b9daa4a827ce4691b0b80bdbf163e12f", "a part of this host is out of service", \
+	  "A page of memory until the next boot, CPUs until twinvm health --undo. With health_action = warn it is not: `would` in the data is true then.") \
+	X(PART_STAYS, "part-stays", WARN, 0, "32f01422de0e46c7bb784c443d08f4ca", "a part of this host that fails stays in service", \
+	  "The text has what hinders it. It is tried again when a VM has to leave it first, or when the kernel may take it later.") \
+	X(PART_BACK, "part-back", NOTICE, 0, "93c6834bbeed4ad8841c62eabc815cb7", "CPUs are in service again", \
+	  "As an operator asked: twinvm health --undo.") \
 	X(KEEPER_ENDED, "keeper-ended", WARN, 0, "443cb172c6b34cccac6e503ffd19c096", "the process of twinvmd that has CAP_SYS_ADMIN has ended", \
 	  "It cannot be started again by this daemon. Restart twinvmd: that touches no VM.") \
 	X(TEST_LEFT, "test-left", ERR, 0, "5d0c1f7a9be34c1e8a64f0d2b7739c58", "something of a test failover is left on this host", \

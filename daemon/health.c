@@ -7,6 +7,7 @@
 #include "daemon/health.h"
 #include "daemon/daemon.h"
 #include "daemon/moves.h"
+#include "daemon/retire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,10 @@ static struct {
 	bool malformed;
 	uint64_t lost; /* as reported by the last event about it */
 	int64_t lost_ns;
+	/* Memory that the kernel has taken: pages that are known, and what it had beside them. */
+	uint64_t gone;
+	json_int_t took_kib;
+	bool based;
 	bool unsaved,
 		counted; /* kept_health.c: a cause, the colour or a move is new; more was counted */
 	char why[200];	 /* nothing is watched; "": something is */
@@ -41,14 +46,6 @@ static const char *text(const json_t *o, const char *key)
 static json_int_t number(const json_t *o, const char *key)
 {
 	return json_integer_value(json_object_get(o, key));
-}
-
-static double unix_of(int64_t ns)
-{
-	struct timespec wall;
-
-	clock_gettime(CLOCK_REALTIME, &wall);
-	return (double)wall.tv_sec + (double)wall.tv_nsec / 1e9 - (double)(tv_now_ns() - ns) / 1e9;
 }
 
 /* ---- the host's colour ---- */
@@ -171,6 +168,7 @@ void health_clear(struct daemon *d)
 		return;
 	ras_health_clear(health.judge);
 	health_changed();
+	retire_clear();
 	tell_color(d);
 }
 
@@ -204,67 +202,48 @@ static void keep(const struct hw_fault *f)
 	s->records = records;
 }
 
-static void report(struct daemon *d, const struct hw_fault *f, const struct ras_verdict *v,
-		   const struct vm *vm, const char *command)
+static unsigned weak_cores(void)
 {
-	const struct ras_row *row = ras_row(v->rule);
-	json_t *data = hw_fault_json(f), *of = events_text(vm ? vm->name : command);
-	const char *text_of = json_string_value(of);
+	static struct ras_cause list[RAS_MAX_CAUSES];
+	unsigned all = ras_health_causes(health.judge, tv_now_ns(), list, RAS_MAX_CAUSES), n = 0;
 
-	json_object_set_new(data, "where", events_text(f->fault.where));
-	json_object_set_new(data, "text", events_text(f->fault.sentence));
-	json_object_set_new(data, "rule", json_integer(v->rule));
-	json_object_set_new(data, "state", json_string(ras_color_text(v->color)));
-	json_object_set(data, "of", of);
-	json_object_set_new(data, "first", json_real(unix_of(f->first_ns)));
-	if (vm)
-		events_vm(vm, EVENTS_HARDWARE_FAULT, data, "%s: %s", f->fault.sentence,
-			  row ? row->fault : "");
-	else
-		events_add(d, EVENTS_HARDWARE_FAULT, NULL, data, "%s: %s%s%s", f->fault.sentence,
-			   row ? row->fault : "", text_of && *text_of ? ": " : "",
-			   text_of ? text_of : "");
-	json_decref(of);
+	for (unsigned i = 0; i < all && i < RAS_MAX_CAUSES; i++)
+		n += list[i].rule == RAS_RULE_CORE_WEAK;
+	return n;
 }
 
-/* A page of a VM that runs here has lost data: its replicator has the backup continue from before. Of a
- * standby: its replicator ends the session, with this reason. */
-static void tell_replicator(struct vm *vm, const struct hw_fault *f)
+void health_taken(struct daemon *d, struct ras_pfn page, const char *dimm)
 {
-	struct session_memory_error m = {.at_ns = f->first_ns > 0 ? (uint64_t)f->first_ns : 0};
+	struct ras_verdict v;
 
-	if (!vm->now.rep)
+	health.gone++;
+	if (!health.judge)
 		return;
-	tv_copy(m.text, sizeof(m.text), f->fault.sentence);
-	ctl_send(vm->now.rep, session_message(SESSION_OP_MEMORY_ERROR, &m));
+	ras_health_taken(health.judge, page, dimm, tv_now_ns(), &v);
+	tell_color(d);
 }
 
-static void note_weak_page(const struct vm *vm, const struct hw_fault *f)
+/* Whose it is is known, as far as it can be. o: NULL: nobody has looked. */
+static void judge(struct daemon *d, const struct hw_fault *f, const struct page_owner *o)
 {
-	char page[RAS_TEXT_ROOM];
-
-	snprintf(page, sizeof(page), "page 0x%llx", (unsigned long long)f->fault.page.n);
-	weak_page_note(vm->id, page);
-}
-
-static void judge(struct daemon *d, const struct hw_fault *f, const char *id, const char *command)
-{
-	struct vm *vm = *id ? vm_by_id(d, id) : NULL;
+	struct vm *vm = o && o->id[0] ? vm_by_id(d, o->id) : NULL;
 	struct ras_verdict v = {0};
 
 	if (vm &&
 	    f->fault.owner == (vm->role == SESSION_PRIMARY ? RAS_OWNER_VM : RAS_OWNER_STANDBY))
-		tell_replicator(vm, f);
+		fault_tell_replicator(vm, f);
 	for (unsigned i = 0; i < health.n; i++)
 		if (hw_fault_same(&health.seen[i].fault, &f->fault))
 			health.seen[i].fault.owner = f->fault.owner;
 	ras_health_fault(health.judge, &f->fault, tv_now_ns(), &v);
 	health.counted = true;
 	health.unsaved |= v.fresh;
-	if (vm && v.rule == RAS_RULE_VM_PAGE_WEAK)
-		note_weak_page(vm, f);
+	if (vm && f->fault.owner == RAS_OWNER_VM &&
+	    (v.weak_page || v.rule == RAS_RULE_VM_PAGE_WEAK))
+		fault_note_weak_page(vm, f);
 	if (v.fresh)
-		report(d, f, &v, vm, command);
+		fault_report(d, f, &v, vm, o ? o->command : "");
+	retire_fault(d, f, &v, o, weak_cores());
 	tell_color(d);
 }
 
@@ -287,14 +266,17 @@ static void on_fault(struct daemon *d, const json_t *o)
 		health.malformed = true;
 		return;
 	}
+	if (f.fault.part == RAS_PART_CORE)
+		f.fault.core = retire_first_sibling(retire_sys, f.fault.core);
 	keep(&f);
 	if (!health.judge)
 		return;
-	if (ras_uncorrected(f.fault.severity) && f.fault.has_page &&
-	    f.fault.owner == RAS_OWNER_UNKNOWN)
+	if (f.fault.has_page && f.fault.owner == RAS_OWNER_UNKNOWN &&
+	    (ras_uncorrected(f.fault.severity) ||
+	     ras_health_weakens(health.judge, &f.fault, tv_now_ns())))
 		page_owner_find(d, &f, judge);
 	else
-		judge(d, &f, "", "");
+		judge(d, &f, NULL);
 }
 
 /* Errors that found no place in a message are still a storm. */
@@ -309,6 +291,32 @@ static void on_more(uint64_t more)
 }
 
 /* ---- counters ---- */
+/* Memory that is gone although nobody has asked for it and no failure of it was reported: its corrected-errors
+ * collector (RAS_CEC) takes pages by itself. */
+static void kernel_took(struct daemon *d, const json_t *msg)
+{
+	char sentence[120];
+	struct ras_verdict v;
+	json_int_t now_kib = number(msg, "corrupted_kib"),
+		   known = (json_int_t)(health.gone * (TV_PAGE_BYTES >> 10));
+
+	if (!health.based) { /* what is gone since before this daemon counts no more */
+		health.based = true;
+		health.took_kib = now_kib - known;
+	}
+	if (now_kib - known <= health.took_kib || !health.judge)
+		return;
+	snprintf(sentence, sizeof(sentence), "the kernel has taken %lld KiB of memory by itself",
+		 (long long)(now_kib - known - health.took_kib));
+	health.took_kib = now_kib - known;
+	ras_health_notice(health.judge, RAS_RULE_PAGE_TAKEN, "", sentence, tv_now_ns(), &v);
+	if (v.fresh)
+		events_add(d, EVENTS_PART_RETIRED, NULL,
+			   json_pack("{ss ss ss sb}", "part", "", "where", "", "reason", sentence,
+				     "would", false),
+			   "%s", sentence);
+}
+
 static void on_counters(struct daemon *d, json_t *msg)
 {
 	static const char lost_text[] = "reports of hardware errors were lost on this host: more "
@@ -318,6 +326,7 @@ static void on_counters(struct daemon *d, json_t *msg)
 			(uint64_t)number(msg, "broken_pages");
 	int64_t now = tv_now_ns();
 
+	kernel_took(d, msg);
 	json_decref(health.counters);
 	health.counters = json_copy(msg);
 	json_object_del(health.counters, "op");
@@ -397,8 +406,8 @@ static json_t *fault_json(const struct hw_fault *f)
 		json_object_del(o, inner[i]);
 	json_object_set_new(o, "where", events_text(f->fault.where));
 	json_object_set_new(o, "text", events_text(f->fault.sentence));
-	json_object_set_new(o, "first", json_real(unix_of(f->first_ns)));
-	json_object_set_new(o, "last", json_real(unix_of(f->last_ns)));
+	json_object_set_new(o, "first", json_real(fault_unix(f->first_ns)));
+	json_object_set_new(o, "last", json_real(fault_unix(f->last_ns)));
 	return o;
 }
 
@@ -414,12 +423,13 @@ static json_t *causes(void)
 		const struct ras_row *row = ras_row(list[i].rule);
 
 		json_array_append_new(
-			o, json_pack("{si ss ss so so sf sf sb}", "rule", (int)list[i].rule,
-				     "state", ras_color_text(list[i].color), "fault",
-				     row ? row->fault : "", "what", events_text(list[i].what),
-				     "text", events_text(list[i].sentence), "since",
-				     unix_of(list[i].since_ns), "last", unix_of(list[i].last_ns),
-				     "until_cleared", list[i].until_cleared));
+			o,
+			json_pack("{si ss ss so so sf sf sb}", "rule", (int)list[i].rule, "state",
+				  ras_color_text(list[i].color), "fault", row ? row->fault : "",
+				  "what", events_text(list[i].what), "text",
+				  events_text(list[i].sentence), "since",
+				  fault_unix(list[i].since_ns), "last", fault_unix(list[i].last_ns),
+				  "until_cleared", list[i].until_cleared));
 	}
 	return o;
 }
@@ -454,6 +464,7 @@ json_t *health_json(const struct daemon *d)
 		      errors(), "faults", faults(), "errors_not_shown", (json_int_t)health.more);
 	json_object_set_new(o, "owners", json_boolean(keeper_sees_pages()));
 	json_object_set_new(o, "keeper", keeper_json());
+	json_object_set_new(o, "retired", retire_json());
 	if (health.counters)
 		json_object_update_missing(o, health.counters);
 	if (health.sources)

@@ -38,6 +38,8 @@ void health_restored(void);
 void kept_health_start(struct daemon *d);
 /* Writes it if it has to be. end: this daemon ends. */
 void kept_health_save(struct daemon *d, bool end);
+/* A page is out of service (retire.c). */
+void health_taken(struct daemon *d, struct ras_pfn page, const char *dimm);
 /* For `twinvm health`: docs/HARDWARE-FAULTS.md. The caller's; NULL: no memory. */
 json_t *health_json(const struct daemon *d);
 /* The same as other hosts get it. */
@@ -47,6 +49,17 @@ const char *health_state(const char **why);
 
 /* ---- members.c: announced at the arbiter from now on ---- */
 void members_health(enum fo_health health);
+/* ---- fault.c: what one fault leads to at once ---- */
+/* A moment of tv_now_ns in s since 1970. */
+double fault_unix(int64_t ns);
+/* Its event. vm, command: whose it is; NULL and "": not known. */
+void fault_report(struct daemon *d, const struct hw_fault *f, const struct ras_verdict *v,
+		  const struct vm *vm, const char *command);
+/* A page of the VM, or of its standby, has lost data. */
+void fault_tell_replicator(struct vm *vm, const struct hw_fault *f);
+/* A page of the VM is weak: it is to leave (moves.h). */
+void fault_note_weak_page(const struct vm *vm, const struct hw_fault *f);
+
 /* ---- children.c ---- */
 /* The process that watches the hardware; fd is its end of the daemon's socket. */
 int spawn_hardware(struct daemon *d, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
@@ -65,18 +78,31 @@ void keeper_who(struct kp_request *q, pid_t pid, uint64_t start_ticks, const cha
 /* False: it was not the keeper. */
 bool keeper_exit(pid_t pid);
 bool keeper_lives(void);
-bool keeper_sees_pages(void); /* false also until it has answered */
+bool keeper_sees_pages(void);  /* false also until it has answered */
+bool keeper_takes_pages(void); /* likewise */
+bool keeper_stops_cpus(void);
 bool keeper_copy_recovers(
 	void);		   /* likewise: a page that fails while the kernel moves it is no panic */
 json_t *keeper_json(void); /* for twinvm health */
 /* ---- page_owner.c ---- */
+struct page_owner {
+	struct ras_pfn page;
+	bool looked; /* else nothing of it is known */
+	enum ras_owner owner;
+	enum kp_page state;
+	char id[33];	  /* of the VM whose memory it is, or of whose standby; "" */
+	char command[16]; /* of a process; "" */
+};
+typedef void page_owner_cb(struct daemon *d, const struct page_owner *o, void *arg);
 /*
- * f's owner is filled in. id: of the VM whose memory it is, or of whose standby; command: of a process;
- * "": not known. Called once, in the loop, or from the call that asks.
+ * Of a fault's page; f's owner is filled in, o is NULL when nobody has looked. What was found a minute ago of a
+ * page whose errors were corrected is taken as it was. Called once, in the loop, or from the call.
  */
-typedef void page_owner_cb(struct daemon *d, const struct hw_fault *f, const char *id,
-			   const char *command);
-void page_owner_find(struct daemon *d, const struct hw_fault *f, page_owner_cb *cb);
+typedef void page_fault_cb(struct daemon *d, const struct hw_fault *f, const struct page_owner *o);
+void page_owner_find(struct daemon *d, const struct hw_fault *f, page_fault_cb *cb);
+/* cb is called once, from the loop. -errno: it is not, as too much is looked for, or nobody can look. */
+int page_owner_ask(struct daemon *d, struct ras_pfn page, page_owner_cb *cb,
+		   void *arg) TV_MUST_CHECK;
 /* ---- hardware.c: that process: its life ---- */
 void hardware_start(struct daemon *d);
 /* False: it was not that process. */

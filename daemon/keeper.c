@@ -227,6 +227,16 @@ bool keeper_sees_pages(void)
 	return keeper_lives() && keeper.can[LOOKS].sees;
 }
 
+bool keeper_takes_pages(void)
+{
+	return keeper_lives() && keeper.can[ACTS].takes_pages;
+}
+
+bool keeper_stops_cpus(void)
+{
+	return keeper_lives() && keeper.can[ACTS].stops_cpus;
+}
+
 bool keeper_copy_recovers(void)
 {
 	return keeper.can[ACTS].copy_recovers;

@@ -90,7 +90,7 @@ int main(int argc, char **argv)
 		return web_main(argv[2], 3);
 	}
 	if (argc == 2 && !strcmp(argv[1], "keeper"))
-		return kp_main(3, 4);
+		return kp_main(3, 4, "");
 	if (argc == 2 && !strcmp(argv[1], "clones")) {
 		close(4); /* the same socket */
 		return clone_maker_main(3);

@@ -7,6 +7,7 @@
 #include "daemon/health.h"
 #include "hv/hv_standby.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,8 +15,9 @@
 #define OTHERS_MS 5000 /* for processes that belong to no VM */
 
 static struct look {
-	struct hw_fault f;
+	struct ras_pfn page;
 	page_owner_cb *cb; /* NULL: free */
+	void *arg;
 	/* Of each process that the request names. */
 	struct owner_of {
 		enum ras_owner owner;
@@ -50,8 +52,7 @@ static void fill(struct daemon *d, struct look *l, struct kp_request *q)
 {
 	struct vm *vm;
 
-	*q = (struct kp_request){
-		.verb = KP_OWNER, .page = l->f.fault.page.n, .others_ms = OTHERS_MS};
+	*q = (struct kp_request){.verb = KP_OWNER, .page = l->page.n, .others_ms = OTHERS_MS};
 	TAILQ_FOREACH(vm, &d->vms, link)
 		candidate(l, q, vm->saved.qemu.pid, vm->saved.qemu.start_ticks,
 			  vm->role == SESSION_PRIMARY ? RAS_OWNER_VM : RAS_OWNER_STANDBY, vm->id,
@@ -64,38 +65,118 @@ static void fill(struct daemon *d, struct look *l, struct kp_request *q)
 static void on_reply(struct daemon *d, const struct kp_reply *r, void *arg)
 {
 	struct look *l = arg;
+	struct page_owner o = {.page = l->page,
+			       .looked = !r->rc,
+			       .state = r->page < KP_PAGES ? (enum kp_page)r->page
+							   : KP_PAGE_UNKNOWN};
 	page_owner_cb *cb = l->cb;
-	const char *id = "";
 
 	l->cb = NULL;
-	l->f.fault.owner = RAS_OWNER_UNKNOWN;
 	if (!r->rc && r->who >= 0 && r->who < KP_MAX_WHO) {
-		l->f.fault.owner = l->of[r->who].owner;
-		id = l->of[r->who].id;
+		o.owner = l->of[r->who].owner;
+		tv_copy(o.id, sizeof(o.id), l->of[r->who].id);
 	} else if (!r->rc && r->pid) {
-		l->f.fault.owner = RAS_OWNER_PROCESS;
-	} else if (!r->rc && (r->page == KP_PAGE_FREE || r->page == KP_PAGE_CLEAN)) {
-		l->f.fault.owner = RAS_OWNER_FREE;
+		o.owner = RAS_OWNER_PROCESS;
+	} else if (!r->rc && (o.state == KP_PAGE_FREE || o.state == KP_PAGE_CLEAN)) {
+		o.owner = RAS_OWNER_FREE;
 	}
-	cb(d, &l->f, id, r->command);
+	tv_copy(o.command, sizeof(o.command), r->command);
+	cb(d, &o, l->arg);
 }
 
-void page_owner_find(struct daemon *d, const struct hw_fault *f, page_owner_cb *cb)
+int page_owner_ask(struct daemon *d, struct ras_pfn page, page_owner_cb *cb, void *arg)
 {
 	static struct kp_request q; /* kilobytes */
 	struct look *l = looks;
+	int rc;
 
 	while (l < looks + MAX_LOOKS && l->cb)
 		l++;
-	if (l == looks + MAX_LOOKS) {
-		cb(d, f, "", "");
+	if (l == looks + MAX_LOOKS)
+		return -EBUSY;
+	l->page = page;
+	l->cb = cb;
+	l->arg = arg;
+	fill(d, l, &q);
+	rc = keeper_ask(&q, on_reply, l);
+	if (rc)
+		l->cb = NULL;
+	return rc;
+}
+
+/* ---- of faults ---- */
+#define MAX_KNOWN 32
+#define KNOWN_NS (60 * TV_NS_PER_S)
+
+static struct asked_fault {
+	struct hw_fault f;
+	page_fault_cb *cb; /* NULL: free */
+} waits[MAX_LOOKS];
+
+/* Of pages whose errors are corrected: in a storm they come each second, and a look takes time. */
+static struct known {
+	struct page_owner o;
+	int64_t at_ns; /* 0: free */
+} known[MAX_KNOWN];
+
+static const struct page_owner *known_of(struct ras_pfn page)
+{
+	for (unsigned i = 0; i < MAX_KNOWN; i++)
+		if (known[i].at_ns && known[i].o.page.n == page.n &&
+		    tv_now_ns() - known[i].at_ns < KNOWN_NS)
+			return &known[i].o;
+	return NULL;
+}
+
+static void remember(const struct page_owner *o)
+{
+	struct known *k = known;
+
+	for (unsigned i = 0; i < MAX_KNOWN; i++) {
+		if (known[i].at_ns && known[i].o.page.n == o->page.n) {
+			k = &known[i];
+			break;
+		}
+		if (known[i].at_ns < k->at_ns)
+			k = &known[i];
+	}
+	*k = (struct known){*o, tv_now_ns()};
+}
+
+static void call(struct daemon *d, struct hw_fault *f, const struct page_owner *o,
+		 page_fault_cb *cb)
+{
+	f->fault.owner = o ? o->owner : RAS_OWNER_UNKNOWN;
+	cb(d, f, o);
+}
+
+static void on_found(struct daemon *d, const struct page_owner *o, void *arg)
+{
+	struct asked_fault *w = arg;
+	page_fault_cb *cb = w->cb;
+
+	w->cb = NULL;
+	if (o->looked)
+		remember(o);
+	call(d, &w->f, o, cb);
+}
+
+void page_owner_find(struct daemon *d, const struct hw_fault *f, page_fault_cb *cb)
+{
+	const struct page_owner *o =
+		f->fault.severity == RAS_CORRECTED ? known_of(f->fault.page) : NULL;
+	struct hw_fault copy = *f;
+	struct asked_fault *w = waits;
+
+	while (w < waits + MAX_LOOKS && w->cb)
+		w++;
+	if (o || w == waits + MAX_LOOKS) {
+		call(d, &copy, o, cb);
 		return;
 	}
-	l->f = *f;
-	l->cb = cb;
-	fill(d, l, &q);
-	if (keeper_ask(&q, on_reply, l)) {
-		l->cb = NULL;
-		cb(d, f, "", "");
+	*w = (struct asked_fault){*f, cb};
+	if (page_owner_ask(d, f->fault.page, on_found, w)) {
+		w->cb = NULL;
+		call(d, &copy, NULL, cb);
 	}
 }

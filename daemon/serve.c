@@ -11,6 +11,7 @@
 #include "daemon/moves.h"
 #include "daemon/clones.h"
 #include "daemon/cluster.h"
+#include "daemon/retire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -275,6 +276,7 @@ int daemon_main(const char *config_path)
 	web_start(d);
 	hardware_start(d);
 	moves_start(d);
+	retire_start(d, health_taken);
 	events_add(d, EVENTS_DAEMON_STARTED, NULL, json_pack("{si}", "pid", (int)getpid()),
 		   "twinvmd is ready: %s, peers on %s:%u, commands on %s", d->conf.host,
 		   d->conf.listen_host, d->conf.listen_port, d->conf.socket);

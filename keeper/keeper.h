@@ -79,9 +79,9 @@ struct kp_reply {
 
 /*
  * The keeper's process, with its ends of the two pairs of sockets: never returns before the other ends are
- * closed. Returns its exit status.
+ * closed. root: "", or where a test has files that stand in for /sys. Returns its exit status.
  */
-int kp_main(int act_fd, int look_fd);
+int kp_main(int act_fd, int look_fd, const char *root);
 
 /* Is it a request of this program's? Both sides are one program: what is not was sent by nobody. */
 bool kp_is_request(const struct kp_request *q, size_t bytes);

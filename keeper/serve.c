@@ -144,13 +144,13 @@ static int serve(const struct kp_sys *s, int fd)
 	return 0;
 }
 
-static int run(int fd, bool acts)
+static int run(int fd, const char *root, bool acts)
 {
 	static const int keeps[] = {CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH};
 	static struct kp_sys s;
 	int rc;
 
-	kp_sys_open(&s, "", acts);
+	kp_sys_open(&s, root, acts);
 	rc = sandbox_keep(keeps, sizeof(keeps) / sizeof(*keeps));
 	if (rc) {
 		tv_log(TV_ERROR, "the keeper cannot give up its other rights: %s", tv_strerror(rc));
@@ -159,7 +159,7 @@ static int run(int fd, bool acts)
 	return serve(&s, fd);
 }
 
-int kp_main(int act_fd, int look_fd)
+int kp_main(int act_fd, int look_fd, const char *root)
 {
 	pid_t parent = getpid(), pid;
 
@@ -170,10 +170,10 @@ int kp_main(int act_fd, int look_fd)
 		return 1;
 	if (pid) {
 		close(look_fd);
-		return run(act_fd, true);
+		return run(act_fd, root, true);
 	}
 	close(act_fd);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
 		_exit(1);
-	_exit(run(look_fd, false));
+	_exit(run(look_fd, root, false));
 }

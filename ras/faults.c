@@ -11,7 +11,8 @@
 #define LEAVE "move all VMs away one after another; no backup here until it is cleared"
 
 #define BY_QEMU "handed over when QEMU reports it; the page stays in service"
-#define BY_KERNEL "handed over, by this report or QEMU's; the page stays in service"
+#define BY_KERNEL \
+	"handed over, by this report or QEMU's; the page counts as taken, or is hard-offlined when it is free"
 
 #define BY_COUNT RAS_BY_COUNT
 #define BY_RECORD RAS_BY_RECORD
@@ -26,12 +27,13 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	ROW(VM_PAGE_WEAK, "corrected errors of one page, in a VM",
 	    "2 in 24 h (Intel) or 10 (others), by page", BY_COUNT, RAS_YELLOW, false, "yellow",
 	    "shorten epochs, planned switch of that VM, then soft-offline the page, protect again",
-	    "shorter epochs and planned switch of that VM"),
+	    "shorter epochs, planned switch of that VM; the page is soft-offlined when it has left"),
 	ROW(PAGE_WEAK, "corrected errors of one page, in no VM", "likewise", BY_COUNT, RAS_YELLOW,
-	    false, "yellow for 24 h", "soft-offline the page at once", ""),
+	    false, "yellow for 24 h", "soft-offline the page at once",
+	    "done; before Linux 6.11 only if it is free, or an unchanged part of a file"),
 	ROW(PAGE_TAKEN, "the kernel has taken a page by itself",
-	    "kernel log (soft-offlining), HardwareCorrupted of /proc/meminfo", BY_OTHERS,
-	    RAS_YELLOW, false, "yellow for 24 h", "count the page as taken", ""),
+	    "HardwareCorrupted of /proc/meminfo, beside pages that are known", BY_OTHERS,
+	    RAS_YELLOW, false, "yellow for 24 h", "count the page as taken", "an event"),
 	ROW(DIMM_WEAK, "a DIMM or channel is weak", "10 errors in 24 h, or 3 of its pages are weak",
 	    BY_COUNT, RAS_YELLOW, false, "yellow",
 	    "planned switch of the most important VMs; no hunt for single pages",
@@ -43,7 +45,7 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	ROW(CORE_WEAK, "corrected errors of a core: its caches, TLBs, inside", "3 in 24 h",
 	    BY_COUNT, RAS_YELLOW, false, "yellow",
 	    "switch VMs that are pinned there; take the core and its siblings out of service",
-	    "planned switch of VMs that are bound to it"),
+	    "planned switch of VMs that are bound to it; then it is taken out, with its siblings"),
 	ROW(PACKAGE_WEAK, "corrected errors of a last-level cache, bus or interconnect",
 	    "3 in 24 h; 10 in 24 h", BY_COUNT, RAS_YELLOW, false, "yellow; red at 10",
 	    "switch; no CPU is taken out", MOVED "; yellow: 50 and more"),
@@ -66,7 +68,7 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	    "failover, as of every QEMU that dies; a colour when QEMU reports it"),
 	ROW(FREE_PAGE, "memory failure in a free or clean page",
 	    "memory_failure_event, result Recovered", BY_RECORD, RAS_YELLOW, false, "yellow",
-	    "count; the page is gone already", ""),
+	    "count; the page is gone already", "counted as taken"),
 	ROW(OTHER_PROCESS, "memory failure in another process", "memory_failure_event", BY_RECORD,
 	    RAS_YELLOW, false, "yellow; red at the second", "report the process", "reported"),
 	ROW(KERNEL_PAGE, "memory failure in a page of the kernel",

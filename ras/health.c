@@ -157,6 +157,21 @@ static void page_key(struct ras_pfn page, char key[RAS_TEXT_ROOM])
 	ras_text(key, RAS_TEXT_ROOM, "page 0x%llx", (unsigned long long)page.n);
 }
 
+bool ras_health_weakens(struct ras_health *h, const struct ras_fault *f, int64_t now_ns)
+{
+	char key[RAS_TEXT_ROOM];
+	struct bucket *b;
+
+	if (!judge_is_counted(f) || !f->has_page)
+		return false;
+	set_now(h, now_ns);
+	page_key(f->page, key);
+	b = bucket_find(&h->table[PAGES], key);
+	return (b && b->pinned) || f->many ||
+	       (uint64_t)bucket_level(&h->table[PAGES], b, h->now_ns) + f->count >=
+		       h->policy.page_yellow;
+}
+
 /* Returns whether the page is weak. */
 static bool count_page(struct ras_health *h, const struct ras_fault *f, const char *dimm,
 		       struct ras_verdict *out)
@@ -165,9 +180,15 @@ static bool count_page(struct ras_health *h, const struct ras_fault *f, const ch
 	struct bucket *b;
 
 	page_key(f->page, key);
-	if (count(h, PAGES, key, f, h->policy.page_yellow) >= h->policy.page_yellow)
+	if (count(h, PAGES, key, f, h->policy.page_yellow) >= h->policy.page_yellow) {
+		bool before = out->fresh;
+
+		out->fresh = false;
 		put(h, f->owner == RAS_OWNER_VM ? RAS_RULE_VM_PAGE_WEAK : RAS_RULE_PAGE_WEAK,
 		    RAS_YELLOW, true, key, f->sentence, out);
+		out->weak_page = out->fresh;
+		out->fresh |= before;
+	}
 	b = bucket_find(&h->table[PAGES], key);
 	/* A driver's name of a DIMM is better than what a machine check has. */
 	if (b && (!b->of[0] || f->source != RAS_SRC_MCE))
@@ -306,7 +327,7 @@ void ras_health_notice(struct ras_health *h, enum ras_rule rule, const char *wha
 	out->color = ras_health_color(h, now_ns);
 }
 
-void ras_health_taken(struct ras_health *h, struct ras_pfn page, int64_t now_ns,
+void ras_health_taken(struct ras_health *h, struct ras_pfn page, const char *dimm, int64_t now_ns,
 		      struct ras_verdict *out)
 {
 	char key[RAS_TEXT_ROOM], sentence[RAS_TEXT_ROOM];
@@ -319,7 +340,7 @@ void ras_health_taken(struct ras_health *h, struct ras_pfn page, int64_t now_ns,
 	b = bucket_get(&h->table[PAGES], key, h->now_ns);
 	b->taken = b->pinned = true;
 	if (!b->of[0])
-		tv_copy(b->of, sizeof(b->of), NO_DIMM);
+		tv_copy(b->of, sizeof(b->of), dimm[0] ? dimm : NO_DIMM);
 	ras_text(sentence, sizeof(sentence), "%s is out of service", key);
 	put(h, RAS_RULE_PAGE_TAKEN, RAS_YELLOW, true, key, sentence, out);
 	if (bucket_count_taken(&h->table[PAGES], b->of) >= h->policy.dimm_pages_red)

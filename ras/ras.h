@@ -360,6 +360,7 @@ struct ras_verdict {
 	enum ras_rule rule;   /* RAS_RULE_NONE: no error */
 	enum ras_color color; /* of the host, after it */
 	bool fresh;	      /* a new cause, or one that has become worse: time to act */
+	bool weak_page;	      /* its page has become weak, whatever else rule says */
 };
 /* Why the host has its colour. */
 struct ras_cause {
@@ -390,6 +391,8 @@ void ras_health_watched(struct ras_health *h, bool watched);
  */
 void ras_health_fault(struct ras_health *h, const struct ras_fault *f, int64_t now_ns,
 		      struct ras_verdict *out);
+/* Would a corrected error make its page weak, or is that weak already? Then whose it is counts. */
+bool ras_health_weakens(struct ras_health *h, const struct ras_fault *f, int64_t now_ns);
 /*
  * More corrected errors at once than somebody could describe: they count towards a storm, and are
  * of no part.
@@ -399,8 +402,8 @@ void ras_health_more(struct ras_health *h, uint32_t errors, int64_t now_ns,
 /* Another part of twinvm has noticed what the row says. what: which part, a VM; may be "". */
 void ras_health_notice(struct ras_health *h, enum ras_rule rule, const char *what,
 		       const char *sentence, int64_t now_ns, struct ras_verdict *out);
-/* A page is out of service: too many of one DIMM make it fail. */
-void ras_health_taken(struct ras_health *h, struct ras_pfn page, int64_t now_ns,
+/* A page is out of service: too many of one DIMM make it fail. dimm: as a fault's `where`, "": not known. */
+void ras_health_taken(struct ras_health *h, struct ras_pfn page, const char *dimm, int64_t now_ns,
 		      struct ras_verdict *out);
 enum ras_color ras_health_color(struct ras_health *h, int64_t now_ns);
 /* Worst first, then the latest; returns how many there are, of which room are written. */

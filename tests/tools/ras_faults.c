@@ -79,10 +79,10 @@ static void print_faults(void)
 	     "backup continues from its\nlast committed epoch N. *Noticed by*: one record, a count of "
 	     "records, or others: another part of\ntwinvm, or nothing yet. *Planned* is what twinvm "
 	     "is to do, *today* what is done of it beside the\ncolour that `twinvm health` shows. "
-	     "Whose page has failed the keeper looks up in the page\ntables of the processes here, for errors "
-	     "that lost data. Without it (`owners` is false) rows 10 to\n12, 17, 19 and 20 are judged as "
-	     "32, and a VM is handed over by QEMU's report, or as a page cannot be\nread. A weak page of a "
-	     "VM (row 2) is judged as row 3.\n\n"
+	     "Whose page it is the keeper looks up in the page\ntables of the processes here, for errors "
+	     "that lost data and pages that are weak. Without it\n(`owners` is false) rows 10 to 12, "
+	     "17, 19 and 20 are judged as 32, row 2 as 3, and a VM is handed\nover by QEMU's report, or "
+	     "as a page cannot be read.\n\n"
 	     "| # | fault | recognised by | noticed by | health | planned | today |\n"
 	     "|---|---|---|---|---|---|---|");
 	for (int i = 1; i < RAS_RULE_COUNT; i++) {
@@ -95,10 +95,24 @@ static void print_faults(void)
 
 static void print_retired(void)
 {
-	puts("\n## The keeper\n\nWhose a page of memory is, and taking parts out of service, needs "
-	     "CAP_SYS_ADMIN, which one small\nprocess of twinvmd's has ([SECURITY.md](SECURITY.md)). "
-	     "`owners` in `twinvm health --json`: can it be\nseen whose a page is; `keeper`: does that "
-	     "process live, and what can it take out of service.");
+	puts("\n## Taken out of service\n\nWhose a page of memory is, and taking parts out of service, "
+	     "needs CAP_SYS_ADMIN, which one small\nprocess of twinvmd's has, the keeper "
+	     "([SECURITY.md](SECURITY.md)). `owners` in `twinvm health\n--json`: can it be seen whose a "
+	     "page is; `keeper`: does that process live, and what can it take out\nof service; "
+	     "`retired`: what is out of service, and what waits.\n");
+	puts("A page whose errors are corrected is soft-offlined: the kernel moves what is in it, and so "
+	     "reads it.\nNever that of a VM with a backup: the VM is moved first. A kernel before 6.11 "
+	     "panics if the page\nbecomes uncorrectable in that moment: there only a page is taken that "
+	     "is free, or an unchanged part\nof a file. A page that has lost data is hard-offlined, "
+	     "unread, when it is free. What the kernel\nrefuses is tried again for some two hours. After "
+	     "8 pages of a DIMM it is the DIMM that fails.\n");
+	puts("A core is taken out with its siblings: never CPU 0, never the last of a NUMA node, not "
+	     "while more\ncores than it are weak (it may be what they share), and not if fewer CPUs "
+	     "would be left than VMs and\nstandbys here have. A VM with a backup that is bound to it "
+	     "is moved first. To which CPUs threads of\nVMs were bound is noted, and restored when "
+	     "`twinvm health --undo` brings the CPUs back. A page comes\nback with the next boot. "
+	     "`state_dir/retired.json` has what is out of service in this life of the\nhost. Decided in "
+	     "`daemon/retire_rules.c`, done in `keeper/`, which checks by itself.");
 }
 
 int main(void)

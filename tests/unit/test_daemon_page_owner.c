@@ -249,6 +249,6 @@ int main(int argc, char **argv)
 
 	/* As the daemon starts it. */
 	if (argc == 2 && !strcmp(argv[1], "keeper"))
-		return kp_main(3, 4);
+		return kp_main(3, 4, "");
 	return cmocka_run_group_tests(tests, with_keeper, NULL);
 }

@@ -429,7 +429,7 @@ static void both_end(void **state)
 		if (!pid) {
 			close(act[0]);
 			close(look[0]);
-			_exit(kp_main(act[1], look[1]));
+			_exit(kp_main(act[1], look[1], ""));
 		}
 		close(act[1]);
 		close(look[1]);

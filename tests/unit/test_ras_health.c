@@ -152,16 +152,16 @@ static void more_than_eight_pages_taken_make_a_failing_dimm(void **state)
 		struct ras_fault f = memory(i, i < 9 ? "A1" : "B1");
 
 		give(&w, &f);
-		ras_health_taken(w.h, f.page, w.now_ns, &w.v);
+		ras_health_taken(w.h, f.page, "", w.now_ns, &w.v);
 		assert_int_equal(w.v.color, RAS_YELLOW);
-		ras_health_taken(w.h, f.page, w.now_ns, &w.v);
+		ras_health_taken(w.h, f.page, "", w.now_ns, &w.v);
 		assert_false(w.v.fresh);
 	}
 	{
 		struct ras_fault f = memory(10, "A1");
 
 		give(&w, &f);
-		ras_health_taken(w.h, f.page, w.now_ns, &w.v);
+		ras_health_taken(w.h, f.page, "", w.now_ns, &w.v);
 	}
 	assert_int_equal(w.v.color, RAS_RED);
 	assert_true(has_cause(&w, RAS_RULE_DIMM_FAILS));
@@ -169,13 +169,13 @@ static void more_than_eight_pages_taken_make_a_failing_dimm(void **state)
 	/* Of a DIMM that nobody can name, too. */
 	w = world_of(true);
 	for (unsigned i = 1; i <= 9; i++)
-		ras_health_taken(w.h, (struct ras_pfn){i}, w.now_ns, &w.v);
+		ras_health_taken(w.h, (struct ras_pfn){i}, "", w.now_ns, &w.v);
 	assert_int_equal(w.v.color, RAS_RED);
 	ras_health_free(w.h);
 	/* They are not forgotten for pages that come and go. */
 	w = world_of(false);
 	for (unsigned i = 1; i <= 8; i++)
-		ras_health_taken(w.h, (struct ras_pfn){i}, w.now_ns, &w.v);
+		ras_health_taken(w.h, (struct ras_pfn){i}, "", w.now_ns, &w.v);
 	for (unsigned i = 0; i < 2000; i++) {
 		struct ras_fault f = memory(1000 + i, "B1");
 
@@ -183,7 +183,7 @@ static void more_than_eight_pages_taken_make_a_failing_dimm(void **state)
 		w.now_ns += DAY / 5;
 	}
 	assert_int_equal(color(&w), RAS_GREEN);
-	ras_health_taken(w.h, (struct ras_pfn){9}, w.now_ns, &w.v);
+	ras_health_taken(w.h, (struct ras_pfn){9}, "", w.now_ns, &w.v);
 	assert_int_equal(w.v.color, RAS_RED);
 	ras_health_free(w.h);
 }
