@@ -80,6 +80,11 @@ await "$AWAIT_S" "the VM from the files to answer" restored_answers
 echo "epoch $epoch: the counter is $VALUE there; acknowledged were $low before and $high after"
 kill -9 "$SPAWNED_PID"
 
+step "the replica is what it would be without"
+kill -STOP "${CLIENT_PID[client]}"
+await "$AWAIT_S" "the replica to be the VM's disk" replica_is_disk
+kill -CONT "${CLIENT_PID[client]}"
+
 step "the ELF core has the kernel"
 kernel=$(grep -aom1 'Linux version [0-9][^ ]*' "$PAIR_DIR/vm1-serial.log" || true)
 python3 - "$snap/core.elf" "${kernel:-Linux version }" <<'END' || fail "no kernel's version in the core"
@@ -97,6 +102,17 @@ notes = [p for p in ph if p[0] == 4]
 assert m.find(b"CORE\0", notes[0][2], notes[0][2] + notes[0][5]) >= 0
 END
 
-step "the replica is what it would be without"
+step "a failover comes first: the epoch that is held still is given up, and its holder is not asked"
+host_spawn hostB "$PAIR_DIR/held.log" "$PAIR_B/twinvm" snapshot vm1 --out "$PAIR_DIR/held"
+held=$SPAWNED_PID job=$SPAWNED_JOB
+await "$AWAIT_S" "the epoch to be held still" still_open
+kill -STOP "$held"
+host_power_cut hostA
+tw_must hostB failover vm1 --force
+goes_on "on hostB, after the power cut"
+await "$AWAIT_S" "the still to be given back" no_still
+kill -CONT "$held"
+! wait "$job" || fail "a snapshot was made of an epoch that was given up"
+grep -q "a failover comes first" "$PAIR_DIR/held.log" || fail "the command says: $(<"$PAIR_DIR/held.log")"
+[[ ! -e $PAIR_DIR/held ]] && ! compgen -G "$PAIR_DIR/held.*" >/dev/null || fail "a folder is left"
 client_ends
-await "$AWAIT_S" "the replica to be the VM's disk" replica_is_disk
