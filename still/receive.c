@@ -255,28 +255,6 @@ static int take(struct still *s, struct message *m, unsigned *disks, still_progr
 	return rc;
 }
 
-int still_receive(int fd, still_progress *progress, void *arg, struct still *s, struct tv_err *e)
-{
-	struct message m;
-	unsigned disks = 0;
-	int rc;
-
-	*s = (struct still){.fd = fd, .ram_fd = -1, .blocks_fd = -1, .state_fd = -1};
-	for (unsigned i = 0; i < STILL_MAX_DISKS; i++)
-		s->disks[i].fd = -1;
-	do {
-		rc = next(fd, 0, &m, e);
-		if (!rc)
-			rc = tv_fail(e, TV_E_GONE, "the session on the backup has ended");
-		if (rc > 0)
-			rc = take(s, &m, &disks, progress, arg, e);
-		drop(&m);
-	} while (rc > 0);
-	if (rc)
-		forget(s);
-	return rc;
-}
-
 bool still_ended(struct still *s, struct tv_err *e)
 {
 	struct message m;
@@ -294,6 +272,40 @@ bool still_ended(struct still *s, struct tv_err *e)
 	if (!rc)
 		tv_fail(e, TV_E_GONE, "the session on the backup has ended");
 	return rc != -EAGAIN && rc != -EWOULDBLOCK;
+}
+
+/* What has been cut off since does not look right any more: then that is the reason. */
+static int why_failed(struct still *s, int rc, struct tv_err *e)
+{
+	struct tv_err end = {0};
+
+	if (rc != TV_E_PROTOCOL || !still_ended(s, &end))
+		return rc;
+	return tv_fail(e, TV_E_GONE, "%s", end.text);
+}
+
+int still_receive(int fd, still_progress *progress, void *arg, struct still *s, struct tv_err *e)
+{
+	struct message m;
+	unsigned disks = 0;
+	int rc;
+
+	*s = (struct still){.fd = fd, .ram_fd = -1, .blocks_fd = -1, .state_fd = -1};
+	for (unsigned i = 0; i < STILL_MAX_DISKS; i++)
+		s->disks[i].fd = -1;
+	do {
+		rc = next(fd, 0, &m, e);
+		if (!rc)
+			rc = tv_fail(e, TV_E_GONE, "the session on the backup has ended");
+		if (rc > 0)
+			rc = take(s, &m, &disks, progress, arg, e);
+		drop(&m);
+	} while (rc > 0);
+	if (!rc)
+		return 0;
+	rc = why_failed(s, rc, e);
+	forget(s);
+	return rc;
 }
 
 void still_close(struct still *s)

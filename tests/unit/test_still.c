@@ -159,6 +159,22 @@ static void test_ends_before_it_is_whole(void **state)
 	close(holder);
 }
 
+/* It was whole, and then ended before its holder looked: the memory is cut off already. */
+static void test_ends_before_it_is_read(void **state)
+{
+	(void)state;
+	put_files(about(), 0);
+	put_disk();
+	put_word("whole");
+	assert_int_equal(still_put(maker,
+				   json_pack("{ss si ss}", "is", "end", "rc", TV_E_GONE, "why",
+					     "a failover comes first"),
+				   NULL, 0),
+			 0);
+	refused(TV_E_GONE);
+	close(holder);
+}
+
 static void set(json_t *o, const char *list, size_t i, const char *key, json_t *v)
 {
 	json_object_set_new(json_array_get(json_object_get(o, list), i), key, v);
@@ -229,6 +245,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_whole, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ends_before_it_is_whole, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_ends_before_it_is_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hostile, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_holder_that_does_not_read, set_up, tear_down),
 	};
