@@ -268,6 +268,38 @@ static bool hardware(const char *state, bool cec, const char *level, const char 
 	return is && memory == cec;
 }
 
+/* The check "keeper": what twinvmd reports of it. */
+static bool keeper(json_t *health, const char *level, const char *has)
+{
+	json_t *checks = json_array(), *all = json_pack("{so}", "health", health), *o;
+	bool is = false;
+	size_t i;
+
+	doctor_check_hardware(all, checks);
+	json_array_foreach(checks, i, o)
+		is |= !strcmp(json_string_value(json_object_get(o, "name")), "keeper") &&
+		      !strcmp(json_string_value(json_object_get(o, "level")), level) &&
+		      strstr(json_string_value(json_object_get(o, "text")), has);
+	json_decref(checks);
+	json_decref(all);
+	return is;
+}
+
+static void who_takes_parts_out_of_service(void **state)
+{
+#define HEALTH(lives, owners, pages, cpus, moves)                                               \
+	json_pack("{ss sb s{sb ss sb sb sb}}", "state", "green", "owners", owners, "keeper",    \
+		  "lives", lives, "reason", "it has ended", "takes_pages", pages, "stops_cpus", \
+		  cpus, "moves_failing_pages", moves)
+	(void)state;
+	assert_true(keeper(HEALTH(1, 1, 1, 1, 1), "ok", "can take pages and CPUs out of service"));
+	assert_true(keeper(HEALTH(1, 1, 1, 0, 0), "ok", "it would panic if one failed"));
+	assert_true(keeper(HEALTH(1, 1, 0, 0, 0), "ok", "neither pages nor CPUs"));
+	assert_true(keeper(HEALTH(1, 0, 1, 1, 1), "ok", "without CAP_SYS_ADMIN"));
+	assert_true(keeper(HEALTH(0, 0, 1, 1, 1), "warning", "it has ended"));
+#undef HEALTH
+}
+
 static void the_hardware_is_as_twinvmd_knows_it(void **state)
 {
 	json_t *checks = json_array();
@@ -292,6 +324,7 @@ int main(void)
 		CASE(what_a_process_uses_is_listed_apart),
 		CASE(devices_are_a_vms_by_their_digits),
 		CASE(without_the_daemon_nothing_is_left),
+		CASE(who_takes_parts_out_of_service),
 		CASE(the_hardware_is_as_twinvmd_knows_it),
 	};
 
