@@ -411,7 +411,7 @@ static json_t *fault_json(const struct hw_fault *f)
 	return o;
 }
 
-static json_t *causes(void)
+json_t *health_causes_json(void)
 {
 	static struct ras_cause list[RAS_MAX_CAUSES];
 	unsigned n = health.judge
@@ -460,8 +460,9 @@ json_t *health_json(const struct daemon *d)
 	json_t *o;
 
 	o = json_pack("{ss ss so sb so so so sI}", "host", d->conf.host, "state", state, "reason",
-		      events_text(why), "watched", !health.why[0], "causes", causes(), "errors",
-		      errors(), "faults", faults(), "errors_not_shown", (json_int_t)health.more);
+		      events_text(why), "watched", !health.why[0], "causes", health_causes_json(),
+		      "errors", errors(), "faults", faults(), "errors_not_shown",
+		      (json_int_t)health.more);
 	json_object_set_new(o, "owners", json_boolean(keeper_sees_pages()));
 	json_object_set_new(o, "keeper", keeper_json());
 	json_object_set_new(o, "retired", retire_json());

@@ -40,6 +40,8 @@ void kept_health_start(struct daemon *d);
 void kept_health_save(struct daemon *d, bool end);
 /* A page is out of service (retire.c). */
 void health_taken(struct daemon *d, struct ras_pfn page, const char *dimm);
+/* Why the host has its colour, the worst first: as `twinvm health` has it. The caller's. */
+json_t *health_causes_json(void);
 /* For `twinvm health`: docs/HARDWARE-FAULTS.md. The caller's; NULL: no memory. */
 json_t *health_json(const struct daemon *d);
 /* The same as other hosts get it. */
@@ -59,6 +61,12 @@ void fault_report(struct daemon *d, const struct hw_fault *f, const struct ras_v
 void fault_tell_replicator(struct vm *vm, const struct hw_fault *f);
 /* A page of the VM is weak: it is to leave (moves.h). */
 void fault_note_weak_page(const struct vm *vm, const struct hw_fault *f);
+/* ---- health_metrics.c ---- */
+/* {"state", "errors":{severity: N}, "causes":{"yellow","red"}, "reports_lost", "malformed", "moves", "taken_bytes"
+ * where the kernel says it}. The caller's; NULL: no memory. */
+json_t *health_metrics(const struct daemon *d);
+/* The worst of health_causes_json. */
+json_t *health_worst(unsigned most);
 
 /* ---- children.c ---- */
 /* The process that watches the hardware; fd is its end of the daemon's socket. */

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define CAUSES 4
 #define EVENTS 40
 #define REHEARSED 6
 #define EVENTS_BYTES (20u << 10)
@@ -75,8 +76,8 @@ static json_t *hardware(void)
 {
 	const char *why, *state = health_state(&why);
 
-	return json_pack("{ss so so}", "state", state, "reason", fields_text(why), "moves",
-			 moves_recent());
+	return json_pack("{ss so so so}", "state", state, "reason", fields_text(why), "moves",
+			 moves_recent(), "causes", health_worst(CAUSES));
 }
 
 static json_t *arbiter(const struct daemon *d)

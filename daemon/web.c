@@ -9,6 +9,7 @@
  */
 #include "daemon/commands.h"
 #include "daemon/cluster.h"
+#include "daemon/health.h"
 #include "daemon/tally.h"
 
 #include <errno.h>
@@ -110,12 +111,12 @@ static json_t *head(struct daemon *d)
 	struct timespec wall;
 
 	clock_gettime(CLOCK_REALTIME, &wall);
-	return json_pack("{ss ss ss si sf sf ss so so so so}", "op", "snapshot", "host",
+	return json_pack("{ss ss ss si sf sf ss so so so so so}", "op", "snapshot", "host",
 			 d->conf.host, "version", TV_VERSION, "protocol", (int)REPL_PROTOCOL,
 			 "wall_s", (double)wall.tv_sec + (double)wall.tv_nsec / 1e9, "uptime_s",
 			 (double)tv_now_ns() / 1e9, "arbiter", d->conf.arbiter, "members",
 			 members_json(), "peers", peers_json(&d->conf), "process", tally_process(d),
-			 "certificates", certificates(&d->conf));
+			 "certificates", certificates(&d->conf), "health", health_metrics(d));
 }
 
 static void send_snapshot(struct daemon *d)

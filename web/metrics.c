@@ -175,7 +175,8 @@ static void of_value(const struct text *t, const struct family *f, struct thing 
 	} else if (f->shape == WORDS) {
 		for (unsigned k = 0; k < METRICS_WORDS && f->words[k]; k++)
 			with_label(t, f, of, f->label, f->words[k],
-				   !strcmp(word(of.json, f->field), f->words[k]));
+				   json_is_string(value) &&
+					   !strcmp(json_string_value(value), f->words[k]));
 	} else if (f->shape == EACH) {
 		json_object_foreach((json_t *)value, key, v)
 			with_label(t, f, of, f->label, key, json_number_value(v));

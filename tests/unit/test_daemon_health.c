@@ -203,6 +203,25 @@ static void offered(struct session_register *r, const char *refusal)
 	kit_hang_up(&e);
 }
 
+static void metrics_have(const char *color)
+{
+	json_t *o = health_metrics(&d), *worst = health_worst(1);
+
+	assert_string_equal(json_string_value(json_object_get(o, "state")), color);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "causes"), color)),
+			 1);
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(o, "errors"), "uncorrected")),
+		errors_of("uncorrected"));
+	assert_null(json_object_get(json_object_get(o, "errors"), "nothing"));
+	assert_true(json_is_integer(json_object_get(json_object_get(o, "errors"), "fatal")));
+	assert_int_equal(json_array_size(worst), 1);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(worst, 0), "state")),
+			    color);
+	json_decref(worst);
+	json_decref(o);
+}
+
 /* Whatever the other host knows. */
 static void a_sick_host_is_no_backup(void **state)
 {
@@ -231,6 +250,7 @@ static void a_sick_host_is_no_backup(void **state)
 	faults(&f, 0, 200);
 	assert_int_equal(health_of_host(), FO_RED);
 	offered(&r, "the hardware of hostB is red");
+	metrics_have("red");
 	health_clear(&d);
 	assert_int_equal(health_of_host(), FO_GREEN);
 	r.by_operator = false;

@@ -121,10 +121,9 @@ static void routes_have_methods(void **state)
 	assert_false(other);
 }
 
-static char *metrics_of(const char *vms, bool stale, bool open)
+/* s is used up. */
+static char *metrics_of_snapshot(json_t *s, bool stale, bool open)
 {
-	json_t *s = json_pack("{ss si sf so}", "version", "1", "protocol", 4, "wall_s", 5.5, "vms",
-			      json_loads(vms, 0, NULL));
 	struct evbuffer *b = evbuffer_new();
 	size_t n;
 	char *text;
@@ -136,6 +135,40 @@ static char *metrics_of(const char *vms, bool stale, bool open)
 	evbuffer_free(b);
 	json_decref(s);
 	return text;
+}
+
+static char *metrics_of(const char *vms, bool stale, bool open)
+{
+	return metrics_of_snapshot(json_pack("{ss si sf so}", "version", "1", "protocol", 4,
+					     "wall_s", 5.5, "vms", json_loads(vms, 0, NULL)),
+				   stale, open);
+}
+
+static json_t *with_health(void)
+{
+	return json_pack("{sf s{ss s{si} s{si si} si si}}", "wall_s", 5.5, "health", "state",
+			 "yellow", "errors", "corrected", 7, "causes", "yellow", 2, "red", 0,
+			 "reports_lost", 3, "taken_bytes", 8192);
+}
+
+static void the_hardware_of_the_host(void **state)
+{
+	TV_FREE char *good = metrics_of_snapshot(with_health(), false, false);
+	TV_FREE char *old = metrics_of_snapshot(with_health(), true, false);
+	TV_FREE char *none = metrics_of_snapshot(json_pack("{sf}", "wall_s", 5.5), false, false);
+
+	(void)state;
+	assert_non_null(strstr(good, "twinvm_hardware_state{state=\"green\"} 0\n"
+				     "twinvm_hardware_state{state=\"yellow\"} 1\n"
+				     "twinvm_hardware_state{state=\"red\"} 0\n"));
+	assert_non_null(strstr(good, "twinvm_hardware_errors_total{severity=\"corrected\"} 7\n"));
+	assert_non_null(strstr(good, "twinvm_hardware_causes{state=\"yellow\"} 2\n"));
+	assert_non_null(strstr(good, "twinvm_hardware_reports_lost_total 3\n"));
+	assert_non_null(strstr(good, "twinvm_hardware_memory_taken_bytes 8192\n"));
+	assert_null(strstr(old, "twinvm_hardware_"));
+	/* Of a daemon that says nothing of it, no state is 1. */
+	assert_null(strstr(none, "twinvm_hardware_state{state=\"unknown\"} 1"));
+	assert_null(strstr(none, "\ntwinvm_hardware_errors_total"));
 }
 
 static void metrics_are_silent_where_nothing_is_known(void **state)
@@ -259,6 +292,7 @@ int main(void)
 		cmocka_unit_test(a_token_or_its_cookie_is_needed),
 		cmocka_unit_test(wrong_tokens_are_limited_by_address),
 		cmocka_unit_test(routes_have_methods),
+		cmocka_unit_test(the_hardware_of_the_host),
 		cmocka_unit_test(metrics_are_silent_where_nothing_is_known),
 		cmocka_unit_test(a_histogram_is_cumulative),
 		cmocka_unit_test(two_vms_of_one_name_are_two),

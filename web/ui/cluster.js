@@ -129,6 +129,15 @@ function fate(m, host) {
 		: `${go.length} of its ${runs.length} VMs continue on ${to.join(", ")}`;
 }
 
+// Its state, and the worst of why; an older host names one reason only.
+function condition(hardware) {
+	const causes = (hardware.causes || []).map((c, i) => h("li", { "data-key": i },
+		badge(c.state === "red" ? "bad" : "warn", "bang", c.state),
+		` ${c.what ? `${c.what}: ` : ""}${c.fault}`, c.until_cleared && h("span", { class: "dim" }, " (until cleared)")));
+	return causes.length ? [hardware.state, h("ul", { class: "plain causes" }, causes)]
+		: `${hardware.state}${hardware.reason ? `: ${hardware.reason}` : ""}`;
+}
+
 function hostFacts(m, host) {
 	const d = duties(host), machine = (host.view && host.view.machine) || {};
 	const hardware = host.view && host.view.hardware;
@@ -142,7 +151,7 @@ function hostFacts(m, host) {
 		["Backup of", d.backs ? `${d.backs}; a failover to it is allowed for ${d.could}` : "none"],
 		["Memory free", known(machine.memory_free_mib)
 			? `${bytes(machine.memory_free_mib * 1048576)} of ${bytes(machine.memory_mib * 1048576)}` : NONE],
-		["Hardware", hardware ? `${hardware.state}${hardware.reason ? `: ${hardware.reason}` : ""}` : NONE],
+		["Hardware", hardware ? condition(hardware) : NONE],
 		["Load", known(machine.load) ? `${machine.load.toFixed(2)} on ${machine.cpus} CPUs` : NONE],
 	];
 }
