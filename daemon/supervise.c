@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define REGISTER_NS (1500 * TV_NS_PER_MS)
@@ -64,6 +65,11 @@ void supervise_child_exit(struct daemon *d, pid_t pid, int status)
 {
 	struct vm *vm;
 
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS)
+		tv_log(TV_ERROR,
+		       "process %d of twinvmd was ended by SIGBUS: this host has lost a page of its "
+		       "memory, or a file that it had mapped was cut",
+		       (int)pid);
 	if (fence_command_exit(d, pid, status) || looking_exit(d, pid, status) ||
 	    suspend_exit(d, pid, status) || may_start_exit(d, pid, status) ||
 	    ready_exit(d, pid, status))

@@ -58,6 +58,22 @@ static void check_keeper(const json_t *health, json_t *checks)
 				: "");
 }
 
+static long long number(const json_t *o, const char *part, const char *key)
+{
+	return json_integer_value(json_object_get(json_object_get(o, part), key));
+}
+
+/* What counts without events: only this is left where some are lost. */
+static void check_counters(const json_t *health, json_t *checks)
+{
+	if (json_object_get(health, "aer"))
+		doctor_add(checks, "counters", DOCTOR_OK,
+			   "errors are also counted by drivers of %lld memory controllers and %lld "
+			   "PCI Express devices",
+			   number(health, "edac", "controllers"),
+			   number(health, "aer", "counting"));
+}
+
 void doctor_check_hardware(json_t *facts, json_t *checks)
 {
 	json_t *health = json_object_get(facts, "health");
@@ -76,6 +92,7 @@ void doctor_check_hardware(json_t *facts, json_t *checks)
 			   have, *lack ? " (not by " : "", lack, *lack ? ")" : "");
 	else
 		doctor_add(checks, "hardware", DOCTOR_OK, "its errors are not known here: %s", why);
+	check_counters(health, checks);
 	check_keeper(health, checks);
 	if (json_is_true(json_object_get(health, "cec")))
 		doctor_add(checks, "memory", DOCTOR_OK,

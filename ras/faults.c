@@ -82,7 +82,7 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	    "page is not promoted; the next one has other memory, on a host that is well"),
 	ROW(OWN_PAGE, "memory failure in a process of twinvm", "memory_failure_event, SIGBUS",
 	    BY_RECORD, RAS_RED, true, "red", "the process dies and is started again, or failover",
-	    "as of every process of twinvm that dies"),
+	    "as of every process of twinvm that dies; the log names SIGBUS"),
 	ROW(HOST_DIED, "fatal error, the host panics", "a fatal record; else its peer: silence",
 	    BY_RECORD, RAS_RED, true, "red", "failover by the peer's verdict",
 	    "failover, as of every host that dies"),

@@ -302,13 +302,21 @@ static void who_takes_parts_out_of_service(void **state)
 
 static void the_hardware_is_as_twinvmd_knows_it(void **state)
 {
-	json_t *checks = json_array();
+	json_t *checks = json_array(), *counted = json_array(), *of;
 
 	(void)state;
 	assert_true(hardware("green", true, "ok", "watched by mce_record (not by aer_event)"));
 	assert_true(hardware("unknown", false, "ok", "not known here: because"));
 	assert_true(hardware("yellow", false, "warning", "because"));
 	assert_true(hardware("red", false, "problem", "because"));
+	of = json_pack("{s{ss s{si} s{si}}}", "health", "state", "green", "edac", "controllers", 2,
+		       "aer", "counting", 3);
+	doctor_check_hardware(of, counted);
+	assert_non_null(
+		strstr(json_string_value(json_object_get(json_array_get(counted, 1), "text")),
+		       "2 memory controllers and 3 PCI Express devices"));
+	json_decref(of);
+	json_decref(counted);
 	doctor_check_hardware(NULL, checks);
 	assert_int_equal(json_array_size(checks), 0);
 	json_decref(checks);
