@@ -86,6 +86,31 @@ static void more(json_t *vm)
 		       clean(k, "reason", buf, sizeof(buf)));
 }
 
+/* Would a failover succeed; whole: and what was tried last, of each kind. */
+static void tried(json_t *vm, double now_s, bool whole)
+{
+	json_t *ready = json_object_get(vm, "ready"), *one, *last;
+	char buf[700], result[20], reason[500], ago[TOP_WORD], name[40];
+	bool yes = json_is_true(json_object_get(ready, "ready"));
+	const char *kind;
+
+	if (ready && !yes)
+		printf("  ready to fail over: no: %s\n", clean(ready, "why", buf, sizeof(buf)));
+	else if (ready && whole)
+		puts("  ready to fail over: yes");
+	json_object_foreach(json_object_get(vm, "rehearsals"), kind, one) {
+		last = json_object_get(one, "last");
+		if (!whole || !last)
+			continue;
+		top_clean(name, sizeof(name), kind, true);
+		top_duration(ago, now_s - number(last, "ended"));
+		clean(last, "reason", reason, sizeof(reason));
+		printf("  last %s: %s, %s ago%s%s\n", name,
+		       clean(last, "result", result, sizeof(result)), ago, *reason ? ": " : "",
+		       reason);
+	}
+}
+
 /* whole: one VM was asked for. */
 static void line(json_t *vm, double now_s, bool whole)
 {
@@ -106,6 +131,7 @@ static void line(json_t *vm, double now_s, bool whole)
 		printf("  (%s)", clean(vm, "reason", reason, sizeof(reason)));
 	putchar('\n');
 	more(vm);
+	tried(vm, now_s, whole);
 	if (whole)
 		disks(vm);
 }

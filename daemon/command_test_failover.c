@@ -35,6 +35,7 @@ void command_test_failover(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	static struct clone_order order; /* kilobytes */
 	struct vm *vm = command_vm(d, c, msg);
+	bool waits = !json_is_false(json_object_get(msg, "wait"));
 	struct tv_err e = {0};
 	int rc;
 
@@ -45,8 +46,10 @@ void command_test_failover(struct daemon *d, struct ctl *c, json_t *msg)
 	} else {
 		rc = order_of(vm, msg, &order, &e);
 		if (!rc)
-			rc = clones_test(vm, &order, "operator", command_text(msg, "note", ""), c,
-					 &e);
+			rc = clones_test(vm, &order, command_text(msg, "by", "operator"),
+					 command_text(msg, "note", ""), waits ? c : NULL, &e);
+		if (!rc && !waits)
+			command_end(c, 0, "%s", "");
 	}
 	if (rc)
 		command_end(c, rc, "%s", e.text);

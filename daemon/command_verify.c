@@ -13,8 +13,8 @@ void command_verify(struct daemon *d, struct ctl *c, json_t *msg)
 {
 	struct vm *vm = command_vm(d, c, msg);
 	double rate = json_number_value(json_object_get(msg, "rate_mb_s"));
-	struct rehearsal refused = {
-		.kind = REHEARSAL_VERIFY, .result = REHEARSAL_REFUSED, .by = "operator"};
+	struct rehearsal refused = {.kind = REHEARSAL_VERIFY, .result = REHEARSAL_REFUSED};
+	const char *by = command_text(msg, "by", "operator");
 	const char *why;
 
 	if (!vm)
@@ -31,9 +31,10 @@ void command_verify(struct daemon *d, struct ctl *c, json_t *msg)
 	why = verify_stands_against(vm);
 	if (!why) {
 		verify_begin(vm, c, (uint64_t)(rate * MB),
-			     json_is_true(json_object_get(msg, "repair")), "operator");
+			     json_is_true(json_object_get(msg, "repair")), by);
 		return;
 	}
+	tv_copy(refused.by, sizeof(refused.by), by);
 	tv_copy(refused.reason, sizeof(refused.reason), why);
 	if (!vm->verify.on)
 		rehearsals_refused(d, vm->id, vm->name, &refused);

@@ -44,36 +44,46 @@ void drill_back_note(const struct vm *vm)
 	tv_copy(x->from, sizeof(x->from), vm->saved.peer.name);
 }
 
-static bool may_return(const struct vm *vm, const struct came *x, uint64_t generation)
+static bool may_return(const struct vm *vm, const struct came *x)
 {
 	int64_t now = tv_now_ns();
 
-	return now - x->at_ns < RETURN_NS && x->generation == generation &&
-	       vm->saved.generation == generation && vm->role == SESSION_PRIMARY &&
-	       vm->phase == VM_RUNNING && vm->now.rep && !vm->waiter &&
-	       !strcmp(vm->now.stats.state, "protected") && !strcmp(vm->saved.peer.name, x->from) &&
-	       x->tries < MAX_TRIES && (!x->tries || now - x->tried_ns >= AGAIN_NS);
+	return now - x->at_ns < RETURN_NS && vm->saved.generation == x->generation &&
+	       vm->role == SESSION_PRIMARY && vm->phase == VM_RUNNING && vm->now.rep &&
+	       !vm->waiter && !strcmp(vm->now.stats.state, "protected") &&
+	       !strcmp(vm->saved.peer.name, x->from) && x->tries < MAX_TRIES &&
+	       (!x->tries || now - x->tried_ns >= AGAIN_NS);
 }
 
-static void look(struct daemon *d, struct came *x)
+static bool is_wanted(const json_t *wish, const struct came *x)
 {
-	struct vm *vm = vm_by_id(d, x->id);
-	json_t *wishes = cluster_peer_drills(d, x->from), *w;
-	const char *id;
+	const char *id = json_string_value(json_object_get(wish, "id"));
+	json_t *generation = json_object_get(wish, "generation");
+
+	return id && !strcmp(id, x->id) && json_is_integer(generation) &&
+	       (uint64_t)json_integer_value(generation) == x->generation;
+}
+
+void drill_back_wishes(struct daemon *d, const char *peer, const json_t *wishes)
+{
+	struct came *x;
+	struct vm *vm;
+	json_t *w;
 	size_t i;
 
-	json_array_foreach(wishes, i, w) {
-		id = json_string_value(json_object_get(w, "id"));
-		if (!vm || !id || strcmp(id, x->id) != 0 ||
-		    !may_return(vm, x,
-				(uint64_t)json_integer_value(json_object_get(w, "generation"))))
-			continue;
-		x->tries++;
-		x->tried_ns = tv_now_ns();
-		tv_log(TV_INFO, "%s goes back to %s: its drill", vm->name, x->from);
-		if (inner_run(d, json_pack("{ss ss}", "op", "failover", "vm", vm->id), NULL, NULL))
-			tv_log(TV_WARN, "%s: the switch back could not be ordered", vm->name);
-		return;
+	for (x = came; x < came + MAX_CAME; x++) {
+		vm = x->id[0] && !strcmp(x->from, peer) ? vm_by_id(d, x->id) : NULL;
+		json_array_foreach(wishes, i, w) {
+			if (!vm || !is_wanted(w, x) || !may_return(vm, x))
+				continue;
+			x->tries++;
+			x->tried_ns = tv_now_ns();
+			tv_log(TV_INFO, "%s goes back to %s: its drill", vm->name, x->from);
+			if (inner_run(d, json_pack("{ss ss}", "op", "failover", "vm", vm->id), NULL,
+				      NULL))
+				tv_log(TV_WARN, "%s: the switch back could not be ordered",
+				       vm->name);
+		}
 	}
 }
 
@@ -81,5 +91,5 @@ void drill_back_look(struct daemon *d)
 {
 	for (unsigned i = 0; i < MAX_CAME; i++)
 		if (came[i].id[0])
-			look(d, &came[i]);
+			drill_back_wishes(d, came[i].from, cluster_peer_drills(d, came[i].from));
 }

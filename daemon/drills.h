@@ -28,6 +28,8 @@ void drill_find_bridge(const struct vm *vm, char *out, size_t room);
 /* ---- drill_back.c: the other host's side ---- */
 /* A VM has come here by a planned switch: its former host may ask for it back. */
 void drill_back_note(const struct vm *vm);
+/* A peer wants these back, as its view has it: a peer's word. What may be given back is. */
+void drill_back_wishes(struct daemon *d, const char *peer, const json_t *wishes);
 /* In turn of the drills: what a peer wants back is given back, if it may be. */
 void drill_back_look(struct daemon *d);
 

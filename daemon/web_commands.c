@@ -49,15 +49,22 @@ static int find_host(const struct vm *vm, const char *host, char *out, size_t ro
 	return 0;
 }
 
-/* A VM that runs here and was protected before; no other QEMU of this host. */
-static struct vm *known_vm(struct daemon *d, json_t *msg, struct tv_err *e)
+/* A VM that runs here and was protected before; no other QEMU of this host. backup: one of which this host
+ * is the backup. */
+static struct vm *known_vm(struct daemon *d, json_t *msg, bool backup, struct tv_err *e)
 {
 	const char *what = command_text(msg, "vm", "");
 	bool several;
 	struct vm *vm = vm_find(d, what, &several);
 
-	if (vm && vm->role == SESSION_PRIMARY && vm->saved.was_protected)
+	if (vm && vm->role == (backup ? SESSION_BACKUP : SESSION_PRIMARY) &&
+	    (backup || vm->saved.was_protected))
 		return vm;
+	if (backup) {
+		(void)!tv_fail(e, TV_E_REFUSED, "%s is not the backup of a VM '%s'", d->conf.host,
+			       what);
+		return NULL;
+	}
 	(void)!tv_fail(e, TV_E_REFUSED,
 		       "%s runs no VM '%s' that was protected before: the dashboard changes no "
 		       "other",
@@ -112,7 +119,7 @@ static int prepare(struct daemon *d, const char *op, json_t *msg, struct tv_err 
 		note_by(msg);
 	if (!again && strcmp(op, "suspend") != 0 && strcmp(op, "resume") != 0 && !is_rehearsal(op))
 		return 0;
-	vm = known_vm(d, msg, e);
+	vm = known_vm(d, msg, !strcmp(op, "test-failover"), e);
 	if (!vm)
 		return TV_E_REFUSED;
 	json_object_set_new(msg, "vm", json_string(vm->id));

@@ -82,6 +82,8 @@ figures=$(jq -c '[.list[] | select(.result == "passed")][-1].figures' "$report")
 jq -e '.out.planned and .back.planned and (.out.outage_ms > 0) and (.back.outage_ms > 0) and
 	(.client_out.answers > 0) and (.client_back.answers > 0)' <<<"$figures" >/dev/null || fail "figures: $figures"
 says "failures=\"0\"" grep "<testsuite" "$PAIR_DIR/drill.xml"
+PRINTED=$(tw hostA status vm1)
+[[ $PRINTED = *"last drill: passed"* ]] || fail "status: $PRINTED"
 grep -q rehearsal-passed <<<"$(tw hostA events vm1)" || fail "no event of it: $(tw hostA events vm1)"
 
 # ---- the command's death changes nothing ----

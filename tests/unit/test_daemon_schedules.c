@@ -160,6 +160,18 @@ static void only_a_protected_vm_and_by_its_host(void **state)
 	assert_string_equal(asked[1], "drill schedule");
 }
 
+static void a_verification_has_what_the_configuration_has(void **state)
+{
+	(void)state;
+	d.conf.verify_rate_mb_s = 20;
+	d.conf.verify_repair = true;
+	schedule(SCHEDULE_VERIFY, "", "daily 03:00 repair=no");
+	assert_int_equal(look(today(3, 1)), 1);
+	assert_string_equal(asked[0], "verify schedule");
+	assert_int_equal(json_integer_value(json_object_get(request, "rate_mb_s")), 20);
+	assert_true(json_is_false(json_object_get(request, "repair")));
+}
+
 static void the_next_one(void **state)
 {
 	const struct schedule *s;
@@ -228,6 +240,7 @@ int main(void)
 		T(what_has_been_begun_is_not_begun_again),
 		T(what_an_operator_did_does_not_count),
 		T(only_a_protected_vm_and_by_its_host),
+		T(a_verification_has_what_the_configuration_has),
 		T(the_next_one),
 		T(one_is_reminded_of_what_was_not_tried_for_long),
 	};

@@ -48,6 +48,15 @@ function rehearsing(vm) {
 	return running ? `a ${running[0].replace("_", " ")} of it runs` : "";
 }
 
+// It is begun on the host of the backup.
+function whyNotTest(vm, m) {
+	if (m.stale || !m.mayChange || !vm.primary)
+		return whyNot(vm, m, []);
+	if (vm.kind !== "protected" || !vm.backup)
+		return `it is not protected now (${vm.word.toLowerCase()})`;
+	return vm.backup.host.here ? rehearsing(vm) : `its copy is on ${vm.backup.host.name}: open that host's dashboard`;
+}
+
 const isSuspended = (vm) => !!vm.primary && vm.primary.vm.suspended;
 
 export const ACTS = [{
@@ -77,7 +86,7 @@ export const ACTS = [{
 		"Its clients see two short gaps; nothing is lost. If it cannot come back, the result has what to do.",
 }, {
 	op: "test-failover", title: "Test failover",
-	why: (vm, m) => whyNot(vm, m, ["protected"]) || rehearsing(vm),
+	why: whyNotTest,
 	what: (vm) => `A copy of ${vm.name} is started on ${vm.primary.vm.peer}, from the last committed epoch, in a network of its own, and removed again. ` +
 		`${vm.name} itself runs on, protected; nobody outside sees the copy.`,
 }, {
