@@ -176,9 +176,12 @@ static void on_closed(struct ctl *c, void *arg)
 	const struct pinger_gap none = {0};
 	struct pinger *p = arg;
 
+	unsigned n = p->n;
+
 	ctl_free(c);
 	p->c = NULL;
-	while (p->n)
+	/* The last one's owner may stop the pinger. */
+	while (n--)
 		answer(p, false, &none);
 }
 
