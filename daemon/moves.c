@@ -99,9 +99,13 @@ static bool is_important(const struct ras_cause *c)
 	       c->rule == RAS_RULE_DEVICE_ERROR;
 }
 
+/* A planned switch would be refused to a VM that stands still. */
 static bool is_ready(const struct vm *vm)
 {
-	return vm->now.rep && vm->phase == VM_RUNNING && !vm->waiter && !vm->saved.leaving &&
+	const struct session_stats *s = &vm->now.stats;
+
+	return !s->suspended && (!s->run_state[0] || !strcmp(s->run_state, "running")) &&
+	       vm->now.rep && vm->phase == VM_RUNNING && !vm->waiter && !vm->saved.leaving &&
 	       !strcmp(vm->now.stats.state, "protected");
 }
 
@@ -198,6 +202,8 @@ static void hand_over(struct vm *vm)
 	struct note *n = note_of(vm);
 	const char *why;
 
+	if (!vm->now.rep)
+		return;
 	health_state(&why);
 	tv_copy(e.text, sizeof(e.text), why);
 	n->moving = false;

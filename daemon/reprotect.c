@@ -29,21 +29,24 @@ struct fo_candidate reprotect_candidate(const struct config_peer *p)
 	return c;
 }
 
-/* A host whose hardware fails, or has failed, is none: sick says which, and why. */
+/* Its hardware fails, or has failed: then e has it. */
+static bool is_sick(const struct vm *vm, const struct fo_candidate *h, struct tv_err *e)
+{
+	const char *why;
+	enum fo_health health = cluster_health(vm->d, h, &why);
+
+	if (fo_is_well(health))
+		return false;
+	tv_fail(e, 0, "the hardware of %s is %s%s%s", h->name[0] ? h->name : h->address,
+		fo_health_name(health), *why ? ": " : "", why);
+	return true;
+}
+
 static void add(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
 		const struct fo_candidate *h, struct tv_err *sick)
 {
-	enum fo_health health;
-	const char *why;
-
-	if (*n == MAX_HOSTS || !h->port || !h->address[0])
+	if (*n == MAX_HOSTS || !h->port || !h->address[0] || is_sick(vm, h, sick))
 		return;
-	health = cluster_health(vm->d, h, &why);
-	if (!fo_is_well(health)) {
-		tv_fail(sick, 0, "the hardware of %s is %s%s%s", h->name[0] ? h->name : h->address,
-			fo_health_name(health), *why ? ": " : "", why);
-		return;
-	}
 	for (unsigned i = 0; i < *n; i++)
 		if (h->name[0] && !strcmp(hosts[i].name, h->name))
 			return;
@@ -106,6 +109,13 @@ static void add_members(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
 			p.port = 0;
 		add_peer(vm, hosts, n, &p, sick);
 		unfit[best - unfit] = unfit[--*unfit_n];
+	}
+	for (unsigned i = 0; i < *unfit_n; i++) {
+		struct fo_candidate h = {0};
+
+		tv_copy(h.name, sizeof(h.name), unfit[i].name);
+		if (strcmp(h.name, c->host) != 0)
+			(void)is_sick(vm, &h, sick);
 	}
 }
 

@@ -38,7 +38,7 @@ static bool within(int64_t at_s, int64_t now_s, int64_t span_s)
 
 static enum fo_move judge(const struct fo_move_host *host, const struct fo_move_vm *vm)
 {
-	if (vm->moving && host->health == FO_RED && host->urgent && vm->ready &&
+	if (vm->moving && host->health == FO_RED && host->urgent &&
 	    !within(vm->begun_s, host->now_s, FO_MOVE_DEADLINE_S))
 		return FO_MOVE_HAND_OVER;
 	if (vm->moving)

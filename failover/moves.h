@@ -33,15 +33,15 @@ struct fo_move_vm {
 };
 
 /* reason, for people */
-#define FO_MOVES(X)                                                     \
-	X(STAYS, "")                                                    \
-	X(GOES, "it is its turn")                                       \
-	X(WAITS, "others go first")                                     \
-	X(MOVING, "its switch is under way")                            \
-	X(NOT_READY, "it has no backup that could continue it")         \
-	X(NOT_BETTER, "the hardware of its backup's host is no better") \
-	X(TOO_SOON, "it was moved for health less than an hour ago")    \
-	X(FAILED, "its switch was called off a moment ago")             \
+#define FO_MOVES(X)                                                                 \
+	X(STAYS, "")                                                                \
+	X(GOES, "it is its turn")                                                   \
+	X(WAITS, "others go first")                                                 \
+	X(MOVING, "its switch is under way")                                        \
+	X(NOT_READY, "it has no backup that could continue it, or it stands still") \
+	X(NOT_BETTER, "the hardware of its backup's host is no better")             \
+	X(TOO_SOON, "it was moved for health less than an hour ago")                \
+	X(FAILED, "its switch was called off a moment ago")                         \
 	X(HAND_OVER, "its switch takes too long: it continues from its last committed epoch")
 #define FO_MOVE_ENUM(name, reason) FO_MOVE_##name,
 enum fo_move { FO_MOVES(FO_MOVE_ENUM) FO_MOVE_COUNT };
