@@ -92,6 +92,9 @@ TOP_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out cli/top_poll.c,$(wildcard cl
 $(B)/tests/test_top $(B)/tests/test_top_text: $(B)/tests/%: $(B)/obj/tests/unit/%.o $(TOP_OBJ) $(B)/libtwinvm.a
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ $(LDLIBS) -lcmocka
+$(B)/tests/test_clones_report: $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/obj/cli/test_report.o $(B)/libtwinvm.a
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(LDLIBS) -lcmocka
 $(B)/tests/test_lv_%: LDLIBS += $(LV_LDLIBS)
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libtwinvm.a
 	@mkdir -p $(@D)

@@ -30,10 +30,21 @@ static bool is_shown(unsigned char c)
 }
 
 /* ---- for people ---- */
+#define SHOWN_BYTES 400 /* the rest is in --json */
+
 static void put_clean(FILE *out, const char *s)
 {
-	for (; *s; s++)
-		fputc(*s == '\n' && s[1] ? '|' : is_shown((unsigned char)*s) ? *s : ' ', out);
+	size_t n = strlen(s), i, shown = n < SHOWN_BYTES ? n : SHOWN_BYTES;
+
+	while (shown < n && ((unsigned char)s[shown] & 0xc0) == 0x80)
+		shown--; /* not in the middle of a letter */
+	for (i = 0; i < shown; i++)
+		fputc(s[i] == '\n' && s[i + 1]	      ? '|'
+		      : is_shown((unsigned char)s[i]) ? s[i]
+						      : ' ',
+		      out);
+	if (shown < n)
+		fputs("...", out);
 }
 
 static void put_ms(FILE *out, const json_t *report, const char *key, const char *what)

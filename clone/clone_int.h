@@ -70,6 +70,7 @@ struct clone_watch {
 	int daemon_fd, outer_fd; /* closed: their process has ended */
 	struct still
 		*_Atomic still; /* its socket is readable when it has ended; NULL: not there yet */
+	atomic_int qemu_fd;	/* readable: its QEMU has ended; 0: not there yet */
 	int64_t until_ns;
 	uint64_t disk_bytes;
 	char images[STILL_MAX_DISKS][320];

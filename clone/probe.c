@@ -343,10 +343,11 @@ static void run_command(const struct clone_probe *p, const struct clone_env *env
 		out->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 		out->passed = !out->status;
 	} else {
-		size_t n = strlen(out->output);
+		char printed[sizeof(out->output)];
 
-		snprintf(out->output + n, sizeof(out->output) - n, "%snot done in its time: killed",
-			 n ? "; " : "");
+		memcpy(printed, out->output, sizeof(printed));
+		snprintf(out->output, sizeof(out->output), "not done in its time: killed%s%s",
+			 *printed ? "; it printed: " : "", printed);
 	}
 	kill(-pid, SIGKILL); /* what it has started and left */
 	(void)waitpid(pid, NULL, WNOHANG);

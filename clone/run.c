@@ -365,6 +365,7 @@ static int run(struct run *r, int still_fd, struct tv_err *e)
 		rc = load(r, e);
 	if (rc)
 		return rc;
+	atomic_store(&r->watch->qemu_fd, hv_standby_pidfd(r->sb));
 	r->running_ms = since_ms(r, tv_now_ns());
 	r->env.generation = r->still.generation;
 	r->env.epoch = r->still.epoch;

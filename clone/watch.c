@@ -50,15 +50,22 @@ static void *watch(void *arg)
 	for (;;) {
 		struct still *s = atomic_load(&w->still);
 		/* Only the end of the daemon's socket counts: it sends no more. */
-		struct pollfd p[3] = {{.fd = w->daemon_fd, .events = POLLRDHUP},
+		int qemu_fd = atomic_load(&w->qemu_fd);
+		struct pollfd p[4] = {{.fd = w->daemon_fd, .events = POLLRDHUP},
 				      {.fd = w->outer_fd, .events = POLLIN},
-				      {.fd = s ? s->fd : -1, .events = POLLIN}};
+				      {.fd = s ? s->fd : -1, .events = POLLIN},
+				      {.fd = qemu_fd ? qemu_fd : -1, .events = POLLIN}};
 
-		(void)poll(p, 3, LOOK_MS);
+		(void)poll(p, 4, LOOK_MS);
 		if (p[0].revents || p[1].revents)
 			_exit(CLONE_DAEMON_GONE);
 		if (p[2].revents)
 			still_is_over(s);
+		/* Cut off from its memory it may end first. */
+		if (p[3].revents && s)
+			still_is_over(s);
+		if (p[3].revents)
+			end(CLONE_FAILED, "the clone's QEMU has ended");
 		if (tv_now_ns() >= w->until_ns)
 			end(CLONE_TIME_OVER, "its time is over");
 		look_at_images(w);
