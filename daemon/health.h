@@ -108,8 +108,8 @@ typedef void page_owner_cb(struct daemon *d, const struct page_owner *o, void *a
  */
 typedef void page_fault_cb(struct daemon *d, const struct hw_fault *f, const struct page_owner *o);
 void page_owner_find(struct daemon *d, const struct hw_fault *f, page_fault_cb *cb);
-/* cb is called once, from the loop. -errno: it is not, as too much is looked for, or nobody can look. */
-int page_owner_ask(struct daemon *d, struct ras_pfn page, page_owner_cb *cb,
+/* others: also among processes that belong to no VM, which takes seconds. cb is called once, from the loop. -errno: it is not, as too much is looked for, or nobody can look. */
+int page_owner_ask(struct daemon *d, struct ras_pfn page, bool others, page_owner_cb *cb,
 		   void *arg) TV_MUST_CHECK;
 /* ---- hardware.c: that process: its life ---- */
 void hardware_start(struct daemon *d);

@@ -48,11 +48,11 @@ static void candidate_replicator(struct look *l, struct kp_request *q, const str
 	candidate(l, q, pid, 0, RAS_OWNER_SELF, vm->id, "");
 }
 
-static void fill(struct daemon *d, struct look *l, struct kp_request *q)
+static void fill(struct daemon *d, struct look *l, uint32_t others_ms, struct kp_request *q)
 {
 	struct vm *vm;
 
-	*q = (struct kp_request){.verb = KP_OWNER, .page = l->page.n, .others_ms = OTHERS_MS};
+	*q = (struct kp_request){.verb = KP_OWNER, .page = l->page.n, .others_ms = others_ms};
 	TAILQ_FOREACH(vm, &d->vms, link)
 		candidate(l, q, vm->saved.qemu.pid, vm->saved.qemu.start_ticks,
 			  vm->role == SESSION_PRIMARY ? RAS_OWNER_VM : RAS_OWNER_STANDBY, vm->id,
@@ -84,7 +84,7 @@ static void on_reply(struct daemon *d, const struct kp_reply *r, void *arg)
 	cb(d, &o, l->arg);
 }
 
-int page_owner_ask(struct daemon *d, struct ras_pfn page, page_owner_cb *cb, void *arg)
+int page_owner_ask(struct daemon *d, struct ras_pfn page, bool others, page_owner_cb *cb, void *arg)
 {
 	static struct kp_request q; /* kilobytes */
 	struct look *l = looks;
@@ -97,7 +97,7 @@ int page_owner_ask(struct daemon *d, struct ras_pfn page, page_owner_cb *cb, voi
 	l->page = page;
 	l->cb = cb;
 	l->arg = arg;
-	fill(d, l, &q);
+	fill(d, l, others ? OTHERS_MS : 0, &q);
 	rc = keeper_ask(&q, on_reply, l);
 	if (rc)
 		l->cb = NULL;
@@ -106,6 +106,7 @@ int page_owner_ask(struct daemon *d, struct ras_pfn page, page_owner_cb *cb, voi
 
 /* ---- of faults ---- */
 #define MAX_KNOWN 32
+#define MAX_WEAK_LOOKS 2 /* the others are for pages that have lost data: a VM waits for that */
 #define KNOWN_NS (60 * TV_NS_PER_S)
 
 static struct asked_fault {
@@ -168,14 +169,17 @@ void page_owner_find(struct daemon *d, const struct hw_fault *f, page_fault_cb *
 	struct hw_fault copy = *f;
 	struct asked_fault *w = waits;
 
-	while (w < waits + MAX_LOOKS && w->cb)
+	bool lost = f->fault.severity != RAS_CORRECTED;
+	struct asked_fault *end = waits + (lost ? MAX_LOOKS : MAX_WEAK_LOOKS);
+
+	while (w < end && w->cb)
 		w++;
-	if (o || w == waits + MAX_LOOKS) {
+	if (o || w == end) {
 		call(d, &copy, o, cb);
 		return;
 	}
 	*w = (struct asked_fault){*f, cb};
-	if (page_owner_ask(d, f->fault.page, on_found, w)) {
+	if (page_owner_ask(d, f->fault.page, lost, on_found, w)) {
 		w->cb = NULL;
 		call(d, &copy, NULL, cb);
 	}

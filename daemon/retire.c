@@ -40,11 +40,11 @@ static struct {
 	retire_taken_cb *taken;
 	struct part parts[MAX_PARTS];
 	uint32_t last_number;
+	bool looking, full; /* full: logged */
 } r;
 
 const char *retire_sys = "/sys";
 
-/* ---- the list ---- */
 static struct part *part_of(void *arg)
 {
 	uint32_t number = (uint32_t)(uintptr_t)arg;
@@ -69,11 +69,14 @@ static struct part *new_part(struct daemon *d)
 {
 	for (unsigned i = 0; i < MAX_PARTS; i++)
 		if (!r.parts[i].number) {
+			r.full = false;
 			r.parts[i] = (struct part){.number = ++r.last_number};
 			return &r.parts[i];
 		}
-	tv_log(TV_WARN, "%s: more parts are weak than can be taken out of service at once",
-	       d->conf.host);
+	if (!r.full)
+		tv_log(TV_WARN, "%s: more parts are weak than can be taken out of service at once",
+		       d->conf.host);
+	r.full = true;
 	return NULL;
 }
 
@@ -136,7 +139,6 @@ static void again(struct part *p)
 		drop(p); /* the next fault of it begins anew */
 }
 
-/* ---- VMs ---- */
 static bool is_protected(const struct vm *vm)
 {
 	return vm && vm->role == SESSION_PRIMARY && vm->phase == VM_RUNNING;
@@ -199,6 +201,7 @@ static void on_owner(struct daemon *d, const struct page_owner *o, void *arg)
 	struct retire_page is;
 	const char *why;
 
+	r.looking = false;
 	if (!p)
 		return;
 	is = (struct retire_page){.uncorrected = p->uncorrected,
@@ -237,9 +240,11 @@ static void on_owner(struct daemon *d, const struct page_owner *o, void *arg)
 
 static void look_at_page(struct part *p)
 {
-	p->asked = true;
-	if (page_owner_ask(r.d, (struct ras_pfn){p->page}, on_owner, number_of(p)))
+	p->asked = r.looking = true;
+	if (page_owner_ask(r.d, (struct ras_pfn){p->page}, false, on_owner, number_of(p))) {
+		r.looking = false;
 		again(p);
+	}
 }
 
 /* ---- cores ---- */
@@ -382,9 +387,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		if (!p->number || p->asked || tv_now_ns() < p->due_ns ||
 		    (p->vm_id[0] && is_protected(vm_by_id(r.d, p->vm_id))))
 			continue;
+		/* One look at a time: one for a page that has lost data must not wait for many. */
 		if (p->cpu)
 			look_at_core(p);
-		else
+		else if (!r.looking)
 			look_at_page(p);
 	}
 }
@@ -403,7 +409,7 @@ void retire_start(struct daemon *d, retire_taken_cb *taken)
 /* ---- what others ask for ---- */
 void retire_page_begin(struct daemon *d, struct ras_pfn page, bool uncorrected, const char *dimm)
 {
-	struct part *p = NULL;
+	struct part *p;
 
 	for (unsigned i = 0; i < MAX_PARTS && r.d; i++)
 		if (r.parts[i].number && !r.parts[i].cpu && r.parts[i].page == page.n) {
