@@ -102,13 +102,13 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	ROW(FIRMWARE_RECORD, "a record of the firmware",
 	    "mce_record of bank 255, non_standard_event", BY_RECORD, RAS_YELLOW, false,
 	    "corrected: counted as of a DIMM; unknown: yellow; uncorrected: red",
-	    "name the section's type, show its first bytes", ""),
+	    "name the section's type, show its first bytes", "done"),
 	ROW(MALFORMED, "a record without valid bit, or of a wrong length",
 	    "the reader, the decoder", BY_OTHERS, RAS_GREY, false, "none: a counter", "refuse it",
 	    "done"),
 	ROW(EVENTS_LOST, "the kernel has lost events", "the page of trace data", BY_OTHERS,
 	    RAS_YELLOW, false, "yellow", "report; read the counters in sysfs instead",
-	    "an event; until none is lost, errors that only the counters of EDAC and AER know count"),
+	    "an event; what only the counters of EDAC and AER know is counted"),
 	ROW(NO_SOURCE, "no machine checks, EDAC or tracefs here", "nothing to read", BY_OTHERS,
 	    RAS_GREY, false, "unknown", "everything else works; it may be a backup", "done"),
 	ROW(BOTH_HOSTS, "both hosts are yellow or red", "the peer's heartbeat", BY_OTHERS, RAS_GREY,
@@ -118,7 +118,7 @@ static const struct ras_row rows[RAS_RULE_COUNT] = {
 	    "the same events, with what would be done", "done: `health_action = warn`"),
 	ROW(OWNER_UNKNOWN, "uncorrected, and it is not known whose memory or part it is",
 	    "mce_record, mc_event, extlog_mem_event, memory_failure_event", BY_RECORD, RAS_YELLOW,
-	    false, "yellow; red at the second", "report", ""),
+	    false, "yellow; red at the second", "report", "reported"),
 };
 
 const struct ras_row *ras_row(enum ras_rule rule)
