@@ -103,7 +103,7 @@ assert m.find(b"CORE\0", notes[0][2], notes[0][2] + notes[0][5]) >= 0
 END
 
 step "a failover comes first: the epoch that is held still is given up, and its holder is not asked"
-host_spawn hostB "$PAIR_DIR/held.log" "$PAIR_B/twinvm" snapshot vm1 --out "$PAIR_DIR/held"
+host_spawn hostB "$PAIR_DIR/held.log" "$PAIR_B/twinvm" snapshot vm1 --out "$PAIR_DIR/never"
 held=$SPAWNED_PID job=$SPAWNED_JOB
 await "$AWAIT_S" "the epoch to be held still" still_open
 kill -STOP "$held"
@@ -113,5 +113,5 @@ await "$AWAIT_S" "the still to be given back" no_still
 kill -CONT "$held"
 ! wait "$job" || fail "a snapshot was made of an epoch that was given up"
 grep -q "a failover comes first" "$PAIR_DIR/held.log" || fail "the command says: $(<"$PAIR_DIR/held.log")"
-[[ ! -e $PAIR_DIR/held ]] && ! compgen -G "$PAIR_DIR/held.*" >/dev/null || fail "a folder is left"
+[[ ! -e $PAIR_DIR/never ]] && ! compgen -G "$PAIR_DIR/never.*" >/dev/null || fail "a folder is left"
 client_ends
