@@ -54,4 +54,15 @@ void nbd_cut(struct nbd *n);
  * allowed. */
 void nbd_free(struct nbd *n);
 
+/* ---- client.c: the other end, for reading ---- */
+struct nbd_reader;
+/* Takes fd over, a connected stream socket to a server that has an export of that name, also on failure.
+ * timeout_ms: of each wait. -ETIMEDOUT, -EPIPE (no such export), TV_E_PROTOCOL, -ENOMEM. Blocks. */
+int nbd_reader_new(int fd, const char *name, int timeout_ms, struct nbd_reader **out) TV_MUST_CHECK;
+uint64_t nbd_reader_bytes(const struct nbd_reader *r);
+/* One request, NBD_PIECE_BYTES at most. After a failure nothing more can be read. Blocks. */
+int nbd_reader_read(struct nbd_reader *r, uint64_t offset, void *p, uint32_t bytes) TV_MUST_CHECK;
+/* NULL is allowed. */
+void nbd_reader_free(struct nbd_reader *r);
+
 #endif
