@@ -397,6 +397,15 @@ int hv_disks_synced(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 /* No mirror has failed, as far as hv_events has read: what QEMU sent before its answer to hv_pause
  * is known after the next hv_events. */
 bool hv_disks_ok(const struct hv_vm *vm);
+/*
+ * All of them as read-only NBD exports of QEMU's (hv_export_name) on a listening UNIX socket, which stays
+ * the caller's to close: to be read while the VM runs. A failure undoes it; -EIO also where somebody else
+ * uses QEMU's NBD server.
+ */
+#define HV_EXPORT_BYTES 32
+int hv_disks_export(struct hv_vm *vm, int listen_fd, struct tv_err *e) TV_MUST_CHECK;
+void hv_disks_unexport(struct hv_vm *vm);
+void hv_export_name(unsigned disk, char out[HV_EXPORT_BYTES]);
 /* Stops mirroring, as in hv_detach; the disks keep working. */
 int hv_disks_unmirror(struct hv_vm *vm, struct tv_err *e) TV_MUST_CHECK;
 

@@ -57,6 +57,8 @@ int hv_open_vm(const struct hv_vm_id *id, struct hv_qmp **out, struct tv_err *e)
 /* Ends our mirror jobs and removes their targets; a failure goes to *rc unless one is there.
  * *stopped (may be NULL) is set while the VM is stopped for that; still set at the end: it may be
  * stopped. */
+/* Read-only exports of disks, and QEMU's NBD server if it has any of them. */
+void hv_remove_exports(struct hv_qmp *q, int *rc, struct tv_err *e);
 void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, struct tv_err *e);
 /* The same for every object, chardev and fd set that carries HV_PREFIX, too; continues after a
  * failure. */

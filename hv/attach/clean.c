@@ -248,10 +248,28 @@ void hv_remove_mirrors(struct hv_qmp *q, volatile uint32_t *stopped, int *rc, st
 	json_decref(detached);
 }
 
+/* A QEMU before 5.2 has no such command, and no exports by twinvm. */
+void hv_remove_exports(struct hv_qmp *q, int *rc, struct tv_err *e)
+{
+	json_t *list = NULL, *v;
+	bool any = false;
+	size_t i;
+
+	if (hv_qmp_cmd(q, "query-block-exports", NULL, &list, HV_CMD_MS, NULL))
+		return;
+	json_array_foreach(list, i, v)
+		any = any || is_ours(json_string_value(json_object_get(v, "id")));
+	json_decref(list);
+	/* It ends them; where one is ours, so is the server. */
+	if (any)
+		remove_one(q, "nbd-server-stop", NULL, rc, e);
+}
+
 int hv_remove_traces(struct hv_qmp *q, volatile uint32_t *stopped, struct tv_err *e)
 {
 	int rc = 0;
 
+	hv_remove_exports(q, &rc, e);
 	hv_remove_mirrors(q, stopped, &rc, e);
 	remove_objects(q, true, &rc, e);
 	remove_objects(q, false, &rc, e);

@@ -19,4 +19,20 @@ int hv_report(struct hv_vm *v __attribute__((unused)), uint32_t block __attribut
 	abort();
 }
 
+int hv_disks_export(struct hv_vm *v __attribute__((unused)), int fd __attribute__((unused)),
+		    struct tv_err *e __attribute__((unused)))
+{
+	abort();
+}
+
+void hv_disks_unexport(struct hv_vm *v __attribute__((unused)))
+{
+	abort();
+}
+
+void hv_export_name(unsigned disk __attribute__((unused)), char out[HV_EXPORT_BYTES])
+{
+	*out = 0;
+}
+
 #endif
