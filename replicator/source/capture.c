@@ -158,6 +158,14 @@ static void do_quit(struct cap *c)
 		cap_vm_gone(c);
 }
 
+static void do_export(struct cap *c, int listen_fd)
+{
+	struct cap_event ev = {.kind = CAP_EV_EXPORTED};
+
+	ev.rc = hv_disks_export(c->vm, listen_fd, &ev.e);
+	cap_emit(c, &ev);
+}
+
 static void run(struct cap *c, const struct cap_order *o)
 {
 	if (c->gone && o->cmd != CAP_DETACH)
@@ -189,6 +197,12 @@ static void run(struct cap *c, const struct cap_order *o)
 		break;
 	case CAP_LOOK:
 		do_look(c);
+		break;
+	case CAP_EXPORT:
+		do_export(c, (int)o->n);
+		break;
+	case CAP_UNEXPORT:
+		hv_disks_unexport(c->vm);
 		break;
 	case CAP_COMPARE: /* read_compared, as soon as no order waits */
 		break;

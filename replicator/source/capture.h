@@ -21,9 +21,11 @@ enum cap_cmd {
 	CAP_LAST_EPOCH,	 /* the same, and the VM stays stopped */
 	CAP_STILL_EPOCH, /* the same, of a VM that an operator has suspended; OVERTAKEN: it runs */
 	CAP_LOOK,	 /* -> CAP_EV_STATE; not while a wish or an epoch stops it */
-	CAP_COMPARE,	 /* there is something to read for conf.compare */
-	CAP_QUIT_VM,	 /* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
-	CAP_DETACH,	 /* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
+	CAP_EXPORT, /* n = a listening socket: the disks as NBD exports there -> CAP_EV_EXPORTED */
+	CAP_UNEXPORT, /* not any more */
+	CAP_COMPARE,  /* there is something to read for conf.compare */
+	CAP_QUIT_VM,  /* ends its process: -> CAP_EV_VM_GONE, or CAP_EV_FAILED */
+	CAP_DETACH,   /* n != 0: leave the VM stopped -> CAP_EV_DETACHED, the last */
 };
 /* CAP_NET_ANY looks for taps first (hv_opts.net_below), and adds filters where that is not
  * possible. */
@@ -34,6 +36,7 @@ enum cap_event_kind {
 	CAP_EV_ATTACHED,
 	CAP_EV_FILE,
 	CAP_EV_NET_HELD,
+	CAP_EV_EXPORTED,
 	CAP_EV_PROGRESS,
 	CAP_EV_SYNCED,
 	CAP_EV_CAPTURED,

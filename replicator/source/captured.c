@@ -14,6 +14,18 @@ static void note_qemu(struct source *s)
 	json_decref(desc);
 }
 
+static void on_hashing(struct source *s, const struct cap_event *ev)
+{
+	s->files.hashed_bytes = ev->bytes;
+	s->files.to_hash_bytes = ev->all_bytes;
+}
+
+static void on_progress(struct source *s, const struct cap_event *ev)
+{
+	src_count_progress(s, ev->progress);
+	src_disks_progress(s, ev);
+}
+
 /* Only now is there a connection: an open one without a Hello holds one of the backup's places. */
 static void on_hashed(struct source *s, const struct cap_event *ev)
 {
@@ -226,8 +238,7 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 
 	switch (ev->kind) {
 	case CAP_EV_HASHING:
-		s->files.hashed_bytes = ev->bytes;
-		s->files.to_hash_bytes = ev->all_bytes;
+		on_hashing(s, ev);
 		break;
 	case CAP_EV_HASHED:
 		on_hashed(s, ev);
@@ -241,9 +252,11 @@ void src_on_cap(const struct cap_event *ev, void *arg)
 	case CAP_EV_NET_HELD:
 		src_on_net_held(s, ev);
 		break;
+	case CAP_EV_EXPORTED:
+		src_verify_exported(s, ev);
+		break;
 	case CAP_EV_PROGRESS:
-		src_count_progress(s, ev->progress);
-		src_disks_progress(s, ev);
+		on_progress(s, ev);
 		break;
 	case CAP_EV_SYNCED:
 		on_synced(s);

@@ -37,7 +37,8 @@ static void on_failed(const char *why, void *arg)
 
 int src_disks_init(struct source *s)
 {
-	struct disks_conf conf = {.queue_bytes = QUEUE_BYTES,
+	struct disks_conf conf = {.compare = s->verify.disks,
+				  .queue_bytes = QUEUE_BYTES,
 				  .hold_bytes = s->job.conf.spool_bytes / HOLD_SHARE,
 				  .ready = on_ready,
 				  .failed = on_failed,

@@ -189,5 +189,7 @@ void disks_free(struct disks *d)
 		ckpt_sieve_free(d->copies[i].sieve);
 		free(d->copies[i].hashes);
 	}
+	free(d->repairer.chunk);
+	free(d->repairer.scratch);
 	free(d);
 }

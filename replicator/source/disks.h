@@ -9,7 +9,9 @@
 #include <event2/event.h>
 
 struct disks;
+struct cdisk; /* compare_disk.h */
 struct disks_conf {
+	struct cdisk *compare; /* learns of each write and epoch; may be NULL */
 	size_t queue_bytes;
 	uint64_t hold_bytes;
 	/* In the loop: there is something to send, or an epoch is complete that was not. */
@@ -49,6 +51,12 @@ bool disks_hashes_awaited(struct disks *d);
 void disks_copied(struct disks *d);
 /* Serves one more disk; *fd is QEMU's end. Any thread. */
 int disks_add(struct disks *d, uint64_t bytes, int *fd) TV_MUST_CHECK;
+/*
+ * One other thread. What a disk holds there, CKPT_DISK_PIECE_BYTES at most, is sent once more, as a write of the
+ * open epoch. The caller sees to it that no write to that place comes meanwhile. -EAGAIN: not now; -ENOMEM.
+ */
+int disks_repair(struct disks *d, unsigned disk, uint64_t offset, const void *data,
+		 uint32_t bytes) TV_MUST_CHECK;
 /* Any other thread. Until each disk's mirror has sent a request. -ETIMEDOUT; -ECANCELED: the
  * session is over. */
 int disks_await_begun(struct disks *d, int timeout_ms) TV_MUST_CHECK;

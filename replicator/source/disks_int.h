@@ -9,6 +9,7 @@
 #include "checkpoint/checkpoint.h"
 #include "common/mailbox.h"
 #include "nbd/nbd.h"
+#include "replicator/source/compare_disk.h"
 #include "replicator/source/disks.h"
 
 #include <pthread.h>
@@ -67,6 +68,7 @@ struct disks {
 	struct disks_stats stats;
 	/* the servers: disks_serve.c */
 	struct maker makers[NBD_MAX_DISKS];
+	struct maker repairer; /* of disks_repair */
 	struct first_copy copies[NBD_MAX_DISKS];
 	uint8_t key[CKPT_HASH_KEY_BYTES];
 	bool hashes_awaited;
@@ -85,6 +87,8 @@ void disks_wake(struct disks *d);
 /* A server thread's record, n bytes in its chunk, joins the open epoch; waits for room. raw: what
  * the guest wrote of it. -ENOMEM. */
 int disks_queue(struct disks *d, struct maker *m, size_t n, uint64_t raw) TV_MUST_CHECK;
+/* The same outside of a disk's server, and without waiting: -EAGAIN. */
+int disks_queue_now(struct disks *d, struct maker *m, size_t n) TV_MUST_CHECK;
 
 /* ---- disks_serve.c ---- */
 extern const struct nbd_ops disks_nbd_ops;

@@ -121,6 +121,19 @@ int disks_queue(struct disks *d, struct maker *m, size_t n, uint64_t raw)
 	return rc;
 }
 
+int disks_queue_now(struct disks *d, struct maker *m, size_t n)
+{
+	int rc = -EAGAIN;
+
+	pthread_mutex_lock(&d->lock);
+	if (!d->discard && !must_wait(d, n)) {
+		rc = append(d, m, n);
+		disks_wake(d);
+	}
+	pthread_mutex_unlock(&d->lock);
+	return rc;
+}
+
 /* ---- the capture thread ---- */
 void disks_pausing(struct disks *d, bool on)
 {
@@ -129,6 +142,7 @@ void disks_pausing(struct disks *d, bool on)
 	if (on)
 		pthread_cond_broadcast(&d->room);
 	pthread_mutex_unlock(&d->lock);
+	cdisk_pausing(d->conf.compare, on);
 }
 
 void disks_owed(struct disks *d, bool on)
@@ -151,6 +165,7 @@ void disks_barrier(struct disks *d, uint64_t epoch)
 	next->records = next->bytes = 0;
 	disks_wake(d); /* who waits for the end of the epoch looks again */
 	pthread_mutex_unlock(&d->lock);
+	cdisk_barrier(d->conf.compare, epoch);
 }
 
 /* ---- the loop ---- */

@@ -80,6 +80,7 @@ static int on_write(void *arg, unsigned disk, uint64_t offset, const void *data,
 	int rc;
 
 	note_begun(d, disk);
+	cdisk_written(d->conf.compare, disk, offset, bytes);
 	if (!atomic_load_explicit(&d->sieving, memory_order_acquire))
 		return send_write(d, disk, offset, data, bytes);
 	pthread_mutex_lock(&fc->lock);
@@ -96,6 +97,7 @@ static int on_zero(void *arg, unsigned disk, uint64_t offset, uint64_t bytes, bo
 	int rc;
 
 	note_begun(d, disk);
+	cdisk_written(d->conf.compare, disk, offset, bytes);
 	if (!atomic_load_explicit(&d->sieving, memory_order_acquire))
 		return send_zero(d, disk, offset, bytes, trim);
 	pthread_mutex_lock(&fc->lock);
@@ -120,6 +122,21 @@ static void on_closed(void *arg, unsigned disk, const char *why)
 
 const struct nbd_ops disks_nbd_ops = {
 	.room = on_room, .write = on_write, .zero = on_zero, .closed = on_closed};
+
+int disks_repair(struct disks *d, unsigned disk, uint64_t offset, const void *data, uint32_t bytes)
+{
+	struct maker *m = &d->repairer;
+
+	if (!m->chunk)
+		m->chunk = malloc(sizeof(*m->chunk));
+	if (!m->scratch)
+		m->scratch = malloc(CKPT_DISK_PIECE_BYTES);
+	if (!m->chunk || !m->scratch)
+		return -ENOMEM;
+	return disks_queue_now(d, m,
+			       ckpt_disk_record(CKPT_DISK_WRITE, disk, offset, data, bytes,
+						m->scratch, m->chunk->data));
+}
 
 /* ---- what the backup has already ---- */
 const uint8_t *disks_key(const struct disks *d)

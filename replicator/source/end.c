@@ -75,6 +75,7 @@ void src_end(struct source *s, enum session_outcome outcome, int rc, const char 
 	if (s->end.leaving)
 		return;
 	s->end.leaving = true;
+	src_verify_end(s);
 	s->end.outcome = outcome;
 	src_stop_epochs(s);
 	if (detach == SRC_DETACH_LATER)

@@ -211,7 +211,9 @@ static int set_up_stream(struct source *s, struct tv_err *e)
 	if (rc)
 		return tv_fail(e, rc, "no memory for %llu MiB of staging",
 			       (unsigned long long)(s->job.conf.staging_bytes >> 20));
-	rc = src_disks_init(s);
+	rc = cdisk_new(&s->verify.disks);
+	if (!rc)
+		rc = src_disks_init(s);
 	if (!rc)
 		rc = compare_new(&s->verify.compare);
 	if (!rc)
@@ -312,5 +314,6 @@ int source_main(const char *job_text)
 	encoder_free(s->en);
 	compare_free(s->verify.compare);
 	disks_free(s->disks);
+	cdisk_free(s->verify.disks);
 	return s->end.rc ? 1 : 0;
 }

@@ -4,7 +4,7 @@
  * named after the file that writes it; the others read it. The files lie in layers, and each calls
  * only files of the layers before its own:
  *
- *   send; tracing; replay_feed, stats; operator; verify; end, watch; stream, epoch; decide; link, disk_feed, hold; captured; source
+ *   send; tracing; replay_feed, stats; operator; verify_disks; verify_found; verify; end, watch; stream, epoch; decide; link, disk_feed, hold; captured; source
  */
 #ifndef REPLICATOR_SOURCE_SOURCE_INT_H
 #define REPLICATOR_SOURCE_SOURCE_INT_H
@@ -14,6 +14,7 @@
 #include "replicator/link/link.h"
 #include "replicator/session/session.h"
 #include "replicator/source/capture.h"
+#include "replicator/source/compare_disk.h"
 #include "replicator/source/disks.h"
 #include "replicator/source/ends.h"
 #include "replicator/source/encoder.h"
@@ -154,19 +155,42 @@ struct src_operator {	/* operator.c */
 struct src_compared {	  /* one of them */
 	uint64_t epoch, first;
 	uint32_t what, number, n;
-	bool again;	  /* of what was sent again, */
-	uint32_t repairs; /* of so many pages */
-	json_t *names;	  /* of a device state's parts, else NULL */
+	bool again;		   /* of what was sent again, */
+	uint32_t repairs;	   /* of so many pages */
+	uint64_t at[CDISK_BLOCKS]; /* of a disk: the blocks */
+	json_t *names;		   /* of a device state's parts, else NULL */
+};
+#define VDISKS_REPAIRS 256
+struct src_vdisks_list {
+	unsigned n, disk[VDISKS_REPAIRS];
+	uint64_t block[VDISKS_REPAIRS];
+};
+struct src_vdisks {   /* verify_disks.c */
+	json_t *list; /* the description's */
+	enum { VDISKS_NONE, VDISKS_ASKED, VDISKS_READS } step;
+	bool exported;
+	int listen_fd;
+	unsigned disk; /* where it is */
+	uint64_t block, all_blocks;
+	struct src_vdisk_again {
+		unsigned disk, tries;
+		uint64_t block;
+	} again[CDISK_BLOCKS], tried[CDISK_BLOCKS];
+	unsigned nagain, ntried, retries;
+	struct src_vdisks_list repair,
+		repaired; /* to be sent again; sent, to be compared once more */
+	enum { VDISKS_COMPARE, VDISKS_REPAIR, VDISKS_RECHECK } now; /* what is wanted */
 };
 struct src_verify { /* verify.c */
 	struct compare *compare;
+	struct cdisk *disks;
 	bool able;		/* the backup answers */
 	bool on, repair, again; /* again: what is wanted now is what was sent again */
 	uint8_t key[CKPT_HASH_KEY_BYTES];
 	uint64_t rate_bytes_s, used_bytes;
 	int64_t begun_ns, asked_ns, told_ns;
 	uint32_t block; /* where it is, of the description's blocks */
-	uint64_t page, all_pages;
+	uint64_t page, all_bytes;
 	json_t *blocks; /* the description's */
 	bool state_sent;
 	struct src_compared open[SRC_VERIFY_OPEN];
@@ -174,6 +198,7 @@ struct src_verify { /* verify.c */
 	struct compare_want want;		    /* now */
 	struct compare_want *redo[SRC_VERIFY_OPEN]; /* to be sent again */
 	unsigned redos;
+	struct src_vdisks d;
 	struct session_verified got;
 	json_t *found;
 };
@@ -303,6 +328,37 @@ void src_operator_look(struct source *s);
 /* The session ends. */
 void src_operator_end(struct source *s);
 
+/* ---- verify_disks.c: which blocks of the disks are compared next ---- */
+/* Of the description; borrowed. */
+void src_vdisks_init(struct source *s, json_t *desc);
+unsigned src_vdisks(const struct source *s);
+const char *src_vdisks_name(const struct source *s, unsigned disk);
+/* Has the capture thread make exports; then src_vdisks_exported. */
+int src_vdisks_begin(struct source *s, struct tv_err *e) TV_MUST_CHECK;
+int src_vdisks_exported(struct source *s, const struct cap_event *ev,
+			struct tv_err *e) TV_MUST_CHECK;
+void src_vdisks_end(struct source *s);
+/* It is to be sent again. */
+void src_vdisks_repair(struct source *s, unsigned disk, uint64_t block);
+/* So many blocks at most are wanted now, besides those of before. False: there are no more. */
+bool src_vdisks_want(struct source *s, uint64_t most);
+/* What was ready at the end of that epoch. */
+bool src_vdisks_take(struct source *s, uint64_t epoch, struct cdisk_out *out);
+
+/* ---- verify_found.c: what differs; i: its place among what was asked ---- */
+/* Is it an answer to that, by what it says? */
+bool src_compared_fits(const struct src_compared *c, const Twinvm__Verified *m);
+const char *src_block_name(const struct source *s, uint32_t block);
+void src_found_page(struct source *s, const struct src_compared *c, uint32_t i);
+void src_found_block(struct source *s, const struct src_compared *c, uint32_t i);
+/* mended: by the backup itself. */
+void src_found_part(struct source *s, const struct src_compared *c, uint32_t i, bool mended);
+/* Blocks of a disk were sent again, and are equal now but for what differs. */
+void src_found_blocks_repaired(struct source *s, const struct src_compared *c,
+			       const Twinvm__Verified *m);
+/* Pages of this part were sent again, and are equal now but for what differs. */
+void src_found_repaired(struct source *s, const struct src_compared *c, const Twinvm__Verified *m);
+
 /* ---- verify.c: a comparison of the VM with its backup ---- */
 /* The daemon asks for one; nobody waits for it any more. */
 void src_order_verify(struct source *s, const json_t *msg);
@@ -311,6 +367,10 @@ void src_verify_stop(struct source *s);
 void src_verify_look(struct source *s);
 /* The end of an epoch was sent, and this is complete with it. */
 void src_verify_epoch(struct source *s, struct compare *c);
+/* CAP_EV_EXPORTED. */
+void src_verify_exported(struct source *s, const struct cap_event *ev);
+/* The end of that epoch was sent: what of the disks was read by then? */
+void src_verify_disks(struct source *s, uint64_t epoch);
 /* The backup's answer; false: not to anything that was asked. */
 bool src_on_verified(struct source *s, const Twinvm__Verified *v);
 /* Does it wait for an epoch? */

@@ -108,6 +108,7 @@ bool src_on_piece(const struct piece *p, void *arg)
 		send_end(s, p, &disk);
 		if (p->compare)
 			src_verify_epoch(s, p->compare);
+		src_verify_disks(s, p->epoch);
 		break;
 	case PIECE_SYNC_END:
 		send_sync_end(s, p, &disk);

@@ -22,7 +22,6 @@
 enum { WHAT_MEMORY, WHAT_DISK, WHAT_STATE }; /* of the protocol */
 
 #define LEAST_PAGES 256u /* of a part: less is waited for */
-#define FOUND_MAX 64u	 /* named; all are counted */
 #define TELL_NS (200 * TV_NS_PER_MS)
 #define STALL_NS (60 * TV_NS_PER_S)
 
@@ -35,7 +34,7 @@ static void tell(struct source *s, bool over, bool ok, const char *why)
 	v->got.over = over;
 	v->got.ok = ok;
 	v->got.seconds = (double)(tv_now_ns() - v->begun_ns) / 1e9;
-	v->got.progress = ok ? 1 : v->all_pages ? (double)v->got.pages / (double)v->all_pages : 0;
+	v->got.progress = ok ? 1 : v->all_bytes ? (double)v->used_bytes / (double)v->all_bytes : 0;
 	tv_copy(v->got.text, sizeof(v->got.text), why);
 	msg = session_message(SESSION_OP_VERIFIED, &v->got);
 	if (msg && over)
@@ -68,63 +67,8 @@ static void finish(struct source *s, bool ok, const char *why)
 	       (unsigned long long)v->got.mismatched_pages, (unsigned long long)v->got.blocks,
 	       (unsigned long long)v->got.mismatched_blocks, *why ? ": " : "", why);
 	v->stale += v->opens;
+	src_vdisks_end(s);
 	forget(v);
-}
-
-/* ---- what differs ---- */
-static const char *block_name(const struct source *s, uint32_t block)
-{
-	const char *name =
-		json_string_value(json_object_get(json_array_get(s->verify.blocks, block), "name"));
-
-	return name ? name : "";
-}
-
-static void name_page(struct source *s, const struct src_compared *c, uint32_t i)
-{
-	uint64_t page = c->first + i;
-
-	json_array_append_new(s->verify.found,
-			      json_pack("{ss ss sI sI sI sb}", "kind", "page", "block",
-					block_name(s, c->number), "number", (json_int_t)c->number,
-					"page", (json_int_t)page, "epoch", (json_int_t)c->epoch,
-					"repaired", 0));
-	tv_log(TV_ERROR, "%s: page %llu of %s differs on %s at epoch %llu", s->job.vm_name,
-	       (unsigned long long)page, block_name(s, c->number), s->job.peer.name,
-	       (unsigned long long)c->epoch);
-}
-
-static void name_part(struct source *s, const struct src_compared *c, uint32_t i, bool mended)
-{
-	const char *name = json_string_value(json_array_get(json_array_get(c->names, i), 0));
-
-	if (json_array_size(s->verify.found) == FOUND_MAX)
-		return;
-
-	json_array_append_new(s->verify.found, json_pack("{ss ss sI sb}", "kind", "state",
-							 "section", name ? name : "", "epoch",
-							 (json_int_t)c->epoch, "repaired", mended));
-	tv_log(TV_ERROR, "%s: the section '%s' of the device state differs on %s at epoch %llu",
-	       s->job.vm_name, name ? name : "", s->job.peer.name, (unsigned long long)c->epoch);
-}
-
-/* Of those that are named: these pages were sent again, and are equal but for `different`. */
-static void note_repaired(struct source *s, const struct src_compared *c, const Twinvm__Verified *m)
-{
-	json_t *one;
-	size_t i;
-
-	json_array_foreach(s->verify.found, i, one) {
-		uint64_t page = (uint64_t)json_integer_value(json_object_get(one, "page"));
-		bool differs = false;
-
-		if (!json_object_get(one, "page") || page < c->first || page - c->first >= c->n ||
-		    json_integer_value(json_object_get(one, "number")) != c->number)
-			continue;
-		for (size_t k = 0; k < m->n_different; k++)
-			differs = differs || m->different[k] == page - c->first;
-		json_object_set_new(one, "repaired", json_boolean(!differs));
-	}
 }
 
 /* ---- parts ---- */
@@ -183,6 +127,28 @@ static void skip_ended(struct source *s)
 	}
 }
 
+static void next_disks(struct source *s)
+{
+	struct src_verify *v = &s->verify;
+	struct tv_err e;
+
+	if (v->d.step == VDISKS_NONE && src_vdisks(s)) {
+		if (src_vdisks_begin(s, &e))
+			finish(s, false, e.text);
+		return;
+	}
+	if (v->d.step == VDISKS_ASKED || !cdisk_is_idle(v->disks))
+		return;
+	if (v->d.step == VDISKS_READS) {
+		uint64_t may = (allowed(v) << TV_PAGE_SHIFT) / CKPT_BLOCK_BYTES;
+
+		if (!may || src_vdisks_want(s, may))
+			return;
+	}
+	if (!v->opens)
+		finish(s, true, "");
+}
+
 static void next(struct source *s)
 {
 	struct src_verify *v = &s->verify;
@@ -195,8 +161,8 @@ static void next(struct source *s)
 		free(v->redo[v->redos]);
 	} else if (!memory_is_done(v)) {
 		want_next(s);
-	} else if (!v->opens) {
-		finish(s, true, "");
+	} else {
+		next_disks(s);
 	}
 }
 
@@ -310,7 +276,7 @@ void src_verify_epoch(struct source *s, struct compare *compare)
 		struct tv_err e;
 
 		tv_fail(&e, o.rc, "the memory of the VM, block %s from page %llu on: %s",
-			block_name(s, o.block), (unsigned long long)o.first, tv_strerror(o.rc));
+			src_block_name(s, o.block), (unsigned long long)o.first, tv_strerror(o.rc));
 		finish(s, false, e.text);
 		return;
 	}
@@ -333,31 +299,57 @@ void src_verify_epoch(struct source *s, struct compare *compare)
 	next(s);
 }
 
-/* ---- the backup's answers ---- */
-static bool is_good(const struct src_compared *c, const Twinvm__Verified *m)
+void src_verify_exported(struct source *s, const struct cap_event *ev)
 {
-	if (m->epoch != c->epoch || m->what != c->what || m->number != c->number ||
-	    m->first != c->first)
-		return false;
-	for (size_t i = 0; i < m->n_different; i++)
-		if (m->different[i] >= c->n || (i && m->different[i] <= m->different[i - 1]))
-			return false;
-	return true;
+	struct tv_err e;
+
+	if (src_vdisks_exported(s, ev, &e) && s->verify.on)
+		finish(s, false, e.text);
+	else if (!s->verify.on)
+		src_vdisks_end(s);
 }
 
+void src_verify_disks(struct source *s, uint64_t epoch)
+{
+	struct src_verify *v = &s->verify;
+	struct src_compared c = {.epoch = epoch, .what = WHAT_DISK};
+	struct cdisk_out o;
+	struct tv_err e;
+
+	if (!v->on || !src_vdisks_take(s, epoch, &o))
+		return;
+	if (o.rc) {
+		tv_fail(&e, o.rc, "the disk %s could not be read through QEMU: %s",
+			src_vdisks_name(s, o.disk), tv_strerror(o.rc));
+		finish(s, false, e.text);
+		return;
+	}
+	c.number = o.disk;
+	c.n = o.n;
+	c.again = v->d.now == VDISKS_RECHECK;
+	memcpy(c.at, o.blocks, sizeof(c.at));
+	if (o.n)
+		ask(s, &c, o.hashes, o.blocks, o.n);
+	v->used_bytes += (uint64_t)o.n * CKPT_BLOCK_BYTES;
+	v->got.last_epoch = epoch;
+	v->asked_ns = tv_now_ns();
+	next(s);
+}
+
+/* ---- the backup's answers ---- */
 static void on_pages(struct source *s, const struct src_compared *c, const Twinvm__Verified *m)
 {
 	struct src_verify *v = &s->verify;
 
 	if (c->again) {
 		v->got.repaired_pages += c->repairs - m->n_different;
-		note_repaired(s, c, m);
+		src_found_repaired(s, c, m);
 		return;
 	}
 	v->got.pages += c->n;
 	v->got.mismatched_pages += m->n_different;
-	for (size_t i = 0; i < m->n_different && json_array_size(v->found) < FOUND_MAX; i++)
-		name_page(s, c, m->different[i]);
+	for (size_t i = 0; i < m->n_different; i++)
+		src_found_page(s, c, m->different[i]);
 	if (v->repair)
 		again(s, c->number, c->first, m->different, m->n_different);
 }
@@ -381,9 +373,27 @@ static void on_parts(struct source *s, const struct src_compared *c, const Twinv
 	v->got.mismatched_parts += m->n_different + m->mended;
 	v->got.repaired_parts += m->mended;
 	for (size_t i = 0; i < m->n_different; i++)
-		name_part(s, c, m->different[i], false);
+		src_found_part(s, c, m->different[i], false);
 	if (m->mended)
-		name_part(s, c, part_at(c, m->mended_at), true);
+		src_found_part(s, c, part_at(c, m->mended_at), true);
+}
+
+static void on_blocks(struct source *s, const struct src_compared *c, const Twinvm__Verified *m)
+{
+	struct src_verify *v = &s->verify;
+
+	if (c->again) {
+		v->got.repaired_blocks += c->n - m->n_different;
+		src_found_blocks_repaired(s, c, m);
+		return;
+	}
+	v->got.blocks += c->n;
+	v->got.mismatched_blocks += m->n_different;
+	for (size_t i = 0; i < m->n_different; i++) {
+		src_found_block(s, c, m->different[i]);
+		if (v->repair)
+			src_vdisks_repair(s, c->number, c->at[m->different[i]]);
+	}
 }
 
 bool src_on_verified(struct source *s, const Twinvm__Verified *m)
@@ -397,7 +407,7 @@ bool src_on_verified(struct source *s, const Twinvm__Verified *m)
 		v->stale--;
 		return true;
 	}
-	if (!v->on || !v->opens || !is_good(&v->open[0], m))
+	if (!v->on || !v->opens || !src_compared_fits(&v->open[0], m))
 		return false;
 	c = v->open[0];
 	memmove(v->open, v->open + 1, --v->opens * sizeof(*v->open));
@@ -410,7 +420,9 @@ bool src_on_verified(struct source *s, const Twinvm__Verified *m)
 			*p = *p < ' ' || *p > '~' ? '?' : *p;
 		finish(s, false, e.text);
 	} else {
-		(c.what == WHAT_STATE ? on_parts : on_pages)(s, &c, m);
+		(c.what == WHAT_STATE  ? on_parts
+		 : c.what == WHAT_DISK ? on_blocks
+				       : on_pages)(s, &c, m);
 		next(s);
 	}
 	json_decref(c.names);
@@ -438,16 +450,18 @@ static int begin(struct source *s, const struct session_verify *o)
 	v->got = (struct session_verified){0};
 	v->repair = o->repair;
 	v->rate_bytes_s = o->rate_bytes_s;
-	v->used_bytes = v->page = v->all_pages = 0;
+	v->used_bytes = v->page = 0;
 	v->block = 0;
 	v->state_sent = false;
 	v->begun_ns = v->asked_ns = v->told_ns = tv_now_ns();
 	desc = json_loads(s->vm.description, 0, NULL);
 	v->blocks = json_incref(json_object_get(desc, "blocks"));
+	src_vdisks_init(s, desc);
 	json_decref(desc);
 	v->found = json_array();
+	v->all_bytes = v->d.all_blocks * CKPT_BLOCK_BYTES;
 	for (uint32_t i = 0; i < json_array_size(v->blocks); i++)
-		v->all_pages += pages_of(s, i);
+		v->all_bytes += pages_of(s, i) << TV_PAGE_SHIFT;
 	v->on = true;
 	return 0;
 }
@@ -461,7 +475,8 @@ void src_order_verify(struct source *s, const json_t *msg)
 	if (!why && session_body(SESSION_OP_VERIFY, msg, &o, sizeof(o), NULL))
 		why = "an order that cannot be read: are twinvm and twinvmd of one version?";
 	/* What is left of one that was given up is still on its way. */
-	if (!why && (!compare_is_idle(s->verify.compare) || s->verify.stale))
+	if (!why && (!compare_is_idle(s->verify.compare) || s->verify.stale ||
+		     s->verify.d.step != VDISKS_NONE))
 		why = "the last comparison is just ending: give the command again";
 	if (!why && begin(s, &o))
 		why = "no random key, or no memory";
