@@ -34,7 +34,7 @@ client_start
 for ((i = 1; i <= clean; i++)); do
 	verify 0
 	report '.mismatched_pages == 0 and .mismatched_blocks == 0 and .mismatched_parts == 0 and .found == []' "a clean run found something"
-	report '.pages > 30000 and .parts > 5 and .last_epoch >= .first_epoch and .first_epoch > 0' "not all was compared"
+	report '.blocks + .busy_blocks == 1024 and .pages > 30000 and .parts > 5 and .last_epoch >= .first_epoch and .first_epoch > 0' "not all was compared"
 done
 pages=$(jq .pages "$PAIR_DIR/report")
 step "$clean comparisons under load: $pages pages, nothing differs: $(jq -c 'del(.found)' "$PAIR_DIR/report")"
@@ -55,6 +55,20 @@ done
 verify 0
 report '.mismatched_pages == 0' "after the repair"
 step "$found bits of the standby's memory: each found, named, and sent again ($try tries)"
+
+# ---- one bit of a replica image ----
+found=0 try=0
+while ((found < rounds)); do
+	((++try <= 3 * rounds + 5)) || fail "$found of $try flips of the image were found"
+	read -r block at bit old < <(flip file "$(replica_of hostB)" "$seed-$try")
+	verify 0 --repair
+	jq -e '.mismatched_blocks == 0' "$PAIR_DIR/report" >/dev/null && continue # the guest has written there
+	report ".mismatched_blocks == 1 and .repaired_blocks == 1 and .found[0].kind == \"disk\" and .found[0].offset == $((block * 65536)) and .found[0].repaired" "block $block"
+	((++found))
+done
+verify 0
+report '.mismatched_blocks == 0' "after the repair"
+step "$found bits of the replica image: each found, named, and sent again ($try tries)"
 
 # ---- one bit of a device's state ----
 # The sink has the state of the last epoch twice, and room for the next one: which is which cannot be seen from outside.
