@@ -197,6 +197,13 @@ static void config_errors_name_the_line(void **state)
 		   {CERTS "spool_mib = 0\n", "from 1 to 16777216"},
 		   {CERTS "fence_command = /etc/passwd\n", "not an executable"},
 		   {CERTS "fence_required = yes\n", "needs a fence_command"},
+		   {CERTS "fence_check = yes\n", "fence_check needs a fence_command"},
+		   {CERTS "drill = weekly\n", ":4: drill: a day is missing"},
+		   {CERTS "test_failover.vm1 = daily 25:00\n", "test_failover: '25:00'"},
+		   {CERTS "drill = daily 03:00\ndrill = no\n", "each VM has a schedule of drill"},
+		   {CERTS "verify.vm1 = no\nverify.vm1 = no\n", "vm1 has a schedule of verify"},
+		   {CERTS "drill. = daily 03:00\n", "unknown key 'drill.'"},
+		   {CERTS "rehearsal_reminder_days = -1\n", "from 0 to 3650"},
 		   {CERTS "watchdog = /nowhere\n", "not writable"},
 		   {CERTS "bridge = averyveryverylongname\n", "too long"}};
 	struct config c;
@@ -209,6 +216,26 @@ static void config_errors_name_the_line(void **state)
 		if (!strstr(e.text, bad[i].names))
 			fail_msg("'%s' does not name '%s'", e.text, bad[i].names);
 	}
+}
+
+static void schedules_are_of_one_vm_or_of_all(void **state)
+{
+	struct config c;
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(load(CERTS "drill = weekly sun 03:00\ndrill.web = no\n"
+				    "test_failover.db.old = daily 1:30 probe=tcp:5432 for=60\n",
+			      &c, &e),
+			 0);
+	assert_int_equal(c.schedule_count, 3);
+	assert_string_equal(c.schedules[0].vm, "");
+	assert_string_equal(c.schedules[1].vm, "web");
+	assert_int_equal(c.schedules[1].every, SCHEDULE_NEVER);
+	assert_int_equal(c.schedules[2].what, SCHEDULE_TEST_FAILOVER);
+	assert_string_equal(c.schedules[2].vm, "db.old");
+	assert_int_equal(c.schedules[2].minute, 90);
+	assert_int_equal(c.rehearsal_reminder_days, 180);
 }
 
 static void config_defaults_follow_other_keys(void **state)
@@ -358,6 +385,7 @@ int main(void)
 		cmocka_unit_test(keys_must_be_secret),
 		cmocka_unit_test(config_errors_name_the_line),
 		cmocka_unit_test(what_a_standby_may_use_has_defaults),
+		cmocka_unit_test(schedules_are_of_one_vm_or_of_all),
 		cmocka_unit_test(config_defaults_follow_other_keys),
 		cmocka_unit_test(config_lists_are_bounded),
 		cmocka_unit_test(addresses),
