@@ -134,9 +134,11 @@ static void make_room(const struct daemon *d)
 		(void)unlink(oldest);
 }
 
-static void save(struct daemon *d, const struct past *h)
+/* later: what has happened is written as soon as it can be; else only if it can be now. */
+static int save_if(struct daemon *d, const struct past *h, bool later)
 {
 	TV_FREE char *text = past_write(h);
+	struct tv_err e;
 	char path[300];
 
 	if (!text)
@@ -144,7 +146,15 @@ static void save(struct daemon *d, const struct past *h)
 	path_of(d, h->id, path, sizeof(path));
 	if (access(path, F_OK))
 		make_room(d);
+	if (!later)
+		return durable_write(d, path, text, &e);
 	durable_write_later(d, path, text);
+	return 0;
+}
+
+static void save(struct daemon *d, const struct past *h)
+{
+	(void)save_if(d, h, true);
 }
 
 /* ---- the door ---- */
@@ -342,7 +352,10 @@ double rehearsals_since(struct daemon *d, const char *vm_id, double now)
 		return now;
 	if (!h->since) {
 		h->since = h->n && h->list[0].started < now ? h->list[0].started : now;
-		save(d, h);
+		if (save_if(d, h, false)) {
+			h->since = 0; /* that is worth no warning of a full disk: tried again */
+			return now;
+		}
 	}
 	return h->since;
 }

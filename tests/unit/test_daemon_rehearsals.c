@@ -166,6 +166,23 @@ static void figures_that_are_too_long_are_left_out(void **state)
 		strstr(rehearsals_last(&d, ID, REHEARSAL_VERIFY, true)->reason, "too long"));
 }
 
+static void a_full_disk_is_no_warning_of_a_mere_date(void **state)
+{
+	char folder[300], away[310], warning[300];
+
+	(void)state;
+	kit_path(folder, sizeof(folder), "rehearsals");
+	snprintf(away, sizeof(away), "%s.away", folder);
+	assert_int_equal(rename(folder, away), 0);
+	assert_true(rehearsals_since(&d, ID, 1000) == 1000);
+	durable_warning(&d, warning, sizeof(warning));
+	assert_string_equal(warning, "");
+	assert_int_equal(rename(away, folder), 0);
+	assert_true(rehearsals_since(&d, ID, 2000) == 2000);
+	rehearsals_stop(&d);
+	assert_true(rehearsals_since(&d, ID, 3000) == 2000);
+}
+
 static void no_file_is_made_for_what_is_no_vm(void **state)
 {
 	struct rehearsal r = of_kind(REHEARSAL_DRILL, REHEARSAL_PASSED);
@@ -268,6 +285,7 @@ int main(void)
 		T(status_has_the_last_of_each_kind),
 		T(what_ran_when_the_daemon_died_was_cut_short),
 		T(figures_that_are_too_long_are_left_out),
+		T(a_full_disk_is_no_warning_of_a_mere_date),
 		T(no_file_is_made_for_what_is_no_vm),
 		T(a_damaged_file_is_no_history),
 		T(a_file_with_too_many_entries_is_bounded),
