@@ -59,15 +59,6 @@ bool clones_has(pid_t pid)
 	return false;
 }
 
-json_t *clones_json(const char *vm_id)
-{
-	const struct clone_test *t = test_of(vm_id);
-
-	return t ? json_pack("{sf sf sb}", "since", t->began_s, "until",
-			     t->began_s + t->order.for_s, "keeps", t->order.keep && t->report)
-		 : NULL;
-}
-
 static void forget(struct clone_test *t)
 {
 	TAILQ_REMOVE(&tests, t, link);

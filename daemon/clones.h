@@ -29,8 +29,6 @@ int clones_test(struct vm *vm, struct clone_order *o, const char *by, const char
 /* Ends the test of that VM; waiter (NULL: none) is answered when nothing of it is left. -ENOENT: there is
  * none. */
 int clones_stop(struct vm *vm, struct ctl *waiter, struct tv_err *e) TV_MUST_CHECK;
-/* For status: {"since", "until", "keeps"}; NULL: no test of it runs. */
-json_t *clones_json(const char *vm_id);
 
 /* ---- clones_report.c: pure ---- */
 /* The lag of the host that runs the VM, as far as it is seen from here; NAN: not known. */
