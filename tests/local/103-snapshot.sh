@@ -44,7 +44,7 @@ for signal in TERM KILL; do
 	wait "$SPAWNED_JOB" || true
 	await "$AWAIT_S" "the still to be given back after SIG$signal" no_still
 	[[ $signal = KILL ]] || no_folder || fail "a folder is left after SIG$signal"
-	rm -rf "$snap".*
+	rm -rf "$snap" "$snap".*
 done
 goes_on "after two snapshots that were stopped"
 
