@@ -37,6 +37,7 @@ struct times {
 	double state_since, last_commit_time, last_contact_time, rtt_ms, epoch_target_ms,
 		arbiter_since;
 	double link_bytes_s, link_headroom, rehearsed_time;
+	double verify_time, verify_mismatched_pages, verify_mismatched_blocks;
 	char epoch_why[24], arbiter_state[16];
 };
 #define T(member, kind, unit, meaning) FIELD_SPARSE(struct times, member, kind, unit, meaning)
@@ -61,6 +62,9 @@ static const struct field times_list[] = {
 	  "(in the first copy, usually)"),
 	T(rehearsed_time, F64, "s since 1970",
 	  "when a test failover or a drill passed last, as far as this host knows"),
+	T(verify_time, F64, "s since 1970", "primary: when it was last compared with its backup"),
+	T(verify_mismatched_pages, F64, "pages", "of memory that differed then, repaired or not"),
+	T(verify_mismatched_blocks, F64, "blocks", "of disks that differed then, repaired or not"),
 	T(link_headroom, F64, "0 to 1", "primary: the share of that which `wire_bytes_s` leaves"),
 };
 const struct fields status_times_fields = FIELDS("status", times_list);
@@ -84,6 +88,21 @@ static double ago_s(const struct vm *vm, double ago_ms)
 	return shown_wall_s(vm->now.stats_ns - (int64_t)(ago_ms * (double)TV_NS_PER_MS));
 }
 
+/* The last comparison that was made, if nothing was refused or cut short since. */
+static void verify_of(const struct vm *vm, struct times *t)
+{
+	const struct rehearsal *r = rehearsals_last(vm->d, vm->id, REHEARSAL_VERIFY, false);
+	json_t *pages = r ? json_object_get(r->figures, "mismatched_pages") : NULL;
+
+	t->verify_time = t->verify_mismatched_pages = t->verify_mismatched_blocks = NAN;
+	if (!pages)
+		return;
+	t->verify_time = r->ended;
+	t->verify_mismatched_pages = json_number_value(pages);
+	t->verify_mismatched_blocks =
+		json_number_value(json_object_get(r->figures, "mismatched_blocks"));
+}
+
 static void times_of(const struct vm *vm, const struct session_stats *s, struct times *t)
 {
 	bool runs = vm->phase == VM_RUNNING && s->state[0];
@@ -98,6 +117,7 @@ static void times_of(const struct vm *vm, const struct session_stats *s, struct 
 			    .link_bytes_s = runs ? or_unknown(s->link_bytes_s) : NAN,
 			    .rehearsed_time = or_unknown(vm->rehearsed),
 			    .arbiter_since = NAN};
+	verify_of(vm, t);
 	t->link_headroom =
 		headroom(vm->vitals.before.at_ns ? vm->vitals.wire_bytes_s : NAN, t->link_bytes_s);
 	if (!runs)

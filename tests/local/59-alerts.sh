@@ -82,6 +82,11 @@ scrape hostA application/openmetrics-text
 [[ $SHOWN = *'# EOF' ]] || fail "no OpenMetrics"
 step "protected: $(value hostA 'twinvm_pause_seconds_count{vm="vm1"}') pauses are counted"
 
+tw_must hostA verify vm1 --rate 1000
+await "$AWAIT_S" "the comparison to be exported" exported hostA '^twinvm_verify_mismatched_pages{vm="vm1"} 0$'
+look hostA
+step "compared: $(shown 'twinvm_verify_mismatched_blocks{vm="vm1"}') blocks differ"
+
 tw_must hostA failover vm1
 await_pair hostB hostA vm1
 await "$AWAIT_S" "a failover to be counted" exported hostB '^twinvm_failovers_total{vm="vm1",reason="planned"} 1$'
