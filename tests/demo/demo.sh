@@ -105,6 +105,8 @@ step "protected; a client writes to Redis over one TCP connection"
 host_spawn client "$PAIR_DIR/client.log" "$PAIR_B/tools/redis_client" --host "$GUEST_IP" \
 	--out "$out/client.json" --record "$out/record" --pause-us 2000
 client_pid=$SPAWNED_PID client_job=$SPAWNED_JOB
+step "both hosts' copies are compared while the client writes"
+host_run hostA "$PAIR_B/twinvm" verify demo --rate 1000 --json >"$out/verify.json" 2>"$out/verify.log" || echo "twinvm verify: $(<"$out/verify.log")"
 first=$(committed "$out/status-protected.json")
 enough_before() {
 	client_lives || return 0
@@ -144,7 +146,7 @@ read -r disk_counter disk_length < <(disk_redis "$out/replica.ext4" "$PAIR_DIR/f
 rm -f "$out/replica.ext4"
 
 jq -n --slurpfile client "$out/client.json" --slurpfile before "$out/status-before-cut.json" \
-	--slurpfile after "$out/status-after.json" --arg accel "$(guest_accel)" \
+	--slurpfile after "$out/status-after.json" --slurpfile verify "$out/verify.json" --arg accel "$(guest_accel)" \
 	--arg fsck "$fsck" --argjson counter "$disk_counter" --argjson length "$disk_length" '
 	$client[0] as $c | $before[0] as $a | {
 		vm: $a.name,
@@ -157,7 +159,7 @@ jq -n --slurpfile client "$out/client.json" --slurpfile before "$out/status-befo
 		pause_ms: {p50: $a.pause_ms.p50, p99: $a.pause_ms.p99},
 		raw_bytes: $a.raw_bytes,
 		wire_bytes: $a.wire_bytes,
-		verify_mismatched_pages: null,
+		verify_mismatched_pages: $verify[0].mismatched_pages,
 		disk: {fsck: $fsck, counter: $counter, list_length: $length,
 			lost_writes: (([$c.final_counter - $counter, 0] | max) + ([$c.final_length - $length, 0] | max))},
 		accel: $accel,
