@@ -14,7 +14,6 @@
 #include "replicator/source/source_int.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -168,8 +167,10 @@ static void next(struct source *s)
 
 bool src_verify_waits(const struct source *s)
 {
-	return s->verify.on && !compare_is_idle(s->verify.compare) &&
-	       !compare_is_due(s->verify.compare);
+	const struct src_verify *v = &s->verify;
+
+	return v->on && ((!compare_is_idle(v->compare) && !compare_is_due(v->compare)) ||
+			 (v->d.step == VDISKS_READS && !cdisk_is_idle(v->disks)));
 }
 
 void src_verify_look(struct source *s)
