@@ -150,7 +150,8 @@ bool compare_attach(struct compare *c, uint64_t epoch)
 {
 	int state = c ? atomic_load_explicit(&c->state, memory_order_acquire) : IDLE;
 
-	if (state == IDLE || (state == WANTED && !c->read))
+	/* ATTACHED: an epoch that is still on its way to the loop has it. */
+	if (state != READ && (state != WANTED || !c->read))
 		return false;
 	c->epoch = epoch;
 	pass_on(c, ATTACHED);

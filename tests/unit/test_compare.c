@@ -141,6 +141,8 @@ static void test_pages(void **state)
 	compare_undo(c);
 	assert_false(compare_is_idle(c) || compare_is_due(c));
 	assert_true(compare_attach(c, 7));
+	assert_false(compare_attach(
+		c, 8)); /* the next epoch, before the loop has seen the end of this one */
 	memory[50 * TV_PAGE_BYTES] ^= 1; /* while it ran: harvested and copied */
 	compare_page(c, 0, 50 * TV_PAGE_BYTES, memory + 50 * TV_PAGE_BYTES);
 	compare_page(c, 1, 50 * TV_PAGE_BYTES, memory); /* of another block: not wanted */
