@@ -229,7 +229,7 @@ static void judge(struct daemon *d, const struct hw_fault *f, const struct page_
 	struct vm *vm = o && o->id[0] ? vm_by_id(d, o->id) : NULL;
 	struct ras_verdict v = {0};
 
-	if (vm &&
+	if (vm && ras_uncorrected(f->fault.severity) &&
 	    f->fault.owner == (vm->role == SESSION_PRIMARY ? RAS_OWNER_VM : RAS_OWNER_STANDBY))
 		fault_tell_replicator(vm, f);
 	for (unsigned i = 0; i < health.n; i++)
