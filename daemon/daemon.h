@@ -125,7 +125,7 @@ struct daemon {
 	struct event_base *base;
 	int listen_fd, socket_fd, lock_fd;
 	struct event *accept_peer, *accept_ctl, *chld, *term, *intr, *hup;
-	struct event *pet, *hung, *vitals, *verify;
+	struct event *pet, *hung, *vitals;
 	int watchdog_fd; /* -1: not armed */
 	bool watchdog_doubt;
 	struct events *events;	       /* events_store.h; NULL: none are kept */

@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Comparisons of a VM with its backup: ordered by an operator or, in the background, by the
- * configuration (verify_interval_h); carried out by the VM's replicator; noted in the history of
+ * configuration (schedules.c); carried out by the VM's replicator; noted in the history of
  * rehearsals. One of a VM at a time. An operator who does not wait any more ends it.
  */
 #include "daemon/verify.h"
 #include "daemon/rehearsals.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <time.h>
-
-#define LOOK_NS (30 * TV_NS_PER_S)
-#define MB UINT64_C(1000000)
 
 static void on_closed(struct ctl *c, void *arg)
 {
@@ -148,53 +143,7 @@ void verify_cut(struct vm *vm)
 		end(vm, &v, NULL);
 }
 
-/* ---- by the configuration ---- */
-static double real_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static bool is_due(struct vm *vm, double now_s)
-{
-	const struct rehearsal *last = rehearsals_last(vm->d, vm->id, REHEARSAL_VERIFY, false);
-	double since_s = last && !isnan(last->ended) ? now_s - last->ended : INFINITY;
-
-	/* A clock that was set back makes it due later, not never. */
-	return since_s >= vm->d->conf.verify_interval_h * 3600.0 || since_s < 0;
-}
-
-static void look(evutil_socket_t fd, short what, void *arg)
-{
-	struct daemon *d = arg;
-	struct timeval every = tv_timeval(LOOK_NS);
-	struct vm *vm;
-
-	(void)fd;
-	(void)what;
-	event_add(d->verify, &every);
-	if (!d->conf.verify_interval_h)
-		return;
-	TAILQ_FOREACH(vm, &d->vms, link)
-		if (vm->verify.on)
-			return; /* of this host's, one at a time */
-	TAILQ_FOREACH(vm, &d->vms, link)
-		if (vm->role == SESSION_PRIMARY && !verify_stands_against(vm) &&
-		    is_due(vm, real_s())) {
-			verify_begin(vm, NULL, (uint64_t)d->conf.verify_rate_mb_s * MB,
-				     d->conf.verify_repair, "schedule");
-			return;
-		}
-}
-
 void verify_start(struct daemon *d)
 {
-	struct timeval every = tv_timeval(LOOK_NS);
-
 	rehearsals_cut_short(d, NULL, REHEARSAL_VERIFY, "twinvmd was started again");
-	d->verify = evtimer_new(d->base, look, d);
-	if (d->verify)
-		event_add(d->verify, &every);
 }

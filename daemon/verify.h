@@ -16,7 +16,7 @@ void verify_begin(struct vm *vm, struct ctl *c, uint64_t rate_bytes_s, bool repa
 void verify_answered(struct vm *vm, json_t *msg, const struct session_verified *v);
 /* Its session has ended. */
 void verify_cut(struct vm *vm);
-/* The daemon has started, and its VMs are known: those that are due by the configuration begin. */
+/* The daemon has started, and its VMs are known: what it had begun before has ended. */
 void verify_start(struct daemon *d);
 
 #endif

@@ -76,9 +76,6 @@ struct config {
 	uint64_t files_bytes; /* copies of files that one VM only reads, on the backup */
 	uint64_t spool_bytes;
 	uint64_t reserve_bytes;
-	int verify_interval_h; /* each VM is compared with its backup so often; 0: never by itself */
-	int verify_rate_mb_s;
-	bool verify_repair;
 	char dashboard[80];	   /* ADDRESS:PORT of the web server, or no */
 	char dashboard_token[256]; /* file with the token; "": nothing can be changed there */
 	char dashboard_names[512]; /* other names that browsers may call it; blanks between them */

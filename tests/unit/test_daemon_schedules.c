@@ -163,13 +163,11 @@ static void only_a_protected_vm_and_by_its_host(void **state)
 static void a_verification_has_what_the_configuration_has(void **state)
 {
 	(void)state;
-	d.conf.verify_rate_mb_s = 20;
-	d.conf.verify_repair = true;
-	schedule(SCHEDULE_VERIFY, "", "daily 03:00 repair=no");
+	schedule(SCHEDULE_VERIFY, "", "daily 03:00 repair=yes");
 	assert_int_equal(look(today(3, 1)), 1);
 	assert_string_equal(asked[0], "verify schedule");
 	assert_int_equal(json_integer_value(json_object_get(request, "rate_mb_s")), 20);
-	assert_true(json_is_false(json_object_get(request, "repair")));
+	assert_true(json_is_true(json_object_get(request, "repair")));
 }
 
 static void the_next_one(void **state)
