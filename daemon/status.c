@@ -65,7 +65,8 @@ static const struct field times_list[] = {
 	T(verify_time, F64, "s since 1970", "primary: when it was last compared with its backup"),
 	T(verify_mismatched_pages, F64, "pages", "of memory that differed then, repaired or not"),
 	T(verify_mismatched_blocks, F64, "blocks", "of disks that differed then, repaired or not"),
-	T(link_headroom, F64, "0 to 1", "primary: the share of that which `wire_bytes_s` leaves"),
+	T(link_headroom, F64, "0 to 1",
+	  "primary: the share of that which this session leaves: 1 less what arrived in the last second"),
 };
 const struct fields status_times_fields = FIELDS("status", times_list);
 
@@ -74,10 +75,13 @@ static double or_unknown(double v)
 	return v > 0 ? v : NAN;
 }
 
-/* NAN when one of them is not known. */
-static double headroom(double wire_bytes_s, double link_bytes_s)
+/*
+ * NAN when one of them is not known. Of what arrived, not of what was encoded: an epoch of some MiB is
+ * encoded in a moment, and then fills a slow link for seconds.
+ */
+static double headroom(double used_bytes_s, double link_bytes_s)
 {
-	double free = 1 - wire_bytes_s / link_bytes_s;
+	double free = 1 - used_bytes_s / link_bytes_s;
 
 	return free < 0 ? 0 : free;
 }
@@ -118,8 +122,8 @@ static void times_of(const struct vm *vm, const struct session_stats *s, struct 
 			    .rehearsed_time = or_unknown(vm->rehearsed),
 			    .arbiter_since = NAN};
 	verify_of(vm, t);
-	t->link_headroom =
-		headroom(vm->vitals.before.at_ns ? vm->vitals.wire_bytes_s : NAN, t->link_bytes_s);
+	t->link_headroom = headroom(vm->vitals.before.at_ns ? vm->vitals.link_used_bytes_s : NAN,
+				    t->link_bytes_s);
 	if (!runs)
 		return;
 	tv_copy(t->epoch_why, sizeof(t->epoch_why), s->epoch_why);

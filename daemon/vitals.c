@@ -42,6 +42,7 @@ static void forget(struct vm_vitals *v)
 				.net_rx_bytes_s = NAN,
 				.net_tx_bytes_s = NAN,
 				.wire_bytes_s = NAN,
+				.link_used_bytes_s = NAN,
 				.standby_cpu_percent = NAN,
 				.memory_bytes = UINT64_MAX,
 				.standby_memory_bytes = UINT64_MAX};
@@ -175,6 +176,7 @@ static struct vm_counts count(const struct vm *vm)
 			      .other_ticks = UINT64_MAX};
 
 	c.wire = vm->phase == VM_RUNNING ? vm->now.stats.wire_bytes : UINT64_MAX;
+	c.acked = vm->phase == VM_RUNNING ? vm->now.stats.link_acked_bytes : UINT64_MAX;
 	c.other_ticks = cpu_ticks(c.other);
 	if (!vm_lives(vm))
 		return c;
@@ -241,6 +243,7 @@ void vitals_sample(struct vm *vm)
 	seconds = (double)(c.at_ns - v->before.at_ns) / TV_NS_PER_S;
 	if (v->before.at_ns && seconds > 0) {
 		v->wire_bytes_s = rate(v->before.wire, c.wire, seconds);
+		v->link_used_bytes_s = rate(v->before.acked, c.acked, seconds);
 		if (vm->role == SESSION_PRIMARY)
 			sample_primary(v, &c, seconds, per_tick);
 		else

@@ -83,12 +83,12 @@ struct vm_stash {
 struct vm_counts {
 	int64_t at_ns;
 	pid_t pid, other; /* other: backup: its sink */
-	uint64_t cpu_ticks, other_ticks, disk_read, disk_write, net_rx, net_tx, wire;
+	uint64_t cpu_ticks, other_ticks, disk_read, disk_write, net_rx, net_tx, wire, acked;
 };
 /* NAN, UINT64_MAX: not known. */
 struct vm_vitals {
 	double cpu_percent, disk_read_bytes_s, disk_write_bytes_s, net_rx_bytes_s, net_tx_bytes_s,
-		wire_bytes_s, standby_cpu_percent;
+		wire_bytes_s, link_used_bytes_s, standby_cpu_percent;
 	uint64_t memory_bytes, standby_memory_bytes;
 	struct vm_counts before;
 	enum session_role role; /* that it had */

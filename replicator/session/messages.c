@@ -138,6 +138,8 @@ static const struct field stats_list[] = {
 	NEW_IN(struct session_stats, arbiter_for_ms, F64, "ms", "for how long it has been so"),
 	NEW_IN(struct session_stats, link_bytes_s, F64, "bytes/s",
 	       "primary: what the link was measured to carry; 0: not known"),
+	NEW_IN(struct session_stats, link_acked_bytes, U64, "bytes",
+	       "primary: of the stream, what the backup's host has acknowledged"),
 	NEW_IN(struct session_stats, contact_for_ms, F64, "ms",
 	       "since the peer's last sign of life; 0: none yet"),
 };

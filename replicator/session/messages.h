@@ -67,7 +67,8 @@ struct session_stats {
 	char arbiter_state[16]; /* fo_arbiter_seen_name */
 	double arbiter_for_ms;	/* for how long it has been so */
 	double link_bytes_s;	/* primary: what the link was measured to carry; 0: not known */
-	double contact_for_ms;	/* since the peer's last sign of life; 0: none yet */
+	uint64_t link_acked_bytes;
+	double contact_for_ms; /* since the peer's last sign of life; 0: none yet */
 };
 
 /* What a session has counted since it began: all of it is uint64_t, so that sessions add up. */

@@ -247,6 +247,7 @@ static void add_surroundings(const struct source *s, struct session_stats *st, i
 
 	st->rtt_ms = s->link.conn ? ms(repl_rtt_ns(s->link.conn)) : 0.0;
 	st->link_bytes_s = s->link.rate.bytes_s;
+	st->link_acked_bytes = s->link.acked_bytes;
 	if (s->link.heard_ns)
 		st->contact_for_ms = ms(now_ns - s->link.heard_ns) + 1e-3; /* 0: none */
 	if (s->epochs.pace.last_start_ns) {

@@ -71,17 +71,17 @@ static void headroom_is_of_what_was_measured(void **state)
 
 	(void)state;
 	vm->vitals.before.at_ns = 1;
-	vm->vitals.wire_bytes_s = 300;
+	vm->vitals.link_used_bytes_s = 300;
 	show(vm);
 	expect_none("link_bytes_s");
 	expect_none("link_headroom");
 	vm->now.stats.link_bytes_s = 400;
 	show(vm);
 	assert_true(number("link_bytes_s") == 400 && number("link_headroom") == 0.25);
-	vm->vitals.wire_bytes_s = 500;
+	vm->vitals.link_used_bytes_s = 500;
 	show(vm);
 	assert_true(number("link_headroom") == 0);
-	vm->vitals.wire_bytes_s = NAN;
+	vm->vitals.link_used_bytes_s = NAN;
 	show(vm);
 	expect_none("link_headroom");
 	vm->phase = VM_IDLE;
