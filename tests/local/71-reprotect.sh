@@ -15,7 +15,7 @@ cut() {
 	goes_on "on $2"
 	await_primary "$2" vm1
 	(($(vm_field "$2" vm1 "['generation']") == generation + 1)) || fail "$2: $(tw "$2" status)"
-	vm_field "$2" vm1 "['reason']" | grep -q "failed over from $1" || fail "$2 does not say why: $(tw "$2" status)"
+	await_field "$AWAIT_S" "$2" vm1 "['reason']" "*failed over from $1*"
 	[[ $(vm_state "$2" vm1) = alone ]] || fail "$2 without a backup: $(tw "$2" status)"
 	host_back "$1"
 	await_pair "$2" "$1" vm1
