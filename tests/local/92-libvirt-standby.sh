@@ -99,5 +99,5 @@ await "$AWAIT_S" "nothing to be left on hostB" is_clean hostB
 vsh_must hostA destroy web
 vsh_must hostA start web
 await "$AWAIT_S" "the guest to answer after a cold start" guest_answers
-! vsh hostA dumpxml web | grep -q "defer" || fail "the definition waits for a state"
+! grep -q "defer" <<<"$(vsh hostA dumpxml web)" || fail "the definition waits for a state"
 echo "the standby is a domain of libvirt, before and after"

@@ -74,9 +74,9 @@ both hostB "○ backup +← hostA .*protected"
 both hostA "protected.* (▁|▂|▃|▄|▅|▆|▇|█){6}.* ms (▁|▂|▃|▄|▅|▆|▇|█){6}"
 shoot hostA protected
 shoot hostB standby
-colours hostA small | grep -q "$green" || fail "nothing is green: $(colours hostA small)"
+grep -q "$green" <<<"$(colours hostA small)" || fail "nothing is green: $(colours hostA small)"
 await_shown hostA plain '\* primary -> hostB \+ protected'
-! colours hostA plain | grep -qE $'\e''\[[0-9;]*3[0-7]m' || fail "colours in spite of NO_COLOR: $(colours hostA plain)"
+! grep -qE $'\e''\[[0-9;]*3[0-7]m' <<<"$(colours hostA plain)" || fail "colours in spite of NO_COLOR: $(colours hostA plain)"
 ! screen hostA plain | LC_ALL=C grep -q '[^ -~]' || fail "not ASCII: $(screen hostA plain)"
 step "the first copy, and protected"
 
@@ -110,7 +110,7 @@ step "one VM, sizes, a pipe"
 kill -STOP "${DAEMON_PID[hostA]}"
 both hostA "twinvmd does not answer"
 both hostA "vm1 .*\? protected"
-! colours hostA small | grep -q "$green" || fail "old data are green: $(colours hostA small)"
+! grep -q "$green" <<<"$(colours hostA small)" || fail "old data are green: $(colours hostA small)"
 shoot hostA hangs
 kill -CONT "${DAEMON_PID[hostA]}"
 both hostA "✔ protected"
@@ -121,7 +121,7 @@ shoot hostA away
 tw_refuses hostA 1 "cannot connect to twinvmd" top
 daemon_start hostA
 both hostA "✔ protected"
-screen hostA small | grep -q "is away" && fail "it is back: $(screen hostA small)"
+grep -q "is away" <<<"$(screen hostA small)" && fail "it is back: $(screen hostA small)"
 step "without its daemon"
 
 # ---- alone, and failed over ----
