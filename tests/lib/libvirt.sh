@@ -78,7 +78,7 @@ lv_up() {
 		host_run "$host" mount -t cgroup2 cgroup2 /sys/fs/cgroup
 	else
 		[[ ! -e /dev/kvm || $(_lv_accel) = kvm ]] || _lv_no_kvm "$host"
-		host_run "$host" sh -c 'umount /sys
+		host_run "$host" sh -c 'umount -l /sys # lazily: twinvmd has some of it open
 			umount -R /sys/fs/cgroup 2>/dev/null
 			mount -t sysfs -o nosuid,nodev,noexec sysfs /sys' || fail "/sys on $host"
 	fi
