@@ -7,13 +7,15 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/lib/labpair.sh
 
-# In the clone's network: the client's counter there, as the first line that the command prints.
-counter='exec 3<>"/dev/tcp/$TWINVM_GUEST/6379"; printf "GET twinvm:counter\r\n" >&3; read -r n <&3; read -r v <&3; echo "${v%?}"'
+# In the clone's network: the client's counter there. A host's sh is busybox's.
+read -r -d '' counter <<'END' || true
+bash -c 'exec 3<>"/dev/tcp/$TWINVM_GUEST/6379"; printf "GET twinvm:counter\r\n" >&3; read -r n <&3; read -r v <&3; echo "${v%?}"'
+END
 # The last INCR that is acknowledged: the client sends INCR and RPUSH in turn.
 counted() { echo $((($(client_acked) + 1) / 2)); }
 field() { jq -r "$1" <<<"$PRINTED"; }
 left() {
-	host_run hostB sh -c 'for p in /proc/[0-9]*; do tr "\0" " " <$p/cmdline 2>/dev/null | cut -c1-40; echo; done | grep -E "qemu-|twinvmd" | sort
+	host_run hostB sh -c 'for p in /proc/[0-9]*; do tr "\0" " " <$p/cmdline 2>/dev/null | cut -c1-40; echo; done | grep -E "^(qemu-|twinvmd)" | sort
 		ls /sys/class/net; ls -A /var/lib/twinvm/clones 2>/dev/null || true'
 }
 
