@@ -41,7 +41,8 @@ step "$(field .pages) pages and $(field .parts) parts of the device state are th
 
 ! guest_runs_on hostB || fail "a VM runs on hostB already"
 tw_must hostB snapshot vm1 --out /run/snap --json
-# The same command line, without its network and with files of its own.
+# The same command line with files of its own, and a tap that leads nowhere.
+host_run hostB ip tuntap add dev tap-vm1 mode tap vnet_hdr
 host_spawn hostB "$PAIR_DIR/restored.log" sh -c '
 	eval "set -- $(tr -d "\0" </run/snap/command.txt)"
 	for word; do
@@ -49,7 +50,6 @@ host_spawn hostB "$PAIR_DIR/restored.log" sh -c '
 		case $word in
 		unix:*.qmp,*) word=unix:/run/restored.qmp,server=on,wait=off ;;
 		file:*-serial.log) word=file:/run/restored-serial.log ;;
-		tap,*) id=${word##*id=}; word=user,id=${id%%,*},restrict=on ;;
 		esac
 		set -- "$@" "$word"
 	done
