@@ -26,12 +26,13 @@
 struct vm_ready {
 	struct ready_look look;
 	int64_t at_ns, fence_ns; /* 0: never */
+	char session[33];	 /* that it was made in */
 };
 
 /* A process that looks. */
 struct look {
 	LIST_ENTRY(look) link;
-	char id[33];
+	char id[33], session[33];
 	pid_t pid;
 	int fd;
 	bool fence;
@@ -55,6 +56,12 @@ static struct look *look_of(const struct vm *vm)
 	return NULL;
 }
 
+/* The last one of this session; NULL: none yet. Record, taps and images of another session are others. */
+static const struct vm_ready *last_look(const struct vm *vm)
+{
+	return vm->ready && !strcmp(vm->ready->session, vm->saved.session) ? vm->ready : NULL;
+}
+
 static int begin(struct vm *vm, bool fence, struct look **out, struct tv_err *e)
 {
 	struct look *l;
@@ -69,6 +76,7 @@ static int begin(struct vm *vm, bool fence, struct look **out, struct tv_err *e)
 	if (!l)
 		abort(); /* as vm_new */
 	tv_copy(l->id, sizeof(l->id), vm->id);
+	tv_copy(l->session, sizeof(l->session), vm->saved.session);
 	l->fence = fence;
 	l->fd = memfd_create("ready", MFD_CLOEXEC);
 	rc = l->fd < 0 ? tv_fail(e, -errno, "no file for what is found")
@@ -114,6 +122,7 @@ static void keep(struct vm *vm, const struct look *l, struct ready_look *fresh)
 	}
 	r->look = *fresh;
 	r->at_ns = now;
+	tv_copy(r->session, sizeof(r->session), l->session);
 }
 
 bool ready_exit(struct daemon *d, pid_t pid, int status)
@@ -135,7 +144,7 @@ bool ready_exit(struct daemon *d, pid_t pid, int status)
 	else if (vm)
 		tv_log(TV_WARN, "%s: it could not be looked at whether a failover would succeed",
 		       vm->name);
-	if (!vm || !ready_of(vm, &list))
+	if (!vm || !last_look(vm) || !ready_of(vm, &list))
 		list.n = 0;
 	for (unsigned i = 0; i < l->n; i++)
 		l->asked[i].cb(d, l->id, &list, l->asked[i].arg);
@@ -182,7 +191,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	event_add(tick, &tv);
 	TAILQ_FOREACH(vm, &d->vms, link) {
-		const struct vm_ready *r = vm->ready;
+		const struct vm_ready *r = last_look(vm);
 		bool fence = !r || !r->fence_ns || now - r->fence_ns >= FENCE_NS;
 
 		if (!is_backup(vm) || strcmp(vm->now.stats.state, "protected") != 0 ||
@@ -236,7 +245,7 @@ bool ready_of(const struct vm *vm, struct ready_list *out)
 		.peer_health_why = peer_why,
 		.peer_answers = answers,
 		.reprotect = c->reprotect,
-		.look = vm->ready ? &vm->ready->look : NULL,
+		.look = last_look(vm) ? &last_look(vm)->look : NULL,
 	};
 	(void)health_state(&host_why);
 	f.health = health_of_host();
@@ -275,7 +284,10 @@ json_t *ready_status(const struct vm *vm)
 {
 	if (strcmp(vm->now.stats.state, "protected") != 0 || vm->phase != VM_RUNNING)
 		return NULL;
-	return vm->role == SESSION_BACKUP ? of_backup(vm) : of_peer(vm);
+	if (vm->role != SESSION_BACKUP)
+		return of_peer(vm);
+	/* Before the first look there is no verdict: nothing stands against what nobody has seen. */
+	return last_look(vm) ? of_backup(vm) : NULL;
 }
 
 /* ---- twinvm test-failover VM --check ---- */
@@ -302,11 +314,15 @@ static void on_looked(struct daemon *d, const char *vm_id, const struct ready_li
 	struct asker *a = arg;
 	struct vm *vm = vm_by_id(d, vm_id);
 
-	(void)l;
 	if (a->c)
 		ctl_set_arg(a->c, &ctl_deaf, NULL);
-	if (a->c && vm && is_backup(vm))
+	if (a->c && vm && is_backup(vm) && l->n)
 		answer(a->c, of_backup(vm));
+	else if (a->c && vm && is_backup(vm))
+		command_end(
+			a->c, -EIO,
+			"it could not be looked at whether a failover would succeed: the log of "
+			"twinvmd has the reason");
 	else if (a->c)
 		command_end(a->c, TV_E_GONE, "this host is not the VM's backup any more");
 	free(a);

@@ -154,7 +154,7 @@ static void judge_network(const struct ready_facts *f, struct ready_list *l)
 		NO(l, "network", "the bridge %s is down: 'ip link set %s up'", k->bridge,
 		   k->bridge);
 	else
-		YES(l, "network", "%llu taps, bridge %s", (unsigned long long)k->taps, k->bridge);
+		YES(l, "network", "taps: %llu, bridge %s", (unsigned long long)k->taps, k->bridge);
 }
 
 static void judge_memory(const struct ready_facts *f, struct ready_list *l)

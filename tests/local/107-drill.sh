@@ -46,6 +46,8 @@ done
 guest_start_disk hostA vm1
 protect vm1
 await_pair hostA hostB vm1
+# Before it was looked at there is no verdict, and never one of what was not.
+! grep -q "not looked at yet" <<<"$(tw hostB status vm1 --json)" || fail "a verdict before the first look: $(tw hostB status vm1 --json)"
 
 # ---- the decision ----
 sound
