@@ -82,6 +82,7 @@ scrape hostA application/openmetrics-text
 [[ $SHOWN = *'# EOF' ]] || fail "no OpenMetrics"
 step "protected: $(value hostA 'twinvm_pause_seconds_count{vm="vm1"}') pauses are counted"
 
+await_field "$AWAIT_S" hostB vm1 "['ready']['ready']" True # after the first look of the session
 tw_must hostA verify vm1 --rate 1000
 await "$AWAIT_S" "the comparison to be exported" exported hostA '^twinvm_verify_mismatched_pages{vm="vm1"} 0$'
 look hostA
