@@ -6,6 +6,7 @@
 # usage: run.sh [PATTERN]...      only tests whose name contains one of the patterns
 # Two local tests run at a time (TEST_JOBS): most of them wait most of the time. One with a line "# alone: WHY" shares
 # the machine with no other.
+# The lines before it name again what failed, and why: long output is cut in the middle where others read it.
 # TEST_AGAIN=N: when at most N local tests failed, each runs a second time, alone, and that counts. What happened the
 # first time is shown, and named before the last line: such a test, or what it tests, depends on time, and is to be mended.
 # TEST_KEEP=1 keeps the folders of a local test that failed; its log has their names (lines "kept: ...").
@@ -22,6 +23,7 @@ jobs=${TEST_JOBS:-$(($(nproc) > 1 ? 2 : 1))}
 again=${TEST_AGAIN:-0}
 passed=0 failed=0 skipped=0
 broken=() # local tests
+declare -A why=() # name of what failed -> why
 
 wanted() {
 	local pattern
@@ -67,7 +69,8 @@ run_unit() {
 	((total > 0)) || bad=1 # a test program that tests nothing
 	passed=$((passed + ok)) skipped=$((skipped + skip)) failed=$((failed + bad))
 	if ((bad)); then
-		report FAIL "$name" "$seconds" "$bad of $total, exit status $status"
+		why[$name]="$bad of $total, exit status $status"
+		report FAIL "$name" "$seconds" "${why[$name]}"
 		show "$log"
 	else
 		report ok "$name" "$seconds" "$ok tests$( ((skip)) && echo ", $skip skipped")"
@@ -96,7 +99,8 @@ count_local() {
 	*)
 		failed=$((failed + 1))
 		broken+=("$name")
-		report FAIL "$name" "$seconds" "exit status $status: $(reason "$log")"
+		why[$name]="exit status $status: $(reason "$log")"
+		report FAIL "$name" "$seconds" "${why[$name]}"
 		show "$log"
 		;;
 	esac
@@ -123,7 +127,7 @@ start_local() {
 	((!alone)) || drain_to 0
 }
 run_again() {
-	local name tests=("${broken[@]}") unsteady=()
+	local name tests=("${broken[@]}")
 	((${#tests[@]} > 0 && ${#tests[@]} <= again)) || return 0
 	echo "once more, alone: ${tests[*]}"
 	for name in "${tests[@]}"; do
@@ -131,9 +135,8 @@ run_again() {
 		failed=$((failed - 1)) broken=()
 		start_local "$name"
 		drain_to 0
-		((${#broken[@]})) || unsteady+=("$name")
+		((${#broken[@]})) || why[$name]="passed the second time; the first time: ${why[$name]}"
 	done
-	((${#unsteady[@]} == 0)) || echo "passed only the second time: ${unsteady[*]}"
 }
 # What runs ends with this script, also when a signal ends that.
 end_locals() {
@@ -183,5 +186,8 @@ done
 drain_to 0
 run_again
 
+for name in "${!why[@]}"; do
+	printf 'failed: %s: %.300s\n' "$name" "${why[$name]}"
+done | sort
 echo "$passed passed, $failed failed, $skipped skipped"
 ((failed == 0))

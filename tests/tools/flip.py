@@ -3,13 +3,14 @@
 """Flips one bit where twinvm does not look: as a memory or a disk that lies would.
 
 flip.py ram PID SEED          in the largest shared memory file of that process (a standby's main RAM);
-                              prints PAGE OFFSET BIT OLD
-flip.py is PID OFFSET BIT OLD exit status 0: that bit of it is (again) as it was, OLD
-flip.py file PATH SEED        in a file, where it holds something; prints BLOCK OFFSET BIT OLD
+                              prints PAGE SUM
+flip.py file PATH SEED        in a file; prints BLOCK SUM
+flip.py still ram|file PID|PATH PAGE|BLOCK SUM
+                              exit status 0: it holds what it held after the flip, to the byte
 flip.py state PID SEED N MAX  in the Nth device state of QEMU's that the process keeps, below MAX; prints OFFSET, or
                               nothing when it does not keep so many
 """
-import os, random, re, sys
+import hashlib, os, random, re, sys
 
 PAGE, BLOCK = 4096, 65536
 
@@ -26,30 +27,34 @@ def ram(pid):
     return best[0] - best[3], best[1] - best[0] + best[3]
 
 
+def place(what, who):
+    """A descriptor, where it begins in there, how long it is, and its unit."""
+    if what == "ram":
+        return os.open(f"/proc/{who}/mem", os.O_RDWR), *ram(who), PAGE
+    fd = os.open(who, os.O_RDWR)
+    return fd, 0, os.fstat(fd).st_size, BLOCK
+
+
 def flip(fd, at, bit):
-    old = os.pread(fd, 1, at)[0]
-    os.pwrite(fd, bytes([old ^ 1 << bit]), at)
-    return old >> bit & 1
+    os.pwrite(fd, bytes([os.pread(fd, 1, at)[0] ^ 1 << bit]), at)
+
+
+def digest(fd, base, unit, n):
+    return hashlib.sha256(os.pread(fd, unit, base + n * unit)).hexdigest()
 
 
 def main():
     what, who = sys.argv[1:3]
-    if what == "is":
-        at, bit, old = map(int, sys.argv[3:6])
-        fd = os.open(f"/proc/{who}/mem", os.O_RDWR)
-        return int((os.pread(fd, 1, ram(who)[0] + at)[0] >> bit & 1) != old)
+    if what == "still":
+        fd, base, _, unit = place(who, sys.argv[3])
+        return int(digest(fd, base, unit, int(sys.argv[4])) != sys.argv[5])
     rng = random.Random(sys.argv[3])
     bit = rng.randrange(8)
-    if what == "ram":
-        fd = os.open(f"/proc/{who}/mem", os.O_RDWR)
-        base, size = ram(who)
+    if what in ("ram", "file"):
+        fd, base, size, unit = place(what, who)
         at = rng.randrange(size)
-        print(at // PAGE, at, bit, flip(fd, base + at, bit))
-    elif what == "file":
-        fd = os.open(who, os.O_RDWR)
-        size = os.fstat(fd).st_size
-        at = rng.randrange(size)
-        print(at // BLOCK, at, bit, flip(fd, at, bit))
+        flip(fd, base + at, bit)
+        print(at // unit, digest(fd, base, unit, at // unit))
     elif what == "state":
         fd = os.open(f"/proc/{who}/mem", os.O_RDWR)
         n, where = int(sys.argv[4]), rng.randrange(64, int(sys.argv[5]))
