@@ -166,8 +166,8 @@ struct session_verified {
 	uint64_t first_epoch, last_epoch;
 };
 
-struct session_look {
-	pid_t pid; /* of the replicator */
+struct session_look { /* look, command */
+	pid_t pid;    /* of the replicator */
 	char host[64];
 };
 
@@ -205,11 +205,15 @@ extern const struct field_words session_memory_words;
 	  "how the session ended; the process exits")                                             \
 	X(LOOK, "look", "replicator", &session_look_fields,                                       \
 	  "a peer asks what twinvmd knows; the first message of its connection, and again")       \
+	X(COMMAND, "command", "replicator", &session_look_fields,                                 \
+	  "a peer passes an operator's command on, in `request`; the first message of its "       \
+	  "connection")                                                                           \
 	X(FROZEN, "frozen", "replicator", &session_frozen_fields,                                 \
 	  "the answer to freeze; rc 0: with the holder's end of a still's socket (a descriptor)") \
 	X(FREEZE, "freeze", "twinvmd", &session_freeze_fields,                                    \
 	  "the backup is to hold its last committed epoch still: still/still.h")                  \
 	X(VIEW, "view", "twinvmd", NULL, "the answer, in `view`: docs/WIRE.md")                   \
+	X(REPLY, "reply", "twinvmd", NULL, "what the command answers, in `reply`: docs/WIRE.md")  \
 	X(GO, "go", "twinvmd", &session_go_fields,                                                \
 	  "the backup may start a standby, with the names of that slot")                          \
 	X(REFUSE, "refuse", "twinvmd", &session_text_fields,                                      \

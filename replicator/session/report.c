@@ -84,6 +84,11 @@ void report_send_fds(struct report *r, json_t *msg, const int *fds, unsigned n)
 		json_decref(msg);
 }
 
+bool report_connected(const struct report *r)
+{
+	return r->ctl != NULL;
+}
+
 void report_send(struct report *r, json_t *msg)
 {
 	report_send_fds(r, msg, NULL, 0);

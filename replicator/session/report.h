@@ -19,6 +19,7 @@ struct report_ops {
 /* Connects in the loop, and again whenever the connection is lost. -ENOMEM. */
 int report_new(struct event_base *base, const char *socket_path, const struct report_ops *ops,
 	       struct report **out) TV_MUST_CHECK;
+bool report_connected(const struct report *r);
 /* Dropped while the daemon is away: `connected` sends again what must be known later. msg is
  * stolen; NULL is allowed and sends nothing. */
 void report_send(struct report *r, json_t *msg);

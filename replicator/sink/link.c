@@ -83,9 +83,11 @@ static void on_file_data(struct sink *s, const Twinvm__FileData *f)
 static bool is_too_early(const struct sink *s, const Twinvm__Control *m)
 {
 	if (s->looked)
-		return m->msg_case != TWINVM__CONTROL__MSG_LOOK;
+		return m->msg_case !=
+		       (s->commanded ? TWINVM__CONTROL__MSG_COMMAND : TWINVM__CONTROL__MSG_LOOK);
 	return !s->b.welcomed && m->msg_case != TWINVM__CONTROL__MSG_HELLO &&
 	       m->msg_case != TWINVM__CONTROL__MSG_LOOK &&
+	       m->msg_case != TWINVM__CONTROL__MSG_COMMAND &&
 	       m->msg_case != TWINVM__CONTROL__MSG_BYE &&
 	       !(s->file_bytes && m->msg_case == TWINVM__CONTROL__MSG_FILE_DATA);
 }
@@ -100,7 +102,9 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		return;
 	if (is_too_early(s, m)) {
 		sink_violation(s, "unexpected message %s %s", wire_name(m),
-			       s->looked ? "after a Look" : "before the Welcome");
+			       s->commanded ? "after a Command"
+			       : s->looked  ? "after a Look"
+					    : "before the Welcome");
 		return;
 	}
 	if (wire_read(m, &fm)) {
@@ -118,6 +122,9 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		return;
 	case TWINVM__CONTROL__MSG_LOOK:
 		sink_on_look(s, m->look, now_ns);
+		return;
+	case TWINVM__CONTROL__MSG_COMMAND:
+		sink_on_command(s, m->command, now_ns);
 		return;
 	case TWINVM__CONTROL__MSG_SYNC_END:
 		on_sync_end(s, m->sync_end);

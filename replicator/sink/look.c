@@ -13,10 +13,10 @@
 #define MIN_NS (200 * TV_NS_PER_MS) /* a Look that comes earlier is not answered */
 #define MAX_BYTES (192u << 10)
 
-static void begin(struct sink *s)
+void sink_only_asks(struct sink *s, const char *title)
 {
 	s->looked = true;
-	tv_set_title("twinvmd onlooker"); /* no replicator: it is of no session */
+	tv_set_title(title); /* no replicator: it is of no session */
 	event_free(s->monitor_end);
 	s->monitor_end = NULL;
 	monitor_free(s->monitor);
@@ -32,7 +32,7 @@ void sink_on_look(struct sink *s, const Twinvm__Look *m, int64_t now_ns)
 		return;
 	}
 	if (!s->looked)
-		begin(s);
+		sink_only_asks(s, "twinvmd onlooker");
 	if (s->looked_ns && now_ns - s->looked_ns < MIN_NS)
 		return;
 	s->looked_ns = now_ns;

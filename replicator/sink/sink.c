@@ -246,6 +246,16 @@ static bool read_body(struct sink *s, enum session_op op, const json_t *msg, voi
 	return false;
 }
 
+static void on_connected(struct report *r, void *arg)
+{
+	struct sink *s = arg;
+
+	if (s->commanded)
+		sink_command_connected(s);
+	else
+		sink_introduce(r, s);
+}
+
 static void on_message(struct report *r, json_t *msg, void *arg)
 {
 	struct sink *s = arg;
@@ -278,6 +288,9 @@ static void on_message(struct report *r, json_t *msg, void *arg)
 		return;
 	case SESSION_OP_VIEW:
 		sink_on_view(s, msg);
+		return;
+	case SESSION_OP_REPLY:
+		sink_on_reply(s, msg);
 		return;
 	case SESSION_OP_PROMOTE:
 		on_promote(s);
@@ -350,7 +363,7 @@ static int give_up_rights(struct sink *s)
 static int start(struct sink *s, int conn_fd)
 {
 	const struct config *c = &s->job.conf;
-	struct report_ops rops = {sink_introduce, on_message, s};
+	struct report_ops rops = {on_connected, on_message, s};
 	struct repl_opts opts = {0};
 	int rc = give_up_rights(s);
 

@@ -55,6 +55,8 @@ struct sink {
 	bool looked;	   /* the peer only asks what this host knows (look.c): no Hello follows */
 	int64_t looked_ns; /* when it asked last */
 	uint64_t look_seq;
+	bool commanded;	   /* the peer passes an operator's command on (command.c): the same */
+	json_t *command;   /* until twinvmd is connected; NULL: it has it */
 	bool let_in;	   /* the daemon answered go: a standby is started, once */
 	bool forget_disks; /* the primary ended protection: the images go with the standby */
 	bool suspended;	   /* an operator had suspended the VM: in the last committed epoch */
@@ -208,6 +210,14 @@ void sink_on_answer(enum fo_question q, int rc, const struct fo_record *rec, con
 void sink_on_look(struct sink *s, const Twinvm__Look *m, int64_t now_ns);
 /* The daemon's answer. */
 void sink_on_view(struct sink *s, const json_t *msg);
+/* No VM is part of the session: nothing needs rights. title: of the process. */
+void sink_only_asks(struct sink *s, const char *title);
+
+/* ---- command.c: a peer passes on what an operator has ordered there ---- */
+void sink_on_command(struct sink *s, const Twinvm__Command *m, int64_t now_ns);
+void sink_on_reply(struct sink *s, const json_t *msg);
+/* twinvmd is connected, for the first time or again. */
+void sink_command_connected(struct sink *s);
 
 /* ---- hello.c: the first message ---- */
 /* The name of a field whose value is invalid; NULL: all are valid. The protocol is not looked at. */

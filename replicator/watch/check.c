@@ -8,10 +8,12 @@
 #define MAX_KEYS 128
 #define MAX_KEY_BYTES 48
 #define MAX_TEXT_BYTES 1024
+#define MAX_OUTPUT_BYTES 8192
 #define MAX_ENTRIES 1024
 #define ID_BYTES 32
 
-static const char *tree_fault(const json_t *v, unsigned depth);
+/* outputs: what programs have printed is among it. */
+static const char *tree_fault(const json_t *v, unsigned depth, bool outputs);
 
 static bool is_key(const char *k)
 {
@@ -29,7 +31,13 @@ static bool is_text(const char *t)
 	return strlen(t) <= MAX_TEXT_BYTES;
 }
 
-static const char *object_fault(const json_t *v, unsigned depth)
+static bool is_output(const char *key, const json_t *v)
+{
+	return !strcmp(key, "output") && json_is_string(v) &&
+	       json_string_length(v) <= MAX_OUTPUT_BYTES;
+}
+
+static const char *object_fault(const json_t *v, unsigned depth, bool outputs)
 {
 	const char *key, *fault;
 	json_t *member;
@@ -39,14 +47,16 @@ static const char *object_fault(const json_t *v, unsigned depth)
 	json_object_foreach((json_t *)v, key, member) {
 		if (!is_key(key))
 			return "a field's name is invalid";
-		fault = tree_fault(member, depth);
+		if (outputs && is_output(key, member))
+			continue;
+		fault = tree_fault(member, depth, outputs);
 		if (fault)
 			return fault;
 	}
 	return NULL;
 }
 
-static const char *array_fault(const json_t *v, unsigned depth)
+static const char *array_fault(const json_t *v, unsigned depth, bool outputs)
 {
 	const char *fault;
 	json_t *entry;
@@ -55,7 +65,7 @@ static const char *array_fault(const json_t *v, unsigned depth)
 	if (json_array_size(v) > MAX_ENTRIES)
 		return "an array is too long";
 	json_array_foreach(v, i, entry) {
-		fault = tree_fault(entry, depth);
+		fault = tree_fault(entry, depth, outputs);
 		if (fault)
 			return fault;
 	}
@@ -63,7 +73,7 @@ static const char *array_fault(const json_t *v, unsigned depth)
 }
 
 /* NULL: none. The depth is limited, so the recursion is. */
-static const char *tree_fault(const json_t *v, unsigned depth)
+static const char *tree_fault(const json_t *v, unsigned depth, bool outputs)
 {
 	if (json_is_string(v))
 		return is_text(json_string_value(v)) ? NULL : "a text is too long or is not plain";
@@ -71,7 +81,8 @@ static const char *tree_fault(const json_t *v, unsigned depth)
 		return NULL;
 	if (depth == MAX_DEPTH)
 		return "it is nested too deeply";
-	return json_is_object(v) ? object_fault(v, depth + 1) : array_fault(v, depth + 1);
+	return json_is_object(v) ? object_fault(v, depth + 1, outputs)
+				 : array_fault(v, depth + 1, outputs);
 }
 
 static bool is_vm(const json_t *vm)
@@ -104,7 +115,7 @@ static const char *view_fault(const char *name, const json_t *v)
 int watch_check(const char *name, const void *p, size_t n, json_t **out, struct tv_err *e)
 {
 	json_t *v = n <= WATCH_MAX_BYTES ? json_loadb(p, n, JSON_REJECT_DUPLICATES, NULL) : NULL;
-	const char *fault = json_is_object(v) ? tree_fault(v, 0) : "it is no JSON object";
+	const char *fault = json_is_object(v) ? tree_fault(v, 0, false) : "it is no JSON object";
 
 	*out = NULL;
 	if (n > WATCH_MAX_BYTES)
@@ -115,6 +126,24 @@ int watch_check(const char *name, const void *p, size_t n, json_t **out, struct 
 		json_decref(v);
 		return tv_fail(e, TV_E_PROTOCOL, "what %s says it knows cannot be used: %s", name,
 			       fault);
+	}
+	*out = v;
+	return 0;
+}
+
+int watch_check_reply(const char *name, const void *p, size_t n, json_t **out, struct tv_err *e)
+{
+	json_t *v = NULL;
+	const char *fault = "it is too long";
+
+	*out = NULL;
+	if (n <= WATCH_MAX_REPLY_BYTES) {
+		v = json_loadb(p, n, JSON_REJECT_DUPLICATES, NULL);
+		fault = json_is_object(v) ? tree_fault(v, 0, true) : "it is no JSON object";
+	}
+	if (fault) {
+		json_decref(v);
+		return tv_fail(e, TV_E_PROTOCOL, "what %s answers cannot be used: %s", name, fault);
 	}
 	*out = v;
 	return 0;

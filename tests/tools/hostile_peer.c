@@ -13,6 +13,7 @@
  *   take-over=EPOCH  bye  sync-end  begin=EPOCH  end=EPOCH  records=BYTES  disk=EPOCH  frame=BYTES
  *   committed=EPOCH  welcome=GENERATION  hashes=N  echo=N  fenced=GENERATION  refuse=CODE
  *   heartbeats=N     that many messages
+ *   command=JSON     a Command, instead of a Hello
  *   gen=N            the generation in all messages that follow (default: the peer's, or 1)
  *   ack              from now on answers each EpochEnd with Committed
  *   dump=FILE        the next Hello's description is written to FILE
@@ -122,6 +123,9 @@ static void on_control(struct repl_conn *c, const Twinvm__Control *m, int64_t no
 		return;
 	case TWINVM__CONTROL__MSG_FENCED:
 		printf("fenced: %llu\n", (unsigned long long)m->fenced->generation);
+		return;
+	case TWINVM__CONTROL__MSG_REPLY:
+		printf("reply: %.*s\n", (int)m->reply->json.len, (char *)m->reply->json.data);
 		return;
 	case TWINVM__CONTROL__MSG_EPOCH_END:
 		if (peer.ack)
@@ -302,6 +306,15 @@ static void send_fenced(uint64_t generation)
 	send_msg(TWINVM__CONTROL__MSG_FENCED, &m);
 }
 
+static void send_command(const char *json)
+{
+	Twinvm__Command m = TWINVM__COMMAND__INIT;
+
+	m.json.data = (uint8_t *)json;
+	m.json.len = strlen(json);
+	send_msg(TWINVM__CONTROL__MSG_COMMAND, &m);
+}
+
 static void send_refuse(uint64_t code)
 {
 	Twinvm__Refuse m = TWINVM__REFUSE__INIT;
@@ -362,7 +375,7 @@ static bool set_field(const char *name, const char *value)
 	return false;
 }
 
-static bool send_as_primary(const char *name, uint64_t n)
+static bool send_by_name(const char *name, uint64_t n)
 {
 	if (!strcmp(name, "hello"))
 		send_msg(TWINVM__CONTROL__MSG_HELLO, &peer.hello);
@@ -384,14 +397,7 @@ static bool send_as_primary(const char *name, uint64_t n)
 		send_frame(n);
 	else if (!strcmp(name, "heartbeats"))
 		send_heartbeats(n);
-	else
-		return false;
-	return true;
-}
-
-static bool send_as_backup(const char *name, uint64_t n)
-{
-	if (!strcmp(name, "welcome"))
+	else if (!strcmp(name, "welcome"))
 		send_welcome(n);
 	else if (!strcmp(name, "committed"))
 		send_committed(n);
@@ -437,7 +443,9 @@ static void act(const char *action)
 		peer.generation = n;
 	else if (!strcmp(name, "dump"))
 		peer.dump = value;
-	else if (!set_field(name, value) && !send_as_primary(name, n) && !send_as_backup(name, n))
+	else if (!strcmp(name, "command"))
+		send_command(value);
+	else if (!set_field(name, value) && !send_by_name(name, n))
 		die(2, "no such action", action);
 }
 

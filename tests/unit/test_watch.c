@@ -117,12 +117,60 @@ static void too_much_does_not(void **state)
 	}
 }
 
+static int check_reply(const char *text, struct tv_err *e)
+{
+	json_t *out = NULL;
+	int rc = watch_check_reply("hostB", text, strlen(text), &out, e);
+
+	assert_true(!rc == !!out);
+	json_decref(out);
+	return rc;
+}
+
+/* What a probe has printed is a guest's: as it is, where it is called so. */
+static void a_reply(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"[]",
+		"7",
+		"{} x",
+		"{\"rc\":0,\"rc\":1}",
+		"{\"error\":\"a\\nb\"}",
+		"{\"report\":{\"reason\":\"\\u001b[31m\"}}",
+		"{\"output\":{\"text\":\"\\u001b[31m\"}}",
+		"{\"output\":[\"\\u001b[31m\"]}",
+		"{\"Output\":\"x\"}",
+		"{\"deep\":[[[[[[[[1]]]]]]]]}",
+	};
+	struct tv_err e = {0};
+	char *text;
+
+	(void)state;
+	assert_int_equal(check_reply("{\"done\":true,\"rc\":0,\"error\":\"\"}", &e), 0);
+	assert_int_equal(
+		check_reply("{\"report\":{\"probes\":[{\"output\":\"a\\nb\\u001b\"}]}}", &e), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		if (check_reply(bad[i], &e) != TV_E_PROTOCOL)
+			fail_msg("accepted: %s", bad[i]);
+	text = repeated("{\"output\":\"", "a", "\"}", 8192);
+	assert_int_equal(check_reply(text, &e), 0);
+	free(text);
+	text = repeated("{\"output\":\"", "a", "\"}", 8193);
+	assert_int_equal(check_reply(text, &e), TV_E_PROTOCOL);
+	free(text);
+	text = repeated("{", " ", "}", WATCH_MAX_REPLY_BYTES - 1);
+	assert_int_equal(check_reply(text, &e), TV_E_PROTOCOL);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_view_gets_through),
 		cmocka_unit_test(a_bad_one_does_not),
 		cmocka_unit_test(too_much_does_not),
+		cmocka_unit_test(a_reply),
 	};
 
 	return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
