@@ -47,6 +47,7 @@ enum clone_probe_kind {
 	CLONE_REDIS,   /* redis or redis:PORT */
 	CLONE_AGENT,   /* agent: the guest's own */
 	CLONE_SCREEN,  /* screen: a picture of it is saved */
+	CLONE_NAMED,   /* named:NAME: the command probe.NAME of the configuration */
 };
 struct clone_probe {
 	enum clone_probe_kind kind;

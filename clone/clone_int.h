@@ -38,7 +38,8 @@ int clone_net_join(const char *bridge, struct in_addr own, struct in_addr guest,
 		   struct tv_err *e) TV_MUST_CHECK;
 
 /* ---- probe.c ---- */
-struct clone_env { /* what probes get to know */
+struct clone_env {
+	const struct config *conf; /* what probes get to know */
 	const struct clone_order *order;
 	const char *host;
 	uint64_t generation, epoch;

@@ -319,7 +319,7 @@ static bool await_end(pid_t pid, int64_t until_ns, int *status)
 	return waitpid(pid, status, 0) == pid;
 }
 
-static void run_command(const struct clone_probe *p, const struct clone_env *env, int64_t until_ns,
+static void run_command(const char *text, const struct clone_env *env, int64_t until_ns,
 			struct clone_result *out)
 {
 	char *words[ENV_WORDS];
@@ -330,7 +330,7 @@ static void run_command(const struct clone_probe *p, const struct clone_env *env
 	if (!pipe2(fds, O_CLOEXEC)) {
 		pid = fork();
 		if (!pid)
-			become(p->text, words, fds[1]);
+			become(text, words, fds[1]);
 		close(fds[1]);
 	}
 	for (unsigned i = 0; words[i]; i++)
@@ -354,6 +354,18 @@ static void run_command(const struct clone_probe *p, const struct clone_env *env
 	close(fds[0]);
 }
 
+static void run_named(const struct clone_probe *p, const struct clone_env *env, int64_t until_ns,
+		      struct clone_result *out)
+{
+	const char *name = p->text + strlen("named:"), *text = config_probe(env->conf, name);
+
+	if (text)
+		run_command(text, env, until_ns, out);
+	else
+		snprintf(out->output, sizeof(out->output), "no probe.%.40s in %s", name,
+			 env->conf->path);
+}
+
 void clone_probe_run(const struct clone_probe *p, const struct clone_env *env,
 		     struct clone_result *out)
 {
@@ -370,7 +382,9 @@ void clone_probe_run(const struct clone_probe *p, const struct clone_env *env,
 
 	*out = (struct clone_result){.status = -1};
 	if (p->kind == CLONE_COMMAND)
-		run_command(p, env, until_ns, out);
+		run_command(p->text, env, until_ns, out);
+	else if (p->kind == CLONE_NAMED)
+		run_named(p, env, until_ns, out);
 	else if (!*env->guest && p->kind != CLONE_AGENT && p->kind != CLONE_SCREEN)
 		snprintf(out->output, sizeof(out->output),
 			 "the guest has not shown its address: give it with --guest");

@@ -63,6 +63,8 @@ int clone_probe_parse(const char *text, struct clone_probe *out, struct tv_err *
 		out->kind = *text == 'r' ? CLONE_REDIS : CLONE_TCP;
 		if (port_of(strchr(text, ':') + 1, &out->port))
 			return tv_fail(e, -EINVAL, "the probe %.200s has no valid port", text);
+	} else if (!strncmp(text, "named:", 6)) {
+		out->kind = CLONE_NAMED;
 	} else if (!strncmp(text, "http:", 5)) {
 		out->kind = CLONE_HTTP;
 		return url_of(text + 5, out, e);

@@ -386,7 +386,7 @@ int clone_run(const struct config *c, const struct clone_order *o, struct clone_
 
 	*r = (struct run){.conf = c, .order = o, .watch = w, .probes = json_array()};
 	clone_names(c, o->vm_id, &r->names);
-	r->env = (struct clone_env){.order = o, .host = c->host, .dir = r->names.dir};
+	r->env = (struct clone_env){.conf = c, .order = o, .host = c->host, .dir = r->names.dir};
 	tv_copy(r->env.screen, sizeof(r->env.screen), r->names.screen);
 	rc = run(r, still_fd, &e);
 	report(r, rc, &e);

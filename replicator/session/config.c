@@ -24,7 +24,7 @@ struct key {
 #define M(n, f, lo, hi) {.name = (n), .kind = MIB, AT(f), .min = (lo), .max = (hi)}
 /* clang-format on */
 
-/* All but `listen` and `peer.NAME`, which have addresses, and `priority.NAME`. */
+/* All but `listen` and `peer.NAME`, which have addresses, `priority.NAME` and `probe.NAME`. */
 static const struct key keys[] = {
 	T("host", host),
 	T("address", address),
@@ -50,6 +50,7 @@ static const struct key keys[] = {
 	Y("fence_required", fence_required),
 	Y("fence_check", fence_check),
 	Y("reprotect", reprotect),
+	Y("peer_commands", peer_commands),
 	T("hung_qemu", hung_qemu),
 	T("health_action", health_action),
 	T("libvirt", libvirt),
@@ -75,6 +76,14 @@ static const struct key keys[] = {
 	M("spool_mib", spool_bytes, 1, 1 << 24),
 	M("reserve_mib", reserve_bytes, 0, 1 << 24),
 };
+
+const char *config_probe(const struct config *c, const char *name)
+{
+	for (unsigned i = 0; i < c->probe_count; i++)
+		if (!strcmp(c->probes[i].name, name))
+			return c->probes[i].command;
+	return NULL;
+}
 
 /* ---- one line ---- */
 
@@ -109,6 +118,24 @@ static int set_priority(struct config *c, const char *vm, const char *value, str
 			       FO_PRIORITY_MOST);
 	p->priority = (int)n;
 	c->priority_count++;
+	return 0;
+}
+
+static int set_probe(struct config *c, const char *name, const char *value, struct tv_err *e)
+{
+	struct config_probe *p = &c->probes[c->probe_count];
+
+	if (c->probe_count == CONFIG_MAX_PROBES)
+		return tv_fail(e, -EINVAL, "more than %d probes", CONFIG_MAX_PROBES);
+	if (!name[0] || !tv_copy(p->name, sizeof(p->name), name))
+		return tv_fail(e, -EINVAL, "'probe.%.40s' needs a name of at most %zu bytes", name,
+			       sizeof(p->name) - 1);
+	if (config_probe(c, name))
+		return tv_fail(e, -EINVAL, "there are two of 'probe.%s'", name);
+	if (!value[0] || !tv_copy(p->command, sizeof(p->command), value))
+		return tv_fail(e, -EINVAL, "'probe.%s' needs a command of at most %zu bytes", name,
+			       sizeof(p->command) - 1);
+	c->probe_count++;
 	return 0;
 }
 
@@ -204,6 +231,8 @@ static int set(struct config *c, const char *name, const char *value, struct tv_
 		return set_peer(c, name + 5, value, e);
 	if (!strncmp(name, "priority.", 9))
 		return set_priority(c, name + 9, value, e);
+	if (!strncmp(name, "probe.", 6))
+		return set_probe(c, name + 6, value, e);
 	if (!strcmp(name, "listen"))
 		return set_listen(c, value, e);
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
@@ -261,6 +290,7 @@ static void set_defaults(struct config *c, const char *path)
 			     .health_action = "act",
 			     .libvirt = "auto",
 			     .reprotect = true,
+			     .peer_commands = true,
 			     .rehearsal_reminder_days = 180,
 			     .staging_bytes = 64u << 20,
 			     .cache_bytes = 32u << 20,

@@ -35,6 +35,11 @@ struct config_priority {
 	char vm[128];
 	int priority;
 };
+/* What `twinvm test-failover --probe named:NAME` runs. */
+#define CONFIG_MAX_PROBES 32
+struct config_probe {
+	char name[32], command[1024];
+};
 struct config {
 	char path[256];
 	char host[64]; /* this host's name: common name of its certificate */
@@ -85,6 +90,9 @@ struct config {
 	struct config_priority priorities[CONFIG_MAX_PRIORITIES];
 	unsigned priority_count;
 	int rehearsal_reminder_days; /* 0: none */
+	bool peer_commands;	     /* rehearsals that an operator orders on a VM's other host */
+	struct config_probe probes[CONFIG_MAX_PROBES];
+	unsigned probe_count;
 	struct schedule schedules[CONFIG_MAX_SCHEDULES];
 	unsigned schedule_count;
 	struct config_peer peers[CONFIG_MAX_PEERS];
@@ -93,6 +101,8 @@ struct config {
 /* Unknown keys and invalid values are errors (-EINVAL, -ERANGE), and what cannot be opened is
  * (-ENOENT, -errno); the sentence names file, line and what is wrong. */
 int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
+/* probe.NAME; NULL: there is none. */
+const char *config_probe(const struct config *c, const char *name);
 /* May a standby be a domain of this host's libvirt? */
 bool config_has_libvirt(const struct config *c);
 /* Are VMs moved off this host as its hardware fails? Else it is only reported. */

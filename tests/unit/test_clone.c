@@ -50,6 +50,8 @@ static void test_probes(void **state)
 	is_probe("redis:7000", CLONE_REDIS, 7000);
 	is_probe("agent", CLONE_AGENT, 0);
 	is_probe("screen", CLONE_SCREEN, 0);
+	is_probe("named:web", CLONE_NAMED, 0);
+	is_probe("named", CLONE_COMMAND, 0);
 	is_probe("agent --x", CLONE_COMMAND, 0);
 	is_probe("redis-cli -h $TWINVM_GUEST ping", CLONE_COMMAND, 0);
 	is_probe("https:x", CLONE_COMMAND, 0);

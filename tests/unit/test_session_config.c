@@ -204,6 +204,10 @@ static void config_errors_name_the_line(void **state)
 		   {CERTS "verify.vm1 = no\nverify.vm1 = no\n", "vm1 has a schedule of verify"},
 		   {CERTS "drill. = daily 03:00\n", "unknown key 'drill.'"},
 		   {CERTS "rehearsal_reminder_days = -1\n", "from 0 to 3650"},
+		   {CERTS "probe. = true\n", "needs a name"},
+		   {CERTS "probe.web =\n", "needs a command"},
+		   {CERTS "probe.web = a\nprobe.web = b\n", "two of 'probe.web'"},
+		   {CERTS "peer_commands = some\n", "yes or no"},
 		   {CERTS "watchdog = /nowhere\n", "not writable"},
 		   {CERTS "bridge = averyveryverylongname\n", "too long"}};
 	struct config c;
@@ -236,6 +240,21 @@ static void schedules_are_of_one_vm_or_of_all(void **state)
 	assert_string_equal(c.schedules[2].vm, "db.old");
 	assert_int_equal(c.schedules[2].minute, 90);
 	assert_int_equal(c.rehearsal_reminder_days, 180);
+}
+
+static void probes_have_names(void **state)
+{
+	struct config c;
+	struct tv_err e = {0};
+
+	(void)state;
+	assert_int_equal(load(CERTS "probe.web = check --url 'a = b'\nprobe.db = true\n", &c, &e),
+			 0);
+	assert_string_equal(config_probe(&c, "web"), "check --url 'a = b'");
+	assert_string_equal(config_probe(&c, "db"), "true");
+	assert_null(config_probe(&c, ""));
+	assert_null(config_probe(&c, "we"));
+	assert_true(c.peer_commands);
 }
 
 static void config_defaults_follow_other_keys(void **state)
@@ -386,6 +405,7 @@ int main(void)
 		cmocka_unit_test(config_errors_name_the_line),
 		cmocka_unit_test(what_a_standby_may_use_has_defaults),
 		cmocka_unit_test(schedules_are_of_one_vm_or_of_all),
+		cmocka_unit_test(probes_have_names),
 		cmocka_unit_test(config_defaults_follow_other_keys),
 		cmocka_unit_test(config_lists_are_bounded),
 		cmocka_unit_test(addresses),
