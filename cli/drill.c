@@ -191,13 +191,13 @@ const struct subcommand cmd_drill = {
 	"drill",
 	"VM [--ping ADDRESS] [--note TEXT] [--junit FILE]",
 	"a planned switch to the backup and back, with a report",
-	"On the host that runs the VM. The VM changes hosts, is protected there by this host, comes\n"
+	"On either host of the VM. The VM changes hosts, is protected there by the one that ran it, comes\n"
 	"back, and is protected again. Nothing is lost; a client sees two short gaps. twinvmd carries\n"
 	"the drill out: it continues when this command ends. Refused (3) unless the backup is ready, the\n"
 	"way back is open, no hardware is red, and nothing else is rehearsed with the VM. If it cannot\n"
 	"come back, the report has what to do (docs/REHEARSAL.md).\n\n"
 	"  VM              its name or id\n"
-	"  --ping ADDRESS  the VM's IPv4 address, which is probed from this host's bridge meanwhile:\n"
+	"  --ping ADDRESS  the VM's IPv4 address, which is probed from its host's bridge meanwhile:\n"
 	"                  the report has how long it did not answer, each way\n"
 	"  --note TEXT     kept with the result\n"
 	"  --junit FILE    writes the result for a CI\n"

@@ -73,8 +73,8 @@ const struct subcommand cmd_ready = {
 	"ready",
 	"VM",
 	"would a failover of a VM succeed now? A list of checks, without side effects",
-	"On the backup's host everything is looked at now, fence_command --check included if\n"
-	"fence_check = yes. On the host that runs the VM: what the backup has reported last.\n"
+	"On either host of the VM. The backup looks at everything now, fence_command --check included\n"
+	"if its fence_check = yes. One that takes no commands: what it has reported last.\n"
 	"Exit status 0: nothing stands against it; 1: something does (docs/REHEARSAL.md).\n\n"
 	"  VM      its name or id\n"
 	"  --json  one JSON object on stdout\n",

@@ -151,14 +151,16 @@ const struct subcommand cmd_test_failover = {
 	"VM [--probe CMD]... [--probe-timeout S] [--for S] [--keep] [--note TEXT] [--stop] [--json | "
 	"--junit FILE]",
 	"start an isolated copy of a VM on its backup, and try it",
-	"On the VM's backup. A copy of the last committed epoch runs there, with the memory, devices and\n"
+	"On either host of the VM. A copy of the last committed epoch runs on its backup, with the memory, devices and\n"
 	"disks that a failover would have, in a network of its own from which nothing gets out. The VM\n"
 	"runs on and stays protected; a failover ends the test at once. What the copy writes is\n"
 	"discarded with it.\n\n"
 	"  VM                 its name or id\n"
 	"  --probe CMD        a command, run by sh as root inside of the copy's network; its exit status\n"
 	"                     counts. TWINVM_GUEST is the guest's address. Or one of tcp:PORT,\n"
-	"                     http:http://HOST[:PORT]/PATH, redis[:PORT], agent, screen. Up to 16, in order\n"
+	"                     http:http://HOST[:PORT]/PATH, redis[:PORT], agent, screen, or named:NAME, which\n"
+	"                     is probe.NAME of the backup's configuration; from the host that runs the VM only\n"
+	"                     these. Up to 16, in order\n"
 	"  --probe-timeout S  for each probe (30)\n"
 	"  --for S            the copy is removed after that at the latest (300; at most 3600)\n"
 	"  --keep             it is not removed after the probes, but when --for is over, or by --stop\n"

@@ -130,7 +130,7 @@ const struct subcommand cmd_verify = {
 	"verify",
 	"VM [--rate MB/S] [--repair]",
 	"compare a VM with its backup, page by page and block by block",
-	"On the host that runs the VM. While it runs, each page of its memory, each block of its disks\n"
+	"On either host of the VM. While it runs, each page of its memory, each block of its disks\n"
 	"and each part of its device state is compared, at the end of an epoch, with what the backup has\n"
 	"in its memory and its images. What differs is named. Exit status 1: something differs, and was\n"
 	"not sent again.\n\n"

@@ -2,6 +2,7 @@
 /* Starts processes: replicators, and short-lived helpers for what may block. */
 #include "daemon/clones.h"
 #include "daemon/daemon.h"
+#include "daemon/passing.h"
 #include "daemon/drills.h"
 #include "daemon/health.h"
 #include "daemon/ready.h"
@@ -178,6 +179,17 @@ int spawn_watch(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
 	struct job j = {.conf = d->conf};
 	TV_FREE char *text = job_to_text(&j);
 	const char *const argv[] = {"twinvmd", "watch", text, NULL};
+
+	return text ? spawn_as(argv, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
+}
+
+int spawn_pass(struct daemon *d, const struct fo_candidate *peer, int fd, pid_t *pid,
+	       struct tv_err *e)
+{
+	const int fds[2] = {fd, fd};
+	struct job j = {.conf = d->conf, .peer = *peer};
+	TV_FREE char *text = job_to_text(&j);
+	const char *const argv[] = {"twinvmd", "pass", text, NULL};
 
 	return text ? spawn_as(argv, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }

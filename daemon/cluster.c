@@ -333,7 +333,7 @@ json_t *cluster_peer_vm(const struct daemon *d, const char *host, const char *vm
 	return NULL;
 }
 
-static json_t *of_peer(const struct daemon *d, const char *host, const char *name)
+json_t *cluster_peer_shows(const struct daemon *d, const char *host, const char *name)
 {
 	struct other *o = d->cluster ? other_of(d->cluster, host) : NULL;
 
@@ -342,12 +342,12 @@ static json_t *of_peer(const struct daemon *d, const char *host, const char *nam
 
 json_t *cluster_peer_drills(const struct daemon *d, const char *host)
 {
-	return of_peer(d, host, "drills");
+	return cluster_peer_shows(d, host, "drills");
 }
 
 json_t *cluster_peer_failovers(const struct daemon *d, const char *host)
 {
-	return of_peer(d, host, "failovers");
+	return cluster_peer_shows(d, host, "failovers");
 }
 
 /* ---- what is shown ---- */

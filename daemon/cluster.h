@@ -28,6 +28,8 @@ json_t *cluster_peer_vm(const struct daemon *d, const char *host, const char *vm
 /* Of its last answer, if it answers: what drills want back; its last failovers, as events. NULL: nothing. */
 json_t *cluster_peer_drills(const struct daemon *d, const char *host);
 json_t *cluster_peer_failovers(const struct daemon *d, const char *host);
+/* One field of it. NULL: it does not answer, or does not have it. */
+json_t *cluster_peer_shows(const struct daemon *d, const char *host, const char *name);
 /* Who of them answers; with what they know. New arrays. */
 json_t *cluster_sees(const struct daemon *d);
 json_t *cluster_json(const struct daemon *d);

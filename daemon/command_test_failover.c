@@ -2,6 +2,7 @@
 /* twinvm test-failover: on the VM's backup. What it asks for is checked as an order is; the rest is in clones.c. */
 #include "daemon/clones.h"
 #include "daemon/commands.h"
+#include "daemon/passing.h"
 
 #include <errno.h>
 #include <string.h>
@@ -27,6 +28,13 @@ static int order_of(const struct vm *vm, const json_t *msg, struct clone_order *
 		json_object_get(msg, "address"), "probes", json_object_get(msg, "probes"));
 	int rc = j ? clone_order_read(j, out, e) : tv_fail(e, -ENOMEM, "no memory");
 
+	for (unsigned i = 0; !rc && i < out->n_probes; i++) {
+		const char *name = out->probes[i].text + strlen("named:");
+
+		if (out->probes[i].kind == CLONE_NAMED && !config_probe(&vm->d->conf, name))
+			rc = tv_fail(e, -ENOENT, "no probe.%.40s in %s of %s", name,
+				     vm->d->conf.path, vm->d->conf.host);
+	}
 	json_decref(j);
 	return rc;
 }
@@ -39,7 +47,7 @@ void command_test_failover(struct daemon *d, struct ctl *c, json_t *msg)
 	struct tv_err e = {0};
 	int rc;
 
-	if (!vm)
+	if (!vm || (vm->role == SESSION_PRIMARY && pass_on(vm, c, msg)))
 		return;
 	if (json_is_true(json_object_get(msg, "stop"))) {
 		rc = clones_stop(vm, c, &e);

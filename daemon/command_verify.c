@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* twinvm verify: given where the VM runs. */
+/* twinvm verify: carried out where the VM runs. */
 #include "daemon/commands.h"
+#include "daemon/passing.h"
 #include "daemon/rehearsals.h"
 #include "daemon/verify.h"
 
@@ -18,6 +19,8 @@ void command_verify(struct daemon *d, struct ctl *c, json_t *msg)
 	const char *why;
 
 	if (!vm)
+		return;
+	if (vm->role == SESSION_BACKUP && pass_on(vm, c, msg))
 		return;
 	if (vm->role == SESSION_BACKUP) {
 		command_end(c, -EINVAL, "%s runs on %s: give the command there", vm->name,

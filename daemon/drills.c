@@ -15,6 +15,7 @@
 #include "daemon/cluster.h"
 #include "daemon/commands.h"
 #include "daemon/drills.h"
+#include "daemon/passing.h"
 #include "daemon/rehearsals.h"
 
 #include <errno.h>
@@ -416,7 +417,7 @@ void command_drill(struct daemon *d, struct ctl *c, json_t *msg)
 	struct drill *r = NULL;
 	int rc;
 
-	if (!vm)
+	if (!vm || (vm->role == SESSION_BACKUP && pass_on(vm, c, msg)))
 		return;
 	tv_copy(h.by, sizeof(h.by), command_text(msg, "by", "operator"));
 	tv_copy(h.note, sizeof(h.note), command_text(msg, "note", ""));

@@ -42,6 +42,9 @@ void inner_start(void (*run)(struct daemon *d, struct ctl *c, json_t *msg));
  */
 typedef void inner_cb(struct daemon *d, int rc, const char *error, json_t *last, void *arg);
 int inner_run(struct daemon *d, json_t *msg, inner_cb *cb, void *arg) TV_MUST_CHECK;
+/* The same with all lines of the answer: *out is the client's connection, the caller's. */
+int inner_open(struct daemon *d, json_t *msg, const struct ctl_ops *ops, void *arg,
+	       struct ctl **out) TV_MUST_CHECK;
 
 /* ---- pinger.c: how long did the VM not answer? ---- */
 struct pinger;

@@ -135,6 +135,8 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "The data have its figures (docs/REHEARSAL.md).") \
 	X(REHEARSAL_FAILED, "rehearsal-failed", WARN, 0, "f93f5aa97df04ba58145af315f0923b3", "a rehearsal of a VM failed, was refused, or was cut short", \
 	  "The VM runs on. A real failover may have failed likewise: the text has the reason.") \
+	X(COMMAND_PASSED, "command-passed", INFO, 0, "25564ce160e04c238b47feceaf194b01", "a command was passed on to a VM's other host, or has come from there", \
+	  "An operator ordered a rehearsal on the host that cannot carry it out; both hosts have this event, and what it does has its own.") \
 	X(REHEARSAL_DUE, "rehearsal-due", WARN, 0, "bc27b9c324494713a6fb2b3010b43f3b", "no test failover or drill of a VM has passed for too long", \
 	  "rehearsal_reminder_days: run twinvm test-failover, or twinvm drill.") \
 	X(HEALTH_UNREAD, "health-unread", WARN, 0, "03498af0c30b4745bed6a8c26a3e25bc", "what was kept of the state of this host's hardware cannot be read", \

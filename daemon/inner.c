@@ -60,31 +60,47 @@ static void asked_closed(struct ctl *c, void *arg)
 	ctl_free(c);
 }
 
-int inner_run(struct daemon *d, json_t *msg, inner_cb *cb, void *arg)
+int inner_open(struct daemon *d, json_t *msg, const struct ctl_ops *ops, void *arg,
+	       struct ctl **out)
 {
-	static const struct ctl_ops there = {asked, asked_closed}, here = {on_message, on_closed};
-	struct inner *i = calloc(1, sizeof(*i));
-	struct ctl *server = NULL, *client = NULL;
-	int fds[2], rc = 0;
+	static const struct ctl_ops there = {asked, asked_closed};
+	struct ctl *server = NULL;
+	int fds[2], rc;
 
-	if (!i || !msg || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)) {
-		rc = i && msg ? -errno : -ENOMEM;
-		free(i);
+	*out = NULL;
+	if (!msg || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)) {
+		rc = msg ? -errno : -ENOMEM;
 		json_decref(msg);
 		return rc;
 	}
-	*i = (struct inner){.d = d, .cb = cb, .arg = arg};
 	rc = ctl_new(d->base, fds[0], &there, d, &server);
 	if (!rc)
-		rc = ctl_new(d->base, fds[1], &here, i, &client);
+		rc = ctl_new(d->base, fds[1], ops, arg, out);
 	else
 		close(fds[1]);
 	if (rc) {
 		ctl_free(server);
-		free(i);
 		json_decref(msg);
 		return rc;
 	}
-	ctl_send(client, msg);
+	ctl_send(*out, msg);
 	return 0;
+}
+
+int inner_run(struct daemon *d, json_t *msg, inner_cb *cb, void *arg)
+{
+	static const struct ctl_ops here = {on_message, on_closed};
+	struct inner *i = calloc(1, sizeof(*i));
+	struct ctl *client;
+	int rc;
+
+	if (!i) {
+		json_decref(msg);
+		return -ENOMEM;
+	}
+	*i = (struct inner){.d = d, .cb = cb, .arg = arg};
+	rc = inner_open(d, msg, &here, i, &client);
+	if (rc)
+		free(i);
+	return rc;
 }

@@ -81,6 +81,10 @@ int main(int argc, char **argv)
 		close(4); /* the same socket */
 		return watch_main(argv[2], 3);
 	}
+	if (argc == 3 && !strcmp(argv[1], "pass")) {
+		close(4); /* the same socket */
+		return watch_command_main(argv[2], 3);
+	}
 	if (argc == 4 && !strcmp(argv[1], "pinger")) {
 		close(4); /* the same socket */
 		return pinger_main(argv[2], argv[3], 3);

@@ -5,6 +5,7 @@
  * process found is kept; what this daemon knows itself is judged as it is at the moment.
  */
 #include "daemon/cluster.h"
+#include "daemon/passing.h"
 #include "daemon/commands.h"
 #include "daemon/health.h"
 #include "daemon/ready.h"
@@ -337,7 +338,7 @@ void command_ready(struct daemon *d, struct ctl *c, json_t *msg)
 	json_t *o;
 	int rc;
 
-	if (!vm)
+	if (!vm || (vm->role == SESSION_PRIMARY && pass_on(vm, c, msg)))
 		return;
 	if (vm->role == SESSION_PRIMARY) {
 		o = ready_status(vm);

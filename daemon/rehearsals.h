@@ -41,7 +41,7 @@ struct rehearsal {
 	enum rehearsal_result result;
 	double started, ended;	    /* CLOCK_REALTIME, s since 1970; ended is NAN while it runs */
 	uint64_t generation, epoch; /* what was rehearsed; 0: not known (yet) */
-	char by[32];		    /* "operator", "schedule", "dashboard" */
+	char by[96];		    /* "operator", "operator on HOST", "schedule", "dashboard" */
 	char reason[320]; /* one line for people: why it failed, or what it found; may be "" */
 	char note[200];	  /* the operator's own */
 	/* What was measured, an object of the command's own: docs/REHEARSAL.md. NULL: nothing. One whose text

@@ -9,6 +9,7 @@
 #include "daemon/health.h"
 #include "daemon/last_boot.h"
 #include "daemon/moves.h"
+#include "daemon/passing.h"
 #include "daemon/clones.h"
 #include "daemon/cluster.h"
 #include "daemon/retire.h"
@@ -45,6 +46,8 @@ static void first_message(struct ctl *c, json_t *msg, const int *fds, unsigned n
 		register_replicator(d, c, msg);
 	else if (session_op_of(msg) == SESSION_OP_LOOK)
 		onlookers_admit(d, c, msg);
+	else if (session_op_of(msg) == SESSION_OP_COMMAND)
+		passed_admit(d, c, msg);
 	else if (may_command(c))
 		command_run(d, c, msg);
 	else

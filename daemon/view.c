@@ -5,6 +5,7 @@
  * a number that is not measured is not there. Its size is bounded: VMs that have no room are counted.
  */
 #include "daemon/cluster.h"
+#include "daemon/passing.h"
 #include "daemon/drills.h"
 #include "daemon/events.h"
 #include "daemon/rehearsals.h"
@@ -172,6 +173,7 @@ json_t *view_json(struct daemon *d)
 	drills = drills_json(d);
 	if (drills)
 		set(to, "drills", drills);
+	set(to, "takes", passed_taken(d));
 	add_vms(d, to);
 	return to;
 }
