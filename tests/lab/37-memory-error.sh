@@ -11,30 +11,6 @@ cd "$(dirname "$0")/../.."
 health() { tw "$1" health --json | jq -r "$2"; }
 event() { tw "$1" events --json | jq -r "[.[] | select(.kind == \"$2\")] | last | $3"; }
 number_of() { tw "$1" events --json | jq "[.[] | select(.kind == \"$2\")] | length"; }
-# Of this life of the guest's Redis.
-run_id() {
-	host_run client timeout 60 bash -c "exec 3<>/dev/tcp/$GUEST_IP/6379 && printf 'INFO server\r\n' >&3 &&
-		while read -r line <&3; do [[ \$line != run_id:* ]] || { echo \"\${line#run_id:}\"; break; }; done" | tr -d '\r'
-}
-# present_pfn PID FIRST COUNT: the first of these pages of its that is there
-present_pfn() {
-	local word
-	while read -r word; do
-		(((0x$word >> 63 & 1) == 0)) || {
-			printf '0x%x\n' $((0x$word & 0x7fffffffffffff))
-			return
-		}
-	done < <(host_run hostA sh -c "$LAB_BUSYBOX dd if=/proc/$1/pagemap bs=8 skip=$2 count=$3 2>/dev/null |
-		$LAB_BUSYBOX od -An -v -t x8 -w8" | tr -d ' ')
-	fail "process $1 has no page there"
-}
-# first_page PID PATTERN: of its largest mapping whose line matches
-first_page() {
-	host_run hostA cat "/proc/$1/maps" | python3 -c '
-import re, sys
-ranges = [[int(x, 16) for x in l.split()[0].split("-")] for l in sys.stdin if re.search(sys.argv[1], l)]
-print(max(ranges, key=lambda r: r[1] - r[0])[0] // 4096)' "$2"
-}
 corrupt() { host_run hostA sh -c "echo $1 >/sys/kernel/debug/hwpoison/corrupt-pfn"; }
 judged() { [[ $(event hostA hardware-fault .data.page) = "$pfn" ]]; }
 

@@ -8,22 +8,6 @@ cd "$(dirname "$0")/../.."
 
 health() { tw "$1" health --json | jq -r "$2"; }
 event() { tw "$1" events --json | jq -r "[.[] | select(.kind == \"$2\")] | first | $3"; }
-# A page of the largest mapping of that process, the guest's memory; in hex.
-guest_pfn() {
-	local first word
-	first=$(host_run hostA cat "/proc/$1/maps" | python3 -c '
-import sys
-ranges = [[int(x, 16) for x in l.split()[0].split("-")] for l in sys.stdin]
-print(max(ranges, key=lambda r: r[1] - r[0])[0] // 4096 + 8192)')
-	while read -r word; do
-		(((0x$word >> 63 & 1) == 0)) || {
-			printf '0x%x\n' $((0x$word & 0x7fffffffffffff))
-			return
-		}
-	done < <(host_run hostA sh -c "$LAB_BUSYBOX dd if=/proc/$1/pagemap bs=8 skip=$first count=2048 2>/dev/null |
-		$LAB_BUSYBOX od -An -v -t x8 -w8" | tr -d ' ')
-	fail "the guest has no page there"
-}
 corrupted() { host_run hostA grep HardwareCorrupted /proc/meminfo | awk '{ print $2 }'; }
 
 labpair_working

@@ -10,27 +10,6 @@ cd "$(dirname "$0")/../.."
 FATAL="0 8 0xbf000000000000c0 0x5 0x12345000 0x8c"
 
 event() { tw "$1" events vm1 --json | jq -r "[.[] | select(.kind == \"$2\")] | last | $3"; }
-# Of this life of the guest's Redis.
-run_id() {
-	host_run client timeout 60 bash -c "exec 3<>/dev/tcp/$GUEST_IP/6379 && printf 'INFO server\r\n' >&3 &&
-		while read -r line <&3; do [[ \$line != run_id:* ]] || { echo \"\${line#run_id:}\"; break; }; done" | tr -d '\r'
-}
-# guest_pfn PID: a page of its largest mapping, which is the guest's memory
-guest_pfn() {
-	local first word
-	first=$(host_run hostA cat "/proc/$1/maps" | python3 -c '
-import sys
-ranges = [[int(x, 16) for x in l.split()[0].split("-")] for l in sys.stdin]
-print(max(ranges, key=lambda r: r[1] - r[0])[0] // 4096 + 8192)')
-	while read -r word; do
-		(((0x$word >> 63 & 1) == 0)) || {
-			printf '0x%x\n' $((0x$word & 0x7fffffffffffff))
-			return
-		}
-	done < <(host_run hostA sh -c "$LAB_BUSYBOX dd if=/proc/$1/pagemap bs=8 skip=$first count=2048 2>/dev/null |
-		$LAB_BUSYBOX od -An -v -t x8 -w8" | tr -d ' ')
-	fail "the guest has no page there"
-}
 panicked() { grep -aqE 'Machine check|Fatal machine check|Kernel panic' "$HOSTS_DIR/$1.console"; }
 
 labpair_working

@@ -10,6 +10,10 @@
 #   guest_runs_on HOST        does a VM's vCPU run there? (KVM exits are counted, no program is believed)
 #   one_runs HOST             exactly one VM runs, and it is on HOST
 #   reads_committed NAME N    waits for N more committed epochs on hostA
+#   run_id                    of this life of the guest's Redis
+#   first_page PID PATTERN    on hostA: of the process's largest mapping whose line in its maps matches, in pages
+#   present_pfn PID FIRST COUNT   the page frame of the first of these pages that is there, in hex
+#   guest_pfn PID             one of a QEMU's largest mapping, which is the guest's memory
 #   client_*                  as in client.sh
 #
 # Software emulation on a busy machine is some twenty times slower than a host, so heartbeats are that much
@@ -49,6 +53,29 @@ labpair_up() {
 	daemon_start hostB
 	step "both hosts are up, their daemons answer"
 }
+
+run_id() {
+	host_run client timeout 60 bash -c "exec 3<>/dev/tcp/$GUEST_IP/6379 && printf 'INFO server\r\n' >&3 &&
+		while read -r line <&3; do [[ \$line != run_id:* ]] || { echo \"\${line#run_id:}\"; break; }; done" | tr -d '\r'
+}
+present_pfn() {
+	local word
+	while read -r word; do
+		(((0x$word >> 63 & 1) == 0)) || {
+			printf '0x%x\n' $((0x$word & 0x7fffffffffffff))
+			return
+		}
+	done < <(host_run hostA sh -c "$LAB_BUSYBOX dd if=/proc/$1/pagemap bs=8 skip=$2 count=$3 2>/dev/null |
+		$LAB_BUSYBOX od -An -v -t x8 -w8" | tr -d ' ')
+	fail "process $1 has no page there"
+}
+first_page() {
+	host_run hostA cat "/proc/$1/maps" | python3 -c '
+import re, sys
+ranges = [[int(x, 16) for x in l.split()[0].split("-")] for l in sys.stdin if re.search(sys.argv[1], l)]
+print(max(ranges, key=lambda r: r[1] - r[0])[0] // 4096)' "$2"
+}
+guest_pfn() { present_pfn "$1" $(($(first_page "$1" .) + 8192)) 2048; }
 
 # The logs of the hosts' own /run are fetched while they live; $HOSTS_DIR is seen by all.
 at_exit() {
