@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The keeper: what it refuses by itself, what it writes where, what its processes may do. */
+#include "tree_kit.h"
+
 #include "keeper/sys.h"
 #include "sandbox/sandbox.h"
 
@@ -36,25 +38,9 @@ static char written[64]; /* what was written last, "": nothing */
 static int written_fd;
 static bool kernel_lies;
 
-static void file(const char *name, const void *text, size_t bytes)
-{
-	char path[300], *slash;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s%s", root, name);
-	slash = strrchr(path, '/');
-	*slash = '\0';
-	assert_int_equal(tv_mkdirs(path), 0);
-	*slash = '/';
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(tv_write_all(fd, text, bytes), 0);
-	close(fd);
-}
-
 static void text_file(const char *name, const char *text)
 {
-	file(name, text, strlen(text));
+	tree_file(root, name, text, strlen(text));
 }
 
 static void page_is(uint64_t page, uint64_t flags)
@@ -87,7 +73,7 @@ static int set_up(void **state)
 	(void)state;
 	if (!mkdtemp(root))
 		return -1;
-	file("/proc/kpageflags", flags, sizeof(flags));
+	tree_file(root, "/proc/kpageflags", flags, sizeof(flags));
 	text_file("/sys/devices/system/memory/soft_offline_page", "");
 	text_file("/sys/devices/system/memory/hard_offline_page", "");
 	text_file("/sys/devices/system/cpu/cpu1/online", "1");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Which part may be taken out of service when; CPUs and threads as the kernel shows them. */
+#include "tree_kit.h"
+
 #include "daemon/retire.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -154,22 +155,6 @@ static void tries_end(void **state)
 /* ---- what the kernel shows ---- */
 static char root[] = "/tmp/twinvm-retire-XXXXXX";
 
-static void file(const char *name, const void *text, size_t bytes)
-{
-	char path[300], *slash;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", root, name);
-	slash = strrchr(path, '/');
-	*slash = '\0';
-	assert_int_equal(tv_mkdirs(path), 0);
-	*slash = '/';
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(tv_write_all(fd, text, bytes), 0);
-	close(fd);
-}
-
 static void cpus_are_read(void **state)
 {
 	static const char *const bad[] = {"", "x", "3-1", "1,", "1-", "0-4096", "1 2", "-1"};
@@ -187,20 +172,20 @@ static void cpus_are_read(void **state)
 	assert_string_equal(text, "4095");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_false(retire_cpus_of(bad[i], &s));
-	file("devices/system/cpu/cpu5/topology/thread_siblings_list", "1,5\n", 4);
+	tree_file(root, "devices/system/cpu/cpu5/topology/thread_siblings_list", "1,5\n", 4);
 	assert_true(retire_siblings(root, 5, &s));
 	assert_int_equal(retire_count(&s), 2);
-	file("devices/system/cpu/cpu5/topology/thread_siblings_list", "1,6\n", 4);
+	tree_file(root, "devices/system/cpu/cpu5/topology/thread_siblings_list", "1,6\n", 4);
 	assert_false(retire_siblings(root, 5, &s)); /* not even itself */
 	assert_false(retire_siblings(root, 6, &s));
-	file("devices/system/cpu/online", "0-7\n", 4);
+	tree_file(root, "devices/system/cpu/online", "0-7\n", 4);
 	assert_true(retire_online(root, &s));
 	assert_int_equal(retire_count(&s), 8);
 }
 
 static unsigned vcpus_of(const char *line, size_t bytes)
 {
-	file("7/cmdline", line, bytes);
+	tree_file(root, "7/cmdline", line, bytes);
 	return retire_vcpus(root, 7);
 }
 
