@@ -25,13 +25,15 @@ $(error missing libraries: $(MISSING); run 'make deps' (as root on Debian) to in
 endif
 endif
 
+WERROR ?= -Werror
 WARN := -Wall -Wextra -Wshadow -Wvla -Wimplicit-fallthrough -Wmissing-prototypes -Wstrict-prototypes \
-	-Wwrite-strings -Wundef -Wno-format-truncation -Werror
+	-Wwrite-strings -Wundef -Wno-format-truncation $(WERROR)
 CFLAGS ?= -O2 -g
 CFLAGS_ALL := -std=gnu11 $(WARN) -D_GNU_SOURCE -I. -I$(B)/gen $(CFLAGS) $(shell pkg-config --cflags $(PKGS) $(LV_PKGS) 2>/dev/null) -pthread
-LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
+# LDFLAGS, too, is for whoever builds: a distribution's hardening.
+LDLIBS := $(LDFLAGS) $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
 CLI_LDLIBS := $(shell pkg-config --libs $(CLI_PKGS) 2>/dev/null)
-LV_LDLIBS := $(shell pkg-config --libs $(LV_PKGS) jansson 2>/dev/null) -pthread
+LV_LDLIBS := $(LDFLAGS) $(shell pkg-config --libs $(LV_PKGS) jansson 2>/dev/null) -pthread
 ifdef SAN
 CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer
 LDLIBS += -fsanitize=$(SAN)

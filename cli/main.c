@@ -17,11 +17,16 @@ static const struct subcommand *const commands[] = {
 
 static void help(FILE *f)
 {
+	int width = 0;
+
 	fputs("usage: twinvm [--socket PATH] COMMAND [ARGUMENTS] [--json] [--help]\n"
 	      "Keeps a second, ready copy of a running QEMU VM on another host.\n\n",
 	      f);
 	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(f, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+		if ((int)strlen(commands[i]->name) > width)
+			width = (int)strlen(commands[i]->name);
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(f, "  %-*s  %s\n", width, commands[i]->name, commands[i]->summary);
 	fputs("\n  --socket PATH  of twinvmd (default " DEFAULT_SOCKET ", or $TWINVM_SOCKET)\n"
 	      "\nExit status: 0 done, 1 failed, 2 wrong usage, 3 refused to keep the data safe.\n"
 	      "'twinvm COMMAND --help' describes a command.\n",

@@ -29,6 +29,8 @@ packages=(
 	curl chromium chromium-driver
 	# libvirt, the same way
 	libvirt-daemon-system libvirt-clients
+	# the Debian package, its man pages, and what looks at them
+	dpkg-dev debhelper lintian mandoc systemd
 	# promtool, which is part of it: checks what is exported, and the alert rules
 	prometheus
 )

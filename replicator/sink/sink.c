@@ -332,6 +332,27 @@ static void on_monitor_end(evutil_socket_t fd, short what, void *arg)
 	sink_end(s, SESSION_FAILED, 0);
 }
 
+/*
+ * SIGTERM: this host takes part no more. It goes down, or twinvm is removed from it. The primary gets the reason, and runs on
+ * alone by record. What may be the last copy of the VM stays, and so does a promotion that has begun.
+ */
+static void on_term(evutil_socket_t sig, short what, void *arg)
+{
+	struct sink *s = arg;
+
+	(void)sig;
+	(void)what;
+	if (sink_is_ending(s))
+		return;
+	if (s->conn && (s->b.state == FO_B_SYNCING || s->b.state == FO_B_STANDBY))
+		sink_refuse(s, TV_E_GONE,
+			    "the backup's host takes part no more: it goes down, or twinvm is "
+			    "removed there");
+	else
+		tv_log(TV_WARN, "%s: SIGTERM is ignored: the VM may need this copy",
+		       s->job.vm_name);
+}
+
 /* All that needs rights, and then there are none: before anything is read from the other host. */
 static int give_up_rights(struct sink *s)
 {
@@ -375,7 +396,9 @@ static int start(struct sink *s, int conn_fd)
 		s->base ? event_new(s->base, monitor_fd(s->monitor), EV_READ, on_monitor_end, s)
 			: NULL;
 	s->replay = replay_new();
-	if (!s->tick || !s->replay || !s->monitor_end || event_add(s->monitor_end, NULL))
+	s->term = s->base ? evsignal_new(s->base, SIGTERM, on_term, s) : NULL;
+	if (!s->tick || !s->replay || !s->monitor_end || event_add(s->monitor_end, NULL) ||
+	    !s->term || event_add(s->term, NULL))
 		return tv_fail(&s->why, -ENOMEM, "no memory");
 	fo_times_init(&s->times, c->heartbeat_ms * TV_NS_PER_MS);
 	opts.handshake_timeout_ms = (int)(s->times.handshake_ns / TV_NS_PER_MS);

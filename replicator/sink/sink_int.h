@@ -35,7 +35,7 @@ struct sink {
 	struct repl_beat *beats;
 	int64_t welcomed_ns;	 /* silence is counted from here */
 	struct monitor *monitor; /* has the rights that this process does not */
-	struct event *monitor_end;
+	struct event *monitor_end, *term;
 	struct tv_err no_rights; /* not "": this host cannot take part, as its user is missing */
 	bool has_arbiter;
 	struct fo_ask *ask;
