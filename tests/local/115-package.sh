@@ -3,6 +3,7 @@
 # make deb: lintian has no complaint, systemd none about the unit; what is in it is what `make install` installs, and no trace of when
 # and where it was built is in it. What its removal does to VMs: those that run here are unprotected and run on; a host that is a backup
 # leaves by SIGTERM to its sinks, and the primary runs on alone by record; a copy that may be the last one stays.
+# time limit: 1800
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_ARBITER="file"
