@@ -51,7 +51,7 @@ static const struct field times_list[] = {
 	T(rtt_ms, F64, "ms", "round trip to the peer"),
 	T(epoch_target_ms, F64, "ms", "primary: how long an epoch is now while nothing waits"),
 	T(epoch_why, TEXT, "",
-	  "primary: what sets that: timer, idle (longer, as nothing waits), pause budget"),
+	  "primary: what sets that: timer, work (it does much), idle (it does little), pause budget"),
 	T(arbiter_state, TEXT, "",
 	  "by its last answer in this session: reachable, unreachable, no record (of this "
 	  "session)"),

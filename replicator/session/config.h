@@ -61,6 +61,7 @@ struct config {
 	char arbiter_ca[256], arbiter_cert[256], arbiter_key[256]; /* for etcds:// */
 	int heartbeat_ms;
 	int epoch_ms;	    /* default of protect --epoch */
+	int pause_budget;   /* percent of a busy VM's time, in adaptive mode */
 	char mode[16];	    /* default of protect --mode */
 	char watchdog[256]; /* device that resets this host unless it is written to; "": none */
 	char fence_command[256];  /* "": none */

@@ -2,6 +2,8 @@
 /* The source: epochs, from their trigger to their commit. */
 #include "replicator/source/source_int.h"
 
+#include "replicator/source/guest_cpu.h"
+
 /* When the frame or disk write came that waits longest in the running epoch; 0: none waits. */
 static int64_t waits_since_ns(struct source *s)
 {
@@ -28,10 +30,38 @@ static void schedule_still(struct source *s)
 		capture(s, CAP_STILL_EPOCH);
 }
 
+/* What the VM does decides with what waits. Where that makes the epoch due as the VM rests, it is made
+ * sure that it does. */
+static int64_t due_ns(struct source *s, struct pace_waits w, int64_t now_ns)
+{
+	struct pace *p = &s->epochs.pace;
+	int64_t due_ns;
+
+	if (p->mode == PACE_ADAPTIVE)
+		pace_look(p, now_ns, guest_cpu_ns(s->job.vm_pid));
+	due_ns = pace_due_ns(p, w);
+	if (due_ns > now_ns || !p->rests || !guest_cpu_runs(s->job.vm_pid))
+		return due_ns;
+	pace_runs(p);
+	return pace_due_ns(p, w);
+}
+
+static void schedule_running(struct source *s)
+{
+	struct pace_waits w = {waits_since_ns(s), src_verify_waits(s)};
+	int64_t now = tv_now_ns(), due = due_ns(s, w, now), look;
+
+	/* Whoever has resumed it waits for an epoch's commit. */
+	if (due <= now || (s->operator.pending && s->operator.done && !s->operator.epoch)) {
+		capture(s, CAP_EPOCH);
+		return;
+	}
+	look = pace_look_again_ns(&s->epochs.pace, w);
+	src_arm(s->epochs.due, (look < due ? look : due) - now);
+}
+
 void src_schedule(struct source *s)
 {
-	int64_t now, due;
-
 	if (s->end.leaving || s->vm.end != VM_END_NONE || !s->hold.held)
 		return;
 	if (s->operator.suspended)
@@ -42,18 +72,8 @@ void src_schedule(struct source *s)
 		capture(s, CAP_LAST_EPOCH);
 		return;
 	}
-	if (!fo_primary_may_capture(&s->p))
-		return;
-	now = tv_now_ns();
-	/* Whoever has resumed it waits for an epoch's commit. */
-	due = s->operator.pending && s->operator.done && !s->operator.epoch
-		      ? now
-		      : pace_due_ns(&s->epochs.pace, waits_since_ns(s));
-	if (due > now) {
-		src_arm(s->epochs.due, due - now);
-		return;
-	}
-	capture(s, CAP_EPOCH);
+	if (fo_primary_may_capture(&s->p))
+		schedule_running(s);
 }
 
 void src_schedule_now(struct source *s)

@@ -91,6 +91,7 @@ static void order_hurry(struct source *s, const json_t *msg)
 	if (!h.epoch_ms || h.epoch_ms > s->job.epoch_ms)
 		h.epoch_ms = s->job.epoch_ms;
 	s->epochs.pace.epoch_ns = h.epoch_ms * TV_NS_PER_MS;
+	s->epochs.pace.hurried = h.epoch_ms < s->job.epoch_ms;
 }
 
 static void order_leave(struct source *s)
@@ -249,6 +250,7 @@ static int set_up(struct source *s, struct tv_err *e)
 	if (rc)
 		return tv_fail(e, rc, "mode '%s' is not adaptive, remus or kemari", s->job.mode);
 	s->epochs.pace.epoch_ns = s->job.epoch_ms * TV_NS_PER_MS;
+	s->epochs.pace.budget = s->job.conf.pause_budget;
 	rc = report_new(s->base, s->job.conf.socket, &rops, &s->report);
 	if (rc)
 		return tv_fail(e, rc, "no memory");
@@ -264,13 +266,26 @@ static int set_up(struct source *s, struct tv_err *e)
 	return rc;
 }
 
+/* An epoch's time is some milliseconds, which libevent rounds timers to otherwise. */
+static struct event_base *new_base(void)
+{
+	struct event_config *c = event_config_new();
+	struct event_base *base = NULL;
+
+	if (c && !event_config_set_flag(c, EVENT_BASE_FLAG_PRECISE_TIMER))
+		base = event_base_new_with_config(c);
+	if (c)
+		event_config_free(c);
+	return base;
+}
+
 static void set_up_loop(struct source *s)
 {
 	char tag[64];
 
 	snprintf(tag, sizeof(tag), "%s source %.20s", s->job.conf.host, s->job.vm_name);
 	tv_log_init(tag);
-	s->base = event_base_new();
+	s->base = new_base();
 	fo_times_init(&s->times, s->job.conf.heartbeat_ms * TV_NS_PER_MS);
 	s->tick = evtimer_new(s->base, src_on_tick, s);
 	s->epochs.due = evtimer_new(s->base, src_on_due, s);
