@@ -160,6 +160,9 @@ static int run(struct cli *c, int argc, char **argv)
 		/* With VM its object, else all of them as an array. */
 		cli_print(c, json_incref(optind < argc ? json_array_get(vms, 0) : vms));
 	} else if (!rc) {
+		if (json_is_true(json_object_get(last, "maintenance")))
+			printf("this host (%s) is in maintenance: see 'twinvm maintenance status'\n",
+			       text(last, "host"));
 		if (!json_array_size(vms))
 			puts("this host has no protected VMs and no standbys");
 		json_array_foreach(vms, i, vm)

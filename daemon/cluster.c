@@ -293,6 +293,18 @@ enum fo_health cluster_health(const struct daemon *d, const struct fo_candidate 
 	return health;
 }
 
+bool cluster_maintenance(const struct daemon *d, const struct fo_candidate *host)
+{
+	const struct other *o;
+
+	if (d->cluster)
+		LIST_FOREACH(o, &d->cluster->others, link)
+			if (is_host(o, host))
+				return o->answers &&
+				       json_is_object(json_object_get(o->view, "maintenance"));
+	return false;
+}
+
 int64_t cluster_moved_s(const struct daemon *d, const char *host, const char *vm_id)
 {
 	const struct other *o = d->cluster ? other_of(d->cluster, host) : NULL;

@@ -18,6 +18,8 @@ void cluster_conf(struct daemon *d);
  */
 enum fo_health cluster_health(const struct daemon *d, const struct fo_candidate *host,
 			      const char **why);
+/* By its last answer it is in maintenance: it takes no VMs. False also when it does not answer. */
+bool cluster_maintenance(const struct daemon *d, const struct fo_candidate *host);
 /* When that host has moved the VM away for health last, by its last answer, in s since 1970; 0: not in
  * the last hour. */
 int64_t cluster_moved_s(const struct daemon *d, const char *host, const char *vm_id);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* twinvm failover: a switch of roles, ordered where the VM runs; with --force or
  * --retry, where its standby is. */
+#include "daemon/cluster.h"
 #include "daemon/commands.h"
 
 #include <errno.h>
@@ -46,6 +47,12 @@ static void change_roles(struct ctl *c, struct vm *vm)
 			    "%s has no backup that could take over: wait until 'twinvm status' "
 			    "shows protected",
 			    vm->name);
+		return;
+	}
+	if (cluster_maintenance(vm->d, &vm->saved.peer)) {
+		command_end(c, TV_E_REFUSED,
+			    "%s is in maintenance: it takes %s only when this host fails",
+			    vm->saved.peer.name, vm->name);
 		return;
 	}
 	events_vm(vm, EVENTS_SWITCH_ASKED, NULL, "%s: a planned switch to %s was asked for",

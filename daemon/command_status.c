@@ -71,7 +71,8 @@ void command_status(struct daemon *d, struct ctl *c, json_t *msg)
 		command_vm(d, c, msg);
 		return;
 	}
-	ctl_send(c, json_pack("{sb si ss sf so}", "done", 1, "rc", 0, "host", d->conf.host, "time",
+	ctl_send(c, json_pack("{sb si ss sb sf so}", "done", 1, "rc", 0, "host", d->conf.host,
+			      "maintenance", (int)maintenance_is(d), "time",
 			      shown_wall_s(tv_now_ns()), "vms", status_json(d, what)));
 	ctl_close_when_sent(c);
 }

@@ -24,6 +24,7 @@ void command_status(struct daemon *d, struct ctl *c, json_t *msg);
 void command_doctor(struct daemon *d, struct ctl *c, json_t *msg);
 void command_events(struct daemon *d, struct ctl *c, json_t *msg);
 void command_trace(struct daemon *d, struct ctl *c, json_t *msg);
+void command_maintenance(struct daemon *d, struct ctl *c, json_t *msg);
 void command_freeze(struct daemon *d, struct ctl *c, json_t *msg);
 void command_verify(struct daemon *d, struct ctl *c, json_t *msg);
 void command_health(struct daemon *d, struct ctl *c, json_t *msg);

@@ -5,7 +5,7 @@
  * all of them (`make lint` finds circles):
  *
  *   events*.c        what happened, for people: made by all the others (events.h)
- *   durable.c        files of state_dir, also when it is full
+ *   durable.c maintenance.c  files of state_dir, also when it is full; the host takes no VMs
  *   folders.c        folders and socket, as processes without rights need them
  *   generations.c kept_cost.c kept.c stash.c waiting.c fence_command.c answer.c proxies.c   what a VM's
  *                    entry needs
@@ -15,14 +15,12 @@
  *   registry.c rehearsals*.c   the VMs, in memory and on disk (vm.h); what was tried (rehearsals.h)
  *   shown.c vitals.c outlook.c   a VM as people see it
  *   children.c       starts replicators and helper processes (recover.c)
- *   looking.c        what the arbiter has on record of an offered VM
- *   fencing.c        stops an instance that is stale
+ *   looking.c fencing.c   what the arbiter has on record of an offered VM; stops a stale instance
  *   members.c reprotect.c   a VM that runs alone is protected again
  *   suspend.c verify.c   carries out a suspend or resume; has a VM compared (verify.h)
  *   door.c           connections of hosts that are not known yet
  *   sessions.c       what follows from the end of a session
- *   supervise.c      messages and ends of replicators, timers
- *   register.c       admits replicators
+ *   supervise.c register.c   messages and ends of replicators, timers; admits them
  *   commands.c, command_*.c, status.c   what twinvm asks for
  *   cluster.c view.c onlookers.c pass*.c    what this host knows, for other hosts and for pages; commands of theirs
  *   keeper.c page_owner.c retire*.c weak.c fault.c health.c moves.c health_metrics.c kept_health.c last_boot.c hardware.c web.c   hardware; dashboard
@@ -32,6 +30,7 @@
 #define DAEMON_DAEMON_H
 
 #include "daemon/events.h"
+#include "daemon/maintenance.h"
 #include "daemon/vm.h"
 
 /* A QEMU of this host that was stopped because another host runs its VM: see kept.c. */
@@ -128,6 +127,7 @@ struct daemon {
 	struct event *pet, *hung, *vitals;
 	int watchdog_fd; /* -1: not armed */
 	bool watchdog_doubt;
+	struct maintenance maintenance;
 	struct events *events;	       /* events_store.h; NULL: none are kept */
 	struct rehearsals *rehearsals; /* rehearsals.c; NULL: not used yet */
 	TAILQ_HEAD(vm_list, vm) vms;

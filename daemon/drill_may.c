@@ -69,6 +69,9 @@ int drill_may_begin(const struct vm *vm, struct tv_err *e)
 			"to it",
 			vm->d->conf.host, reason);
 	}
+	if (maintenance_is(vm->d) || cluster_maintenance(vm->d, &vm->saved.peer))
+		return tv_fail(e, TV_E_REFUSED, "%s is in maintenance: it takes no VM",
+			       maintenance_is(vm->d) ? vm->d->conf.host : vm->saved.peer.name);
 	ready = ready_status(vm);
 	why = json_string_value(json_object_get(ready, "why"));
 	if (!ready)

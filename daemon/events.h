@@ -145,6 +145,14 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "By a planned switch: switched or switch-failed follows. With health_action = warn nothing follows; `would` in the data is true then.") \
 	X(HEALTH_STAYS, "health-stays", WARN, 0, "1d588f261b53442eb44d22b8ebdb3105", "a VM would be moved off this host, and cannot be", \
 	  "The text has what hinders it. It is moved as soon as that is over.") \
+	X(MAINTENANCE_ON, "maintenance-on", NOTICE, 0, "16bedfef039f4384ac6a1585be2a5443", "this host is in maintenance", \
+	  "It gives its VMs away by planned switches, and takes none: as an operator asked, or as it goes down.") \
+	X(MAINTENANCE_OFF, "maintenance-off", NOTICE, 0, "0b536958043f4f1abc39a97666657601", "this host is not in maintenance any more", \
+	  "Other hosts may have it as their backup again.") \
+	X(MAINTENANCE_MOVE, "maintenance-move", INFO, 0, "0fdb10f774264bb7b251146882c93efb", "a VM leaves this host for its maintenance", \
+	  "By a planned switch: switched or switch-failed follows.") \
+	X(MAINTENANCE_STAYS, "maintenance-stays", WARN, 0, "0c484f9ec65a47ae831c76727364b859", "a VM cannot leave this host, which is in maintenance", \
+	  "The text has what hinders it. It leaves as soon as that is over.") \
 	X(PART_RETIRED, "part-retired", WARN, 0, "b9daa4a827ce4691b0b80bdbf163e12f", "a part of this host is out of service", \
 	  "A page of memory until the next boot, CPUs until twinvm health --undo. With health_action = warn it is not: `would` in the data is true then.") \
 	X(PART_STAYS, "part-stays", WARN, 0, "32f01422de0e46c7bb784c443d08f4ca", "a part of this host that fails stays in service", \

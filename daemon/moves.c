@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Theory of operation: once a second it is decided what becomes of each VM that runs here, from the state of
- * this host's hardware and of its backup's (fo_moves, pure). What is decided is carried out as `twinvm
- * failover` is: a planned switch, in which nothing is lost. With `health_action = warn` it is only an event.
+ * this host's hardware and of its backup's, and from whether one of them is in maintenance (fo_moves, pure).
+ * What is decided is carried out as `twinvm failover` is: a planned switch, in which nothing is lost. With
+ * `health_action = warn` what the hardware asks for is only an event.
  *
  * One VM after another. That a switch has ended is seen by the VM: its entry has gone (moves_switched), or it
  * runs here and its session has ended. When a VM has been moved is kept, and shown to other hosts, so that
@@ -32,7 +33,7 @@ struct note {
 	char hurried[33];	  /* its session, whose epochs are shorter; "": none */
 	int64_t moved_s, begun_s; /* as in struct fo_move_vm */
 	int64_t would_s;	  /* it would have been moved: health_action = warn */
-	bool moving;
+	bool moving, for_maintenance;
 	enum fo_move last, shown;
 	unsigned looks; /* `last` has been the same for so many */
 };
@@ -49,7 +50,7 @@ static int64_t now_s(void)
 
 static bool acts(const struct daemon *d)
 {
-	return config_health_acts(&d->conf);
+	return maintenance_is(d) || config_health_acts(&d->conf);
 }
 
 /* ---- notes ---- */
@@ -115,6 +116,7 @@ static struct fo_move_vm about(struct vm *vm, const struct ras_cause *causes, un
 	int64_t there_s = cluster_moved_s(vm->d, vm->saved.peer.name, vm->id);
 	struct fo_move_vm v = {.priority = config_priority(&vm->d->conf, vm->name),
 			       .ready = is_ready(vm),
+			       .peer_away = cluster_maintenance(vm->d, &vm->saved.peer),
 			       .peer = (int)cluster_health(vm->d, &vm->saved.peer, NULL)};
 
 	tv_copy(v.id, sizeof(v.id), vm->id);
@@ -150,7 +152,9 @@ static void decide(struct daemon *d, struct look *l)
 	unsigned n = health_causes(causes, RAS_MAX_CAUSES);
 	struct vm *vm;
 
-	*l = (struct look){.host = {.health = (int)health_of_host(), .now_s = now_s()}};
+	*l = (struct look){.host = {.health = (int)health_of_host(),
+				    .maintenance = maintenance_is(d),
+				    .now_s = now_s()}};
 	for (unsigned i = 0; i < n; i++) {
 		l->host.important |= is_important(&causes[i]);
 		l->host.urgent |= causes[i].rule == RAS_RULE_KERNEL_PAGE;
@@ -168,6 +172,14 @@ static void tell(const struct vm *vm, enum events_kind kind, bool would, const c
 {
 	const char *why, *state = health_state(&why), *self = vm->d->conf.host;
 
+	if (maintenance_is(vm->d)) {
+		events_vm(vm,
+			  kind == EVENTS_HEALTH_STAYS ? EVENTS_MAINTENANCE_STAYS
+						      : EVENTS_MAINTENANCE_MOVE,
+			  json_pack("{si}", "priority", config_priority(&vm->d->conf, vm->name)),
+			  "%s %s: %s is in maintenance", vm->name, what, self);
+		return;
+	}
 	events_vm(vm, kind,
 		  json_pack("{ss so sb si}", "state", state, "reason", events_text(why), "would",
 			    would, "priority", config_priority(&vm->d->conf, vm->name)),
@@ -189,6 +201,7 @@ static void go(struct vm *vm)
 	} else {
 		n->begun_s = now_s();
 		n->moving = true;
+		n->for_maintenance = maintenance_is(vm->d);
 		tv_copy(n->session, sizeof(n->session), vm->saved.session);
 		ctl_send(vm->now.rep, session_message(SESSION_OP_SWITCH, NULL));
 	}
@@ -246,7 +259,8 @@ static void hurry(struct vm *vm, bool concerned)
 	struct session_hurry h = {0};
 	struct note *n = find(vm->id);
 
-	if (!is_ready(vm) || !acts(vm->d) || (!concerned && (!n || !n->hurried[0])))
+	if (!is_ready(vm) || !config_health_acts(&vm->d->conf) ||
+	    (!concerned && (!n || !n->hurried[0])))
 		return;
 	n = note_of(vm);
 	if (!strcmp(n->hurried, session))
@@ -275,6 +289,8 @@ static void follow(struct vm *vm, enum fo_move is)
 		break;
 	case FO_MOVE_NOT_READY:
 	case FO_MOVE_NOT_BETTER:
+	case FO_MOVE_PEER_RED:
+	case FO_MOVE_PEER_AWAY:
 		hindered(vm, is);
 		break;
 	case FO_MOVE_STAYS:
@@ -303,7 +319,10 @@ void moves_switched(const struct vm *vm)
 	if (!n || !n->moving)
 		return;
 	n->moving = false;
-	n->moved_s = now_s();
+	if (n->for_maintenance)
+		maintenance_moved(vm->d);
+	else
+		n->moved_s = now_s();
 	health_changed();
 }
 

@@ -245,6 +245,7 @@ bool ready_of(const struct vm *vm, struct ready_list *out)
 		.peer_health = cluster_health(vm->d, &vm->saved.peer, &peer_why),
 		.peer_health_why = peer_why,
 		.peer_answers = answers,
+		.peer_away = cluster_maintenance(vm->d, &vm->saved.peer),
 		.reprotect = c->reprotect,
 		.look = last_look(vm) ? &last_look(vm)->look : NULL,
 	};

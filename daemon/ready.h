@@ -66,8 +66,8 @@ struct ready_facts {
 	double contact_s; /* last sign of life; NAN: not known */
 	enum fo_health health, peer_health;
 	const char *health_why, *peer_health_why;
-	bool peer_answers, reprotect;
-	const struct ready_look *look; /* NULL: none yet */
+	bool peer_answers, peer_away, reprotect; /* peer_away: it is in maintenance */
+	const struct ready_look *look;		 /* NULL: none yet */
 };
 /* (ready_list.c) Pure. */
 void ready_judge(const struct ready_facts *f, struct ready_list *out);

@@ -237,6 +237,8 @@ static void judge_way_back(const struct ready_facts *f, struct ready_list *l)
 		    "reprotect = no: an operator has to protect it again");
 	else if (!f->peer_answers)
 		add(l, name, false, READY_NO, "%s does not answer", f->peer);
+	else if (f->peer_away)
+		add(l, name, false, READY_NO, "%s is in maintenance", f->peer);
 	else if (f->peer_health == FO_RED)
 		add(l, name, false, READY_NO, "the hardware of %s is red: %s", f->peer,
 		    f->peer_health_why);

@@ -158,6 +158,11 @@ static void admit(struct daemon *d, struct ctl *c, const struct session_register
 	struct tv_err e;
 	struct vm *vm;
 
+	if (maintenance_is(d)) {
+		maintenance_refusal(d, &e);
+		refuse(c, e.text);
+		return;
+	}
 	if (is_sick(d, as, &e)) {
 		refuse(c, e.text);
 		return;

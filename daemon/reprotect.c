@@ -5,7 +5,7 @@
  *
  * Candidates: the hosts that the arbiter knows and that are well and have room, the best first
  * (fo_choose_backup); those of the configuration's `peer` lines; and the one that the VM had last,
- * all of them unless their hardware is known to be yellow or red. The last is found
+ * all of them unless their hardware is known to be yellow or red, or they are in maintenance. The last is found
  * by the address that it was reached at or (an old primary) came from. All of them must have a `peer`
  * line, which may leave the address to the arbiter. With `reprotect = no` only
  * the backup that it had is waited for.
@@ -29,23 +29,30 @@ struct fo_candidate reprotect_candidate(const struct config_peer *p)
 	return c;
 }
 
-/* Its hardware fails, or has failed: then e has it. */
-static bool is_sick(const struct vm *vm, const struct fo_candidate *h, struct tv_err *e)
+/* Its hardware fails, or it is in maintenance: then e has it. */
+static bool is_unfit(const struct vm *vm, const struct fo_candidate *h, struct tv_err *e)
 {
 	const char *why;
 	enum fo_health health = cluster_health(vm->d, h, &why);
 
+	if (cluster_maintenance(vm->d, h)) {
+		tv_fail(e, 0, "%s is in maintenance: it is no backup before that is over",
+			h->name[0] ? h->name : h->address);
+		return true;
+	}
 	if (fo_is_well(health))
 		return false;
-	tv_fail(e, 0, "the hardware of %s is %s%s%s", h->name[0] ? h->name : h->address,
-		fo_health_name(health), *why ? ": " : "", why);
+	tv_fail(e, 0,
+		"the hardware of %s is %s%s%s: it is no backup by itself before 'twinvm health "
+		"--clear' there",
+		h->name[0] ? h->name : h->address, fo_health_name(health), *why ? ": " : "", why);
 	return true;
 }
 
 static void add(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
-		const struct fo_candidate *h, struct tv_err *sick)
+		const struct fo_candidate *h, struct tv_err *why)
 {
-	if (*n == MAX_HOSTS || !h->port || !h->address[0] || is_sick(vm, h, sick))
+	if (*n == MAX_HOSTS || !h->port || !h->address[0] || is_unfit(vm, h, why))
 		return;
 	for (unsigned i = 0; i < *n; i++)
 		if (h->name[0] && !strcmp(hosts[i].name, h->name))
@@ -62,14 +69,14 @@ static bool is_peer(const struct vm *vm, const char *name)
 }
 
 static void add_peer(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
-		     const struct config_peer *p, struct tv_err *sick)
+		     const struct config_peer *p, struct tv_err *why)
 {
 	const struct config *c = &vm->d->conf;
 	struct fo_candidate h = reprotect_candidate(p);
 
 	if (is_peer(vm, p->name) && strcmp(p->name, c->host) != 0 &&
 	    (c->reprotect || !strcmp(p->name, vm->saved.last.name)))
-		add(vm, hosts, n, &h, sick);
+		add(vm, hosts, n, &h, why);
 }
 
 /* Memory that the VM uses now: a host with less cannot be its backup. */
@@ -91,7 +98,7 @@ static uint64_t need_mib(const struct vm *vm)
  * backup (health, memory), whatever else is known of them.
  */
 static void add_members(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
-			struct fo_host unfit[FO_MAX_HOSTS], unsigned *unfit_n, struct tv_err *sick)
+			struct fo_host unfit[FO_MAX_HOSTS], unsigned *unfit_n, struct tv_err *why)
 {
 	const struct config *c = &vm->d->conf;
 	uint64_t need = need_mib(vm);
@@ -107,7 +114,7 @@ static void add_members(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
 				p = c->peers[i]; /* what the operator configured counts more */
 		if (!p.port && config_address(best->address, p.host, sizeof(p.host), &p.port))
 			p.port = 0;
-		add_peer(vm, hosts, n, &p, sick);
+		add_peer(vm, hosts, n, &p, why);
 		unfit[best - unfit] = unfit[--*unfit_n];
 	}
 	for (unsigned i = 0; i < *unfit_n; i++) {
@@ -115,7 +122,7 @@ static void add_members(struct vm *vm, struct fo_candidate *hosts, unsigned *n,
 
 		tv_copy(h.name, sizeof(h.name), unfit[i].name);
 		if (strcmp(h.name, c->host) != 0)
-			(void)is_sick(vm, &h, sick);
+			(void)is_unfit(vm, &h, why);
 	}
 }
 
@@ -127,18 +134,18 @@ static bool is_in(const struct fo_host *hosts, unsigned n, const char *name)
 	return false;
 }
 
-static unsigned candidates(struct vm *vm, struct fo_candidate hosts[MAX_HOSTS], struct tv_err *sick)
+static unsigned candidates(struct vm *vm, struct fo_candidate hosts[MAX_HOSTS], struct tv_err *why)
 {
 	const struct config *c = &vm->d->conf;
 	struct fo_host unfit[FO_MAX_HOSTS];
 	unsigned n = 0, unfit_n;
 
-	add_members(vm, hosts, &n, unfit, &unfit_n, sick);
+	add_members(vm, hosts, &n, unfit, &unfit_n, why);
 	for (unsigned i = 0; i < c->peer_count; i++)
 		if (!is_in(unfit, unfit_n, c->peers[i].name))
-			add_peer(vm, hosts, &n, &c->peers[i], sick);
+			add_peer(vm, hosts, &n, &c->peers[i], why);
 	if (!is_in(unfit, unfit_n, vm->saved.last.name) && is_peer(vm, vm->saved.last.name))
-		add(vm, hosts, &n, &vm->saved.last, sick);
+		add(vm, hosts, &n, &vm->saved.last, why);
 	return n;
 }
 
@@ -239,7 +246,7 @@ static void sought(struct vm *vm)
 void reprotect_try(struct vm *vm)
 {
 	struct fo_candidate hosts[MAX_HOSTS];
-	struct tv_err sick = {0};
+	struct tv_err unfit = {0};
 	unsigned n;
 	int at;
 
@@ -258,13 +265,11 @@ void reprotect_try(struct vm *vm)
 		arm(vm);
 		return;
 	}
-	n = candidates(vm, hosts, &sick);
+	n = candidates(vm, hosts, &unfit);
 	at = fo_reprotect_choose(&vm->reprotect, hosts, n, tv_now_ns());
 	vm->by_operator = false;
-	if (at < 0 && sick.text[0]) {
-		snprintf(vm->saved.reason, sizeof(vm->saved.reason),
-			 "%s: it is no backup by itself before 'twinvm health --clear' there",
-			 sick.text);
+	if (at < 0 && unfit.text[0]) {
+		tv_copy(vm->saved.reason, sizeof(vm->saved.reason), unfit.text);
 		arm(vm);
 		return;
 	}

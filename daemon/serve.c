@@ -263,6 +263,7 @@ int daemon_main(const char *config_path)
 	kept_load(d);
 	proxies_load(d);
 	elsewhere_load(d);
+	maintenance_load(d, NULL);
 	kept_health_start(d);
 	last_boot_start(d, NULL);
 	clones_load(d);

@@ -159,7 +159,7 @@ json_t *view_json(struct daemon *d)
 {
 	json_t *to = json_pack("{so sI}", "host", fields_text(d->conf.host), "time_ms",
 			       (json_int_t)cluster_now_ms());
-	json_t *drills;
+	json_t *drills, *maintenance = maintenance_json(d);
 
 	if (!to)
 		return NULL;
@@ -170,6 +170,8 @@ json_t *view_json(struct daemon *d)
 	set(to, "sees", cluster_sees(d));
 	set(to, "events", events(d));
 	set(to, "failovers", failovers(d));
+	if (maintenance)
+		set(to, "maintenance", maintenance);
 	drills = drills_json(d);
 	if (drills)
 		set(to, "drills", drills);

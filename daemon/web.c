@@ -106,17 +106,30 @@ static json_t *certificates(const struct config *c)
 	return json_incref(list);
 }
 
+/* As metrics have it. */
+static json_t *maintenance(struct daemon *d)
+{
+	bool on = maintenance_is(d);
+	unsigned left = 0;
+	struct vm *vm;
+
+	TAILQ_FOREACH(vm, &d->vms, link)
+		left += on && vm->role == SESSION_PRIMARY;
+	return json_pack("{si si}", "on", (int)on, "left", (int)left);
+}
+
 static json_t *head(struct daemon *d)
 {
 	struct timespec wall;
 
 	clock_gettime(CLOCK_REALTIME, &wall);
-	return json_pack("{ss ss ss si sf sf ss so so so so so}", "op", "snapshot", "host",
+	return json_pack("{ss ss ss si sf sf ss so so so so so so}", "op", "snapshot", "host",
 			 d->conf.host, "version", TV_VERSION, "protocol", (int)REPL_PROTOCOL,
 			 "wall_s", (double)wall.tv_sec + (double)wall.tv_nsec / 1e9, "uptime_s",
 			 (double)tv_now_ns() / 1e9, "arbiter", d->conf.arbiter, "members",
 			 members_json(), "peers", peers_json(&d->conf), "process", tally_process(d),
-			 "certificates", certificates(&d->conf), "health", health_metrics(d));
+			 "certificates", certificates(&d->conf), "health", health_metrics(d),
+			 "maintenance", maintenance(d));
 }
 
 static void send_snapshot(struct daemon *d)

@@ -6,6 +6,9 @@
  *
  * A VM leaves for a better place only, so that two sick hosts do not pass it to and fro; and once an hour
  * at most, so that two hosts that fall ill in turn do not either.
+ *
+ * Maintenance: all VMs leave, whenever they were moved last, for every host that takes VMs and is not red:
+ * the one that is in maintenance takes none, so nothing can go to and fro.
  */
 #include "failover/failover.h"
 
@@ -36,6 +39,19 @@ static bool within(int64_t at_s, int64_t now_s, int64_t span_s)
 	return at_s && now_s - at_s < span_s;
 }
 
+static enum fo_move judge_maintenance(const struct fo_move_host *host, const struct fo_move_vm *vm)
+{
+	if (!vm->ready)
+		return FO_MOVE_NOT_READY;
+	if (vm->peer_away)
+		return FO_MOVE_PEER_AWAY;
+	if (vm->peer == FO_RED)
+		return FO_MOVE_PEER_RED;
+	if (within(vm->begun_s, host->now_s, FO_MOVE_AGAIN_S))
+		return FO_MOVE_FAILED;
+	return FO_MOVE_WAITS;
+}
+
 static enum fo_move judge(const struct fo_move_host *host, const struct fo_move_vm *vm)
 {
 	if (vm->moving && host->health == FO_RED && host->urgent &&
@@ -43,12 +59,16 @@ static enum fo_move judge(const struct fo_move_host *host, const struct fo_move_
 		return FO_MOVE_HAND_OVER;
 	if (vm->moving)
 		return FO_MOVE_MOVING;
+	if (host->maintenance)
+		return judge_maintenance(host, vm);
 	if (!is_wanted(host, vm))
 		return FO_MOVE_STAYS;
 	if (within(vm->moved_s, host->now_s, FO_MOVE_EVERY_S))
 		return FO_MOVE_TOO_SOON;
 	if (!vm->ready)
 		return FO_MOVE_NOT_READY;
+	if (vm->peer_away)
+		return FO_MOVE_PEER_AWAY;
 	if (!fo_is_better((enum fo_health)vm->peer, (enum fo_health)host->health))
 		return FO_MOVE_NOT_BETTER;
 	if (within(vm->begun_s, host->now_s, FO_MOVE_RETRY_S))

@@ -10,6 +10,7 @@
 
 #define CONFIG_MAX_PEERS 64
 #define CONFIG_MAX_SCHEDULES 24
+#define CONFIG_MAX_MAINTENANCE_S 86400
 #define CONFIG_DEFAULT_PORT 7890
 #define CONFIG_DEFAULT_DASHBOARD "127.0.0.1:7891"
 #define CONFIG_DEFAULT_MEDIA                                         \
@@ -60,6 +61,7 @@ struct config {
 	char arbiters[1024]; /* others that a primary may use; blanks between them */
 	char arbiter_ca[256], arbiter_cert[256], arbiter_key[256]; /* for etcds:// */
 	int heartbeat_ms;
+	int maintenance_timeout_s;
 	int epoch_ms;	    /* default of protect --epoch */
 	int pause_budget;   /* percent of a busy VM's time, in adaptive mode */
 	char mode[16];	    /* default of protect --mode */

@@ -245,6 +245,36 @@ static void a_dry_run_says_it_once_and_does_nothing(void **state)
 	leave(&e2);
 }
 
+static void maintenance_gives_all_away_whatever_the_hardware_says(void **state)
+{
+	struct end e1, e2;
+	struct tv_err e;
+	json_t *o;
+
+	(void)state;
+	protected_vm(&e1);
+	another(&e2, OTHER, "vm2");
+	strcpy(d.conf.health_action, "warn");
+	assert_int_equal(maintenance_begin(&d, false, &e), 0);
+	look();
+	look();
+	assert_int_equal(switches(&e1), 0);
+	assert_int_equal(switches(&e2), 1);
+	assert_int_equal(
+		events_of("maintenance-move", "vm2 is moved to hostA: hostB is in maintenance"), 1);
+	send_end(&e2, SESSION_SWITCHED, 0, "");
+	look();
+	assert_int_equal(switches(&e1), 1);
+	assert_int_equal(d.maintenance.moved, 1);
+	o = moves_recent(); /* it was not moved for its hardware */
+	assert_int_equal(json_array_size(o), 0);
+	json_decref(o);
+	assert_int_equal(maintenance_end(&d, &e), 0);
+	strcpy(d.conf.health_action, "act");
+	leave(&e1);
+	leave(&e2);
+}
+
 /* The page's VM, whatever its priority; after a restart, too. */
 static void the_vm_of_a_weak_page_leaves(void **state)
 {
@@ -348,6 +378,8 @@ int main(int argc, char **argv)
 						tear_down),
 		cmocka_unit_test_setup_teardown(
 			a_yellow_host_keeps_them_unless_a_part_of_all_is_weak, begin, tear_down),
+		cmocka_unit_test_setup_teardown(
+			maintenance_gives_all_away_whatever_the_hardware_says, begin, tear_down),
 		cmocka_unit_test_setup_teardown(a_dry_run_says_it_once_and_does_nothing, begin,
 						tear_down),
 		cmocka_unit_test_setup_teardown(the_vm_of_a_weak_page_leaves, begin, tear_down),

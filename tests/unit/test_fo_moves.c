@@ -22,7 +22,7 @@ static struct fo_move_vm vm_of(char name, int priority, enum fo_health peer)
 /* What becomes of up to 8 VMs, a letter each. */
 static const char *all(const struct fo_move_host *host, const struct fo_move_vm *vms, unsigned n)
 {
-	static const char letters[FO_MOVE_COUNT + 1] = "-GwmnbsfH";
+	static const char letters[FO_MOVE_COUNT + 1] = "-GwmnbrasfH";
 	static char out[9];
 	enum fo_move is[8];
 
@@ -117,6 +117,34 @@ static void handed_over_only_when_urgent_and_late(void **state)
 	assert_string_equal(all(&host, &v, 1), "m");
 }
 
+static void maintenance_gives_all_away(void **state)
+{
+	struct fo_move_host host = {.health = FO_GREEN, .now_s = NOW, .maintenance = true};
+	struct fo_move_vm v[4] = {vm_of('a', 10, FO_GREEN), vm_of('b', 90, FO_YELLOW),
+				  vm_of('c', 99, FO_RED), vm_of('d', 99, FO_GREEN)};
+
+	(void)state;
+	v[3].peer_away = true;
+	assert_string_equal(all(&host, v, 4), "wGra");
+	v[0].moved_s = NOW - 1; /* whenever it was moved last */
+	assert_string_equal(all(&host, v, 1), "G");
+	v[0].begun_s = NOW - FO_MOVE_AGAIN_S + 1;
+	assert_string_equal(all(&host, v, 1), "f");
+	v[0].begun_s--;
+	assert_string_equal(all(&host, v, 1), "G");
+	v[0].ready = false;
+	assert_string_equal(all(&host, v, 2), "nG");
+	v[1].moving = true; /* and is handed over only by a host that may die */
+	v[1].begun_s = NOW - FO_MOVE_DEADLINE_S;
+	assert_string_equal(all(&host, v, 2), "nm");
+	host.health = FO_RED;
+	host.urgent = true;
+	assert_string_equal(all(&host, v, 2), "nH");
+	host = (struct fo_move_host){.health = FO_RED,
+				     .now_s = NOW}; /* not to a host in maintenance */
+	assert_string_equal(all(&host, v + 3, 1), "a");
+}
+
 /*
  * Two hosts that fall ill and get well at random, three VMs, minutes of a month: no VM is moved twice in
  * an hour, each move is to a better host, and there is at most one at a time.
@@ -169,6 +197,7 @@ int main(void)
 		cmocka_unit_test(yellow_gives_away_what_is_concerned),
 		cmocka_unit_test(once_an_hour),
 		cmocka_unit_test(handed_over_only_when_urgent_and_late),
+		cmocka_unit_test(maintenance_gives_all_away),
 		cmocka_unit_test(never_to_and_fro),
 	};
 

@@ -138,6 +138,10 @@ function condition(hardware) {
 		: `${hardware.state}${hardware.reason ? `: ${hardware.reason}` : ""}`;
 }
 
+function maintenance(m, d) {
+	return `takes no VM until ${m.until_boot ? "its next boot" : "twinvm maintenance off"}; ${m.moved || 0} moved, ${d.runs} to move`;
+}
+
 function hostFacts(m, host) {
 	const d = duties(host), machine = (host.view && host.view.machine) || {};
 	const hardware = host.view && host.view.hardware;
@@ -151,9 +155,10 @@ function hostFacts(m, host) {
 		["Backup of", d.backs ? `${d.backs}; a failover to it is allowed for ${d.could}` : "none"],
 		["Memory free", known(machine.memory_free_mib)
 			? `${bytes(machine.memory_free_mib * 1048576)} of ${bytes(machine.memory_mib * 1048576)}` : NONE],
+		host.view.maintenance && ["Maintenance", maintenance(host.view.maintenance, d)],
 		["Hardware", hardware ? condition(hardware) : NONE],
 		["Load", known(machine.load) ? `${machine.load.toFixed(2)} on ${machine.cpus} CPUs` : NONE],
-	];
+	].filter(Boolean);
 }
 
 function hostCard(m, host) {
