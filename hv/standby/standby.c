@@ -325,6 +325,9 @@ int hv_standby_ask(struct hv_standby *sb, const char *command, json_t *args, jso
 /* ---- its end ---- */
 void hv_standby_release(struct hv_standby *sb)
 {
+	if (tv_fault("standby_unmap"))
+		for (;;)
+			pause();
 	if (sb)
 		free_standby(sb);
 }

@@ -340,9 +340,14 @@ static int promote(struct apply *a, const struct apply_work *w, struct apply_ans
 	ans->ran_ns = tv_now_ns();
 	tv_copy(ans->e.text, sizeof(ans->e.text), hv_standby_taps_why(a->sb));
 	hv_standby_id(a->sb, &ans->vm);
+	end_disks(a, w, ans);
+	/*
+	 * Last: unmapping main RAM takes a tenth of a millisecond for each MiB that was touched, and behind
+	 * the answer are the frames that are replayed. The VM does not need this process any more, nor
+	 * is anything of sb asked for from here on (a->sb is this thread's; the loop has the VM's id).
+	 */
 	hv_standby_release(a->sb);
 	a->sb = NULL;
-	end_disks(a, w, ans);
 	return 0;
 }
 

@@ -165,6 +165,8 @@ static int send_frame(void *arg, const void *frame, size_t bytes)
 
 static void on_promoted(struct sink *s, const struct apply_answer *a)
 {
+	unsigned n;
+
 	if (a->rc) {
 		tv_fail(&s->why, a->rc, "the VM could not be started: %s", a->e.text);
 		tv_log(TV_ERROR, "%s", s->why.text);
@@ -175,8 +177,9 @@ static void on_promoted(struct sink *s, const struct apply_answer *a)
 		s->outage.ran_ns = a->ran_ns;
 		tv_copy(s->why.text, sizeof(s->why.text), a->e.text);
 		s->no_network = a->e.text[0];
-		tv_log(TV_INFO, "replayed %u recent frames",
-		       replay_run(s->replay, s->b.epoch_committed, send_frame, s));
+		n = replay_run(s->replay, s->b.epoch_committed, send_frame, s);
+		tv_log(TV_INFO, "replayed %u recent frames, %.1f ms after the VM ran", n,
+		       (double)(tv_now_ns() - a->ran_ns) / TV_NS_PER_MS);
 	}
 	fo_backup_promoted(&s->b, tv_now_ns(), a->rc);
 }
