@@ -2,16 +2,19 @@
 /*
  * Theory of operation (what an epoch is, and why deltas hold: encode.c)
  *
- * Two passes over the received bytes. The first, ckpt_dec_verify, trusts nothing: it decodes every
- * page beside the replica and compares hashes, so that a wrong base, a wrong byte or a wrong header
- * is found before anything is touched; the device state is decoded to its place in a second buffer.
+ * Two passes over the received bytes. The first trusts nothing: it decodes every page beside the
+ * replica and compares hashes, so that a wrong base, a wrong byte or a wrong header is found before
+ * anything is touched; the device state is decoded to its place in a second buffer. It is made as
+ * the records come (ckpt_dec_add), while the primary encodes the next ones: a commit waits for the
+ * last of them only. What it finds is returned by ckpt_dec_verify, which sees the epoch's end.
  * The second, ckpt_dec_apply, decodes once more, now in place where the replica is mapped, without
  * hashing, and then the two state buffers change roles. Decoding twice costs less than keeping
  * every decoded page of an epoch, and the memory for that could not be bounded.
  *
  * The passes see the same: no page comes twice in an epoch (ascending order is checked), so no
  * record's base is what another record of the epoch writes, and nobody else writes to the
- * replica while its VM is paused.
+ * replica while its VM is paused. An epoch is applied before anything of the next one is added, so
+ * that a record is checked against the same bases whenever that is done.
  *
  * States: collecting (begin, add...) -> verified (verify) -> collecting (apply). A failed add or
  * verify leaves the replica as it was, at the last applied epoch. A failed apply leaves it between
@@ -77,20 +80,12 @@ void ckpt_dec_free(struct ckpt_dec *dec)
 void ckpt_dec_begin(struct ckpt_dec *dec)
 {
 	dec->verified = false;
+	dec->check = (struct ckpt_check){0};
 	ckpt_spool_clear(dec->spool);
 	ckpt_sum_reset(dec->sum);
 	dec->carry.bytes = 0;
 	dec->streamed = 0;
 	dec->stream_failed = 0;
-}
-
-int ckpt_dec_add(struct ckpt_dec *dec, const void *p, size_t n)
-{
-	if (dec->dead)
-		return -EIO;
-	dec->verified = false;
-	ckpt_sum_add(dec->sum, p, n);
-	return ckpt_spool_add(dec->spool, p, n);
 }
 
 /* ---- one record ---- */
@@ -156,14 +151,9 @@ static const char *page_trouble(int rc)
 
 /* ---- the records of an epoch, one after the other ---- */
 
-struct walk {
-	uint64_t pos, number; /* of the record after this one; of this one, from 1 */
-	struct ckpt_rec r;
-	const uint8_t *payload;
-};
-
-/* 1: a record, its header checked; 0: the end; else negative with *why. */
-static int walk_next(struct ckpt_dec *dec, struct walk *w, const char **why)
+/* 1: a record, its header checked; 0: the end; else negative with *why. -EAGAIN: a record that is not
+ * complete. */
+static int walk_next(struct ckpt_dec *dec, struct ckpt_walk *w, const char **why)
 {
 	uint64_t left = ckpt_spool_bytes(dec->spool) - w->pos;
 	const uint8_t *p;
@@ -175,7 +165,7 @@ static int walk_next(struct ckpt_dec *dec, struct walk *w, const char **why)
 	w->r = (struct ckpt_rec){0};
 	*why = "the epoch ends inside a header";
 	if (left < CKPT_RECORD_HEADER_BYTES)
-		return TV_E_PROTOCOL;
+		return -EAGAIN;
 	*why = "cannot read the spool file";
 	rc = ckpt_spool_at(dec->spool, w->pos, CKPT_RECORD_HEADER_BYTES, &p);
 	if (rc)
@@ -186,7 +176,7 @@ static int walk_next(struct ckpt_dec *dec, struct walk *w, const char **why)
 		return TV_E_PROTOCOL;
 	*why = "the epoch ends inside a payload";
 	if (left - CKPT_RECORD_HEADER_BYTES < w->r.payload_bytes)
-		return TV_E_PROTOCOL;
+		return -EAGAIN;
 	*why = "cannot read the spool file";
 	rc = ckpt_spool_at(dec->spool, w->pos, CKPT_RECORD_HEADER_BYTES + w->r.payload_bytes, &p);
 	if (rc)
@@ -270,7 +260,8 @@ static const uint8_t *state_base(struct ckpt_dec *dec, const struct ckpt_rec *r)
 }
 
 /* Decodes a piece of device state to its place in next; done: bytes that are there already. */
-static int verify_state(struct ckpt_dec *dec, const struct walk *w, size_t *done, const char **why)
+static int verify_state(struct ckpt_dec *dec, const struct ckpt_walk *w, size_t *done,
+			const char **why)
 {
 	const struct ckpt_rec *r = &w->r;
 	uint8_t *dst;
@@ -278,6 +269,7 @@ static int verify_state(struct ckpt_dec *dec, const struct walk *w, size_t *done
 
 	*why = "out of memory for device state";
 	if (!*done) {
+		mend_state(dec); /* the base of what follows */
 		dec->next.bytes = ckpt_rec_state_total(r);
 		rc = state_room(&dec->next, dec->next.bytes);
 		if (rc)
@@ -298,7 +290,7 @@ static int verify_state(struct ckpt_dec *dec, const struct walk *w, size_t *done
 	return ckpt_hash(dst, ckpt_rec_decoded_bytes(r)) == r->hash ? 0 : TV_E_CORRUPT;
 }
 
-static int verify_page(struct ckpt_dec *dec, const struct walk *w, const char **why)
+static int verify_page(struct ckpt_dec *dec, const struct ckpt_walk *w, const char **why)
 {
 	const uint8_t *contents;
 	int rc;
@@ -316,37 +308,60 @@ static bool ascends(const struct ckpt_rec *last, const struct ckpt_rec *r)
 	return r->block > last->block || (r->block == last->block && r->offset > last->offset);
 }
 
-static int verify_records(struct ckpt_dec *dec, uint64_t records, struct tv_err *e)
+/* Checks the records that are complete and were not checked yet. */
+static void check_more(struct ckpt_dec *dec)
 {
-	struct walk w = {0};
-	struct ckpt_rec last;
-	const char *why = NULL;
-	size_t state_done = 0;
+	struct ckpt_check *c = &dec->check;
+
+	while (!c->rc) {
+		struct ckpt_walk w = c->last;
+		const char *why = NULL;
+		int rc = walk_next(dec, &w, &why);
+
+		if (!rc || rc == -EAGAIN)
+			return;
+		if (rc > 0 && c->last.number && !ascends(&c->last.r, &w.r)) {
+			why = "not in ascending order";
+			rc = TV_E_PROTOCOL;
+		} else if (rc > 0 && w.r.block == CKPT_BLOCK_STATE) {
+			rc = verify_state(dec, &w, &c->state_done, &why);
+		} else if (rc > 0) {
+			rc = verify_page(dec, &w, &why);
+		}
+		if (rc)
+			c->rc = ckpt_dec_fail(&c->e, rc, w.number, &w.r, why);
+		c->last = w;
+	}
+}
+
+int ckpt_dec_add(struct ckpt_dec *dec, const void *p, size_t n)
+{
 	int rc;
 
-	for (;;) {
-		last = w.r;
-		rc = walk_next(dec, &w, &why);
-		if (rc <= 0)
-			break;
-		why = "not in ascending order";
-		rc = TV_E_PROTOCOL;
-		if (w.number > 1 && !ascends(&last, &w.r))
-			break;
-		if (w.r.block == CKPT_BLOCK_STATE)
-			rc = verify_state(dec, &w, &state_done, &why);
-		else
-			rc = verify_page(dec, &w, &why);
-		if (rc)
-			break;
-	}
-	if (rc)
-		return ckpt_dec_fail(e, rc, w.number, &w.r, why);
+	if (dec->dead)
+		return -EIO;
+	dec->verified = false;
+	ckpt_sum_add(dec->sum, p, n);
+	rc = ckpt_spool_add(dec->spool, p, n);
+	if (!rc)
+		check_more(dec);
+	return rc;
+}
+
+/* What is left to be known when all records were checked. */
+static int verify_end(struct ckpt_dec *dec, uint64_t records, struct tv_err *e)
+{
+	const struct ckpt_check *c = &dec->check;
+	struct ckpt_walk w = c->last;
+	const char *why;
+
+	if (walk_next(dec, &w, &why))
+		return ckpt_dec_fail(e, TV_E_PROTOCOL, w.number, &w.r, why);
 	if (w.number != records)
 		return tv_fail(e, TV_E_PROTOCOL,
 			       "%" PRIu64 " records came, the sender counted %" PRIu64, w.number,
 			       records);
-	if (!state_done || state_done != dec->next.bytes)
+	if (!c->state_done || c->state_done != dec->next.bytes)
 		return tv_fail(e, TV_E_PROTOCOL, "the epoch has no complete device state");
 	return 0;
 }
@@ -356,7 +371,6 @@ int ckpt_dec_verify(struct ckpt_dec *dec, uint64_t records, uint64_t checksum, s
 	int rc;
 
 	dec->verified = false;
-	mend_state(dec);
 	if (dec->dead)
 		return tv_fail(e, -EIO,
 			       "an earlier epoch could not be applied; the replica is lost");
@@ -368,7 +382,9 @@ int ckpt_dec_verify(struct ckpt_dec *dec, uint64_t records, uint64_t checksum, s
 			       "the epoch's %" PRIu64
 			       " record bytes do not match the sender's checksum",
 			       ckpt_spool_bytes(dec->spool));
-	rc = verify_records(dec, records, e);
+	if (dec->check.rc)
+		return tv_fail(e, dec->check.rc, "%s", dec->check.e.text);
+	rc = verify_end(dec, records, e);
 	if (!rc)
 		dec->next_hash = ckpt_hash(dec->next.data, dec->next.bytes);
 	dec->verified = !rc;
@@ -377,7 +393,7 @@ int ckpt_dec_verify(struct ckpt_dec *dec, uint64_t records, uint64_t checksum, s
 
 /* ---- apply ---- */
 
-static int apply_page(struct ckpt_dec *dec, const struct walk *w)
+static int apply_page(struct ckpt_dec *dec, const struct ckpt_walk *w)
 {
 	uint8_t *map = dec->mem.map(dec->mem.arg, w->r.block);
 	const uint8_t *base;
@@ -400,7 +416,7 @@ static int apply_page(struct ckpt_dec *dec, const struct walk *w)
 
 static int apply_records(struct ckpt_dec *dec)
 {
-	struct walk w = {0};
+	struct ckpt_walk w = {0};
 	const char *why;
 	int rc;
 
@@ -429,6 +445,8 @@ int ckpt_dec_apply(struct ckpt_dec *dec)
 	if (!dec->verified)
 		return -EINVAL;
 	dec->verified = false;
+	/* What is added from here on without an epoch's begin is checked from the start, and refused. */
+	dec->check = (struct ckpt_check){0};
 	rc = apply_records(dec);
 	if (rc) {
 		dec->dead = true;

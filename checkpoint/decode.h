@@ -5,6 +5,12 @@
 
 #include "checkpoint/page_record.h"
 
+struct ckpt_walk {	      /* over the records of an epoch, at one of them */
+	uint64_t pos, number; /* of the record after this one; of this one, from 1 */
+	struct ckpt_rec r;
+	const uint8_t *payload;
+};
+
 struct ckpt_dec {
 	struct ckpt_mem mem;
 	struct ckpt_stats stats;
@@ -15,6 +21,12 @@ struct ckpt_dec {
 
 	struct ckpt_spool *spool;
 	struct ckpt_sum *sum;
+	struct ckpt_check {	       /* of what has come of the epoch */
+		struct ckpt_walk last; /* the record that was checked last; number 0: none */
+		size_t state_done;
+		int rc; /* a record is wrong: nothing after it is checked */
+		struct tv_err e;
+	} check;
 	bool verified; /* what the spool holds may be applied */
 	bool dead;     /* an apply failed half way */
 

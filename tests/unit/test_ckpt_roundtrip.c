@@ -253,6 +253,56 @@ static void test_every_split(void **state)
 	rig_dispose(&r);
 }
 
+static uint64_t (*block_bytes)(void *arg, uint32_t block);
+static unsigned places; /* that were looked at: one for each page that is checked */
+
+static uint64_t count_places(void *arg, uint32_t block)
+{
+	places++;
+	return block_bytes(arg, block);
+}
+
+/* Each record when it is complete, and once; what an unfinished epoch left is forgotten. */
+static void test_checked_as_it_comes(void **state)
+{
+	struct ckpt_mem mem;
+	struct tv_err e = {0};
+	struct rig r;
+	struct epoch ep;
+
+	(void)state;
+	rig_init(&r, 1u << 20, 0, 12);
+	ckpt_dec_free(r.dec);
+	mem = model_mem(&r.replica);
+	block_bytes = mem.block_bytes;
+	mem.block_bytes = count_places;
+	assert_int_equal(ckpt_dec_new(&mem, 1u << 20, model_room(), &r.dec), 0);
+	epoch_init(&ep);
+	for (unsigned page = 0; page < 3; page++)
+		epoch_page(&ep, r.enc, &r.guest, 2, page);
+	assert_int_equal(ep.wire.bytes, 3 * CKPT_RECORD_HEADER_BYTES);
+	assert_int_equal(ckpt_enc_state(r.enc, r.state, r.state_bytes = 200, &ep.wire), 0);
+	ep.records = 4;
+	epoch_sum(&ep);
+	for (unsigned round = 0; round < 2; round++) {
+		places = 0;
+		ckpt_dec_begin(r.dec);
+		for (size_t at = 0; at < ep.wire.bytes - 1; at++) {
+			size_t whole = (at + 1) / CKPT_RECORD_HEADER_BYTES;
+
+			assert_int_equal(ckpt_dec_add(r.dec, ep.wire.data + at, 1), 0);
+			assert_int_equal(places, whole < 3 ? whole : 3);
+		}
+	}
+	assert_int_equal(ckpt_dec_add(r.dec, ep.wire.data + ep.wire.bytes - 1, 1), 0);
+	assert_int_equal(ckpt_dec_verify(r.dec, 4, ep.checksum, &e), 0);
+	assert_int_equal(places, 3);
+	assert_int_equal(ckpt_dec_apply(r.dec), 0);
+	check_same(&r);
+	tv_buf_dispose(&ep.wire);
+	rig_dispose(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +312,7 @@ int main(void)
 		cmocka_unit_test(test_sum_any_split),
 		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_every_split),
+		cmocka_unit_test(test_checked_as_it_comes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
