@@ -99,10 +99,13 @@ static json_t *describe(struct row *r, const char *word, const char *host, bool 
 static void add_phases(json_t *rows, const struct trace_set *s, uint64_t first, int64_t *pause_ns,
 		       int64_t *parts_ns)
 {
-	for (unsigned p = TRACE_TRIGGER; p < TRACE_CLOCK; p++) {
+	for (unsigned p = TRACE_TRIGGER; p < TRACE_PHASE_END; p++) {
 		const struct trace_phase_info *info = trace_phase_info(p);
-		struct row r = take(s, p, first), other;
+		struct row r, other;
 
+		if (p == TRACE_CLOCK)
+			continue;
+		r = take(s, p, first);
 		*pause_ns += p == TRACE_PAUSE ? r.sum_ns : 0;
 		*parts_ns += info->in_pause ? r.sum_ns : 0;
 		json_array_append_new(

@@ -36,10 +36,12 @@
 	X(13, ACK, "ack", P, ACK, "until the backup's commit has come")                            \
 	X(14, RELEASE, "release", P, RELEASE, "the epoch's output leaves")                         \
 	X(15, RECEIVE, "receive", B, RECEIVE, "from the epoch's first message until its last")     \
-	X(16, VERIFY, "verify", B, APPLY, "memory, devices and disks are checked")                 \
+	X(16, VERIFY, "verify", B, APPLY, "the last records, devices, disks are checked")          \
 	X(17, COMMIT, "commit", B, COMMIT, "from the check until the commit is sent")              \
 	X(18, APPLY, "apply", B, APPLY, "memory and disks of the standby become the epoch's")      \
-	X(19, CLOCK, "clock", P, CLOCK, "value: the backup's clock minus ours; length: round trip")
+	X(19, CLOCK, "clock", P, CLOCK,                                                            \
+	  "value: the backup's clock minus ours; length: round trip")                              \
+	X(20, AHEAD, "ahead", P, TRIGGER, "pages are copied before the pause; value: how many")
 
 #define TRACE_PHASE_ENUM(number, symbol, word, host, track, meaning) TRACE_##symbol = (number),
 enum trace_phase { TRACE_NONE, TRACE_PHASES(TRACE_PHASE_ENUM) TRACE_PHASE_END };

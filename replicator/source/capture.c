@@ -191,6 +191,7 @@ static void run(struct cap *c, const struct cap_order *o)
 		cap_sync(c);
 		break;
 	case CAP_EPOCH:
+	case CAP_TIMED_EPOCH:
 	case CAP_LAST_EPOCH:
 	case CAP_STILL_EPOCH:
 		cap_epoch(c, o);

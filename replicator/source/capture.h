@@ -18,6 +18,7 @@ enum cap_cmd {
 	CAP_HOLD_NET,	 /* n = enum cap_net -> CAP_EV_NET_HELD */
 	CAP_SYNC,	 /* -> CAP_EV_PROGRESS..., CAP_EV_SYNCED */
 	CAP_EPOCH,	 /* n = epoch -> CAP_EV_CAPTURED, NOT_RUNNING or OVERTAKEN */
+	CAP_TIMED_EPOCH, /* the same; nobody waits for it: pages may be copied ahead of its pause */
 	CAP_LAST_EPOCH,	 /* the same, and the VM stays stopped */
 	CAP_STILL_EPOCH, /* the same, of a VM that an operator has suspended; OVERTAKEN: it runs */
 	CAP_LOOK,	 /* -> CAP_EV_STATE; not while a wish or an epoch stops it */
@@ -59,6 +60,8 @@ struct cap_stamps {
 	int64_t stopped_ns, barrier_ns, taken_ns, saved_ns, running_ns;
 	int64_t harvest_ns, copy_ns, room_ns; /* how long */
 	int64_t checked_ns;		      /* after the pause: the epoch is whole */
+	int64_t ahead_ns;     /* before the pause: copying pages ahead was begun; 0: it was not */
+	uint64_t ahead_pages; /* that were */
 	uint64_t state_bytes;
 };
 struct cap_event {

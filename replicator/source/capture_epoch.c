@@ -14,6 +14,9 @@
  * is torn. Its barrier is set, so it cannot be taken again under its number: the session ends, the
  * VM runs alone by record, and is copied anew. The backup never gets the end of such an epoch.
  *
+ * Of an epoch that a timer asks for, pages may have been copied before the pause too (copy_ahead;
+ * precopy.c decides): the pause then copies what was written since.
+ *
  * Failure: whatever fails between pause and resume, the VM is resumed first, and the failure is
  * reported after that.
  *
@@ -36,21 +39,31 @@ static void lap(struct cap_stamps *t, int64_t *sum_ns)
 	t->taken_ns = now;
 }
 
-int cap_fill(struct cap *c, struct slot *s, struct hv_cursor *cur, struct cap_stamps *t)
+/* At most until there are that many pages in s. */
+static int fill(struct cap *c, struct slot *s, struct hv_cursor *cur, struct cap_stamps *t,
+		uint64_t most)
 {
-	int n = hv_harvest(c->vm, cur, s->runs, s->max_runs, s->max_pages), rc;
+	struct hv_run *runs = s->runs + s->nruns;
+	uint8_t *to = s->pages + (s->npages << TV_PAGE_SHIFT);
+	/* A run has a page at least: there is as much room for these. */
+	int n = hv_harvest(c->vm, cur, runs, (unsigned)most - s->nruns, most - s->npages), rc;
 
 	if (t)
 		lap(t, &t->harvest_ns);
 	if (n < 0)
 		return n;
-	s->nruns = (unsigned)n;
+	s->nruns += (unsigned)n;
 	for (int i = 0; i < n; i++)
-		s->npages += s->runs[i].pages;
-	rc = n ? hv_copy(c->vm, s->runs, s->nruns, s->pages) : 0;
+		s->npages += runs[i].pages;
+	rc = n ? hv_copy(c->vm, runs, (unsigned)n, to) : 0;
 	if (t)
 		lap(t, &t->copy_ns);
 	return rc;
+}
+
+int cap_fill(struct cap *c, struct slot *s, struct hv_cursor *cur, struct cap_stamps *t)
+{
+	return fill(c, s, cur, t, s->max_pages);
 }
 
 bool cap_has_disks(struct cap *c)
@@ -63,9 +76,13 @@ bool cap_has_disks(struct cap *c)
 
 struct paused { /* what the epoch's critical section leaves behind */
 	struct slot *slot;
-	uint64_t pages;
+	struct compare *compare;
+	uint64_t pages;	       /* of all slots */
+	uint64_t ahead, twice; /* of these, copied ahead of the pause, and in the pause again */
+	int64_t ahead_ns;      /* when that was begun; 0: nothing was */
 	size_t state_bytes;
 	struct cap_stamps t;
+	bool begun; /* the epoch has a barrier: its number is used */
 	int rc;
 };
 
@@ -73,25 +90,26 @@ struct paused { /* what the epoch's critical section leaves behind */
 static int harvest(struct cap *c, uint64_t epoch, struct paused *out)
 {
 	struct hv_cursor cur = {0};
-	struct compare *compare = out->slot->compare;
 	int rc = cap_fill(c, out->slot, &cur, &out->t);
 
-	out->pages += out->slot->npages;
 	while (!rc && !cur.done) {
-		struct slot *next;
-
 		/* More dirty pages than staging: the VM waits while they are sent (rule 6). */
-		encoder_slot_put(c->en, out->slot);
-		next = encoder_slot_get(c->en, NULL, NULL);
+		struct slot *full = out->slot, *next = encoder_slot_get(c->en, NULL, NULL);
+
 		if (!next)
 			return -ECANCELED;
+		/* Records ascend over all of an epoch's slots. */
+		slot_split(full, next, cur.block, cur.offset);
+		out->twice += slot_twice(full);
+		out->pages += full->npages;
+		encoder_slot_put(c->en, full);
 		lap(&out->t, &out->t.room_ns);
 		out->slot = next;
-		next->compare = compare;
+		next->compare = out->compare;
 		next->epoch = epoch;
 		rc = cap_fill(c, next, &cur, &out->t);
-		out->pages += next->npages;
 	}
+	out->pages += out->slot->npages;
 	return rc;
 }
 
@@ -128,6 +146,7 @@ static void capture_paused(struct cap *c, uint64_t epoch, enum cap_cmd cmd, stru
 	paused = still ? hv_still_begin(c->vm, QMP_TIMEOUT_MS)
 		       : hv_epoch_begin(c->vm, stay, QMP_TIMEOUT_MS);
 	out->t.stopped_ns = tv_now_ns();
+	out->begun = !paused;
 	out->rc = paused ? paused : take(c, epoch, out);
 	r = still ? 0 : cap_end_pause(c, paused, stay && !out->rc);
 	out->t.running_ns = tv_now_ns();
@@ -194,8 +213,11 @@ static struct slot *get_slot(struct cap *c, const struct cap_order *o)
 {
 	struct waiting w = {c, o};
 	struct cap_event ev = {.kind = CAP_EV_OVERTAKEN, .epoch = o->n};
-	struct slot *s = encoder_slot_get(c->en, is_overtaken, &w);
+	struct slot *s = c->kept && !cap_is_overtaken(c, o)
+				 ? c->kept
+				 : encoder_slot_get(c->en, is_overtaken, &w);
 
+	c->kept = s ? NULL : c->kept;
 	if (s)
 		return s;
 	if (cap_is_overtaken(c, o))
@@ -234,6 +256,82 @@ static bool is_spoiled(struct cap *c, const struct cap_order *o, int *rc, struct
 	return c->poisoned;
 }
 
+/*
+ * What is dirty now is copied while the VM runs. Each page is protected again before it is copied, so
+ * that whatever is written into it from then on, also in the middle of its copy, is found by the
+ * harvest in the pause, which copies the page again: a page that this harvest does not find is, in the
+ * pause, what was copied here. The tracking knows nothing more of the pages in the slot; so the slot
+ * is kept when the epoch comes to nothing, and the next one begins with it.
+ *
+ * A failure ends the session: pages may have been found and not copied.
+ */
+static int copy_ahead(struct cap *c, struct paused *p)
+{
+	struct hv_cursor cur = {0};
+	int rc;
+
+	p->ahead_ns = tv_now_ns();
+	rc = hv_round_begin(c->vm);
+	if (!rc)
+		rc = fill(c, p->slot, &cur, NULL, p->slot->max_pages / 2);
+	slot_ahead_done(p->slot);
+	return rc;
+}
+
+/* Not where somebody waits for the epoch, where a round of the tracking begins in a pause only, or where
+ * pages of an epoch that came to nothing are in the slot. */
+static bool is_copied_ahead(const struct cap *c, const struct cap_order *o, const struct slot *s)
+{
+	return o->cmd == CAP_TIMED_EPOCH && !s->nahead && !hv_round_needs_pause(c->vm) &&
+	       precopy_wanted(&c->precopy, s->max_pages);
+}
+
+/* It has not begun: its number is the next one's, and so is what was copied ahead. */
+static void give_back(struct cap *c, struct paused *p, struct cap_event *ev)
+{
+	if (p->compare)
+		compare_undo(p->compare);
+	if (p->slot->nahead)
+		c->kept = p->slot;
+	else
+		encoder_slot_drop(c->en, p->slot);
+	ev->kind = p->rc == -EALREADY ? CAP_EV_NOT_RUNNING : CAP_EV_OVERTAKEN;
+	cap_emit(c, ev);
+}
+
+/* The VM runs again. The device state of an epoch that is whole, and its end. */
+static void end_epoch(struct cap *c, const struct cap_order *o, struct paused *p,
+		      struct cap_event *ev)
+{
+	struct slot *s = p->slot;
+	struct tv_err e = {0};
+	int rc = p->rc ? p->rc : read_state(c, s, p->state_bytes, &e);
+
+	if (!rc)
+		rc = hv_devices_check(c->vm, s->state, p->state_bytes, &e);
+	if (!rc)
+		rc = check_disks(c, &e);
+	if (is_spoiled(c, o, &rc, &e))
+		return;
+	if (!rc && !cap_media_ok(c))
+		return; /* as below */
+	if (rc == -ESTALE)
+		tv_fail(&e, rc,
+			"another program let the VM run, or reset it, while it was "
+			"captured: it is copied anew");
+	if (rc) {
+		cap_fail(c, rc, &e, "capturing an epoch");
+		return; /* the slot stays taken: the session ends */
+	}
+	s->last = true;
+	s->still = ev->still;
+	s->captured_ns = ev->pause_start_ns;
+	ev->stamps.state_bytes = p->state_bytes;
+	ev->stamps.checked_ns = tv_now_ns();
+	cap_emit(c, ev); /* before the loop can learn of the epoch's end any other way */
+	encoder_slot_put(c->en, s);
+}
+
 void cap_epoch(struct cap *c, const struct cap_order *o)
 {
 	struct cap_event ev = {
@@ -246,47 +344,35 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 	p.slot = get_slot(c, o);
 	if (!p.slot)
 		return;
+	p.slot->compare = NULL;
+	if (is_copied_ahead(c, o, p.slot))
+		p.rc = copy_ahead(c, &p);
+	if (p.rc) {
+		end_epoch(c, o, &p, &ev);
+		return;
+	}
+	p.ahead = p.slot->npages;
+	if (p.ahead_ns && cap_is_overtaken(c, o)) {
+		give_back(c, &p, &ev);
+		return;
+	}
 	if (compare_attach(c->conf.compare, o->n))
-		p.slot->compare = c->conf.compare;
+		p.compare = p.slot->compare = c->conf.compare;
 	ev.pause_start_ns = tv_now_ns();
 	capture_paused(c, o->n, o->cmd, &p);
 	c->conf.page->in_pause = c->stopped;
 	ev.pause_ns = tv_now_ns() - ev.pause_start_ns;
 	ev.stop_ns = p.t.stopped_ns - ev.pause_start_ns;
-	ev.pages = p.pages;
-	if (p.rc == -EALREADY || p.rc == -EAGAIN) {
-		if (p.slot->compare)
-			compare_undo(p.slot->compare);
-		encoder_slot_drop(c->en, p.slot);
-		ev.kind = p.rc == -EALREADY ? CAP_EV_NOT_RUNNING : CAP_EV_OVERTAKEN;
-		cap_emit(c, &ev);
+	if (!p.begun && (p.rc == -EALREADY || p.rc == -EAGAIN)) {
+		give_back(c, &p, &ev);
 		return;
 	}
 	note_way(c);
-	if (!p.rc)
-		p.rc = read_state(c, p.slot, p.state_bytes, &e);
-	if (!p.rc)
-		p.rc = hv_devices_check(c->vm, p.slot->state, p.state_bytes, &e);
-	if (!p.rc)
-		p.rc = check_disks(c, &e);
-	if (is_spoiled(c, o, &p.rc, &e))
-		return;
-	if (!p.rc && !cap_media_ok(c))
-		return; /* as below */
-	if (p.rc == -ESTALE)
-		tv_fail(&e, p.rc,
-			"another program let the VM run, or reset it, while it was "
-			"captured: it is copied anew");
-	if (p.rc) {
-		cap_fail(c, p.rc, &e, "capturing an epoch");
-		return; /* the slot stays taken: the session ends */
-	}
-	p.slot->last = true;
-	p.slot->still = ev.still;
-	p.slot->captured_ns = ev.pause_start_ns;
+	p.twice += slot_twice(p.slot);
+	ev.pages = p.pages - p.twice;
+	precopy_note(&c->precopy, ev.pages, p.ahead, p.twice);
 	ev.stamps = p.t;
-	ev.stamps.state_bytes = p.state_bytes;
-	ev.stamps.checked_ns = tv_now_ns();
-	cap_emit(c, &ev); /* before the loop can learn of the epoch's end any other way */
-	encoder_slot_put(c->en, p.slot);
+	ev.stamps.ahead_ns = p.ahead_ns;
+	ev.stamps.ahead_pages = p.ahead;
+	end_epoch(c, o, &p, &ev);
 }

@@ -8,6 +8,7 @@
 
 #include "common/mailbox.h"
 #include "replicator/source/capture.h"
+#include "replicator/source/precopy.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -46,7 +47,9 @@ struct cap {
 	bool poisoned;	   /* a memory error was seen: reported, and nothing is captured any more */
 	int64_t looked_ns;
 	bool three_commands; /* an epoch takes them: that was logged */
-	bool only_attached;  /* nothing was done with the VM since */
+	struct precopy precopy;
+	struct slot *kept;  /* what an epoch that came to nothing has copied ahead; NULL: none */
+	bool only_attached; /* nothing was done with the VM since */
 	bool stopped; /* by us, between epochs: in_pause shows it to whoever cleans up after us */
 };
 

@@ -9,7 +9,9 @@
  * A slot is free, or with the capture thread, or queued and being encoded. There are two, the
  * staging buffer halved, so that one epoch is captured while the one before is encoded. A piece is
  * free, or being made, or ready; the pieces are a ring, and leave it in the order in which they
- * were made.
+ * were made. A piece of an epoch's pages ends early (PIECE_PAGES), though most of them shrink to a few
+ * bytes: the backup decodes and checks it while the next one is made. Not so in a first copy, for which
+ * nobody waits.
  *
  * Bounded (rule 6). No piece is free: encoding waits. No slot is free: the capture thread waits,
  * before the pause where it can, and within it when one epoch has more pages than a slot. The loop
@@ -35,6 +37,7 @@
 #define SLOTS 2
 #define PIECES 8
 #define PIECE_BYTES (256u << 10)
+#define PIECE_PAGES 256 /* some 300 us of encoding */
 
 struct encoder {
 	struct event_base *base;
@@ -47,7 +50,7 @@ struct encoder {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool stop;
-	struct slot slots[SLOTS];
+	struct slot slots[SLOTS];  /* the last ones without pages */
 	struct slot *queue[SLOTS]; /* filled slots, oldest first */
 	unsigned queued;
 	struct piece pieces[PIECES]; /* ring [sent, made) */
@@ -107,32 +110,32 @@ static void account(struct encoder *en, struct piece *p)
 /* All pages of a slot as RECORDS pieces. False: stopping. */
 static bool encode_pages(struct encoder *en, const struct slot *s)
 {
-	const uint8_t *page = s->pages;
+	struct slot_walk w;
+	struct slot_page page;
 	struct piece *p = NULL;
+	unsigned in_piece = 0;
 
-	for (unsigned i = 0; i < s->nruns; i++) {
-		const struct hv_run *r = &s->runs[i];
-
-		for (uint32_t k = 0; k < r->pages; k++, page += TV_PAGE_BYTES) {
-			uint64_t offset = r->offset + (uint64_t)k * TV_PAGE_BYTES;
-
-			if (s->compare)
-				compare_page(s->compare, r->block, offset, page);
-			while (!p || ckpt_enc_page(en->enc, r->block, offset, page, &p->buf)) {
-				if (p) {
-					account(en, p);
-					piece_put(en);
-				}
-				p = piece_get(en);
-				if (!p)
-					return false;
-				p->kind = PIECE_RECORDS;
-				p->epoch = s->epoch;
+	slot_walk_begin(s, &w);
+	while (slot_walk_next(&w, &page)) {
+		if (s->compare)
+			compare_page(s->compare, page.block, page.offset, page.contents);
+		while (!p || (in_piece == PIECE_PAGES && s->epoch) ||
+		       ckpt_enc_page(en->enc, page.block, page.offset, page.contents, &p->buf)) {
+			if (p) {
+				account(en, p);
+				piece_put(en);
 			}
-			en->epoch_records++;
+			p = piece_get(en);
+			if (!p)
+				return false;
+			p->kind = PIECE_RECORDS;
+			p->epoch = s->epoch;
+			in_piece = 0;
 		}
+		in_piece++;
+		en->epoch_records++;
+		en->epoch_pages++;
 	}
-	en->epoch_pages += s->npages;
 	if (p) {
 		account(en, p);
 		piece_put(en);
@@ -319,8 +322,8 @@ struct slot *encoder_slot_get(struct encoder *en, bool (*gave_up)(void *arg), vo
 	}
 	if (s) {
 		s->busy = true;
-		s->nruns = 0;
-		s->npages = s->state_bytes = 0;
+		slot_clear(s);
+		s->state_bytes = 0;
 		s->first = s->last = s->still = false;
 		s->compare = NULL;
 	}

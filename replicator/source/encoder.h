@@ -5,27 +5,8 @@
 
 #include "checkpoint/checkpoint.h"
 #include "hv/hv.h"
-#include "replicator/source/compare.h"
+#include "replicator/source/slot.h"
 #include <event2/event.h>
-
-struct slot {
-	uint8_t *pages;
-	uint64_t max_pages;
-	struct hv_run *runs;
-	unsigned max_runs;
-	/* filled by the capture thread: */
-	unsigned nruns;
-	uint64_t npages;
-	uint64_t epoch; /* 0: first copy */
-	bool first, last;
-	bool still;	     /* with last: the VM was suspended by an operator */
-	int64_t captured_ns; /* when the VM was paused for it, with last */
-	struct compare
-		*compare; /* gets what the epoch takes of what is compared; NULL: nothing is */
-	uint8_t *state;	  /* device state, with last */
-	size_t state_bytes, state_room_bytes;
-	bool busy;
-};
 
 enum piece_kind { PIECE_BEGIN, PIECE_RECORDS, PIECE_END, PIECE_SYNC_END };
 struct piece {

@@ -50,10 +50,12 @@ static void schedule_running(struct source *s)
 {
 	struct pace_waits w = {waits_since_ns(s), src_verify_waits(s)};
 	int64_t now = tv_now_ns(), due = due_ns(s, w, now), look;
+	bool waited = s->operator.pending ||(w.held_ns && s->epochs.pace.mode != PACE_REMUS);
 
 	/* Whoever has resumed it waits for an epoch's commit. */
 	if (due <= now || (s->operator.pending && s->operator.done && !s->operator.epoch)) {
-		capture(s, CAP_EPOCH);
+		/* Copying ahead delays the pause: not where somebody waits for this very epoch. */
+		capture(s, waited ? CAP_EPOCH : CAP_TIMED_EPOCH);
 		return;
 	}
 	look = pace_look_again_ns(&s->epochs.pace, w);

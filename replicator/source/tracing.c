@@ -43,6 +43,7 @@ void src_trace_captured(struct source *s, const struct cap_event *ev)
 	uint64_t n = ev->epoch;
 
 	trace_add(ring, TRACE_TRIGGER, n, s->trace.asked_ns, ev->pause_start_ns, 0);
+	trace_add(ring, TRACE_AHEAD, n, t->ahead_ns, ev->pause_start_ns, (int64_t)t->ahead_pages);
 	trace_add(ring, TRACE_PAUSE, n, ev->pause_start_ns, end_ns, (int64_t)ev->pages);
 	trace_add(ring, TRACE_STOP, n, ev->pause_start_ns, t->stopped_ns, 0);
 	trace_add(ring, TRACE_BARRIER, n, t->stopped_ns, t->barrier_ns, 0);

@@ -76,6 +76,12 @@ int hv_suspend_vm(const struct hv_vm_id *id, bool stop, struct tv_err *e)
 	return 0;
 }
 
+int hv_unreadable(struct hv_vm *v, struct tv_err *e)
+{
+	(void)v;
+	return tv_fail(e, TV_E_POISON, "the page at 0x1000 of pc.ram cannot be read");
+}
+
 /* ---- the loop's side ---- */
 static struct event_base *base;
 static struct encoder *en;
@@ -88,6 +94,8 @@ static unsigned seen[CAP_EV_DETACHED + 1]; /* by kind */
 static unsigned markers;		   /* of an epoch's end */
 static unsigned still_markers;		   /* of one of a suspended VM */
 static uint64_t last_epoch;		   /* CAPTURED or OVERTAKEN */
+static uint64_t last_pages, last_ahead;	   /* CAPTURED */
+static uint64_t sent_pages;		   /* of the last epoch that has ended */
 static enum cap_event_kind order_of[8];	   /* STOPPED, CAPTURED, OVERTAKEN as they came */
 static unsigned order_n;
 static unsigned poisons;
@@ -97,6 +105,7 @@ static bool on_piece(const struct piece *p, void *arg)
 {
 	(void)arg;
 	markers += p->kind == PIECE_END;
+	sent_pages = p->kind == PIECE_END ? p->pages : sent_pages;
 	still_markers += p->kind == PIECE_END && p->still;
 	return !link_stalled;
 }
@@ -120,6 +129,10 @@ static void on_event(const struct cap_event *ev, void *arg)
 	(void)arg;
 	if (ev->kind == CAP_EV_CAPTURED)
 		check_stamps(ev);
+	if (ev->kind == CAP_EV_CAPTURED) {
+		last_pages = ev->pages;
+		last_ahead = ev->stamps.ahead_pages;
+	}
 	free(ev->text);
 	if (ev->kind == CAP_EV_FAILED)
 		assert_int_equal(ev->rc, fail_rc ? fail_rc : begun_rc);
@@ -188,6 +201,10 @@ static void await_event(enum cap_event_kind kind, unsigned n)
 		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
 }
 
+#ifndef STAGING_BYTES
+#define STAGING_BYTES (1 << 20)
+#endif
+
 static int set_up(void **state)
 {
 	struct cap_conf conf = {.page = &page,
@@ -207,7 +224,7 @@ static int set_up(void **state)
 	begun_rc = 0;
 	link_stalled = false;
 	base = event_base_new();
-	assert_int_equal(encoder_new(base, 1 << 20, 1 << 20, on_piece, NULL, &en), 0);
+	assert_int_equal(encoder_new(base, STAGING_BYTES, 1 << 20, on_piece, NULL, &en), 0);
 	assert_int_equal(cap_new(base, &conf, en, &cap), 0);
 	cap_post(cap, CAP_ATTACH, 0);
 	await_event(CAP_EV_ATTACHED, 1);

@@ -44,6 +44,8 @@ static struct {
 	bool disk_failed, disk_gone; /* its mirror has ended; as the disk was unplugged */
 	bool poison;		     /* QEMU has reported a memory error, after the next stop */
 	int copy_rc;		     /* of hv_copy */
+	unsigned dirty_pages, dirtied_again; /* found while it runs, and while it does not */
+	unsigned harvests_running;
 } vm = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* Under lock. */
@@ -298,8 +300,11 @@ int hv_harvest(struct hv_vm *v, struct hv_cursor *cursor, struct hv_run *runs, u
 	(void)v;
 	(void)max_runs;
 	(void)max_pages;
-	runs[0] = (struct hv_run){.pages = 4};
-	cursor->done = !READ_VM(rounds_without_end);
+	pthread_mutex_lock(&vm.lock);
+	runs[0] = (struct hv_run){.pages = vm.running ? vm.dirty_pages : vm.dirtied_again};
+	vm.harvests_running += vm.running;
+	cursor->done = !vm.rounds_without_end;
+	pthread_mutex_unlock(&vm.lock);
 	return 1;
 }
 
@@ -316,12 +321,6 @@ int hv_copy(struct hv_vm *v, const struct hv_run *runs, unsigned n, void *dst)
 		p[i] = x;
 	}
 	return READ_VM(copy_rc);
-}
-
-int hv_unreadable(struct hv_vm *v, struct tv_err *e)
-{
-	(void)v;
-	return tv_fail(e, TV_E_POISON, "the page at 0x1000 of pc.ram cannot be read");
 }
 
 int hv_events(struct hv_vm *v, void (*cb)(enum hv_event ev, const char *name, void *arg), void *arg)
@@ -486,6 +485,8 @@ static void fake_hv_init(void)
 	vm.paused = vm.one = vm.rounds_without_end = false;
 	vm.stills = vm.suspends = vm.outside = 0;
 	vm.epoch_rc = 0;
+	vm.dirty_pages = vm.dirtied_again = 4;
+	vm.harvests_running = 0;
 	vm.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vm.never_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
