@@ -37,8 +37,8 @@ void job_claim(const struct job *j, struct fo_claim *c);
 /* run_dir/<vm_id>, made when missing. -ENAMETOOLONG, -errno. */
 int job_dir(const struct config *c, const char *vm_id, char *out, size_t room) TV_MUST_CHECK;
 
-/* Gives this process priority over guests: its heartbeats must not wait for their vCPUs. Threads
- * that exist already keep theirs. */
+/* Gives the calling thread, and those that it starts from now on, priority over guests: what it does must
+ * not wait for their vCPUs. */
 void job_raise_priority(void);
 
 #endif

@@ -26,6 +26,7 @@
 #include "replicator/source/capture_int.h"
 
 #include "checkpoint/checkpoint.h"
+#include "replicator/session/session.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -332,6 +333,17 @@ static void end_epoch(struct cap *c, const struct cap_order *o, struct paused *p
 	encoder_slot_put(c->en, s);
 }
 
+/*
+ * From the first epoch on: while the VM stands for this thread, the thread does not wait for other
+ * guests' vCPUs. Not before: a first copy may take hours of a CPU, for which no guest waits.
+ */
+static void raise_priority(struct cap *c)
+{
+	if (!c->raised)
+		job_raise_priority();
+	c->raised = true;
+}
+
 void cap_epoch(struct cap *c, const struct cap_order *o)
 {
 	struct cap_event ev = {
@@ -344,6 +356,7 @@ void cap_epoch(struct cap *c, const struct cap_order *o)
 	p.slot = get_slot(c, o);
 	if (!p.slot)
 		return;
+	raise_priority(c);
 	p.slot->compare = NULL;
 	if (is_copied_ahead(c, o, p.slot))
 		p.rc = copy_ahead(c, &p);

@@ -47,6 +47,7 @@ struct cap {
 	bool poisoned;	   /* a memory error was seen: reported, and nothing is captured any more */
 	int64_t looked_ns;
 	bool three_commands; /* an epoch takes them: that was logged */
+	bool raised;	     /* its priority */
 	struct precopy precopy;
 	struct slot *kept;  /* what an epoch that came to nothing has copied ahead; NULL: none */
 	bool only_attached; /* nothing was done with the VM since */

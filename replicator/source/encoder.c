@@ -27,6 +27,7 @@
 #include "replicator/source/encoder.h"
 
 #include "common/mailbox.h"
+#include "replicator/session/session.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -47,6 +48,7 @@ struct encoder {
 	struct ckpt_sum *sum;
 	pthread_t thread;
 	bool started;
+	bool raised; /* the thread's priority: it has begun with epochs */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool stop;
@@ -211,6 +213,10 @@ static bool encode_slot(struct encoder *en, const struct slot *s)
 		ckpt_sum_reset(en->sum);
 		en->epoch_records = en->epoch_pages = en->epoch_wire_bytes = 0;
 		en->epoch_ns = tv_now_ns();
+		/* As the capture thread's: a commit waits for this one. Not for a first copy. */
+		if (s->epoch && !en->raised)
+			job_raise_priority();
+		en->raised = s->epoch != 0;
 		if (s->epoch && !marker(en, PIECE_BEGIN, s))
 			return false;
 	}
