@@ -74,6 +74,7 @@ await "$AWAIT_S" "no sink, no standby on hostB" no_procs hostB 'twinvmd replicat
 await_state "$AWAIT_S" hostA one alone
 logged hostA "takes part no more" || fail "hostA does not say why it has lost its backup"
 guest_lives one "the backup that left"
+arbiter_allow none
 daemon_start hostB
 await_pair hostA hostB one
 
