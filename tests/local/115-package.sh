@@ -37,7 +37,7 @@ done
 
 step "nothing of when and where it was built"
 epoch=$(git log -1 --format=%ct)
-young=$(find "$built/tree" -newermt "@$epoch" | head -n 3)
+young=$(find "$built/tree" -type f -newermt "@$epoch" | head -n 3)
 [[ -z $young ]] || fail "younger than the commit: $young"
 ! grep -rlaF "$built" "$built/tree" || fail "the folder that it was built in is in it"
 conffiles=$(dpkg-deb --ctrl-tarfile "$deb" | tar -xO ./conffiles)
