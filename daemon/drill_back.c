@@ -33,15 +33,44 @@ static struct came *came_of(const char *vm_id)
 	return NULL;
 }
 
-void drill_back_note(const struct vm *vm)
+static void add(const struct vm *vm, const char *from, int64_t at_ns)
 {
 	struct came *x = came_of(vm->id);
 
 	if (!x)
 		x = &came[next++ % MAX_CAME];
-	*x = (struct came){.generation = vm->saved.generation, .at_ns = tv_now_ns()};
+	*x = (struct came){.generation = vm->saved.generation, .at_ns = at_ns};
 	tv_copy(x->id, sizeof(x->id), vm->id);
-	tv_copy(x->from, sizeof(x->from), vm->saved.peer.name);
+	tv_copy(x->from, sizeof(x->from), from);
+}
+
+void drill_back_note(const struct vm *vm)
+{
+	add(vm, vm->saved.peer.name, tv_now_ns());
+}
+
+void drill_back_start(struct daemon *d)
+{
+	const struct events_query q = {.limit = MAX_CAME, .newest = true, .failovers = true};
+	json_t *list = events_read(d, &q, NULL), *o;
+	size_t i;
+
+	json_array_foreach(list, i, o) {
+		const char *id = json_string_value(json_object_get(o, "vm_id"));
+		const char *from = json_string_value(json_object_get(o, "peer"));
+		const char *cause =
+			json_string_value(json_object_get(json_object_get(o, "data"), "cause"));
+		json_int_t at_ms = json_integer_value(json_object_get(o, "unix_ms"));
+		int64_t age_ns = (cluster_now_ms() - at_ms) * TV_NS_PER_MS;
+		const struct vm *vm = id ? vm_by_id(d, id) : NULL;
+
+		if (vm && from && cause && !strcmp(cause, "planned") && age_ns >= 0 &&
+		    age_ns < RETURN_NS &&
+		    (uint64_t)json_integer_value(json_object_get(o, "generation")) ==
+			    vm->saved.generation)
+			add(vm, from, tv_now_ns() - age_ns);
+	}
+	json_decref(list);
 }
 
 static bool may_return(const struct vm *vm, const struct came *x)

@@ -9,8 +9,11 @@
  *
  * A look every LOOK_MS finds out what has come; nothing is believed but what this host's own entry of the VM
  * states. The drill ends after LIMIT_S at the latest: the VM stays where it is then, protected or not as
- * status shows it, and the report has the remedy. A daemon that dies ends its drill in the same way. All
- * figures but the other host's outage are measured here.
+ * status shows it, and the report has the remedy. All figures but the other host's outage are measured here.
+ *
+ * The next daemon continues the drill of one that has died: the history has the entry that runs, with the
+ * generation at the start; where the VM is, and with which generation, shows how far it has come. What had
+ * been measured is lost, and nobody waits.
  */
 #include "daemon/cluster.h"
 #include "daemon/commands.h"
@@ -26,6 +29,8 @@
 #define LOOK_MS 100
 #define LIMIT_S 1800
 #define MAX_DRILLS 4
+#define SWITCH_S \
+	60 /* a switch that an earlier daemon has ordered has begun by then, or never does */
 
 enum phase { OUT, AWAY, BACK, AGAIN };
 static const char *const phase_words[] = {"switching", "away", "returning", "protecting again"};
@@ -38,6 +43,7 @@ struct drill {
 	uint64_t history, generation; /* generation: that it had at the start */
 	enum phase phase;
 	int64_t began_ns, phase_ns;
+	bool again;  /* it was begun by an earlier daemon */
 	bool marked; /* the pinger's stretch of the way out has ended */
 	struct pinger *pinger;
 	json_t *figures;
@@ -73,44 +79,11 @@ static void set(struct drill *r, const char *name, json_t *v)
 	(void)!json_object_set_new(r->figures, name, v);
 }
 
-static json_t *numbers(const struct session_stats *s)
-{
-	return json_pack("{sf sf sf sf}", "lag_ms", s->lag_ms, "pause_p50_ms", s->pause_ms.p50,
-			 "pause_p99_ms", s->pause_ms.p99, "pause_max_ms", s->pause_ms.max);
-}
-
-/* Of an event `failover` of that generation: its outage, in phases. NULL: none. Numbers only: it may be
- * another host's. */
-static json_t *outage_of(const json_t *events, const char *vm_id, uint64_t generation)
-{
-	static const char *const names[] = {"outage_ms", "silence_ms", "record_ms", "apply_ms",
-					    "load_ms"};
-	json_t *o, *data, *to;
-	const char *id, *cause;
-	size_t i;
-
-	json_array_foreach(events, i, o) {
-		id = json_string_value(json_object_get(o, "vm_id"));
-		data = json_object_get(o, "data");
-		cause = json_string_value(json_object_get(data, "cause"));
-		if (!id || strcmp(id, vm_id) != 0 ||
-		    (uint64_t)json_integer_value(json_object_get(o, "generation")) != generation)
-			continue;
-		to = json_pack("{sb}", "planned", (int)(cause && !strcmp(cause, "planned")));
-		for (size_t n = 0; n < sizeof(names) / sizeof(*names); n++)
-			if (json_is_number(json_object_get(data, names[n])))
-				(void)!json_object_set(to, names[n],
-						       json_object_get(data, names[n]));
-		return to;
-	}
-	return NULL;
-}
-
 static json_t *outage_here(struct drill *r)
 {
 	const struct events_query q = {.vm = r->id, .limit = 20, .newest = true, .failovers = true};
 	json_t *list = events_read(r->d, &q, NULL);
-	json_t *o = outage_of(list, r->id, r->generation + 2);
+	json_t *o = drill_outage_of(list, r->id, r->generation + 2);
 
 	json_decref(list);
 	return o;
@@ -216,6 +189,17 @@ static void on_switched(struct daemon *d, int rc, const char *error, json_t *las
 		enter(r, AWAY);
 }
 
+/* Ordered by an earlier daemon, whose command nobody answers. */
+static void look_out(struct drill *r, const struct vm *vm)
+{
+	if (!vm || vm->role == SESSION_BACKUP || vm->saved.generation != r->generation)
+		enter(r, AWAY);
+	else if (since_s(r->phase_ns) > SWITCH_S)
+		finish(r, REHEARSAL_FAILED,
+		       "twinvmd ended before the switch, which has not happened: %s runs here",
+		       r->name);
+}
+
 static void look_away(struct drill *r, const struct vm *vm)
 {
 	if (!vm || vm->role != SESSION_BACKUP || vm->phase != VM_RUNNING ||
@@ -253,7 +237,7 @@ static void look_again(struct drill *r, const struct vm *vm)
 	if (!vm || vm->role != SESSION_PRIMARY || strcmp(vm->now.stats.state, "protected") != 0)
 		return;
 	set(r, "again_protected_s", json_real(since_s(r->phase_ns)));
-	set(r, "after", numbers(&vm->now.stats));
+	set(r, "after", drill_numbers(&vm->now.stats));
 	finish(r, REHEARSAL_PASSED, "there and back in %.1f s", since_s(r->began_ns));
 }
 
@@ -265,7 +249,7 @@ static void look_for_outage(struct drill *r)
 	if (r->phase == OUT || json_object_get(r->figures, "out"))
 		return;
 	list = cluster_peer_failovers(r->d, r->peer);
-	o = outage_of(list, r->id, r->generation + 1);
+	o = drill_outage_of(list, r->id, r->generation + 1);
 	if (o)
 		set(r, "out", o);
 }
@@ -305,9 +289,13 @@ static void look_at(struct drill *r)
 
 	if (r->end.result) /* its last figures come */
 		return;
+	if (!r->peer[0] && vm)
+		tv_copy(r->peer, sizeof(r->peer), vm->saved.peer.name);
 	look_for_outage(r);
 	if (since_s(r->began_ns) > LIMIT_S)
 		over_time(r, vm);
+	else if (r->phase == OUT && r->again)
+		look_out(r, vm);
 	else if (r->phase == AWAY && vm && vm->role == SESSION_PRIMARY &&
 		 vm->saved.generation > r->generation)
 		finish(r, REHEARSAL_FAILED,
@@ -337,12 +325,47 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	drill_back_look(arg);
 }
 
+/* One of an earlier daemon: continued, if it is not too old. */
+static void continue_one(struct daemon *d, const char *vm_id, void *arg)
+{
+	const struct rehearsal *h = rehearsals_running(d, vm_id, REHEARSAL_DRILL);
+	const struct vm *vm = vm_by_id(d, vm_id);
+	double age_s;
+	struct drill *r;
+
+	(void)arg;
+	if (!h)
+		return;
+	age_s = (double)cluster_now_ms() / 1e3 - h->started;
+	if (!h->generation || !(age_s >= 0 && age_s < LIMIT_S)) {
+		rehearsals_cut_short(d, vm_id, REHEARSAL_DRILL,
+				     "twinvmd ended during the drill: the VM is where 'twinvm "
+				     "status' shows it, 'twinvm failover' brings it back");
+		return;
+	}
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		abort(); /* as vm_new */
+	*r = (struct drill){.d = d,
+			    .history = h->id,
+			    .generation = h->generation,
+			    .again = true,
+			    .began_ns = tv_now_ns() - (int64_t)(age_s * 1e9),
+			    .phase_ns = tv_now_ns(),
+			    .figures = json_pack("{sb}", "continued", 1)};
+	tv_copy(r->id, sizeof(r->id), vm_id);
+	tv_copy(r->name, sizeof(r->name), vm ? vm->name : vm_id);
+	/* Back with a higher generation: the next look judges by which way. */
+	if (vm && vm->role == SESSION_PRIMARY && vm->saved.generation > r->generation)
+		r->phase = BACK;
+	LIST_INSERT_HEAD(&drills, r, link);
+	tv_log(TV_INFO, "%s: its drill, begun by an earlier twinvmd, continues", r->name);
+}
+
 void drills_start(struct daemon *d)
 {
-	rehearsals_cut_short(
-		d, NULL, REHEARSAL_DRILL,
-		"twinvmd ended during the drill: the VM is where 'twinvm status' shows "
-		"it, 'twinvm failover' brings it back");
+	rehearsals_each(d, continue_one, NULL);
+	drill_back_start(d);
 	tick = evtimer_new(d->base, on_tick, d);
 	if (tick)
 		event_active(tick, EV_TIMEOUT, 0);
@@ -441,7 +464,7 @@ void command_drill(struct daemon *d, struct ctl *c, json_t *msg)
 		ctl_set_arg(c, &ops, r);
 	}
 	r->history = rehearsals_begin(d, vm->id, vm->name, &h);
-	set(r, "before", numbers(&vm->now.stats));
+	set(r, "before", drill_numbers(&vm->now.stats));
 	if (r->pinger)
 		pinger_mark(r->pinger, NULL, NULL);
 	enter(r, OUT);

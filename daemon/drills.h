@@ -25,9 +25,18 @@ bool drill_is_rehearsed(const struct vm *vm);
 /* The bridge of the VM's first tap; without one the configured. */
 void drill_find_bridge(const struct vm *vm, char *out, size_t room);
 
+/* ---- drill_figures.c: pure ---- */
+/* Lag and pauses of a session. */
+json_t *drill_numbers(const struct session_stats *s);
+/* Of an event `failover` of that generation: its outage, in phases. NULL: none. Numbers only: it may be
+ * another host's. */
+json_t *drill_outage_of(const json_t *events, const char *vm_id, uint64_t generation);
+
 /* ---- drill_back.c: the other host's side ---- */
 /* A VM has come here by a planned switch: its former host may ask for it back. */
 void drill_back_note(const struct vm *vm);
+/* What an earlier daemon has noted, as its events have it. */
+void drill_back_start(struct daemon *d);
 /* A peer wants these back, as its view has it: a peer's word. What may be given back is. */
 void drill_back_wishes(struct daemon *d, const char *peer, const json_t *wishes);
 /* In turn of the drills: what a peer wants back is given back, if it may be. */

@@ -303,29 +303,45 @@ static void cut_short(struct daemon *d, struct past *h, enum rehearsal_kind kind
 			end(d, h, vm ? vm->name : h->id, &h->list[i], &r);
 }
 
-void rehearsals_cut_short(struct daemon *d, const char *vm_id, enum rehearsal_kind kind,
-			  const char *why)
+void rehearsals_each(struct daemon *d, void (*cb)(struct daemon *d, const char *vm_id, void *arg),
+		     void *arg)
 {
-	struct past *h;
 	char folder[256];
 	struct dirent *ent;
 	DIR *dir;
 
-	if (vm_id) {
-		h = of(d, vm_id);
-		if (h)
-			cut_short(d, h, kind, why);
-		return;
-	}
 	snprintf(folder, sizeof(folder), "%s/rehearsals", d->conf.state_dir);
 	dir = opendir(folder);
-	while (dir && (ent = readdir(dir))) {
-		h = of(d, ent->d_name);
-		if (h)
-			cut_short(d, h, kind, why);
-	}
+	while (dir && (ent = readdir(dir)))
+		if (of(d, ent->d_name))
+			cb(d, ent->d_name, arg);
 	if (dir)
 		closedir(dir);
+}
+
+struct cut {
+	enum rehearsal_kind kind;
+	const char *why;
+};
+
+static void cut_one(struct daemon *d, const char *vm_id, void *arg)
+{
+	const struct cut *c = arg;
+	struct past *h = of(d, vm_id);
+
+	if (h)
+		cut_short(d, h, c->kind, c->why);
+}
+
+void rehearsals_cut_short(struct daemon *d, const char *vm_id, enum rehearsal_kind kind,
+			  const char *why)
+{
+	struct cut c = {kind, why};
+
+	if (vm_id)
+		cut_one(d, vm_id, &c);
+	else
+		rehearsals_each(d, cut_one, &c);
 }
 
 const struct rehearsal *rehearsals_last(struct daemon *d, const char *vm_id,

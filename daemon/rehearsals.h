@@ -68,6 +68,9 @@ int rehearsals_end(struct daemon *d, const char *vm_id, const char *name, uint64
 		   struct rehearsal *r);
 /* What never began: begin and end in one (one event). */
 void rehearsals_refused(struct daemon *d, const char *vm_id, const char *name, struct rehearsal *r);
+/* Each VM of which there is a history here; cb may end entries of it. */
+void rehearsals_each(struct daemon *d, void (*cb)(struct daemon *d, const char *vm_id, void *arg),
+		     void *arg);
 /* After a start of the daemon: those of that kind that run by the file, which the caller has not found
  * again, have been cut short. vm_id: NULL: of all VMs. */
 void rehearsals_cut_short(struct daemon *d, const char *vm_id, enum rehearsal_kind kind,

@@ -131,13 +131,86 @@ static void what_stands_against_a_drill(void **state)
 	assert_null(drills_json(&d));
 }
 
+/* The daemon that had noted it is gone: its events have it. */
+static void what_came_is_known_by_the_next_daemon(void **state)
+{
+	(void)state;
+	drill_back_note(vm);
+	assert_int_equal(wish("hostA", WISH), 1);
+	events_vm(vm, EVENTS_FAILOVER, json_pack("{ss}", "cause", "silence"), "by itself");
+	drill_back_start(&d);
+	assert_int_equal(wish("hostA", WISH), 0);
+	vm->saved.generation = 4;
+	events_vm(vm, EVENTS_FAILOVER, json_pack("{ss}", "cause", "planned"), "by plan");
+	vm->saved.generation = 5; /* not with this one */
+	drill_back_start(&d);
+	assert_int_equal(wish("hostA", WISH), 0);
+	events_vm(vm, EVENTS_FAILOVER, json_pack("{ss}", "cause", "planned"), "by plan");
+	drill_back_start(&d);
+	assert_int_equal(wish("hostA", WISH), 1);
+}
+
+static void runs_since(uint64_t generation)
+{
+	struct rehearsal r = {.kind = REHEARSAL_DRILL, .by = "operator", .generation = generation};
+
+	assert_true(rehearsals_begin(&d, ID, "vm1", &r) != 0);
+}
+
+static void turns(bool (*done)(void))
+{
+	for (int i = 0; i < 1000 && !done(); i++)
+		event_base_loop(d.base, EVLOOP_ONCE);
+	assert_true(done());
+}
+
+static bool wants_back(void)
+{
+	json_t *list = drills_json(&d);
+	bool yes = json_integer_value(json_object_get(json_array_get(list, 0), "generation")) == 6;
+
+	json_decref(list);
+	return yes;
+}
+
+static bool passed(void)
+{
+	const struct rehearsal *r = rehearsals_last(&d, ID, REHEARSAL_DRILL, false);
+
+	return r && r->result == REHEARSAL_PASSED &&
+	       json_is_true(json_object_get(r->figures, "continued"));
+}
+
+/* Begun by a daemon that has died when the VM was away. */
+static void the_next_daemon_continues_a_drill(void **state)
+{
+	const struct rehearsal *r;
+
+	(void)state;
+	runs_since(0); /* of which nothing is known */
+	drills_start(&d);
+	r = rehearsals_last(&d, ID, REHEARSAL_DRILL, false);
+	assert_int_equal(r->result, REHEARSAL_CUT_SHORT);
+	assert_false(drills_has(&d, ID));
+	runs_since(5);
+	vm->role = SESSION_BACKUP;
+	vm->saved.generation = 6;
+	drills_start(&d);
+	assert_true(drills_has(&d, ID));
+	turns(wants_back);
+	vm->role = SESSION_PRIMARY;
+	vm->saved.generation = 7;
+	turns(passed);
+	assert_false(drills_has(&d, ID));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		T(a_peers_word_gets_nothing_else),
-		T(what_came_by_plan_goes_back),
-		T(what_stands_against_a_drill),
+		T(a_peers_word_gets_nothing_else),    T(what_came_by_plan_goes_back),
+		T(what_stands_against_a_drill),	      T(what_came_is_known_by_the_next_daemon),
+		T(the_next_daemon_continues_a_drill),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
