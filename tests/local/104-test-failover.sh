@@ -31,7 +31,6 @@ await_pair hostA hostB vm1
 client_start
 
 # ---- asked at the wrong place, or wrongly ----
-tw_refuses hostA 1 "backup, hostB" test-failover vm1
 tw_refuses hostB 1 "no test failover of vm1 runs" test-failover vm1 --stop
 tw_refuses hostB 1 "probe tcp:x" test-failover vm1 --probe tcp:x
 tw_refuses hostB 1 "from 1 to 3600 s" test-failover vm1 --for 100000
