@@ -22,6 +22,8 @@
 struct fo_arbiter_conf {
 	const struct fo_times *times;
 	const char *ca, *cert, *key; /* PEM files for etcds://; NULL or "": none */
+	const char *user,
+		*password_file; /* of an etcd with accounts, for etcds://; NULL or "": none */
 };
 /*
  * "none" gives *out NULL: an operator decides. "file:///DIR" is a directory both hosts see; it must

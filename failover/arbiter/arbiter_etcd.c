@@ -391,6 +391,16 @@ static int check(const char *url, const struct fo_arbiter_conf *conf, struct etc
 			       "arbiter '%.120s' would be asked without the configured TLS "
 			       "(arbiter_ca, arbiter_cert, arbiter_key): use etcds://",
 			       url);
+	if (!out->tls && set(conf->user))
+		return tv_fail(
+			e, -EINVAL,
+			"arbiter '%.120s' would be sent the password of arbiter_user in plain "
+			"text: use etcds://",
+			url);
+	if (set(conf->user) != set(conf->password_file))
+		return tv_fail(e, -EINVAL,
+			       "arbiter_user and arbiter_password_file belong together: configure "
+			       "both or none");
 	if (set(conf->cert) != set(conf->key))
 		return tv_fail(e, -EINVAL,
 			       "arbiter_cert and arbiter_key belong together: configure both or "

@@ -251,6 +251,24 @@ int etcd_answer_lease(const char *text, size_t bytes, struct etcd_header *h, uin
 	return rc;
 }
 
+int etcd_answer_token(const char *text, size_t bytes, char out[ETCD_TOKEN_ROOM], struct tv_err *e)
+{
+	struct etcd_header h;
+	int rc;
+	json_t *o = load(text, bytes, &h, &rc, e);
+	const char *token = json_string_value(json_object_get(o, "token"));
+
+	if (!o)
+		return rc;
+	if (!token || !*token || !tv_copy(out, ETCD_TOKEN_ROOM, token))
+		rc = bad(e, "not a token");
+	for (const char *p = rc ? "" : out; *p; p++)
+		if (*p <= ' ' || *p >= 127)
+			rc = bad(e, "not a token");
+	json_decref(o);
+	return rc;
+}
+
 /* A host whose key is folder and its name. */
 static bool get_host(const json_t *kv, const char *folder, struct fo_host *out)
 {

@@ -48,6 +48,10 @@ int etcd_answer_lease(const char *text, size_t bytes, struct etcd_header *h, uin
 int etcd_answer_hosts(const char *text, size_t bytes, const char *folder, struct etcd_header *h,
 		      struct fo_host *out, unsigned n, unsigned *found,
 		      struct tv_err *e) TV_MUST_CHECK;
+/* /v3/auth/authenticate: what goes into a header, so printable and without blanks. */
+#define ETCD_TOKEN_ROOM 2048
+int etcd_answer_token(const char *text, size_t bytes, char out[ETCD_TOKEN_ROOM],
+		      struct tv_err *e) TV_MUST_CHECK;
 /* The sentence in an error's answer, printable and short; "" when there is none. */
 void etcd_answer_error(const char *text, size_t bytes, char *out, size_t room);
 

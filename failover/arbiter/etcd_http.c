@@ -6,6 +6,11 @@
  * good answer counts. Whether a request without an answer was carried out is unknown; the requests
  * are made so that a second time does no harm (arbiter_etcd.c).
  *
+ * With a user's account (arbiter_user), a question carries a token that a member gave for the password.
+ * etcd forgets tokens: one that is refused is replaced, before the same question is asked again. A member
+ * works for a token (bcrypt), for longer than it may take to answer a question: it gets TOKEN_TIMES the
+ * time, and the next one is not asked so soon. Each handle gets one before its first question.
+ *
  * libcurl's multi interface with one easy handle per member: connections are kept, redirects,
  * proxies, compression and every protocol but HTTP/1.1 are off, and body and headers are capped.
  */
@@ -14,6 +19,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +27,7 @@
 
 #define MAX_HEADER_BYTES (16u << 10)
 #define RESULT_CHARS 100
+#define TOKEN_TIMES 4
 
 struct member {
 	const char *name; /* HOST:PORT */
@@ -36,6 +43,8 @@ struct etcd_http {
 	struct etcd_url url;
 	CURLM *multi;
 	struct curl_slist *headers;
+	char *account; /* a request for a token; NULL: no account */
+	bool has_token;
 	unsigned good; /* the member that answered last */
 	int64_t next_ns, answer_ns;
 	struct member m[ETCD_MAX_MEMBERS];
@@ -46,8 +55,9 @@ struct question {
 	const char *path, *body;
 	etcd_accept_fn accept;
 	void *arg;
+	int64_t limit_ns, next_ns;
 	unsigned started, running;
-	bool tls, answered, garbage;
+	bool tls, answered, garbage, unauthorised;
 };
 
 static void init_curl(void)
@@ -87,7 +97,6 @@ static int set_up_member(struct etcd_http *h, struct member *m, const struct fo_
 	SET(QUICK_EXIT, 1L); /* a hanging name server is not waited for */
 	SET(TCP_NODELAY, 1L);
 	SET(HTTPHEADER, h->headers);
-	SET(TIMEOUT_MS, (long)(h->answer_ns / TV_NS_PER_MS) + 1);
 	SET(ERRORBUFFER, m->curl_error);
 	SET(WRITEFUNCTION, on_body);
 	SET(WRITEDATA, m);
@@ -109,12 +118,63 @@ static int set_up_member(struct etcd_http *h, struct member *m, const struct fo_
 	return bad ? -ENOMEM : 0;
 }
 
+/* ---- an account ---- */
+/* What every question of all members carries from now on. token "": nothing more. */
+static int set_headers(struct etcd_http *h, const char *token)
+{
+	struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json"), *more;
+	TV_FREE char *line = NULL;
+	int bad = !list;
+
+	if (!bad && *token) {
+		bad = asprintf(&line, "Authorization: %s", token) < 0;
+		more = bad ? NULL : curl_slist_append(list, line);
+		bad = !more;
+		list = more ? more : list;
+	}
+	for (unsigned i = 0; i < h->url.n && !bad; i++)
+		bad = h->m[i].easy &&
+		      curl_easy_setopt(h->m[i].easy, CURLOPT_HTTPHEADER, list) != CURLE_OK;
+	if (bad) {
+		curl_slist_free_all(list);
+		return -ENOMEM;
+	}
+	curl_slist_free_all(h->headers);
+	h->headers = list;
+	h->has_token = *token;
+	return 0;
+}
+
+/* The file's first line. */
+static int read_account(const struct fo_arbiter_conf *conf, char **out, struct tv_err *e)
+{
+	TV_FREE char *password = NULL;
+	json_t *o;
+	int rc;
+
+	if (!conf->user || !*conf->user)
+		return 0;
+	rc = tv_read_file(conf->password_file, 4096, &password, NULL);
+	if (rc)
+		return tv_fail(e, rc, "arbiter_password_file %s: %s", conf->password_file,
+			       tv_strerror(rc));
+	password[strcspn(password, "\r\n")] = '\0';
+	o = json_pack("{ss ss}", "name", conf->user, "password", password);
+	explicit_bzero(password, strlen(password));
+	*out = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	json_decref(o);
+	return *out ? 0
+		    : tv_fail(e, -EINVAL, "arbiter_user, or the password in %s, is no UTF-8",
+			      conf->password_file);
+}
+
 int etcd_http_new(const struct etcd_url *url, const struct fo_arbiter_conf *conf,
 		  struct etcd_http **out, struct tv_err *e)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct etcd_http *h = calloc(1, sizeof(*h));
 	bool bad;
+	int rc;
 
 	pthread_once(&once, init_curl);
 	if (!h)
@@ -123,8 +183,7 @@ int etcd_http_new(const struct etcd_url *url, const struct fo_arbiter_conf *conf
 	h->next_ns = conf->times->arbiter_next_ns;
 	h->answer_ns = conf->times->arbiter_answer_ns;
 	h->multi = curl_multi_init();
-	h->headers = curl_slist_append(NULL, "Content-Type: application/json");
-	bad = !h->multi || !h->headers;
+	bad = !h->multi || set_headers(h, "");
 	for (unsigned i = 0; i < url->n; i++) {
 		h->m[i].name = h->url.member[i];
 		tv_buf_init(&h->m[i].body, ETCD_MAX_ANSWER_BYTES);
@@ -133,6 +192,11 @@ int etcd_http_new(const struct etcd_url *url, const struct fo_arbiter_conf *conf
 	if (bad) {
 		etcd_http_free(h);
 		return tv_fail(e, -ENOMEM, "no memory for the arbiter");
+	}
+	rc = read_account(conf, &h->account, e);
+	if (rc) {
+		etcd_http_free(h);
+		return rc;
 	}
 	*out = h;
 	return 0;
@@ -149,6 +213,9 @@ void etcd_http_free(struct etcd_http *h)
 	if (h->multi)
 		curl_multi_cleanup(h->multi);
 	curl_slist_free_all(h->headers);
+	if (h->account)
+		explicit_bzero(h->account, strlen(h->account));
+	free(h->account);
 	free(h);
 }
 
@@ -171,9 +238,10 @@ static void start_next(struct etcd_http *h, struct question *q)
 	m->body.bytes = 0;
 	m->header_bytes = 0;
 	m->curl_error[0] = 0;
-	set_result(m, "no answer within %lld ms", (long long)(h->answer_ns / TV_NS_PER_MS));
+	set_result(m, "no answer within %lld ms", (long long)(q->limit_ns / TV_NS_PER_MS));
 	snprintf(url, sizeof(url), "http%s://%s%s", h->url.tls ? "s" : "", m->name, q->path);
 	if (curl_easy_setopt(m->easy, CURLOPT_URL, url) ||
+	    curl_easy_setopt(m->easy, CURLOPT_TIMEOUT_MS, (long)(q->limit_ns / TV_NS_PER_MS) + 1) ||
 	    curl_easy_setopt(m->easy, CURLOPT_POSTFIELDS, q->body) ||
 	    curl_multi_add_handle(h->multi, m->easy)) {
 		set_result(m, "no memory for the request");
@@ -223,6 +291,13 @@ static void failed(struct question *q, struct member *m, CURLcode result)
 	set_result(m, "%.70s%s", text, advice(q->tls, result));
 }
 
+/* Of etcd 3.4 to 3.6: what is wrong with a token, or that there is none. */
+static bool is_about_token(long status, const char *text)
+{
+	return status == 401 || strstr(text, "invalid auth token") ||
+	       strstr(text, "revision of auth store is old") || strstr(text, "user name is empty");
+}
+
 /* A member's transfer is over; true when its answer counts. */
 static bool judge(struct question *q, struct member *m, CURLcode result)
 {
@@ -238,7 +313,10 @@ static bool judge(struct question *q, struct member *m, CURLcode result)
 		char text[80];
 
 		etcd_answer_error((char *)m->body.data, m->body.bytes, text, sizeof(text));
-		set_result(m, "HTTP status %ld%s%s", status, *text ? ": " : "", text);
+		set_result(m, "HTTP status %ld%s%s%s", status, *text ? ": " : "", text,
+			   strstr(text, "user name is empty") ? ": it wants arbiter_user" : "");
+		if (is_about_token(status, text))
+			q->unauthorised = true;
 		return false;
 	}
 	if (!m->body.bytes || q->accept((char *)m->body.data, m->body.bytes, q->arg, &why)) {
@@ -289,28 +367,26 @@ static int give_up(struct etcd_http *h, const struct question *q, bool late, str
 		       all);
 }
 
-int etcd_http_ask(struct etcd_http *h, const char *path, const char *body, etcd_accept_fn accept,
-		  void *arg, struct tv_err *e)
+static int ask(struct etcd_http *h, struct question *q, struct tv_err *e)
 {
-	struct question q = {
-		.path = path, .body = body, .accept = accept, .arg = arg, .tls = h->url.tls};
-	int64_t now = tv_now_ns(), end = now + h->answer_ns, next = now + h->next_ns;
+	int64_t now = tv_now_ns(), end = now + q->limit_ns, next = now + q->next_ns;
 	int running;
 
+	q->tls = h->url.tls;
 	for (unsigned i = 0; i < h->url.n; i++)
 		set_result(&h->m[i], "not asked");
-	start_next(h, &q);
+	start_next(h, q);
 	while (now < end) {
-		int64_t wake = q.started < h->url.n && next < end ? next : end;
+		int64_t wake = q->started < h->url.n && next < end ? next : end;
 
 		curl_multi_perform(h->multi, &running);
-		collect(h, &q);
-		if (q.answered || (!q.running && q.started == h->url.n))
+		collect(h, q);
+		if (q->answered || (!q->running && q->started == h->url.n))
 			break;
 		now = tv_now_ns();
-		if (q.started < h->url.n && (now >= next || !q.running)) {
-			start_next(h, &q);
-			next = now + h->next_ns;
+		if (q->started < h->url.n && (now >= next || !q->running)) {
+			start_next(h, q);
+			next = now + q->next_ns;
 			continue;
 		}
 		if (wake > now)
@@ -320,6 +396,51 @@ int etcd_http_ask(struct etcd_http *h, const char *path, const char *body, etcd_
 	}
 	for (unsigned i = 0; i < h->url.n; i++)
 		if (h->m[i].running)
-			stop(h, &q, &h->m[i]);
-	return q.answered ? 0 : give_up(h, &q, now >= end, e);
+			stop(h, q, &h->m[i]);
+	return q->answered ? 0 : give_up(h, q, now >= end, e);
+}
+
+static int accept_token(const char *text, size_t bytes, void *arg, struct tv_err *e)
+{
+	return etcd_answer_token(text, bytes, arg, e);
+}
+
+static int get_token(struct etcd_http *h, struct tv_err *e)
+{
+	char token[ETCD_TOKEN_ROOM];
+	struct question q = {.path = "/v3/auth/authenticate",
+			     .body = h->account,
+			     .accept = accept_token,
+			     .arg = token,
+			     .limit_ns = TOKEN_TIMES * h->answer_ns,
+			     .next_ns = h->answer_ns};
+	int rc = ask(h, &q, e);
+
+	if (rc)
+		return tv_fail_prefix(e, rc, "arbiter_user");
+	return set_headers(h, token) ? tv_fail(e, -ENOMEM, "no memory for the arbiter") : 0;
+}
+
+int etcd_http_ask(struct etcd_http *h, const char *path, const char *body, etcd_accept_fn accept,
+		  void *arg, struct tv_err *e)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < 2; i++) { /* a token may have been forgotten */
+		struct question q = {.path = path,
+				     .body = body,
+				     .accept = accept,
+				     .arg = arg,
+				     .limit_ns = h->answer_ns,
+				     .next_ns = h->next_ns};
+
+		if (h->account && !h->has_token)
+			rc = get_token(h, e);
+		if (!rc)
+			rc = ask(h, &q, e);
+		if (!rc || !q.unauthorised || !h->account || set_headers(h, ""))
+			break;
+		rc = i ? rc : 0;
+	}
+	return rc;
 }

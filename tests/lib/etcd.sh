@@ -5,7 +5,7 @@
 #   etcd_up HOST [CERTS]     three members in HOST, which hosts_up or hosts_add made; waits until the cluster takes
 #                            writes. ETCD_URL is its URL in the hosts' network, ETCD_LOCAL in HOST itself
 #                            (127.0.0.1). CERTS: a folder of certs_make with HOST's certificate: TLS, and clients
-#                            have to show a certificate of that CA. ETCD_NET=client: reached through the client
+#                            have to show a certificate of that CA, unless ETCD_NO_CLIENT_CERTS is set. ETCD_NET=client: reached through the client
 #                            network, not the replication network
 #   etcd_kill N, etcd_start N    kill -9 of member 1 to 3, and its start with the data it has
 #   etcd_freeze N, etcd_thaw N   it hangs, and comes back
@@ -31,8 +31,8 @@ etcd_start() {
 	local n=$1 s='' tls=()
 	if [[ -n $ETCD_CERTS ]]; then
 		s=s
-		tls=(--cert-file "$ETCD_CERTS/$ETCD_HOST.crt" --key-file "$ETCD_CERTS/$ETCD_HOST.key"
-			--trusted-ca-file "$ETCD_CERTS/ca.crt" --client-cert-auth)
+		tls=(--cert-file "$ETCD_CERTS/$ETCD_HOST.crt" --key-file "$ETCD_CERTS/$ETCD_HOST.key")
+		[[ -n ${ETCD_NO_CLIENT_CERTS:-} ]] || tls+=(--trusted-ca-file "$ETCD_CERTS/ca.crt" --client-cert-auth)
 	fi
 	host_spawn "$ETCD_HOST" "$HOSTS_DIR/etcd-$n.log" etcd --name "m$n" --data-dir "/var/lib/etcd-$n" \
 		--listen-client-urls "http$s://0.0.0.0:2379$n" \

@@ -19,8 +19,9 @@
 #include <unistd.h>
 
 static const char usage[] =
-	"usage: arbiter [--ca F] [--cert F] [--key F] [--heartbeat MS] URL COMMAND\n"
+	"usage: arbiter [--ca F] [--cert F] [--key F] [--user U --password-file F] [--heartbeat MS] URL COMMAND\n"
 	"  probe\n"
+	"  probes                     one for each line of stdin, by one handle\n"
 	"  read VM\n"
 	"  claim pair|alone|promote VM SELF PEER SESSION GENERATION\n"
 	"  cas VM VERSION PRIMARY\n"
@@ -229,6 +230,20 @@ static int race(const char *url, const char *vm, int n, int rounds)
 	return bad ? 1 : 0;
 }
 
+static int probes(struct fo_arbiter *a)
+{
+	struct tv_err e = {0};
+	char line[16];
+	int rc = 0;
+
+	while (!rc && fgets(line, sizeof(line), stdin)) {
+		rc = fo_arbiter_probe(a, &e);
+		rc = rc ? failed(rc, &e) : puts("0") < 0;
+		fflush(stdout);
+	}
+	return rc;
+}
+
 static int run(const char *url, char **v, int n)
 {
 	struct fo_arbiter *a = NULL;
@@ -244,6 +259,8 @@ static int run(const char *url, char **v, int n)
 	if (n == 1 && !strcmp(v[0], "probe")) {
 		rc = fo_arbiter_probe(a, &e);
 		rc = rc ? failed(rc, &e) : puts("0") < 0;
+	} else if (n == 1 && !strcmp(v[0], "probes")) {
+		rc = probes(a);
 	} else if (n == 2 && !strcmp(v[0], "read")) {
 		rc = fo_arbiter_read(a, v[1], &r, &e);
 		rc = rc ? failed(rc, &e) : show(&r);
@@ -273,6 +290,8 @@ int main(int argc, char **argv)
 	static const struct option options[] = {{"ca", required_argument, NULL, 'a'},
 						{"cert", required_argument, NULL, 'c'},
 						{"key", required_argument, NULL, 'k'},
+						{"user", required_argument, NULL, 'u'},
+						{"password-file", required_argument, NULL, 'p'},
 						{"heartbeat", required_argument, NULL, 'h'},
 						{NULL, 0, NULL, 0}};
 	struct fo_times times;
@@ -285,6 +304,10 @@ int main(int argc, char **argv)
 			conf.cert = optarg;
 		else if (c == 'k')
 			conf.key = optarg;
+		else if (c == 'u')
+			conf.user = optarg;
+		else if (c == 'p')
+			conf.password_file = optarg;
 		else if (c == 'h')
 			heartbeat_ms = atoi(optarg);
 		else
