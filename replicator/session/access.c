@@ -8,7 +8,8 @@
  * A certificate of the CA alone is not enough: the CA may sign printers, too.
  *
  * `revoked` names hosts whose certificates do not count any more; `crl` is the CA's own list.
- * Replicators read the configuration when they start, so both count for the next session.
+ * Replicators read the configuration when they start, so both count for the next session; sessions with
+ * a host of `revoked` that run are ended by the daemon (daemon/roster.c).
  *
  * A private key that another user can read is no secret: it is refused wherever the configuration
  * is read.
@@ -129,6 +130,8 @@ int config_check_secrets(const struct config *c, struct tv_err *e)
 
 	if (!rc)
 		rc = check_secret("arbiter_key", c->arbiter_key, e);
+	if (!rc)
+		rc = check_secret("arbiter_password_file", c->arbiter_password, e);
 	if (!rc)
 		rc = check_secret("dashboard_key", c->dashboard_key, e);
 	return rc ? rc : check_secret("dashboard_token_file", c->dashboard_token, e);

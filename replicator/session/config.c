@@ -27,6 +27,7 @@ struct key {
 /* All but `listen` and `peer.NAME`, which have addresses, `priority.NAME` and `probe.NAME`. */
 static const struct key keys[] = {
 	T("host", host),
+	T("cluster", cluster),
 	T("address", address),
 	T("socket", socket),
 	T("state_dir", state_dir),
@@ -44,6 +45,8 @@ static const struct key keys[] = {
 	T("arbiter_ca", arbiter_ca),
 	T("arbiter_cert", arbiter_cert),
 	T("arbiter_key", arbiter_key),
+	T("arbiter_user", arbiter_user),
+	T("arbiter_password_file", arbiter_password),
 	T("mode", mode),
 	T("watchdog", watchdog),
 	T("fence_command", fence_command),
@@ -305,6 +308,75 @@ static void set_defaults(struct config *c, const char *path)
 	gethostname(c->host, sizeof(c->host) - 1);
 }
 
+/* ---- the folder of `twinvm cluster` ---- */
+
+static void set_path(char *to, size_t room, const char *folder, const char *name)
+{
+	if (!to[0])
+		snprintf(to, room, "%s/%s", folder, name);
+}
+
+static bool has_peer(const struct config *c, const char *name)
+{
+	for (unsigned i = 0; i < c->peer_count; i++)
+		if (!strcmp(c->peers[i].name, name))
+			return true;
+	return false;
+}
+
+/* `peer.NAME = HOST:PORT` and `revoked = NAME`; what the operator has written counts more. */
+static int set_member(struct config *c, const char *key, const char *value, struct tv_err *e)
+{
+	size_t n = strlen(c->revoked);
+
+	if (!strncmp(key, "peer.", 5))
+		return has_peer(c, key + 5) ? 0 : set_peer(c, key + 5, value, e);
+	if (strcmp(key, "revoked") != 0)
+		return tv_fail(e, -EINVAL, "unknown key '%s'", key);
+	if (n + strlen(value) + 2 > sizeof(c->revoked))
+		return tv_fail(e, -EINVAL, "value of 'revoked' is too long");
+	snprintf(c->revoked + n, sizeof(c->revoked) - n, " %s", value);
+	return 0;
+}
+
+static int read_members(struct config *c, struct tv_err *e)
+{
+	char path[sizeof(c->cluster) + 32];
+	TV_FREE char *text = NULL;
+	char *line;
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/" CONFIG_MEMBERS, c->cluster);
+	rc = tv_read_file(path, 1 << 16, &text, NULL);
+	if (rc)
+		return tv_fail(e, rc,
+			       "%s: cluster = %s: %s; 'twinvm cluster init' or 'twinvm cluster "
+			       "join' makes that folder",
+			       c->path, c->cluster, tv_strerror(rc));
+	for (char *p = text; !rc && (line = strsep(&p, "\n"));) {
+		char *eq = strchr(line, '=');
+
+		if (!*line || *line == '#')
+			continue;
+		if (eq)
+			*eq = 0;
+		rc = eq ? set_member(c, trim(line), trim(eq + 1), e)
+			: tv_fail(e, -EINVAL, "'key = value' expected");
+	}
+	return rc ? tv_fail_prefix(e, rc, "%s", path) : 0;
+}
+
+static int derive_cluster(struct config *c, struct tv_err *e)
+{
+	if (!c->cluster[0])
+		return 0;
+	set_path(c->ca, sizeof(c->ca), c->cluster, "ca.crt");
+	set_path(c->cert, sizeof(c->cert), c->cluster, "host.pem");
+	set_path(c->key, sizeof(c->key), c->cluster, "host.pem");
+	set_path(c->crl, sizeof(c->crl), c->cluster, "crl.pem");
+	return read_members(c, e);
+}
+
 /* Defaults that depend on other keys. */
 static int derive(struct config *c, struct tv_err *e)
 {
@@ -319,7 +391,7 @@ static int derive(struct config *c, struct tv_err *e)
 	if (!c->address[0])
 		snprintf(c->address, sizeof(c->address), strchr(h, ':') ? "[%s]:%u" : "%s:%u", h,
 			 c->listen_port);
-	return 0;
+	return derive_cluster(c, e);
 }
 
 static int check_certificates(const struct config *c, struct tv_err *e)
@@ -329,7 +401,7 @@ static int check_certificates(const struct config *c, struct tv_err *e)
 	if (missing)
 		return tv_fail(e, -EINVAL,
 			       "%s: '%s' is missing: hosts authenticate each other with "
-			       "certificates of one CA",
+			       "certificates of one CA, which 'twinvm cluster init' makes",
 			       c->path, missing);
 	return 0;
 }
@@ -422,8 +494,12 @@ int config_load(const char *path, struct config *out, struct tv_err *e)
 
 struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t)
 {
-	return (struct fo_arbiter_conf){
-		.times = t, .ca = c->arbiter_ca, .cert = c->arbiter_cert, .key = c->arbiter_key};
+	return (struct fo_arbiter_conf){.times = t,
+					.ca = c->arbiter_ca,
+					.cert = c->arbiter_cert,
+					.key = c->arbiter_key,
+					.user = c->arbiter_user,
+					.password_file = c->arbiter_password};
 }
 
 int config_peer(const struct config *c, const char *name, struct config_peer *out, struct tv_err *e)
@@ -444,23 +520,4 @@ int config_peer(const struct config *c, const char *name, struct config_peer *ou
 			"HOST:PORT",
 			name, c->path);
 	return 0;
-}
-
-/* ---- modes ---- */
-
-static const char *const mode_names[] = {"remus", "kemari", "adaptive"};
-
-int pace_mode_parse(const char *text, enum pace_mode *out)
-{
-	for (size_t i = 0; i < sizeof(mode_names) / sizeof(*mode_names); i++)
-		if (!strcmp(text, mode_names[i])) {
-			*out = (enum pace_mode)i;
-			return 0;
-		}
-	return -EINVAL;
-}
-
-const char *pace_mode_name(enum pace_mode m)
-{
-	return mode_names[m];
 }

@@ -12,6 +12,7 @@
 #define CONFIG_MAX_SCHEDULES 24
 #define CONFIG_MAX_MAINTENANCE_S 86400
 #define CONFIG_DEFAULT_PORT 7890
+#define CONFIG_MEMBERS "members.conf" /* in the folder of `cluster` */
 #define CONFIG_DEFAULT_DASHBOARD "127.0.0.1:7891"
 #define CONFIG_DEFAULT_MEDIA                                         \
 	"/usr/share:/usr/local/share:/usr/lib:/var/lib/libvirt/boot" \
@@ -52,6 +53,8 @@ struct config {
 	char state_dir[200];
 	char replica_dir[200]; /* where disks' replicas lie; state_dir/disks by default */
 	char run_dir[200];
+	char cluster
+		[200]; /* folder that `twinvm cluster` keeps; "": keys and peers are the operator's */
 	char ca[256], cert[256], key[256];
 	char crl[256];	     /* "": none */
 	char revoked[1024];  /* names of hosts, with blanks or commas between them */
@@ -60,6 +63,8 @@ struct config {
 	char arbiter[256];   /* default for protect; "none" */
 	char arbiters[1024]; /* others that a primary may use; blanks between them */
 	char arbiter_ca[256], arbiter_cert[256], arbiter_key[256]; /* for etcds:// */
+	char arbiter_user[128],
+		arbiter_password[256]; /* an account of etcd; the file with its password */
 	int heartbeat_ms;
 	int maintenance_timeout_s;
 	int epoch_ms;	    /* default of protect --epoch */
