@@ -20,7 +20,7 @@ struct subcommand {
 };
 extern const struct subcommand cmd_protect, cmd_unprotect, cmd_status, cmd_failover, cmd_suspend,
 	cmd_resume, cmd_doctor, cmd_events, cmd_top, cmd_trace, cmd_health, cmd_ready, cmd_verify,
-	cmd_snapshot, cmd_test_failover, cmd_drill, cmd_maintenance;
+	cmd_snapshot, cmd_test_failover, cmd_drill, cmd_maintenance, cmd_cluster;
 /* (ready.c) `twinvm ready VM`, and `test-failover VM --check`: prints the list; an exit status. */
 int cli_ready(struct cli *c, const char *vm);
 

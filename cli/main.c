@@ -10,10 +10,10 @@
 #define DEFAULT_SOCKET "/run/twinvm/twinvmd.sock"
 
 static const struct subcommand *const commands[] = {
-	&cmd_protect, &cmd_unprotect,  &cmd_status, &cmd_failover, &cmd_suspend,
-	&cmd_resume,  &cmd_events,     &cmd_doctor, &cmd_top,	   &cmd_trace,
-	&cmd_health,  &cmd_ready,      &cmd_verify, &cmd_snapshot, &cmd_test_failover,
-	&cmd_drill,   &cmd_maintenance};
+	&cmd_protect, &cmd_unprotect,	&cmd_status, &cmd_failover, &cmd_suspend,
+	&cmd_resume,  &cmd_events,	&cmd_doctor, &cmd_top,	    &cmd_trace,
+	&cmd_health,  &cmd_ready,	&cmd_verify, &cmd_snapshot, &cmd_test_failover,
+	&cmd_drill,   &cmd_maintenance, &cmd_cluster};
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
 
 static void help(FILE *f)

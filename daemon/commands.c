@@ -18,7 +18,8 @@ void command_run(struct daemon *d, struct ctl *c, json_t *msg)
 		     {"trace", command_trace},	     {"ready", command_ready},
 		     {"freeze", command_freeze},     {"health", command_health},
 		     {"verify", command_verify},     {"test-failover", command_test_failover},
-		     {"drill", command_drill},	     {"maintenance", command_maintenance}};
+		     {"drill", command_drill},	     {"maintenance", command_maintenance},
+		     {"cluster", command_cluster}};
 	const char *op = command_text(msg, "op", "");
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)

@@ -31,6 +31,7 @@ void command_health(struct daemon *d, struct ctl *c, json_t *msg);
 void command_ready(struct daemon *d, struct ctl *c, json_t *msg); /* ready.c */
 void command_test_failover(struct daemon *d, struct ctl *c, json_t *msg);
 void command_drill(struct daemon *d, struct ctl *c, json_t *msg); /* drills.c */
+void command_cluster(struct daemon *d, struct ctl *c, json_t *msg);
 void command_events_ack(struct daemon *d, struct ctl *c, json_t *msg);
 /* (web_commands.c) One of those, or refused: the dashboard's process asks. */
 void web_command(struct daemon *d, struct ctl *c, json_t *msg);
