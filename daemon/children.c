@@ -234,6 +234,15 @@ int spawn_web(struct daemon *d, int fd, pid_t *pid, struct tv_err *e)
 	return text ? spawn_as(argv, fds, pid, e) : tv_fail(e, -ENOMEM, "no memory");
 }
 
+int spawn_cluster(struct daemon *d, const char *op, int fd, pid_t *pid, struct tv_err *e)
+{
+	struct job j = {.conf = d->conf};
+	TV_FREE char *text = job_to_text(&j);
+	const char *const argv[] = {"twinvmd", "cluster", op, text, NULL};
+
+	return text ? spawn_as(argv, (int[]){fd, fd}, pid, e) : tv_fail(e, -ENOMEM, "no memory");
+}
+
 int spawn_keeper(const int fds[2], pid_t *pid, struct tv_err *e)
 {
 	const char *const argv[] = {"twinvmd", "keeper", NULL};

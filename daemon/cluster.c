@@ -6,6 +6,7 @@
  * since the configuration was read, stays listed; when it does not answer, since when and why.
  */
 #include "daemon/cluster.h"
+#include "daemon/roster.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -166,6 +167,8 @@ static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, v
 		note_answer(k, o);
 		return;
 	}
+	roster_heard(k->d, o->name, json_object_get(view, "cluster"));
+	json_object_del(view, "cluster");
 	json_decref(o->view);
 	o->view = json_incref(view);
 	o->seen_ns = tv_now_ns();

@@ -42,5 +42,7 @@ json_t *view_json(struct daemon *d);
 /* ---- onlookers.c ---- */
 /* The first message of a connection was "look". */
 void onlookers_admit(struct daemon *d, struct ctl *c, json_t *msg);
+/* The configuration was read again: those that are no peers any more are shown nothing. */
+void onlookers_conf(struct daemon *d);
 
 #endif

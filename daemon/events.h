@@ -163,6 +163,14 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "It cannot be started again by this daemon. Restart twinvmd: that touches no VM.") \
 	X(TEST_LEFT, "test-left", ERR, 0, "5d0c1f7a9be34c1e8a64f0d2b7739c58", "something of a test failover is left on this host", \
 	  "The data have a list: end and remove it by hand. Twinvmd tries again when it is started.") \
+	X(MEMBERS_CHANGED, "members-changed", NOTICE, 0, "d95dfdaceb7aa54fffaca7c71b3e537e", "the list of members of the cluster is another one", \
+	  "A host has joined, has left or was revoked, or has a new certificate: twinvm cluster list.") \
+	X(CERTIFICATE_ENDS, "certificate-ends", WARN, 0, "a0ec86a05e00d99b5cb484cdce5e1cba", "this host's certificate ends within 14 days, or has ended", \
+	  "Other hosts refuse it from then on. Those of twinvm cluster are renewed by themselves before.") \
+	X(CERTIFICATE_RENEWED, "certificate-renewed", NOTICE, 0, "6092231cf13c9e501ac156241f1a8e07", "this host's certificate is a new one", \
+	  "Sessions that run keep the former one.") \
+	X(PEER_REVOKED, "peer-revoked", WARN, 0, "b307d9cd36902412e7133dc748ea8378", "a session with a host whose certificate was revoked is ended", \
+	  "The VM runs alone by record and is protected by another host, if there is one.") \
 	X(ACKNOWLEDGED, "acknowledged", INFO, 0, "68ea307310ae47f5b446d0efee3603b2", "an operator has acknowledged an event", \
 	  "It changes no state.")
 /* clang-format on */

@@ -3,6 +3,7 @@
 #include "daemon/daemon.h"
 #include "daemon/drills.h"
 #include "daemon/ready.h"
+#include "daemon/roster.h"
 #include "hardware/hardware.h"
 #include "keeper/keeper.h"
 #include "replicator/sink/sink.h"
@@ -92,6 +93,10 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "web")) {
 		close(4); /* the same socket */
 		return web_main(argv[2], 3);
+	}
+	if (argc == 4 && !strcmp(argv[1], "cluster")) {
+		close(4); /* the same text */
+		return roster_main(argv[2], argv[3], 3);
 	}
 	if (argc == 2 && !strcmp(argv[1], "keeper"))
 		return kp_main(3, 4, "");

@@ -5,7 +5,9 @@
  * a view each MIN_NS at most, whatever they send.
  */
 #include "daemon/cluster.h"
+#include "daemon/roster.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +19,7 @@ struct onlooker {
 	struct daemon *d;
 	struct ctl *c;
 	char host[64];
+	pid_t pid;
 	int64_t answered_ns;
 };
 
@@ -30,12 +33,18 @@ static void drop(struct onlooker *o)
 static void answer(struct onlooker *o)
 {
 	int64_t now = tv_now_ns();
+	json_t *view, *roster;
 
 	if (o->answered_ns && now - o->answered_ns < MIN_NS)
 		return;
+	roster = roster_view(o->d);
 	o->answered_ns = now;
-	ctl_send(o->c, json_pack("{ss so}", "op", session_op_info(SESSION_OP_VIEW)->word, "view",
-				 view_json(o->d)));
+	view = view_json(o->d);
+	if (view && roster)
+		(void)!json_object_set(view, "cluster", roster);
+	json_decref(roster);
+	ctl_send(o->c,
+		 json_pack("{ss so}", "op", session_op_info(SESSION_OP_VIEW)->word, "view", view));
 }
 
 static void on_message(struct ctl *c, json_t *msg, const int *fds, unsigned n, void *arg)
@@ -81,9 +90,23 @@ void onlookers_admit(struct daemon *d, struct ctl *c, json_t *msg)
 	}
 	door_registered(d, as.pid, address, sizeof(address));
 	replace_older(d, as.host);
-	*o = (struct onlooker){.d = d, .c = c};
+	*o = (struct onlooker){.d = d, .c = c, .pid = as.pid};
 	tv_copy(o->host, sizeof(o->host), as.host);
 	LIST_INSERT_HEAD(&d->onlookers, o, link);
 	ctl_set_arg(c, &ops, o);
 	answer(o);
+}
+
+void onlookers_conf(struct daemon *d)
+{
+	struct onlooker *o, *next;
+	struct tv_err why;
+
+	for (o = LIST_FIRST(&d->onlookers); o; o = next) {
+		next = LIST_NEXT(o, link);
+		if (!config_admit(o->host, &d->conf, &why))
+			continue;
+		kill(o->pid, SIGKILL); /* with it ends the connection */
+		drop(o);
+	}
 }

@@ -321,6 +321,11 @@ static void register_backup(struct daemon *d, struct ctl *c, const struct sessio
 		ctl_close_when_sent(c);
 		return;
 	}
+	/* Since its handshake, perhaps. */
+	if (config_admit(as->peer, &d->conf, &e) == -EKEYREVOKED) {
+		refuse(c, e.text);
+		return;
+	}
 	if (vm && vm->role == SESSION_BACKUP && is_session_of(vm, as) && !vm->now.rep) {
 		adopt(vm, c, as);
 		return;

@@ -13,6 +13,7 @@
 #include "daemon/clones.h"
 #include "daemon/cluster.h"
 #include "daemon/retire.h"
+#include "daemon/roster.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -98,7 +99,7 @@ static void on_chld(evutil_socket_t sig, short what, void *arg)
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (!clones_exit(pid) && !web_exit(pid, status) && !hardware_exit(pid, status) &&
-		    !keeper_exit(pid))
+		    !keeper_exit(pid) && !roster_exit(pid, status))
 			supervise_child_exit(arg, pid, status);
 }
 
@@ -131,6 +132,8 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 	d->conf = fresh;
 	members_conf(&d->conf);
 	cluster_conf(d);
+	roster_conf(d);
+	onlookers_conf(d);
 	folders_give(&d->conf);
 	web_conf();
 	events_add(d, EVENTS_CONFIG_RELOADED, NULL, NULL, "configuration read again");
@@ -275,6 +278,7 @@ int daemon_main(const char *config_path)
 	inner_start(command_run);
 	drills_start(d);
 	schedules_start(d);
+	roster_start(d);
 	cluster_start(d);
 	notify_start(d);
 	web_start(d);

@@ -11,6 +11,7 @@
 #include "daemon/rehearsals.h"
 #include "daemon/health.h"
 #include "daemon/moves.h"
+#include "daemon/roster.h"
 #include "replicator/watch/watch.h"
 
 #include <stdlib.h>
@@ -108,7 +109,7 @@ static size_t bytes_of(const json_t *v)
 
 static void add_vms(struct daemon *d, json_t *to)
 {
-	size_t room = ROOM_BYTES, bytes;
+	size_t room = ROOM_BYTES - roster_view_bytes(d), bytes;
 	json_t *list = json_array(), *one;
 	unsigned left_out = 0;
 	struct vm *vm;
