@@ -6,6 +6,7 @@
 #include "daemon/drills.h"
 #include "daemon/health.h"
 #include "daemon/ready.h"
+#include "daemon/roster.h"
 #include "hv/proxy/proxy.h"
 
 #include <errno.h>

@@ -22,8 +22,7 @@
  *   sessions.c       what follows from the end of a session
  *   supervise.c register.c   messages and ends of replicators, timers; admits them
  *   commands.c, command_*.c, status.c   what twinvm asks for
- *   roster.c         the cluster's list of members, to and from other hosts (roster.h)
- *   cluster.c view.c onlookers.c pass*.c    what this host knows, for other hosts and for pages; commands of theirs
+ *   roster.c cluster.c view.c onlookers.c pass*.c    what this host knows, for other hosts and for pages; commands of theirs
  *   keeper.c page_owner.c retire*.c weak.c fault.c health.c moves.c health_metrics.c kept_health.c last_boot.c hardware.c web.c   hardware; dashboard
  *   serve.c notify.c watchdog.c hung.c main.c         the loop, listening sockets, signals
  */
@@ -351,9 +350,6 @@ int spawn_suspend(struct daemon *d, const struct hv_vm_id *qemu, bool suspend, i
 /* The process that has it recorded that this host runs the VM alone, and writes why not to fd. */
 int spawn_may_start(struct daemon *d, const struct elsewhere *x, int fd, pid_t *pid,
 		    struct tv_err *e) TV_MUST_CHECK;
-/* The process that changes what the cluster's members have (roster.c); fd: a text for it. */
-int spawn_cluster(struct daemon *d, const char *op, int fd, pid_t *pid,
-		  struct tv_err *e) TV_MUST_CHECK;
 /* The process that serves the dashboard; fd is its end of the feed. */
 int spawn_web(struct daemon *d, int fd, pid_t *pid, struct tv_err *e) TV_MUST_CHECK;
 /* After a dead replicator: the record, then the VM is released. Its exit comes to vm_recovered. */

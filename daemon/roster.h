@@ -17,6 +17,9 @@ void roster_heard(struct daemon *d, const char *host, const json_t *o);
 /* False: it was no process of the roster's. */
 bool roster_exit(pid_t pid, int status);
 
+/* (children.c) The process that changes what the cluster's members have; fd: a text for it. */
+int spawn_cluster(struct daemon *d, const char *op, int fd, pid_t *pid,
+		  struct tv_err *e) TV_MUST_CHECK;
 /* twinvmd cluster OP JOB: take (a roster in fd), answer (a question in fd), renew, tidy. */
 int roster_main(const char *op, const char *job_text, int fd);
 

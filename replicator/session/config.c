@@ -308,75 +308,6 @@ static void set_defaults(struct config *c, const char *path)
 	gethostname(c->host, sizeof(c->host) - 1);
 }
 
-/* ---- the folder of `twinvm cluster` ---- */
-
-static void set_path(char *to, size_t room, const char *folder, const char *name)
-{
-	if (!to[0])
-		snprintf(to, room, "%s/%s", folder, name);
-}
-
-static bool has_peer(const struct config *c, const char *name)
-{
-	for (unsigned i = 0; i < c->peer_count; i++)
-		if (!strcmp(c->peers[i].name, name))
-			return true;
-	return false;
-}
-
-/* `peer.NAME = HOST:PORT` and `revoked = NAME`; what the operator has written counts more. */
-static int set_member(struct config *c, const char *key, const char *value, struct tv_err *e)
-{
-	size_t n = strlen(c->revoked);
-
-	if (!strncmp(key, "peer.", 5))
-		return has_peer(c, key + 5) ? 0 : set_peer(c, key + 5, value, e);
-	if (strcmp(key, "revoked") != 0)
-		return tv_fail(e, -EINVAL, "unknown key '%s'", key);
-	if (n + strlen(value) + 2 > sizeof(c->revoked))
-		return tv_fail(e, -EINVAL, "value of 'revoked' is too long");
-	snprintf(c->revoked + n, sizeof(c->revoked) - n, " %s", value);
-	return 0;
-}
-
-static int read_members(struct config *c, struct tv_err *e)
-{
-	char path[sizeof(c->cluster) + 32];
-	TV_FREE char *text = NULL;
-	char *line;
-	int rc;
-
-	snprintf(path, sizeof(path), "%s/" CONFIG_MEMBERS, c->cluster);
-	rc = tv_read_file(path, 1 << 16, &text, NULL);
-	if (rc)
-		return tv_fail(e, rc,
-			       "%s: cluster = %s: %s; 'twinvm cluster init' or 'twinvm cluster "
-			       "join' makes that folder",
-			       c->path, c->cluster, tv_strerror(rc));
-	for (char *p = text; !rc && (line = strsep(&p, "\n"));) {
-		char *eq = strchr(line, '=');
-
-		if (!*line || *line == '#')
-			continue;
-		if (eq)
-			*eq = 0;
-		rc = eq ? set_member(c, trim(line), trim(eq + 1), e)
-			: tv_fail(e, -EINVAL, "'key = value' expected");
-	}
-	return rc ? tv_fail_prefix(e, rc, "%s", path) : 0;
-}
-
-static int derive_cluster(struct config *c, struct tv_err *e)
-{
-	if (!c->cluster[0])
-		return 0;
-	set_path(c->ca, sizeof(c->ca), c->cluster, "ca.crt");
-	set_path(c->cert, sizeof(c->cert), c->cluster, "host.pem");
-	set_path(c->key, sizeof(c->key), c->cluster, "host.pem");
-	set_path(c->crl, sizeof(c->crl), c->cluster, "crl.pem");
-	return read_members(c, e);
-}
-
 /* Defaults that depend on other keys. */
 static int derive(struct config *c, struct tv_err *e)
 {
@@ -391,7 +322,7 @@ static int derive(struct config *c, struct tv_err *e)
 	if (!c->address[0])
 		snprintf(c->address, sizeof(c->address), strchr(h, ':') ? "[%s]:%u" : "%s:%u", h,
 			 c->listen_port);
-	return derive_cluster(c, e);
+	return config_cluster(c, set_peer, e);
 }
 
 static int check_certificates(const struct config *c, struct tv_err *e)

@@ -132,6 +132,11 @@ int config_dashboard(const struct config *c, struct config_dashboard *out,
 		     struct tv_err *e) TV_MUST_CHECK;
 /* For fo_arbiter_open; points into c and t. */
 struct fo_arbiter_conf config_arbiter(const struct config *c, const struct fo_times *t);
+/* (config_cluster.c) With a folder of `twinvm cluster`: files, peers and revoked names from there, each by
+ * set_peer, where the configuration has none. */
+typedef int config_set_peer(struct config *c, const char *name, const char *value,
+			    struct tv_err *e);
+int config_cluster(struct config *c, config_set_peer *set_peer, struct tv_err *e) TV_MUST_CHECK;
 /* (address.c) HOST:PORT, [V6]:PORT, V6 or HOST; without a port CONFIG_DEFAULT_PORT. -EINVAL. */
 int config_address(const char *text, char *host, size_t room, uint16_t *port) TV_MUST_CHECK;
 /* A configured peer by its name; else name is taken for HOST[:PORT], and out->name is "": any
