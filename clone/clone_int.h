@@ -16,6 +16,17 @@ int clone_image(const char *path, uint64_t bytes, uid_t uid) TV_MUST_CHECK;
 /* What the file takes on the disk; 0: there is none. */
 uint64_t clone_image_takes(const char *path);
 
+/* ---- copies.c ---- */
+struct clone_copies {
+	char paths[HV_MAX_FILES][512];
+	const char *list[HV_MAX_FILES]; /* NULL: this host has the file itself */
+};
+/* Copies for the clone of what the standby has copies of (desc["copies"]), that user's; they, and that many, are
+ * noted in standby, and live as long as out. -EFBIG: more than the images may have. */
+int clone_copies(const struct config *c, const struct clone_order *o, const json_t *desc,
+		 struct hv_standby_conf *standby, uid_t uid, struct clone_copies *out,
+		 struct tv_err *e) TV_MUST_CHECK;
+
 /* ---- net.c: the network of this process, which has nothing but a loopback ---- */
 #define CLONE_BRIDGE "tvclone"
 /* Brings the loopback up, and makes the bridges that the description's NICs are on; names gets them, with

@@ -26,6 +26,7 @@
 
 struct run {
 	const struct config *conf;
+	struct clone_copies copies;
 	const struct clone_order *order;
 	struct clone_watch *watch;
 	struct clone_names names;
@@ -152,6 +153,7 @@ static int start_qemu(struct run *r, struct tv_err *e)
 					  .media = c->media,
 					  .qemu_path = c->qemu_path,
 					  .clone = true};
+	const struct passwd *p = getpwnam(c->standby_user);
 	int rc;
 
 	r->given.ram_fd = r->still.ram_fd;
@@ -159,6 +161,10 @@ static int start_qemu(struct run *r, struct tv_err *e)
 	r->given.file_bytes = r->order->disk_bytes + (16u << 20); /* tables of the image */
 	rc = hv_host_new(&host, &r->host, e);
 	standby.host_arg = r->host;
+	if (!rc)
+		rc = p ? clone_copies(c, r->order, r->still.desc, &standby, p->pw_uid, &r->copies,
+				      e)
+		       : tv_fail(e, -ENOENT, "no user %s", c->standby_user);
 	return rc ? rc : hv_standby_start(r->still.desc, &standby, &r->sb, e);
 }
 

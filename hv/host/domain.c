@@ -81,7 +81,7 @@ static int give_files(struct hv_host *h, const struct hv_host_start *what, json_
 	}
 	for (unsigned i = 0; i < h->n_copies && !rc; i++) {
 		snprintf(path, sizeof(path), "%s/%s", h->replica_dir, h->copies[i]);
-		rc = hv_host_give_copy(path, &u, e);
+		rc = hv_host_give_copy(path, &u, false, e);
 	}
 	return rc;
 }

@@ -173,12 +173,12 @@ int hv_host_check_overlay(const char *path, const struct hv_host_user *u, struct
 }
 
 /* VMs with one file share it: each has a name for it. All of them belong to the folder's owner. */
-int hv_host_give_copy(const char *path, const struct hv_host_user *u, struct tv_err *e)
+int hv_host_give_copy(const char *path, const struct hv_host_user *u, bool own, struct tv_err *e)
 {
-	int rc = give(path, u, 0440, MAX_SHARED);
+	int rc = own ? 0 : give(path, u, 0440, MAX_SHARED);
 
 	if (!rc)
-		rc = hv_host_user_try(u, path, O_RDONLY);
+		rc = hv_host_user_try(u, path, O_RDONLY | (own ? O_NOFOLLOW : 0));
 	return rc ? tv_fail(e, rc,
 			    "cannot give the copy %s of a file to user %s, who runs standbys: %s",
 			    path, u->name, tv_strerror(rc))

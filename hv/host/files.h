@@ -27,8 +27,8 @@ int hv_host_give_image(const char *path, const struct hv_host_user *u,
 /* A clone's image, which is that user's own already: can the user open it? */
 int hv_host_check_overlay(const char *path, const struct hv_host_user *u,
 			  struct tv_err *e) TV_MUST_CHECK;
-/* A file that is only read, and that several VMs may share. */
-int hv_host_give_copy(const char *path, const struct hv_host_user *u,
+/* A file that is only read, and that several VMs may share. own: the user's own already, as a clone's is; only looked at. */
+int hv_host_give_copy(const char *path, const struct hv_host_user *u, bool own,
 		      struct tv_err *e) TV_MUST_CHECK;
 /* The monitor's socket, listened on: root's, who alone connects. */
 int hv_host_listen(const char *path, int *fd, struct tv_err *e) TV_MUST_CHECK;

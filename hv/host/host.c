@@ -109,7 +109,7 @@ static int give_copy(struct hv_host *h, const char *name, struct tv_err *e)
 	if (!is_copy(h, name) || !h->replica_dir[0])
 		return tv_fail(e, -EINVAL, "%.100s is no copy of a file of this VM", name);
 	snprintf(path, sizeof(path), "%s/%s", h->replica_dir, name);
-	rc = hv_host_give_copy(path, &h->user, e);
+	rc = hv_host_give_copy(path, &h->user, h->clone, e);
 	for (unsigned i = 0; i < h->n_copies && !rc; i++)
 		if (!strcmp(h->copies[i], name))
 			return 0;

@@ -98,7 +98,7 @@ static int open_copies(struct launch *l, struct tv_err *e)
 		char *path = l->open[l->n_open++];
 
 		snprintf(path, PATH_BYTES, "%s/%s", h->replica_dir, h->copies[i]);
-		rc = hv_host_give_copy(path, &l->user, e);
+		rc = hv_host_give_copy(path, &l->user, h->clone, e);
 	}
 	return rc;
 }

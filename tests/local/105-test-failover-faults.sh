@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What can go wrong while a test failover runs: probes that hang, images that are full, the end of the command, of the clone, of the
-# daemon, its time; at last the power of the VM's host is cut. Nothing is ever left, and the VM is continued with nothing lost.
+# What can go wrong while a test failover runs: probes that hang, images that are full, the end of the command, of the
+# clone, of the daemon, its time; at last the power of the VM's host is cut. Nothing is ever left, and the VM is continued with
+# nothing lost. Before that: built-in probes of the guest's agent, web server and screen, a disc of which the
+# backup has only a copy; a host that is red.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PAIR_CALM=1
@@ -38,11 +40,54 @@ keep() {
 	runs || fail "no clone is kept: $PRINTED"
 }
 
+in_guest() { host_run client bash -c "echo '$1' >/dev/tcp/$GUEST_IP/7002" || fail "no shell in the guest for: $1"; }
+is_health() { [[ $(tw hostB health --json | jq -r .state) = "$1" ]]; }
+
 pair_up
-guest_start_disk hostA vm1
+# A disc of hostA's: hostB has a copy of it, and no such file.
+disc=$(host_path hostA /var/lib)/disc.iso
+head -c 1000448 /dev/urandom >"$disc"
+cat >"$PAIR_DIR/disc" <<'END'
+for f in /proc/[0-9]*/fd/*; do
+	[[ $(readlink "$f") != /var/lib/twinvm/clones/test-*-file-* || $(sha256sum <"$f") != "$1"* ]] || exit 0
+done
+echo "no process of the clone has its disc open"
+exit 1
+END
+echo "probe.disc = bash $PAIR_DIR/disc $(sha256sum <"$disc" | cut -c 1-64)" >>"$PAIR_DIR/hostB.conf"
+"$PAIR_B/tools/ras_trace" "$PAIR_DIR/trace" make
+daemon_restart hostB "TWINVM_TEST_TRACING=$PAIR_DIR/trace"
+GUEST_EXTRA="twinvm.shell=1 twinvm.plug=1" guest_start_disk hostA vm1 -device VGA,vgamem_mb=2 -device virtio-serial-pci \
+	-cdrom /var/lib/disc.iso \
+	-chardev "socket,id=ga0,path=$PAIR_DIR/agent.sock,server=on,wait=off" \
+	-device virtserialport,chardev=ga0,name=org.qemu.guest_agent.0
 protect vm1 --arbiter "file://$PAIR_DIR/arbiter"
 await_pair hostA hostB vm1
 client_start
+
+# ---- built-in probes: the guest's agent (a shell in the guest that knows one question), its web server, its screen ----
+fails "agent does not answer" --probe-timeout 1 --probe agent
+# A port reads as ended while nobody is at its other side: it is looked at again each second.
+# shellcheck disable=SC2016 # the guest's shell
+in_guest 'for p in /sys/class/virtio-ports/*; do [ $(cat $p/name) = org.qemu.guest_agent.0 ] && port=/dev/${p##*/}; done; mkfifo /tmp/tick
+while :; do read -r q <&3 && { q=${q##*:}; echo "{\"return\": ${q%%\}*}}" >&3; } || read -t 1 q <>/tmp/tick; done 3<>$port >/dev/null 2>&1 &'
+tw_must hostA test-failover vm1 --json --probe agent --probe http:http://www.example/index.html --probe screen --probe named:disc
+jq -e '[.probes[].passed] == [true, true, true, true] and .left == []' <<<"$PRINTED" >/dev/null || fail "built-in probes: $PRINTED"
+[[ $(jq -r '.probes[1].output' <<<"$PRINTED") = *"HTTP/1."*" 200 OK" ]] || fail "the web server: $PRINTED"
+picture=$(host_path hostB "$(jq -r '.probes[2].output' <<<"$PRINTED")")
+[[ $(head -c 4 "$picture" | od -An -tx1) =~ ^" "(89 50 4e 47|50 36) ]] || fail "no picture: $picture: $(head -c 16 "$picture" | od -c)"
+step "agent, web server and screen: $(jq -c '[.probes[].ms]' <<<"$PRINTED"), $(stat -c %s "$picture") bytes of a picture"
+
+# ---- never on a host whose hardware is red ----
+"$PAIR_B/tools/ras_trace" "$PAIR_DIR/trace" mc DIMM_A1 70
+await "$AWAIT_S" "hostB to be red" is_health red
+tw_refuses hostB 3 "hardware is red" test-failover vm1 --probe redis
+tw_refuses hostA 3 "no test failover on hostB: its hardware is red" test-failover vm1 --probe redis
+is_last refused "*hardware is red*" || fail "the history has: $(last result): $(last reason)"
+is_gone || fail "refused, and left: $(files_of_clones)"
+tw_must hostB health --clear
+await_pair hostA hostB vm1
+step "refused on a red host"
 
 # ---- probes that do not end, and that print without an end ----
 fails "not done in its time: killed" --probe-timeout 1 --probe 'echo begun; tail -f /dev/null & tail -f /dev/null'
