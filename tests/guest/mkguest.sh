@@ -66,7 +66,7 @@ download() {
 }
 
 inputs_hash() {
-	(cd "$here" && cat mkguest.sh rc inittab redis.conf verify.c verify_pattern.h diskbench.c clockcheck.c && cat "$debs/list") | sha256sum
+	(cd "$here" && cat mkguest.sh rc inittab redis.conf verify.c verify_pattern.h diskbench.c clockcheck.c workload.c && cat "$debs/list") | sha256sum
 }
 
 # The libraries a program needs, found by the unpacked tree's own loader in that tree alone.
@@ -107,8 +107,8 @@ make_tree() {
 	install -m 755 "$here/rc" "$tree/etc/rc"
 	install -m 644 "$here/inittab" "$here/redis.conf" "$tree/etc/"
 	copy_program redis-server
-	# The programs that are not Debian's: they test disks and clocks from inside, and a guest has no compiler.
-	for m in verify diskbench clockcheck; do
+	# The programs that are not Debian's: they test disks and clocks from inside, or work; a guest has no compiler.
+	for m in verify diskbench clockcheck workload; do
 		${CC:-cc} -O2 -static -pthread -std=gnu11 -D_GNU_SOURCE -o "$tree/bin/$m" "$here/$m.c"
 	done
 	for m in "${modules[@]}"; do
