@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# make bench: every figure with its floor from the same run; build/bench/results.json and a table.
+# make bench: every figure with its floor from the same run; build/bench/results.json and tables. BENCH="user outage": only these.
+# BENCH_QUICK=1: one short round of each, under five minutes: whether it works, no figures to quote.
 .PHONY: bench
-bench: all tools guest $(BENCH_BIN) $(B)/bench/twinvm-libvirt ## pause, disk and others, each with its floor: build/bench/results.json
-	@bench/pause.sh
-	@bench/disk.sh
-	@bench/libvirt.sh
-	@bench/http.sh
+BENCH ?= pause user disk outage libvirt http
+bench: all tools guest $(BENCH_BIN) $(B)/bench/twinvm-libvirt ## pauses, what a user feels, disk, outage and others, each with its floor: build/bench/results.json
+	@bench/all.sh $(BENCH)

@@ -9,15 +9,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/lib/pair.sh
+. bench/lib.sh
 ROUNDS=${ROUNDS:-5}
 declare -A mib=([seq]=${SEQ_MIB:-512} [rand]=${RAND_MIB:-8})
 
-median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
-# in_guest COMMAND: runs it, prints the milliseconds it took
-in_guest() {
+# timed_in_guest COMMAND: runs it, prints the milliseconds it took
+timed_in_guest() {
 	local begin=${EPOCHREALTIME/./} answer
-	answer=$(host_run client timeout 300 bash -c "exec 3<>/dev/tcp/$GUEST_IP/7002 && echo '$1; echo over' >&3 && while read -r x <&3; do echo \"\$x\"; [[ \$x != over ]] || exit 0; done")
-	grep -q '^done' <<<"$answer" || {
+	answer=$(in_guest "$1")
+	[[ $answer = done* ]] || {
 		echo "in the guest: $answer" >&2
 		return 1
 	}
@@ -32,17 +32,17 @@ GUEST_EXTRA='twinvm.shell=1' guest_start hostA vm1 \
 	-drive "file=$PAIR_DIR/disk.raw,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0
 host_spawn hostA "$PAIR_DIR/nbd.log" qemu-nbd -k "$PAIR_DIR/nbd.sock" -f raw -t -e 8 "$PAIR_DIR/target.raw"
 await 10 "the NBD server" test -S "$PAIR_DIR/nbd.sock"
-in_guest "diskbench /dev/vda seq ${mib[seq]}" >/dev/null # blocks are allocated once, for all rounds
+timed_in_guest "diskbench /dev/vda seq ${mib[seq]}" >/dev/null # blocks are allocated once, for all rounds
 for kind in seq rand; do : >"$PAIR_DIR/mirror-$kind" && : >"$PAIR_DIR/protected-$kind"; done
 for ((r = 0; r < ROUNDS; r++)); do
 	python3 bench/qmp_mirror.py "${GUEST_QMP[vm1]}" d0 "$PAIR_DIR/nbd.sock" start
 	for kind in seq rand; do
-		in_guest "diskbench /dev/vda $kind ${mib[$kind]}" >>"$PAIR_DIR/mirror-$kind"
+		timed_in_guest "diskbench /dev/vda $kind ${mib[$kind]}" >>"$PAIR_DIR/mirror-$kind"
 	done
 	python3 bench/qmp_mirror.py "${GUEST_QMP[vm1]}" d0 "$PAIR_DIR/nbd.sock" stop
 	tw hostA protect vm1 --to hostB >/dev/null
 	for kind in seq rand; do
-		in_guest "diskbench /dev/vda $kind ${mib[$kind]}" >>"$PAIR_DIR/protected-$kind"
+		timed_in_guest "diskbench /dev/vda $kind ${mib[$kind]}" >>"$PAIR_DIR/protected-$kind"
 	done
 	tw hostA unprotect vm1 >/dev/null
 done
@@ -59,6 +59,4 @@ for kind in seq rand; do
 done
 echo "load of the machine before: $load"
 echo "[$json]" >"$PAIR_B/bench/disk.json"
-results=$PAIR_B/bench/results.json
-[[ -s $results ]] || echo '{}' >"$results"
-jq --argjson r "$worst" '.disk_vs_mirror_ratio = $r' "$results" >"$results.new" && mv "$results.new" "$results"
+result disk_vs_mirror_ratio "$worst"

@@ -6,11 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/lib/pair.sh
+. bench/lib.sh
 ROUNDS=${ROUNDS:-3} ROUND_S=${ROUND_S:-30}
 
-median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
-# cpu_ns PID: of all of its threads
-cpu_ns() { cat "/proc/$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 web_of() { procs_of "$1" '^twinvmd web'; }
 web_is_there() { [[ -n $(web_of "$1") ]]; }
 web_is_gone() { [[ -z $(web_of "$1") ]]; }

@@ -73,7 +73,8 @@ struct connection {
 	int fd;
 	int waits;	/* for so many answers */
 	bool body_next; /* the next line belongs to the answer that has begun */
-	bool in_line;	/* a line has begun: its first byte was seen */
+	bool in_body;
+	size_t column; /* how much of a line was seen */
 	double sent_s;
 };
 
@@ -115,17 +116,17 @@ static int answers_in(struct connection *c, const char *p, ssize_t n)
 	int answers = 0;
 
 	for (ssize_t i = 0; i < n; i++) {
-		if (!c->in_line) {
-			c->in_line = true;
-			if (c->body_next)
-				c->body_next = false;
-			else if (p[i] == '$')
-				c->body_next = true;
-			else if (p[i] != '+')
+		if (!c->column) {
+			c->in_body = c->body_next;
+			c->body_next = !c->in_body && p[i] == '$';
+			if (!c->in_body && p[i] != '$' && p[i] != '+')
 				die("an answer of Redis that is no answer");
+		} else if (c->column == 1 && c->body_next && p[i] == '-') {
+			c->body_next = false; /* $-1: no such key */
 		}
+		c->column++;
 		if (p[i] == '\n') {
-			c->in_line = false;
+			c->column = 0;
 			answers += !c->body_next;
 		}
 	}

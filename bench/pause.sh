@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # bench/pause: how long an epoch pauses the VM, against the floor on the same VM in the same run: QEMU's own
-# stop, save of device state, and cont. A program outside the guest writes 100, 500 and 2000 pages that the guest does
+# stop, save of device state, and cont. A program outside the guest writes 100, 500, 2000 and 5000 pages that the guest does
 # not use, many times an epoch; rounds of both alternate, and the medians of rounds are compared.
-# Writes BUILD/bench/pause.json, the figures at 500 pages into BUILD/bench/results.json, and a table. ROUNDS (3), EPOCHS a round (120).
+# Writes BUILD/bench/pause.json, adds to BUILD/bench/results.json, and a table. ROUNDS (3), EPOCHS a round (120).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/lib/pair.sh
+. bench/lib.sh
 ROUNDS=${ROUNDS:-3}
 EPOCHS=${EPOCHS:-120}
 tool=$PAIR_B/bench/pause_tool
 
-median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 _epochs() { (($(vm_field hostA vm1 "['epoch_committed']") >= $1)); }
 
 pair_up
@@ -23,7 +23,7 @@ at=$((hva + GUEST_RESERVE_ADDR))
 mkdir -p "$PAIR_B/bench"
 json=
 printf '%8s %10s %10s %10s %10s %8s\n' pages pause_p50 pause_p99 floor_p50 floor_p99 ratio
-for pages in 100 500 2000; do
+for pages in 100 500 2000 5000; do
 	"$tool" dirty "${GUEST_PID[vm1]}" $at $pages 5 &
 	dirtier=$!
 	: >"$PAIR_DIR/pause"
@@ -47,11 +47,16 @@ for pages in 100 500 2000; do
 	}
 	ratio=$(awk -v a="$p50" -v b="$f50" 'BEGIN {printf "%.2f", a / b}')
 	printf '%8d %10.3f %10.3f %10.3f %10.3f %8s\n' $pages "$p50" "$p99" "$f50" "$f99" "$ratio"
-	if ((pages == 500)); then
-		result=$(awk -v a="$p50" -v b="$f50" -v c="$p99" -v d="$f99" \
-			'BEGIN {printf "{\"pause_vs_floor_p50\": %.3f, \"pause_vs_floor_p99\": %.3f}", a / b, c / d}')
-	fi
+	case $pages in
+	500)
+		result pause_vs_floor_p50 "$ratio"
+		result pause_vs_floor_p99 "$(awk -v a="$p99" -v b="$f99" 'BEGIN {printf "%.2f", a / b}')"
+		result pause_p99_vs_p50 "$(awk -v a="$p99" -v b="$p50" 'BEGIN {printf "%.2f", a / b}')"
+		few=$p50
+		;;
+	2000) result pause_ms_per_1000_pages "$(awk -v a="$p50" -v b="$few" 'BEGIN {printf "%.3f", (a - b) / 1.5}')" ;;
+	5000) result pause_vs_floor_p50_5000 "$ratio" ;;
+	esac
 	json+="${json:+,}{\"pages\":$pages,\"dirty_pages_p50\":$dirty,\"pause_ms_p50\":$p50,\"pause_ms_p99\":$p99,\"floor_ms_p50\":$f50,\"floor_ms_p99\":$f99,\"pause_vs_floor_p50\":$ratio}"
 done
 echo "[$json]" >"$PAIR_B/bench/pause.json"
-echo "$result" >"$PAIR_B/bench/results.json"

@@ -13,20 +13,25 @@ ROUNDS=${ROUNDS:-3} ROUND_S=${ROUND_S:-4}
 read -ra modes <<<"${MODES:-none adaptive kemari remus:25}"
 read -ra workloads <<<"${WORKLOADS:-redis1 redis50 tcp_in tcp_out cpu writer4 writer64 idle}"
 tool=$PAIR_B/bench/load_tool
-figures=$PAIR_DIR/figures
 
 load() { host_run client "$tool" "$@"; }
-note() { echo "$mode $workload $1 $2" >>"$figures"; } # NAME VALUE
+note() { # NAME VALUE
+	[[ -n $2 ]] || fail "no $1 of $workload with $mode"
+	echo "$mode $workload $1 $2" >>"$figures"
+}
 stat_of() { vm_field hostA vm1 "$1" | tr -d '(),'; }
 all_of_twinvm() { procs_of hostA '^twinvmd' && procs_of hostB '^twinvmd|qemu-system'; }
 bytes() { stat_of "['raw_bytes'], s['wire_bytes']"; }
+listens() { host_run client bash -c "exec 3<>/dev/tcp/$GUEST_IP/$1" 2>/dev/null; }
 with_workload() { # WORD...
-	in_guest "workload 7005 $* >/dev/null 2>&1 &"
-	await "$AWAIT_S" "the workload" load count "$GUEST_IP" 7005 0.1 >/dev/null
-	note rate "$(load count "$GUEST_IP" 7005 "$ROUND_S")"
+	local rate
+	in_guest "(workload 7005 $* >/dev/null 2>&1 &)"
+	await "$AWAIT_S" "the workload" listens 7005
+	rate=$(load count "$GUEST_IP" 7005 "$ROUND_S")
+	note rate "$rate"
 }
 one() {
-	local out begin raw wire
+	local out begin raw wire rate p50 p99
 	begin=$(date +%s%3N)
 	[[ $mode = none ]] || read -r raw wire < <(bytes)
 	case $workload in
@@ -36,7 +41,11 @@ one() {
 		read -r rate p50 p99 < <(load redis "$GUEST_IP" $out "$ROUND_S")
 		note rate "$rate" && note p50_ms "$p50" && note p99_ms "$p99"
 		;;
-	tcp_in | tcp_out) note rate "$(load tcp "${workload#tcp_}" "$GUEST_IP" "$([[ $workload = tcp_in ]] && echo 7003 || echo 7004)" "$ROUND_S")" ;;
+	tcp_in | tcp_out)
+		[[ $workload = tcp_in ]] && out=7003 || out=7004
+		rate=$(load tcp "${workload#tcp_}" "$GUEST_IP" "$out" "$ROUND_S")
+		note rate "$rate"
+		;;
 	cpu) with_workload cpu ;;
 	writer*) with_workload write "${workload#writer}" ;;
 	idle)
@@ -52,15 +61,18 @@ one() {
 	if [[ $mode != none ]]; then
 		note wire_ratio "$(awk -v a="$raw $wire" -v b="$(bytes)" 'BEGIN { split(a, x); split(b, y); printf "%.2f", (y[1] - x[1]) / (y[2] - x[2] + 1) }')"
 		tw_must hostA trace vm1 --out "$PAIR_DIR/trace.json"
-		while read -r name value; do note "$name" "$value"; done < <(bench/user_sum.py pauses "$PAIR_DIR/trace.json" "$begin")
+		bench/user_sum.py pauses "$PAIR_DIR/trace.json" "$begin" >"$PAIR_DIR/pauses"
+		while read -r name value; do note "$name" "$value"; done <"$PAIR_DIR/pauses"
 	fi
 	[[ $workload != cpu && $workload != writer* ]] || in_guest "killall workload"
 }
 
 begun=$(machine)
 pair_up
+figures=$PAIR_DIR/figures
 GUEST_EXTRA='twinvm.shell=1' guest_start hostA vm1
-in_guest "nc -ll -p 7003 -e dd of=/dev/null bs=256k >/dev/null 2>&1 & nc -ll -p 7004 -e dd if=/dev/zero bs=256k >/dev/null 2>&1 &"
+in_guest "(nc -ll -p 7003 -e /bin/dd of=/dev/null bs=256k >/dev/null 2>&1 &); (nc -ll -p 7004 -e /bin/dd if=/dev/zero bs=256k >/dev/null 2>&1 &)"
+for port in 7003 7004; do await "$AWAIT_S" "port $port of the guest" listens $port; done
 for ((r = 0; r < ROUNDS; r++)); do
 	for workload in "${workloads[@]}"; do
 		for mode in "${modes[@]}"; do
