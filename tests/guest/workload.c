@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * workload PORT cpu|write MIB: works without an end, and tells who connects to PORT how much it has
+ * workload PORT cpu|write MIB: works without an end, and reports to who connects to PORT how much it has
  * done: each byte received is answered with the count in decimal and a newline.
  *   cpu        units of integer arithmetic that touch no memory
  *   write MIB  writes of eight bytes to random pages of that much memory, other contents each time
