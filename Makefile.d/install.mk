@@ -23,6 +23,10 @@ install: all man ## PREFIX=/usr/local DESTDIR=
 	install -D -m 644 docs/twinvmd.conf.example $(SHAREDIR)/doc/twinvm/examples/twinvmd.conf
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|' docs/twinvmd.service >$(B)/twinvmd.service
 	install -D -m 644 $(B)/twinvmd.service $(DESTDIR)$(UNITDIR)/twinvmd.service
+	sed 's|@BINDIR@|$(PREFIX)/bin|' docs/twinvm-shutdown.service >$(B)/twinvm-shutdown.service
+	install -D -m 644 $(B)/twinvm-shutdown.service $(DESTDIR)$(UNITDIR)/twinvm-shutdown.service
+	install -D -m 644 docs/twinvm-scopes.conf $(DESTDIR)$(UNITDIR)/scope.d/50-twinvm.conf
+	install -D -m 644 docs/twinvm-scopes.conf $(DESTDIR)$(UNITDIR)/user@.service.d/50-twinvm.conf
 	install -D -m 644 docs/twinvm.sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/twinvm.conf
 	install -D -m 644 docs/twinvm.tmpfiles.conf $(DESTDIR)$(TMPFILESDIR)/twinvm.conf
 	install -D -m 644 docs/twinvm.catalog $(DESTDIR)$(CATALOGDIR)/twinvm.catalog
