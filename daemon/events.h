@@ -28,7 +28,7 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	X(DAEMON_STOPPED, "daemon-stopped", INFO, 0, "fcd53b89a9b94b848177c41f8968cbcc", "twinvmd was asked to stop", \
 	  "Protected VMs and their replicators keep running. Without this event before the next daemon-started, twinvmd or its host died.") \
 	X(CONFIG_RELOADED, "config-reloaded", INFO, 0, "4b66b96a5f514b33a5dcdbc53e3e0f52", "the configuration was read again", \
-	  "Sessions that run keep what they began with.") \
+	  "The text has the keys that have changed, and when each counts: at once, for the next session, or after a restart of twinvmd. The data have their values.") \
 	X(CONFIG_REFUSED, "config-refused", ERR, 0, "8a487340823f40f780f2e3097e4e43ad", "the new configuration is invalid", \
 	  "The old one stays in use until the file is corrected and read again.") \
 	X(STATE_UNWRITTEN, "state-unwritten", ERR, 0, "73a91fcedbbc481ea79212519848022e", "a file of state_dir cannot be written", \

@@ -4,6 +4,7 @@
 #include "daemon/drills.h"
 #include "daemon/ready.h"
 #include "daemon/roster.h"
+#include "daemon/reload.h"
 #include "hardware/hardware.h"
 #include "keeper/keeper.h"
 #include "replicator/sink/sink.h"
@@ -19,10 +20,12 @@
 #include <unistd.h>
 
 static const char usage[] =
-	"usage: twinvmd --config FILE\n"
+	"usage: twinvmd [--check] --config FILE\n"
 	"Keeps a second, ready copy of running QEMU VMs on another host; one daemon per host.\n"
 	"\n"
 	"  -c, --config FILE  configuration (default /etc/twinvm/twinvmd.conf)\n"
+	"      --check        looks for mistakes in the configuration, shows all of them, and ends:\n"
+	"                     exit status 0 none, 1 some, 2 wrong usage\n"
 	"  -h, --help         this text\n"
 	"\n"
 	"SIGHUP reads the configuration again; SIGTERM stops the daemon without touching the VMs.\n"
@@ -68,9 +71,11 @@ static int replicate(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+						{"check", no_argument, NULL, 'k'},
 						{"help", no_argument, NULL, 'h'},
 						{NULL, 0, NULL, 0}};
 	const char *config = "/etc/twinvm/twinvmd.conf";
+	bool check = false;
 	int c;
 
 	if (argc > 1 && !strcmp(argv[1], "replicate"))
@@ -113,15 +118,18 @@ int main(int argc, char **argv)
 			fputs(usage, stdout);
 			return 0;
 		}
-		if (c != 'c') {
+		if (c == 'c') {
+			config = optarg;
+		} else if (c == 'k') {
+			check = true;
+		} else {
 			fputs(usage, stderr);
 			return 2;
 		}
-		config = optarg;
 	}
 	if (optind < argc) {
 		fputs(usage, stderr);
 		return 2;
 	}
-	return daemon_main(config);
+	return check ? reload_check_main(config) : daemon_main(config);
 }

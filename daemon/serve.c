@@ -14,6 +14,7 @@
 #include "daemon/cluster.h"
 #include "daemon/retire.h"
 #include "daemon/roster.h"
+#include "daemon/reload.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,28 +116,20 @@ static void on_term(evutil_socket_t sig, short what, void *arg)
 	event_base_loopbreak(d->base);
 }
 
-/* Replicators read the file anew when they start; what is bound stays bound. */
 static void on_hup(evutil_socket_t sig, short what, void *arg)
 {
 	struct daemon *d = arg;
-	struct config fresh;
-	struct tv_err e = {0};
 
 	(void)sig;
 	(void)what;
-	if (config_load(d->conf.path, &fresh, &e) || config_check_tls(&fresh, &e)) {
-		events_add(d, EVENTS_CONFIG_REFUSED, NULL, NULL,
-			   "%s; the old configuration stays in use", e.text);
+	if (!reload_read(d))
 		return;
-	}
-	d->conf = fresh;
 	members_conf(&d->conf);
 	cluster_conf(d);
 	roster_conf(d);
 	onlookers_conf(d);
 	folders_give(&d->conf);
 	web_conf();
-	events_add(d, EVENTS_CONFIG_RELOADED, NULL, NULL, "configuration read again");
 }
 
 static int listen_ctl(struct daemon *d, struct tv_err *e)
@@ -198,7 +191,7 @@ static int listen_peers(struct daemon *d, struct tv_err *e)
 
 static int set_up(struct daemon *d, const char *config_path, struct tv_err *e)
 {
-	int rc = config_load(config_path, &d->conf, e);
+	int rc = reload_first(d, config_path, e);
 
 	if (!rc)
 		rc = folders_make(&d->conf, e);

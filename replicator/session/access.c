@@ -107,7 +107,7 @@ int config_sink_user(const struct config *c, uid_t *uid, gid_t *gid, struct tv_e
 	return 0;
 }
 
-static int check_secret(const char *key, const char *path, struct tv_err *e)
+int config_check_secret(const char *key, const char *path, struct tv_err *e)
 {
 	struct stat st;
 
@@ -122,17 +122,4 @@ static int check_secret(const char *key, const char *path, struct tv_err *e)
 		return tv_fail(e, -EPERM, "%s %s can be read by other users (mode %03o): chmod 600",
 			       key, path, (unsigned)st.st_mode & 0777);
 	return 0;
-}
-
-int config_check_secrets(const struct config *c, struct tv_err *e)
-{
-	int rc = check_secret("key", c->key, e);
-
-	if (!rc)
-		rc = check_secret("arbiter_key", c->arbiter_key, e);
-	if (!rc)
-		rc = check_secret("arbiter_password_file", c->arbiter_password, e);
-	if (!rc)
-		rc = check_secret("dashboard_key", c->dashboard_key, e);
-	return rc ? rc : check_secret("dashboard_token_file", c->dashboard_token, e);
 }

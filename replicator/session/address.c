@@ -3,6 +3,7 @@
 #include "replicator/session/config.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,4 +41,14 @@ int config_address(const char *text, char *host, size_t room, uint16_t *port)
 	host[end - text] = 0;
 	*port = p;
 	return 0;
+}
+
+bool config_is_number(const char *host)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *ai;
+
+	if (!*host || getaddrinfo(host, NULL, &hints, &ai))
+		return false;
+	freeaddrinfo(ai);
+	return true;
 }

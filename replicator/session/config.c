@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The configuration file: a table of keys, and what checks their values. */
+/* The configuration file: reads it, and checks the values. */
 #include "replicator/session/config.h"
+#include "replicator/session/keys.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -9,85 +10,30 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { TEXT, NUMBER, MIB, YES_NO };
-struct key {
-	const char *name;
-	enum kind kind;
-	size_t offset, room; /* room: of TEXT */
-	long long min, max;  /* of NUMBER and MIB */
-};
-/* clang-format off */
-#define AT(f) .offset = offsetof(struct config, f)
-#define T(n, f) {.name = (n), .kind = TEXT, AT(f), .room = sizeof(((struct config *)0)->f)}
-#define Y(n, f) {.name = (n), .kind = YES_NO, AT(f)}
-#define N(n, f, lo, hi) {.name = (n), .kind = NUMBER, AT(f), .min = (lo), .max = (hi)}
-#define M(n, f, lo, hi) {.name = (n), .kind = MIB, AT(f), .min = (lo), .max = (hi)}
-/* clang-format on */
-
-/* All but `listen` and `peer.NAME`, which have addresses, `priority.NAME` and `probe.NAME`. */
-static const struct key keys[] = {
-	T("host", host),
-	T("cluster", cluster),
-	T("address", address),
-	T("socket", socket),
-	T("state_dir", state_dir),
-	T("replica_dir", replica_dir),
-	T("run_dir", run_dir),
-	T("ca", ca),
-	T("cert", cert),
-	T("key", key),
-	T("crl", crl),
-	T("revoked", revoked),
-	T("bridge", bridge),
-	T("bridges", bridges),
-	T("arbiter", arbiter),
-	T("arbiters", arbiters),
-	T("arbiter_ca", arbiter_ca),
-	T("arbiter_cert", arbiter_cert),
-	T("arbiter_key", arbiter_key),
-	T("arbiter_user", arbiter_user),
-	T("arbiter_password_file", arbiter_password),
-	T("mode", mode),
-	T("watchdog", watchdog),
-	T("fence_command", fence_command),
-	Y("fence_required", fence_required),
-	Y("fence_check", fence_check),
-	Y("reprotect", reprotect),
-	Y("peer_commands", peer_commands),
-	T("hung_qemu", hung_qemu),
-	T("health_action", health_action),
-	T("libvirt", libvirt),
-	T("media", media),
-	T("qemu_path", qemu_path),
-	T("sink_user", sink_user),
-	T("standby_user", standby_user),
-	T("vm_users", vm_users),
-	T("share_monitors", share_monitors),
-	Y("replica_plaintext", replica_plaintext),
-	T("dashboard", dashboard),
-	T("dashboard_token_file", dashboard_token),
-	T("dashboard_names", dashboard_names),
-	Y("dashboard_tls", dashboard_tls),
-	T("dashboard_cert", dashboard_cert),
-	T("dashboard_key", dashboard_key),
-	N("heartbeat_ms", heartbeat_ms, 20, 60000),
-	N("maintenance_timeout_s", maintenance_timeout_s, 1, CONFIG_MAX_MAINTENANCE_S),
-	N("rehearsal_reminder_days", rehearsal_reminder_days, 0, 3650),
-	N("epoch_ms", epoch_ms, 1, 60000),
-	N("pause_budget", pause_budget, 1, 50),
-	M("staging_mib", staging_bytes, 2, 65536),
-	M("cache_mib", cache_bytes, 0, 65536),
-	M("files_mib", files_bytes, 0, 1 << 24),
-	M("spool_mib", spool_bytes, 1, 1 << 24),
-	M("reserve_mib", reserve_bytes, 0, 1 << 24),
+/*
+ * A file that is read. A mistake does not end it: what follows is read as well, so that all of them are
+ * shown at once.
+ */
+struct reader {
+	struct config *c;
+	unsigned lines[CONFIG_MAX_KEYS]; /* where each key was set last; 0: nowhere */
+	unsigned line;			 /* that is read; 0: none, it is about the whole file */
+	int rc;				 /* of the first mistake */
+	config_mistake_cb *cb;
+	void *arg;
 };
 
-const char *config_probe(const struct config *c, const char *name)
+static void mistake(struct reader *r, unsigned line, int rc, const struct tv_err *what)
 {
-	for (unsigned i = 0; i < c->probe_count; i++)
-		if (!strcmp(c->probes[i].name, name))
-			return c->probes[i].command;
-	return NULL;
+	struct tv_err e = *what;
+
+	if (line)
+		tv_fail_prefix(&e, rc, "%s:%u", r->c->path, line);
+	else
+		tv_fail_prefix(&e, rc, "%s", r->c->path);
+	if (!r->rc)
+		r->rc = rc;
+	r->cb(r->arg, rc, &e);
 }
 
 /* ---- one line ---- */
@@ -98,6 +44,8 @@ static int set_peer(struct config *c, const char *name, const char *value, struc
 
 	if (c->peer_count == CONFIG_MAX_PEERS)
 		return tv_fail(e, -EINVAL, "more than %d peers", CONFIG_MAX_PEERS);
+	if (!*name)
+		return tv_fail(e, -EINVAL, "'peer.' has no name of a host");
 	if (!tv_copy(p.name, sizeof(p.name), name))
 		return tv_fail(e, -EINVAL, "name of peer '%s' is too long", name);
 	p.host[0] = 0;
@@ -124,6 +72,14 @@ static int set_priority(struct config *c, const char *vm, const char *value, str
 	p->priority = (int)n;
 	c->priority_count++;
 	return 0;
+}
+
+const char *config_probe(const struct config *c, const char *name)
+{
+	for (unsigned i = 0; i < c->probe_count; i++)
+		if (!strcmp(c->probes[i].name, name))
+			return c->probes[i].command;
+	return NULL;
 }
 
 static int set_probe(struct config *c, const char *name, const char *value, struct tv_err *e)
@@ -166,18 +122,6 @@ static int set_schedule(struct config *c, enum schedule_what what, const char *v
 	return 0;
 }
 
-/* "drill", "drill.VM". -ENOENT: it is no such key. */
-static int set_if_schedule(struct config *c, const char *name, const char *value, struct tv_err *e)
-{
-	size_t n = strcspn(name, ".");
-	char word[32];
-
-	if (!tv_copy_n(word, sizeof(word), name, n) || schedule_of(word) == SCHEDULE_WHATS ||
-	    (name[n] && !name[n + 1]))
-		return -ENOENT;
-	return set_schedule(c, schedule_of(word), name[n] ? name + n + 1 : "", value, e);
-}
-
 static int set_listen(struct config *c, const char *value, struct tv_err *e)
 {
 	if (config_address(value, c->listen_host, sizeof(c->listen_host), &c->listen_port))
@@ -185,7 +129,7 @@ static int set_listen(struct config *c, const char *value, struct tv_err *e)
 	return 0;
 }
 
-static int set_yes_no(const struct key *k, const char *value, bool *to, struct tv_err *e)
+static int set_yes_no(const struct config_key *k, const char *value, bool *to, struct tv_err *e)
 {
 	*to = !strcmp(value, "yes");
 	if (!*to && strcmp(value, "no") != 0)
@@ -193,7 +137,7 @@ static int set_yes_no(const struct key *k, const char *value, bool *to, struct t
 	return 0;
 }
 
-static int set_number(const struct key *k, const char *value, void *to, struct tv_err *e)
+static int set_number(const struct config_key *k, const char *value, void *to, struct tv_err *e)
 {
 	char *rest;
 	long long v;
@@ -203,48 +147,54 @@ static int set_number(const struct key *k, const char *value, void *to, struct t
 	if (errno || *rest || rest == value || v < k->min || v > k->max)
 		return tv_fail(e, -ERANGE, "'%s' must be a number from %lld to %lld", k->name,
 			       k->min, k->max);
-	if (k->kind == NUMBER)
+	if (k->kind == CONFIG_NUMBER)
 		*(int *)to = (int)v;
 	else
 		*(uint64_t *)to = (uint64_t)v << 20;
 	return 0;
 }
 
-static int set_key(struct config *c, const struct key *k, const char *value, struct tv_err *e)
+static int set_key(struct config *c, const struct config_key *k, const char *name,
+		   const char *value, struct tv_err *e)
 {
+	const char *rest = config_key_rest(name);
 	void *to = (char *)c + k->offset;
 
 	switch (k->kind) {
-	case TEXT:
+	case CONFIG_TEXT:
 		if (!tv_copy(to, k->room, value))
 			return tv_fail(e, -EINVAL, "value of '%s' is too long", k->name);
 		return 0;
-	case YES_NO:
+	case CONFIG_YES_NO:
 		return set_yes_no(k, value, to, e);
-	case NUMBER:
-	case MIB:
+	case CONFIG_NUMBER:
+	case CONFIG_MIB:
 		return set_number(k, value, to, e);
+	case CONFIG_LISTEN:
+		return set_listen(c, value, e);
+	case CONFIG_PEER:
+		return set_peer(c, rest, value, e);
+	case CONFIG_PRIORITY:
+		return set_priority(c, rest, value, e);
+	case CONFIG_PROBE:
+		return set_probe(c, rest, value, e);
+	case CONFIG_SCHEDULE:
+		return set_schedule(c, schedule_of(k->name), rest, value, e);
 	}
 	return 0;
 }
 
-static int set(struct config *c, const char *name, const char *value, struct tv_err *e)
+static int set(struct reader *r, const char *name, const char *value, struct tv_err *e)
 {
-	int rc;
+	const struct config_key *k = config_key_of(config_keys, name);
+	char meant[160];
 
-	if (!strncmp(name, "peer.", 5))
-		return set_peer(c, name + 5, value, e);
-	if (!strncmp(name, "priority.", 9))
-		return set_priority(c, name + 9, value, e);
-	if (!strncmp(name, "probe.", 6))
-		return set_probe(c, name + 6, value, e);
-	if (!strcmp(name, "listen"))
-		return set_listen(c, value, e);
-	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-		if (!strcmp(keys[i].name, name))
-			return set_key(c, &keys[i], value, e);
-	rc = set_if_schedule(c, name, value, e);
-	return rc == -ENOENT ? tv_fail(e, -EINVAL, "unknown key '%s'", name) : rc;
+	if (k && (!strchr(name, '.') || *config_key_rest(name) || k->kind != CONFIG_SCHEDULE)) {
+		r->lines[k - config_keys] = r->line;
+		return set_key(r->c, k, name, value, e);
+	}
+	config_key_nearest(config_keys, name, meant, sizeof(meant));
+	return tv_fail(e, -EINVAL, "unknown key '%s'%s", name, meant);
 }
 
 static char *trim(char *s)
@@ -260,7 +210,7 @@ static char *trim(char *s)
 }
 
 /* `# comment`, `key = value`, or nothing. */
-static int read_line(struct config *c, char *line, struct tv_err *e)
+static int read_line(struct reader *r, char *line, struct tv_err *e)
 {
 	char *key = trim(line), *eq = strchr(key, '=');
 
@@ -269,7 +219,7 @@ static int read_line(struct config *c, char *line, struct tv_err *e)
 	if (!eq)
 		return tv_fail(e, -EINVAL, "'key = value' expected");
 	*eq = 0;
-	return set(c, trim(key), trim(eq + 1), e);
+	return set(r, trim(key), trim(eq + 1), e);
 }
 
 /* ---- the whole file ---- */
@@ -288,9 +238,7 @@ static void set_defaults(struct config *c, const char *path)
 			     .share_monitors = CONFIG_DEFAULT_SHARE_MONITORS,
 			     .qemu_path = CONFIG_DEFAULT_QEMU_PATH,
 			     .heartbeat_ms = 100,
-			     .maintenance_timeout_s = 120,
 			     .epoch_ms = 25,
-			     .pause_budget = 10,
 			     .mode = "adaptive",
 			     .dashboard = CONFIG_DEFAULT_DASHBOARD,
 			     .hung_qemu = "wait",
@@ -298,6 +246,8 @@ static void set_defaults(struct config *c, const char *path)
 			     .libvirt = "auto",
 			     .reprotect = true,
 			     .peer_commands = true,
+			     .maintenance_timeout_s = 120,
+			     .pause_budget = 10,
 			     .rehearsal_reminder_days = 180,
 			     .staging_bytes = 64u << 20,
 			     .cache_bytes = 32u << 20,
@@ -308,32 +258,19 @@ static void set_defaults(struct config *c, const char *path)
 	gethostname(c->host, sizeof(c->host) - 1);
 }
 
-/* Defaults that depend on other keys. */
-static int derive(struct config *c, struct tv_err *e)
+int config_derive(struct config *c, struct tv_err *e)
 {
 	bool any = !strcmp(c->listen_host, "0.0.0.0") || !strcmp(c->listen_host, "::");
 	const char *h = any ? c->host : c->listen_host; /* others cannot connect to a wildcard */
 	int n = 0;
 
-	if (!c->replica_dir[0])
+	if (!c->own_replica_dir)
 		n = snprintf(c->replica_dir, sizeof(c->replica_dir), "%s/disks", c->state_dir);
 	if (n >= (int)sizeof(c->replica_dir))
-		return tv_fail(e, -ENAMETOOLONG, "%s: state_dir is too long", c->path);
-	if (!c->address[0])
+		return tv_fail(e, -ENAMETOOLONG, "state_dir is too long");
+	if (!c->own_address)
 		snprintf(c->address, sizeof(c->address), strchr(h, ':') ? "[%s]:%u" : "%s:%u", h,
 			 c->listen_port);
-	return config_cluster(c, set_peer, e);
-}
-
-static int check_certificates(const struct config *c, struct tv_err *e)
-{
-	const char *missing = !c->ca[0] ? "ca" : !c->cert[0] ? "cert" : !c->key[0] ? "key" : NULL;
-
-	if (missing)
-		return tv_fail(e, -EINVAL,
-			       "%s: '%s' is missing: hosts authenticate each other with "
-			       "certificates of one CA, which 'twinvm cluster init' makes",
-			       c->path, missing);
 	return 0;
 }
 
@@ -360,65 +297,93 @@ bool config_has_libvirt(const struct config *c)
 	return !strcmp(c->libvirt, "auto");
 }
 
-static int check(const struct config *c, struct tv_err *e)
+/* ---- checks of the whole ---- */
+static unsigned line_of(const struct reader *r, const char *key)
 {
-	struct config_dashboard at;
-	enum pace_mode mode;
+	return r->lines[config_key_of(config_keys, key) - config_keys];
+}
 
-	if (pace_mode_parse(c->mode, &mode))
-		return tv_fail(e, -EINVAL, "%s: mode must be adaptive, remus or kemari, not '%s'",
-			       c->path, c->mode);
-	if (strcmp(c->hung_qemu, "wait") != 0 && !config_fails_over_hung(c))
-		return tv_fail(e, -EINVAL, "%s: hung_qemu must be wait or failover, not '%s'",
-			       c->path, c->hung_qemu);
-	if (!config_health_acts(c) && strcmp(c->health_action, "warn") != 0)
-		return tv_fail(e, -EINVAL, "%s: health_action must be act or warn, not '%s'",
-			       c->path, c->health_action);
-	if (!config_has_libvirt(c) && strcmp(c->libvirt, "no") != 0)
-		return tv_fail(e, -EINVAL, "%s: libvirt must be auto or no, not '%s'", c->path,
-			       c->libvirt);
-	if (c->fence_command[0] && access(c->fence_command, X_OK))
-		return tv_fail(e, -ENOENT, "%s: fence_command %s is not an executable program",
-			       c->path, c->fence_command);
-	if (c->watchdog[0] && access(c->watchdog, W_OK))
-		return tv_fail(e, -ENOENT,
-			       "%s: watchdog %s is not writable (without such hardware, 'modprobe "
-			       "softdog' makes /dev/watchdog)",
-			       c->path, c->watchdog);
-	if (!c->standby_user[0] || !strcmp(c->standby_user, "root"))
-		return tv_fail(e, -EINVAL,
-			       "%s: standby_user must name a user other than root: what runs as it "
-			       "is the guests of other hosts",
-			       c->path);
-	if (c->fence_required && !c->fence_command[0])
-		return tv_fail(e, -EINVAL, "%s: fence_required needs a fence_command", c->path);
-	if (c->fence_check && !c->fence_command[0])
-		return tv_fail(e, -EINVAL, "%s: fence_check needs a fence_command", c->path);
-	return config_dashboard(c, &at, e);
+static const char *text_of(const struct config *c, const char *key)
+{
+	return (const char *)c + config_key_of(config_keys, key)->offset;
+}
+
+static void check_whole(struct reader *r)
+{
+	static const char *const needed[] = {"ca", "cert", "key"};
+	static const char *const secrets[] = {"key", "arbiter_key", "arbiter_password_file",
+					      "dashboard_key", "dashboard_token_file"};
+	struct tv_err e = {0};
+	int rc;
+
+	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
+		if (!*text_of(r->c, needed[i])) {
+			tv_fail(&e, -EINVAL,
+				"'%s' is missing: hosts authenticate each other with certificates "
+				"of one CA, which 'twinvm cluster init' makes",
+				needed[i]);
+			mistake(r, line_of(r, needed[i]), -EINVAL, &e);
+		}
+	for (size_t i = 0; i < sizeof(secrets) / sizeof(*secrets); i++) {
+		rc = config_check_secret(secrets[i], text_of(r->c, secrets[i]), &e);
+		if (rc)
+			mistake(r, line_of(r, secrets[i]), rc, &e);
+	}
+	rc = config_derive(r->c, &e);
+	if (rc)
+		mistake(r, line_of(r, "state_dir"), rc, &e);
+	for (const struct config_check *k = config_checks; k->key; k++) {
+		rc = k->check(r->c, &e);
+		if (rc)
+			mistake(r, line_of(r, k->key), rc, &e);
+	}
+}
+
+int config_read(const char *path, struct config *out, config_mistake_cb *cb, void *arg)
+{
+	struct reader r = {.c = out, .cb = cb, .arg = arg};
+	TV_FREE char *text = NULL;
+	struct tv_err e = {0};
+	char *line;
+	int rc;
+
+	set_defaults(out, path);
+	rc = tv_read_file(path, 1 << 20, &text, NULL);
+	if (rc) {
+		tv_fail(&e, rc, "configuration %s: %s", path, tv_strerror(rc));
+		cb(arg, rc, &e);
+		return rc;
+	}
+	for (char *p = text; (line = strsep(&p, "\n"));) {
+		r.line++;
+		rc = read_line(&r, line, &e);
+		if (rc)
+			mistake(&r, r.line, rc, &e);
+	}
+	out->own_address = out->address[0];
+	out->own_replica_dir = out->replica_dir[0];
+	rc = config_cluster(out, set_peer, &e);
+	if (rc)
+		mistake(&r, line_of(&r, "cluster"), rc, &e);
+	check_whole(&r);
+	return r.rc;
+}
+
+/* The first one is enough for a program. */
+static void first_mistake(void *arg, int rc, const struct tv_err *e)
+{
+	struct tv_err *to = arg;
+
+	(void)rc;
+	if (to && !to->text[0])
+		*to = *e;
 }
 
 int config_load(const char *path, struct config *out, struct tv_err *e)
 {
-	TV_FREE char *text = NULL;
-	char *line;
-	int n = 0, rc;
-
-	set_defaults(out, path);
-	rc = tv_read_file(path, 1 << 20, &text, NULL);
-	if (rc)
-		return tv_fail(e, rc, "configuration %s: %s", path, tv_strerror(rc));
-	for (char *p = text; (line = strsep(&p, "\n"));) {
-		n++;
-		rc = read_line(out, line, e);
-		if (rc)
-			return tv_fail_prefix(e, rc, "%s:%d", path, n);
-	}
-	rc = derive(out, e);
-	if (!rc)
-		rc = check_certificates(out, e);
-	if (!rc)
-		rc = config_check_secrets(out, e);
-	return rc ? rc : check(out, e);
+	if (e)
+		e->text[0] = 0;
+	return config_read(path, out, first_mistake, e);
 }
 
 /* ---- what others make of it ---- */

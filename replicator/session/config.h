@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* twinvmd's configuration file: `key = value` lines, # comments. Keys: docs/CONFIG.md. */
+/* twinvmd's configuration file: `key = value` lines, # comments. Keys: docs/CONFIG.md, keys.h. */
 #ifndef REPLICATOR_SESSION_CONFIG_H
 #define REPLICATOR_SESSION_CONFIG_H
 
@@ -11,6 +11,7 @@
 #define CONFIG_MAX_PEERS 64
 #define CONFIG_MAX_SCHEDULES 24
 #define CONFIG_MAX_MAINTENANCE_S 86400
+#define CONFIG_MAX_KEYS 80
 #define CONFIG_DEFAULT_PORT 7890
 #define CONFIG_MEMBERS "members.conf" /* in the folder of `cluster` */
 #define CONFIG_DEFAULT_DASHBOARD "127.0.0.1:7891"
@@ -105,9 +106,20 @@ struct config {
 	unsigned schedule_count;
 	struct config_peer peers[CONFIG_MAX_PEERS];
 	unsigned peer_count;
+	bool own_address, own_replica_dir; /* as the file has them, not derived from others */
 };
-/* Unknown keys and invalid values are errors (-EINVAL, -ERANGE), and what cannot be opened is
- * (-ENOENT, -errno); the sentence names file, line and what is wrong. */
+/* Defaults that depend on other keys. -ENAMETOOLONG. */
+int config_derive(struct config *c, struct tv_err *e) TV_MUST_CHECK;
+/*
+ * Unknown keys and invalid values are mistakes (-EINVAL, -ERANGE), and what cannot be opened or is no
+ * secret is (-ENOENT, -EPERM, -errno). cb gets each of them, in the order of the file and then those of
+ * the whole; its sentence names file, line and what is wrong. Returns the first one's code, 0: there is
+ * none.
+ */
+typedef void config_mistake_cb(void *arg, int rc, const struct tv_err *e);
+int config_read(const char *path, struct config *out, config_mistake_cb *cb,
+		void *arg) TV_MUST_CHECK;
+/* The same; e (may be NULL) is the first mistake. */
 int config_load(const char *path, struct config *out, struct tv_err *e) TV_MUST_CHECK;
 /* probe.NAME; NULL: there is none. */
 const char *config_probe(const struct config *c, const char *name);
@@ -139,10 +151,29 @@ typedef int config_set_peer(struct config *c, const char *name, const char *valu
 int config_cluster(struct config *c, config_set_peer *set_peer, struct tv_err *e) TV_MUST_CHECK;
 /* (address.c) HOST:PORT, [V6]:PORT, V6 or HOST; without a port CONFIG_DEFAULT_PORT. -EINVAL. */
 int config_address(const char *text, char *host, size_t room, uint16_t *port) TV_MUST_CHECK;
+/* Is it an address by number, IPv4 or IPv6 (also with a scope)? */
+bool config_is_number(const char *host);
 /* A configured peer by its name; else name is taken for HOST[:PORT], and out->name is "": any
  * configured peer. -EINVAL. */
 int config_peer(const struct config *c, const char *name, struct config_peer *out,
 		struct tv_err *e) TV_MUST_CHECK;
+
+/* ---- changes.c: a file that is read again ---- */
+enum config_effect {
+	CONFIG_AT_ONCE,	     /* in use as soon as the file is read again */
+	CONFIG_NEXT_SESSION, /* protections that begin from then on */
+	CONFIG_RESTART,	     /* when twinvmd is started the next time */
+};
+struct config_change {
+	char key[192]; /* as in the file: peer.hostB */
+	enum config_effect effect;
+	char from[96], to[96]; /* cut; "": not set */
+};
+/* Fills out with the first max of them; returns how many there are. */
+unsigned config_changes(const struct config *old, const struct config *fresh,
+			struct config_change *out, unsigned max);
+/* What needs a restart stays as it is in old; what is derived from it follows. */
+void config_keep(const struct config *old, struct config *fresh);
 
 /* ---- access.c: who may connect ---- */
 /* repl_tls_conf.admit: 0 for a peer's name, -EKEYREVOKED, -ELOOP this host itself, -EPERM. */
@@ -165,7 +196,8 @@ int config_sink_user(const struct config *c, uid_t *uid, gid_t *gid,
  * file system.
  */
 int config_give_replicas(const struct config *c, struct tv_err *e) TV_MUST_CHECK;
-/* -EPERM for a private key that other users can read; config_load has asked. */
-int config_check_secrets(const struct config *c, struct tv_err *e) TV_MUST_CHECK;
+/* -EPERM for a private key that other users can read; config_read has asked. key: of the
+ * configuration, path: its value. */
+int config_check_secret(const char *key, const char *path, struct tv_err *e) TV_MUST_CHECK;
 
 #endif

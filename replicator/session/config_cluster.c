@@ -48,9 +48,9 @@ static int read_members(struct config *c, config_set_peer *set_peer, struct tv_e
 	rc = tv_read_file(path, 1 << 16, &text, NULL);
 	if (rc)
 		return tv_fail(e, rc,
-			       "%s: cluster = %s: %s; 'twinvm cluster init' or 'twinvm cluster "
+			       "cluster = %s: %s; 'twinvm cluster init' or 'twinvm cluster "
 			       "join' makes that folder",
-			       c->path, c->cluster, tv_strerror(rc));
+			       c->cluster, tv_strerror(rc));
 	for (char *p = text; !rc && (line = strsep(&p, "\n"));) {
 		if (!*line || *line == '#')
 			continue;

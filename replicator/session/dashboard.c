@@ -25,14 +25,14 @@ static int check_open(const struct config *c, struct tv_err *e)
 {
 	if (!c->dashboard_tls)
 		return tv_fail(e, -EINVAL,
-			       "%s: dashboard = %s can be reached from the network: set "
+			       "dashboard = %s can be reached from the network: set "
 			       "dashboard_tls = yes, or use a loopback address",
-			       c->path, c->dashboard);
+			       c->dashboard);
 	if (!c->dashboard_token[0])
 		return tv_fail(e, -EINVAL,
-			       "%s: dashboard = %s can be reached from the network: set "
+			       "dashboard = %s can be reached from the network: set "
 			       "dashboard_token_file, or use a loopback address",
-			       c->path, c->dashboard);
+			       c->dashboard);
 	return 0;
 }
 
@@ -46,15 +46,12 @@ int config_dashboard(const struct config *c, struct config_dashboard *out, struc
 		return 0;
 	if (config_address(c->dashboard, out->host, sizeof(out->host), &out->port) ||
 	    out->port == CONFIG_DEFAULT_PORT || is_loopback(out->host, &out->loopback))
-		return tv_fail(
-			e, -EINVAL,
-			"%s: dashboard must be ADDRESS:PORT with a numeric address and a port "
-			"other than %d, or no, not '%s'",
-			c->path, CONFIG_DEFAULT_PORT, c->dashboard);
-	if (own != (bool)c->dashboard_key[0])
 		return tv_fail(e, -EINVAL,
-			       "%s: set both of dashboard_cert and dashboard_key, or none",
-			       c->path);
+			       "dashboard must be ADDRESS:PORT with a numeric address and a port "
+			       "other than %d, or no, not '%s'",
+			       CONFIG_DEFAULT_PORT, c->dashboard);
+	if (own != (bool)c->dashboard_key[0])
+		return tv_fail(e, -EINVAL, "set both of dashboard_cert and dashboard_key, or none");
 	if (c->dashboard_tls) {
 		out->cert = own ? c->dashboard_cert : c->cert;
 		out->key = own ? c->dashboard_key : c->key;

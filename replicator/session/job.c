@@ -11,11 +11,15 @@
 
 #define J(member, kind) FIELD(struct job, member, kind, "", "")
 static const struct field list[] = {
-	J(conf.path, TEXT),	  J(vm_id, TEXT),	J(vm_name, TEXT),    J(vm_pid, PID),
-	J(vm_start_ticks, U64),	  J(vm_qmp, TEXT),	J(peer.name, TEXT),  J(peer.address, TEXT),
-	J(peer.port, PORT),	  J(mode, TEXT),	J(epoch_ms, INT),    J(arbiter, TEXT),
-	J(generation, U64),	  J(session, TEXT),	J(had_record, BOOL), J(last_backup, TEXT),
-	J(waits_for_proxy, BOOL), J(by_operator, BOOL),
+	J(conf.path, TEXT),	   J(conf.host, TEXT),	   J(conf.listen_host, TEXT),
+	J(conf.listen_port, PORT), J(conf.socket, TEXT),   J(conf.state_dir, TEXT),
+	J(conf.run_dir, TEXT),	   J(conf.watchdog, TEXT), J(vm_id, TEXT),
+	J(vm_name, TEXT),	   J(vm_pid, PID),	   J(vm_start_ticks, U64),
+	J(vm_qmp, TEXT),	   J(peer.name, TEXT),	   J(peer.address, TEXT),
+	J(peer.port, PORT),	   J(mode, TEXT),	   J(epoch_ms, INT),
+	J(arbiter, TEXT),	   J(generation, U64),	   J(session, TEXT),
+	J(had_record, BOOL),	   J(last_backup, TEXT),   J(waits_for_proxy, BOOL),
+	J(by_operator, BOOL),
 };
 static const struct fields job_fields = FIELDS("job", list);
 
@@ -31,7 +35,7 @@ char *job_to_text(const struct job *j)
 int job_from_text(const char *text, struct job *j, struct tv_err *e)
 {
 	json_t *o = json_loads(text, 0, NULL);
-	char path[sizeof(j->conf.path)];
+	struct config daemon;
 	int rc;
 
 	memset(j, 0, sizeof(*j));
@@ -39,8 +43,12 @@ int job_from_text(const char *text, struct job *j, struct tv_err *e)
 	json_decref(o);
 	if (rc)
 		return rc;
-	tv_copy(path, sizeof(path), j->conf.path);
-	return config_load(path, &j->conf, e);
+	daemon = j->conf;
+	rc = config_load(daemon.path, &j->conf, e);
+	/* What the daemon has bound and opened counts, not what the file has meanwhile. */
+	if (!rc)
+		config_keep(&daemon, &j->conf);
+	return rc;
 }
 
 void job_claim(const struct job *j, struct fo_claim *c)

@@ -28,7 +28,8 @@ struct job {
 	bool waits_for_proxy; /* of the source: its descriptor 3 reports when the monitor is shared */
 	char last_backup[64]; /* without an arbiter: the VM's backup in this generation; "": none */
 };
-/* JSON, the caller's to free; NULL: no memory. Of the configuration only its path. */
+/* JSON, the caller's to free; NULL: no memory. Of the configuration its path, and what needs a restart
+ * of the daemon. */
 char *job_to_text(const struct job *j);
 /* Reads the configuration, too. -EINVAL or what config_load returns, with a sentence. */
 int job_from_text(const char *text, struct job *j, struct tv_err *e) TV_MUST_CHECK;

@@ -271,3 +271,20 @@ time_t schedule_next(const struct schedule *s, time_t now)
 	}
 	return 0;
 }
+
+void schedule_text(const struct schedule *s, char *out, size_t room)
+{
+	static const char *const every[] = {"no", "daily", "weekly", "monthly"};
+	char day[8] = "";
+
+	if (s->every == SCHEDULE_NEVER) {
+		tv_copy(out, room, every[SCHEDULE_NEVER]);
+		return;
+	}
+	if (s->every == SCHEDULE_WEEKLY)
+		snprintf(day, sizeof(day), " %s", days[s->day]);
+	else if (s->every == SCHEDULE_MONTHLY)
+		snprintf(day, sizeof(day), " %d", s->day);
+	snprintf(out, room, "%s%s %02d:%02d within=%dm%s%s", every[s->every], day, s->minute / 60,
+		 s->minute % 60, s->within_s / 60, *s->options ? " " : "", s->options);
+}

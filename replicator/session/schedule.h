@@ -34,6 +34,8 @@ struct schedule {
  */
 int schedule_parse(enum schedule_what what, const char *text, struct schedule *out,
 		   struct tv_err *e) TV_MUST_CHECK;
+/* As schedule_parse takes it; one that is the same has the same text. Cut when there is no room. */
+void schedule_text(const struct schedule *s, char *out, size_t room);
 /* The newest moment not after now at which it was due; the first one after now. 0: never. */
 time_t schedule_last(const struct schedule *s, time_t now);
 time_t schedule_next(const struct schedule *s, time_t now);

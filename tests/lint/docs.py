@@ -19,6 +19,8 @@ import sys
 
 COLUMNS, MAP_LINES, MAP_ROWS = 100, 120, 10
 MAP = "docs/ARCHITECTURE.md"
+KEYS, CONFIG = "replicator/session/keys.c", "docs/CONFIG.md"
+EXAMPLE = "docs/twinvmd.conf.example"
 SPAN = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 FILE = re.compile(r"([\w.*/-]+\.(?:c|h|sh|py|md|proto|mk|S|example|service)|[\w.-]+(?:/[\w.-]+)+/)"
@@ -27,7 +29,6 @@ PLACEHOLDER = re.compile(r"pb-c|NN|NAME|VMID|HOST|^build|^[.]ci|\bX/")
 
 # where the code reads a name -> the document that explains it
 NAMES = [
-    (r"replicator/session/config.c", r'^\s*(?:[A-Z]\(|\{)"(\w+)", ', "docs/CONFIG.md"),
     (r"**/*.c", r'getenv\("(TWINVM_\w+)"\)', "docs/DEBUGGING.md"),
     (r"**/*.c", r'tv_fault\("(\w+)"\)', "docs/FAULTS.md"),
 ]
@@ -116,6 +117,20 @@ def check_code_names():
                         yield f"{document} does not explain {found} ({path})"
 
 
+def check_config_keys():
+    """the parser's table, the tables of docs/CONFIG.md and the example have the same keys"""
+    parser = set(re.findall(r'^\t[A-Z]\("(\w+)", ', open(KEYS).read(), re.M))
+    if len(parser) < 40:
+        yield f"{KEYS}: the table of keys is not read any more"
+    rows = [row for part in re.split(r"\n(?=\| key \| default)", open(CONFIG).read())[1:]
+            for row in re.match(r"(?:\|.*\n)+", part)[0].splitlines()[2:]]
+    explained = {k.split(".")[0] for row in rows for k in SPAN.findall(row.split("|")[1])}
+    shown = set(re.findall(r"^#? ?(\w+)(?:\.\w+)? =", open(EXAMPLE).read(), re.M))
+    for document, there in ((CONFIG, explained), (EXAMPLE, shown)):
+        yield from (f"{document} lacks the key {k} of {KEYS}" for k in sorted(parser - there))
+        yield from (f"{document} has {k}, which {KEYS} lacks" for k in sorted(there - parser))
+
+
 def main():
     os.chdir(sys.argv[1] if len(sys.argv) > 1
              else os.path.join(os.path.dirname(__file__), "../.."))
@@ -126,7 +141,7 @@ def main():
     for path in files:
         if path.endswith(".md"):
             bad += [*check_columns(path), *check_names(path, by_name)]
-    bad += [*check_map(), *check_rooms(files), *check_code_names()]
+    bad += [*check_map(), *check_rooms(files), *check_code_names(), *check_config_keys()]
     print("\n".join(bad), end="\n" if bad else "")
     return bool(bad)
 

@@ -314,6 +314,10 @@ static void jobs_survive_the_trip(void **state)
 	assert_int_equal(tv_write_all(fd, CERTS, strlen(CERTS)), 0);
 	close(fd);
 	strcpy(j.conf.path, path);
+	strcpy(j.conf.host, "hostA");
+	strcpy(j.conf.listen_host, "10.0.0.1");
+	j.conf.listen_port = 99;
+	strcpy(j.conf.run_dir, "/r");
 	strcpy(j.vm_id, "abc");
 	strcpy(j.vm_name, "a \"b\" c");
 	j.vm_pid = 77;
@@ -324,6 +328,10 @@ static void jobs_survive_the_trip(void **state)
 	strcpy(j.last_backup, "hostB");
 	text = job_to_text(&j);
 	assert_int_equal(job_from_text(text, &k, &e), 0);
+	/* The file says other things by now, which count after a restart. */
+	assert_string_equal(k.conf.host, "hostA");
+	assert_string_equal(k.conf.run_dir, "/r");
+	assert_string_equal(k.conf.address, "10.0.0.1:99");
 	assert_string_equal(k.vm_name, j.vm_name);
 	assert_int_equal(k.vm_start_ticks, j.vm_start_ticks);
 	assert_int_equal(k.peer.port, 65535);
