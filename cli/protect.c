@@ -64,9 +64,11 @@ static int run(struct cli *c, int argc, char **argv)
 				return rc;
 		}
 	}
-	if (optind != argc - 1 || !to)
+	if (optind != argc - 1)
 		return cli_usage(&cmd_protect);
-	req = json_pack("{ss ss ss}", "op", "protect", "vm", argv[optind], "to", to);
+	req = json_pack("{ss ss}", "op", "protect", "vm", argv[optind]);
+	if (to)
+		json_object_set_new(req, "to", json_string(to));
 	if (mode)
 		json_object_set_new(req, "mode", json_string(mode));
 	if (arbiter)
@@ -89,16 +91,17 @@ static int run(struct cli *c, int argc, char **argv)
 
 const struct subcommand cmd_protect = {
 	"protect",
-	"VM --to HOST [--mode adaptive|remus|kemari] [--epoch MS] [--arbiter URL]",
+	"VM [--to HOST] [--mode adaptive|remus|kemari] [--epoch MS] [--arbiter URL]",
 	"protect a running VM: copy it to HOST and keep the copy ready",
 	"Checks the VM and reports everything that prevents its protection; then copies the VM while it\n"
 	"runs, and returns when it is protected.\n\n"
 	"  VM             its name (-name), pid, or the path of its QMP socket\n"
-	"  --to HOST      a peer of twinvmd's configuration, or HOST:PORT\n"
+	"  --to HOST      a peer of twinvmd's configuration, or HOST:PORT (default: backup in the\n"
+	"                 configuration's section [vm VM], else the only peer)\n"
 	"  --mode MODE    when checkpoints are made: remus (every epoch), kemari (as soon as the VM\n"
 	"                 sends something), adaptive (as soon as it waits for its answer to leave; while\n"
 	"                 it is busy, within a pause budget; the default)\n"
-	"  --epoch MS     length of an epoch (default from the configuration, 25)\n"
+	"  --epoch MS     length of an epoch (default from the configuration)\n"
 	"  --arbiter URL  what decides which host runs the VM: etcd://HOST:PORT,HOST:PORT,... (a\n"
 	"                 cluster; etcds:// with TLS), file:///DIRECTORY (which both hosts share), or\n"
 	"                 none: only the operator promotes the backup (twinvm failover --force)\n"

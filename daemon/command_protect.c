@@ -13,6 +13,8 @@
 struct wish {
 	const char *mode, *arbiter; /* NULL: as before, or the configured ones */
 	int epoch_ms;		    /* 0: likewise */
+	bool by_itself;		    /* autoprotect.c asks, and no operator */
+	const char *to;		    /* the peer, as it was named */
 	struct config_peer peer;
 	struct hv_vm_id qemu;
 };
@@ -92,7 +94,28 @@ static int read_wish(const struct daemon *d, json_t *msg, struct wish *w, struct
 		return tv_fail(e, -EINVAL,
 			       "mode is adaptive, remus or kemari, and --epoch 1 to 60000 ms");
 	w->epoch_ms = (int)epoch_ms;
+	w->by_itself = json_is_true(json_object_get(msg, "auto"));
 	return check_arbiter(d, w->arbiter ? w->arbiter : d->conf.arbiter, e);
+}
+
+/* The one that was named, or that the VM has by the configuration. */
+static int choose_peer(struct daemon *d, json_t *msg, const struct vm *vm, struct wish *w,
+		       struct tv_err *e)
+{
+	const char *name = vm ? vm->name : command_text(msg, "vm", "");
+	struct hv_vm_id id;
+
+	w->to = command_text(msg, "to", NULL);
+	if (w->to)
+		return 0;
+	if (!vm && !config_vm(&d->conf, name) && !find_qemu(d, name, &id, NULL))
+		name = id.name;
+	w->to = config_vm_backup(&d->conf, name);
+	return w->to ? 0
+		     : tv_fail(e, -EINVAL,
+			       "say which host is to be the backup: --to HOST, or backup in [vm %s] "
+			       "of %s",
+			       name, d->conf.path);
 }
 
 /* Finds the VM, known (*vm) or not, and the host that is to protect it. */
@@ -106,12 +129,14 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish 
 
 	*vm = vm_find(d, what, &several);
 	rc = *vm ? in_the_way(*vm, e) : 0;
-	if (!rc && !strcmp(command_text(msg, "to", ""), d->conf.host))
+	if (!rc)
+		rc = choose_peer(d, msg, *vm, w, e);
+	if (!rc && !strcmp(w->to, d->conf.host))
 		rc = tv_fail(e, -EINVAL,
 			     "--to %s is this host itself: name the host that is to be the backup",
 			     d->conf.host);
 	if (!rc)
-		rc = config_peer(&d->conf, command_text(msg, "to", ""), &w->peer, e);
+		rc = config_peer(&d->conf, w->to, &w->peer, e);
 	if (rc)
 		return rc;
 	rc = find_qemu(d,
@@ -133,20 +158,20 @@ static int find_both(struct daemon *d, json_t *msg, struct vm **vm, struct wish 
 }
 
 /* A red host takes no VM. Yellow: the operator is warned, *warning is then its text. */
-static int check_health(const struct daemon *d, const struct config_peer *p, char *warning,
-			size_t room, struct tv_err *e)
+static int check_health(const struct daemon *d, const struct wish *w, char *warning, size_t room,
+			struct tv_err *e)
 {
+	const struct config_peer *p = &w->peer;
 	const struct fo_candidate host = reprotect_candidate(p);
 	const char *why, *name = p->name[0] ? p->name : p->host;
 	enum fo_health health = cluster_health(d, &host, &why);
 
 	warning[0] = '\0';
-	if (health == FO_RED)
-		return tv_fail(
-			e, TV_E_REFUSED,
-			"the hardware of %s is red: %s; name another host, or have it mended "
-			"and give 'twinvm health --clear' there",
-			name, why);
+	if (health == FO_RED || (health == FO_YELLOW && w->by_itself))
+		return tv_fail(e, TV_E_REFUSED,
+			       "the hardware of %s is %s: %s; name another host, or have it mended "
+			       "and give 'twinvm health --clear' there",
+			       name, fo_health_name(health), why);
 	if (health == FO_YELLOW)
 		snprintf(warning, room, "the hardware of %s is yellow: %s", name, why);
 	return 0;
@@ -175,17 +200,23 @@ static bool joins_try(struct vm *vm, struct ctl *c, const struct wish *w)
 static void set_up(struct vm *vm, const struct wish *w)
 {
 	const struct config *conf = &vm->d->conf;
+	const struct config_vm *own = config_vm(conf, vm->name);
 	struct vm_saved *s = &vm->saved;
 
-	vm->by_operator = true;
+	vm->by_operator = !w->by_itself;
 	s->was_protected = false;
 	s->peer = reprotect_candidate(&w->peer);
 	if (vm->fresh || w->mode)
-		tv_copy(s->mode, sizeof(s->mode), w->mode ? w->mode : conf->mode);
+		tv_copy(s->mode, sizeof(s->mode),
+			w->mode		      ? w->mode
+			: own && own->mode[0] ? own->mode
+					      : conf->mode);
 	if (vm->fresh || w->arbiter)
 		tv_copy(s->arbiter, sizeof(s->arbiter), w->arbiter ? w->arbiter : conf->arbiter);
 	if (vm->fresh || w->epoch_ms)
-		s->epoch_ms = w->epoch_ms ? w->epoch_ms : conf->epoch_ms;
+		s->epoch_ms = w->epoch_ms	     ? w->epoch_ms
+			      : own && own->epoch_ms ? own->epoch_ms
+						     : conf->epoch_ms;
 }
 
 void command_protect(struct daemon *d, struct ctl *c, json_t *msg)
@@ -201,7 +232,7 @@ void command_protect(struct daemon *d, struct ctl *c, json_t *msg)
 	if (!rc)
 		rc = find_both(d, msg, &vm, &w, &e);
 	if (!rc)
-		rc = check_health(d, &w.peer, warning, sizeof(warning), &e);
+		rc = check_health(d, &w, warning, sizeof(warning), &e);
 	if (rc) {
 		command_end(c, rc, "%s", e.text);
 		return;
@@ -215,8 +246,9 @@ void command_protect(struct daemon *d, struct ctl *c, json_t *msg)
 		away_back(vm, &w.qemu);
 	set_up(vm, &w);
 	reprotect_begun(vm);
-	events_vm(vm, EVENTS_PROTECT_ASKED, NULL, "%s is to be protected by %s%s%s", vm->name,
-		  command_text(msg, "to", ""), warning[0] ? "; " : "", warning);
+	events_vm(vm, w.by_itself ? EVENTS_AUTOPROTECT : EVENTS_PROTECT_ASKED, NULL,
+		  "%s is to be protected by %s%s%s", vm->name, w.to, warning[0] ? "; " : "",
+		  warning);
 	rc = vm_start_source(vm, &e);
 	if (rc) {
 		events_vm(vm, EVENTS_PROTECT_FAILED, NULL, "%s is not protected: %s", vm->name,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* twinvm status: the VMs, and those of which only a stopped QEMU is here (status.c shows one). */
+#include "daemon/autoprotect.h"
 #include "daemon/commands.h"
 
 #include <string.h>
@@ -58,6 +59,7 @@ json_t *status_json(struct daemon *d, const char *what)
 	TAILQ_FOREACH(x, &d->elsewhere, link)
 		if (is_elsewhere_wanted(d, x, what))
 			json_array_append_new(list, elsewhere_status(d, x));
+	autoprotect_status(d, what, list);
 	return list;
 }
 
@@ -67,7 +69,7 @@ void command_status(struct daemon *d, struct ctl *c, json_t *msg)
 	bool several;
 
 	if (what && !vm_find(d, what, &several) && !kept_find(d, what) &&
-	    !elsewhere_find(d, what)) {
+	    !elsewhere_find(d, what) && !autoprotect_waits(d, what)) {
 		command_vm(d, c, msg);
 		return;
 	}

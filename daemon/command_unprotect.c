@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* twinvm unprotect: ends protection; with --kept, forgets a stopped instance. */
+#include "daemon/autoprotect.h"
 #include "daemon/commands.h"
 
 #include <errno.h>
@@ -41,6 +42,11 @@ void command_unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 
 	if (forget_kept(d, c, msg))
 		return;
+	if (autoprotect_waits(d, command_text(msg, "vm", "")) &&
+	    autoprotect_hold_waiting(d, command_text(msg, "vm", ""))) {
+		command_end(c, 0, "%s", "");
+		return;
+	}
 	vm = command_vm(d, c, msg);
 	if (!vm)
 		return;
@@ -58,6 +64,7 @@ void command_unprotect(struct daemon *d, struct ctl *c, json_t *msg)
 		return;
 	}
 	fo_reprotect_stop(&vm->reprotect);
+	autoprotect_hold(vm);
 	events_vm(vm, EVENTS_UNPROTECT_ASKED, NULL, "%s is to be protected no more", vm->name);
 	if (vm->phase == VM_IDLE) { /* alone: nothing is attached */
 		rc = vm_unsave(vm, &e);

@@ -24,7 +24,7 @@
  *   commands.c, command_*.c, status.c   what twinvm asks for
  *   roster.c cluster.c view.c onlookers.c pass*.c    what this host knows, for other hosts and for pages; commands of theirs
  *   keeper.c page_owner.c retire*.c weak.c fault.c health.c moves.c health_metrics.c kept_health.c last_boot.c hardware.c web.c   hardware; dashboard
- *   serve.c reload.c notify.c watchdog.c hung.c main.c         the loop, listening sockets, signals
+ *   autoprotect.c serve.c reload.c notify.c watchdog.c hung.c main.c         the loop, listening sockets, signals
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H

@@ -45,6 +45,10 @@ enum events_priority { EVENTS_CRIT = 2, EVENTS_ERR, EVENTS_WARN, EVENTS_NOTICE, 
 	  "It is down, cut off, or its twinvmd is.") \
 	X(PROTECT_ASKED, "protect-asked", INFO, 0, "e4dce6d06030468b89b050cbea461e6f", "an operator asked for protection", \
 	  "The first copy follows, or protect-failed.") \
+	X(AUTOPROTECT, "autoprotect", INFO, 0, "b624a29c725d41ac8891ff85c00b6f46", "a VM runs that is protected by itself", \
+	  "autoprotect = yes in [vm NAME] of the configuration. The first copy follows, or autoprotect-failed.") \
+	X(AUTOPROTECT_FAILED, "autoprotect-failed", WARN, 0, "c5d1d10059204ce58cf5882c95366198", "a VM runs, and is not protected by itself", \
+	  "The text has the reason. It is tried again, after 5 s at first and up to 5 min later; a reason is an event once.") \
 	X(PROTECT_FAILED, "protect-failed", WARN, 0, "f88f36d6d08c416dad9e44d3979f8999", "protection has not begun", \
 	  "The VM runs on without a backup; the text has the reason.") \
 	X(BACKUP_SOUGHT, "backup-sought", INFO, 0, "0e776655712445eb8426725101966362", "a backup is looked for", \

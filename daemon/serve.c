@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's loop: two listening sockets, signals, and the end. */
+#include "daemon/autoprotect.h"
 #include "daemon/daemon.h"
 #include "daemon/drills.h"
 #include "daemon/ready.h"
@@ -272,6 +273,7 @@ int daemon_main(const char *config_path)
 	drills_start(d);
 	schedules_start(d);
 	roster_start(d);
+	autoprotect_start(d);
 	cluster_start(d);
 	notify_start(d);
 	web_start(d);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What `twinvm status` shows (docs/STATUS.md): fields and their meaning are a contract with
  * scripts. */
+#include "daemon/autoprotect.h"
 #include "daemon/daemon.h"
 #include "daemon/ready.h"
 #include "daemon/rehearsals.h"
@@ -255,6 +256,18 @@ json_t *kept_status(struct daemon *d, const struct kept *k)
 	durable_warning(d, vm.warning.text, sizeof(vm.warning.text));
 	shown_set(&s, "stopped", k->why);
 	return show(&vm, &s, kept_json(d, k->id));
+}
+
+json_t *unprotected_status(struct daemon *d, const char *name, const struct hv_vm_id *qemu,
+			   const char *why)
+{
+	struct vm vm = {.role = SESSION_PRIMARY, .saved = {.qemu = *qemu}};
+	struct session_stats s = {0};
+
+	tv_copy(vm.name, sizeof(vm.name), name);
+	durable_warning(d, vm.warning.text, sizeof(vm.warning.text));
+	shown_set(&s, "alone", why);
+	return show(&vm, &s, json_array());
 }
 
 json_t *elsewhere_status(struct daemon *d, const struct elsewhere *x)

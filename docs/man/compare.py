@@ -142,7 +142,10 @@ def check_keys(programs, pages):
     heads = {k.replace("\\-", "-").replace("\\&", "") for line in re.findall(r"^\.It (.*)", page, re.M)
              for k in re.split(r",? ", line)}
     compare("keys", keys, "twinvmd.conf(5)", keys & heads)
-    for line in (ROOT / "docs/twinvmd.conf.example").read_text().split("\n"):
+    example, _, of_vm = (ROOT / "docs/twinvmd.conf.example").read_text().partition("#[vm ")
+    if not of_vm:
+        wrong.append("the example has no section of a VM")
+    for line in example.split("\n"):  # a section's keys: tests/lint/docs.py
         m = re.fullmatch(r"#? ?(([a-z_]+)(?:\.\w+)? = \S.*)", line)
         if m:
             compare("the example", {m[2]} - base, "docs/CONFIG.md", set())

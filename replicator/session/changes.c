@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A value as the file has it; of a key with a name: of that one. "": not set. */
-static void value_text(const struct config *c, const struct config_key *k, const char *rest,
-		       char *out, size_t room)
+/* A value as the file has it; of a key with a name: of that one. "": not set. base: of its offset. */
+static void value_text(const struct config *c, const void *base, const struct config_key *k,
+		       const char *rest, char *out, size_t room)
 {
-	const void *at = (const char *)c + k->offset;
+	const void *at = (const char *)base + k->offset;
 
 	out[0] = 0;
 	switch (k->kind) {
@@ -22,7 +22,8 @@ static void value_text(const struct config *c, const struct config_key *k, const
 		snprintf(out, room, "%s", *(const bool *)at ? "yes" : "no");
 		return;
 	case CONFIG_NUMBER:
-		snprintf(out, room, "%d", *(const int *)at);
+		if (*(const int *)at >= 0)
+			snprintf(out, room, "%d", *(const int *)at);
 		return;
 	case CONFIG_MIB:
 		snprintf(out, room, "%" PRIu64, *(const uint64_t *)at >> 20);
@@ -64,23 +65,56 @@ struct changes {
 	unsigned n, max;
 };
 
-static void compare(struct changes *l, const struct config_key *k, const char *rest)
+static void note(struct changes *l, const struct config_key *k, const char *key, const char *from,
+		 const char *to)
 {
-	char from[2048], to[2048];
 	struct config_change *ch;
 
-	value_text(l->old, k, rest, from, sizeof(from));
-	value_text(l->fresh, k, rest, to, sizeof(to));
 	if (!strcmp(from, to))
 		return;
 	if (l->n < l->max) {
 		ch = &l->out[l->n];
 		ch->effect = k->effect;
-		snprintf(ch->key, sizeof(ch->key), "%s%s%s", k->name, *rest ? "." : "", rest);
+		tv_copy(ch->key, sizeof(ch->key), key);
 		tv_copy(ch->from, sizeof(ch->from), from);
 		tv_copy(ch->to, sizeof(ch->to), to);
 	}
 	l->n++;
+}
+
+static void compare(struct changes *l, const struct config_key *k, const char *rest)
+{
+	char from[2048], to[2048], key[192];
+
+	value_text(l->old, l->old, k, rest, from, sizeof(from));
+	value_text(l->fresh, l->fresh, k, rest, to, sizeof(to));
+	snprintf(key, sizeof(key), "%s%s%s", k->name, *rest ? "." : "", rest);
+	note(l, k, key, from, to);
+}
+
+/* One of them may be missing. */
+static void compare_vm(struct changes *l, const struct config_vm *old,
+		       const struct config_vm *fresh)
+{
+	static const struct config_vm none = {.priority = -1};
+	const char *name = old ? old->name : fresh->name;
+	char from[256], to[256], key[192];
+
+	for (const struct config_key *k = config_vm_keys; k->name; k++) {
+		value_text(l->old, old ? old : &none, k, "", from, sizeof(from));
+		value_text(l->fresh, fresh ? fresh : &none, k, "", to, sizeof(to));
+		snprintf(key, sizeof(key), "[vm %s] %s", name, k->name);
+		note(l, k, key, from, to);
+	}
+}
+
+static void compare_vms(struct changes *l)
+{
+	for (unsigned i = 0; i < l->old->vm_count; i++)
+		compare_vm(l, &l->old->vms[i], config_vm(l->fresh, l->old->vms[i].name));
+	for (unsigned i = 0; i < l->fresh->vm_count; i++)
+		if (!config_vm(l->old, l->fresh->vms[i].name))
+			compare_vm(l, NULL, &l->fresh->vms[i]);
 }
 
 /* The i-th name that a configuration has for a key; NULL: no more. */
@@ -132,6 +166,7 @@ unsigned config_changes(const struct config *old, const struct config *fresh,
 			compare_names(&l, k);
 		else
 			compare(&l, k, "");
+	compare_vms(&l);
 	return l.n;
 }
 

@@ -105,6 +105,22 @@ static int check_dashboard(const struct config *c, struct tv_err *e)
 	return config_dashboard(c, &at, e);
 }
 
+int config_check_vm(const struct config *c, const struct config_vm *vm, struct tv_err *e)
+{
+	struct config_peer peer;
+	enum pace_mode mode;
+
+	if (vm->mode[0] && pace_mode_parse(vm->mode, &mode))
+		return tv_fail(e, -EINVAL, "mode must be adaptive, remus or kemari, not '%s'",
+			       vm->mode);
+	if (vm->backup[0] && strcmp(vm->backup, c->host) != 0)
+		return config_peer(c, vm->backup, &peer, e);
+	if (vm->autoprotect && !config_vm_backup(c, vm->name))
+		return tv_fail(e, -EINVAL,
+			       "autoprotect needs a backup: there is not exactly one peer");
+	return 0;
+}
+
 const struct config_check config_checks[] = {
 	{"listen", check_listen},
 	{"mode", check_mode},

@@ -18,6 +18,8 @@ struct reader {
 	struct config *c;
 	unsigned lines[CONFIG_MAX_KEYS]; /* where each key was set last; 0: nowhere */
 	unsigned line;			 /* that is read; 0: none, it is about the whole file */
+	struct config_vm *vm;		 /* whose section it is in; NULL: in none */
+	bool skips;			 /* the section is none that is known */
 	int rc;				 /* of the first mistake */
 	config_mistake_cb *cb;
 	void *arg;
@@ -37,6 +39,17 @@ static void mistake(struct reader *r, unsigned line, int rc, const struct tv_err
 }
 
 /* ---- one line ---- */
+static char *trim(char *s)
+{
+	char *end;
+
+	while (isspace((unsigned char)*s))
+		s++;
+	end = s + strlen(s);
+	while (end > s && isspace((unsigned char)end[-1]))
+		*--end = 0;
+	return s;
+}
 
 static int set_peer(struct config *c, const char *name, const char *value, struct tv_err *e)
 {
@@ -154,11 +167,12 @@ static int set_number(const struct config_key *k, const char *value, void *to, s
 	return 0;
 }
 
-static int set_key(struct config *c, const struct config_key *k, const char *name,
+/* base: of the key's offset. */
+static int set_key(struct config *c, void *base, const struct config_key *k, const char *name,
 		   const char *value, struct tv_err *e)
 {
 	const char *rest = config_key_rest(name);
-	void *to = (char *)c + k->offset;
+	void *to = (char *)base + k->offset;
 
 	switch (k->kind) {
 	case CONFIG_TEXT:
@@ -191,35 +205,70 @@ static int set(struct reader *r, const char *name, const char *value, struct tv_
 
 	if (k && (!strchr(name, '.') || *config_key_rest(name) || k->kind != CONFIG_SCHEDULE)) {
 		r->lines[k - config_keys] = r->line;
-		return set_key(r->c, k, name, value, e);
+		return set_key(r->c, r->c, k, name, value, e);
 	}
 	config_key_nearest(config_keys, name, meant, sizeof(meant));
 	return tv_fail(e, -EINVAL, "unknown key '%s'%s", name, meant);
 }
 
-static char *trim(char *s)
+/* In the section of a VM. */
+static int set_of_vm(struct reader *r, const char *name, const char *value, struct tv_err *e)
 {
-	char *end;
+	const struct config_key *k = config_key_of(config_vm_keys, name);
+	char meant[160];
 
-	while (isspace((unsigned char)*s))
-		s++;
-	end = s + strlen(s);
-	while (end > s && isspace((unsigned char)end[-1]))
-		*--end = 0;
-	return s;
+	if (k)
+		return set_key(r->c, r->vm, k, name, value, e);
+	config_key_nearest(config_vm_keys, name, meant, sizeof(meant));
+	return tv_fail(e, -EINVAL, "unknown key '%s' in [vm %s]%s", name, r->vm->name,
+		       meant[0]				  ? meant
+		       : config_key_of(config_keys, name) ? ": it belongs above the first section"
+							  : "");
 }
 
-/* `# comment`, `key = value`, or nothing. */
+/* name: what is between the brackets. */
+static int begin_section(struct reader *r, char *name, struct tv_err *e)
+{
+	struct config *c = r->c;
+	struct config_vm *vm = &c->vms[c->vm_count];
+
+	r->vm = NULL;
+	r->skips = true;
+	if (strncmp(name, "vm", 2) != 0 || !isspace((unsigned char)name[2]) || !*trim(name + 2))
+		return tv_fail(e, -EINVAL, "unknown section '[%s]': [vm NAME] expected", name);
+	name = trim(name + 2);
+	if (config_vm(c, name))
+		return tv_fail(e, -EINVAL, "there is a section [vm %s] already, in line %u", name,
+			       config_vm(c, name)->line);
+	if (c->vm_count == CONFIG_MAX_VMS)
+		return tv_fail(e, -EINVAL, "more than %d sections", CONFIG_MAX_VMS);
+	*vm = (struct config_vm){.priority = -1, .line = r->line};
+	if (!tv_copy(vm->name, sizeof(vm->name), name))
+		return tv_fail(e, -EINVAL, "name of VM '%s' is too long", name);
+	c->vm_count++;
+	r->vm = vm;
+	r->skips = false;
+	return 0;
+}
+
+/* `# comment`, `[vm NAME]`, `key = value`, or nothing. */
 static int read_line(struct reader *r, char *line, struct tv_err *e)
 {
 	char *key = trim(line), *eq = strchr(key, '=');
 
 	if (!*key || *key == '#')
 		return 0;
+	if (*key == '[' && key[strlen(key) - 1] == ']') {
+		key[strlen(key) - 1] = 0;
+		return begin_section(r, trim(key + 1), e);
+	}
+	if (r->skips)
+		return 0;
 	if (!eq)
 		return tv_fail(e, -EINVAL, "'key = value' expected");
 	*eq = 0;
-	return set(r, trim(key), trim(eq + 1), e);
+	return r->vm ? set_of_vm(r, trim(key), trim(eq + 1), e)
+		     : set(r, trim(key), trim(eq + 1), e);
 }
 
 /* ---- the whole file ---- */
@@ -284,8 +333,38 @@ bool config_health_acts(const struct config *c)
 	return !strcmp(c->health_action, "act");
 }
 
+const struct config_vm *config_vm(const struct config *c, const char *name)
+{
+	for (unsigned i = 0; i < c->vm_count; i++)
+		if (!strcmp(c->vms[i].name, name))
+			return &c->vms[i];
+	return NULL;
+}
+
+const char *config_vm_backup(const struct config *c, const char *name)
+{
+	const struct config_vm *own = config_vm(c, name);
+	const char *only = NULL;
+
+	/* The hosts may have the same file: the one that is named there has the VM now. */
+	if (own && own->backup[0] && strcmp(own->backup, c->host) != 0)
+		return own->backup;
+	for (unsigned i = 0; i < c->peer_count; i++) {
+		if (!strcmp(c->peers[i].name, c->host))
+			continue;
+		if (only)
+			return NULL;
+		only = c->peers[i].name;
+	}
+	return only;
+}
+
 int config_priority(const struct config *c, const char *vm)
 {
+	const struct config_vm *own = config_vm(c, vm);
+
+	if (own && own->priority >= 0)
+		return own->priority;
 	for (unsigned i = c->priority_count; i-- > 0;) /* the last line counts */
 		if (!strcmp(c->priorities[i].vm, vm))
 			return c->priorities[i].priority;
@@ -306,6 +385,21 @@ static unsigned line_of(const struct reader *r, const char *key)
 static const char *text_of(const struct config *c, const char *key)
 {
 	return (const char *)c + config_key_of(config_keys, key)->offset;
+}
+
+static void check_vms(struct reader *r)
+{
+	const struct config *c = r->c;
+
+	for (unsigned i = 0; i < c->vm_count; i++) {
+		struct tv_err e = {0};
+		int rc = config_check_vm(c, &c->vms[i], &e);
+
+		if (rc) {
+			tv_fail_prefix(&e, rc, "[vm %s]", c->vms[i].name);
+			mistake(r, c->vms[i].line, rc, &e);
+		}
+	}
 }
 
 static void check_whole(struct reader *r)
@@ -337,6 +431,7 @@ static void check_whole(struct reader *r)
 		if (rc)
 			mistake(r, line_of(r, k->key), rc, &e);
 	}
+	check_vms(r);
 }
 
 int config_read(const char *path, struct config *out, config_mistake_cb *cb, void *arg)

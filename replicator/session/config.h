@@ -43,6 +43,17 @@ struct config_priority {
 struct config_probe {
 	char name[32], command[1024];
 };
+/* [vm NAME]: what a VM has of its own, whenever it is started. */
+#define CONFIG_MAX_VMS 64
+struct config_vm {
+	char name[128];
+	unsigned line;	  /* where it begins */
+	char mode[16];	  /* "": as all */
+	int epoch_ms;	  /* 0: as all */
+	int priority;	  /* -1: as all */
+	char backup[136]; /* a peer, or HOST:PORT; "": the only peer */
+	bool autoprotect; /* protected without being asked, as soon as it runs */
+};
 struct config {
 	char path[256];
 	char host[64]; /* this host's name: common name of its certificate */
@@ -106,6 +117,8 @@ struct config {
 	unsigned schedule_count;
 	struct config_peer peers[CONFIG_MAX_PEERS];
 	unsigned peer_count;
+	struct config_vm vms[CONFIG_MAX_VMS];
+	unsigned vm_count;
 	bool own_address, own_replica_dir; /* as the file has them, not derived from others */
 };
 /* Defaults that depend on other keys. -ENAMETOOLONG. */
@@ -127,6 +140,11 @@ const char *config_probe(const struct config *c, const char *name);
 bool config_has_libvirt(const struct config *c);
 /* Are VMs moved off this host as its hardware fails? Else it is only reported. */
 bool config_health_acts(const struct config *c);
+/* What [vm NAME] has; NULL: there is none. */
+const struct config_vm *config_vm(const struct config *c, const char *name);
+/* Where a VM of that name is protected if nobody says where: by its section, else by the only peer. NULL:
+ * that is not known. */
+const char *config_vm_backup(const struct config *c, const char *name);
 /* Of a VM of that name; FO_PRIORITY_DEFAULT where none is configured. */
 int config_priority(const struct config *c, const char *vm);
 /* Is a QEMU that hangs to be killed, so that the backup runs its VM? */

@@ -79,6 +79,22 @@ const struct config_key config_keys[] = {
 	{.name = NULL},
 };
 
+/* clang-format off */
+#define AT_VM(f) .effect = CONFIG_AT_ONCE, .offset = offsetof(struct config_vm, f)
+#define VT(n, f) {.name = (n), .kind = CONFIG_TEXT, AT_VM(f), .room = sizeof(((struct config_vm *)0)->f)}
+#define VY(n, f) {.name = (n), .kind = CONFIG_YES_NO, AT_VM(f)}
+#define VN(n, f, lo, hi) {.name = (n), .kind = CONFIG_NUMBER, AT_VM(f), .min = (lo), .max = (hi)}
+/* clang-format on */
+
+const struct config_key config_vm_keys[] = {
+	VY("autoprotect", autoprotect),
+	VT("backup", backup),
+	VT("mode", mode),
+	VN("epoch_ms", epoch_ms, 1, 60000),
+	VN("priority", priority, 0, FO_PRIORITY_MOST),
+	{.name = NULL},
+};
+
 static bool has_rest(const struct config_key *k)
 {
 	return k->kind == CONFIG_PEER || k->kind == CONFIG_PRIORITY || k->kind == CONFIG_PROBE ||

@@ -29,6 +29,8 @@ struct config_key {
 };
 /* In the order of the file's explanation; ends with name NULL. */
 extern const struct config_key config_keys[];
+/* Of [vm NAME]; offsets are in struct config_vm. */
+extern const struct config_key config_vm_keys[];
 
 /* "drill.web" is the key "drill". NULL: there is no such key. */
 const struct config_key *config_key_of(const struct config_key *table, const char *name);
@@ -43,5 +45,8 @@ struct config_check {
 	int (*check)(const struct config *c, struct tv_err *e);
 };
 extern const struct config_check config_checks[];
+/* The same of one VM's section. */
+int config_check_vm(const struct config *c, const struct config_vm *vm,
+		    struct tv_err *e) TV_MUST_CHECK;
 
 #endif

@@ -119,13 +119,19 @@ def check_code_names():
 
 def check_config_keys():
     """the parser's table, the tables of docs/CONFIG.md and the example have the same keys"""
-    parser = set(re.findall(r'^\t[A-Z]\("(\w+)", ', open(KEYS).read(), re.M))
-    if len(parser) < 40:
+    whole, of_vm = open(EXAMPLE).read().split("#[vm web]")
+    yield from compare_keys("[A-Z]", r"\| key \| default", whole, 40)
+    yield from compare_keys("V[A-Z]", r"\| key of `\[vm NAME\]`", of_vm, 5)
+
+
+def compare_keys(macro, head, example, least):
+    parser = set(re.findall(rf'^\t{macro}\("(\w+)", ', open(KEYS).read(), re.M))
+    if len(parser) < least:
         yield f"{KEYS}: the table of keys is not read any more"
-    rows = [row for part in re.split(r"\n(?=\| key \| default)", open(CONFIG).read())[1:]
+    rows = [row for part in re.split(rf"\n(?={head})", open(CONFIG).read())[1:]
             for row in re.match(r"(?:\|.*\n)+", part)[0].splitlines()[2:]]
     explained = {k.split(".")[0] for row in rows for k in SPAN.findall(row.split("|")[1])}
-    shown = set(re.findall(r"^#? ?(\w+)(?:\.\w+)? =", open(EXAMPLE).read(), re.M))
+    shown = set(re.findall(r"^#? ?(\w+)(?:\.\w+)? =", example, re.M))
     for document, there in ((CONFIG, explained), (EXAMPLE, shown)):
         yield from (f"{document} lacks the key {k} of {KEYS}" for k in sorted(parser - there))
         yield from (f"{document} has {k}, which {KEYS} lacks" for k in sorted(there - parser))

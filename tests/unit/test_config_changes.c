@@ -195,14 +195,72 @@ static void the_example_has_no_mistakes(void **state)
 	assert_int_equal(read_text(all, &d), 0);
 	assert_string_equal(d.bridges, "br1 br2");
 	assert_int_equal(d.schedule_count, 3);
+	assert_int_equal(config_vm(&d, "web")->priority, 50);
 	/* Defaults are shown as they are: others have changed only where the example needs a value. */
 	strcpy(d.host, c.host);
 	for (unsigned i = 0, m = config_changes(&c, &d, ch, 32); i < m; i++)
-		if (!strstr("address peer.hostB bridge bridges arbiters arbiter_ca priority.web "
+		if (ch[i].key[0] != '[' &&
+		    !strstr("address peer.hostB bridge bridges arbiters arbiter_ca priority.web "
 			    "test_failover drill verify probe.web",
 			    ch[i].key))
 			fail_msg("%s: the example has '%s', the default is '%s'", ch[i].key,
 				 ch[i].to, ch[i].from);
+}
+
+static void a_vm_has_a_section(void **state)
+{
+	static struct config c, fresh;
+	struct config_change ch[32];
+	unsigned n;
+
+	(void)state;
+	assert_int_equal(read_text(CERTS
+				   "host = a\npeer.b = 10.0.0.2\npriority.web = 9\n"
+				   "priority.db = 8\n[vm web]\nautoprotect = yes\n"
+				   "priority = 70\n# no\n[ vm  my vm ]\nmode = remus\nbackup=a\n",
+				   &c),
+			 0);
+	assert_int_equal(config_priority(&c, "web"), 70);
+	assert_int_equal(config_priority(&c, "db"), 8);
+	assert_int_equal(config_priority(&c, "my vm"), FO_PRIORITY_DEFAULT);
+	assert_true(config_vm(&c, "web")->autoprotect);
+	assert_string_equal(config_vm(&c, "my vm")->mode, "remus");
+	assert_null(config_vm(&c, "db"));
+	assert_string_equal(config_vm_backup(&c, "web"), "b");
+	assert_string_equal(config_vm_backup(&c, "my vm"), "b"); /* its section names this host */
+	assert_int_equal(read_text(CERTS "host = a\npeer.b = 10.0.0.2\npeer.c = 10.0.0.3\n"
+					 "[vm web]\nbackup = c\nepoch_ms = 5\n",
+				   &fresh),
+			 0);
+	assert_string_equal(config_vm_backup(&fresh, "web"), "c");
+	assert_null(config_vm_backup(&fresh, "db"));
+	n = config_changes(&c, &fresh, ch, 32);
+	assert_string_equal(change(ch, n, "[vm web] autoprotect")->to, "no");
+	assert_string_equal(change(ch, n, "[vm web] priority")->from, "70");
+	assert_string_equal(change(ch, n, "[vm web] priority")->to, "");
+	assert_string_equal(change(ch, n, "[vm my vm] mode")->from, "remus");
+}
+
+static void mistakes_in_a_section(void **state)
+{
+	static struct config c;
+
+	(void)state;
+	assert_int_equal(read_text(CERTS "[vm a]\nautoprotect = yes\n[vm b]\nbackup = nobody:x\n"
+					 "mod = remus\n[vm b]\nmode = remus\n[box]\nx = y\n[vm c]\n"
+					 "mode = fast\nspool_mib = 5\npriority = 101\n[vm]\n",
+				   &c),
+			 -EINVAL);
+	assert_int_equal(found.n, 9);
+	has_mistake(0, ":8: unknown key 'mod' in [vm b]; did you mean 'mode'?");
+	has_mistake(1, ":9: there is a section [vm b] already, in line 6");
+	has_mistake(2, ":11: unknown section '[box]'");
+	has_mistake(3, ":15: unknown key 'spool_mib' in [vm c]: it belongs above");
+	has_mistake(4, ":16: 'priority' must be");
+	has_mistake(5, ":17: unknown section '[vm]'");
+	has_mistake(6, ":4: [vm a]: autoprotect needs a backup");
+	has_mistake(7, ":6: [vm b]: 'nobody:x' is neither");
+	has_mistake(8, ":13: [vm c]: mode must be");
 }
 
 int main(void)
@@ -212,6 +270,8 @@ int main(void)
 		cmocka_unit_test(a_mistyped_key_has_a_neighbour),
 		cmocka_unit_test(a_reload_names_what_has_changed),
 		cmocka_unit_test(what_needs_a_restart_stays),
+		cmocka_unit_test(a_vm_has_a_section),
+		cmocka_unit_test(mistakes_in_a_section),
 		cmocka_unit_test(the_example_has_no_mistakes),
 	};
 
