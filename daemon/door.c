@@ -30,6 +30,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -118,19 +119,18 @@ static bool is_peers(struct daemon *d, const char *address)
 static void address_of(int fd, char *out, size_t room)
 {
 	struct sockaddr_storage ss = {0};
-	const struct sockaddr_in *a4 = (const void *)&ss;
 	const struct sockaddr_in6 *a6 = (const void *)&ss;
 	socklen_t n = sizeof(ss);
-	char text[INET6_ADDRSTRLEN] = "?";
+	char text[NI_MAXHOST] = "?";
 
 	if (getpeername(fd, (struct sockaddr *)&ss, &n))
 		ss.ss_family = AF_UNSPEC;
-	if (ss.ss_family == AF_INET)
-		inet_ntop(AF_INET, &a4->sin_addr, text, sizeof(text));
-	else if (ss.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a6->sin6_addr))
+	if (ss.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a6->sin6_addr))
 		inet_ntop(AF_INET, a6->sin6_addr.s6_addr + 12, text, sizeof(text));
-	else if (ss.ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &a6->sin6_addr, text, sizeof(text));
+	else if (ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
+		/* With its scope (%eth0): a link-local address is none without it. */
+		(void)!getnameinfo((struct sockaddr *)&ss, n, text, sizeof(text), NULL, 0,
+				   NI_NUMERICHOST);
 	tv_copy(out, room, text);
 }
 

@@ -13,6 +13,7 @@
 #include "daemon/away.h"
 #include "daemon/cluster.h"
 #include "daemon/daemon.h"
+#include "common/endpoint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,14 +234,15 @@ static void sought(struct vm *vm)
 	const struct fo_candidate *p = &vm->saved.peer;
 	const char *name = p->name[0] ? p->name : "a host";
 	unsigned n = vm->reprotect.tries;
+	char at[TV_ENDPOINT_ROOM];
 
+	tv_endpoint(at, p->address, p->port);
 	if (n > 1)
-		tv_log(TV_INFO, "%s: looking for a backup: %s at %s:%u (try %u)", vm->name, name,
-		       p->address, p->port, n);
+		tv_log(TV_INFO, "%s: looking for a backup: %s at %s (try %u)", vm->name, name, at,
+		       n);
 	else
 		events_vm(vm, EVENTS_BACKUP_SOUGHT, NULL,
-			  "%s: looking for a backup: %s at %s:%u (try %u)", vm->name, name,
-			  p->address, p->port, n);
+			  "%s: looking for a backup: %s at %s (try %u)", vm->name, name, at, n);
 }
 
 void reprotect_try(struct vm *vm)

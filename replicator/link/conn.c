@@ -32,11 +32,13 @@
  * send_queue.h.
  */
 #include "replicator/link/conn_int.h"
+#include "common/endpoint.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -266,7 +268,9 @@ static int conn_new(struct event_base *base, struct repl_tls *tls, const struct 
 
 static void set_where(struct repl_conn *c, const char *host, uint16_t port)
 {
-	snprintf(c->where, sizeof(c->where), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+	char at[TV_ENDPOINT_ROOM];
+
+	tv_copy(c->where, sizeof(c->where), tv_endpoint(at, host, port));
 	tv_copy(c->who, sizeof(c->who), c->where);
 }
 
@@ -275,12 +279,14 @@ int repl_connect(struct event_base *base, struct repl_tls *tls, const char *host
 		 struct repl_conn **out, struct tv_err *e)
 {
 	struct repl_conn *c = NULL;
+	char at[TV_ENDPOINT_ROOM];
 	int rc;
 
 	*out = NULL;
 	rc = conn_new(base, tls, opts, ops, arg, &c);
 	if (rc)
-		return tv_fail(e, rc, "cannot connect to %s:%u: %s", host, port, strerror(-rc));
+		return tv_fail(e, rc, "cannot connect to %s: %s", tv_endpoint(at, host, port),
+			       strerror(-rc));
 	set_where(c, host, port);
 	rc = dial_start(base, host, port, dialled, c, &c->dial, e);
 	if (rc)
@@ -293,24 +299,17 @@ int repl_connect(struct event_base *base, struct repl_tls *tls, const char *host
 static void name_accepted(struct repl_conn *c, int fd)
 {
 	struct sockaddr_storage ss = {0};
-	char text[INET6_ADDRSTRLEN] = "an unnamed socket";
+	char text[NI_MAXHOST], port[8];
 	socklen_t n = sizeof(ss);
-	uint16_t port = 0;
 
-	if (!getpeername(fd, (struct sockaddr *)&ss, &n)) {
-		if (ss.ss_family == AF_INET) {
-			struct sockaddr_in *in = (struct sockaddr_in *)&ss;
-
-			inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-			port = ntohs(in->sin_port);
-		} else if (ss.ss_family == AF_INET6) {
-			struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ss;
-
-			inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
-			port = ntohs(in6->sin6_port);
-		}
-	}
-	set_where(c, text, port);
+	/* With its scope, if it has one: %eth0. */
+	if (getpeername(fd, (struct sockaddr *)&ss, &n) ||
+	    (ss.ss_family != AF_INET && ss.ss_family != AF_INET6) ||
+	    getnameinfo((struct sockaddr *)&ss, n, text, sizeof(text), port, sizeof(port),
+			NI_NUMERICHOST | NI_NUMERICSERV))
+		set_where(c, "an unnamed socket", 0);
+	else
+		set_where(c, text, (uint16_t)strtoul(port, NULL, 10));
 }
 
 int repl_accept(struct event_base *base, struct repl_tls *tls, int fd, const struct repl_opts *opts,

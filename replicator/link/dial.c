@@ -8,6 +8,7 @@
  * There is no time-out here: the connection's handshake timer covers the dial too.
  */
 #include "replicator/link/dial.h"
+#include "common/endpoint.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -145,19 +146,18 @@ static void finish(struct dial *d, int fd, int rc, const char *why)
 
 static void give_up(struct dial *d)
 {
-	char why[512];
+	char why[512], at[TV_ENDPOINT_ROOM];
 	int rc = d->rc ? d->rc : -EHOSTUNREACH;
 
 	if (!d->count)
 		snprintf(why, sizeof(why), "cannot find the address of host '%s': %s", d->host,
 			 evutil_gai_strerror(d->lookup_error));
 	else if (rc == -ECONNREFUSED)
-		snprintf(why, sizeof(why),
-			 "%s:%u refused the connection: is twinvmd running there?", d->host,
-			 d->port);
+		snprintf(why, sizeof(why), "%s refused the connection: is twinvmd running there?",
+			 tv_endpoint(at, d->host, d->port));
 	else
-		snprintf(why, sizeof(why), "cannot connect to %s:%u: %s", d->host, d->port,
-			 strerror(-rc));
+		snprintf(why, sizeof(why), "cannot connect to %s: %s",
+			 tv_endpoint(at, d->host, d->port), strerror(-rc));
 	finish(d, -1, rc, why);
 }
 

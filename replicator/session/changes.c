@@ -2,6 +2,7 @@
 /* What has changed in a configuration that is read again, and when it counts. */
 #include "replicator/session/config.h"
 #include "replicator/session/keys.h"
+#include "common/endpoint.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@ static void value_text(const struct config *c, const void *base, const struct co
 		       const char *rest, char *out, size_t room)
 {
 	const void *at = (const char *)base + k->offset;
+	char where[TV_ENDPOINT_ROOM];
 
 	out[0] = 0;
 	switch (k->kind) {
@@ -29,17 +31,15 @@ static void value_text(const struct config *c, const void *base, const struct co
 		snprintf(out, room, "%" PRIu64, *(const uint64_t *)at >> 20);
 		return;
 	case CONFIG_LISTEN:
-		snprintf(out, room, strchr(c->listen_host, ':') ? "[%s]:%u" : "%s:%u",
-			 c->listen_host, c->listen_port);
+		tv_copy(out, room, tv_endpoint(where, c->listen_host, c->listen_port));
 		return;
 	case CONFIG_PEER:
 		for (unsigned i = c->peer_count; i-- > 0;)
 			if (!strcmp(c->peers[i].name, rest))
-				snprintf(out, room,
-					 !c->peers[i].port		 ? "-"
-					 : strchr(c->peers[i].host, ':') ? "[%s]:%u"
-									 : "%s:%u",
-					 c->peers[i].host, c->peers[i].port);
+				tv_copy(out, room,
+					c->peers[i].port ? tv_endpoint(where, c->peers[i].host,
+								       c->peers[i].port)
+							 : "-");
 		return;
 	case CONFIG_PRIORITY:
 		for (unsigned i = 0; i < c->priority_count; i++)

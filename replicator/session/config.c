@@ -2,6 +2,7 @@
 /* The configuration file: reads it, and checks the values. */
 #include "replicator/session/config.h"
 #include "replicator/session/keys.h"
+#include "common/endpoint.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -318,8 +319,7 @@ int config_derive(struct config *c, struct tv_err *e)
 	if (n >= (int)sizeof(c->replica_dir))
 		return tv_fail(e, -ENAMETOOLONG, "state_dir is too long");
 	if (!c->own_address)
-		snprintf(c->address, sizeof(c->address), strchr(h, ':') ? "[%s]:%u" : "%s:%u", h,
-			 c->listen_port);
+		tv_endpoint(c->address, h, c->listen_port);
 	return 0;
 }
 

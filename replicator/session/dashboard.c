@@ -9,12 +9,16 @@
 /* -EINVAL: no number. */
 static int is_loopback(const char *host, bool *loopback)
 {
+	char plain[64]; /* without a scope */
 	struct in6_addr v6;
 	struct in_addr v4;
 
+	if (!tv_copy(plain, sizeof(plain), host))
+		return -EINVAL;
+	plain[strcspn(plain, "%")] = 0;
 	if (inet_pton(AF_INET, host, &v4) == 1)
 		*loopback = ntohl(v4.s_addr) >> 24 == 127;
-	else if (inet_pton(AF_INET6, host, &v6) == 1)
+	else if (inet_pton(AF_INET6, plain, &v6) == 1 && config_is_number(host))
 		*loopback = IN6_IS_ADDR_LOOPBACK(&v6);
 	else
 		return -EINVAL;

@@ -35,7 +35,7 @@ etcd_start() {
 		[[ -n ${ETCD_NO_CLIENT_CERTS:-} ]] || tls+=(--trusted-ca-file "$ETCD_CERTS/ca.crt" --client-cert-auth)
 	fi
 	host_spawn "$ETCD_HOST" "$HOSTS_DIR/etcd-$n.log" etcd --name "m$n" --data-dir "/var/lib/etcd-$n" \
-		--listen-client-urls "http$s://0.0.0.0:2379$n" \
+		--listen-client-urls "http$s://${ETCD_ANY:-0.0.0.0}:2379$n" \
 		--advertise-client-urls "http$s://$ETCD_ADDR:2379$n" \
 		--listen-peer-urls "http://127.0.0.1:2380$n" --initial-advertise-peer-urls "http://127.0.0.1:2380$n" \
 		--initial-cluster m1=http://127.0.0.1:23801,m2=http://127.0.0.1:23802,m3=http://127.0.0.1:23803 \
@@ -68,9 +68,10 @@ etcd_await_writes() {
 }
 
 etcd_up() {
-	local n s=''
+	local n s='' ETCD_ANY=
+	[[ $(host_url "$1") != \[* ]] || ETCD_ANY='[::]'
 	command -v etcd >/dev/null || _etcd_die "no etcd: run 'make deps'"
-	ETCD_HOST=$1 ETCD_CERTS=${2:-} ETCD_ADDR=${HOST_REPL_ADDR[$1]}
+	ETCD_HOST=$1 ETCD_CERTS=${2:-} ETCD_ADDR=$(host_url "$1")
 	[[ ${ETCD_NET:-} != client ]] || ETCD_ADDR=${HOST_ADDR[$1]}
 	[[ -z $ETCD_CERTS ]] || s=s
 	ETCD_URL=etcd$s://

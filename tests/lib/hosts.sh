@@ -22,6 +22,7 @@
 #   host_widen hostA                 until now
 #   host_far hostA MS                each frame on its replication link takes that long, both ways, from now on
 #   host_freeze hostA, host_thaw     it hangs, and comes back
+#   host_url hostA                   its address on the replication network as it stands before a port: [V6] or a V4 one
 #   host_path hostA PATH             where this machine sees a file of a host, e.g. of its /var/lib
 #   hosts_down                       called at exit; TEST_KEEP=1 in the environment keeps a failed script's folders
 #
@@ -30,7 +31,8 @@
 # its own, so that either can be cut alone:
 #   client network 10.77.0.0/24: hosts 10.77.0.11, .12, … on br0, with the guests' taps (the guest is
 #                                10.77.0.2 wherever it runs); the host named "client" is 10.77.0.100
-#   replication    10.78.0.0/24: hosts 10.78.0.11, .12, … on repl0
+#   replication    10.78.0.0/24: hosts 10.78.0.11, .12, … on repl0; with HOSTS_IPV6=1 there is no IPv4 on it, and the
+#                                hosts are fd78::11, ::12, … and have the link-local addresses that the kernel gives them
 # Nothing is left behind whatever ends the script: the kernel removes a host with its init, which
 # dies with the script. Several scripts can run at once. Do not call hosts_up in a subshell.
 
@@ -112,7 +114,7 @@ _host_wire() {
 		link set cl0 master br0 up
 		addr add ${HOST_ADDR[$name]}/24 dev br0
 		link set repl0 address ${mac/52:54:77/52:54:78} up
-		addr add ${HOST_REPL_ADDR[$name]}/24 dev repl0
+		addr add ${HOST_REPL_ADDR[$name]}/$([[ ${HOST_REPL_ADDR[$name]} = *:* ]] && echo "64 nodad" || echo 24) dev repl0
 	END
 }
 
@@ -126,6 +128,7 @@ hosts_add() {
 	fi
 	HOST_ADDR[$name]=10.77.0.${HOST_NO[$name]}
 	HOST_REPL_ADDR[$name]=10.78.0.${HOST_NO[$name]}
+	[[ -z ${HOSTS_IPV6:-} ]] || HOST_REPL_ADDR[$name]=fd78::${HOST_NO[$name]}
 	_host_start "$name"
 	_host_wire "$name"
 }
@@ -193,6 +196,11 @@ host_run() {
 	"$NSINIT" run "${HOST_INIT[$name]}" "$@"
 }
 
+host_url() {
+	local addr=${HOST_REPL_ADDR[$1]}
+	[[ $addr != *:* ]] && echo "$addr" || echo "[$addr]"
+}
+
 host_path() {
 	_host_init "$1"
 	echo "/proc/${HOST_INIT[$1]}/root$2"
@@ -242,7 +250,7 @@ _host_cut() { # OP FROM TO
 	for addr in "${HOST_ADDR[$3]}" "${HOST_REPL_ADDR[$3]}"; do
 		dev=br0
 		[[ $2 != client ]] || dev=cl0
-		[[ $addr != 10.78.* ]] || dev=repl0
+		[[ $addr != 10.78.* && $addr != *:* ]] || dev=repl0
 		[[ $dev != repl0 || $2 != client ]] || continue
 		if [[ $1 = cut ]]; then
 			echo "neigh replace $addr lladdr 02:00:00:00:00:01 nud permanent dev $dev"

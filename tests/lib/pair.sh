@@ -59,13 +59,15 @@ PAIR_DIR=
 PAIR_CONF=${PAIR_CONF:-}
 PAIR_CALM=${PAIR_CALM:-}
 PAIR_HOSTS=${PAIR_HOSTS:-hostA hostB}
+# HOSTS_IPV6=1 (hosts.sh): the hosts reach each other by IPv6 alone.
 
 pair_conf() {
-	local host=$1 other
+	local host=$1 other any=0.0.0.0
+	[[ -z ${HOSTS_IPV6:-} ]] || any='[::]'
 	cat >"$PAIR_DIR/$host.conf" <<-END
 		host = $host
-		listen = 0.0.0.0:7890
-		address = ${HOST_REPL_ADDR[$host]}:7890
+		listen = $any:7890
+		address = $(host_url "$host"):7890
 		ca = $PAIR_DIR/certs/ca.crt
 		cert = $PAIR_DIR/certs/$host.crt
 		key = $PAIR_DIR/certs/$host.key
@@ -78,7 +80,7 @@ pair_conf() {
 		${PAIR_CALM:+heartbeat_ms = 300}
 	END
 	for other in $PAIR_HOSTS; do
-		[[ $other = "$host" ]] || echo "peer.$other = ${HOST_REPL_ADDR[$other]}:7890" >>"$PAIR_DIR/$host.conf"
+		[[ $other = "$host" ]] || echo "peer.$other = $(host_url "$other"):7890" >>"$PAIR_DIR/$host.conf"
 	done
 }
 

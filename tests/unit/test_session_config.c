@@ -322,6 +322,8 @@ static void addresses(void **state)
 		    {"::1", "::1", CONFIG_DEFAULT_PORT},
 		    {"[::1]", "::1", CONFIG_DEFAULT_PORT},
 		    {"[::1]:65535", "::1", 65535},
+		    {"[fe80::1%eth1]:9", "fe80::1%eth1", 9},
+		    {"fe80::1%eth1", "fe80::1%eth1", CONFIG_DEFAULT_PORT},
 		    {"", "", 0},
 		    {":1", "", 0},
 		    {"[]:1", "", 0},
@@ -384,6 +386,18 @@ static void dashboard_is_for_this_host_unless_it_is_guarded(void **state)
 			 0);
 	assert_int_equal(config_dashboard(&c, &at, &e), 0);
 	assert_true(at.on && !at.loopback);
+	assert_int_equal(load(CERTS "dashboard = [fe80::1%lo]:443\ndashboard_tls = yes\n"
+				    "dashboard_token_file = /t\n",
+			      &c, &e),
+			 0);
+	assert_int_equal(config_dashboard(&c, &at, &e), 0);
+	assert_false(at.loopback);
+	assert_string_equal(at.host, "fe80::1%lo");
+	assert_int_equal(load(CERTS "dashboard = [::]:443\ndashboard_tls = yes\n"
+				    "dashboard_token_file = /t\n",
+			      &c, &e),
+			 0);
+	assert_int_equal(config_dashboard(&c, &at, &e), 0);
 	assert_string_equal(at.cert, "b");
 	assert_int_equal(load(CERTS "dashboard = [::1]:443\ndashboard_tls = yes\n"
 				    "dashboard_cert = x\ndashboard_key = y\n",
