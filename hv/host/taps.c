@@ -63,15 +63,18 @@ int hv_host_tap_make(const char *name, const struct hv_host_tap *tap, int *fds, 
 }
 
 /* ---- which bridge ---- */
-static bool has_word(const char *words, const char *word)
+/* "br1": that one here, too; "vmbr1=br1": the primary's vmbr1 is br1 here. False: taps of that bridge of the
+ * primary's are not among them. */
+static bool find_bridge(const char *words, const char *theirs, char out[IFNAMSIZ])
 {
-	size_t bytes = strlen(word);
+	size_t bytes = strlen(theirs);
 
 	for (const char *p = words; *p; p += strspn(p, " ,:")) {
-		size_t n = strcspn(p, " ,:");
+		size_t n = strcspn(p, " ,:"), name = strcspn(p, " ,:=");
 
-		if (n == bytes && !memcmp(p, word, n))
-			return true;
+		if (n && name == bytes && !memcmp(p, theirs, name))
+			return name == n ? tv_copy(out, IFNAMSIZ, theirs)
+					 : tv_copy_n(out, IFNAMSIZ, p + name + 1, n - name - 1);
 		p += n;
 	}
 	return false;
@@ -107,13 +110,16 @@ int hv_host_taps_place(const struct hv_host_tap *taps, unsigned n, const char *o
 	for (unsigned i = 0; i < n; i++) {
 		const struct hv_host_tap *t = &taps[i];
 		const char *bridge = t->bridge;
+		char mapped[IFNAMSIZ];
 
 		rc = check_tap(t, e);
 		if (rc)
 			return rc;
-		if (!*bridge || !*ours || all_of_one(taps, n))
-			bridge = *bridge && has_word(more, bridge) ? bridge : ours;
-		else if (strcmp(bridge, ours) && !has_word(more, bridge))
+		if (*bridge && find_bridge(more, bridge, mapped))
+			bridge = mapped;
+		else if (!*bridge || !*ours || all_of_one(taps, n))
+			bridge = ours;
+		else if (strcmp(bridge, ours))
 			return tv_fail(
 				e, -ENOTSUP,
 				"NIC %u of the VM is on the bridge %s, which taps may not join on "

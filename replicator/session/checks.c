@@ -98,6 +98,25 @@ static int check_fence_check(const struct config *c, struct tv_err *e)
 		       : 0;
 }
 
+/* Words: NAME, or PRIMARYS=OURS; as hv/host/taps.c takes them. */
+static int check_bridges(const struct config *c, struct tv_err *e)
+{
+	for (const char *p = c->bridges; *p; p += strspn(p, " ,:")) {
+		size_t n = strcspn(p, " ,:"), theirs = strcspn(p, " ,:=");
+		size_t ours = theirs < n ? n - theirs - 1 : theirs;
+
+		if (n && (!theirs || !ours || theirs > 15 || ours > 15 ||
+			  (theirs < n && memchr(p + theirs + 1, '=', ours))))
+			return tv_fail(
+				e, -EINVAL,
+				"bridges: '%.*s' is neither a bridge nor PRIMARYS=OURS, each of "
+				"at most 15 characters",
+				(int)n, p);
+		p += n;
+	}
+	return 0;
+}
+
 static int check_dashboard(const struct config *c, struct tv_err *e)
 {
 	struct config_dashboard at;
@@ -123,6 +142,7 @@ int config_check_vm(const struct config *c, const struct config_vm *vm, struct t
 
 const struct config_check config_checks[] = {
 	{"listen", check_listen},
+	{"bridges", check_bridges},
 	{"mode", check_mode},
 	{"arbiter", check_arbiter},
 	{"hung_qemu", check_hung},

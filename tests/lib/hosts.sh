@@ -107,6 +107,8 @@ _host_wire() {
 		link add r-$no type veth peer name repl0 netns $pid
 		link set r-$no master brr up
 	END
+	[[ ${HOST_REPL_ADDR[$name]} != *:* ]] || # nsinit has switched it off
+		nsenter -t "$pid" -n sh -c "echo 0 >/proc/sys/net/ipv6/conf/repl0/disable_ipv6"
 	_host_ip "$name" <<-END
 		link set lo up
 		link add br0 type bridge stp_state 0 forward_delay 0

@@ -9,10 +9,10 @@ PAIR_CALM=1
 . tests/lib/pair.sh
 
 vm() { # NAME [ARGS...]
-	qemu_start hostA "$1" -M q35 -m 64 -nodefaults -display none "${@:2}"
+	qemu_start hostA "$1" -M q35 -m 64 -nodefaults -display none -monitor "unix:$PAIR_DIR/$1.hmp,server=on,wait=off" "${@:2}"
 }
 ends() { # NAME: its QEMU does
-	kill -TERM "${GUEST_PID[$1]}"
+	host_run hostA python3 tests/tools/hmp.py "$PAIR_DIR/$1.hmp" quit >/dev/null 2>&1 || true
 	await "$AWAIT_S" "QEMU of $1 to end" has_ended "${GUEST_PID[$1]}"
 }
 has_ended() { ! kill -0 "$1" 2>/dev/null; }

@@ -193,7 +193,7 @@ static void the_example_has_no_mistakes(void **state)
 		n += (size_t)sprintf(all + n, "%s\n", p);
 	}
 	assert_int_equal(read_text(all, &d), 0);
-	assert_string_equal(d.bridges, "br1 br2");
+	assert_string_equal(d.bridges, "br1 vmbr5=br2");
 	assert_int_equal(d.schedule_count, 3);
 	assert_int_equal(config_vm(&d, "web")->priority, 50);
 	/* Defaults are shown as they are: others have changed only where the example needs a value. */

@@ -352,6 +352,13 @@ static void test_places(void **state)
 	place("br1", "br1", "br1", "br1", "br1");
 	place("", "br1", "br1", "br0", "br1");
 	place("br0", "br1", "", NULL, "bridge br1");
+	/* called otherwise there, by the list */
+	place("br0", "vmbr1", "br2 vmbr1=br1", "br0", "br1");
+	place("vmbr1", "vmbr1", "vmbr1=br1", "br1", "br1");
+	place("br0", "br1", "br0=lan:br1=br0", "lan", "br0");
+	place("br0", "br1", "vmbr1=br1", NULL, "bridge br1");
+	place("br0", "vmbr1=br1", "vmbr1=br1", NULL, "bridge vmbr1=br1");
+	place("br0", "vmbr", "vmbr1=br1", NULL, "bridge vmbr,");
 	place("br0", "mgmt", "br1 br2", NULL, "bridge mgmt");
 	place("br0", "br", "br1 br2", NULL, "bridge br,");
 	memset(bad.bridge, 'x', sizeof(bad.bridge));
