@@ -3,9 +3,7 @@
 #ifndef DAEMON_RELOAD_H
 #define DAEMON_RELOAD_H
 
-#include "common/common.h"
-
-struct daemon;
+#include "daemon/daemon.h"
 
 /* The first reading. Mistakes go to stderr, each in a line; e has how many there are. */
 int reload_first(struct daemon *d, const char *path, struct tv_err *e) TV_MUST_CHECK;

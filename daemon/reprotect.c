@@ -13,7 +13,6 @@
 #include "daemon/away.h"
 #include "daemon/cluster.h"
 #include "daemon/daemon.h"
-#include "common/endpoint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -234,9 +233,9 @@ static void sought(struct vm *vm)
 	const struct fo_candidate *p = &vm->saved.peer;
 	const char *name = p->name[0] ? p->name : "a host";
 	unsigned n = vm->reprotect.tries;
-	char at[TV_ENDPOINT_ROOM];
+	char at[REPL_ENDPOINT_ROOM];
 
-	tv_endpoint(at, p->address, p->port);
+	repl_endpoint(at, p->address, p->port);
 	if (n > 1)
 		tv_log(TV_INFO, "%s: looking for a backup: %s at %s (try %u)", vm->name, name, at,
 		       n);

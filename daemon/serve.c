@@ -16,7 +16,6 @@
 #include "daemon/retire.h"
 #include "daemon/roster.h"
 #include "daemon/reload.h"
-#include "common/endpoint.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -174,7 +173,7 @@ static int listen_peers(struct daemon *d, struct tv_err *e)
 	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST,
 				 .ai_socktype = SOCK_STREAM},
 			*ai;
-	char port[8], at[TV_ENDPOINT_ROOM];
+	char port[8], at[REPL_ENDPOINT_ROOM];
 	int one = 1, r;
 
 	snprintf(port, sizeof(port), "%u", d->conf.listen_port);
@@ -187,7 +186,7 @@ static int listen_peers(struct daemon *d, struct tv_err *e)
 	    listen(d->listen_fd, 64);
 	freeaddrinfo(ai);
 	return r ? tv_fail(e, -errno, "listening on %s: %s",
-			   tv_endpoint(at, d->conf.listen_host, d->conf.listen_port),
+			   repl_endpoint(at, d->conf.listen_host, d->conf.listen_port),
 			   strerror(errno))
 		 : 0;
 }
@@ -225,7 +224,7 @@ int daemon_main(const char *config_path)
 	static struct daemon daemon_state; /* outlives every callback */
 	struct daemon *d = &daemon_state;
 	struct tv_err e = {0};
-	char tag[80], at[TV_ENDPOINT_ROOM];
+	char tag[80], at[REPL_ENDPOINT_ROOM];
 
 	signal(SIGPIPE, SIG_IGN);
 	clones_begin(); /* before this process gives up the right that the maker keeps */
@@ -284,7 +283,7 @@ int daemon_main(const char *config_path)
 	retire_start(d, health_taken);
 	events_add(d, EVENTS_DAEMON_STARTED, NULL, json_pack("{si}", "pid", (int)getpid()),
 		   "twinvmd is ready: %s, peers on %s, commands on %s", d->conf.host,
-		   tv_endpoint(at, d->conf.listen_host, d->conf.listen_port), d->conf.socket);
+		   repl_endpoint(at, d->conf.listen_host, d->conf.listen_port), d->conf.socket);
 	event_base_dispatch(d->base);
 	notify_stop();
 	watchdog_stop(d);

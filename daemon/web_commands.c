@@ -4,7 +4,6 @@
  * a few commands, without the options that need an operator at the host.
  */
 #include "daemon/commands.h"
-#include "common/endpoint.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,14 +34,14 @@ static int find_host(const struct vm *vm, const char *host, char *out, size_t ro
 	const struct fo_candidate *last = &vm->saved.last;
 	const struct config *conf = &vm->d->conf;
 	int rc = config_admit(host, conf, e);
-	char at[TV_ENDPOINT_ROOM];
+	char at[REPL_ENDPOINT_ROOM];
 
 	if (rc)
 		return rc;
 	if (has_address(conf, host))
 		tv_copy(out, room, host);
 	else if (!strcmp(last->name, host) && last->port)
-		tv_copy(out, room, tv_endpoint(at, last->address, last->port));
+		tv_copy(out, room, repl_endpoint(at, last->address, last->port));
 	else
 		return tv_fail(e, -EINVAL,
 			       "%s knows no address of %s: protect %s with 'twinvm protect'",

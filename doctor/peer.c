@@ -2,7 +2,6 @@
 /* Other hosts: is there a twinvmd that admits this one, and that this one admits? */
 #include "doctor/doctor_int.h"
 #include "replicator/link/link.h"
-#include "common/endpoint.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -77,7 +76,7 @@ static void reach(const struct config *c, struct repl_tls *tls, const struct con
 	struct call call = {.base = event_base_new(), .begun_ns = tv_now_ns()};
 	const char *who = p->name[0] ? p->name : p->host;
 	struct repl_conn *conn = NULL;
-	char at[TV_ENDPOINT_ROOM];
+	char at[REPL_ENDPOINT_ROOM];
 
 	call.settled = evtimer_new(call.base, on_settled, &call);
 	if (!repl_connect(call.base, tls, p->host, p->port, &opts, &ops, &call, &conn, &call.why))
@@ -90,7 +89,7 @@ static void reach(const struct config *c, struct repl_tls *tls, const struct con
 			   c->host, call.why.text);
 	else
 		doctor_add(checks, "peer", DOCTOR_OK, "%s at %s admits %s (%lld ms)", who,
-			   tv_endpoint(at, p->host, p->port), c->host,
+			   repl_endpoint(at, p->host, p->port), c->host,
 			   (long long)((call.opened_ns - call.begun_ns) / TV_NS_PER_MS));
 }
 

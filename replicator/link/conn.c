@@ -32,7 +32,6 @@
  * send_queue.h.
  */
 #include "replicator/link/conn_int.h"
-#include "common/endpoint.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -268,9 +267,9 @@ static int conn_new(struct event_base *base, struct repl_tls *tls, const struct 
 
 static void set_where(struct repl_conn *c, const char *host, uint16_t port)
 {
-	char at[TV_ENDPOINT_ROOM];
+	char at[REPL_ENDPOINT_ROOM];
 
-	tv_copy(c->where, sizeof(c->where), tv_endpoint(at, host, port));
+	tv_copy(c->where, sizeof(c->where), repl_endpoint(at, host, port));
 	tv_copy(c->who, sizeof(c->who), c->where);
 }
 
@@ -279,13 +278,13 @@ int repl_connect(struct event_base *base, struct repl_tls *tls, const char *host
 		 struct repl_conn **out, struct tv_err *e)
 {
 	struct repl_conn *c = NULL;
-	char at[TV_ENDPOINT_ROOM];
+	char at[REPL_ENDPOINT_ROOM];
 	int rc;
 
 	*out = NULL;
 	rc = conn_new(base, tls, opts, ops, arg, &c);
 	if (rc)
-		return tv_fail(e, rc, "cannot connect to %s: %s", tv_endpoint(at, host, port),
+		return tv_fail(e, rc, "cannot connect to %s: %s", repl_endpoint(at, host, port),
 			       strerror(-rc));
 	set_where(c, host, port);
 	rc = dial_start(base, host, port, dialled, c, &c->dial, e);

@@ -8,7 +8,7 @@
  * There is no time-out here: the connection's handshake timer covers the dial too.
  */
 #include "replicator/link/dial.h"
-#include "common/endpoint.h"
+#include "replicator/link/link.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -146,7 +146,7 @@ static void finish(struct dial *d, int fd, int rc, const char *why)
 
 static void give_up(struct dial *d)
 {
-	char why[512], at[TV_ENDPOINT_ROOM];
+	char why[512], at[REPL_ENDPOINT_ROOM];
 	int rc = d->rc ? d->rc : -EHOSTUNREACH;
 
 	if (!d->count)
@@ -154,10 +154,10 @@ static void give_up(struct dial *d)
 			 evutil_gai_strerror(d->lookup_error));
 	else if (rc == -ECONNREFUSED)
 		snprintf(why, sizeof(why), "%s refused the connection: is twinvmd running there?",
-			 tv_endpoint(at, d->host, d->port));
+			 repl_endpoint(at, d->host, d->port));
 	else
 		snprintf(why, sizeof(why), "cannot connect to %s: %s",
-			 tv_endpoint(at, d->host, d->port), strerror(-rc));
+			 repl_endpoint(at, d->host, d->port), strerror(-rc));
 	finish(d, -1, rc, why);
 }
 

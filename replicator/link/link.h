@@ -158,4 +158,9 @@ void repl_beat_look(struct repl_beat *b);
 /* Waits for the thread, which ends at once. Not inside cb. */
 void repl_beat_free(struct repl_beat *b);
 
+/* ---- endpoint.c ---- */
+/* HOST:PORT, an IPv6 address in brackets: for people, and as configurations have it. Returns out. */
+#define REPL_ENDPOINT_ROOM 160
+const char *repl_endpoint(char out[REPL_ENDPOINT_ROOM], const char *host, unsigned port);
+
 #endif

@@ -2,7 +2,6 @@
 /* What has changed in a configuration that is read again, and when it counts. */
 #include "replicator/session/config.h"
 #include "replicator/session/keys.h"
-#include "common/endpoint.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,7 +12,7 @@ static void value_text(const struct config *c, const void *base, const struct co
 		       const char *rest, char *out, size_t room)
 {
 	const void *at = (const char *)base + k->offset;
-	char where[TV_ENDPOINT_ROOM];
+	char where[REPL_ENDPOINT_ROOM];
 
 	out[0] = 0;
 	switch (k->kind) {
@@ -31,14 +30,14 @@ static void value_text(const struct config *c, const void *base, const struct co
 		snprintf(out, room, "%" PRIu64, *(const uint64_t *)at >> 20);
 		return;
 	case CONFIG_LISTEN:
-		tv_copy(out, room, tv_endpoint(where, c->listen_host, c->listen_port));
+		tv_copy(out, room, repl_endpoint(where, c->listen_host, c->listen_port));
 		return;
 	case CONFIG_PEER:
 		for (unsigned i = c->peer_count; i-- > 0;)
 			if (!strcmp(c->peers[i].name, rest))
 				tv_copy(out, room,
-					c->peers[i].port ? tv_endpoint(where, c->peers[i].host,
-								       c->peers[i].port)
+					c->peers[i].port ? repl_endpoint(where, c->peers[i].host,
+									 c->peers[i].port)
 							 : "-");
 		return;
 	case CONFIG_PRIORITY:

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* common: mailboxes between real threads (run it with SAN=thread, too), times, strings. */
 #include "common/mailbox.h"
-#include "common/endpoint.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -256,20 +255,9 @@ static void strings_are_cut_between_letters(void **state)
 	assert_string_equal(out, "abc");
 }
 
-static void an_endpoint_has_brackets_where_it_needs_them(void **state)
-{
-	char out[TV_ENDPOINT_ROOM];
-
-	(void)state;
-	assert_string_equal(tv_endpoint(out, "10.0.0.1", 7890), "10.0.0.1:7890");
-	assert_string_equal(tv_endpoint(out, "host", 1), "host:1");
-	assert_string_equal(tv_endpoint(out, "fe80::1%eth0", 65535), "[fe80::1%eth0]:65535");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_endpoint_has_brackets_where_it_needs_them),
 		cmocka_unit_test(a_full_box_refuses_and_keeps_order),
 		cmocka_unit_test(a_wake_up_takes_no_place),
 		cmocka_unit_test(a_closed_box_gives_what_it_holds),

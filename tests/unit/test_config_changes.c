@@ -201,7 +201,7 @@ static void the_example_has_no_mistakes(void **state)
 	for (unsigned i = 0, m = config_changes(&c, &d, ch, 32); i < m; i++)
 		if (ch[i].key[0] != '[' &&
 		    !strstr("address peer.hostB bridge bridges arbiters arbiter_ca priority.web "
-			    "test_failover drill verify probe.web",
+			    "test_failover drill verify probe.web ca cert key cluster",
 			    ch[i].key))
 			fail_msg("%s: the example has '%s', the default is '%s'", ch[i].key,
 				 ch[i].to, ch[i].from);

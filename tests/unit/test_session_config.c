@@ -412,6 +412,16 @@ static void dashboard_is_for_this_host_unless_it_is_guarded(void **state)
 	assert_string_equal(at.key, "y");
 }
 
+static void an_endpoint_has_brackets_where_it_needs_them(void **state)
+{
+	char out[REPL_ENDPOINT_ROOM];
+
+	(void)state;
+	assert_string_equal(repl_endpoint(out, "10.0.0.1", 7890), "10.0.0.1:7890");
+	assert_string_equal(repl_endpoint(out, "host", 1), "host:1");
+	assert_string_equal(repl_endpoint(out, "fe80::1%eth0", 65535), "[fe80::1%eth0]:65535");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -427,6 +437,7 @@ int main(void)
 		cmocka_unit_test(config_defaults_follow_other_keys),
 		cmocka_unit_test(config_lists_are_bounded),
 		cmocka_unit_test(addresses),
+		cmocka_unit_test(an_endpoint_has_brackets_where_it_needs_them),
 		cmocka_unit_test(dashboard_is_for_this_host_unless_it_is_guarded),
 	};
 
