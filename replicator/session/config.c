@@ -226,7 +226,7 @@ static int begin_section(struct reader *r, char *name, struct tv_err *e)
 
 	r->vm = NULL;
 	r->skips = true;
-	if (strncmp(name, "vm", 2) != 0 || !isspace((unsigned char)name[2]) || !*trim(name + 2))
+	if (strncmp("vm", name, 2) != 0 || !isspace((unsigned char)name[2]) || !*trim(name + 2))
 		return tv_fail(e, -EINVAL, "unknown section '[%s]': [vm NAME] expected", name);
 	name = trim(name + 2);
 	if (config_vm(c, name))
