@@ -96,6 +96,17 @@ kill -9 "$SPAWNED_PID"
 await 60 "the drill to end without its command" drilled hostA 3
 [[ $(vm_field hostA vm1 "['rehearsals']['drill']['last']['result']") = passed ]] || fail "$(tw hostA status vm1 --json)"
 await_pair hostA hostB vm1
+
+# ---- by the clock, each on the host that carries it out, with the command and its options ----
+tried() { [[ $(vm_field "$1" vm1 "['rehearsals']['$2']['last']['by']") = schedule ]]; }
+for line in "hostB test_failover probe=redis" "hostA verify rate=1000"; do
+	read -r host what option <<<"$line"
+	echo "$what = daily $(date +%H:%M) $option" >>"$PAIR_DIR/$host.conf"
+	kill -HUP "${DAEMON_PID[$host]}"
+	await 120 "$what by schedule on $host" tried "$host" "$what"
+	await_field "$AWAIT_S" "$host" vm1 "['rehearsals']['$what']['last']['result']" passed
+	step "$what at its time: $(vm_field "$host" vm1 "['rehearsals']['$what']['last']")"
+done
 client_ends
 longest=$(jq '.longest_gap_ms' "$PAIR_DIR/client.json")
 jq -e --argjson client "$longest" '[.client_out.gap_ms, .client_back.gap_ms] | max | . / $client < 2 and . / $client > 0.1' \
