@@ -50,7 +50,7 @@ static void schedule_running(struct source *s)
 {
 	struct pace_waits w = {waits_since_ns(s), src_verify_waits(s)};
 	int64_t now = tv_now_ns(), due = due_ns(s, w, now), look;
-	bool waited = s->operator.pending ||(w.held_ns && s->epochs.pace.mode != PACE_REMUS);
+	bool waited = (w.held_ns && s->epochs.pace.mode != PACE_REMUS) || s->operator.pending;
 
 	/* Whoever has resumed it waits for an epoch's commit. */
 	if (due <= now || (s->operator.pending && s->operator.done && !s->operator.epoch)) {
