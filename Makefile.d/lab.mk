@@ -4,5 +4,5 @@
 lab-image: all tools guest ## the disk of the lab's hosts
 	@tests/lab/mklab.sh $(B)
 test-lab: ## whole emulated hosts with KVM (as root): tests/lab/README.md
-	@tests/deps.sh
+	@tests/deps.sh --lab
 	@tests/lab/run.sh

@@ -3,8 +3,9 @@
 # Installs what building, the tests and the demo need on a bare Debian 12, and makes the system users that
 # twinvm's processes run as. Asks apt only when something is missing, starts no service and prints nothing
 # when there is nothing to do.
-# usage: deps.sh [--check|--static]    --check: list what is missing, install nothing; exit 1 if any is
+# usage: deps.sh [--check|--static|--lab]    --check: list what is missing, install nothing; exit 1 if any is
 #                                      --static: what `make check-static` needs, too
+#                                      --lab: what `make test-lab` needs, too
 set -euo pipefail
 
 packages=(
@@ -37,10 +38,13 @@ packages=(
 # What `make lint` uses if it is there; a bare machine in CI gets it too.
 lint_packages=(clang-format shellcheck)
 static_packages=(clang-tidy cppcheck)
+# What the lab's test of the package makes its hosts with.
+lab_packages=(debootstrap systemd-container)
 
 want=("${packages[@]}")
 [[ ${TWINVM_DEPS_LINT:-1} = 0 ]] || want+=("${lint_packages[@]}")
 [[ ${1:-} != --static ]] || want+=("${static_packages[@]}")
+[[ ${1:-} != --lab ]] || want+=("${lab_packages[@]}")
 
 missing=()
 for p in "${want[@]}"; do
