@@ -129,7 +129,7 @@ must hostA systemd-run --unit=web qemu-system-x86_64 -name web -accel tcg -M q35
 vm=$(in_ hostA systemctl show -p MainPID --value web)
 await "$AWAIT_S" "the VM's monitor" in_ hostA test -S /run/web.qmp
 must hostA twinvm protect web --to hostB
-sources() { in_ hostA sh -c "grep -al 'replicate.source' /proc/[0-9]*/cmdline 2>/dev/null" | sort; }
+sources() { in_ hostA sh -c "grep -al 'replicate.sourc[e]' /proc/[0-9]*/cmdline 2>/dev/null" | sort; }
 
 step "an upgrade of either host"
 source_was=$(sources)
