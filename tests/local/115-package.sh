@@ -36,7 +36,7 @@ for file in $(files "$built/installed" | grep -vE '/s?bin/|/man/'); do
 done
 
 step "nothing of when and where it was built"
-epoch=$(git log -1 --format=%ct)
+epoch=$(git log -1 --format=%ct 2>/dev/null || date -d "$(dpkg-parsechangelog -S Date)" +%s) # as build.sh
 young=$(find "$built/tree" -type f -newermt "@$epoch" | head -n 3)
 [[ -z $young ]] || fail "younger than the commit: $young"
 ! grep -rlaF "$built" "$built/tree" || fail "the folder that it was built in is in it"
