@@ -31,7 +31,7 @@ packages=(
 	# libvirt, the same way
 	libvirt-daemon-system libvirt-clients
 	# the Debian package, its man pages, and what looks at them
-	dpkg-dev debhelper lintian mandoc systemd
+	build-essential dpkg-dev debhelper lintian mandoc systemd
 	# promtool, which is part of it: checks what is exported, and the alert rules
 	prometheus
 )

@@ -150,7 +150,7 @@ def check_keys(programs, pages):
         if m:
             compare("the example", {m[2]} - base, "docs/CONFIG.md", set())
             why = refused(programs, m[1])
-            if why:
+            if why and "makes that folder" not in why:  # cluster, on a machine that is in none
                 wrong.append("the example's line '%s': %s" % (m[1], why))
 
 

@@ -92,7 +92,7 @@ step "refused on a red host"
 # ---- probes that do not end, and that print without an end ----
 fails "not done in its time: killed" --probe-timeout 1 --probe 'echo begun; tail -f /dev/null & tail -f /dev/null'
 fails "not done in its time: killed" --probe-timeout 1 --probe 'yes'
-fails "connection refused|Connection refused" --probe-timeout 1 --probe tcp:9
+fails "connection refused|Connection refused" --probe-timeout 30 --probe tcp:9
 step "probes that hang are killed, with all that they have started"
 
 # ---- more than its images may hold ----

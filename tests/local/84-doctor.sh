@@ -20,8 +20,8 @@ finds() {
 		fail "doctor on $host: no $level of $name that matches '$pattern': $(look '.checks[] | select(.level != "ok")')"
 }
 # Every file and device of a VM on a host, by hand.
-by_hand() {
-	host_run "$1" sh -c 'find /var/lib/twinvm /run/twinvm -mindepth 1 | sed -nE "s/.*([0-9a-f]{32}).*/&/p"; ls /proc/sys/net/ipv4/conf | grep -E "^t[vb][0-9a-f]{6}" || true'
+by_hand() { # the history of rehearsals is kept when its VM has gone
+	host_run "$1" sh -c 'find /var/lib/twinvm /run/twinvm -mindepth 1 -not -path "*/rehearsals/*" | sed -nE "s/.*([0-9a-f]{32}).*/&/p"; ls /proc/sys/net/ipv4/conf | grep -E "^t[vb][0-9a-f]{6}" || true'
 }
 # all_listed HOST: what by_hand finds is a VM's that twinvm knows, or is in one of the lists (or in a folder that is)
 all_listed() {
