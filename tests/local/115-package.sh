@@ -53,7 +53,7 @@ step "unprotect --all: VMs run on, nothing is left in them"
 pair_up
 for vm in one two; do
 	qemu_start hostA $vm -m 64
-	before[${#before[@]}]=$(vm_traces $vm)
+	before+=("$(vm_traces $vm)")
 	protect $vm
 done
 tw_must hostA unprotect --all --json
